@@ -1,0 +1,504 @@
+"""The model tables: one frozen row for each model and operation.
+
+Everything that knows a model reads these rows: validation, the wire form, defaults, the embedded
+engine, the command line's help, the tables in the docs, and the tests. A change of a fact is a
+change of one cell here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, Literal, NewType, cast, overload
+
+from .errors import ConfigurationError
+from .rules import Choice, Flag, Ignored, Photo, Real, Rule, Sizes, Style, Text, Whole
+from .sizes import Order, Size
+
+Operation = Literal["text_to_image", "edit", "image_to_image"]
+Region = Literal["international", "china"]
+
+CustomModel = NewType("CustomModel", str)
+"""The name of a model outside the tables, for type checkers: what `register_model` returns."""
+
+SOURCES: Mapping[str, str] = MappingProxyType(
+    {
+        "overview": "StepFun documentation, 'Model overview' (image models)",
+        "generations": "StepFun documentation, 'Generate images' endpoint",
+        "docs 2026-06": "StepFun documentation as published in 2026-06",
+        "docs 2026-09": "StepFun documentation as published in 2026-09",
+        "registered": "given to register_model()",
+    }
+)
+"""Where a fact is documented, by the key that rows and rules carry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where an operation is sent, and how its body is written."""
+
+    path: str
+    body: Literal["json", "form"]
+
+
+ENDPOINTS: Mapping[Operation, Endpoint] = MappingProxyType(
+    {
+        "text_to_image": Endpoint("/images/generations", "json"),
+        "edit": Endpoint("/images/edits", "form"),
+        "image_to_image": Endpoint("/images/image2image", "json"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount in a currency.
+
+    >>> str(Money(Decimal("0.003"), "USD"))
+    '0.003 USD'
+    """
+
+    amount: Decimal
+    currency: str
+
+    def __str__(self) -> str:
+        return f"{self.amount:f} {self.currency}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifecycle:
+    """How long StepFun's own hosts serve a model. Other servers are not concerned.
+
+    Attributes:
+        ends: the first day on which it is no longer served; None where it already ended on an unknown day.
+        successor: the model that StepFun names to go on with; None where it names none.
+        source: where this is documented, a key of `SOURCES`.
+    """
+
+    ends: date | None
+    successor: str | None
+    source: str
+
+    def over(self, today: date) -> bool:
+        """Whether StepFun's own hosts have stopped serving the model by `today`."""
+        return self.ends is None or today >= self.ends
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capability:
+    """What one model can do in one operation.
+
+    Attributes:
+        model: the model's name on the wire.
+        operation: `text_to_image`, `edit` or `image_to_image`.
+        rules: for each parameter the model has, what is allowed; in the documented order.
+        prices: what one picture costs, by region; a region that is missing is not known.
+        lifecycle: until when StepFun's own hosts serve it; None where no end is known.
+        step_plan: whether the Step Plan subscription serves it.
+        source: where the row is documented, a key of `SOURCES`.
+    """
+
+    model: str
+    operation: Operation
+    rules: Mapping[str, Rule] = field(repr=False)
+    prices: Mapping[Region, Money] = field(default_factory=lambda: MappingProxyType({}))
+    lifecycle: Lifecycle | None = None
+    step_plan: bool = False
+    source: str = ""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return ENDPOINTS[self.operation]
+
+    @property
+    def sizes(self) -> Sizes | None:
+        """The rule for `size`, where the model chooses it."""
+        rule = self.rules.get("size")
+        return rule if isinstance(rule, Sizes) else None
+
+
+def _rules(**rules: Rule) -> Mapping[str, Rule]:
+    return MappingProxyType(rules)
+
+
+_MEGABYTE = 1024 * 1024
+_SEED_MAX = 2**31 - 1
+
+_PROMPT = Text(required=True, minimum=1, maximum=512, source="generations")
+_LONG_PROMPT = Text(required=True, minimum=1, maximum=1024, source="docs 2026-06")
+_FORMAT = Choice(options=("url", "b64_json"), default="url", source="generations")
+_SEED = Whole(minimum=0, maximum=_SEED_MAX, source="generations", note="absent: random")
+_SEED_1X = Whole(minimum=0, maximum=_SEED_MAX, source="docs 2026-06", note="absent or 0: random")
+_ONE = Whole(minimum=1, maximum=1, default=1, source="overview")
+
+
+def _steps(maximum: int, default: int, source: str = "docs 2026-06") -> Whole:
+    return Whole(minimum=1, maximum=maximum, default=default, source=source)
+
+
+def _guidance(default: float, source: str = "docs 2026-06") -> Real:
+    return Real(minimum=1.0, maximum=10.0, default=default, source=source)
+
+
+_EDIT_2_SIZES = Sizes(
+    options=(
+        Size(width=1024, height=1024),
+        Size(width=1360, height=768),
+        Size(width=1184, height=896),
+        Size(width=768, height=1360),
+        Size(width=896, height=1184),
+    ),
+    order="height x width",
+    default="1024x1024",
+    source="generations",
+    note="the wire string is HEIGHT x WIDTH",
+)
+_STEP_SIZES = Sizes(
+    options=(
+        Size(width=256, height=256),
+        Size(width=512, height=512),
+        Size(width=768, height=768),
+        Size(width=1024, height=1024),
+        Size(width=1280, height=800),
+        Size(width=800, height=1280),
+    ),
+    default="1024x1024",
+    source="overview",
+)
+_EDIT_1X_SIZES = Sizes(
+    options=tuple(Size(width=side, height=side) for side in (512, 768, 1024)),
+    default="512x512",
+    source="docs 2026-06",
+    note="exact for a square picture, otherwise the picture's ratio at about that area",
+)
+_SOURCE_PICTURE = Photo(
+    required=True,
+    formats=("png", "jpeg"),
+    max_bytes=10 * _MEGABYTE,
+    max_side=2048,
+    links=True,
+    source="docs 2026-06",
+)
+_SOURCE_WEIGHT = Real(
+    required=True,
+    minimum=0.0,
+    above=True,
+    maximum=1.0,
+    source="docs 2026-06",
+    note="smaller: closer to the source",
+)
+_STYLE = Style(
+    picture=Photo(formats=("png", "jpeg"), max_bytes=10 * _MEGABYTE, max_side=65535, links=True),
+    weight=Real(minimum=0.0, above=True, maximum=2.0, default=1.0, note="larger: closer to the reference"),
+    source="docs 2026-06",
+)
+_NEGATIVE = Text(
+    minimum=0,
+    maximum=512,
+    default="",
+    source="generations",
+    note="has no effect while cfg_scale is 1.0",
+)
+_TEXT_MODE = Flag(default=False, source="generations")
+
+_ANNOUNCED_END = Lifecycle(ends=date(2026, 10, 10), successor=None, source="docs 2026-09")
+_MEDIUM_END = Lifecycle(ends=date(2026, 7, 8), successor="step-2x-large", source="docs 2026-06")
+_EDIT_1X_END = Lifecycle(ends=None, successor=None, source="docs 2026-09")
+
+
+def _prices(usd: str, cny: str) -> Mapping[Region, Money]:
+    return MappingProxyType({"international": Money(Decimal(usd), "USD"), "china": Money(Decimal(cny), "CNY")})
+
+
+_EDIT_2: dict[str, Any] = {
+    "model": "step-image-edit-2",
+    "prices": _prices("0.003", "0.02"),
+    "lifecycle": _ANNOUNCED_END,
+    "step_plan": True,
+    "source": "generations",
+}
+_LARGE: dict[str, Any] = {
+    "model": "step-2x-large",
+    "prices": _prices("0.02", "0.1"),
+    "lifecycle": _ANNOUNCED_END,
+    "source": "overview",
+}
+_MEDIUM: dict[str, Any] = {"model": "step-1x-medium", "lifecycle": _MEDIUM_END, "source": "overview"}
+_EDIT_1X: dict[str, Any] = {
+    "model": "step-1x-edit",
+    "prices": _prices("0", "0"),
+    "lifecycle": _EDIT_1X_END,
+    "source": "overview",
+}
+
+_BUILT_IN = (
+    Capability(
+        **_EDIT_2,
+        operation="text_to_image",
+        rules=_rules(
+            prompt=_PROMPT,
+            size=_EDIT_2_SIZES,
+            n=replace(_ONE, source="generations"),
+            response_format=_FORMAT,
+            seed=_SEED,
+            steps=_steps(50, 8, "generations"),
+            cfg_scale=_guidance(1.0, "generations"),
+            negative_prompt=_NEGATIVE,
+            text_mode=_TEXT_MODE,
+        ),
+    ),
+    Capability(
+        **_LARGE,
+        operation="text_to_image",
+        rules=_rules(
+            prompt=_PROMPT,
+            size=_STEP_SIZES,
+            n=_ONE,
+            response_format=_FORMAT,
+            seed=_SEED_1X,
+            steps=_steps(50, 50),
+            cfg_scale=_guidance(6.0),
+        ),
+    ),
+    Capability(
+        **_MEDIUM,
+        operation="text_to_image",
+        rules=_rules(
+            prompt=_PROMPT,
+            size=_STEP_SIZES,
+            n=_ONE,
+            response_format=_FORMAT,
+            seed=_SEED_1X,
+            steps=_steps(50, 50),
+            cfg_scale=_guidance(7.5),
+            style_reference=_STYLE,
+        ),
+    ),
+    Capability(
+        **_EDIT_2,
+        operation="edit",
+        rules=_rules(
+            image=Photo(
+                required=True,
+                formats=("png", "jpeg", "webp"),
+                max_side=4096,
+                source="docs 2026-06",
+                note="formats: those of step-1x-edit; none are documented",
+            ),
+            prompt=_PROMPT,
+            size=Ignored(source="docs 2026-06", effect="has no effect: the result has the size of the picture sent"),
+            response_format=_FORMAT,
+            seed=_SEED,
+            steps=_steps(50, 8),
+            cfg_scale=_guidance(1.0),
+            negative_prompt=_NEGATIVE,
+            text_mode=_TEXT_MODE,
+        ),
+    ),
+    Capability(
+        **_EDIT_1X,
+        operation="edit",
+        rules=_rules(
+            image=Photo(
+                required=True,
+                formats=("png", "jpeg", "webp"),
+                max_bytes=10 * _MEGABYTE,
+                min_side=64,
+                max_side=4096,
+                max_ratio=3.0,
+                source="docs 2026-06",
+            ),
+            prompt=_PROMPT,
+            size=_EDIT_1X_SIZES,
+            response_format=_FORMAT,
+            seed=_SEED_1X,
+            steps=_steps(50, 28),
+            cfg_scale=_guidance(6.0),
+        ),
+    ),
+    Capability(
+        **_LARGE,
+        operation="image_to_image",
+        rules=_rules(
+            image=_SOURCE_PICTURE,
+            prompt=_LONG_PROMPT,
+            source_weight=_SOURCE_WEIGHT,
+            size=_STEP_SIZES,
+            n=_ONE,
+            response_format=_FORMAT,
+            seed=_SEED_1X,
+            steps=_steps(100, 50),
+            cfg_scale=_guidance(6.0),
+        ),
+    ),
+    Capability(
+        **_MEDIUM,
+        operation="image_to_image",
+        rules=_rules(
+            image=_SOURCE_PICTURE,
+            prompt=_LONG_PROMPT,
+            source_weight=_SOURCE_WEIGHT,
+            size=_STEP_SIZES,
+            n=_ONE,
+            response_format=_FORMAT,
+            seed=_SEED_1X,
+            steps=_steps(100, 50),
+            cfg_scale=_guidance(7.5),
+        ),
+    ),
+)
+
+_table: dict[tuple[str, Operation], Capability] = {(row.model, row.operation): row for row in _BUILT_IN}
+
+
+def rows() -> Iterator[Capability]:
+    """Every row, built in and registered."""
+    yield from tuple(_table.values())
+
+
+def row_of(model: object, operation: Operation) -> Capability | None:
+    """The row of `model` for `operation`; None where there is none."""
+    return _table.get((model, operation)) if isinstance(model, str) else None
+
+
+@overload
+def capabilities() -> tuple[Capability, ...]: ...
+@overload
+def capabilities(model: str) -> tuple[Capability, ...]: ...
+@overload
+def capabilities(model: str, operation: Operation) -> Capability: ...
+def capabilities(model: str | None = None, operation: Operation | None = None) -> tuple[Capability, ...] | Capability:
+    """The model tables.
+
+    Args:
+        model: only the rows of this model.
+        operation: only the row of this operation: `text_to_image`, `edit` or `image_to_image`.
+
+    Returns:
+        All rows, the rows of one model, or the one row of a model and operation.
+
+    Raises:
+        ConfigurationError: there is no such model, or it does not have that operation.
+
+    >>> [row.operation for row in capabilities("step-2x-large")]
+    ['text_to_image', 'image_to_image']
+    >>> capabilities("step-2x-large", "image_to_image").rules["steps"].allowed
+    'a whole number from 1 to 100'
+    """
+    found = tuple(row for row in rows() if model in (None, row.model) and operation in (None, row.operation))
+    if not found:
+        known = ", ".join(sorted({row.model for row in rows()}))
+        wanted = f"{model!r}" + (f" with operation {operation!r}" if operation else "")
+        raise ConfigurationError(f"no model {wanted} in the tables; known: {known}; register_model() adds one")
+    return found[0] if model is not None and operation is not None else found
+
+
+def register_model(
+    name: str,
+    *,
+    like: str,
+    operations: Collection[Operation] | None = None,
+    sizes: Sequence[str | Size] | None = None,
+    size_order: Order | None = None,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+    defaults: Mapping[str, object] | None = None,
+    without: Collection[str] = (),
+    prices: Mapping[Region, Money] | None = None,
+) -> CustomModel:
+    """Add a model of another server to the tables, described by how it differs from a known one.
+
+    Args:
+        name: the model's name on the wire.
+        like: a model of the tables to start from.
+        operations: which of its operations the new model has; all of them when absent.
+        sizes: the sizes it makes, as wire strings or `Size`; the first one is its default.
+        size_order: how its wire strings order the sides; that of `like` when absent.
+        ranges: for text and numbers, the smallest and the largest allowed, by parameter:
+            `{"steps": (1, 8), "prompt": (1, 2000)}`.
+        defaults: what the server takes for an absent parameter, by parameter.
+        without: parameters it does not have.
+        prices: what a picture costs, by region; not known when absent.
+
+    Returns:
+        `name`, as a type that the methods' signatures accept.
+
+    Raises:
+        ConfigurationError: `name` is taken by a built-in model, `like` is not known, or a change
+            does not fit the model's parameters.
+
+    >>> turbo = register_model("acme-turbo", like="step-2x-large", ranges={"steps": (1, 4)}, sizes=["512x512"])
+    >>> capabilities(turbo, "text_to_image").rules["steps"].allowed
+    'a whole number from 1 to 4'
+    """
+    if any(row.model == name for row in _BUILT_IN):
+        raise ConfigurationError(f"{name!r} is a built-in model and stays as documented: choose another name")
+    kept = [row for row in _rows_like(like) if operations is None or row.operation in operations]
+    if not kept:
+        raise ConfigurationError(f"{like!r} has none of the operations {sorted(operations or ())}")
+    changed = [
+        replace(
+            row,
+            model=name,
+            rules=MappingProxyType(_changed(row, sizes, size_order, ranges or {}, defaults or {}, without)),
+            prices=MappingProxyType(dict(prices or {})),
+            lifecycle=None,
+            step_plan=False,
+            source="registered",
+        )
+        for row in kept
+    ]
+    _refuse_unknown({*(ranges or ()), *(defaults or ()), *without}, kept)
+    _table.update({(row.model, row.operation): row for row in changed})
+    return CustomModel(name)
+
+
+def _rows_like(model: str) -> tuple[Capability, ...]:
+    return capabilities(model)
+
+
+def _refuse_unknown(named: set[str], kept: list[Capability]) -> None:
+    unknown = named - {name for row in kept for name in row.rules}
+    if unknown:
+        raise ConfigurationError(f"{kept[0].model!r} has no parameter {', '.join(sorted(unknown))}")
+
+
+def _changed(
+    row: Capability,
+    sizes: Sequence[str | Size] | None,
+    size_order: Order | None,
+    ranges: Mapping[str, tuple[float, float]],
+    defaults: Mapping[str, object],
+    without: Collection[str],
+) -> dict[str, Rule]:
+    rules = {name: rule for name, rule in row.rules.items() if name not in without}
+    for name in ranges.keys() & rules.keys():
+        rules[name] = _with_range(name, rules[name], *ranges[name])
+    for name in defaults.keys() & rules.keys():
+        rules[name] = replace(rules[name], default=defaults[name])
+    if "size" in rules and (sizes is not None or size_order is not None):
+        rules["size"] = _with_sizes(rules["size"], sizes, size_order)
+    return {name: replace(rule, source="registered") for name, rule in rules.items()}
+
+
+def _with_range(name: str, rule: Rule, minimum: float, maximum: float) -> Rule:
+    if not isinstance(rule, Text | Whole | Real):
+        raise ConfigurationError(f"{name} is a {rule.kind} and has no range")
+    changed: Rule = replace(cast("Any", rule), minimum=minimum, maximum=maximum)
+    return changed if rule.default is None or not changed.judge(rule.default) else replace(changed, default=None)
+
+
+def _with_sizes(rule: Rule, sizes: Sequence[str | Size] | None, order: Order | None) -> Sizes:
+    old = rule if isinstance(rule, Sizes) else Sizes(options=())
+    order = order or old.order
+    options = old.options if sizes is None else tuple(_size(value, order) for value in sizes)
+    return replace(old, options=options, order=order, default=options[0].to_wire(order), note="")
+
+
+def _size(value: str | Size, order: Order) -> Size:
+    size = value if isinstance(value, Size) else Size.from_wire(value, order)
+    if size is None:
+        raise ConfigurationError(f"{value!r} is not a size: write it as '1024x768' or Size(width=1024, height=768)")
+    return size

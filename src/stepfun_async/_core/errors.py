@@ -1,0 +1,235 @@
+"""What can go wrong, as a tree.
+
+    StepFunError
+    ├── InvalidRequestError (ValueError)      the tables say no; nothing was sent
+    ├── ConfigurationError                    key, base URL, missing extra, closed client; nothing was sent
+    ├── BudgetExceededError                   the price did not fit the budget; nothing was sent
+    ├── QueueTimeoutError (TimeoutError)      no slot came free within queue_timeout; nothing was sent
+    ├── APIError
+    │   ├── APIConnectionError                no answer, or only a part of one
+    │   │   └── APITimeoutError (TimeoutError)    the deadline passed
+    │   ├── APIStatusError                    the server answered with an error status
+    │   │   ├── BadRequestError 400
+    │   │   ├── AuthenticationError 401
+    │   │   ├── InsufficientBalanceError 402
+    │   │   ├── PermissionDeniedError 403
+    │   │   ├── NotFoundError 404
+    │   │   ├── RateLimitError 429            .retry_after in seconds
+    │   │   ├── ContentRejectedError 451
+    │   │   └── InternalServerError 5xx
+    │   └── MalformedResponseError            a success that cannot be read; .body keeps what came
+    ├── ContentFilteredError                  made, paid for and withheld by the filter
+    └── SaveError (OSError)                   made and paid for, but not written; .response keeps it
+
+Every error carries `billing` (what is known of the last attempt), `attempts` (how many were made),
+`maybe_billed` (how many of them may have been charged) and `trace_id`. Every error pickles.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .problems import Problem
+    from .results import ImagesResponse
+
+Billing = Literal["not_sent", "rejected", "executed", "unknown"]
+"""What is known about money after an attempt.
+
+`not_sent`: no byte of the body left this machine. `rejected`: the server refused and did nothing.
+`executed`: the server did the work. `unknown`: it may or may not have; asking again may pay twice.
+"""
+
+
+def _rebuild(cls: type[StepFunError], args: tuple[Any, ...], state: Mapping[str, Any]) -> StepFunError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class StepFunError(Exception):
+    """Anything this package raises on purpose.
+
+    Attributes:
+        billing: what is known about money for the last attempt, see `Billing`.
+        attempts: how many times the request was tried; 0 when it never left.
+        maybe_billed: how many of these attempts may have been charged.
+        trace_id: the server's `X-Trace-Id`, which StepFun's support asks for; None without an answer.
+    """
+
+    billing: Billing = "not_sent"
+
+    def __init__(self, message: str, *, billing: Billing | None = None, trace_id: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.billing = billing or type(self).billing
+        self.attempts = 0
+        self.maybe_billed = 0
+        self.trace_id = trace_id
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+class InvalidRequestError(StepFunError, ValueError):
+    """The request breaks a documented rule of its model; nothing was sent.
+
+    Attributes:
+        problems: every problem found, one `Problem` for each.
+    """
+
+    def __init__(self, message: str, *, problems: tuple[Problem, ...] = ()) -> None:
+        super().__init__(message)
+        self.problems = problems
+
+    @classmethod
+    def of(cls, subject: str, problems: tuple[Problem, ...]) -> InvalidRequestError:
+        """The error that lists `problems` of `subject`, one a line."""
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        lines = "".join(f"\n  {problem}" for problem in problems)
+        return cls(f"{subject} has {count}; nothing was sent:{lines}", problems=problems)
+
+
+class ConfigurationError(StepFunError):
+    """The client cannot work as set up: key, base URL, an extra not installed, or already closed."""
+
+
+class BudgetExceededError(StepFunError):
+    """The price of the request does not fit into what is left of the budget; nothing was sent."""
+
+
+class QueueTimeoutError(StepFunError, TimeoutError):
+    """No slot came free within `queue_timeout` seconds; nothing was sent."""
+
+
+class APIError(StepFunError):
+    """A request was tried and brought no usable answer."""
+
+    billing: Billing = "unknown"
+
+
+class APIConnectionError(APIError):
+    """No answer came, or only part of one; `billing` says whether the request had left."""
+
+
+class APITimeoutError(APIConnectionError, TimeoutError):
+    """The deadline passed, or a connection took too long to open."""
+
+
+class APIStatusError(APIError):
+    """The server answered with an error status.
+
+    Attributes:
+        status: the HTTP status.
+        type: StepFun's error type, such as `request_params_invalid`; None where the body has none.
+        body: the decoded error body: a mapping for JSON, otherwise the text's beginning.
+        retry_after: seconds the server asked to wait; None where it did not.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        billing: Billing,
+        type: str | None = None,
+        body: Mapping[str, Any] | str = "",
+        trace_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, billing=billing, trace_id=trace_id)
+        self.status = status
+        self.type = type
+        self.body = body
+        self.retry_after = retry_after
+
+
+class BadRequestError(APIStatusError):
+    """400: bad parameters, a model that is unknown or not yours, or a picture that could not be fetched."""
+
+
+class AuthenticationError(APIStatusError):
+    """401: the key is wrong."""
+
+
+class InsufficientBalanceError(APIStatusError):
+    """402: the account's balance is used up."""
+
+
+class PermissionDeniedError(APIStatusError):
+    """403: the key may not do this."""
+
+
+class NotFoundError(APIStatusError):
+    """404: there is nothing at this path; most often the base URL is wrong."""
+
+
+class RateLimitError(APIStatusError):
+    """429: over the account's rate or concurrency limit; `retry_after` has the server's wish in seconds."""
+
+
+class ContentRejectedError(APIStatusError):
+    """451: the prompt or the result did not pass moderation."""
+
+
+class InternalServerError(APIStatusError):
+    """5xx: the server had trouble; after 503 nothing was done, after the others nobody can say."""
+
+
+class MalformedResponseError(APIError):
+    """The server reported success, but the answer cannot be read.
+
+    Attributes:
+        body: the answer as it came, so that a picture that was paid for is not lost.
+    """
+
+    def __init__(self, message: str, *, body: bytes, trace_id: str | None = None) -> None:
+        super().__init__(message, trace_id=trace_id)
+        self.body = body
+
+
+class ContentFilteredError(StepFunError):
+    """The picture was made, then withheld by the content filter: it is charged, and there is none.
+
+    Attributes:
+        response: the whole answer, with seed and ids.
+    """
+
+    billing: Billing = "executed"
+
+    def __init__(self, message: str, *, response: ImagesResponse) -> None:
+        super().__init__(message, trace_id=response.trace_id)
+        self.response = response
+        self.attempts = response.attempts
+        self.maybe_billed = response.maybe_billed
+
+
+class SaveError(StepFunError, OSError):
+    """The picture was made and paid for, but could not be written.
+
+    Attributes:
+        response: the whole answer; `response.image.save(...)` tries another place.
+    """
+
+    billing: Billing = "executed"
+
+    def __init__(self, message: str, *, response: ImagesResponse) -> None:
+        super().__init__(message, trace_id=response.trace_id)
+        self.response = response
+        self.attempts = response.attempts
+        self.maybe_billed = response.maybe_billed
+
+
+class StepFunWarning(UserWarning):
+    """Something that is allowed and sent, but will not do what it seems to say."""
+
+
+class ModelRetiredWarning(StepFunWarning):
+    """StepFun's own hosts no longer serve this model, or have announced so; the request is still sent."""
+
+
+class IneffectiveParameterWarning(StepFunWarning):
+    """A parameter that is valid, but has no effect in this request."""

@@ -1,0 +1,244 @@
+"""Picture bytes: what they are, read from their first bytes, and how users hand them in.
+
+The format comes from the magic bytes, never from a name or a claimed type, and the pixel size from
+the header alone, so that a picture bomb is measured without being decoded.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from .._files import read_bytes
+
+CONTENT_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
+"""The formats this package knows by their first bytes."""
+
+EXTENSIONS = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif"}
+
+
+class Header(NamedTuple):
+    """What a picture's bytes say: format, sides in pixels, and whether its end is there."""
+
+    format: str
+    width: int
+    height: int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture to send: its bytes and what they say of themselves."""
+
+    data: bytes = field(repr=False)
+    format: str
+    width: int
+    height: int
+    complete: bool = True
+
+    @property
+    def content_type(self) -> str:
+        return CONTENT_TYPES[self.format]
+
+    def to_data_uri(self) -> str:
+        """`data:image/...;base64,...`"""
+        return f"data:{self.content_type};base64,{base64.b64encode(self.data).decode('ascii')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A public link to a picture, which the server fetches itself."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Something that was handed in as a picture and is none, and why."""
+
+    why: str
+
+
+def look(value: object) -> Picture | Link | Unreadable:
+    """What the user handed in as a picture, with its bytes read and its header understood.
+
+    Takes a path, bytes, a binary file object, a PIL image, an `Image` of an earlier answer, a data
+    URI or an http(s) link. A path and a file object are read here, once.
+    """
+    if isinstance(value, str):
+        return _look_text(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return of_bytes(bytes(value))
+    for attribute, read in _HANDLES:
+        if hasattr(value, attribute):
+            return read(value)
+    return Unreadable(f"a {type(value).__name__} is not a picture: give a path, bytes, a file object or a PIL image")
+
+
+def of_bytes(data: bytes) -> Picture | Unreadable:
+    """The picture in `data`."""
+    if not data:
+        return Unreadable("it is empty (0 bytes)")
+    header = read_header(data)
+    if header is None:
+        return Unreadable(f"the bytes are no picture: they begin with {data[:12]!r}")
+    return Picture(data, *header)
+
+
+def of_data_uri(text: str) -> Picture | Unreadable:
+    """The picture in `data:image/...;base64,...`."""
+    head, comma, payload = text.partition(",")
+    if not comma or not head.lower().endswith(";base64"):
+        return Unreadable("the data URI is not of the form data:image/...;base64,...")
+    try:
+        return of_bytes(base64.b64decode(payload, validate=True))
+    except (binascii.Error, ValueError) as error:
+        return Unreadable(f"the data URI's base64 is broken: {error}")
+
+
+def _look_text(text: str) -> Picture | Link | Unreadable:
+    scheme = text[:8].lower()
+    if scheme.startswith("data:"):
+        return of_data_uri(text)
+    if scheme.startswith(("http://", "https://")):
+        return Link(text) if _LINK.fullmatch(text) else Unreadable("the link has no host, or a space in it")
+    return _look_path(Path(text))
+
+
+_LINK = re.compile(r"https?://[^\s/?#]+[^\s]*", re.IGNORECASE)
+
+
+def _look_path(path: Any) -> Picture | Unreadable:
+    try:
+        return of_bytes(read_bytes(path))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        return Unreadable(f"cannot read {str(path)!r}: {reason}")
+
+
+def _look_file(value: Any) -> Picture | Unreadable:
+    try:
+        data = cast("object", value.read())
+    except (OSError, ValueError) as error:
+        return Unreadable(f"the file object cannot be read: {error}")
+    if not isinstance(data, bytes):
+        return Unreadable("the file object gives text: open it in binary mode, open(path, 'rb')")
+    return of_bytes(data)
+
+
+def _look_result(value: Any) -> Picture | Link | Unreadable:
+    if value.data is not None:
+        return of_bytes(value.data)
+    if value.url is not None:
+        return Link(value.url)
+    return Unreadable("that result has no picture")
+
+
+def _look_pil(value: Any) -> Picture | Unreadable:
+    buffer = io.BytesIO()
+    try:
+        value.save(buffer, format="PNG")
+    except (OSError, ValueError) as error:
+        return Unreadable(f"the PIL image cannot be written as PNG: {error}")
+    return of_bytes(buffer.getvalue())
+
+
+_HANDLES: tuple[tuple[str, Callable[[Any], Picture | Link | Unreadable]], ...] = (
+    ("finish_reason", _look_result),
+    ("tobytes", _look_pil),
+    ("read", _look_file),
+    ("__fspath__", _look_path),
+)
+"""How each kind of handle is known, and what reads it."""
+
+
+def read_header(data: bytes) -> Header | None:
+    """Format, sides and completeness of the picture in `data`; None where it is none that is known."""
+    for magic, read in _READERS:
+        if data.startswith(magic):
+            return read(data)
+    return None
+
+
+def _png(data: bytes) -> Header | None:
+    if data[12:16] != b"IHDR" or len(data) < 24:
+        return None
+    complete = data[-12:-4] == b"\x00\x00\x00\x00IEND" or b"\x00\x00\x00\x00IEND" in data[-4096:]
+    return Header("png", _big(data[16:20]), _big(data[20:24]), complete)
+
+
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""JPEG markers that start a frame, whose header has the sides."""
+
+
+def _jpeg(data: bytes) -> Header | None:
+    at = 2
+    while at + 9 <= len(data):
+        if data[at] != 0xFF:
+            return None
+        marker = data[at + 1]
+        if marker in _FRAMES:
+            complete = b"\xff\xd9" in data[-4096:]
+            return Header("jpeg", _big(data[at + 7 : at + 9]), _big(data[at + 5 : at + 7]), complete)
+        if marker == 0xFF:
+            at += 1
+        else:
+            at += 2 + _big(data[at + 2 : at + 4])
+    return None
+
+
+def _webp(data: bytes) -> Header | None:
+    if data[8:12] != b"WEBP" or len(data) < 30:
+        return None
+    complete = len(data) >= _little(data[4:8]) + 8
+    sides = _WEBP_SIDES.get(data[12:16])
+    return Header("webp", *sides(data), complete) if sides else None
+
+
+def _webp_lossy(data: bytes) -> tuple[int, int]:
+    return _little(data[26:28]) & 0x3FFF, _little(data[28:30]) & 0x3FFF
+
+
+def _webp_lossless(data: bytes) -> tuple[int, int]:
+    bits = _little(data[21:25])
+    return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+
+
+def _webp_extended(data: bytes) -> tuple[int, int]:
+    return _little(data[24:27]) + 1, _little(data[27:30]) + 1
+
+
+_WEBP_SIDES: dict[bytes, Callable[[bytes], tuple[int, int]]] = {
+    b"VP8 ": _webp_lossy,
+    b"VP8L": _webp_lossless,
+    b"VP8X": _webp_extended,
+}
+
+
+def _gif(data: bytes) -> Header | None:
+    if len(data) < 10:
+        return None
+    return Header("gif", _little(data[6:8]), _little(data[8:10]), complete=data[-1:] == b";")
+
+
+_READERS: tuple[tuple[bytes, Callable[[bytes], Header | None]], ...] = (
+    (b"\x89PNG\r\n\x1a\n", _png),
+    (b"\xff\xd8\xff", _jpeg),
+    (b"RIFF", _webp),
+    (b"GIF87a", _gif),
+    (b"GIF89a", _gif),
+)
+
+
+def _big(data: bytes) -> int:
+    return int.from_bytes(data, "big")
+
+
+def _little(data: bytes) -> int:
+    return int.from_bytes(data, "little")

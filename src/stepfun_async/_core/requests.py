@@ -1,0 +1,169 @@
+"""The three requests as values: put anything in, ask `.problems()`, `.price()` and `.fingerprint()` offline."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, PrivateAttr, SkipValidation
+
+from .capabilities import Capability, Money, Operation, Region, row_of
+from .pictures import look
+from .problems import Problem
+from .results import Image
+from .sizes import Size
+from .validation import Values, body_problems, notices_of, problems_of
+from .wire import Call, fingerprint_of, to_call
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+
+    PictureInput: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | PILImage | Image
+else:
+    PictureInput = object
+"""A picture to send: a path, bytes, a binary file object, a PIL image, an `Image`, or a data URI."""
+
+ResponseFormat = Literal["b64_json", "url"]
+
+
+class _Memo:
+    """Pictures already looked at, so that a file is read once; never part of a request's value."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[object, object]] = {}
+
+    def look(self, name: str, value: object) -> object:
+        """What `value` is as a picture, remembered for as long as the field holds the same object."""
+        seen = self._seen.get(name)
+        if seen is None or seen[0] is not value:
+            seen = self._seen[name] = (value, look(value))
+        return seen[1]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Memo)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[type[_Memo], tuple[()]]:
+        return _Memo, ()
+
+
+class _Request(BaseModel):
+    """What the three requests share."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", arbitrary_types_allowed=True)
+
+    operation: ClassVar[Operation]
+    _memo: _Memo = PrivateAttr(default_factory=_Memo)
+
+    model: Annotated[str, SkipValidation]
+    prompt: Annotated[str | None, SkipValidation] = None
+    size: Annotated[str | Size | None, SkipValidation] = None
+    n: Annotated[int | None, SkipValidation] = None
+    response_format: Annotated[ResponseFormat | None, SkipValidation] = "b64_json"
+    seed: Annotated[int | None, SkipValidation] = None
+    steps: Annotated[int | None, SkipValidation] = None
+    cfg_scale: Annotated[float | None, SkipValidation] = None
+    extra_body: Annotated[Mapping[str, Any] | None, SkipValidation] = None
+
+    @property
+    def row(self) -> Capability | None:
+        """The table's row for this model and operation; None where there is none."""
+        return row_of(self.model, self.operation)
+
+    def given(self) -> dict[str, object]:
+        """The parameters that are given, by name, without `model` and `extra_body`."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        values = {**fields, **(self.__pydantic_extra__ or {})}
+        row = self.row
+        if row is not None and "response_format" not in row.rules and values["response_format"] == "b64_json":
+            del values["response_format"]
+        return {name: value for name, value in values.items() if value is not None and name not in _NOT_PARAMETERS}
+
+    def values(self) -> Values:
+        """The parameters that are given, with every picture read and looked at."""
+        return {name: self._looked(name, value) for name, value in self.given().items()}
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Everything that is wrong with this request; empty when it is valid. Nothing is sent.
+
+        A picture given as a path or file object is read, once.
+        """
+        wrong = problems_of(self.model, self.operation, self.values(), self.given())
+        return (*wrong, *body_problems(self.extra_body))
+
+    def notices(self) -> tuple[str, ...]:
+        """What is valid, but will not do what it seems to say; a client warns about each."""
+        return notices_of(self.model, self.operation, self.values())
+
+    def price(self, region: Region = "international") -> Money | None:
+        """What StepFun charges for this request in `region`; None where it is not known."""
+        row = self.row
+        return row.prices.get(region) if row else None
+
+    def fingerprint(self) -> str:
+        """64 hex digits that are equal exactly for requests that ask for the same.
+
+        SHA-256 over the endpoint, the model, all parameters sent and the bytes of the pictures; not
+        over the base URL, the key or where a picture was read from.
+        """
+        return fingerprint_of(self.to_call())
+
+    def to_call(self) -> Call:
+        """The request as it goes over the wire, whether it is valid or not."""
+        return to_call(self.model, self.operation, self.values(), self.extra_body)
+
+    def _looked(self, name: str, value: object) -> object:
+        if name == "image":
+            return self._memo.look(name, value)
+        if name == "style_reference" and isinstance(value, Mapping) and "source_url" in value:
+            return {**value, "source_url": self._memo.look(name, value["source_url"])}
+        return value
+
+
+_NOT_PARAMETERS = frozenset({"model", "extra_body"})
+
+
+class TextToImage(_Request):
+    """A picture from words.
+
+    >>> TextToImage(prompt="a lake", steps=99).problems()[0].nearest
+    50
+    """
+
+    operation: ClassVar[Operation] = "text_to_image"
+
+    model: Annotated[str, SkipValidation] = "step-image-edit-2"
+    negative_prompt: Annotated[str | None, SkipValidation] = None
+    text_mode: Annotated[bool | None, SkipValidation] = None
+    style_reference: Annotated[Mapping[str, Any] | None, SkipValidation] = None
+
+
+class ImageEdit(_Request):
+    """A picture changed as the words say."""
+
+    operation: ClassVar[Operation] = "edit"
+
+    model: Annotated[str, SkipValidation] = "step-image-edit-2"
+    image: Annotated[PictureInput | None, SkipValidation] = None
+    negative_prompt: Annotated[str | None, SkipValidation] = None
+    text_mode: Annotated[bool | None, SkipValidation] = None
+
+
+class ImageToImage(_Request):
+    """A new picture that starts from another one."""
+
+    operation: ClassVar[Operation] = "image_to_image"
+
+    model: Annotated[str, SkipValidation] = "step-2x-large"
+    image: Annotated[PictureInput | None, SkipValidation] = None
+    source_weight: Annotated[float | None, SkipValidation] = None
+
+
+ImageRequest: TypeAlias = TextToImage | ImageEdit | ImageToImage
+REQUESTS: Mapping[Operation, type[ImageRequest]] = {
+    "text_to_image": TextToImage,
+    "edit": ImageEdit,
+    "image_to_image": ImageToImage,
+}

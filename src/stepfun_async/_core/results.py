@@ -1,0 +1,229 @@
+"""What a server's answer becomes: `ImagesResponse` and the `Image`s in it."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .._files import why_not_writable, write_bytes
+from .errors import ConfigurationError, ContentFilteredError, InvalidRequestError, MalformedResponseError
+from .pictures import CONTENT_TYPES, EXTENSIONS
+from .problems import Problem
+
+if TYPE_CHECKING:
+    import os
+
+    from PIL.Image import Image as PILImage
+
+FILTERED = "content_filtered"
+"""The finish reason of a picture that was made and then withheld."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One picture of an answer.
+
+    Attributes:
+        data: the picture's bytes; None for one that is only linked, or was filtered.
+        url: the link to it, when asked for with `response_format="url"`.
+        expires_at: when the link stops working, in UTC; None where the server's rule is not known.
+        path: the file it was saved to by `save_to`; None when it was not.
+        format: `png`, `jpeg`, `webp` or `gif`, read from the bytes; None for anything else.
+        width: pixels, read from the bytes; None where they are not known.
+        height: pixels, likewise.
+        seed: the seed it was made from; None where the server did not say.
+        finish_reason: `success` or `content_filtered`; None where the server did not say.
+    """
+
+    data: bytes | None = field(default=None, repr=False)
+    url: str | None = None
+    expires_at: datetime | None = None
+    path: Path | None = None
+    format: str | None = None
+    width: int | None = None
+    height: int | None = None
+    seed: int | None = None
+    finish_reason: str | None = None
+
+    @property
+    def filtered(self) -> bool:
+        """Whether the content filter withheld the picture."""
+        return self.finish_reason == FILTERED
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the picture to `path`, whole or not at all.
+
+        Parent folders are made. A `path` without an extension gets that of the picture's real format.
+
+        Args:
+            path: the file to write.
+            overwrite: replace a file that is already there.
+
+        Returns:
+            The path written.
+
+        Raises:
+            InvalidRequestError: `path` exists, is a directory, or its folder may not be written to;
+                or this `Image` has no bytes.
+            OSError: the disk is full, and the like.
+        """
+        target = self.target(path)
+        why = why_not_writable(target, overwrite=overwrite)
+        if why:
+            raise InvalidRequestError.of("Image.save", (Problem("path", str(target), "a new file", why),))
+        write_bytes(target, self._bytes("save"), overwrite=overwrite)
+        return target
+
+    def target(self, path: str | os.PathLike[str]) -> Path:
+        """The file that `save(path)` writes: `path`, with the real format's extension if it has none."""
+        target = Path(path)
+        return target if target.suffix else target.with_name(target.name + EXTENSIONS.get(self.format or "", ".bin"))
+
+    def to_pil(self) -> PILImage:
+        """The picture as a Pillow image.
+
+        Raises:
+            ConfigurationError: Pillow is not installed.
+            InvalidRequestError: this `Image` has no bytes.
+        """
+        if find_spec("PIL") is None:
+            raise ConfigurationError('to_pil() needs Pillow: pip install "stepfun-async[embedded]"')
+        import io
+
+        from PIL import Image as pillow
+
+        return pillow.open(io.BytesIO(self._bytes("to_pil")))
+
+    def _bytes(self, method: str) -> bytes:
+        if self.data is None:
+            why = "was withheld by the content filter" if self.filtered else "is only a link"
+            problem = Problem("data", None, "a picture with bytes", f"it {why}")
+            hint = (
+                () if self.filtered else (Problem("url", self.url, "", "fetch it with client.images.download(image)"),)
+            )
+            raise InvalidRequestError.of(f"Image.{method}", (problem, *hint))
+        return self.data
+
+    def mimebundle(self) -> dict[str, str]:
+        """The picture by content type in base64, and its description, as notebooks show it."""
+        bundle = {"text/plain": repr(self)}
+        if self.data is not None and self.format in CONTENT_TYPES:
+            bundle[CONTENT_TYPES[self.format]] = base64.b64encode(self.data).decode("ascii")
+        return bundle
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return self.mimebundle()
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesResponse:
+    """A server's answer to one request.
+
+    Attributes:
+        data: the pictures; StepFun makes exactly one.
+        created: when it was made, seconds since 1970; None where the server did not say.
+        id: the server's id of the answer; None where it did not say.
+        trace_id: the `X-Trace-Id` of the answer, which StepFun's support asks for.
+        model: the model asked.
+        attempts: how many times the request was tried.
+        maybe_billed: how many of these attempts may have been charged, this one included.
+        elapsed: seconds from the granted slot to the finished answer, waits between attempts included.
+    """
+
+    data: tuple[Image, ...]
+    created: int | None = None
+    id: str | None = None
+    trace_id: str | None = None
+    model: str | None = None
+    attempts: int = 1
+    maybe_billed: int = 1
+    elapsed: float = 0.0
+
+    @property
+    def image(self) -> Image:
+        """The one usable picture.
+
+        Raises:
+            ContentFilteredError: the filter withheld it; it is charged all the same.
+            MalformedResponseError: the answer has no picture.
+        """
+        for image in self.data:
+            if not image.filtered:
+                return image
+        if not self.data:
+            raise MalformedResponseError("the answer has no picture", body=b"", trace_id=self.trace_id)
+        message = "the picture was made, charged, and then withheld by the content filter: change the prompt"
+        raise ContentFilteredError(message, response=self)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        bundle: dict[str, str] = {}
+        for image in self.data:
+            bundle.update(image.mimebundle())
+        bundle["text/plain"] = repr(self)
+        return bundle
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model as the server lists it.
+
+    Attributes:
+        id: its name.
+        created: seconds since 1970; None where the server did not say.
+        owned_by: whose it is; None where the server did not say.
+    """
+
+    id: str
+    created: int | None = None
+    owned_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The account behind the key, in the currency of its region.
+
+    Attributes:
+        type: `prepaid` or `postpaid`; None where the server did not say.
+        balance: what is left.
+        total_cash_balance: the part of it that was paid in.
+        total_voucher_balance: the part of it that was given.
+    """
+
+    type: str | None
+    balance: float
+    total_cash_balance: float = 0.0
+    total_voucher_balance: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUsage:
+    """What one model was used for by a client.
+
+    Attributes:
+        requests: calls made.
+        attempts: times they were tried.
+        billed: pictures that were answered, and so charged.
+        maybe_billed: attempts that may have been charged besides, their answers being lost.
+        spent: the documented price of what was billed, by currency; pictures whose price is not
+            known (another server's, say) are not in it.
+        unpriced: billed pictures whose price is not known.
+    """
+
+    requests: int = 0
+    attempts: int = 0
+    billed: int = 0
+    maybe_billed: int = 0
+    spent: tuple[tuple[str, Decimal], ...] = ()
+    unpriced: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage(ModelUsage):
+    """What a client was used for so far, in sum and by model."""
+
+    by_model: tuple[tuple[str, ModelUsage], ...] = ()

@@ -1,0 +1,72 @@
+"""Again, and when? One answer of a pure function.
+
+A picture must not be paid for twice in silence, so only attempts that cannot have been billed are
+made again: `not_sent` (no byte of the body left) and the `rejected` statuses that say "later" (429
+and 503). What is `unknown` is raised, unless the user's policy says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .errors import APIConnectionError, APIError, APIStatusError
+from .wire import meaning_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """When an attempt is made again.
+
+    The wait before attempt n + 1 is drawn evenly from 0 to min(cap, base x 2^(n-1)) seconds ("full
+    jitter"). A `Retry-After` of the server is honoured instead, with 0 to 20 % added, so that many
+    clients do not come back in the same instant. A wait that would pass the deadline is not begun.
+
+    Attributes:
+        max_attempts: how often a request is tried at most, the first time included.
+        retry_unknown: also try again where the lost attempt may have been billed. Each one counts
+            in `maybe_billed`.
+        connect_base: seconds, for attempts that never left.
+        base: seconds, for attempts that the server refused or lost.
+        cap: seconds, the longest wait that is not the server's wish.
+    """
+
+    max_attempts: int = 3
+    retry_unknown: bool = False
+    connect_base: float = 0.05
+    base: float = 1.0
+    cap: float = 20.0
+
+
+def wait_before_next(
+    policy: RetryPolicy, attempt: int, error: APIError, *, jitter: float, remaining: float
+) -> float | None:
+    """Seconds to wait before the next attempt; None to stop and raise `error`.
+
+    Args:
+        policy: the user's.
+        attempt: how many attempts were made, from 1.
+        error: how the last one ended.
+        jitter: a random number from 0 to 1.
+        remaining: seconds left until the deadline.
+    """
+    if attempt >= policy.max_attempts or not _may_repeat(policy, error):
+        return None
+    wait = _wait(policy, attempt, error, jitter)
+    return wait if wait < remaining else None
+
+
+def _may_repeat(policy: RetryPolicy, error: APIError) -> bool:
+    if error.billing == "unknown":
+        return policy.retry_unknown
+    if isinstance(error, APIStatusError):
+        return meaning_of(error.status).again
+    return error.billing == "not_sent"
+
+
+def _wait(policy: RetryPolicy, attempt: int, error: APIError, jitter: float) -> float:
+    asked = error.retry_after if isinstance(error, APIStatusError) else None
+    if asked is not None:
+        return asked * (1 + 0.2 * jitter)
+    never_left = isinstance(error, APIConnectionError) and error.billing == "not_sent"
+    base = policy.connect_base if never_left else policy.base
+    return jitter * min(policy.cap, base * 2.0 ** (attempt - 1))

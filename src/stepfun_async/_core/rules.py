@@ -1,0 +1,406 @@
+"""The kinds of rule a parameter can have: what is allowed, in words and as a check.
+
+A rule knows nothing of a model. `judge` answers None for a value that is allowed, else a `Fault`
+with the reason and the nearest allowed value. `to_wire` gives the JSON value of an allowed one and
+`from_text` reads one back from a form field or a command line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+from .pictures import Link, Picture, Unreadable
+from .problems import show
+from .sizes import RATIOS, Order, Size, ratio_of
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a value is not allowed, and the allowed value nearest to it."""
+
+    why: str = ""
+    nearest: object = None
+    part: str = ""
+    allowed: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What all rules share.
+
+    Attributes:
+        default: what the server takes when the parameter is absent; None where it has no fixed one.
+        required: whether a request without it is refused.
+        source: where the rule is documented, a key of `SOURCES`.
+        note: what a reader of the table should know besides.
+    """
+
+    default: object = None
+    required: bool = False
+    source: str = ""
+    note: str = ""
+    kind: ClassVar[str] = ""
+
+    @property
+    def allowed(self) -> str:
+        """What is allowed, in words."""
+        raise AssertionError(type(self))
+
+    def judge(self, value: object) -> Fault | None:
+        """None when `value` is allowed, otherwise what is wrong with it."""
+        raise AssertionError(type(self))
+
+    def to_wire(self, value: object) -> object:
+        """The JSON value that says `value`."""
+        return value
+
+    def from_text(self, text: str) -> object:
+        """The value that `text` says, or `text` itself where it says none, for `judge` to refuse."""
+        return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text(Rule):
+    """Text of `minimum` to `maximum` characters, counted in Unicode code points."""
+
+    minimum: int = 1
+    maximum: int = 512
+    kind: ClassVar[str] = "text"
+
+    @property
+    def allowed(self) -> str:
+        return f"text of {self.minimum} to {self.maximum:,} characters"
+
+    def judge(self, value: object) -> Fault | None:
+        if not isinstance(value, str):
+            return Fault(f"{_kind_of(value)}, not text")
+        if not self.minimum <= len(value) <= self.maximum:
+            return Fault(f"{len(value):,} characters", value[: self.maximum] or None)
+        if not _encodable(value):
+            return Fault("has half of a surrogate pair, which UTF-8 cannot carry", _without_surrogates(value))
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice(Rule):
+    """One of a few words."""
+
+    options: tuple[str, ...]
+    kind: ClassVar[str] = "choice"
+
+    @property
+    def allowed(self) -> str:
+        return " or ".join(repr(option) for option in self.options)
+
+    def judge(self, value: object) -> Fault | None:
+        if isinstance(value, str) and value in self.options:
+            return None
+        return Fault("", closest(value, self.options))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag(Rule):
+    """True or False."""
+
+    kind: ClassVar[str] = "flag"
+
+    @property
+    def allowed(self) -> str:
+        return "True or False"
+
+    def judge(self, value: object) -> Fault | None:
+        if isinstance(value, bool):
+            return None
+        return Fault(f"{_kind_of(value)}, not a truth value", bool(value) if value in (0, 1) else None)
+
+    def from_text(self, text: str) -> object:
+        return {"true": True, "false": False}.get(text.lower(), text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole(Rule):
+    """A whole number, both ends included."""
+
+    minimum: int
+    maximum: int
+    kind: ClassVar[str] = "whole number"
+
+    @property
+    def allowed(self) -> str:
+        if self.minimum == self.maximum:
+            return f"only {self.minimum}"
+        return f"a whole number from {self.minimum} to {self.maximum}"
+
+    def judge(self, value: object) -> Fault | None:
+        number = int(value) if not isinstance(value, bool) and isinstance(value, numbers.Integral) else None
+        if number is None:
+            return Fault(f"{_kind_of(value)}, not a whole number", self._nearest(value))
+        if not self.minimum <= number <= self.maximum:
+            return Fault("", self._nearest(number))
+        return None
+
+    def _nearest(self, value: object) -> int | None:
+        number = _number(value)
+        if number is None:
+            return None
+        return round(min(max(number, self.minimum), self.maximum))
+
+    def to_wire(self, value: object) -> object:
+        return int(value) if isinstance(value, numbers.Integral) else value
+
+    def from_text(self, text: str) -> object:
+        try:
+            return int(text)
+        except ValueError:
+            return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Real(Rule):
+    """A finite number; both ends included, but for a minimum that is `above`."""
+
+    minimum: float
+    maximum: float
+    above: bool = False
+    kind: ClassVar[str] = "number"
+
+    @property
+    def allowed(self) -> str:
+        start = f"above {self.minimum:g}" if self.above else f"from {self.minimum:g}"
+        return f"a number {start} to {self.maximum:g}"
+
+    def judge(self, value: object) -> Fault | None:
+        number = float(value) if not isinstance(value, bool) and isinstance(value, numbers.Real) else None
+        if number is None:
+            return Fault(f"{_kind_of(value)}, not a number", self._nearest(value))
+        if not math.isfinite(number):
+            return Fault("not a finite number", self._nearest(value))
+        too_low = number <= self.minimum if self.above else number < self.minimum
+        if too_low or number > self.maximum:
+            return Fault("", self._nearest(value))
+        return None
+
+    def _nearest(self, value: object) -> float | None:
+        number = _number(value)
+        if number is None:
+            return None
+        nearest = min(max(number, self.minimum), self.maximum)
+        return None if self.above and nearest == self.minimum else nearest
+
+    def to_wire(self, value: object) -> object:
+        if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
+            return float(value)
+        return int(value) if isinstance(value, numbers.Integral) else value
+
+    def from_text(self, text: str) -> object:
+        number = _number(text)
+        return text if number is None else number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes(Rule):
+    """One of the sizes a model makes, given as `Size`, aspect ratio or the model's own wire string."""
+
+    options: tuple[Size, ...]
+    order: Order = "width x height"
+    kind: ClassVar[str] = "size"
+
+    @property
+    def wire_options(self) -> tuple[str, ...]:
+        """The documented strings, with the sides in the model's order."""
+        return tuple(size.to_wire(self.order) for size in self.options)
+
+    @property
+    def ratios(self) -> tuple[str, ...]:
+        """The aspect ratios that some option goes by."""
+        return tuple(ratio for ratio in RATIOS if self._of_ratio(ratio))
+
+    @property
+    def allowed(self) -> str:
+        options = ", ".join(self.wire_options)
+        return f"{options} ({self.order}); or Size(width=..., height=...); or {', '.join(self.ratios)}"
+
+    def judge(self, value: object) -> Fault | None:
+        if isinstance(value, Size):
+            return None if value in self.options else Fault("", self._nearest(value))
+        if not isinstance(value, str):
+            return Fault(f"{_kind_of(value)}, not a size", self._from_pair(value))
+        if value in self.wire_options or self._of_ratio(value):
+            return None
+        if ratio_of(value) is not None:
+            return Fault("no size of this model has that ratio", self._nearest_ratio(value))
+        return Fault("", self._nearest_wire(value))
+
+    def pick(self, value: object) -> Size | None:
+        """The size that an allowed `value` means, or the default one for None."""
+        if value is None:
+            value = self.default
+        if isinstance(value, Size):
+            return value
+        text = str(value)
+        return self._of_ratio(text) or Size.from_wire(text, self.order)
+
+    def to_wire(self, value: object) -> object:
+        size = self.pick(value)
+        return value if size is None else size.to_wire(self.order)
+
+    def _of_ratio(self, ratio: str) -> Size | None:
+        fitting = [size for size in self.options if size.fits_ratio(ratio)]
+        default = Size.from_wire(str(self.default), self.order)
+        return default if default in fitting else max(fitting, key=lambda size: size.width, default=None)
+
+    def _nearest(self, wanted: Size) -> Size | None:
+        if not wanted.possible:
+            return None
+        return min(self.options, key=wanted.distance)
+
+    def _nearest_wire(self, text: str) -> str | None:
+        cleaned = text.strip().lower().translate(_TIMES)
+        size = Size.from_wire(cleaned, self.order)
+        nearest = self._nearest(size) if size else None
+        return nearest.to_wire(self.order) if nearest else None
+
+    def _nearest_ratio(self, ratio: str) -> str:
+        wanted = ratio_of(ratio) or 1.0
+        return min(self.ratios, key=lambda name: abs(math.log((ratio_of(name) or 1.0) / wanted)))
+
+    def _from_pair(self, value: object) -> Size | None:
+        match value:
+            case (int(width), int(height)):
+                return self._nearest(Size(width=width, height=height))
+            case _:
+                return None
+
+
+_TIMES = str.maketrans({"*": "x", "×": "x", " ": None, "_": None})  # noqa: RUF001 - the sign people type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Photo(Rule):
+    """A picture that goes into the request."""
+
+    formats: tuple[str, ...]
+    max_bytes: int | None = None
+    min_side: int = 1
+    max_side: int
+    max_ratio: float | None = None
+    links: bool = False
+    kind: ClassVar[str] = "picture"
+
+    @property
+    def allowed(self) -> str:
+        parts = [f"one picture ({', '.join(self.formats)})", f"each side {self.min_side} to {self.max_side} pixels"]
+        if self.max_bytes:
+            parts.append(f"at most {self.max_bytes:,} bytes")
+        if self.max_ratio:
+            parts.append(f"sides no further apart than 1:{self.max_ratio:g}")
+        if self.links:
+            parts.append("or an http(s) link to one")
+        return ", ".join(parts)
+
+    def judge(self, value: object) -> Fault | None:
+        """`value` is what `pictures.look` made of the user's picture."""
+        if isinstance(value, Link):
+            return None if self.links else Fault("this endpoint takes no links: download the picture first")
+        if not isinstance(value, Picture):
+            return Fault(value.why if isinstance(value, Unreadable) else f"{_kind_of(value)}, not a picture")
+        return self._judge_picture(value)
+
+    def _judge_picture(self, picture: Picture) -> Fault | None:
+        sides = (picture.width, picture.height)
+        if picture.format not in self.formats:
+            return Fault(f"the bytes are {picture.format}")
+        if self.max_bytes and len(picture.data) > self.max_bytes:
+            return Fault(f"{len(picture.data):,} bytes")
+        if min(sides) < self.min_side or max(sides) > self.max_side:
+            return Fault(f"{picture.width}x{picture.height} pixels")
+        if self.max_ratio and max(sides) > min(sides) * self.max_ratio:
+            return Fault(f"{picture.width}x{picture.height} pixels are 1:{max(sides) / min(sides):.2f}")
+        if not picture.complete:
+            return Fault(f"the {picture.format} is cut off: its end is missing")
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Style(Rule):
+    """A mapping with the picture whose style to take (`source_url`) and how strongly (`weight`)."""
+
+    picture: Photo
+    weight: Real
+    kind: ClassVar[str] = "style reference"
+
+    @property
+    def allowed(self) -> str:
+        return f"{{'source_url': {self.picture.allowed}, 'weight': {self.weight.allowed}}}"
+
+    def judge(self, value: object) -> Fault | None:
+        """`value` is the user's mapping with `source_url` replaced by what `pictures.look` made of it."""
+        if not isinstance(value, Mapping):
+            return Fault(f"{_kind_of(value)}, not a mapping")
+        value = cast("Mapping[object, object]", value)
+        for key in value:
+            if key not in ("source_url", "weight"):
+                nearest = closest(key, ("source_url", "weight"))
+                return Fault("no such key", nearest, part=str(key), allowed="source_url, weight")
+        if "source_url" not in value:
+            return Fault("is missing", part="source_url", allowed=self.picture.allowed)
+        return self._judge_parts(value)
+
+    def _judge_parts(self, value: Mapping[object, object]) -> Fault | None:
+        for part, rule in (("source_url", self.picture), ("weight", self.weight)):
+            fault = rule.judge(value[part]) if value.get(part) is not None else None
+            if fault:
+                return Fault(fault.why, fault.nearest, part=part, allowed=rule.allowed)
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ignored(Rule):
+    """A parameter that the server takes and does nothing with: warned about and left out."""
+
+    kind: ClassVar[str] = "ignored"
+    effect: str = "has no effect"
+
+    @property
+    def allowed(self) -> str:
+        return f"anything; it {self.effect}"
+
+    def judge(self, value: object) -> Fault | None:
+        return None
+
+
+def closest(value: object, options: tuple[str, ...]) -> str | None:
+    """The option spelled most like `value`; None where none is close."""
+    matches = difflib.get_close_matches(str(value).lower(), options, n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def _kind_of(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return show(value)
+    name = type(value).__name__
+    return f"an {name}" if name[0].lower() in "aeiou" else f"a {name}"
+
+
+def _number(value: object) -> float | None:
+    """The finite number in `value`, be it a number or text; None for truth values and the rest."""
+    if isinstance(value, bool) or not isinstance(value, str | numbers.Real):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _encodable(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _without_surrogates(text: str) -> str:
+    return "".join(character for character in text if not "\ud800" <= character <= "\udfff")

@@ -1,0 +1,98 @@
+"""Request against row: every problem, as values, and what has no effect."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import cast
+
+from .capabilities import Capability, Operation, row_of, rows
+from .problems import Problem, plain
+from .rules import Ignored, Rule, closest
+
+Values = Mapping[str, object]
+"""A request's parameters by name, without those not given; pictures are what `pictures.look` made of them."""
+
+
+def problems_of(model: object, operation: Operation, values: Values, given: Values) -> tuple[Problem, ...]:
+    """Everything that is wrong with a request, in the order of the model's parameters.
+
+    Args:
+        model: the model's name.
+        operation: what is asked of it.
+        values: the parameters, with pictures looked at.
+        given: the same as the user gave them, for the messages.
+    """
+    row = row_of(model, operation)
+    if row is None:
+        return (_unknown_model(model, operation),)
+    wrong = [problem for name, rule in row.rules.items() if (problem := _judge(name, rule, values, given))]
+    extra = [_no_such_parameter(row, name, given[name]) for name in values if name not in row.rules]
+    return (*wrong, *extra)
+
+
+def notices_of(model: object, operation: Operation, values: Values) -> tuple[str, ...]:
+    """What is valid, but will not do what it seems to say."""
+    row = row_of(model, operation)
+    if row is None:
+        return ()
+    ignored = [
+        f"{name} {rule.effect}; it is not sent"
+        for name, rule in row.rules.items()
+        if isinstance(rule, Ignored) and name in values
+    ]
+    return (*ignored, *_idle_negative_prompt(row, values))
+
+
+def body_problems(extra_body: object) -> tuple[Problem, ...]:
+    """What is wrong with the extra parameters that are sent as they are."""
+    if extra_body is None:
+        return ()
+    allowed = "a mapping of names to JSON values"
+    if not isinstance(extra_body, Mapping):
+        return (Problem("extra_body", plain(extra_body), allowed),)
+    try:
+        json.dumps(dict(cast("Mapping[str, object]", extra_body)), allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        return (Problem("extra_body", plain(cast("object", extra_body)), allowed, str(error)),)
+    return ()
+
+
+def _judge(name: str, rule: Rule, values: Values, given: Values) -> Problem | None:
+    if name not in values:
+        return Problem(name, None, rule.allowed, "is required") if rule.required else None
+    fault = rule.judge(values[name])
+    if fault is None:
+        return None
+    field = f"{name}.{fault.part}" if fault.part else name
+    shown = given[name]
+    if fault.part and isinstance(shown, Mapping):
+        shown = cast("Mapping[str, object]", shown).get(fault.part)
+    return Problem(field, plain(shown), fault.allowed or rule.allowed, fault.why, fault.nearest)
+
+
+def _idle_negative_prompt(row: Capability, values: Values) -> tuple[str, ...]:
+    scale = row.rules.get("cfg_scale")
+    if not values.get("negative_prompt") or scale is None:
+        return ()
+    if values.get("cfg_scale", scale.default) != 1.0:
+        return ()
+    return ("negative_prompt has no effect while cfg_scale is 1.0: raise cfg_scale above 1.0",)
+
+
+def _unknown_model(model: object, operation: Operation) -> Problem:
+    able = tuple(row.model for row in rows() if row.operation == operation)
+    others = sorted({row.operation for row in rows() if row.model == model})
+    if model is None:
+        why = "is required"
+    elif others:
+        why = f"{model} has {' and '.join(others)}, not {operation}"
+    else:
+        why = "not in the tables; register_model() adds one, validation='off' sends as given"
+    return Problem("model", plain(model), ", ".join(able), why, closest(model, able))
+
+
+def _no_such_parameter(row: Capability, name: str, value: object) -> Problem:
+    names = tuple(row.rules)
+    why = f"{row.model} has no {name} for {row.operation}"
+    return Problem(name, plain(value), f"the parameters {', '.join(names)}", why, closest(name, names))

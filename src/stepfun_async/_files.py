@@ -1,0 +1,84 @@
+"""Reading a picture from disk and writing one so that it is there whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+MAX_INPUT = 64 * 1024 * 1024
+"""Bytes of the largest input file that is read at all; no model takes half as much."""
+
+
+def read_bytes(path: Any) -> bytes:
+    """The bytes of the regular file at `path`.
+
+    Raises:
+        OSError: it is not there, a directory, or may not be read.
+        ValueError: it is no regular file, larger than `MAX_INPUT`, or its name is not possible.
+    """
+    facts = os.stat(path)
+    if stat.S_ISDIR(facts.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(facts.st_mode):
+        raise ValueError("not a regular file")
+    if facts.st_size > MAX_INPUT:
+        raise ValueError(f"{facts.st_size:,} bytes, more than any model takes")
+    return Path(path).read_bytes()
+
+
+def why_not_writable(path: Path, *, overwrite: bool) -> str | None:
+    """Why a file cannot be written at `path`, in words; None when nothing speaks against it."""
+    try:
+        if path.is_dir():
+            return "it is a directory"
+        if path.exists() and not overwrite:
+            return "it exists, and nothing is overwritten unless overwrite=True"
+        parent = next(folder for folder in path.absolute().parents if folder.exists())
+        if not parent.is_dir():
+            return f"{parent} is not a directory"
+        if not os.access(parent, os.W_OK | os.X_OK):
+            return f"{parent} may not be written to"
+    except (OSError, ValueError) as error:
+        return str(error)
+    return None
+
+
+def write_bytes(path: Path, data: bytes, *, overwrite: bool) -> None:
+    """Write `data` to `path` in one step: a temporary file beside it, flushed to disk, then renamed.
+
+    Missing parent folders are made. At no moment is there a half-written file under `path`.
+
+    Raises:
+        FileExistsError: `path` exists and `overwrite` is False.
+        OSError: the disk is full, the folder may not be written to, and the like.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.part")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        _put(temporary, path, overwrite=overwrite)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _put(temporary: Path, path: Path, *, overwrite: bool) -> None:
+    if overwrite:
+        temporary.replace(path)
+        return
+    try:
+        os.link(temporary, path)  # fails where the name is taken, which a rename would not
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if path.exists():
+            raise FileExistsError(f"{path} exists") from None
+        temporary.replace(path)
