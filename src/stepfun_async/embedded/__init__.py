@@ -1,0 +1,52 @@
+"""A stand-in for StepFun's image service, for development and tests, without network or cost.
+
+`Engine` answers the same `Call`s as the service, with real pictures of the right size drawn by
+Pillow; `EmbeddedTransport` plugs it into a client, `stepfun_async.embedded.server` puts it behind
+real HTTP, and `Scenario` makes it fail in the ways the real service fails.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from stepfun_async._core.errors import ConfigurationError
+
+from .bill import Bill
+from .engine import Engine, Mount
+from .faults import Fault, Scenario
+from .transport import EmbeddedTransport
+
+__all__ = [
+    "Bill",
+    "EmbeddedTransport",
+    "Engine",
+    "Fault",
+    "Mount",
+    "Scenario",
+    "check_available",
+    "check_server_available",
+]
+
+
+def check_available() -> None:
+    """Make sure that the engine can draw.
+
+    Raises:
+        ConfigurationError: Pillow is not installed.
+    """
+    _check(("PIL",), "the embedded engine", "embedded")
+
+
+def check_server_available() -> None:
+    """Make sure that the engine can be put behind HTTP.
+
+    Raises:
+        ConfigurationError: Pillow, starlette, uvicorn or python-multipart is not installed.
+    """
+    _check(("PIL", "starlette", "uvicorn", "python_multipart"), "the embedded server", "cli")
+
+
+def _check(modules: tuple[str, ...], what: str, extra: str) -> None:
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        raise ConfigurationError(f'{what} needs {", ".join(missing)}: pip install "stepfun-async[{extra}]"')

@@ -1,0 +1,87 @@
+"""What the engine would have charged, by key."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from types import MappingProxyType
+
+from stepfun_async._core.capabilities import Money
+
+_NOTHING: Mapping[str, Decimal] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What one key, or all of them, was used for.
+
+    Attributes:
+        calls: requests for a picture that arrived, those refused or lost to a fault included.
+        pictures: pictures charged, those that never reached the caller included.
+        spent: what they cost by the model tables' international prices, by currency.
+    """
+
+    calls: int = 0
+    pictures: int = 0
+    spent: Mapping[str, Decimal] = field(default_factory=lambda: _NOTHING)
+
+    def __add__(self, other: Bill) -> Bill:
+        currencies = {**self.spent, **other.spent}
+        spent = {name: self.spent.get(name, Decimal(0)) + other.spent.get(name, Decimal(0)) for name in currencies}
+        return Bill(self.calls + other.calls, self.pictures + other.pictures, MappingProxyType(spent))
+
+    def amount(self) -> Decimal:
+        """The sum of `spent`; StepFun's international prices are in one currency, USD."""
+        return sum(self.spent.values(), Decimal(0))
+
+
+def _priced(price: Money | None, sign: int) -> Bill:
+    spent = {price.currency: sign * price.amount} if price else {}
+    return Bill(0, sign, MappingProxyType(spent))
+
+
+class Ledger:
+    """The bills of all keys; safe to use from several threads.
+
+    Args:
+        credit: what each key may spend, in the prices' currency.
+    """
+
+    def __init__(self, credit: float) -> None:
+        self._credit = Decimal(str(credit))
+        self._bills: dict[str, Bill] = {}
+        self._lock = threading.Lock()
+
+    def note(self, key: str) -> None:
+        """Count a request for a picture."""
+        self._add(key, Bill(calls=1))
+
+    def charge(self, key: str, price: Money | None) -> bool:
+        """Charge one picture; False, with nothing charged, where its price is more than what is left."""
+        with self._lock:
+            bill = self._bills.get(key, Bill())
+            if price is not None and bill.amount() + price.amount > self._credit:
+                return False
+            self._bills[key] = bill + _priced(price, 1)
+            return True
+
+    def refund(self, key: str, price: Money | None) -> None:
+        """Take back a `charge` of a picture that could not be made."""
+        self._add(key, _priced(price, -1))
+
+    def balance(self, key: str) -> Decimal:
+        """What `key` may still spend."""
+        return self._credit - self.bill(key).amount()
+
+    def bill(self, key: str | None) -> Bill:
+        """The bill of `key`; of all keys for None."""
+        with self._lock:
+            if key is not None:
+                return self._bills.get(key, Bill())
+            return sum(self._bills.values(), Bill())
+
+    def _add(self, key: str, more: Bill) -> None:
+        with self._lock:
+            self._bills[key] = self._bills.get(key, Bill()) + more

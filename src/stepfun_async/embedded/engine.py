@@ -1,0 +1,240 @@
+"""The engine: answers StepFun's image calls on this machine.
+
+Everything it knows of models, sizes, limits and prices it reads from the same tables as the client,
+so what one refuses the other refuses too.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import secrets
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from stepfun_async._core.capabilities import ENDPOINTS, Capability, Money, rows
+from stepfun_async._core.rules import Whole
+from stepfun_async._core.wire import TRACE_HEADER, Call, Reply
+
+from .bill import Bill, Ledger
+from .faults import Scenario, Send, Step, error_reply, steps_of
+from .intake import Asked, Refused, read
+from .links import Links
+
+KEYLESS = "embedded"
+"""The key of calls that bring none."""
+
+_PATHS = frozenset(endpoint.path for endpoint in ENDPOINTS.values())
+_SINCE = 1_735_689_600
+"""The `created` of every model listed: the start of 2025, in seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """Where a call came in.
+
+    Attributes:
+        plan: below the Step Plan's path, where only some models are served.
+        keyless: whether a call without a key is let in.
+        base: what links begin with, up to `/v1`; None for the engine's `link_base`.
+    """
+
+    plan: bool = False
+    keyless: bool = True
+    base: str | None = None
+
+
+def _random_seed() -> int:
+    return secrets.randbelow(2**31 - 1) + 1
+
+
+class Engine:
+    """A stand-in for StepFun's image service; safe to use from several threads.
+
+    Args:
+        scenario: how it fails; not at all when absent. May be set later, as `engine.scenario`.
+        keys: the keys let in; any key when absent.
+        credit: what each key may spend, in the currency of the tables' international prices.
+        link_lifetime: seconds for which links to pictures work.
+        link_base: what links begin with when the engine is not behind HTTP.
+        clock: the time, in seconds since 1970.
+        draw_seed: makes the seed of a request that names none, from 1 to 2147483647.
+    """
+
+    def __init__(
+        self,
+        *,
+        scenario: Scenario | None = None,
+        keys: Collection[str] | None = None,
+        credit: float = 100.0,
+        link_lifetime: float = 7200.0,
+        link_base: str = "https://embedded.invalid/v1",
+        clock: Callable[[], float] = time.time,
+        draw_seed: Callable[[], int] = _random_seed,
+    ) -> None:
+        self.scenario = scenario or Scenario()
+        self.link_base = link_base.rstrip("/")
+        self._keys = None if keys is None else frozenset(keys)
+        self._clock = clock
+        self._draw_seed = draw_seed
+        self._ledger = Ledger(credit)
+        self._links = Links(link_lifetime, clock)
+        self._traces = itertools.count(1)
+
+    def bill(self, key: str | None = None) -> Bill:
+        """What `key` was charged so far; all keys together for None."""
+        return self._ledger.bill(key)
+
+    def play(self, call: Call, mount: Mount = Mount()) -> Iterator[Step]:  # noqa: B008 - a frozen value
+        """What happens to `call`: one step after another, faults of the scenario included.
+
+        A call for a picture uses up one fault of the scenario now; the work is done when the step
+        that sends the answer is asked for, which takes tens of milliseconds.
+        """
+        fault = self.scenario.next_fault() if _is_for_picture(call) else None
+        if fault is not None and not fault.facts.bills:
+            self._ledger.note(_key_of(call) or KEYLESS)
+        for step in steps_of(fault, partial(self.respond, call, mount)):
+            yield replace(step, reply=self._traced(step.reply)) if isinstance(step, Send) else step
+
+    def respond(self, call: Call, mount: Mount = Mount()) -> Reply:  # noqa: B008 - a frozen value
+        """The answer to `call`, without any fault of the scenario. Never raises for what a call holds.
+
+        Args:
+            call: what came in. An absolute `path` below `link_base` is taken too, as for downloads.
+            mount: where it came in.
+        """
+        return self._traced(self._answer(call, mount))
+
+    def _traced(self, reply: Reply) -> Reply:
+        if TRACE_HEADER in reply.headers:
+            return reply
+        return replace(reply, headers={**reply.headers, TRACE_HEADER: f"embedded-{next(self._traces):08d}"})
+
+    def _answer(self, call: Call, mount: Mount) -> Reply:
+        path = call.path.removeprefix(mount.base or self.link_base)
+        call = replace(call, path=path)
+        if call.method == "GET" and path.startswith("/files/"):
+            return self._file(path.removeprefix("/files/"))
+        key = _key_of(call) or (KEYLESS if mount.keyless else None)
+        if key is None or not self._let_in(key, mount):
+            why = "the key is not one of this engine's" if key else "no key: send the header authorization: Bearer KEY"
+            return error_reply(401, why, "invalid_api_key")
+        if _is_for_picture(call):
+            return self._picture(call, mount, key)
+        return self._facts(call, mount, key)
+
+    def _let_in(self, key: str, mount: Mount) -> bool:
+        return self._keys is None or key in self._keys or (mount.keyless and key == KEYLESS)
+
+    # --- pictures
+
+    def _picture(self, call: Call, mount: Mount, key: str) -> Reply:
+        self._ledger.note(key)
+        asked = read(call, partial(self._own, mount), plan=mount.plan)
+        if isinstance(asked, Refused):
+            return _refuse(asked.why)
+        price = None if mount.plan else asked.row.prices.get("international")
+        if not self._ledger.charge(key, price):
+            return error_reply(402, f"the balance is used up: a picture costs {price}", "insufficient_balance")
+        return self._charged(asked, mount, key, price)
+
+    def _charged(self, asked: Asked, mount: Mount, key: str, price: Money | None) -> Reply:
+        from .pictures import UndecodableError, draw
+
+        seed = self._seed(asked)
+        try:
+            data = draw(asked.values, asked.row, seed)
+        except UndecodableError as error:
+            self._ledger.refund(key, price)
+            return _refuse(f"the picture sent cannot be decoded: {error}")
+        except BaseException:
+            self._ledger.refund(key, price)
+            raise
+        picture: dict[str, Any] = {"seed": seed, "finish_reason": "success"}
+        if asked.values["response_format"] == "b64_json":
+            picture["b64_json"] = base64.b64encode(data).decode("ascii")
+        else:
+            picture["url"] = f"{mount.base or self.link_base}/files/{self._links.add(data)}"
+        return _json_reply({**self._head(asked.row), "data": [picture]})
+
+    def _head(self, row: Capability) -> dict[str, object]:
+        if row.operation == "image_to_image":
+            return {}  # StepFun's example of this endpoint has neither
+        return {"created": int(self._clock()), "id": secrets.token_hex(16)}
+
+    def _seed(self, asked: Asked) -> int:
+        seed = asked.values.get("seed")
+        rule = asked.row.rules.get("seed")
+        zero_is_random = isinstance(rule, Whole) and "absent or 0" in rule.note
+        return self._draw_seed() if not isinstance(seed, int) or (seed == 0 and zero_is_random) else seed
+
+    def _own(self, mount: Mount, link: str) -> bytes | None:
+        for base in (mount.base, self.link_base):
+            if base is not None and link.startswith(f"{base}/files/"):
+                return self._links.get(link.removeprefix(f"{base}/files/"))
+        return None
+
+    # --- everything else
+
+    def _file(self, name: str) -> Reply:
+        data = self._links.get(name)
+        if data is None:
+            return error_reply(404, "the link is wrong, or has expired", "not_found")
+        return Reply(200, {"content-type": "image/png"}, data)
+
+    def _facts(self, call: Call, mount: Mount, key: str) -> Reply:
+        if call.method == "GET" and call.path == "/accounts":
+            return _json_reply(self._account(key))
+        if call.method == "GET" and call.path == "/models":
+            return _json_reply({"object": "list", "data": list(_models(mount).values())})
+        if call.method == "GET" and call.path.startswith("/models/"):
+            model = _models(mount).get(call.path.removeprefix("/models/"))
+            return _json_reply(model) if model else error_reply(404, "there is no such model", "not_found")
+        if call.path in _PATHS:
+            return error_reply(405, f"{call.path} takes POST, not {call.method}", "method_not_allowed")
+        return error_reply(404, f"there is nothing at {call.method} {call.path}", "not_found")
+
+    def _account(self, key: str) -> dict[str, object]:
+        balance = float(self._ledger.balance(key))
+        return {
+            "object": "account",
+            "type": "prepaid",
+            "balance": balance,
+            "total_cash_balance": balance,
+            "total_voucher_balance": 0.0,
+        }
+
+
+def _is_for_picture(call: Call) -> bool:
+    return call.method == "POST" and call.path in _PATHS
+
+
+def _key_of(call: Call) -> str | None:
+    scheme, _, key = call.headers.get("authorization", "").partition(" ")
+    return key.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _models(mount: Mount) -> dict[str, dict[str, object]]:
+    served = [row for row in rows() if row.step_plan or not mount.plan]
+    return {
+        row.model: {
+            "id": row.model,
+            "object": "model",
+            "created": _SINCE,
+            "owned_by": "registered" if row.source == "registered" else "stepfun",
+        }
+        for row in served
+    }
+
+
+def _json_reply(content: Mapping[str, object]) -> Reply:
+    return Reply(200, {"content-type": "application/json"}, json.dumps(content).encode())
+
+
+def _refuse(why: str) -> Reply:
+    return error_reply(400, why, "request_params_invalid")

@@ -1,0 +1,363 @@
+"""The ways in which the service fails, as values, and what each does to an answer.
+
+A fault is decided and unfolded into steps here; how a step is acted out, a lost connection say, is
+the business of whoever carries the answer: `transport` in-process, `server` over HTTP.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar, cast
+
+from stepfun_async._core.errors import ConfigurationError
+from stepfun_async._core.results import FILTERED
+from stepfun_async._core.wire import Reply
+
+FaultKind = Literal[
+    "status",
+    "delay",
+    "hang",
+    "drip",
+    "drop-before",
+    "drop-after",
+    "truncated",
+    "bad-json",
+    "bad-base64",
+    "empty",
+    "filtered",
+    "html",
+    "redirect",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindFacts:
+    """What one kind of fault is.
+
+    Attributes:
+        meaning: what happens, in words.
+        bills: whether the picture is made and charged.
+        statuses: the statuses it may be given; the first one holds when none is.
+        seconds: whether it takes a time.
+    """
+
+    meaning: str
+    bills: bool
+    statuses: tuple[int, ...] = ()
+    seconds: bool = False
+
+
+_ERRORS = (400, 401, 402, 403, 404, 429, 451, 500, 502, 503, 504)
+_WAITABLE = (429, 503)
+"""The statuses that come with a Retry-After."""
+
+KINDS: Mapping[FaultKind, KindFacts] = MappingProxyType(
+    {
+        "status": KindFacts(meaning="an error status, written as its number", bills=False, statuses=_ERRORS, seconds=True),
+        "delay": KindFacts(meaning="the answer comes `seconds` late", bills=True, seconds=True),
+        "hang": KindFacts(meaning="no answer ever comes", bills=False),
+        "drip": KindFacts(meaning="the body comes in 50 pieces, `seconds` apart", bills=True, seconds=True),
+        "drop-before": KindFacts(meaning="the connection is lost before anything is done", bills=False),
+        "drop-after": KindFacts(meaning="the connection is lost after the picture was charged", bills=True),
+        "truncated": KindFacts(meaning="the connection is lost in the middle of the answer", bills=True),
+        "bad-json": KindFacts(meaning="the answer is JSON that breaks off", bills=True),
+        "bad-base64": KindFacts(meaning="the picture's base64 is broken", bills=True),
+        "empty": KindFacts(meaning="the answer has no pictures", bills=True),
+        "filtered": KindFacts(meaning="the picture is withheld by the content filter", bills=True),
+        "html": KindFacts(meaning="a gateway's HTML page", bills=False, statuses=(502, 200, *_ERRORS)),
+        "redirect": KindFacts(meaning="a redirect elsewhere", bills=False, statuses=(307, 301, 302, 303, 308)),
+    }
+)
+
+Number = TypeVar("Number", int, float)
+
+_NUMBER = r"[0-9.]+(?:e[+-]?[0-9]+)?"
+_TEXT = re.compile(
+    rf"(?:(?P<code>[0-9]{{3}})|(?P<kind>[a-z0-9-]+)(?::(?P<status>[0-9]{{3}}))?)"
+    rf"(?:=(?P<seconds>{_NUMBER}))?(?:\*(?P<times>[0-9]{{1,9}}))?(?:%(?P<percent>{_NUMBER}))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One way to fail.
+
+    Attributes:
+        kind: which way; `KINDS` says what each one does.
+        status: the HTTP status of `status`, `html` and `redirect`; None for the kind's usual one.
+        seconds: how long `delay` waits, how long `drip` waits between pieces, and what `429` and
+            `503` say in their Retry-After.
+        times: how many calls meet it; None for all.
+        percent: how many calls in a hundred meet it, above 0 up to 100.
+
+    Raises:
+        ConfigurationError: there is no such kind, or it does not take what it was given.
+
+    >>> str(Fault("status", status=503, seconds=2, times=1))
+    '503=2*1'
+    """
+
+    kind: FaultKind
+    status: int | None = field(default=None, kw_only=True)
+    seconds: float = field(default=0.0, kw_only=True)
+    times: int | None = field(default=None, kw_only=True)
+    percent: float = field(default=100.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        wrong = [why for why in _wrong_with(self) if why]
+        if wrong:
+            raise ConfigurationError(f"no such fault: {'; '.join(wrong)}")
+
+    @classmethod
+    def parse(cls, text: str) -> Fault:
+        """The fault that `text` says: KIND[:STATUS][=SECONDS][*TIMES][%PERCENT].
+
+        Raises:
+            ConfigurationError: it says none.
+
+        >>> Fault.parse("429*2")
+        Fault(kind='status', status=429, seconds=0.0, times=2, percent=100.0)
+        """
+        match = _TEXT.fullmatch(text.strip())
+        if match is None:
+            raise ConfigurationError(f"{text!r} is no fault; {_ALLOWED}")
+        said = match.groupdict()
+        try:
+            return cls(
+                cast("FaultKind", said["kind"] or "status"),
+                status=_or_none(int, said["code"] or said["status"]),
+                seconds=_or_none(float, said["seconds"]) or 0.0,
+                times=_or_none(int, said["times"]),
+                percent=float(said["percent"] or 100.0),
+            )
+        except (ConfigurationError, ValueError) as error:
+            raise ConfigurationError(f"{text!r} is no fault: {error}; {_ALLOWED}") from error
+
+    def __str__(self) -> str:
+        status = "" if self.status is None else f":{self.status}"
+        seconds = f"={_short(self.seconds)}" if self.seconds else ""
+        times = "" if self.times is None else f"*{self.times}"
+        percent = "" if self.percent == 100 else f"%{_short(self.percent)}"
+        name = str(self.status) if self.kind == "status" else f"{self.kind}{status}"
+        return f"{name}{seconds}{times}{percent}"
+
+    @property
+    def facts(self) -> KindFacts:
+        """What its kind is."""
+        return KINDS[self.kind]
+
+
+_ALLOWED = (
+    f"allowed: a status ({', '.join(map(str, _ERRORS))}), "
+    f"{', '.join(kind for kind in KINDS if kind != 'status')}; each may go on with =SECONDS, *TIMES and %PERCENT, "
+    "such as 429*2, 503=2*1, delay=0.5 or 500%5"
+)
+
+
+def _wrong_with(fault: Fault) -> Iterator[str | None]:
+    facts = KINDS.get(fault.kind)
+    if facts is None:
+        yield f"kind {fault.kind!r}; allowed: {', '.join(KINDS)}"
+        return
+    yield _wrong_status(fault, facts)
+    yield _wrong_seconds(fault, facts)
+    if fault.times is not None and fault.times < 1:
+        yield f"times {fault.times}; allowed: None, or 1 and more"
+    if not 0 < fault.percent <= 100:
+        yield f"percent {fault.percent:g}; allowed: above 0 to 100"
+
+
+def _wrong_status(fault: Fault, facts: KindFacts) -> str | None:
+    if fault.status is None:
+        return "status needs its number, such as 429" if fault.kind == "status" else None
+    if fault.status in facts.statuses:
+        return None
+    allowed = ", ".join(map(str, facts.statuses)) or "none for this kind"
+    return f"status {fault.status}; allowed: {allowed}"
+
+
+def _wrong_seconds(fault: Fault, facts: KindFacts) -> str | None:
+    if not math.isfinite(fault.seconds) or fault.seconds < 0:
+        return f"seconds {fault.seconds:g}; allowed: 0 and more"
+    if fault.kind == "delay" and not fault.seconds:
+        return "delay needs its seconds, such as delay=0.5"
+    takes_none = not facts.seconds or (fault.kind == "status" and fault.status not in _WAITABLE)
+    return "seconds; only delay, drip, 429 and 503 take them" if fault.seconds and takes_none else None
+
+
+def _short(number: float) -> str:
+    return repr(float(number)).removesuffix(".0")
+
+
+def _or_none(read: Callable[[str], Number], text: str | None) -> Number | None:
+    return None if text is None else read(text)
+
+
+class Scenario:
+    """Which fault, if any, each call meets; safe to use from several threads.
+
+    A call meets the first fault that is not used up and whose percentage comes up.
+
+    Args:
+        faults: in order; text is read by `Fault.parse`.
+        seed: of the generator behind the percentages, so that a scenario repeats.
+
+    Raises:
+        ConfigurationError: a text is no fault.
+
+    >>> scenario = Scenario("429*2", "delay=0.5*1")
+    >>> [str(scenario.next_fault()) for _ in range(4)]
+    ['429*2', '429*2', 'delay=0.5*1', 'None']
+    """
+
+    def __init__(self, *faults: Fault | str, seed: int = 0) -> None:
+        self.faults = tuple(Fault.parse(fault) if isinstance(fault, str) else fault for fault in faults)
+        self.seed = seed
+        self._met = [0] * len(faults)
+        self._random = random.Random(seed)  # noqa: S311 - has to repeat, not to be secret
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        faults = "".join(f"{str(fault)!r}, " for fault in self.faults)
+        return f"Scenario({faults}seed={self.seed})"
+
+    def next_fault(self) -> Fault | None:
+        """The fault that the next call meets, counted as met; None where it meets none."""
+        with self._lock:
+            for index, fault in enumerate(self.faults):
+                if fault.times is not None and self._met[index] >= fault.times:
+                    continue
+                if self._random.random() * 100 < fault.percent:
+                    self._met[index] += 1
+                    return fault
+        return None
+
+
+# --- what a fault does --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing happens for `seconds`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hang:
+    """Nothing happens any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """The connection is lost without an answer."""
+
+
+_PIECES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """The answer goes out.
+
+    Attributes:
+        reply: the answer.
+        pace: seconds between two pieces of it; None for one piece.
+        cut: whether the connection is lost half-way, with the length of the whole announced.
+    """
+
+    reply: Reply
+    pace: float | None = None
+    cut: bool = False
+
+    def pieces(self) -> list[bytes]:
+        """The parts of the body that are sent, in order."""
+        body = self.reply.body
+        if self.cut:
+            return [body[: len(body) // 2]]
+        length = len(body) if self.pace is None else math.ceil(len(body) / _PIECES)
+        return [body[start : start + length] for start in range(0, len(body), length or 1)]
+
+
+Step = Wait | Hang | Drop | Send
+
+
+def steps_of(fault: Fault | None, answer: Callable[[], Reply]) -> Iterator[Step]:
+    """What happens to a call that meets `fault`.
+
+    Args:
+        fault: None for a call that meets none.
+        answer: does the work and bills it; called only where the kind bills, when its step is due.
+    """
+    if fault is None:
+        yield Send(answer())
+    elif not fault.facts.bills:
+        yield _UNDONE[fault.kind](fault)
+    elif fault.kind == "delay":
+        yield Wait(fault.seconds)
+        yield Send(answer())
+    else:
+        reply = answer()
+        yield _DONE[fault.kind](fault, reply) if reply.status == 200 else Send(reply)
+
+
+def _status(fault: Fault) -> Step:
+    status = fault.status or 500
+    headers = {"retry-after": _short(fault.seconds)} if fault.seconds else {}
+    return Send(error_reply(status, f"the scenario of the embedded engine says {fault}", "scenario", headers))
+
+
+def _html(fault: Fault) -> Step:
+    status = fault.status or fault.facts.statuses[0]
+    page = f"<html><head><title>{status}</title></head><body><h1>{status}</h1><hr>gateway</body></html>"
+    return Send(Reply(status, {"content-type": "text/html"}, page.encode()))
+
+
+def _redirect(fault: Fault) -> Step:
+    status = fault.status or fault.facts.statuses[0]
+    return Send(Reply(status, {"location": "https://elsewhere.invalid/v1", "content-type": "text/plain"}, b""))
+
+
+_UNDONE: Mapping[FaultKind, Callable[[Fault], Step]] = {
+    "status": _status,
+    "html": _html,
+    "redirect": _redirect,
+    "hang": lambda fault: Hang(),
+    "drop-before": lambda fault: Drop(),
+}
+"""What comes of a call that nothing is done for."""
+
+
+def _spoilt(spoil: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Fault, Reply], Step]:
+    def send(fault: Fault, reply: Reply) -> Step:
+        content = cast("dict[str, Any]", json.loads(reply.body))
+        data = [spoil(picture) for picture in content["data"]]
+        body = {**content, "data": [picture for picture in data if picture]}
+        return Send(replace(reply, body=json.dumps(body).encode()))
+
+    return send
+
+
+_DONE: Mapping[FaultKind, Callable[[Fault, Reply], Step]] = {
+    "drop-after": lambda fault, reply: Drop(),
+    "drip": lambda fault, reply: Send(reply, pace=fault.seconds),
+    "truncated": lambda fault, reply: Send(reply, cut=True),
+    "bad-json": lambda fault, reply: Send(replace(reply, body=reply.body[: len(reply.body) // 2])),
+    "bad-base64": _spoilt(lambda picture: {"seed": picture["seed"], "finish_reason": "success", "b64_json": "iVBO*?"}),
+    "empty": _spoilt(lambda picture: {}),
+    "filtered": _spoilt(lambda picture: {"seed": picture["seed"], "finish_reason": FILTERED}),
+}
+"""What becomes of an answer whose picture was made and charged."""
+
+
+def error_reply(status: int, message: str, kind: str, headers: Mapping[str, str] = MappingProxyType({})) -> Reply:
+    """An error answer in StepFun's form."""
+    body = json.dumps({"error": {"message": message, "type": kind}}).encode()
+    return Reply(status, {"content-type": "application/json", **headers}, body)
