@@ -1,0 +1,134 @@
+"""An async-first SDK for StepFun's image API: text to image, image editing, image to image.
+
+    from stepfun_async import AsyncClient, Size
+
+    async with AsyncClient() as client:
+        response = await client.images.generate("A serene alpine lake", size=Size(width=1360, height=768))
+        response.image.save("lake.png")
+
+`Client` has the same methods without `await`. `base_url="embedded"` answers offline, without a key.
+Every public name is here, once; each is loaded when it is first used, so that importing the package
+costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._client import AsyncClient as AsyncClient
+    from ._core.capabilities import Capability as Capability
+    from ._core.capabilities import CustomModel as CustomModel
+    from ._core.capabilities import Lifecycle as Lifecycle
+    from ._core.capabilities import Money as Money
+    from ._core.capabilities import capabilities as capabilities
+    from ._core.capabilities import register_model as register_model
+    from ._core.errors import APIConnectionError as APIConnectionError
+    from ._core.errors import APIError as APIError
+    from ._core.errors import APIStatusError as APIStatusError
+    from ._core.errors import APITimeoutError as APITimeoutError
+    from ._core.errors import AuthenticationError as AuthenticationError
+    from ._core.errors import BadRequestError as BadRequestError
+    from ._core.errors import ConfigurationError as ConfigurationError
+    from ._core.errors import ContentFilteredError as ContentFilteredError
+    from ._core.errors import ContentRejectedError as ContentRejectedError
+    from ._core.errors import IneffectiveParameterWarning as IneffectiveParameterWarning
+    from ._core.errors import InsufficientBalanceError as InsufficientBalanceError
+    from ._core.errors import InternalServerError as InternalServerError
+    from ._core.errors import InvalidRequestError as InvalidRequestError
+    from ._core.errors import MalformedResponseError as MalformedResponseError
+    from ._core.errors import ModelRetiredWarning as ModelRetiredWarning
+    from ._core.errors import NotFoundError as NotFoundError
+    from ._core.errors import PermissionDeniedError as PermissionDeniedError
+    from ._core.errors import QueueTimeoutError as QueueTimeoutError
+    from ._core.errors import RateLimitError as RateLimitError
+    from ._core.errors import SaveError as SaveError
+    from ._core.errors import StepFunError as StepFunError
+    from ._core.errors import StepFunWarning as StepFunWarning
+    from ._core.problems import Problem as Problem
+    from ._core.requests import ImageEdit as ImageEdit
+    from ._core.requests import ImageToImage as ImageToImage
+    from ._core.requests import TextToImage as TextToImage
+    from ._core.results import Account as Account
+    from ._core.results import Image as Image
+    from ._core.results import ImagesResponse as ImagesResponse
+    from ._core.results import Model as Model
+    from ._core.results import ModelUsage as ModelUsage
+    from ._core.results import Usage as Usage
+    from ._core.retry import RetryPolicy as RetryPolicy
+    from ._core.sizes import Size as Size
+    from ._fanout import Failed as Failed
+    from ._fanout import Finished as Finished
+    from ._limits import Limits as Limits
+    from ._sync import Client as Client
+
+_HOMES = {
+    "_client": ("AsyncClient",),
+    "_sync": ("Client",),
+    "_limits": ("Limits",),
+    "_fanout": ("Failed", "Finished"),
+    "_core.capabilities": ("Capability", "CustomModel", "Lifecycle", "Money", "capabilities", "register_model"),
+    "_core.errors": (
+        "APIConnectionError",
+        "APIError",
+        "APIStatusError",
+        "APITimeoutError",
+        "AuthenticationError",
+        "BadRequestError",
+        "ConfigurationError",
+        "ContentFilteredError",
+        "ContentRejectedError",
+        "IneffectiveParameterWarning",
+        "InsufficientBalanceError",
+        "InternalServerError",
+        "InvalidRequestError",
+        "MalformedResponseError",
+        "ModelRetiredWarning",
+        "NotFoundError",
+        "PermissionDeniedError",
+        "QueueTimeoutError",
+        "RateLimitError",
+        "SaveError",
+        "StepFunError",
+        "StepFunWarning",
+    ),
+    "_core.problems": ("Problem",),
+    "_core.requests": ("ImageEdit", "ImageToImage", "TextToImage"),
+    "_core.results": ("Account", "Image", "ImagesResponse", "Model", "ModelUsage", "Usage"),
+    "_core.retry": ("RetryPolicy",),
+    "_core.sizes": ("Size",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("stepfun-async")
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import_module(f".{home}", __name__)
+    _publish()
+    return globals()[name]
+
+
+def _publish() -> None:
+    """Put the names of the modules loaded by now here, and have them say so in tracebacks and pickles."""
+    for home, names in _HOMES.items():
+        module = sys.modules.get(f"{__name__}.{home}")
+        for name in names:
+            value = getattr(module, name, None)
+            if isinstance(value, type):
+                value.__module__ = __name__
+            if value is not None:
+                globals()[name] = value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -74,7 +74,7 @@ def look(value: object) -> Picture | Link | Unreadable:
     if isinstance(value, str):
         return _look_text(value)
     if isinstance(value, bytes | bytearray | memoryview):
-        return of_bytes(bytes(value))
+        return of_bytes(bytes(cast("bytes", value)))
     for attribute, read in _HANDLES:
         if hasattr(value, attribute):
             return read(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 _SHOWN = 80
 """Characters of a value shown in messages."""
@@ -55,6 +56,6 @@ def plain(value: object) -> object:
     if isinstance(value, _PLAIN):
         return value
     if isinstance(value, bytes | bytearray | memoryview):
-        return f"{len(value):,} bytes"
+        return f"{len(cast('bytes', value)):,} bytes"
     text = repr(value)
     return text if len(text) <= _SHOWN else f"a {type(value).__name__}"

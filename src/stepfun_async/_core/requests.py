@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, cast
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, SkipValidation
 
@@ -117,9 +117,14 @@ class _Request(BaseModel):
     def _looked(self, name: str, value: object) -> object:
         if name == "image":
             return self._memo.look(name, value)
-        if name == "style_reference" and isinstance(value, Mapping) and "source_url" in value:
-            return {**value, "source_url": self._memo.look(name, value["source_url"])}
+        if name == "style_reference" and isinstance(value, Mapping):
+            return self._looked_style(cast("Mapping[str, object]", value))
         return value
+
+    def _looked_style(self, style: Mapping[str, object]) -> Mapping[str, object]:
+        if "source_url" in style:
+            return {**style, "source_url": self._memo.look("style_reference", style["source_url"])}
+        return style
 
 
 _NOT_PARAMETERS = frozenset({"model", "extra_body"})

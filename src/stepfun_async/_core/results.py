@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -218,7 +219,7 @@ class ModelUsage:
     attempts: int = 0
     billed: int = 0
     maybe_billed: int = 0
-    spent: tuple[tuple[str, Decimal], ...] = ()
+    spent: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
     unpriced: int = 0
 
 
@@ -226,4 +227,4 @@ class ModelUsage:
 class Usage(ModelUsage):
     """What a client was used for so far, in sum and by model."""
 
-    by_model: tuple[tuple[str, ModelUsage], ...] = ()
+    by_model: Mapping[str, ModelUsage] = field(default_factory=dict[str, ModelUsage])

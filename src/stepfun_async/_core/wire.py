@@ -85,13 +85,13 @@ class Progress:
     """How far one attempt got, noted by whoever carries it, so that a cancelled one can be judged.
 
     Attributes:
-        sent: whether a byte of the body may have left this machine.
+        sent: whether a byte of the body may have left this machine; None where nobody watched.
     """
 
     __slots__ = ("sent",)
 
     def __init__(self) -> None:
-        self.sent = False
+        self.sent: bool | None = None
 
 
 # --- requests out -------------------------------------------------------------------------------

@@ -60,7 +60,9 @@ _WAITABLE = (429, 503)
 
 KINDS: Mapping[FaultKind, KindFacts] = MappingProxyType(
     {
-        "status": KindFacts(meaning="an error status, written as its number", bills=False, statuses=_ERRORS, seconds=True),
+        "status": KindFacts(
+            meaning="an error status, written as its number", bills=False, statuses=_ERRORS, seconds=True
+        ),
         "delay": KindFacts(meaning="the answer comes `seconds` late", bills=True, seconds=True),
         "hang": KindFacts(meaning="no answer ever comes", bills=False),
         "drip": KindFacts(meaning="the body comes in 50 pieces, `seconds` apart", bills=True, seconds=True),

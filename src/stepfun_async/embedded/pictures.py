@@ -16,7 +16,11 @@ class UndecodableError(ValueError):
 
 def draw(values: Values, row: Capability, seed: int) -> bytes:
     size = row.sizes.pick(values.get("size")) if row.sizes else None
-    image = Image.new("RGB", (size.width, size.height) if size else (values["image"].width, values["image"].height), (seed % 255, 80, 120))
+    image = Image.new(
+        "RGB",
+        (size.width, size.height) if size else (values["image"].width, values["image"].height),
+        (seed % 255, 80, 120),
+    )
     out = io.BytesIO()
     image.save(out, "PNG", compress_level=1)
     return out.getvalue()

@@ -1,0 +1,180 @@
+"""Key, base URL and the other settings of a client, checked. The only reader of the environment."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal, TypeAlias
+from urllib.parse import SplitResult, urlsplit
+
+from ._core.capabilities import Region
+from ._core.errors import ConfigurationError
+
+DEFAULT_BASE_URL = "https://api.stepfun.ai/v1"
+EMBEDDED = "embedded"
+"""The base URL that means the engine inside this process."""
+
+KEY_VARIABLES = ("STEP_API_KEY", "STEPFUN_API_KEY")
+BASE_URL_VARIABLE = "STEP_BASE_URL"
+
+Validation: TypeAlias = Literal["strict", "off"]
+
+_REGIONS: Mapping[str, Region] = {"api.stepfun.ai": "international", "api.stepfun.com": "china"}
+_LINK_LIFETIMES: Mapping[Region, timedelta] = {"international": timedelta(hours=2), "china": timedelta(days=30)}
+"""How long links to pictures work. Sources: 'Generate images' endpoint (.ai), docs 2026-06 (.com)."""
+
+
+class Key:
+    """An API key that does not show itself."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return "Key('***')"
+
+    def __reduce__(self) -> str:
+        raise TypeError("an API key is not pickled")
+
+    def authorization(self) -> str:
+        """The value of the `Authorization` header."""
+        return f"Bearer {self._value}"
+
+    def hide_in(self, body: bytes) -> bytes:
+        """`body` without the key, should a server repeat it."""
+        return body.replace(self._value.encode(), b"***")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Where calls go and with which key.
+
+    Attributes:
+        base_url: without a slash at the end; `embedded` for the engine in this process.
+        key: None where none is needed.
+        region: whose prices and link lifetimes hold; None on other servers than StepFun's.
+        hosted: whether it is one of StepFun's own hosts.
+        plan: whether it is the Step Plan, which has fewer models.
+    """
+
+    base_url: str
+    key: Key | None
+    region: Region | None
+    hosted: bool
+    plan: bool
+
+    @property
+    def embedded(self) -> bool:
+        return self.base_url == EMBEDDED
+
+    @property
+    def link_lifetime(self) -> timedelta | None:
+        """How long the server's links work; None where it is not known."""
+        return _LINK_LIFETIMES[self.region] if self.region else None
+
+
+def resolve(api_key: str | None, base_url: str | None) -> Config:
+    """The settings given, else those of the environment.
+
+    Raises:
+        ConfigurationError: there is no key, or the key or the base URL cannot be right.
+    """
+    url = _checked_url(base_url if base_url is not None else os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL)
+    if url == EMBEDDED:
+        return Config(url, _key(api_key, required=False), "international", hosted=False, plan=False)
+    parts = urlsplit(url)
+    region = _REGIONS.get(parts.hostname or "")
+    plan = "step_plan" in parts.path.split("/")
+    return Config(url, _key(api_key, required=True), region, hosted=region is not None, plan=plan)
+
+
+def proxy_of(url: str) -> str | None:
+    """The proxy that the environment names for `url` (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`); None without."""
+    parts = urlsplit(url)
+    if urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    proxies = urllib.request.getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+def check_seconds(name: str, value: object, *, zero: bool = False) -> str | None:
+    """What is wrong with a number of seconds, in words; None when nothing is."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        return f"{name} is a number of seconds"
+    if value < 0 or (value == 0 and not zero):
+        return f"{name} is {'0 or more' if zero else 'above 0'} seconds"
+    return None
+
+
+def check_headers(headers: object) -> str | None:
+    """What is wrong with a user's headers, in words without their values; None when nothing is."""
+    if not isinstance(headers, Mapping):
+        return "headers are a mapping of names to values"
+    for name, value in headers.items():  # pyright: ignore[reportUnknownVariableType]
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            return f"{name!r} is not the name of a header"
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+            return f"the value of {name!r} is not text of visible ASCII characters"
+    return None
+
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
+_KEY = re.compile(r"[\x21-\x7e]+")
+
+
+def _key(given: object, *, required: bool) -> Key | None:
+    found = (
+        given if given is not None else next((os.environ[name] for name in KEY_VARIABLES if name in os.environ), None)
+    )
+    if found is None and not required:
+        return None
+    names = " or ".join(KEY_VARIABLES)
+    if found is None:
+        raise ConfigurationError(
+            f"no API key: pass api_key=..., set {names}, or use base_url='embedded', which needs none"
+        )
+    if not isinstance(found, str):
+        raise ConfigurationError(f"the API key is text, not a {type(found).__name__}")
+    key = found.strip()
+    if not _KEY.fullmatch(key):
+        reason = "empty" if not key else "not made of visible ASCII characters"
+        raise ConfigurationError(f"the API key (api_key=..., {names}) is {reason}")
+    return Key(key)
+
+
+def _checked_url(url: object) -> str:
+    if not isinstance(url, str):
+        raise ConfigurationError(f"base_url is text, not a {type(url).__name__}")
+    text = url.strip().rstrip("/")
+    if text == EMBEDDED:
+        return text
+    parts = _split(text)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigurationError(
+            f"base_url {_without_password(text)!r} is none: write https://host/v1, or 'embedded' for the offline engine"
+        )
+    if parts.username or parts.password:
+        raise ConfigurationError("base_url has a user name or password in it: pass the key as api_key=...")
+    if parts.query or parts.fragment:
+        raise ConfigurationError(f"base_url {text!r} has a query or fragment: leave it out")
+    return text
+
+
+def _split(text: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(text)
+        return parts if parts.port != 0 and not re.search(r"\s", text) else None
+    except ValueError:
+        return None
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"//[^/@]*@", "//***@", text)

@@ -1,0 +1,133 @@
+"""One call's way through slot, deadline and attempts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+
+from ._core.errors import APIError, APITimeoutError, Billing
+from ._core.retry import RetryPolicy, wait_before_next
+from ._core.wire import Call, Progress, Reply
+from ._usage import Tally
+
+if TYPE_CHECKING:
+    from ._config import Key
+    from ._limits import Slots
+    from ._transport import Transport
+
+T = TypeVar("T")
+
+
+class Exchanger:
+    """Carries calls: grants each a slot, holds it to its deadline, tries again where that is safe."""
+
+    def __init__(self, transport: Transport, slots: Slots, retry: RetryPolicy, key: Key | None) -> None:
+        self.transport = transport
+        self.slots = slots
+        self.retry = retry
+        self._key = key
+
+    @asynccontextmanager
+    async def window(self, timeout: float, queue_timeout: float | None) -> AsyncGenerator[Window]:
+        """A slot, and from its granting on the time in which everything has to happen.
+
+        Args:
+            timeout: seconds for everything inside.
+            queue_timeout: seconds to wait for the slot; None waits for ever.
+
+        Raises:
+            QueueTimeoutError: no slot came free in time.
+            APITimeoutError: the time inside ran out.
+        """
+        async with self.slots.hold(queue_timeout):
+            window = Window(self, anyio.current_time() + timeout)
+            with anyio.move_on_after(timeout) as scope:
+                yield window
+            if scope.cancelled_caught:
+                raise window.timed_out(timeout)
+
+    async def send(self, call: Call, progress: Progress) -> Reply:
+        """Send once; an error answer never repeats the key."""
+        reply = await self.transport.send(call, progress)
+        if self._key is not None and reply.status >= 300:
+            return replace(reply, body=self._key.hide_in(reply.body))
+        return reply
+
+
+class Window:
+    """The time in which one call has to happen, and what happened so far."""
+
+    def __init__(self, exchanger: Exchanger, deadline: float) -> None:
+        self._exchanger = exchanger
+        self._deadline = deadline
+        self._started = anyio.current_time()
+        self._last: Billing = "not_sent"
+        self.tally = Tally()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the slot was granted."""
+        return anyio.current_time() - self._started
+
+    async def exchange(self, call: Call, parse: Callable[[Reply], T], *, free: bool = False) -> T:
+        """`call`'s parsed answer, after as many attempts as the retry policy allows.
+
+        Args:
+            call: what to send.
+            parse: what makes the answer of a reply, or raises an `APIError`.
+            free: whether the call costs nothing, so that trying again is always safe. Its attempts
+                are not counted.
+
+        Raises:
+            APIError: the last attempt's.
+        """
+        tally = Tally() if free else self.tally
+        while True:
+            progress = Progress()
+            tally.attempts += 1
+            try:
+                result = parse(await self._exchanger.send(call, progress))
+            except APIError as error:
+                wait = self._wait_after(error, tally, free=free)
+                if wait is None:
+                    raise
+            except BaseException:
+                self._note("not_sent" if free or progress.sent is False else "unknown", tally)
+                raise
+            else:
+                self._note("not_sent" if free else "executed", tally)
+                return result
+            await anyio.sleep(wait)
+
+    def timed_out(self, timeout: float) -> APITimeoutError:
+        """The error for a deadline that passed."""
+        tail = "nothing was sent" if self._last == "not_sent" else "it may have been billed; asking again may pay twice"
+        error = APITimeoutError(f"no whole answer within timeout={timeout:g} seconds; {tail}", billing=self._last)
+        return self._told(error, self.tally)
+
+    def _wait_after(self, error: APIError, tally: Tally, *, free: bool) -> float | None:
+        if free and error.billing == "unknown":
+            error.billing = "not_sent"
+        self._note(error.billing, tally)
+        self._told(error, tally)
+        remaining = self._deadline - anyio.current_time()
+        jitter = random.random()  # noqa: S311 - spreads load, guards nothing
+        return wait_before_next(self._exchanger.retry, tally.attempts, error, jitter=jitter, remaining=remaining)
+
+    def _note(self, billing: Billing, tally: Tally) -> None:
+        self._last = billing
+        tally.ended(billing)
+
+    @staticmethod
+    def _told(error: APIErrorT, tally: Tally) -> APIErrorT:
+        error.attempts = tally.attempts
+        error.maybe_billed = tally.maybe_billed
+        return error
+
+
+APIErrorT = TypeVar("APIErrorT", bound=APIError)

@@ -1,0 +1,264 @@
+"""Many requests, a bounded number at once: workers that pull, results that wait for their reader.
+
+A fixed number of workers takes requests from one source, so that neither tasks nor requests pile up.
+The workers are not children of the reader's task: an async iterator has no block that they could
+belong to, and a task group held open across `yield` breaks when the reader is cancelled or walks
+away. They run beside it instead, and end with the iterator: at its end, on `aclose()`, when the
+reader is cancelled, and when it is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+import anyio
+from anyio.lowlevel import current_token
+
+from ._core.errors import InvalidRequestError
+from ._core.problems import Problem, plain
+from ._core.results import ImagesResponse
+from ._options import Options
+
+if TYPE_CHECKING:
+    from ._client import AsyncClient
+    from ._core.requests import ImageRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A request that was answered."""
+
+    request: ImageRequest
+    response: ImagesResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A request that failed, and how."""
+
+    request: ImageRequest
+    error: Exception
+
+
+Outcome: TypeAlias = Finished | Failed
+
+
+class Fanout:
+    """An async iterator over the outcomes of many requests; what `images.map` returns."""
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        requests: Iterable[ImageRequest] | AsyncIterable[ImageRequest],
+        *,
+        ordered: bool,
+    ) -> None:
+        client.refuse_if_closed()
+        self._crew = _Crew(client, _source_of(requests), ordered=ordered)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Outcome:
+        try:
+            outcome = await self._crew.next_outcome()
+        except BaseException:
+            await self.aclose()
+            raise
+        if outcome is None:
+            raise StopAsyncIteration
+        return outcome
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End what is in flight. Outcomes not read yet are dropped."""
+        with anyio.CancelScope(shield=True):
+            await self._crew.dismiss()
+
+    def __del__(self) -> None:
+        self._crew.abandon()
+
+
+class _Crew:
+    """The workers, the source they pull from, and the outcomes nobody has read yet."""
+
+    def __init__(self, client: AsyncClient, source: Callable[[], Awaitable[Any]], *, ordered: bool) -> None:
+        self._client = client
+        self._source = source
+        self._ordered = ordered
+        self._size = client.limits.max_concurrency
+        self._room = 2 * self._size
+        self._outcomes: dict[int, Outcome] = {}
+        self._taken = 0
+        self._given = 0
+        self._workers = 0
+        self._exhausted = False
+        self._failure: Exception | None = None
+        self._loop: Any = None
+        self._scopes: set[anyio.CancelScope] = set()
+        self._pulling = anyio.Lock()
+        self._changed = anyio.Event()
+
+    async def next_outcome(self) -> Outcome | None:
+        """The next outcome; None at the end. An error of the source is raised after all outcomes."""
+        if self._loop is None:
+            self._loop = current_token().native_token
+            self._hire()
+        while True:
+            index = self._given if self._ordered else next(iter(self._outcomes), -1)
+            outcome = self._outcomes.pop(index, None)
+            if outcome is not None:
+                self._given += 1
+                self._tell()
+                return outcome
+            if self._exhausted and not self._workers:
+                failure, self._failure = self._failure, None
+                if failure is not None:
+                    raise failure
+                return None
+            await self._changed.wait()
+
+    async def dismiss(self) -> None:
+        """End the workers and wait until they are gone."""
+        self._exhausted = True
+        self._cancel()
+        while self._workers:
+            await self._changed.wait()
+
+    def abandon(self) -> None:
+        """End the workers from wherever the iterator was dropped: any thread, or after the loop."""
+        if self._workers:
+            soon = getattr(self._loop, "call_soon_threadsafe", None) or self._loop.run_sync_soon
+            with suppress(RuntimeError):
+                soon(self._cancel)
+
+    def _cancel(self) -> None:
+        for scope in tuple(self._scopes):
+            scope.cancel()
+
+    def _hire(self) -> None:
+        """Start one more worker, unless there are enough or nothing is left to take."""
+        if self._workers < self._size and not self._exhausted:
+            self._workers += 1
+            _run_beside(self._work)
+
+    async def _work(self) -> None:
+        try:
+            with anyio.CancelScope() as scope:
+                self._scopes.add(scope)
+                while (job := await self._take()) is not None:
+                    self._hire()
+                    index, request = job
+                    self._outcomes[index] = await self._outcome_of(request)
+                    self._tell()
+            self._scopes.discard(scope)
+        finally:
+            self._workers -= 1
+            self._tell()
+
+    async def _take(self) -> tuple[int, ImageRequest] | None:
+        async with self._pulling:
+            while self._taken - self._given >= self._room:
+                await self._changed.wait()
+            if self._exhausted:
+                return None
+            try:
+                request = await self._source()
+            except (StopIteration, StopAsyncIteration):
+                self._exhausted = True
+                return None
+            except Exception as error:  # noqa: BLE001 - told to the reader after what was begun
+                self._exhausted, self._failure = True, error
+                return None
+            self._taken += 1
+            return self._taken - 1, request
+
+    async def _outcome_of(self, request: ImageRequest) -> Outcome:
+        if not hasattr(request, "to_call"):
+            allowed = "TextToImage, ImageEdit or ImageToImage"
+            error = InvalidRequestError.of("map", (Problem("request", plain(request), allowed),))
+            return Failed(request, error)
+        try:
+            return Finished(request, await self._client.send(request, Options()))
+        except Exception as error:  # noqa: BLE001 - every failure is an outcome
+            return Failed(request, error)
+
+    def _tell(self) -> None:
+        """Wake whoever waits for an outcome, for room, or for the workers' end."""
+        self._changed.set()
+        self._changed = anyio.Event()
+
+
+def _source_of(requests: object) -> Callable[[], Awaitable[Any]]:
+    if isinstance(requests, AsyncIterable):
+        return aiter(requests).__anext__
+    if isinstance(requests, Iterable):
+        return _awaitable_next(iter(requests))
+    given = plain(requests)
+    raise InvalidRequestError.of("map", (Problem("requests", given, "an iterable or async iterable of requests"),))
+
+
+_END = object()
+
+
+def _awaitable_next(items: Iterator[Any]) -> Callable[[], Awaitable[Any]]:
+    async def take() -> Any:
+        item = next(items, _END)
+        if item is _END:
+            raise StopAsyncIteration
+        return item
+
+    return take
+
+
+_tasks: set[asyncio.Task[None]] = set()
+"""asyncio keeps only weak references to tasks."""
+
+
+def _run_beside(work: Callable[[], Awaitable[None]]) -> None:
+    """Run `work` in the running loop, as nobody's child."""
+    loop = current_token().native_token
+    if isinstance(loop, asyncio.AbstractEventLoop):
+        task = loop.create_task(_awaited(work))
+        _tasks.add(task)
+        task.add_done_callback(_tasks.discard)
+    else:
+        import trio
+
+        trio.lowlevel.spawn_system_task(work)
+
+
+async def _awaited(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
+
+
+class Feed(AsyncIterator[Any]):
+    """An async source that is filled from outside: how the sync client hands its iterable over."""
+
+    def __init__(self) -> None:
+        self._items: list[Any] = []
+        self._ended = False
+        self._changed = anyio.Event()
+
+    def push(self, items: list[Any], *, ended: bool) -> None:
+        """Add `items`; `ended` when there are no more."""
+        self._items.extend(items)
+        self._ended = ended
+        self._changed.set()
+
+    async def __anext__(self) -> Any:
+        while not self._items:
+            if self._ended:
+                raise StopAsyncIteration
+            self._changed = anyio.Event()
+            await self._changed.wait()
+        return self._items.pop(0)

@@ -1,0 +1,392 @@
+"""`Client`: the async client, run in a background event loop. One loop, shared by all threads."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import threading
+import weakref
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from ._client import DEFAULT_LIMITS, DEFAULT_RETRY, AsyncClient
+from ._config import Validation
+from ._core.errors import APIConnectionError
+from ._core.results import Account, Image, ImagesResponse, Model, Usage
+from ._core.retry import RetryPolicy
+from ._fanout import Fanout, Feed, Outcome
+from ._images import AsyncImages
+from ._limits import Limits
+from ._options import SaveTo
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ._core.capabilities import CustomModel
+    from ._core.requests import ImageRequest, PictureInput
+    from ._signatures import (
+        CustomEdit,
+        CustomGenerate,
+        CustomImageToImage,
+        Edit1xEdit,
+        Edit2Edit,
+        Edit2Generate,
+        LargeGenerate,
+        MediumGenerate,
+        StepImageToImage,
+    )
+    from ._transport import AnyTransport
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Bridge:
+    """A background event loop: started by the first call, ended by `close`, by garbage collection, or at exit."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self.client = client
+        self._begin()
+        _bridges.add(self)
+
+    def run(self, function: Callable[..., Awaitable[T]], *args: Any, **keywords: Any) -> T:
+        """What `function` returns in the loop. An interrupt here cancels it there."""
+        future = self._opened().start_task_soon(partial(function, *args, **keywords))
+        try:
+            return future.result()
+        except CancelledError:
+            raise APIConnectionError("the client was closed while the call was in flight") from None
+        except BaseException:
+            future.cancel()
+            raise
+
+    @property
+    def inside(self) -> bool:
+        """Whether the running code is in the loop's own thread, where nothing can wait for the loop."""
+        return self._running is not None and self._running.thread is threading.current_thread()
+
+    def close(self) -> None:
+        """Close the client, end the loop and its thread."""
+        if self._finalizer is not None and self._finalizer.alive:
+            self.run(self.client.aclose)
+            self._finalizer()
+        self.client.mark_closed()
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child: the parent's thread is not here, and its sockets are not ours."""
+        if self._finalizer is not None:
+            self._finalizer.detach()
+            _abandoned.append(self._running)
+        self.client.after_fork()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._running: _Running | None = None
+        self._finalizer: weakref.finalize[Any, Any] | None = None
+
+    def _opened(self) -> BlockingPortal:
+        with self._lock:
+            self.client.refuse_if_closed()
+            if self._running is None:
+                self._running = _Running()
+                self._finalizer = weakref.finalize(self, self._running.end)
+            return self._running.portal
+
+
+class _Running:
+    """A loop that runs, and its thread."""
+
+    def __init__(self) -> None:
+        self._context: AbstractContextManager[BlockingPortal] = start_blocking_portal("asyncio")
+        self.portal = self._context.__enter__()
+        self.thread: threading.Thread = self.portal.call(threading.current_thread)
+
+    def end(self) -> None:
+        """Cancel what is in flight, and wait until loop and thread are gone."""
+        if threading.current_thread() is self.thread:  # collected by chance in the loop itself
+            threading.Thread(target=self.end, daemon=True).start()
+            return
+        self.portal.call(self.portal.stop, True)  # noqa: FBT003 - anyio's way to say cancel_remaining
+        self._context.__exit__(None, None, None)
+
+
+_bridges: weakref.WeakSet[_Bridge] = weakref.WeakSet()
+_abandoned: list[object] = []
+"""Loops of a parent process, kept so that nothing closes sockets the parent still uses."""
+
+
+def _after_fork() -> None:
+    for bridge in tuple(_bridges):
+        bridge.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _like(method: Callable[..., Any]) -> Callable[[F], F]:
+    """Show the signature and the documentation of the async method that is run."""
+
+    def dress(function: F) -> F:
+        function.__signature__ = inspect.signature(method)  # type: ignore[attr-defined]
+        function.__doc__ = method.__doc__
+        return function
+
+    return dress
+
+
+class Client:
+    """StepFun's image API for code without an event loop.
+
+    Works in scripts, threads, notebooks, inside a running loop (which it blocks), after a fork, with
+    `with Client() as client` or without. All threads share one background loop, one set of connections
+    and one set of limits. The loop starts with the first call; it ends with `close()`, when the client
+    is garbage collected, or with the interpreter.
+
+    Args and errors are those of `AsyncClient`.
+    """
+
+    images: Images
+    """`generate`, `edit`, `image_to_image`, `download` and `map`."""
+    models: Models
+    """`list` and `retrieve`."""
+    account: AccountOf
+    """`retrieve`."""
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        timeout: float = 120.0,
+        queue_timeout: float | None = None,
+        retry: RetryPolicy = DEFAULT_RETRY,
+        validation: Validation = "strict",
+        default_headers: Mapping[str, str] | None = None,
+        transport: AnyTransport | None = None,
+        proxy: str | None = None,
+    ) -> None:
+        client = AsyncClient(
+            api_key,
+            base_url=base_url,
+            limits=limits,
+            timeout=timeout,
+            queue_timeout=queue_timeout,
+            retry=retry,
+            validation=validation,
+            default_headers=default_headers,
+            transport=transport,
+            proxy=proxy,
+        )
+        self._client = client
+        self._bridge = _Bridge(client)
+        self.limits = limits
+        self.images = Images(self._bridge)
+        self.models = Models(self._bridge)
+        self.account = AccountOf(self._bridge)
+
+    @property
+    def base_url(self) -> str:
+        """Where calls go."""
+        return self._client.base_url
+
+    @property
+    def usage(self) -> Usage:
+        """What this client was used for so far."""
+        return self._client.usage
+
+    def __enter__(self) -> Self:
+        self._client.refuse_if_closed()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections and end the background loop. Closing again does nothing."""
+        self._bridge.close()
+
+    def __repr__(self) -> str:
+        return repr(self._client).replace("AsyncClient", "Client")
+
+
+class Images:
+    """Pictures: make, edit, start from another, fetch, fan out."""
+
+    def __init__(self, bridge: _Bridge) -> None:
+        self._images = bridge.client.images
+        self._bridge = bridge
+
+    @overload
+    def generate(
+        self, prompt: str, *, model: Literal["step-image-edit-2"] = ..., **options: Unpack[Edit2Generate]
+    ) -> ImagesResponse: ...
+    @overload
+    def generate(
+        self, prompt: str, *, model: Literal["step-2x-large"], **options: Unpack[LargeGenerate]
+    ) -> ImagesResponse: ...
+    @overload
+    def generate(
+        self, prompt: str, *, model: Literal["step-1x-medium"], **options: Unpack[MediumGenerate]
+    ) -> ImagesResponse: ...
+    @overload
+    def generate(self, prompt: str, *, model: CustomModel, **options: Unpack[CustomGenerate]) -> ImagesResponse: ...
+    @_like(AsyncImages.generate)
+    def generate(self, *args: Any, **options: Any) -> ImagesResponse:
+        return self._bridge.run(self._images.generate, *args, **options)
+
+    @overload
+    def edit(
+        self,
+        image: PictureInput,
+        prompt: str,
+        *,
+        model: Literal["step-image-edit-2"] = ...,
+        **options: Unpack[Edit2Edit],
+    ) -> ImagesResponse: ...
+    @overload
+    def edit(
+        self, image: PictureInput, prompt: str, *, model: Literal["step-1x-edit"], **options: Unpack[Edit1xEdit]
+    ) -> ImagesResponse: ...
+    @overload
+    def edit(
+        self, image: PictureInput, prompt: str, *, model: CustomModel, **options: Unpack[CustomEdit]
+    ) -> ImagesResponse: ...
+    @_like(AsyncImages.edit)
+    def edit(self, *args: Any, **options: Any) -> ImagesResponse:
+        return self._bridge.run(self._images.edit, *args, **options)
+
+    @overload
+    def image_to_image(
+        self,
+        image: PictureInput,
+        prompt: str,
+        *,
+        source_weight: float,
+        model: Literal["step-2x-large", "step-1x-medium"] = ...,
+        **options: Unpack[StepImageToImage],
+    ) -> ImagesResponse: ...
+    @overload
+    def image_to_image(
+        self,
+        image: PictureInput,
+        prompt: str,
+        *,
+        source_weight: float,
+        model: CustomModel,
+        **options: Unpack[CustomImageToImage],
+    ) -> ImagesResponse: ...
+    @_like(AsyncImages.image_to_image)
+    def image_to_image(self, *args: Any, **options: Any) -> ImagesResponse:
+        return self._bridge.run(self._images.image_to_image, *args, **options)
+
+    def download(
+        self,
+        image: Image | str,
+        *,
+        save_to: SaveTo | None = None,
+        overwrite: bool = False,
+        timeout: float | None = None,
+        queue_timeout: float | None = None,
+    ) -> Image:
+        """Fetch the picture behind a link; see `AsyncImages.download`."""
+        waits = {"timeout": timeout, "queue_timeout": queue_timeout}
+        return self._bridge.run(self._images.download, image, save_to=save_to, overwrite=overwrite, **waits)
+
+    def map(self, requests: Iterable[ImageRequest], *, ordered: bool = False) -> Iterator[Outcome]:
+        """Send many requests, as many at once as the limits allow, and give back each as it ends.
+
+        The iterable is read in the caller's thread, only as there is room. See `AsyncImages.map`.
+        """
+        return _outcomes(self._bridge, iter(requests), ordered=ordered)
+
+
+class Models:
+    """The server's models."""
+
+    def __init__(self, bridge: _Bridge) -> None:
+        self._models = bridge.client.models
+        self._bridge = bridge
+
+    def list(self, *, timeout: float | None = None) -> tuple[Model, ...]:
+        """The models the server lists; see `AsyncModels.list`."""
+        return self._bridge.run(self._models.list, timeout=timeout)
+
+    def retrieve(self, model: str, *, timeout: float | None = None) -> Model:
+        """One model; see `AsyncModels.retrieve`."""
+        return self._bridge.run(self._models.retrieve, model, timeout=timeout)
+
+
+class AccountOf:
+    """The account behind the key."""
+
+    def __init__(self, bridge: _Bridge) -> None:
+        self._account = bridge.client.account
+        self._bridge = bridge
+
+    def retrieve(self, *, timeout: float | None = None) -> Account:
+        """The account and its balance; see `AsyncAccount.retrieve`."""
+        return self._bridge.run(self._account.retrieve, timeout=timeout)
+
+
+def _outcomes(bridge: _Bridge, requests: Iterator[ImageRequest], *, ordered: bool) -> Iterator[Outcome]:
+    line = _Line(bridge.client, ordered=ordered)
+    try:
+        while (outcome := bridge.run(line.step, *line.taken_from(requests))) is not None:
+            yield outcome
+    finally:
+        if not bridge.inside:
+            bridge.run(line.aclose)
+    if line.failure is not None:
+        raise line.failure
+
+
+class _Line:
+    """A fan-out in the loop, fed from the caller's thread."""
+
+    def __init__(self, client: AsyncClient, *, ordered: bool) -> None:
+        self._images = client.images
+        self._ordered = ordered
+        self._room = 2 * client.limits.max_concurrency
+        self._open = 0
+        self._ended = False
+        self._feed: Feed | None = None
+        self._fanout: Fanout | None = None
+        self.failure: Exception | None = None
+
+    def taken_from(self, requests: Iterator[ImageRequest]) -> tuple[list[ImageRequest], bool]:
+        """As many more requests as there is room for, and whether they were the last."""
+        taken: list[ImageRequest] = []
+        while self._open < self._room and not self._ended:
+            try:
+                taken.append(next(requests))
+                self._open += 1
+            except StopIteration:
+                self._ended = True
+            except Exception as error:  # noqa: BLE001 - raised after the outcomes of what was begun
+                self._ended, self.failure = True, error
+        return taken, self._ended
+
+    async def step(self, requests: list[ImageRequest], ended: bool) -> Outcome | None:
+        """Hand `requests` over and wait for the next outcome; None at the end."""
+        if self._feed is None or self._fanout is None:
+            self._feed = Feed()
+            self._fanout = self._images.map(self._feed, ordered=self._ordered)
+        self._feed.push(requests, ended=ended)
+        outcome = await anext(self._fanout, None)
+        self._open -= 1
+        return outcome
+
+    async def aclose(self) -> None:
+        """End what is in flight."""
+        if self._fanout is not None:
+            await self._fanout.aclose()

@@ -1,0 +1,299 @@
+"""Calls over HTTP. The only module that knows httpx.
+
+A slot owns its connection: idle connections lie on a stack, a call takes the top one or makes a new
+one, and puts it back when the exchange ended well. There are never more of them than slots, so there
+is no pool to search and none to queue in; and a connection that a call was cancelled on is thrown
+away with whatever state it was in, so there is nothing to poison.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncGenerator, Mapping
+from functools import cache
+from importlib.metadata import version
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
+from urllib.parse import urljoin, urlsplit
+
+import anyio
+import anyio.to_thread
+import httpx
+
+from ._config import Config, proxy_of
+from ._core.errors import APIConnectionError, APIError, APITimeoutError, ConfigurationError
+from ._core.wire import Call, Progress, Reply, encode_json
+from ._loops import PerLoop
+
+MAX_BODY = 256 * 1024 * 1024
+"""Bytes of the longest answer that is read; a 4096x4096 picture in base64 takes a third."""
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds a connection may take to open; the deadline of the call bounds everything else."""
+
+KEEPALIVE = 4.0
+"""Seconds an idle connection is kept: under the 5 after which common servers close theirs."""
+
+MAX_REDIRECTS = 5
+"""Hops that the link to a picture may take."""
+
+_CLOSING = 1.0
+"""Seconds that closing a connection may take after its call was cancelled."""
+
+
+@runtime_checkable
+class Transport(Protocol):
+    """What carries calls: this module's over HTTP, or the embedded engine's."""
+
+    async def send(self, call: Call, progress: Progress) -> Reply:
+        """Send `call`, noting in `progress` how far it got.
+
+        Raises:
+            APIConnectionError: no whole answer came.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close what the running loop has open."""
+        ...
+
+
+AnyTransport: TypeAlias = Transport | httpx.AsyncBaseTransport
+
+
+def make_transport(
+    config: Config, *, transport: AnyTransport | None, proxy: str | None, headers: Mapping[str, str]
+) -> Transport:
+    """The transport for a client's settings. The one place where this is decided."""
+    if isinstance(transport, httpx.AsyncBaseTransport):
+        return HttpTransport(config, headers, _Borrowed(transport))
+    if transport is not None:
+        return transport
+    return HttpTransport(config, headers, _Connections(_checked_proxy(proxy)))
+
+
+class HttpTransport:
+    """Calls to a base URL over HTTP."""
+
+    def __init__(self, config: Config, headers: Mapping[str, str], connections: _Connections | _Borrowed) -> None:
+        self._config = config
+        self._connections = connections
+        plain = {"accept": "*/*", "accept-encoding": "identity", "user-agent": f"stepfun-async/{_version()}"}
+        key = {"authorization": config.key.authorization()} if config.key else {}
+        self._link_headers = plain
+        self._headers = {**plain, **key, **{name.lower(): value for name, value in headers.items()}}
+
+    async def send(self, call: Call, progress: Progress) -> Reply:
+        """Send `call` to the base URL; or, when its path is a whole link, there, without the key."""
+        if not call.path.startswith("/"):
+            return await self._follow(call, progress)
+        request = _request(call, self._config.base_url + call.path, self._headers)
+        return await self._exchange(request, progress)
+
+    async def aclose(self) -> None:
+        await self._connections.aclose()
+
+    async def _follow(self, call: Call, progress: Progress) -> Reply:
+        url = call.path
+        for _ in range(MAX_REDIRECTS + 1):
+            reply = await self._exchange(_request(call, url, self._link_headers), progress)
+            location = reply.headers.get("location")
+            if reply.status not in (301, 302, 303, 307, 308) or not location:
+                return reply
+            url = urljoin(url, location)
+            if urlsplit(url).scheme not in ("http", "https"):
+                raise APIConnectionError("the link leads to something that is not http(s)", billing="not_sent")
+        raise APIConnectionError(f"the link was redirected more than {MAX_REDIRECTS} times", billing="not_sent")
+
+    async def _exchange(self, request: httpx.Request, progress: Progress) -> Reply:
+        origin = (request.url.scheme, request.url.host, request.url.port)
+        connection = await self._connections.take(origin)
+        request.extensions = {"timeout": _TIMEOUTS, "trace": _watch(progress)}
+        try:
+            reply = await _read(await connection.handle_async_request(request))
+        except BaseException as error:
+            await self._connections.discard(connection)
+            if isinstance(error, httpx.HTTPError | httpx.InvalidURL | httpx.StreamError):
+                raise _translated(error, progress, request.url.host) from error
+            raise
+        self._connections.give_back(origin, connection)
+        return reply
+
+
+Origin: TypeAlias = tuple[str, str, int | None]
+
+
+class _Connections:
+    """Idle connections, one httpx transport with one connection each, on a stack for each origin."""
+
+    def __init__(self, proxy: str | None) -> None:
+        self._proxy = proxy
+        self._idle: PerLoop[_Idle] = PerLoop(_Idle)
+
+    async def take(self, origin: Origin) -> httpx.AsyncBaseTransport:
+        idle = self._idle.get()
+        await idle.end_with_loop()
+        stack = idle.stacks.get(origin)
+        return stack.pop() if stack else await self._open(origin)
+
+    def give_back(self, origin: Origin, connection: httpx.AsyncBaseTransport) -> None:
+        self._idle.get().stacks.setdefault(origin, []).append(connection)
+
+    async def discard(self, connection: httpx.AsyncBaseTransport) -> None:
+        with anyio.move_on_after(_CLOSING, shield=True):
+            await connection.aclose()
+
+    async def aclose(self) -> None:
+        idle = self._idle.pop()
+        if idle is not None:
+            await idle.aclose()
+
+    async def _open(self, origin: Origin) -> httpx.AsyncBaseTransport:
+        scheme, host, port = origin
+        proxy = self._proxy or proxy_of(f"{scheme}://{host}" + (f":{port}" if port else ""))
+        tls = scheme == "https" or (proxy or "").startswith("https")
+        context = await anyio.to_thread.run_sync(_tls_context) if tls else _no_tls()
+        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE)
+        return httpx.AsyncHTTPTransport(verify=context, limits=limits, proxy=_checked_proxy(proxy))
+
+
+class _Borrowed:
+    """A transport that the user handed in: used for everything, closed with the client, never discarded."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+
+    async def take(self, origin: Origin) -> httpx.AsyncBaseTransport:
+        return self._transport
+
+    def give_back(self, origin: Origin, connection: httpx.AsyncBaseTransport) -> None:
+        pass
+
+    async def discard(self, connection: httpx.AsyncBaseTransport) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
+class _Idle:
+    """One loop's idle connections, closed with the loop.
+
+    asyncio and trio both finish the async generators that were begun in a loop when it ends. So a
+    generator that waits for its end is a place to close sockets in time, in the right loop, without
+    the user having to say anything.
+    """
+
+    def __init__(self) -> None:
+        self.stacks: dict[Origin, list[httpx.AsyncBaseTransport]] = {}
+        self._lifetime: AsyncGenerator[None] | None = None
+
+    async def end_with_loop(self) -> None:
+        if self._lifetime is None:
+            self._lifetime = _closing_at_end(self.stacks)
+            await anext(self._lifetime)
+
+    async def aclose(self) -> None:
+        if self._lifetime is not None:
+            await self._lifetime.aclose()
+
+
+async def _closing_at_end(stacks: dict[Origin, list[httpx.AsyncBaseTransport]]) -> AsyncGenerator[None]:
+    try:
+        yield
+    finally:
+        for connection in [connection for stack in stacks.values() for connection in stack]:
+            await connection.aclose()
+        stacks.clear()
+
+
+_TIMEOUTS = {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": None}
+
+
+def _request(call: Call, url: str, headers: Mapping[str, str]) -> httpx.Request:
+    said = {**headers, **{name.lower(): value for name, value in call.headers.items()}}
+    if call.json is not None:
+        said["content-type"] = "application/json"
+        return httpx.Request(call.method, url, headers=said, content=encode_json(call.json))
+    if call.files or call.form:
+        files = {name: (upload.filename, upload.data, upload.content_type) for name, upload in call.files.items()}
+        fields = {name: (None, text.encode("utf-8", "surrogatepass")) for name, text in call.form.items()}
+        return httpx.Request(call.method, url, headers=said, files=cast("Any", {**fields, **files}))
+    return httpx.Request(call.method, url, headers=said)
+
+
+async def _read(response: httpx.Response) -> Reply:
+    pieces: list[bytes] = []
+    length = 0
+    try:
+        async for piece in response.aiter_bytes():
+            pieces.append(piece)
+            length += len(piece)
+            if length > MAX_BODY:
+                raise APIConnectionError(f"the answer is longer than {MAX_BODY:,} bytes")
+    finally:
+        await response.aclose()
+    return Reply(response.status_code, dict(response.headers), b"".join(pieces))
+
+
+def _watch(progress: Progress) -> Any:
+    """A trace hook of httpcore that notes when the body begins to leave."""
+
+    async def note(event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith("send_request_body.started"):
+            progress.sent = True
+        elif progress.sent is None:
+            progress.sent = False
+
+    return note
+
+
+_BEFORE_SENDING = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.InvalidURL)
+
+_TEXTS: tuple[tuple[type[Exception], str], ...] = (
+    (httpx.ConnectTimeout, f"no connection to {{host}} within {CONNECT_TIMEOUT:g} seconds"),
+    (httpx.ProxyError, "the proxy did not connect to {host}"),
+    (httpx.ConnectError, "no connection to {host}"),
+    (httpx.TimeoutException, "{host} took too long"),
+    (httpx.RemoteProtocolError, "{host} broke the answer off, or sent something that is not HTTP"),
+    (httpx.LocalProtocolError, "the request cannot be said in HTTP"),
+    (httpx.DecodingError, "the answer of {host} cannot be decompressed"),
+    (httpx.InvalidURL, "the address is not one"),
+    (Exception, "the connection to {host} was lost"),
+)
+"""What each of httpx's errors means, the most specific first."""
+
+
+def _translated(error: Exception, progress: Progress, host: str) -> APIError:
+    never_left = isinstance(error, _BEFORE_SENDING) or progress.sent is False
+    text = next(text for kind, text in _TEXTS if isinstance(error, kind)).format(host=host)
+    reason = f" ({error})" if str(error) else ""
+    tail = "nothing was sent" if never_left else "it may have been billed; asking again may pay twice"
+    kind = APITimeoutError if isinstance(error, httpx.TimeoutException) else APIConnectionError
+    return kind(f"{text}{reason}; {tail}", billing="not_sent" if never_left else "unknown")
+
+
+@cache
+def _tls_context() -> ssl.SSLContext:
+    """One context for all connections of this process: building one costs tens of milliseconds."""
+    return httpx.create_ssl_context()
+
+
+@cache
+def _no_tls() -> ssl.SSLContext:
+    """A context that trusts nobody, for plain http, where loading certificates would be wasted."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+@cache
+def _version() -> str:
+    return version("stepfun-async")
+
+
+def _checked_proxy(proxy: str | None) -> str | None:
+    if proxy is None:
+        return None
+    try:
+        httpx.Proxy(proxy)
+    except (ValueError, httpx.InvalidURL) as error:
+        raise ConfigurationError(f"the proxy's address cannot be used: {error}") from error
+    return proxy
