@@ -1,0 +1,200 @@
+"""What a picture shows, and in which colours, read from the words of its prompt."""
+
+from __future__ import annotations
+
+import colorsys
+import hashlib
+import random
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cache
+
+RGB = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """The colours of a picture.
+
+    Attributes:
+        sky: from the top to the horizon.
+        light: of sun, moon and windows.
+        far: of the land furthest away.
+        near: of the land in front.
+        accent: of what should stand out.
+        dark: whether it is night: with stars, and a moon for the sun.
+    """
+
+    sky: tuple[RGB, ...]
+    light: RGB
+    far: RGB
+    near: RGB
+    accent: RGB
+    dark: bool = False
+
+    def map(self, change: Callable[[RGB], RGB]) -> Palette:
+        """The palette with `change` made to every colour."""
+        sky = tuple(change(color) for color in self.sky)
+        far, near, accent = change(self.far), change(self.near), change(self.accent)
+        return replace(self, sky=sky, light=change(self.light), far=far, near=near, accent=accent)
+
+
+PALETTES = {
+    "sunset": Palette(
+        ((48, 34, 92), (150, 62, 118), (240, 118, 92), (255, 206, 130)), (255, 240, 205), (158, 84, 122), (38, 20, 52), (255, 120, 80)
+    ),
+    "dawn": Palette(
+        ((96, 124, 190), (186, 172, 214), (250, 202, 192), (255, 236, 208)), (255, 250, 230), (156, 156, 192), (52, 70, 98), (240, 140, 150)
+    ),
+    "day": Palette(
+        ((44, 112, 204), (104, 174, 232), (184, 222, 244), (240, 248, 250)), (255, 252, 232), (128, 170, 202), (28, 84, 72), (250, 190, 60)
+    ),
+    "night": Palette(
+        ((6, 8, 32), (14, 22, 66), (34, 48, 108), (78, 86, 146)), (248, 244, 220), (44, 54, 104), (5, 7, 22), (255, 214, 120), dark=True
+    ),
+    "forest": Palette(
+        ((112, 166, 160), (164, 202, 180), (214, 230, 196), (248, 246, 216)), (255, 252, 224), (118, 162, 142), (12, 46, 38), (236, 186, 72)
+    ),
+    "snow": Palette(
+        ((108, 142, 192), (162, 190, 224), (212, 226, 242), (246, 249, 253)), (255, 255, 250), (196, 210, 230), (72, 98, 138), (224, 92, 88)
+    ),
+    "sea": Palette(
+        ((20, 86, 158), (58, 148, 200), (142, 206, 226), (232, 246, 240)), (255, 250, 226), (92, 164, 188), (10, 58, 92), (255, 146, 96)
+    ),
+    "autumn": Palette(
+        ((120, 128, 150), (204, 172, 150), (244, 206, 150), (255, 234, 190)), (255, 246, 214), (196, 128, 84), (74, 32, 24), (222, 88, 36)
+    ),
+    "rose": Palette(
+        ((120, 70, 130), (206, 118, 160), (246, 178, 190), (255, 230, 222)), (255, 246, 240), (196, 130, 162), (82, 36, 78), (248, 96, 128)
+    ),
+    "storm": Palette(
+        ((36, 46, 60), (70, 86, 102), (124, 140, 148), (190, 200, 196)), (240, 244, 236), (104, 120, 128), (22, 30, 38), (232, 190, 96)
+    ),
+}
+
+COLORS: dict[str, RGB] = {
+    "red": (214, 48, 52),
+    "orange": (240, 132, 40),
+    "yellow": (246, 204, 60),
+    "green": (56, 160, 90),
+    "teal": (34, 150, 150),
+    "blue": (46, 104, 214),
+    "purple": (132, 70, 190),
+    "pink": (240, 120, 170),
+    "brown": (134, 88, 56),
+    "black": (24, 24, 30),
+    "white": (244, 244, 248),
+    "gold": (222, 170, 60),
+    "grey": (130, 134, 142),
+}
+
+_WORDS: dict[str, str] = {
+    "sunset": "palette:sunset sun dusk evening 日落 夕阳 黄昏 晚霞",
+    "dawn": "palette:dawn sunrise morning mist fog misty serene soft pastel 日出 清晨 黎明 雾",
+    "day": "palette:day noon summer sunny sky bright 白天 晴 夏 天空",
+    "night": "palette:night midnight moon moonlight stars starry dark neon cyberpunk 夜 月 星 霓虹",
+    "forest": "palette:forest jungle woods spring tea bamboo 森林 竹 春",
+    "snow": "palette:snow winter ice frost snowy christmas 雪 冬 冰",
+    "sea": "palette:sea ocean tropical underwater 海 海洋",
+    "autumn": "palette:autumn fall desert warm cozy wood coffee 秋 沙漠",
+    "rose": "palette:rose blossom cherry romantic love sakura 樱花 玫瑰 花",
+    "storm": "palette:storm rain cloudy cinematic moody 雨 暴风",
+    "mountains": "scene:mountains mountain alpine alps hill peak valley canyon 山 峰",
+    "lake": "scene:lake river pond reflection island 湖 河",
+    "waves": "scene:sea ocean wave waves beach coast boat ship sail 海 浪 船",
+    "trees": "scene:forest jungle woods tree trees pine bamboo 森林 树 竹",
+    "city": "scene:city town street skyline building cyberpunk tokyo shanghai architecture 城 街 楼",
+    "space": "scene:space galaxy planet cosmos universe astronaut nebula 太空 宇宙 星球 银河",
+    "flowers": "scene:flower flowers garden rose tulip meadow blossom sakura 花 花园",
+    "dunes": "scene:desert dune dunes sand sahara 沙",
+    "bands": "scene:abstract pattern gradient wallpaper minimal logo poster background 抽象 海报",
+    "cat": "subject:cat kitten shorthair feline 猫",
+    "bird": "subject:bird birds gull seagull crane eagle 鸟 鹤",
+    "boat": "subject:boat sail ship sailboat yacht 船 帆",
+    "house": "subject:house cottage home cabin village 房 屋",
+    "balloon": "subject:balloon balloons 气球",
+}
+_COLOR_WORDS: dict[str, str] = {
+    "red": "crimson scarlet 红",
+    "orange": "橙",
+    "yellow": "lemon 黄",
+    "green": "emerald jade 绿",
+    "teal": "turquoise cyan 青",
+    "blue": "azure navy 蓝",
+    "purple": "violet lavender 紫",
+    "pink": "magenta 粉",
+    "brown": "棕",
+    "black": "黑",
+    "white": "白",
+    "gold": "golden 金",
+    "grey": "gray silver 灰",
+}
+"""Words by what they call for; a word may call for a palette, a scene and a subject at once."""
+
+
+@cache
+def _index() -> dict[str, tuple[str, ...]]:
+    """What each word calls for, as `palette:…`, `scene:…`, `subject:…` and `color:…`."""
+    found: dict[str, list[str]] = {}
+    for target, text in _WORDS.items():
+        kind, _, words = text.partition(":")
+        for word in words.split():
+            found.setdefault(word, []).append(f"{kind}:{target}")
+    for color, text in _COLOR_WORDS.items():
+        for word in (color, *text.split()):
+            found.setdefault(word, []).append(f"color:{color}")
+    return {word: tuple(targets) for word, targets in found.items()}
+
+
+def called_for(text: str) -> dict[str, list[str]]:
+    """What `text` calls for: names by kind (`palette`, `scene`, `subject`, `color`), in its order.
+
+    >>> called_for("A red cat by the sea")["subject"]
+    ['cat']
+    """
+    called: dict[str, list[str]] = {"palette": [], "scene": [], "subject": [], "color": []}
+    for word in _words_of(text):
+        for target in _index().get(word, ()):
+            kind, _, name = target.partition(":")
+            if name not in called[kind]:
+                called[kind].append(name)
+    return called
+
+
+def _words_of(text: str) -> Iterable[str]:
+    lowered = text.lower()
+    yield from re.findall(r"[a-z]+", lowered)
+    known = [word for word in _index() if not word.isascii() and word in lowered]
+    yield from sorted(known, key=lowered.index)
+
+
+def chance_of(*facts: object) -> random.Random:
+    """A source of chance that is the same for the same facts, here and elsewhere."""
+    digest = hashlib.sha256("\x1f".join(map(repr, facts)).encode()).digest()
+    return random.Random(int.from_bytes(digest[:16], "big"))  # noqa: S311 - has to repeat, not to be secret
+
+
+def choose_palette(called: dict[str, list[str]], chance: random.Random) -> Palette:
+    """The palette that the words call for, or one by chance; drawn towards a colour they name."""
+    drawn = sorted(PALETTES)[int(chance.random() * len(PALETTES))]
+    palette = PALETTES[called["palette"][0] if called["palette"] else drawn]
+    drift = (chance.random() - 0.5) * 0.06
+    palette = palette.map(lambda color: turn(color, drift))
+    if not called["color"]:
+        return palette
+    wanted = COLORS[called["color"][0]]
+    return replace(palette.map(lambda color: mix(color, wanted, 0.42)), light=palette.light, accent=wanted)
+
+
+def mix(first: RGB, second: RGB, share: float) -> RGB:
+    """`share` (0 to 1) of `second` in `first`."""
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
+    return red, green, blue
+
+
+def turn(color: RGB, hue: float, saturation: float = 1.0) -> RGB:
+    """`color` with its hue turned by `hue` (in turns) and its saturation multiplied."""
+    h, s, v = colorsys.rgb_to_hsv(*(channel / 255 for channel in color))
+    red, green, blue = colorsys.hsv_to_rgb((h + hue) % 1.0, min(1.0, s * saturation), v)
+    return round(red * 255), round(green * 255), round(blue * 255)
