@@ -175,22 +175,28 @@ class AsyncClient:
 
     async def _made(self, request: ImageRequest, call: Call, options: Options) -> ImagesResponse:
         """The answer to `call`, with its bytes fetched where they are to be saved."""
-        made: ImagesResponse | None = None
-        whole: ImagesResponse | None = None
+        response: ImagesResponse | None = None
         try:
             async with self._window(options) as window:
-                try:
-                    parse = partial(self._parse_images, model=request.model)
-                    made = _told(await window.exchange(call, parse), window)
-                finally:
-                    self._enter(request, window, made)
-                whole = made if options.save_to is None else await self._with_bytes(made, window)
+                response = await self._charged(request, call, window)
+                return response if options.save_to is None else await self._with_bytes(response, window)
         except APIError as error:
-            if made is None:
+            if response is None:
                 raise
             message = f"the picture was made and paid for, but not fetched: {error}; error.response has its link"
-            raise SaveError(message, response=made) from error
-        return cast("ImagesResponse", whole)
+            raise SaveError(message, response=response) from error
+
+    async def _charged(self, request: ImageRequest, call: Call, window: Window) -> ImagesResponse:
+        """The answer to `call`; whatever comes of it is entered into the usage."""
+        billed = 0
+        try:
+            parse = partial(self._parse_images, model=request.model)
+            response = _told(await window.exchange(call, parse), window)
+            billed = len(response.data)
+        finally:
+            price = request.price(self._config.region) if self._config.region else None
+            self._ledger.enter(request.model, window.tally, billed=billed, price=price)
+        return response
 
     async def fetch(self, path: str, parse: Callable[[Reply], T], options: Options) -> T:
         """The parsed answer to a GET, which costs nothing and so is tried again whenever that may help.
@@ -222,10 +228,11 @@ class AsyncClient:
             return linked
         return (await _saved(ImagesResponse((linked,), attempts=0, maybe_billed=0), options)).image
 
-    def _window(self, options: Options) -> AbstractAsyncContextManager[Window]:
+    def _window(self, options: Options) -> AbstractAsyncContextManager[Window, None]:
         timeout = self._timeout if options.timeout is None else options.timeout
         queue_timeout = self._queue_timeout if options.queue_timeout is None else options.queue_timeout
-        return self._exchanger.window(timeout, queue_timeout)
+        window = self._exchanger.window(timeout, queue_timeout)
+        return cast("AbstractAsyncContextManager[Window, None]", window)  # it swallows no exception
 
     async def _prepared(self, request: ImageRequest, options: Options) -> Call:
         touches_disk = request.operation != "text_to_image" or options.save_to is not None
@@ -269,11 +276,6 @@ class AsyncClient:
         parse = partial(parse_download, now=time.time())
         data = await window.exchange(Call("GET", image.url), parse, free=True)
         return _told(_with_image(response, replace(image, **picture_facts(data))), window)
-
-    def _enter(self, request: ImageRequest, window: Window, response: ImagesResponse | None) -> None:
-        price = request.price(self._config.region) if self._config.region else None
-        billed = 0 if response is None else len(response.data)
-        self._ledger.enter(request.model, window.tally, billed=billed, price=price)
 
 
 class AsyncModels:

@@ -198,10 +198,10 @@ class _Crew:
         self._changed = anyio.Event()
 
 
-def _source_of(requests: object) -> Callable[[], Awaitable[Any]]:
-    if isinstance(requests, AsyncIterable):
+def _source_of(requests: Any) -> Callable[[], Awaitable[Any]]:
+    if hasattr(requests, "__aiter__"):
         return aiter(requests).__anext__
-    if isinstance(requests, Iterable):
+    if hasattr(requests, "__iter__"):
         return _awaitable_next(iter(requests))
     given = plain(requests)
     raise InvalidRequestError.of("map", (Problem("requests", given, "an iterable or async iterable of requests"),))
