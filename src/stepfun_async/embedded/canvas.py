@@ -13,6 +13,8 @@ from .palettes import RGB
 Point = tuple[float, float]
 _FINE = 2
 """How many times finer shapes are drawn than they are shown."""
+_RIM = 181
+"""The level of Pillow's radial gradient in the middle of an edge; its corners have 255."""
 
 
 class Canvas:
@@ -79,18 +81,19 @@ class Canvas:
         # the part of the small built-in gradient that shows, stretched once
         part = tuple((edge - origin) * 256 / side for edge, origin in zip(box, (left, top) * 2, strict=True))
         inside = tuple(min(256.0, max(0.0, edge)) for edge in part)
-        soft = Image.radial_gradient("L").point([round(opacity * 255 * _fade(level / 255)) for level in range(256)])
+        soft = Image.radial_gradient("L").point([round(opacity * 255 * _fade(level / _RIM)) for level in range(256)])
         size = (box[2] - box[0], box[3] - box[1])
         mask = soft.resize(size, Image.Resampling.BILINEAR, box=(inside[0], inside[1], inside[2], inside[3]))
         self.image.paste(color, box, mask)
 
-    def clouds(self, color: RGB, chance: random.Random, *, cover: float, bottom: float) -> None:
-        """Long soft clouds down to the row `bottom`; `cover` from 0 (none) to 1 (all)."""
+    def clouds(
+        self, color: RGB, chance: random.Random, *, cover: float, bottom: float, stretch: float = 2.0
+    ) -> None:
+        """Soft clouds down to the row `bottom`, `stretch` times as wide as high; `cover` from 0 (none) to 1 (all)."""
         size = (self.width, max(2, round(bottom)))
-        noise = Image.frombytes("L", (5, 9), bytes(int(chance.random() * 256) for _ in range(45)))
-        fine = Image.frombytes("L", (11, 27), bytes(int(chance.random() * 256) for _ in range(297)))
         small = (max(2, size[0] // 4), max(2, size[1] // 4))
-        both = Image.blend(noise.resize(small, Image.Resampling.BICUBIC), fine.resize(small, Image.Resampling.BICUBIC), 0.4)
+        rough, fine = _noise(chance, (5, round(5 * stretch)), small), _noise(chance, (13, round(13 * stretch)), small)
+        both = Image.blend(rough, fine, 0.4)
         start = 255 * (1 - cover)
         mask = both.point([round(min(1.0, max(0.0, (level - start) / 110)) * 150) for level in range(256)])
         self.image.paste(color, (0, 0, *size), mask.resize(size, Image.Resampling.BILINEAR))
@@ -116,6 +119,12 @@ def oval(x: float, y: float, across: float, down: float, corners: int = 48) -> l
     """The outline of an ellipse with half axes `across` and `down`."""
     angles = [2 * math.pi * step / corners for step in range(corners)]
     return [(x + across * math.cos(angle), y + down * math.sin(angle)) for angle in angles]
+
+
+def _noise(chance: random.Random, grain: tuple[int, int], size: tuple[int, int]) -> Image.Image:
+    """Soft spots: `grain` random levels, stretched to `size`."""
+    levels = bytes(int(chance.random() * 256) for _ in range(grain[0] * grain[1]))
+    return Image.frombytes("L", grain, levels).resize(size, Image.Resampling.BICUBIC)
 
 
 def _fade(level: float) -> float:

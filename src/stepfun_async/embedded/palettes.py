@@ -6,7 +6,7 @@ import colorsys
 import hashlib
 import random
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -91,30 +91,32 @@ COLORS: dict[str, RGB] = {
 
 _WORDS: dict[str, str] = {
     "sunset": "palette:sunset sun dusk evening 日落 夕阳 黄昏 晚霞",
-    "dawn": "palette:dawn sunrise morning mist fog misty serene soft pastel 日出 清晨 黎明 雾",
-    "day": "palette:day noon summer sunny sky bright 白天 晴 夏 天空",
-    "night": "palette:night midnight moon moonlight stars starry dark neon cyberpunk 夜 月 星 霓虹",
-    "forest": "palette:forest jungle woods spring tea bamboo 森林 竹 春",
-    "snow": "palette:snow winter ice frost snowy christmas 雪 冬 冰",
-    "sea": "palette:sea ocean tropical underwater 海 海洋",
+    "night": "palette:night midnight moon moonlight moonlit stars starry dark neon cyberpunk 夜 月 星 霓虹",
+    "dawn": "palette:dawn sunrise morning mist misty fog foggy serene pastel 日出 清晨 黎明 雾",
+    "storm": "palette:storm stormy rain rainy cloudy cinematic moody 雨 暴风",
     "autumn": "palette:autumn fall desert warm cozy wood coffee 秋 沙漠",
-    "rose": "palette:rose blossom cherry romantic love sakura 樱花 玫瑰 花",
-    "storm": "palette:storm rain cloudy cinematic moody 雨 暴风",
-    "mountains": "scene:mountains mountain alpine alps hill peak valley canyon 山 峰",
-    "lake": "scene:lake river pond reflection island 湖 河",
-    "waves": "scene:sea ocean wave waves beach coast boat ship sail 海 浪 船",
-    "trees": "scene:forest jungle woods tree trees pine bamboo 森林 树 竹",
-    "city": "scene:city town street skyline building cyberpunk tokyo shanghai architecture 城 街 楼",
+    "snow": "palette:snow snowy winter ice frost christmas 雪 冬 冰",
+    "rose": "palette:rose roses blossom blossoms cherry romantic love sakura 樱花 玫瑰",
+    "sea": "palette:sea ocean beach tropical underwater boat ship 海 船",
+    "forest": "palette:forest jungle woods spring tea bamboo garden 森林 竹 春",
+    "day": "palette:day noon summer sunny sky bright 白天 晴 夏 天空",
     "space": "scene:space galaxy planet cosmos universe astronaut nebula 太空 宇宙 星球 银河",
-    "flowers": "scene:flower flowers garden rose tulip meadow blossom sakura 花 花园",
+    "city": "scene:city town street skyline building cyberpunk tokyo shanghai architecture 城 街 楼",
+    "lake": "scene:lake river pond reflection island 湖 河",
+    "waves": "scene:sea ocean wave waves beach coast boat ship sail sailboat yacht 海 浪 船 帆",
+    "trees": "scene:forest jungle woods tree trees pine bamboo 森林 树 竹",
+    "flowers": "scene:flower flowers garden rose roses tulip tulips meadow blossom sakura 花",
     "dunes": "scene:desert dune dunes sand sahara 沙",
+    "mountains": "scene:mountains mountain alpine alps hill hills peak valley canyon 山 峰",
     "bands": "scene:abstract pattern gradient wallpaper minimal logo poster background 抽象 海报",
-    "cat": "subject:cat kitten shorthair feline 猫",
+    "cat": "subject:cat cats kitten shorthair feline 猫",
     "bird": "subject:bird birds gull seagull crane eagle 鸟 鹤",
     "boat": "subject:boat sail ship sailboat yacht 船 帆",
     "house": "subject:house cottage home cabin village 房 屋",
     "balloon": "subject:balloon balloons 气球",
 }
+"""Words by what they call for. Of several, the one further up decides."""
+
 _COLOR_WORDS: dict[str, str] = {
     "red": "crimson scarlet 红",
     "orange": "橙",
@@ -130,43 +132,30 @@ _COLOR_WORDS: dict[str, str] = {
     "gold": "golden 金",
     "grey": "gray silver 灰",
 }
-"""Words by what they call for; a word may call for a palette, a scene and a subject at once."""
 
 
 @cache
-def _index() -> dict[str, tuple[str, ...]]:
-    """What each word calls for, as `palette:…`, `scene:…`, `subject:…` and `color:…`."""
-    found: dict[str, list[str]] = {}
-    for target, text in _WORDS.items():
-        kind, _, words = text.partition(":")
-        for word in words.split():
-            found.setdefault(word, []).append(f"{kind}:{target}")
-    for color, text in _COLOR_WORDS.items():
-        for word in (color, *text.split()):
-            found.setdefault(word, []).append(f"color:{color}")
-    return {word: tuple(targets) for word, targets in found.items()}
+def _targets() -> tuple[tuple[str, str, frozenset[str]], ...]:
+    """Kind, name and words of everything that can be called for, in the order of the tables."""
+    split = [(name, *text.partition(":")[::2]) for name, text in _WORDS.items()]
+    named = [(kind, name, frozenset(words.split())) for name, kind, words in split]
+    colors = [("color", name, frozenset({name, *words.split()})) for name, words in _COLOR_WORDS.items()]
+    return (*named, *colors)
 
 
 def called_for(text: str) -> dict[str, list[str]]:
-    """What `text` calls for: names by kind (`palette`, `scene`, `subject`, `color`), in its order.
+    """What `text` calls for: names by kind (`palette`, `scene`, `subject`, `color`), the first one foremost.
 
-    >>> called_for("A red cat by the sea")["subject"]
-    ['cat']
+    >>> called_for("A red cat by the sea")
+    {'palette': ['sea'], 'scene': ['waves'], 'subject': ['cat'], 'color': ['red']}
     """
-    called: dict[str, list[str]] = {"palette": [], "scene": [], "subject": [], "color": []}
-    for word in _words_of(text):
-        for target in _index().get(word, ()):
-            kind, _, name = target.partition(":")
-            if name not in called[kind]:
-                called[kind].append(name)
-    return called
-
-
-def _words_of(text: str) -> Iterable[str]:
     lowered = text.lower()
-    yield from re.findall(r"[a-z]+", lowered)
-    known = [word for word in _index() if not word.isascii() and word in lowered]
-    yield from sorted(known, key=lowered.index)
+    words = set(re.findall(r"[a-z]+", lowered))
+    called: dict[str, list[str]] = {"palette": [], "scene": [], "subject": [], "color": []}
+    for kind, name, wanted in _targets():
+        if wanted & words or any(word in lowered for word in wanted if not word.isascii()):
+            called[kind].append(name)
+    return called
 
 
 def chance_of(*facts: object) -> random.Random:

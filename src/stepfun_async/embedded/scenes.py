@@ -41,15 +41,15 @@ def waves(canvas: Canvas, palette: Palette, chance: random.Random, detail: float
     """The open sea."""
     horizon = canvas.height * (0.46 + 0.08 * chance.random())
     x, _ = _sky(canvas, palette, chance, horizon / canvas.height)
-    far, deep = mix(palette.sky[-1], palette.far, 0.7), mix(palette.near, palette.sky[0], 0.25)
-    canvas.gradient((far, mix(far, deep, 0.6), deep), horizon)
+    far, deep = mix(palette.sky[-1], palette.far, 0.75), mix(palette.near, palette.sky[0], 0.3)
+    canvas.gradient((far, mix(far, deep, 0.5)), horizon)
+    for row in range(1, 9):
+        share = row / 8
+        base = horizon + (canvas.height - horizon) * share**1.6 * 0.95
+        line = _swell(canvas, chance, base, canvas.height * (0.002 + 0.016 * share), 4.2 - 2.4 * share + detail)
+        crest = mix(far, deep, 0.3 + 0.7 * share)
+        canvas.land(line, mix(crest, palette.sky[-1], 0.3), mix(crest, far, 0.1), mix(crest, deep, 0.4))
     _glitter(canvas, palette, chance, x, horizon)
-    for row in range(1, 6):
-        share = row / 5
-        base = horizon + (canvas.height - horizon) * share**1.5 * 0.9
-        line = _swell(canvas, chance, base, canvas.height * (0.004 + 0.018 * share), 3.0 + 5 * (1 - share) + detail)
-        crest, foot = mix(far, deep, 0.25 + 0.6 * share), mix(far, deep, min(1.0, 0.5 + 0.6 * share))
-        canvas.land(line, mix(crest, palette.sky[-1], 0.22), crest, foot)
 
 
 def trees(canvas: Canvas, palette: Palette, chance: random.Random, detail: float) -> None:
@@ -78,14 +78,16 @@ def space(canvas: Canvas, palette: Palette, chance: random.Random, detail: float
     """A planet among stars."""
     dark = palette.map(lambda color: mix(color, (6, 6, 22), 0.8))
     canvas.gradient(dark.sky)
-    for color in (palette.accent, palette.sky[1], palette.far):
-        canvas.clouds(mix(color, (0, 0, 0), 0.25), chance, cover=0.45, bottom=canvas.height)
+    for color in (mix(palette.accent, (150, 60, 190), 0.6), palette.sky[1], (70, 60, 170)):
+        canvas.clouds(mix(color, (0, 0, 20), 0.3), chance, cover=0.42, bottom=canvas.height, stretch=1.0)
     _stars(canvas, palette.light, chance, 1.0, 160 + round(80 * detail))
     x, y = canvas.width * (0.3 + 0.4 * chance.random()), canvas.height * (0.36 + 0.3 * chance.random())
     radius = canvas.unit * (0.15 + 0.09 * chance.random())
-    canvas.glow(x, y, radius * 1.9, palette.sky[-1], 0.5)
+    canvas.glow(x, y, radius * 2.2, palette.sky[-1], 0.6)
+    _ring(canvas, palette, (x, y), radius, front=False)
     canvas.disc(x, y, radius, palette.sky[-1], palette.accent, mix(palette.accent, palette.near, 0.5), palette.near)
     _belts(canvas, palette, chance, (x, y), radius)
+    _ring(canvas, palette, (x, y), radius, front=True)
     canvas.disc(x + radius * 1.7, y - radius * 1.2, radius * 0.2, palette.light, palette.far)
 
 
@@ -107,7 +109,7 @@ def dunes(canvas: Canvas, palette: Palette, chance: random.Random, detail: float
     _sky(canvas, palette, chance, 0.6)
     for row in range(6):
         share = row / 5
-        line = _swell(canvas, chance, canvas.height * (0.5 + 0.44 * share), canvas.height * 0.07, 0.7 + chance.random() + detail)
+        line = _swell(canvas, chance, canvas.height * (0.5 + 0.44 * share), canvas.height * 0.06, 0.6 + 0.5 * chance.random() + 0.3 * detail, 0.25)
         color = mix(mix(palette.sky[-1], palette.far, 0.5), palette.near, share)
         canvas.land(line, mix(color, palette.light, 0.35), color, mix(color, palette.near, 0.35))
 
@@ -119,7 +121,7 @@ def bands(canvas: Canvas, palette: Palette, chance: random.Random, detail: float
     for row in range(9):
         share = row / 8
         color = colors[min(len(colors) - 1, int(share * len(colors)))]
-        line = _swell(canvas, chance, canvas.height * (0.12 + 0.86 * share), canvas.height * 0.08, 1.0 + chance.random() + detail)
+        line = _swell(canvas, chance, canvas.height * (0.12 + 0.86 * share), canvas.height * 0.06, 0.5 + 0.8 * chance.random() + 0.3 * detail, 0.3)
         canvas.land(line, mix(color, palette.light, 0.18), mix(color, palette.near, 0.15))
     for _ in range(4):
         x, y, size = chance.random() * canvas.width, chance.random() * canvas.height, chance.random()
@@ -180,7 +182,7 @@ def _ridges(
 def _ridge(canvas: Canvas, chance: random.Random, base: float, swing: float, detail: float) -> list[Point]:
     """A jagged line at about `base`, by midpoint displacement."""
     heights = [chance.random(), chance.random()]
-    spread = 1.0
+    spread = 1.5
     for _ in range(7):
         spread *= 0.46 + 0.1 * detail
         middles = [(a + b) / 2 + (chance.random() - 0.5) * spread for a, b in zip(heights, heights[1:], strict=False)]
@@ -190,9 +192,12 @@ def _ridge(canvas: Canvas, chance: random.Random, base: float, swing: float, det
     return [(index * step, level - reach * (height - 0.35)) for index, height in enumerate(heights)]
 
 
-def _swell(canvas: Canvas, chance: random.Random, base: float, swing: float, turns: float) -> list[Point]:
-    """A smooth line at about the row `base`, of three sines."""
-    parts = [(1.0, turns, chance.random()), (0.5, turns * 2.3, chance.random()), (0.2, turns * 5.1, chance.random())]
+def _swell(
+    canvas: Canvas, chance: random.Random, base: float, swing: float, turns: float, ripple: float = 1.0
+) -> list[Point]:
+    """A smooth line at about the row `base`, of three sines; `ripple` is the share of the two quicker ones."""
+    sizes = (1.0, 0.5 * ripple, 0.2 * ripple)
+    parts = [(size, turns * rate, chance.random()) for size, rate in zip(sizes, (1.0, 2.3, 5.1), strict=True)]
     count = 96
     return [
         (
@@ -287,10 +292,14 @@ def _belts(canvas: Canvas, palette: Palette, chance: random.Random, center: Poin
         half = radius * math.sqrt(max(0.0, 1 - offset * offset)) * 0.995
         thick = radius * (0.015 + 0.04 * chance.random())
         canvas.shape([oval(x, y + offset * radius, half, thick)], palette.light, opacity=0.13)
-    outer, inner = oval(x, y, radius * 1.75, radius * 0.32, 96), oval(x, y, radius * 1.35, radius * 0.22, 96)
-    front = [point for point in outer if point[1] >= y] + [point for point in inner if point[1] >= y][::-1]
-    back = [[point for point in oval(x, y, radius * size, radius * size * 0.18, 96) if abs(point[0] - x) > radius] for size in (1.5,)]
-    canvas.shape([front, *[part for part in back if not part]], palette.light, palette.accent, opacity=0.6)
+
+
+def _ring(canvas: Canvas, palette: Palette, center: Point, radius: float, *, front: bool) -> None:
+    """Half of a ring round a planet: the half before it, or the one behind."""
+    x, y = center
+    angles = [math.pi * (step / 48 + (0 if front else 1)) for step in range(49)]
+    edges = [[(x + radius * far * math.cos(a), y + radius * far * 0.2 * math.sin(a)) for a in angles] for far in (1.8, 1.36)]
+    canvas.shape([[*edges[0], *edges[1][::-1]]], palette.light, palette.accent, opacity=0.75)
 
 
 def _flower(
