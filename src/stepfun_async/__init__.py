@@ -14,8 +14,9 @@ costs next to nothing.
 from __future__ import annotations
 
 import sys
-from importlib import import_module
-from typing import TYPE_CHECKING
+
+TYPE_CHECKING = False
+"""True for type checkers alone. `typing` has it too, at the price of most of this package's import time."""
 
 if TYPE_CHECKING:
     from ._client import AsyncClient as AsyncClient
@@ -113,6 +114,8 @@ def __getattr__(name: str) -> object:
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     import_module(f".{home}", __name__)
     _publish()
     return globals()[name]

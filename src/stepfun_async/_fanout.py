@@ -200,7 +200,8 @@ class _Crew:
 
 def _source_of(requests: Any) -> Callable[[], Awaitable[Any]]:
     if hasattr(requests, "__aiter__"):
-        return aiter(requests).__anext__
+        take: Callable[[], Awaitable[Any]] = aiter(requests).__anext__
+        return take
     if hasattr(requests, "__iter__"):
         return _awaitable_next(iter(requests))
     given = plain(requests)

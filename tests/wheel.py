@@ -1,0 +1,46 @@
+"""What holds for the installed wheel: run by `make wheel` in a fresh environment, outside the checkout."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import distribution
+from pathlib import Path
+
+import stepfun_async
+
+
+def check_plain() -> None:
+    """The wheel alone: every name is there, and what needs an extra says which."""
+    for name in stepfun_async.__all__:
+        assert getattr(stepfun_async, name) is not None
+    assert stepfun_async.TextToImage(prompt="a lake", size="16:9").problems() == ()
+    try:
+        stepfun_async.Client(base_url="embedded")
+    except stepfun_async.ConfigurationError as error:
+        assert 'pip install "stepfun-async[embedded]"' in str(error)
+    else:
+        raise AssertionError("the embedded engine works without Pillow?")
+    script = _command("--version")
+    assert script.returncode == 3
+    assert 'pip install "stepfun-async[cli]"' in script.stderr
+
+
+def check_all() -> None:
+    """The wheel with its extras: a picture, and the command line."""
+    with stepfun_async.Client(base_url="embedded") as client:
+        picture = client.images.generate("a lake", model="step-2x-large", size="256x256").image
+    assert (picture.format, picture.width, picture.height) == ("png", 256, 256)
+    assert distribution("stepfun-async").version in _command("--version").stdout
+
+
+def _command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    script = Path(sys.executable).with_name("stepfun-async")
+    return subprocess.run([script, *arguments], capture_output=True, text=True, check=False)
+
+
+if __name__ == "__main__":
+    installed = Path(stepfun_async.__file__)
+    assert "site-packages" in installed.parts, f"not the installed wheel: {installed}"
+    assert (installed.parent / "py.typed").exists()
+    {"plain": check_plain, "all": check_all}[sys.argv[1]]()
