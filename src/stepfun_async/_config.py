@@ -106,9 +106,15 @@ def proxy_of(url: str) -> str | None:
 
 def check_seconds(name: str, value: object, *, zero: bool = False) -> str | None:
     """What is wrong with a number of seconds, in words; None when nothing is."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return f"{name} is a number of seconds"
-    if value < 0 or (value == 0 and not zero):
+    try:
+        seconds = float(value)
+    except OverflowError:
+        return f"{name} is a number of seconds that fits a float"
+    if math.isnan(seconds):
+        return f"{name} is a number of seconds"
+    if seconds < 0 or (seconds == 0 and not zero):
         return f"{name} is {'0 or more' if zero else 'above 0'} seconds"
     return None
 
@@ -131,9 +137,7 @@ _KEY = re.compile(r"[\x21-\x7e]+")
 
 
 def _key(given: object, *, required: bool) -> Key | None:
-    found = (
-        given if given is not None else next((os.environ[name] for name in KEY_VARIABLES if name in os.environ), None)
-    )
+    found = given if given is not None else _key_of_environment()
     if found is None and not required:
         return None
     names = " or ".join(KEY_VARIABLES)
@@ -150,6 +154,11 @@ def _key(given: object, *, required: bool) -> Key | None:
     return Key(key)
 
 
+def _key_of_environment() -> str | None:
+    """The first variable that has a key; a blank one counts as unset, as CI systems blank secrets."""
+    return next((key for name in KEY_VARIABLES if (key := os.environ.get(name, "")).strip()), None)
+
+
 def _checked_url(url: object) -> str:
     if not isinstance(url, str):
         raise ConfigurationError(f"base_url is text, not a {type(url).__name__}")
@@ -163,8 +172,8 @@ def _checked_url(url: object) -> str:
         )
     if parts.username or parts.password:
         raise ConfigurationError("base_url has a user name or password in it: pass the key as api_key=...")
-    if parts.query or parts.fragment:
-        raise ConfigurationError(f"base_url {text!r} has a query or fragment: leave it out")
+    if "?" in text or "#" in text:  # not shown, since keys are put there
+        raise ConfigurationError(f"base_url has a query or fragment after {re.split('[?#]', text)[0]!r}: leave it out")
     return text
 
 

@@ -476,29 +476,41 @@ def _changed(
     rules = {name: rule for name, rule in row.rules.items() if name not in without}
     for name in ranges.keys() & rules.keys():
         rules[name] = _with_range(name, rules[name], *ranges[name])
-    for name in defaults.keys() & rules.keys():
-        rules[name] = replace(rules[name], default=defaults[name])
     if "size" in rules and (sizes is not None or size_order is not None):
         rules["size"] = _with_sizes(rules["size"], sizes, size_order)
+    for name in defaults.keys() & rules.keys():
+        rules[name] = _with_default(name, rules[name], defaults[name])
     return {name: replace(rule, source="registered") for name, rule in rules.items()}
 
 
 def _with_range(name: str, rule: Rule, minimum: float, maximum: float) -> Rule:
     if not isinstance(rule, Text | Whole | Real):
         raise ConfigurationError(f"{name} is a {rule.kind} and has no range")
+    whole = not isinstance(rule, Real)
+    if not minimum <= maximum or (whole and not (type(minimum) is int and type(maximum) is int)):
+        words = "whole numbers, " if whole else ""
+        raise ConfigurationError(f"the range of {name} is {words}smallest first, not {(minimum, maximum)!r}")
     changed: Rule = replace(cast("Any", rule), minimum=minimum, maximum=maximum)
     return changed if rule.default is None or not changed.judge(rule.default) else replace(changed, default=None)
+
+
+def _with_default(name: str, rule: Rule, default: object) -> Rule:
+    if default is not None and rule.judge(default):
+        raise ConfigurationError(f"{default!r} is no {name} of the model: {rule.allowed}")
+    return replace(rule, default=default)
 
 
 def _with_sizes(rule: Rule, sizes: Sequence[str | Size] | None, order: Order | None) -> Sizes:
     old = rule if isinstance(rule, Sizes) else Sizes(options=())
     order = order or old.order
     options = old.options if sizes is None else tuple(_size(value, order) for value in sizes)
+    if not options:
+        raise ConfigurationError("sizes is empty: name at least one, or say without=['size']")
     return replace(old, options=options, order=order, default=options[0].to_wire(order), note="")
 
 
 def _size(value: str | Size, order: Order) -> Size:
     size = value if isinstance(value, Size) else Size.from_wire(value, order)
-    if size is None:
+    if size is None or not size.possible:
         raise ConfigurationError(f"{value!r} is not a size: write it as '1024x768' or Size(width=1024, height=768)")
     return size

@@ -10,7 +10,7 @@ import base64
 import binascii
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -76,7 +76,7 @@ def look(value: object) -> Picture | Link | Unreadable:
     if isinstance(value, bytes | bytearray | memoryview):
         return of_bytes(bytes(cast("bytes", value)))
     for attribute, read in _HANDLES:
-        if hasattr(value, attribute):
+        if hasattr(value, attribute) and not isinstance(value, type):
             return read(value)
     return Unreadable(f"a {type(value).__name__} is not a picture: give a path, bytes, a file object or a PIL image")
 
@@ -117,7 +117,7 @@ _LINK = re.compile(r"https?://[^\s/?#]+[^\s]*", re.IGNORECASE)
 def _look_path(path: Any) -> Picture | Unreadable:
     try:
         return of_bytes(read_bytes(path))
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         return Unreadable(f"cannot read {str(path)!r}: {reason}")
 
@@ -127,6 +127,9 @@ def _look_file(value: Any) -> Picture | Unreadable:
         data = cast("object", value.read())
     except (OSError, ValueError) as error:
         return Unreadable(f"the file object cannot be read: {error}")
+    if isinstance(data, Coroutine):
+        data.close()
+        return Unreadable("the file object is asynchronous: give what `await file.read()` returns")
     if not isinstance(data, bytes):
         return Unreadable("the file object gives text: open it in binary mode, open(path, 'rb')")
     return of_bytes(data)
@@ -151,7 +154,7 @@ def _look_pil(value: Any) -> Picture | Unreadable:
 
 _HANDLES: tuple[tuple[str, Callable[[Any], Picture | Link | Unreadable]], ...] = (
     ("finish_reason", _look_result),
-    ("tobytes", _look_pil),
+    ("getbands", _look_pil),
     ("read", _look_file),
     ("__fspath__", _look_path),
 )
@@ -184,7 +187,7 @@ def _jpeg(data: bytes) -> Header | None:
             return None
         marker = data[at + 1]
         if marker in _FRAMES:
-            complete = b"\xff\xd9" in data[-4096:]
+            complete = data.find(b"\xff\xd9", max(at, len(data) - 4096)) != -1  # not that of an Exif thumbnail
             return Header("jpeg", _big(data[at + 7 : at + 9]), _big(data[at + 5 : at + 7]), complete)
         if marker == 0xFF:
             at += 1

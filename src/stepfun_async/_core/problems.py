@@ -44,7 +44,10 @@ def show(value: object) -> str:
     """`value` for a message: exact when short, cut and measured when long."""
     if value is None:
         return "nothing"
-    text = repr(value) if isinstance(value, _PLAIN) else str(value)
+    try:
+        text = repr(value) if isinstance(value, _PLAIN) else str(value)
+    except ValueError:  # Python prints no whole number of more than 4,300 digits
+        return "a number with thousands of digits"
     if len(text) <= _SHOWN:
         return text
     length = f" ({len(value)} characters)" if isinstance(value, str) else ""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, cast
+from copy import copy
+from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias, cast
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, SkipValidation
 
@@ -40,6 +41,11 @@ class _Memo:
             seen = self._seen[name] = (value, look(value))
         return seen[1]
 
+    def __copy__(self) -> _Memo:
+        memo = _Memo()
+        memo._seen.update(self._seen)
+        return memo
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Memo)
 
@@ -66,6 +72,12 @@ class _Request(BaseModel):
     steps: Annotated[int | None, SkipValidation] = None
     cfg_scale: Annotated[float | None, SkipValidation] = None
     extra_body: Annotated[Mapping[str, Any] | None, SkipValidation] = None
+
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        # A copy with another picture would make this one forget what it read.
+        copied._memo = copy(self._memo)  # noqa: SLF001 - its own
+        return copied
 
     @property
     def row(self) -> Capability | None:

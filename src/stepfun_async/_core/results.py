@@ -83,7 +83,9 @@ class Image:
     def target(self, path: str | os.PathLike[str]) -> Path:
         """The file that `save(path)` writes: `path`, with the real format's extension if it has none."""
         target = Path(path)
-        return target if target.suffix else target.with_name(target.name + EXTENSIONS.get(self.format or "", ".bin"))
+        if target.suffix or not target.name or target.is_dir():
+            return target
+        return target.with_name(target.name + EXTENSIONS.get(self.format or "", ".bin"))
 
     def to_pil(self) -> PILImage:
         """The picture as a Pillow image.

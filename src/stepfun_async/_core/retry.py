@@ -69,4 +69,4 @@ def _wait(policy: RetryPolicy, attempt: int, error: APIError, jitter: float) -> 
         return asked * (1 + 0.2 * jitter)
     never_left = isinstance(error, APIConnectionError) and error.billing == "not_sent"
     base = policy.connect_base if never_left else policy.base
-    return jitter * min(policy.cap, base * 2.0 ** (attempt - 1))
+    return jitter * min(policy.cap, base * 2.0 ** min(attempt - 1, 1000))

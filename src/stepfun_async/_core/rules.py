@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
@@ -55,6 +55,11 @@ class Rule:
         """None when `value` is allowed, otherwise what is wrong with it."""
         raise AssertionError(type(self))
 
+    def faults(self, value: object) -> tuple[Fault, ...]:
+        """Everything that is wrong with `value`; more than one for a value with parts."""
+        fault = self.judge(value)
+        return () if fault is None else (fault,)
+
     def to_wire(self, value: object) -> object:
         """The JSON value that says `value`."""
         return value
@@ -80,10 +85,14 @@ class Text(Rule):
         if not isinstance(value, str):
             return Fault(f"{_kind_of(value)}, not text")
         if not self.minimum <= len(value) <= self.maximum:
-            return Fault(f"{len(value):,} characters", value[: self.maximum] or None)
+            return Fault(f"{len(value):,} characters", self._nearest(value))
         if not _encodable(value):
-            return Fault("has half of a surrogate pair, which UTF-8 cannot carry", _without_surrogates(value))
+            return Fault("has half of a surrogate pair, which UTF-8 cannot carry", self._nearest(value))
         return None
+
+    def _nearest(self, text: str) -> str | None:
+        nearest = _without_surrogates(text)[: self.maximum]
+        return nearest if len(nearest) >= max(self.minimum, 1) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +125,7 @@ class Flag(Rule):
     def judge(self, value: object) -> Fault | None:
         if isinstance(value, bool):
             return None
-        return Fault(f"{_kind_of(value)}, not a truth value", bool(value) if value in (0, 1) else None)
+        return Fault(f"{_kind_of(value)}, not a truth value", _truth_of(value))
 
     def from_text(self, text: str) -> object:
         return {"true": True, "false": False}.get(text.lower(), text)
@@ -175,9 +184,9 @@ class Real(Rule):
         return f"a number {start} to {self.maximum:g}"
 
     def judge(self, value: object) -> Fault | None:
-        number = float(value) if not isinstance(value, bool) and isinstance(value, numbers.Real) else None
-        if number is None:
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
             return Fault(f"{_kind_of(value)}, not a number", self._nearest(value))
+        number = _float(value)
         if not math.isfinite(number):
             return Fault("not a finite number", self._nearest(value))
         too_low = number <= self.minimum if self.above else number < self.minimum
@@ -193,9 +202,7 @@ class Real(Rule):
         return None if self.above and nearest == self.minimum else nearest
 
     def to_wire(self, value: object) -> object:
-        if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
-            return float(value)
-        return int(value) if isinstance(value, numbers.Integral) else value
+        return float(value) if isinstance(value, numbers.Real) else value
 
     def from_text(self, text: str) -> object:
         number = _number(text)
@@ -240,8 +247,8 @@ class Sizes(Rule):
         """The size that an allowed `value` means, or the default one for None."""
         if value is None:
             value = self.default
-        if isinstance(value, Size):
-            return value
+        if isinstance(value, Size):  # the option itself: `Size(width=1024.0, ...)` equals it, but prints otherwise
+            return next((option for option in self.options if option == value), value)
         text = str(value)
         return self._of_ratio(text) or Size.from_wire(text, self.order)
 
@@ -339,24 +346,31 @@ class Style(Rule):
         return f"{{'source_url': {self.picture.allowed}, 'weight': {self.weight.allowed}}}"
 
     def judge(self, value: object) -> Fault | None:
+        return next(iter(self.faults(value)), None)
+
+    def faults(self, value: object) -> tuple[Fault, ...]:
         """`value` is the user's mapping with `source_url` replaced by what `pictures.look` made of it."""
         if not isinstance(value, Mapping):
-            return Fault(f"{_kind_of(value)}, not a mapping")
-        value = cast("Mapping[object, object]", value)
-        for key in value:
-            if key not in ("source_url", "weight"):
-                nearest = closest(key, ("source_url", "weight"))
-                return Fault("no such key", nearest, part=str(key), allowed="source_url, weight")
-        if "source_url" not in value:
-            return Fault("is missing", part="source_url", allowed=self.picture.allowed)
-        return self._judge_parts(value)
+            return (Fault(f"{_kind_of(value)}, not a mapping"),)
+        return tuple(self._faults(cast("Mapping[object, object]", value)))
 
-    def _judge_parts(self, value: Mapping[object, object]) -> Fault | None:
-        for part, rule in (("source_url", self.picture), ("weight", self.weight)):
-            fault = rule.judge(value[part]) if value.get(part) is not None else None
-            if fault:
-                return Fault(fault.why, fault.nearest, part=part, allowed=rule.allowed)
-        return None
+    def _faults(self, style: Mapping[object, object]) -> Iterator[Fault]:
+        rules: Mapping[object, Rule] = {"source_url": self.picture, "weight": self.weight}
+        if "source_url" not in style:
+            yield Fault("is missing", part="source_url", allowed=self.picture.allowed)
+        for key, item in style.items():
+            rule = rules.get(key)
+            if rule is None:
+                nearest = closest(key, ("source_url", "weight"))
+                yield Fault("no such key", nearest, part=str(key), allowed="source_url, weight")
+            elif item is not None and (fault := rule.judge(item)):
+                yield Fault(fault.why, fault.nearest, part=str(key), allowed=rule.allowed)
+
+    def to_wire(self, value: object) -> object:
+        style = cast("Mapping[str, object]", value)
+        weight = style.get("weight")
+        given = {"source_url": style["source_url"]}
+        return given if weight is None else {**given, "weight": self.weight.to_wire(weight)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -392,10 +406,23 @@ def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, str | numbers.Real):
         return None
     try:
-        number = float(value)
-    except (ValueError, OverflowError):
+        number = _float(value)
+    except ValueError:
         return None
     return number if math.isfinite(number) else None
+
+
+def _float(value: str | numbers.Real) -> float:
+    """`value` as a float; infinity where it is a whole number or fraction too large for one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _truth_of(value: object) -> bool | None:
+    number = _number(value)
+    return bool(number) if number in (0, 1) else None
 
 
 def _encodable(text: str) -> bool:

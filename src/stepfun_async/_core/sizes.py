@@ -61,7 +61,7 @@ class Size:
     def distance(self, other: Size) -> float:
         """How unlike two sizes are: 0 for the same, in powers of e over both sides; both `possible`."""
         sides = ((self.width, other.width), (self.height, other.height))
-        return sum(abs(math.log(mine / theirs)) for mine, theirs in sides)
+        return sum(abs(math.log(mine) - math.log(theirs)) for mine, theirs in sides)
 
     def ratio_name(self) -> str:
         """The common aspect ratio this size goes by, else the exact one, such as `85:48`."""
@@ -76,7 +76,7 @@ class Size:
         wanted = ratio_of(ratio)
         if wanted is None or not self.possible:
             return False
-        return abs(math.log(self.width / self.height / wanted)) <= _RATIO_TOLERANCE
+        return abs(math.log(self.width) - math.log(self.height) - math.log(wanted)) <= _RATIO_TOLERANCE
 
 
 def ratio_of(text: str) -> float | None:

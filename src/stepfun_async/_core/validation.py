@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import cast
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 from .capabilities import Capability, Operation, row_of, rows
 from .problems import Problem, plain
-from .rules import Ignored, Rule, closest
+from .rules import Fault, Ignored, Rule, closest
 
 Values = Mapping[str, object]
 """A request's parameters by name, without those not given; pictures are what `pictures.look` made of them."""
@@ -26,7 +26,7 @@ def problems_of(model: object, operation: Operation, values: Values, given: Valu
     row = row_of(model, operation)
     if row is None:
         return (_unknown_model(model, operation),)
-    wrong = [problem for name, rule in row.rules.items() if (problem := _judge(name, rule, values, given))]
+    wrong = [problem for name, rule in row.rules.items() for problem in _judge(name, rule, values, given)]
     extra = [_no_such_parameter(row, name, given[name]) for name in values if name not in row.rules]
     return (*wrong, *extra)
 
@@ -49,7 +49,7 @@ def body_problems(extra_body: object) -> tuple[Problem, ...]:
     if extra_body is None:
         return ()
     allowed = "a mapping of names to JSON values"
-    if not isinstance(extra_body, Mapping):
+    if not isinstance(extra_body, Mapping) or not all(isinstance(name, str) for name in cast("Any", extra_body)):
         return (Problem("extra_body", plain(extra_body), allowed),)
     try:
         json.dumps(dict(cast("Mapping[str, object]", extra_body)), allow_nan=False).encode()
@@ -58,14 +58,15 @@ def body_problems(extra_body: object) -> tuple[Problem, ...]:
     return ()
 
 
-def _judge(name: str, rule: Rule, values: Values, given: Values) -> Problem | None:
-    if name not in values:
-        return Problem(name, None, rule.allowed, "is required") if rule.required else None
-    fault = rule.judge(values[name])
-    if fault is None:
-        return None
+def _judge(name: str, rule: Rule, values: Values, given: Values) -> Iterator[Problem]:
+    if name in values:
+        yield from (_problem(name, rule, given[name], fault) for fault in rule.faults(values[name]))
+    elif rule.required:
+        yield Problem(name, None, rule.allowed, "is required")
+
+
+def _problem(name: str, rule: Rule, shown: object, fault: Fault) -> Problem:
     field = f"{name}.{fault.part}" if fault.part else name
-    shown = given[name]
     if fault.part and isinstance(shown, Mapping):
         shown = cast("Mapping[str, object]", shown).get(fault.part)
     return Problem(field, plain(shown), fault.allowed or rule.allowed, fault.why, fault.nearest)

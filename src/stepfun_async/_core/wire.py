@@ -147,6 +147,9 @@ def fingerprint_of(call: Call) -> str:
 def _say(name: str, rule: Rule | None, value: object) -> object:
     if isinstance(value, Unreadable):
         raise InvalidRequestError.of("the request", (Problem(name, None, "a picture", value.why),))
+    if isinstance(value, Mapping):
+        for part, item in cast("Mapping[object, object]", value).items():
+            _say(f"{name}.{part}", None, item)
     if rule is not None and rule.judge(value) is None:
         return rule.to_wire(value)
     return value.to_wire("width x height") if isinstance(value, Size) else value
@@ -224,7 +227,7 @@ def parse_images(
     if not isinstance(items, list) or not items:
         raise _malformed("the answer has no picture in it", reply)
     created = _int(content.get("created"))
-    expires = None if link_lifetime is None else datetime.fromtimestamp(created or now, UTC) + link_lifetime
+    expires = None if link_lifetime is None else _expiry(created, now, link_lifetime)
     read = [_image(item, reply, base_url, expires) for item in cast("list[object]", items)]
     return ImagesResponse(tuple(read), created, _str(content.get("id")), reply.headers.get(TRACE_HEADER), model)
 
@@ -272,7 +275,7 @@ def _content(reply: Reply, now: float) -> Mapping[str, Any]:
     raise_for_status(reply, now)
     try:
         content: object = json.loads(reply.body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _malformed(f"the answer is not JSON ({error})", reply) from error
     if not isinstance(content, dict):
         raise _malformed("the answer is not a JSON object", reply)
@@ -288,11 +291,29 @@ def _image(item: object, reply: Reply, base_url: str, expires: datetime | None) 
         return Image(**facts)
     text = content.get("b64_json") or content.get("image")
     if isinstance(text, str):
-        return Image(**facts, **picture_facts(_decode(text, reply)))
+        data = _decode(text, reply)
+        if not data:
+            raise _malformed("the answer's picture is empty", reply)
+        return Image(**facts, **picture_facts(data))
     url = content.get("url")
     if isinstance(url, str) and url:
-        return Image(**facts, url=urljoin(base_url.rstrip("/") + "/", url), expires_at=expires)
+        return Image(**facts, url=_absolute(url, base_url, reply), expires_at=expires)
     raise _malformed("the answer has neither a picture nor a link", reply)
+
+
+def _absolute(url: str, base_url: str, reply: Reply) -> str:
+    try:
+        return urljoin(base_url.rstrip("/") + "/", url)
+    except ValueError as error:
+        raise _malformed(f"the answer's link is none ({error})", reply) from error
+
+
+def _expiry(created: int | None, now: float, lifetime: timedelta) -> datetime:
+    """When links stop working; counted from `now` where the server gave no time, or an impossible one."""
+    try:
+        return datetime.fromtimestamp(created or now, UTC) + lifetime
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(now, UTC) + lifetime
 
 
 def _decode(text: str, reply: Reply) -> bytes:
@@ -321,7 +342,9 @@ def _malformed(message: str, reply: Reply) -> MalformedResponseError:
 
 
 def _int(value: object) -> int | None:
-    return int(value) if isinstance(value, int | float) and value == value and abs(value) < 2**63 else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if abs(value) < 2**63 else None
 
 
 def _float(value: object) -> float | None:
@@ -417,7 +440,8 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 def _epoch(text: str) -> float | None:
     try:
-        return email.utils.parsedate_to_datetime(text).timestamp()
+        when = email.utils.parsedate_to_datetime(text)
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
 
@@ -430,13 +454,14 @@ def _error_body(body: bytes) -> tuple[str | None, str | None, Mapping[str, Any] 
     text = body[: _SHOWN_BODY * 4].decode("utf-8", "replace")[:_SHOWN_BODY].strip()
     try:
         content: object = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return (None if text.startswith("<") else text or None), None, text
     if not isinstance(content, dict):
         return text, None, text
     mapping = cast("dict[str, Any]", content)
-    error = mapping.get("error", mapping)
+    error = mapping.get("error") or mapping
     if not isinstance(error, dict):
         return str(error)[:_SHOWN_BODY], None, mapping
     inner = cast("dict[str, object]", error)
-    return _str(inner.get("message")), _str(inner.get("type")), mapping
+    said = _str(inner.get("message")) or (text if mapping else "")
+    return said[:_SHOWN_BODY], _str(inner.get("type")), mapping
