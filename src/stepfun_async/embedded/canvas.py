@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from PIL import Image, ImageDraw
 
@@ -81,22 +81,20 @@ class Canvas:
         # the part of the small built-in gradient that shows, stretched once
         part = tuple((edge - origin) * 256 / side for edge, origin in zip(box, (left, top) * 2, strict=True))
         inside = tuple(min(256.0, max(0.0, edge)) for edge in part)
-        soft = Image.radial_gradient("L").point([round(opacity * 255 * _fade(level / _RIM)) for level in range(256)])
+        soft = relevel(Image.radial_gradient("L"), lambda level: opacity * 255 * _fade(level / _RIM))
         size = (box[2] - box[0], box[3] - box[1])
-        mask = soft.resize(size, Image.Resampling.BILINEAR, box=(inside[0], inside[1], inside[2], inside[3]))
+        mask = stretch(soft, size, box=(inside[0], inside[1], inside[2], inside[3]))
         self.image.paste(color, box, mask)
 
-    def clouds(
-        self, color: RGB, chance: random.Random, *, cover: float, bottom: float, stretch: float = 2.0
-    ) -> None:
-        """Soft clouds down to the row `bottom`, `stretch` times as wide as high; `cover` from 0 (none) to 1 (all)."""
+    def clouds(self, color: RGB, chance: random.Random, *, cover: float, bottom: float, flatness: float = 2.0) -> None:
+        """Soft clouds down to the row `bottom`, `flatness` times as wide as high; `cover` from 0 (none) to 1 (all)."""
         size = (self.width, max(2, round(bottom)))
         small = (max(2, size[0] // 4), max(2, size[1] // 4))
-        rough, fine = _noise(chance, (5, round(5 * stretch)), small), _noise(chance, (13, round(13 * stretch)), small)
+        rough, fine = _noise(chance, (5, round(5 * flatness)), small), _noise(chance, (13, round(13 * flatness)), small)
         both = Image.blend(rough, fine, 0.4)
         start = 255 * (1 - cover)
-        mask = both.point([round(min(1.0, max(0.0, (level - start) / 110)) * 150) for level in range(256)])
-        self.image.paste(color, (0, 0, *size), mask.resize(size, Image.Resampling.BILINEAR))
+        mask = relevel(both, lambda level: min(1.0, max(0.0, (level - start) / 110)) * 150)
+        self.image.paste(color, (0, 0, *size), stretch(mask, size))
 
     def dots(self, points: Sequence[tuple[float, float, float]], color: RGB) -> None:
         """Small spots, each at x and y with a radius."""
@@ -124,18 +122,32 @@ def oval(x: float, y: float, across: float, down: float, corners: int = 48) -> l
 def _noise(chance: random.Random, grain: tuple[int, int], size: tuple[int, int]) -> Image.Image:
     """Soft spots: `grain` random levels, stretched to `size`."""
     levels = bytes(int(chance.random() * 256) for _ in range(grain[0] * grain[1]))
-    return Image.frombytes("L", grain, levels).resize(size, Image.Resampling.BICUBIC)
+    return stretch(Image.frombytes("L", grain, levels), size, Image.Resampling.BICUBIC)
 
 
 def _fade(level: float) -> float:
-    return max(0.0, 1.0 - level) ** 1.8
+    return math.pow(max(0.0, 1.0 - level), 1.8)
 
 
 def _column(colors: Sequence[RGB], size: tuple[int, int]) -> Image.Image:
     """Colours from top to bottom, the first and the last one right at the edges."""
-    strip = Image.new("RGB", (1, len(colors)))
-    strip.putdata(list(colors))
-    if len(colors) == 1:
-        return strip.resize(size)
-    box = (0.0, 0.5, 1.0, len(colors) - 0.5)
-    return strip.resize((1, size[1]), Image.Resampling.BILINEAR, box=box).resize(size, Image.Resampling.NEAREST)
+    strip = Image.frombytes("RGB", (1, len(colors)), bytes(channel for color in colors for channel in color))
+    if len(colors) > 1:
+        strip = stretch(strip, (1, size[1]), box=(0.0, 0.5, 1.0, len(colors) - 0.5))
+    return stretch(strip, size, Image.Resampling.NEAREST)
+
+
+def stretch(
+    image: Image.Image,
+    size: tuple[int, int],
+    how: Image.Resampling = Image.Resampling.BILINEAR,
+    box: tuple[float, float, float, float] | None = None,
+) -> Image.Image:
+    """`image`, or the part of it in `box`, at another size in pixels."""
+    return image.resize(size, how, box)  # pyright: ignore[reportUnknownMemberType] - numpy's types, when not installed
+
+
+def relevel(image: Image.Image, change: Callable[[int], float]) -> Image.Image:
+    """A picture of levels (0 to 255) with `change` made to each."""
+    table = [round(change(level)) for level in range(256)]
+    return image.point(table)  # pyright: ignore[reportUnknownMemberType] - likewise

@@ -20,8 +20,9 @@ from stepfun_async._core.capabilities import ENDPOINTS, Capability, Money, rows
 from stepfun_async._core.rules import Whole
 from stepfun_async._core.wire import TRACE_HEADER, Call, Reply
 
+from .acts import Send, Step, error_reply, steps_of
 from .bill import Bill, Ledger
-from .faults import Scenario, Send, Step, error_reply, steps_of
+from .faults import Scenario
 from .intake import Asked, Refused, read
 from .links import Links
 
@@ -89,11 +90,11 @@ class Engine:
         """What `key` was charged so far; all keys together for None."""
         return self._ledger.bill(key)
 
-    def play(self, call: Call, mount: Mount = Mount()) -> Iterator[Step]:  # noqa: B008 - a frozen value
+    def play(self, call: Call, mount: Mount = Mount()) -> Iterator[Step]:
         """What happens to `call`: one step after another, faults of the scenario included.
 
-        A call for a picture uses up one fault of the scenario now; the work is done when the step
-        that sends the answer is asked for, which takes tens of milliseconds.
+        A call for a picture uses up a fault of the scenario when its first step is asked for. The
+        picture is drawn when the step that sends it is asked for, in tens of milliseconds.
         """
         fault = self.scenario.next_fault() if _is_for_picture(call) else None
         if fault is not None and not fault.facts.bills:
@@ -101,7 +102,7 @@ class Engine:
         for step in steps_of(fault, partial(self.respond, call, mount)):
             yield replace(step, reply=self._traced(step.reply)) if isinstance(step, Send) else step
 
-    def respond(self, call: Call, mount: Mount = Mount()) -> Reply:  # noqa: B008 - a frozen value
+    def respond(self, call: Call, mount: Mount = Mount()) -> Reply:
         """The answer to `call`, without any fault of the scenario. Never raises for what a call holds.
 
         Args:

@@ -80,7 +80,8 @@ def _fit(text: str, width: float, height: float) -> tuple[list[str], Font]:
 
 def _wrap(text: str, font: Font, width: float) -> list[str] | None:
     """Lines no wider than `width`; None where a single piece is wider."""
-    lines, line = [], ""
+    lines: list[str] = []
+    line = ""
     for piece in _pieces(text):
         if font.getlength((line + piece).rstrip()) <= width:
             line += piece

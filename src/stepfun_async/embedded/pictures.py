@@ -18,7 +18,7 @@ from stepfun_async._core.pictures import Picture
 from stepfun_async._core.sizes import Size
 from stepfun_async._core.validation import Values
 
-from .canvas import Canvas
+from .canvas import Canvas, relevel, stretch
 from .lettering import write
 from .palettes import Palette, called_for, chance_of, choose_palette, mix, turn
 from .scenes import SCENES
@@ -55,7 +55,7 @@ def draw(values: Values, row: Capability, seed: int) -> bytes:
     if source is None:
         image = _scene(values, size, palette, seed)
     elif row.operation == "edit":
-        image = _edited(values, source.resize((size.width, size.height)), palette, seed)
+        image = _edited(values, stretch(source, (size.width, size.height)), palette, seed)
     else:
         image = _blended(values, source, _scene(values, size, palette, seed))
     if values.get("text_mode") is True:
@@ -99,7 +99,7 @@ def _in_style(values: Values, palette: Palette) -> Palette:
     reference = _decoded(style.get("source_url"))
     if reference is None:
         return palette
-    column = reference.resize((1, 5), Image.Resampling.BOX)
+    column = stretch(reference, (1, 5), Image.Resampling.BOX)
     top, *_, bottom = (cast("tuple[int, int, int]", column.getpixel((0, row))) for row in range(5))
     share = 0.45 * _number(style, "weight", 1.0)
     return palette.map(lambda color: mix(color, top if sum(color) > 380 else bottom, share))
@@ -126,8 +126,8 @@ def _edited(values: Values, source: Image.Image, palette: Palette, seed: int) ->
     ink, light = mix(palette.near, (0, 0, 0), 0.5), mix(palette.light, palette.sky[-1], 0.3)
     toned = ImageOps.colorize(source.convert("L"), ink, light, mid=mix(palette.sky[1], palette.accent, 0.3))
     canvas = Canvas(Image.blend(source, toned, 0.4 + 0.1 * _number(values, "steps", 8) / 100))
-    edges = Image.radial_gradient("L").point([round(max(0, level - 130) * 0.9) for level in range(256)])
-    canvas.image.paste(ink, (0, 0), edges.resize(canvas.image.size, Image.Resampling.BILINEAR))
+    edges = relevel(Image.radial_gradient("L"), lambda level: max(0, level - 130) * 0.9)
+    canvas.image.paste(ink, (0, 0), stretch(edges, canvas.image.size))
     for _ in range(7):
         x, y, size = chance.random() * canvas.width, chance.random() * canvas.height, chance.random()
         canvas.glow(x, y, canvas.unit * (0.04 + 0.16 * size), palette.light, 0.5)

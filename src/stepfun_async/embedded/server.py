@@ -1,60 +1,23 @@
-"""The engine behind real HTTP, for other processes and for tests of what only sockets show.
-
-The faults of a scenario are acted out on the connection itself: it stays silent, drips, or is cut.
-"""
+"""The engine behind real HTTP, for other processes and for tests of what only sockets show."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, cast
 
-import anyio
 import uvicorn
-from starlette.applications import Starlette
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
-from starlette.types import Message, Receive, Scope
-from starlette.types import Send as Emit
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from stepfun_async._core.errors import ConfigurationError
-from stepfun_async._core.wire import Call, Upload
 
-from .engine import Engine, Mount
-from .faults import Drop, Hang, Send, Step, Wait
+from .engine import Engine
+from .web import CONNECTION, app
 
-MAX_BODY = 64 * 1024 * 1024
-"""Bytes of the largest request body taken; no model takes half as much."""
-
-_PLANS = {"/v1": False, "/step_plan/v1": True}
-"""Where the API is mounted, and whether that is the Step Plan's."""
-
-_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-_CONNECTION = "stepfun_async.connection"
-
-
-def app(engine: Engine) -> Starlette:
-    """The engine as an ASGI application: `/v1`, `/step_plan/v1`, and `/`, which says what it is.
-
-    It needs asyncio. Behind a server other than `serve` and `running`, faults that lose the
-    connection raise `ConnectionAbortedError`, which such servers answer by closing it.
-    """
-    mounts = [Route(f"{path}/{{rest:path}}", partial(_answer, engine, path), methods=_METHODS) for path in _PLANS]
-    return Starlette(routes=[Route("/", _about), *mounts], exception_handlers={HTTPException: _refuse})
-
-
-async def _about(request: Request) -> Response:
-    purpose = "a stand-in for StepFun's image service, for development"
-    return JSONResponse({"service": "stepfun-async embedded engine", "purpose": purpose, "base_urls": [*_PLANS]})
+__all__ = ["app", "running", "serve"]
 
 
 def serve(host: str, port: int, engine: Engine, on_ready: Callable[[str], None] | None = None) -> None:
@@ -80,7 +43,7 @@ def serve(host: str, port: int, engine: Engine, on_ready: Callable[[str], None] 
 
 
 @contextmanager
-def running(engine: Engine, host: str = "127.0.0.1") -> Iterator[str]:
+def running(engine: Engine, host: str = "127.0.0.1") -> Generator[str]:
     """The engine on a free port, answering from a thread for the length of the `with` block.
 
     Args:
@@ -175,148 +138,10 @@ def _protocol(connections: set[asyncio.Transport]) -> type[H11Protocol]:
             # asyncio leaves this out for listeners made without a protocol number, and a small
             # answer after its header then waits for the other side's delayed acknowledgement.
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.app_state = {**self.app_state, _CONNECTION: transport}
+            self.app_state = {**self.app_state, CONNECTION: transport}
 
         def connection_lost(self, exc: Exception | None) -> None:
             connections.discard(self.transport)
             super().connection_lost(exc)
 
     return Protocol
-
-
-# --- requests in --------------------------------------------------------------------------------
-
-
-async def _answer(engine: Engine, prefix: str, request: Request) -> Response:
-    mount = Mount(plan=_PLANS[prefix], keyless=False, base=f"{request.url.scheme}://{request.url.netloc}{prefix}")
-    call = await _call(request, request.url.path.removeprefix(prefix))
-    return _Played(engine, call, mount)
-
-
-async def _refuse(request: Request, error: Exception) -> Response:
-    status, detail = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, str(error))
-    kind = "not_found" if status == 404 else "request_params_invalid"
-    return JSONResponse({"error": {"message": f"{detail}: {request.url.path}", "type": kind}}, status)
-
-
-async def _call(request: Request, path: str) -> Call:
-    method = "GET" if request.method == "HEAD" else request.method
-    headers = {name: request.headers[name] for name in ("authorization", "x-trace-id") if name in request.headers}
-    limited = Request(request.scope, _limited(request.receive))
-    if request.headers.get("content-type", "").startswith("multipart/form-data"):
-        form, files = await _form(limited)
-        return Call(method, path, form=form, files=files, headers=headers)
-    body = await limited.body()
-    return Call(method, path, json=_json(body) if body else None, headers=headers)
-
-
-def _limited(receive: Receive) -> Receive:
-    """`receive`, refusing a body larger than `MAX_BODY`."""
-    taken = 0
-
-    async def limited() -> Message:
-        nonlocal taken
-        message = await receive()
-        taken += len(cast("bytes", message.get("body", b"")))
-        if taken > MAX_BODY:
-            raise HTTPException(413, f"the body is larger than {MAX_BODY:,} bytes")
-        return message
-
-    return limited
-
-
-def _json(body: bytes) -> Mapping[str, Any]:
-    try:
-        content: object = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise HTTPException(400, f"the body is not JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise HTTPException(400, "the body is not a JSON object")
-    return cast("dict[str, Any]", content)
-
-
-async def _form(request: Request) -> tuple[dict[str, str], dict[str, Upload]]:
-    texts: dict[str, str] = {}
-    files: dict[str, Upload] = {}
-    async with request.form(max_part_size=MAX_BODY) as form:
-        for field, value in form.multi_items():
-            name = field.removesuffix("[]")  # some clients write a list of one picture so
-            if name in texts or name in files:
-                raise HTTPException(400, f"{name} is given twice; allowed: once")
-            if isinstance(value, UploadFile):
-                kind = value.content_type or "application/octet-stream"
-                files[name] = Upload(value.filename or name, kind, await value.read())
-            else:
-                texts[name] = value
-    return texts, files
-
-
-# --- answers out --------------------------------------------------------------------------------
-
-
-class _Played(Response):
-    """The engine's steps, acted out on the connection."""
-
-    def __init__(self, engine: Engine, call: Call, mount: Mount) -> None:
-        super().__init__()
-        self._steps = engine.play(call, mount)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Emit) -> None:
-        over = False
-        while not over:
-            step = await asyncio.to_thread(next, self._steps)
-            over = await _act(step, scope, receive, send)
-
-
-async def _act(step: Step, scope: Scope, receive: Receive, send: Emit) -> bool:
-    """Act `step` out; whether it was the last one."""
-    match step:
-        case Wait(seconds):
-            return await _gone_within(seconds, receive)
-        case Hang():
-            await _until_gone(receive)
-        case Drop():
-            await _lose(scope, receive, at_once=True)
-        case Send():
-            await _send(step, receive, send)
-            if step.cut:
-                await _lose(scope, receive, at_once=False)
-    return True
-
-
-async def _send(step: Send, receive: Receive, send: Emit) -> None:
-    reply = step.reply
-    named = {**reply.headers, "content-length": str(len(reply.body))}
-    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in named.items()]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    for piece in step.pieces():
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
-        if step.pace and await _gone_within(step.pace, receive):
-            return
-    if not step.cut:
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _lose(scope: Scope, receive: Receive, *, at_once: bool) -> None:
-    """Close the connection: reset at once, or after what is still to be sent."""
-    connection = scope.get("state", {}).get(_CONNECTION)
-    if not isinstance(connection, asyncio.Transport):
-        raise ConnectionAbortedError("a fault of the embedded engine's scenario")
-    if at_once:
-        connection.abort()
-    else:
-        connection.close()
-    await _until_gone(receive)
-
-
-async def _gone_within(seconds: float, receive: Receive) -> bool:
-    """Wait `seconds`, or less where the other side goes away; whether it did."""
-    with anyio.move_on_after(seconds):
-        await _until_gone(receive)
-        return True
-    return False
-
-
-async def _until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -20,11 +20,17 @@ def cat(canvas: Canvas, palette: Palette, chance: random.Random) -> None:
     head = y - size * 0.86
     tail = _stroke([(x + size * (0.2 + 0.3 * t), y - size * (0.08 + 0.42 * t * t)) for t in _shares(12)], size * 0.05)
     ears: list[list[Point]] = [
-        [(x + side * size * 0.19, head - size * 0.03), (x + side * size * 0.17, head - size * 0.3), (x + side * size * 0.02, head - size * 0.14)]
+        [
+            (x + side * size * 0.19, head - size * 0.03),
+            (x + side * size * 0.17, head - size * 0.3),
+            (x + side * size * 0.02, head - size * 0.14),
+        ]
         for side in (-1, 1)
     ]
     body = [oval(x, y - size * 0.28, size * 0.27, size * 0.36), oval(x, y - size * 0.55, size * 0.18, size * 0.3)]
-    canvas.shape([tail, *ears, *body, oval(x, head, size * 0.21, size * 0.175), oval(x, y, size * 0.28, size * 0.07)], coat)
+    canvas.shape(
+        [tail, *ears, *body, oval(x, head, size * 0.21, size * 0.175), oval(x, y, size * 0.28, size * 0.07)], coat
+    )
     for side in (-1, 1):
         canvas.shape([oval(x + side * size * 0.085, head, size * 0.035, size * 0.045)], palette.accent)
         canvas.shape([oval(x + side * size * 0.085, head, size * 0.009, size * 0.04)], coat)
@@ -45,7 +51,12 @@ def boat(canvas: Canvas, palette: Palette, chance: random.Random) -> None:
     """A boat under sail."""
     size = canvas.unit * 0.15
     x, y = canvas.width * (0.25 + 0.5 * chance.random()), canvas.height * 0.72
-    hull = [(x - size * 0.5, y), (x + size * 0.55, y), (x + size * 0.36, y + size * 0.17), (x - size * 0.34, y + size * 0.17)]
+    hull = [
+        (x - size * 0.5, y),
+        (x + size * 0.55, y),
+        (x + size * 0.36, y + size * 0.17),
+        (x - size * 0.34, y + size * 0.17),
+    ]
     main = [(x + size * 0.03, y - size), (x + size * 0.45, y - size * 0.07), (x + size * 0.03, y - size * 0.07)]
     jib = [(x - size * 0.03, y - size * 0.86), (x - size * 0.03, y - size * 0.07), (x - size * 0.4, y - size * 0.07)]
     canvas.shape([oval(x, y + size * 0.2, size * 0.6, size * 0.035)], palette.near, opacity=0.4)
@@ -59,13 +70,34 @@ def house(canvas: Canvas, palette: Palette, chance: random.Random) -> None:
     size = canvas.unit * 0.17
     x, y = canvas.width * (0.2 + 0.5 * chance.random()), canvas.height * 0.9
     wall = mix(palette.far, palette.light, 0.35)
-    canvas.shape([[(x + size * 0.62, y - size * 1.1), (x + size * 0.78, y - size * 1.1), (x + size * 0.78, y - size * 0.5), (x + size * 0.62, y - size * 0.5)]], mix(wall, palette.near, 0.5))
-    canvas.shape([[(x, y - size * 0.55), (x + size, y - size * 0.55), (x + size, y), (x, y)]], wall, mix(wall, palette.near, 0.4))
-    canvas.shape([[(x - size * 0.12, y - size * 0.52), (x + size * 0.5, y - size * 1.05), (x + size * 1.12, y - size * 0.52)]], mix(palette.near, palette.accent, 0.25))
+    canvas.shape(
+        [
+            [
+                (x + size * 0.62, y - size * 1.1),
+                (x + size * 0.78, y - size * 1.1),
+                (x + size * 0.78, y - size * 0.5),
+                (x + size * 0.62, y - size * 0.5),
+            ]
+        ],
+        mix(wall, palette.near, 0.5),
+    )
+    canvas.shape(
+        [[(x, y - size * 0.55), (x + size, y - size * 0.55), (x + size, y), (x, y)]], wall, mix(wall, palette.near, 0.4)
+    )
+    canvas.shape(
+        [[(x - size * 0.12, y - size * 0.52), (x + size * 0.5, y - size * 1.05), (x + size * 1.12, y - size * 0.52)]],
+        mix(palette.near, palette.accent, 0.25),
+    )
     canvas.glow(x + size * 0.5, y - size * 0.28, size * 0.7, palette.light, 0.45)
     for left in (0.14, 0.66):
-        canvas.shape([[(x + size * (left + dx), y - size * dy) for dx, dy in ((0, 0.4), (0.2, 0.4), (0.2, 0.18), (0, 0.18))]], (255, 226, 150))
-    canvas.shape([[(x + size * dx, y - size * dy) for dx, dy in ((0.42, 0.36), (0.58, 0.36), (0.58, 0), (0.42, 0))]], mix(palette.near, (50, 25, 20), 0.4))
+        canvas.shape(
+            [[(x + size * (left + dx), y - size * dy) for dx, dy in ((0, 0.4), (0.2, 0.4), (0.2, 0.18), (0, 0.18))]],
+            (255, 226, 150),
+        )
+    canvas.shape(
+        [[(x + size * dx, y - size * dy) for dx, dy in ((0.42, 0.36), (0.58, 0.36), (0.58, 0), (0.42, 0))]],
+        mix(palette.near, (50, 25, 20), 0.4),
+    )
 
 
 def balloon(canvas: Canvas, palette: Palette, chance: random.Random) -> None:
@@ -73,13 +105,29 @@ def balloon(canvas: Canvas, palette: Palette, chance: random.Random) -> None:
     for scale in (1.0, 0.55, 0.35):
         size = canvas.unit * 0.11 * scale
         x, y = canvas.width * (0.15 + 0.7 * chance.random()), canvas.height * (0.16 + 0.3 * chance.random())
-        skin = [(x + size * math.sin(a) * (1 if math.cos(a) < 0 else 1 - 0.28 * math.cos(a) ** 2), y + size * 1.12 * math.cos(a)) for a in (2 * math.pi * t for t in _shares(64))]
-        canvas.shape([skin], mix(palette.accent, palette.light, 0.35), palette.accent, mix(palette.accent, palette.near, 0.4))
+        skin = [
+            (
+                x + size * math.sin(a) * (1 if math.cos(a) < 0 else 1 - 0.28 * math.cos(a) ** 2),
+                y + size * 1.12 * math.cos(a),
+            )
+            for a in (2 * math.pi * t for t in _shares(64))
+        ]
+        canvas.shape(
+            [skin], mix(palette.accent, palette.light, 0.35), palette.accent, mix(palette.accent, palette.near, 0.4)
+        )
         for width in (0.62, 0.24):
             gore = [(x + (px - x) * width, py) for px, py in skin]
             canvas.shape([gore], palette.light, opacity=0.22)
-        basket = [(x - size * 0.13, y + size * 1.4), (x + size * 0.13, y + size * 1.4), (x + size * 0.1, y + size * 1.6), (x - size * 0.1, y + size * 1.6)]
-        ropes = [_stroke([(x + side * size * 0.3, y + size * 1.02), (x + side * size * 0.11, y + size * 1.42)], size * 0.012) for side in (-1, 1)]
+        basket = [
+            (x - size * 0.13, y + size * 1.4),
+            (x + size * 0.13, y + size * 1.4),
+            (x + size * 0.1, y + size * 1.6),
+            (x - size * 0.1, y + size * 1.6),
+        ]
+        ropes = [
+            _stroke([(x + side * size * 0.3, y + size * 1.02), (x + side * size * 0.11, y + size * 1.42)], size * 0.012)
+            for side in (-1, 1)
+        ]
         canvas.shape([basket, *ropes], mix(palette.near, (70, 40, 20), 0.5))
 
 
@@ -102,7 +150,9 @@ def _stroke(path: list[Point], half: float) -> list[Point]:
     """The outline of a line of `2 * half` pixels along `path`."""
     left: list[Point] = []
     right: list[Point] = []
-    for (x, y), (nx, ny) in zip(path, [*path[1:], (2 * path[-1][0] - path[-2][0], 2 * path[-1][1] - path[-2][1])], strict=True):
+    for (x, y), (nx, ny) in zip(
+        path, [*path[1:], (2 * path[-1][0] - path[-2][0], 2 * path[-1][1] - path[-2][1])], strict=True
+    ):
         length = math.hypot(nx - x, ny - y) or 1.0
         dx, dy = -(ny - y) / length * half, (nx - x) / length * half
         left.append((x + dx, y + dy))

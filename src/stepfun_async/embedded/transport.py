@@ -10,8 +10,8 @@ import anyio.to_thread
 from stepfun_async._core.errors import APIConnectionError
 from stepfun_async._core.wire import Call, Progress, Reply
 
+from .acts import Drop, Hang, Send, Step, Wait
 from .engine import Engine
-from .faults import Drop, Hang, Send, Step, Wait
 
 
 class EmbeddedTransport:
@@ -49,19 +49,20 @@ class EmbeddedTransport:
 
 
 async def _act(step: Step) -> Reply | None:
+    """Act `step` out; the answer, where it is the one that brings it."""
     match step:
         case Wait(seconds):
             await anyio.sleep(seconds)
-            return None
         case Hang():
             await anyio.sleep_forever()
         case Drop():
             _lose("the connection was lost before an answer came")
         case Send(cut=True):
             _lose("the connection was lost in the middle of the answer")
-        case Send(reply=reply, pace=pace):
-            await anyio.sleep((pace or 0.0) * len(step.pieces()))
-            return reply
+        case Send():
+            await anyio.sleep((step.pace or 0.0) * len(step.pieces()))
+            return step.reply
+    return None
 
 
 def _lose(how: str) -> NoReturn:

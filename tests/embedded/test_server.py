@@ -1,0 +1,301 @@
+"""The engine behind real sockets."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from stepfun_async._core.errors import ConfigurationError
+from stepfun_async.embedded import Engine, Scenario
+from stepfun_async.embedded import web
+from stepfun_async.embedded.server import running, serve
+
+from .asking import decoded, photo
+
+BODY = {"model": "step-2x-large", "prompt": "a lake", "size": "256x256", "seed": 1}
+GENERATE = "/images/generations"
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[tuple[Engine, str]]:
+    engine = Engine(credit=1e6)
+    with running(engine) as url:
+        yield engine, url
+
+
+@pytest.fixture
+def engine(shared: tuple[Engine, str]) -> Iterator[Engine]:
+    yield shared[0]
+    shared[0].scenario = Scenario()
+
+
+@pytest.fixture
+def http(shared: tuple[Engine, str], request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
+    headers = {"authorization": f"Bearer {request.node.nodeid}"}
+    with httpx.Client(base_url=shared[1], headers=headers, timeout=5, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def key(request: pytest.FixtureRequest) -> str:
+    return str(request.node.nodeid)
+
+
+# --- answers
+
+
+def test_generations_come_over_http(http: httpx.Client, engine: Engine, key: str) -> None:
+    reply = http.post(GENERATE, json={**BODY, "response_format": "b64_json"})
+
+    picture = reply.json()["data"][0]
+    assert decoded(base64.b64decode(picture["b64_json"])).size == (256, 256)
+    assert reply.headers["x-trace-id"]
+    assert engine.bill(key).pictures == 1
+
+
+@pytest.mark.parametrize("field", ["image", "image[]"])
+def test_edits_come_as_multipart(http: httpx.Client, field: str) -> None:
+    form = {"model": "step-image-edit-2", "prompt": "autumn", "response_format": "b64_json", "steps": "4"}
+    reply = http.post("/images/edits", data=form, files={field: ("cat.png", photo(), "image/png")})
+
+    assert reply.status_code == 200, reply.text
+    assert decoded(base64.b64decode(reply.json()["data"][0]["b64_json"])).size == (96, 64)
+
+
+def test_a_large_picture_as_base64_text_in_a_form_is_taken(http: httpx.Client) -> None:
+    noise = photo(1200, 1200, "BMP")
+    form = {"model": "step-image-edit-2", "prompt": "x", "image": base64.b64encode(noise).decode()}
+
+    assert "the bytes are no picture" in http.post("/images/edits", data=form, files={"x": b""}).text
+
+
+def test_image_to_image_comes_as_json(http: httpx.Client) -> None:
+    source = "data:image/png;base64," + base64.b64encode(photo()).decode()
+    reply = http.post("/images/image2image", json={**BODY, "source_url": source, "source_weight": 0.5})
+
+    assert set(reply.json()) == {"data"}
+
+
+def test_links_lead_back_to_the_server_and_need_no_key(http: httpx.Client, shared: tuple[Engine, str]) -> None:
+    link = http.post(GENERATE, json=BODY).json()["data"][0]["url"]
+    fetched = httpx.get(link, trust_env=False)
+    head = httpx.head(link, trust_env=False)
+    again = http.post("/images/image2image", json={**BODY, "source_url": link, "source_weight": 0.5})
+
+    assert link.startswith(f"{shared[1]}/files/")
+    assert decoded(fetched.content).size == (256, 256)
+    assert fetched.headers["content-type"] == "image/png"
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == str(len(fetched.content))
+    assert again.status_code == 200
+
+
+def test_models_and_account(http: httpx.Client) -> None:
+    assert http.get("/models/step-2x-large").json()["id"] == "step-2x-large"
+    assert len(http.get("/models").json()["data"]) >= 4
+    assert http.get("/accounts").json()["balance"] == 1e6
+
+
+def test_the_step_plan_has_its_own_path(shared: tuple[Engine, str]) -> None:
+    plan = shared[1].replace("/v1", "/step_plan/v1")
+    with httpx.Client(base_url=plan, headers={"authorization": "Bearer plan"}, trust_env=False) as http:
+        refused = http.post(GENERATE, json=BODY)
+        taken = http.post(GENERATE, json={"model": "step-image-edit-2", "prompt": "a lake"})
+        link = taken.json()["data"][0]["url"]
+
+        assert refused.status_code == 400
+        assert link.startswith(plan)
+        assert http.get(link).status_code == 200
+
+
+def test_the_root_says_what_this_is(http: httpx.Client, shared: tuple[Engine, str]) -> None:
+    root = shared[1].removesuffix("/v1") + "/"
+
+    assert "stand-in" in http.get(root).json()["purpose"]
+    assert http.head(root).status_code == 200
+
+
+# --- refusals
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "path", "body"),
+    [
+        (400, "POST", GENERATE, b"{"),
+        (400, "POST", GENERATE, b"[1]"),
+        (400, "POST", GENERATE, b"\xff\xfe"),
+        (400, "POST", GENERATE, b"[" * 100_000),
+        (400, "POST", GENERATE, b""),
+        (400, "POST", GENERATE, b'{"model": "\\ud800", "prompt": "x"}'),
+        (404, "POST", "/nothing", b"{}"),
+        (405, "DELETE", GENERATE, b""),
+        (404, "GET", "../nothing", b""),
+    ],
+)
+def test_every_refusal_is_json_with_the_error_body(
+    http: httpx.Client, status: int, method: str, path: str, body: bytes
+) -> None:
+    reply = http.request(method, path, content=body)
+
+    assert reply.status_code == status
+    assert reply.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary=x"])
+def test_a_broken_form_is_400(http: httpx.Client, content_type: str) -> None:
+    reply = http.post("/images/edits", content=b"--y\r\nnonsense", headers={"content-type": content_type})
+
+    assert reply.status_code == 400
+    assert reply.json()["error"]["message"]
+
+
+def test_two_pictures_are_one_too_many(http: httpx.Client) -> None:
+    files = [("image[]", ("a.png", photo(), "image/png")), ("image[]", ("b.png", photo(), "image/png"))]
+    reply = http.post("/images/edits", data={"model": "step-image-edit-2", "prompt": "x"}, files=files)
+
+    assert (reply.status_code, "twice" in reply.text) == (400, True)
+
+
+def test_a_body_that_is_too_large_is_refused(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "MAX_BODY", 1000)
+
+    reply = http.post(GENERATE, json={**BODY, "prompt": "x" * 2000})
+
+    assert (reply.status_code, "larger" in reply.text) == (413, True)
+
+
+def test_a_missing_or_wrong_key_is_401() -> None:
+    with running(Engine(keys={"right"})) as url:
+        replies = [
+            httpx.get(f"{url}/models", headers=headers, trust_env=False)
+            for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Bearer right"})
+        ]
+
+    assert [reply.status_code for reply in replies] == [401, 401, 200]
+
+
+# --- faults on sockets
+
+
+@pytest.mark.parametrize("fault", ["drop-before", "drop-after", "truncated"])
+def test_a_lost_connection_is_one(http: httpx.Client, engine: Engine, key: str, fault: str) -> None:
+    engine.scenario = Scenario(f"{fault}*1")
+
+    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+        http.post(GENERATE, json=BODY)
+
+    assert engine.bill(key).pictures == (0 if fault == "drop-before" else 1)
+    assert http.post(GENERATE, json=BODY).status_code == 200
+
+
+def test_a_truncated_answer_announces_more_than_comes(http: httpx.Client, engine: Engine) -> None:
+    engine.scenario = Scenario("truncated")
+    got = b""
+
+    with http.stream("POST", GENERATE, json=BODY) as reply, pytest.raises(httpx.RemoteProtocolError):
+        for chunk in reply.iter_raw():
+            got += chunk
+
+    assert 0 < len(got) < int(reply.headers["content-length"])
+
+
+def test_silence_lasts_until_the_caller_gives_up(http: httpx.Client, engine: Engine) -> None:
+    engine.scenario = Scenario("hang*1")
+
+    with pytest.raises(httpx.ReadTimeout):
+        http.post(GENERATE, json=BODY, timeout=0.05)
+
+    assert http.post(GENERATE, json=BODY).status_code == 200
+
+
+@pytest.mark.parametrize("fault", ["delay=0.03", "drip=0.001"])
+def test_slow_answers_are_slow_and_whole(http: httpx.Client, engine: Engine, fault: str) -> None:
+    engine.scenario = Scenario(fault)
+    began = time.perf_counter()
+
+    reply = http.post(GENERATE, json={**BODY, "response_format": "b64_json"})
+
+    assert time.perf_counter() - began >= 0.03
+    assert decoded(base64.b64decode(reply.json()["data"][0]["b64_json"])).size == (256, 256)
+
+
+def test_a_dripping_answer_outlasts_a_timeout_between_pieces(http: httpx.Client, engine: Engine) -> None:
+    engine.scenario = Scenario("drip=0.01")
+
+    assert http.post(GENERATE, json=BODY, timeout=0.2).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [("429=2", 429), ("500", 500), ("html", 502), ("redirect", 307), ("bad-json", 200), ("empty", 200)],
+)
+def test_answers_of_faults_arrive(http: httpx.Client, engine: Engine, fault: str, status: int) -> None:
+    engine.scenario = Scenario(fault)
+    reply = http.post(GENERATE, json=BODY)
+
+    assert reply.status_code == status
+    assert reply.headers.get("retry-after") == ("2" if fault == "429=2" else None)
+
+
+# --- coming and going
+
+
+@pytest.mark.parametrize("fault", ["hang", "delay=60", "drip=60", "drop-before"])
+def test_nothing_is_left_behind(fault: str) -> None:
+    before = set(threading.enumerate())
+    headers = {"authorization": "Bearer x"}
+    with running(Engine(scenario=Scenario(fault))) as url, httpx.Client(trust_env=False) as http:
+        port = int(url.split(":")[2].removesuffix("/v1"))
+        waiting = threading.Thread(target=_give_up, args=(url, headers))
+        waiting.start()
+        assert http.get(f"{url}/models", headers=headers).status_code == 200
+
+    waiting.join(5)
+    assert set(threading.enumerate()) <= before
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def _give_up(url: str, headers: dict[str, str]) -> None:
+    with pytest.raises(httpx.TransportError):
+        httpx.post(url + GENERATE, json=BODY, headers=headers, timeout=10, trust_env=False)
+
+
+def test_a_port_that_is_taken_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=f"cannot listen on 127.0.0.1:{port}.*choose another"):
+            serve("127.0.0.1", port, Engine())
+
+
+SERVE = """
+from stepfun_async.embedded import Engine
+from stepfun_async.embedded.server import serve
+serve("127.0.0.1", 0, Engine(), lambda url: print(url, flush=True))
+print("bye")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_serve_answers_until_ctrl_c_and_ends_quietly() -> None:
+    import signal
+
+    command = [sys.executable, "-W", "error", "-X", "dev", "-c", SERVE]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        models = httpx.get(f"{url}/models", headers={"authorization": "Bearer x"}, trust_env=False)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+
+    assert json.loads(models.text)["object"] == "list"
+    assert (process.returncode, out, err) == (0, "bye\n", "")

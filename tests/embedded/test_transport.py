@@ -1,0 +1,87 @@
+"""The engine as a transport, on asyncio and trio."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import anyio
+import pytest
+
+from stepfun_async._core.errors import APIConnectionError
+from stepfun_async._core.requests import TextToImage
+from stepfun_async._core.wire import Call, Progress
+from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
+
+pytestmark = pytest.mark.anyio
+
+CALL = TextToImage(prompt="a lake", model="step-2x-large", size="256x256").to_call()
+
+
+def transport(*faults: str) -> EmbeddedTransport:
+    return EmbeddedTransport(Engine(scenario=Scenario(*faults)))
+
+
+async def test_a_call_is_answered_and_marked_as_sent() -> None:
+    progress, carrier = Progress(), transport()
+
+    reply = await carrier.send(CALL, progress)
+    await carrier.aclose()
+
+    assert reply.status == 200
+    assert progress.sent
+    assert carrier.engine.bill().pictures == 1
+
+
+async def test_the_loop_goes_on_while_pictures_are_drawn() -> None:
+    carrier = transport()
+    async with anyio.create_task_group() as group:
+        for _ in range(6):
+            group.start_soon(carrier.send, CALL, Progress())
+
+    assert carrier.engine.bill().pictures == 6
+
+
+async def test_a_link_is_followed_in_process() -> None:
+    carrier = transport()
+    call = TextToImage(prompt="a lake", model="step-2x-large", size="256x256", response_format="url").to_call()
+    link = json.loads((await carrier.send(call, Progress())).body)["data"][0]["url"]
+
+    assert (await carrier.send(Call("GET", link), Progress())).body.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("fault", "billed"), [("drop-before", 0), ("drop-after", 1), ("truncated", 1)])
+async def test_a_lost_connection_is_an_error_that_does_not_know_of_money(fault: str, billed: int) -> None:
+    carrier, progress = transport(fault), Progress()
+
+    with pytest.raises(APIConnectionError) as caught:
+        await carrier.send(CALL, progress)
+
+    assert caught.value.billing == "unknown"
+    assert progress.sent
+    assert carrier.engine.bill().pictures == billed
+
+
+@pytest.mark.parametrize("fault", ["429", "html", "redirect", "empty", "filtered", "bad-json", "bad-base64"])
+async def test_answers_of_faults_arrive(fault: str) -> None:
+    assert (await transport(fault).send(CALL, Progress())).status in (429, 502, 307, 200)
+
+
+@pytest.mark.parametrize("fault", ["delay=0.03", "drip=0.001"])
+async def test_slow_answers_are_slow_and_whole(fault: str) -> None:
+    began = time.perf_counter()
+
+    reply = await transport(fault).send(CALL, Progress())
+
+    assert time.perf_counter() - began >= 0.03
+    assert json.loads(reply.body)["data"]
+
+
+@pytest.mark.parametrize("fault", ["hang", "delay=60", "drip=60"])
+async def test_what_never_comes_can_be_cancelled(fault: str) -> None:
+    progress = Progress()
+    with anyio.move_on_after(0.02) as scope:
+        await transport(fault).send(CALL, progress)
+
+    assert scope.cancelled_caught
+    assert progress.sent
