@@ -50,15 +50,8 @@ Outcome: TypeAlias = Finished | Failed
 class Fanout:
     """An async iterator over the outcomes of many requests; what `images.map` returns."""
 
-    def __init__(
-        self,
-        client: AsyncClient,
-        requests: Iterable[ImageRequest] | AsyncIterable[ImageRequest],
-        *,
-        ordered: bool,
-    ) -> None:
-        client.refuse_if_closed()
-        self._crew = _Crew(client, _source_of(requests), ordered=ordered)
+    def __init__(self, crew: _Crew) -> None:
+        self._crew = crew
 
     def __aiter__(self) -> Self:
         return self
@@ -86,6 +79,14 @@ class Fanout:
 
     def __del__(self) -> None:
         self._crew.abandon()
+
+
+def fan_out(
+    client: AsyncClient, requests: Iterable[ImageRequest] | AsyncIterable[ImageRequest], *, ordered: bool
+) -> Fanout:
+    """See `AsyncImages.map`."""
+    client.refuse_if_closed()
+    return Fanout(_Crew(client, _source_of(requests), ordered=ordered))
 
 
 class _Crew:
@@ -199,10 +200,11 @@ class _Crew:
 
 
 def _source_of(requests: Any) -> Callable[[], Awaitable[Any]]:
-    if hasattr(requests, "__aiter__"):
+    single = isinstance(requests, type | str) or hasattr(requests, "to_call")
+    if hasattr(requests, "__aiter__") and not single:
         take: Callable[[], Awaitable[Any]] = aiter(requests).__anext__
         return take
-    if hasattr(requests, "__iter__"):
+    if hasattr(requests, "__iter__") and not single:
         return _awaitable_next(iter(requests))
     given = plain(requests)
     raise InvalidRequestError.of("map", (Problem("requests", given, "an iterable or async iterable of requests"),))

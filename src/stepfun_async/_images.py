@@ -336,9 +336,9 @@ class AsyncImages:
         Returns:
             An async iterator over `Finished(request, response)` and `Failed(request, error)`.
         """
-        from ._fanout import Fanout
+        from ._fanout import fan_out
 
-        return Fanout(self._client, requests, ordered=ordered)
+        return fan_out(self._client, requests, ordered=ordered)
 
 
 def _options(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 from PIL import Image as pillow
@@ -33,7 +34,7 @@ from tests.support.services import KINDS, Service, service
 
 pytestmark = pytest.mark.anyio
 
-LARGE = "step-2x-large"
+LARGE: Final = "step-2x-large"
 QUICK = RetryPolicy(base=0.001, connect_base=0.001)
 
 
@@ -95,7 +96,7 @@ async def test_an_edit_takes_any_kind_of_picture_and_keeps_its_size(serve: Serve
     async with client_of(serve()) as client:
         made = (await client.images.edit(jpeg, "add a hat", seed=1)).image
         with jpeg.open("rb") as file:
-            kinds = [jpeg.read_bytes(), file, source, made]
+            kinds: list[Any] = [jpeg.read_bytes(), file, source, made]
             for picture in kinds:
                 edited = (await client.images.edit(picture, "add a hat", seed=1)).image
                 assert (edited.width, edited.height) == (320, 200)

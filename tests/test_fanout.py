@@ -1,0 +1,202 @@
+"""`images.map`: bounded, in either order, and nothing left behind however it is left."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import anyio
+import pytest
+
+from stepfun_async import AsyncClient, ConfigurationError, Failed, Finished, InvalidRequestError, Limits, TextToImage
+from stepfun_async._core.wire import Call, Progress, Reply
+from tests.support.raw import picture_answer
+
+pytestmark = pytest.mark.anyio
+
+BODY = picture_answer().partition(b"\r\n\r\n")[2]
+
+
+class Station:
+    """A transport that answers at once, or holds the prompts it is told to hold."""
+
+    def __init__(self, *held: str) -> None:
+        self.held = {prompt: anyio.Event() for prompt in held}
+        self.running = 0
+        self.peak = 0
+        self.cancelled = 0
+
+    async def send(self, call: Call, progress: Progress) -> Reply:
+        assert call.json is not None
+        self.running += 1
+        self.peak = max(self.peak, self.running)
+        try:
+            for _ in range(5):
+                await anyio.lowlevel.checkpoint()
+            if call.json["prompt"] in self.held:
+                await self.held[call.json["prompt"]].wait()
+        except anyio.get_cancelled_exc_class():
+            self.cancelled += 1
+            raise
+        finally:
+            self.running -= 1
+        return Reply(200, {}, BODY)
+
+    async def aclose(self) -> None:
+        pass
+
+
+def client_over(station: Station, concurrency: int = 3) -> AsyncClient:
+    return AsyncClient(base_url="embedded", transport=station, limits=Limits(concurrency))
+
+
+def numbered(count: int) -> Iterator[TextToImage]:
+    return (TextToImage(prompt=str(n)) for n in range(count))
+
+
+async def test_every_request_has_one_outcome_and_never_too_many_run() -> None:
+    station = Station()
+    async with client_over(station) as client:
+        prompts = [outcome.request.prompt async for outcome in client.images.map(numbered(100))]
+    assert sorted(int(prompt or -1) for prompt in prompts) == list(range(100))
+    assert station.peak == 3
+
+
+async def test_outcomes_come_as_they_end() -> None:
+    station = Station("0")
+    async with client_over(station) as client, client.images.map(numbered(3)) as outcomes:
+        assert [(await anext(outcomes)).request.prompt for _ in range(2)] == ["1", "2"]
+        station.held["0"].set()
+        assert (await anext(outcomes)).request.prompt == "0"
+
+
+async def test_ordered_outcomes_come_in_the_order_of_the_requests() -> None:
+    station = Station("0", "7")
+    async with client_over(station) as client:
+        prompts: list[Any] = []
+        async with anyio.create_task_group() as group:
+
+            async def read() -> None:
+                prompts.extend(
+                    [outcome.request.prompt async for outcome in client.images.map(numbered(30), ordered=True)]
+                )
+
+            group.start_soon(read)
+            await anyio.wait_all_tasks_blocked()
+            assert prompts == []
+            for event in station.held.values():
+                event.set()
+    assert prompts == [str(n) for n in range(30)]
+
+
+async def test_an_async_source_is_read() -> None:
+    async def source() -> AsyncIterator[TextToImage]:
+        for request in numbered(5):
+            await anyio.lowlevel.checkpoint()
+            yield request
+
+    async with client_over(Station()) as client:
+        outcomes = [outcome async for outcome in client.images.map(source())]
+    assert len(outcomes) == 5
+
+
+async def test_a_failure_is_an_outcome_and_ends_nothing() -> None:
+    requests: list[Any] = [TextToImage(prompt="fine"), TextToImage(prompt="x", steps=0), "a string", {"prompt": "x"}]
+    async with client_over(Station()) as client:
+        outcomes = [outcome async for outcome in client.images.map(requests, ordered=True)]
+    assert isinstance(outcomes[0], Finished)
+    for failed in outcomes[1:]:
+        assert isinstance(failed, Failed)
+        assert isinstance(failed.error, InvalidRequestError)
+
+
+async def test_requests_are_taken_only_as_there_is_room() -> None:
+    """A slow reader holds the source back: memory does not grow with the number of requests."""
+    taken = 0
+
+    def counting() -> Iterator[TextToImage]:
+        nonlocal taken
+        for request in numbered(1000):
+            taken += 1
+            yield request
+
+    async with client_over(Station()) as client, client.images.map(counting()) as outcomes:
+        for _ in range(10):
+            await anext(outcomes)
+            await anyio.wait_all_tasks_blocked()
+        assert taken <= 10 + 2 * 3
+
+
+async def test_an_error_of_the_source_comes_after_what_was_begun() -> None:
+    def broken() -> Iterator[TextToImage]:
+        yield from numbered(4)
+        raise LookupError("the database is gone")
+
+    async with client_over(Station()) as client, client.images.map(broken()) as outcomes:
+        assert [(await anext(outcomes)).request.prompt for _ in range(4)] == ["0", "1", "2", "3"]
+        with pytest.raises(LookupError, match="database"):
+            await anext(outcomes)
+
+
+async def test_leaving_the_loop_early_ends_what_is_in_flight() -> None:
+    station = Station("1", "2")
+    async with client_over(station) as client:
+        outcomes = client.images.map(numbered(3))
+        async for outcome in outcomes:
+            assert outcome.request.prompt == "0"
+            break
+        await anyio.wait_all_tasks_blocked()
+        await outcomes.aclose()
+        assert (station.running, station.cancelled) == (0, 2)
+
+
+async def test_a_dropped_iterator_ends_what_is_in_flight() -> None:
+    station = Station("1", "2")
+    async with client_over(station) as client:
+        async for _ in client.images.map(numbered(3)):
+            break
+        gc.collect()
+        await anyio.wait_all_tasks_blocked()
+        assert (station.running, station.cancelled) == (0, 2)
+
+
+async def test_a_cancelled_reader_ends_what_is_in_flight() -> None:
+    station = Station("0", "1", "2")
+    async with client_over(station) as client:
+        with anyio.move_on_after(0.02) as scope:
+            async for _ in client.images.map(numbered(9)):
+                raise AssertionError("nothing was answered")
+        assert scope.cancelled_caught
+        assert (station.running, station.cancelled) == (0, 3)
+
+
+@pytest.mark.parametrize("requests", [None, 5, "a lake", TextToImage, TextToImage(prompt="a lake")])
+async def test_what_cannot_be_iterated_is_refused(requests: Any) -> None:
+    async with client_over(Station()) as client:
+        with pytest.raises(InvalidRequestError, match="iterable"):
+            client.images.map(requests)
+
+
+async def test_a_closed_client_maps_nothing() -> None:
+    client = client_over(Station())
+    await client.aclose()
+    with pytest.raises(ConfigurationError, match="closed"):
+        client.images.map(numbered(1))
+
+
+async def test_memory_does_not_grow_with_the_number_of_requests() -> None:
+    async def peak(count: int) -> int:
+        async with client_over(Station(), 8) as client:
+            tracemalloc.start()
+            try:
+                async for _ in client.images.map(numbered(count)):
+                    pass
+                return tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+
+    await peak(50)
+    few, many = await peak(200), await peak(2000)
+    assert many < few + 200_000

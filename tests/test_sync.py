@@ -1,0 +1,313 @@
+"""`Client` everywhere that code without an event loop runs."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from stepfun_async import (
+    APIConnectionError,
+    AsyncClient,
+    Client,
+    ConfigurationError,
+    Failed,
+    Finished,
+    InvalidRequestError,
+    Limits,
+    TextToImage,
+)
+from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
+from tests.support.raw import picture_answer, raw_server, say, stay_silent
+
+LARGE: Final = "step-2x-large"
+
+
+def small(prompt: str = "a lake", **more: object) -> TextToImage:
+    return TextToImage(**{"prompt": prompt, "model": LARGE, "size": "256x256", **more})  # type: ignore[arg-type]
+
+
+def loops() -> list[threading.Thread]:
+    """Background loops of clients that are alive."""
+    return [thread for thread in threading.enumerate() if "portal" in thread.name]
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_left() -> Iterator[None]:
+    yield
+    gc.collect()
+    assert loops() == []
+
+
+def test_it_works_with_and_without_a_with_block() -> None:
+    with Client(base_url="embedded") as client:
+        assert client.images.generate("a lake", model=LARGE, size="256x256").image.width == 256
+    client = Client(base_url="embedded")
+    assert client.images.generate("a lake", model=LARGE, size="256x256").image.width == 256
+    assert client.usage.billed == 1
+    client.close()
+
+
+def test_no_thread_is_started_before_the_first_call() -> None:
+    client = Client(base_url="embedded")
+    assert loops() == []
+    client.close()
+    assert loops() == []
+
+
+def test_closing_twice_is_harmless_and_a_call_afterwards_is_refused() -> None:
+    client = Client(base_url="embedded")
+    client.images.generate("a lake", model=LARGE, size="256x256")
+    client.close()
+    client.close()
+    assert "closed" in repr(client)
+    with pytest.raises(ConfigurationError, match="closed: make a new one"):
+        client.images.generate("a lake")
+    with pytest.raises(ConfigurationError, match="closed"):
+        list(client.images.map([small()]))
+    with pytest.raises(ConfigurationError, match="closed"), client:
+        pass
+
+
+def test_a_dropped_client_takes_its_thread_along() -> None:
+    client = Client(base_url="embedded")
+    client.images.generate("a lake", model=LARGE, size="256x256")
+    thread = loops()[0]
+    del client
+    gc.collect()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_it_works_inside_a_running_loop() -> None:
+    async def main() -> int | None:
+        with Client(base_url="embedded") as client:
+            return client.images.generate("a lake", model=LARGE, size="256x256").image.width
+
+    assert asyncio.run(main()) == 256
+
+
+def test_threads_share_one_loop_and_its_limits() -> None:
+    with (
+        raw_server(say(picture_answer())) as server,
+        Client("sk-test", base_url=server.url, limits=Limits(2)) as client,
+    ):
+        with ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(lambda _: client.images.generate("a lake"), range(64)))
+        assert len(loops()) == 1
+        assert client.usage.billed == 64
+    assert len(answers) == 64
+    assert server.connections <= 2
+
+
+def test_closing_ends_calls_in_flight_of_other_threads() -> None:
+    with raw_server(stay_silent) as server:
+        client = Client("sk-test", base_url=server.url)
+        with ThreadPoolExecutor(1) as pool:
+            call = pool.submit(client.images.generate, "a lake")
+            _wait_for(lambda: bool(server.requests))
+            client.close()
+            with pytest.raises(APIConnectionError, match="closed while the call was in flight"):
+                call.result(5)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_and_its_parent_both_go_on() -> None:
+    with raw_server(say(picture_answer())) as server, Client("sk-test", base_url=server.url) as client:
+        client.images.generate("before the fork")
+        child = os.fork()
+        if child == 0:  # pragma: no cover - another process
+            try:
+                client.images.generate("in the child")
+                client.close()
+            finally:
+                os._exit(0 if client.usage.billed == 2 else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        client.images.generate("in the parent")
+        assert client.usage.billed == 2
+        assert server.connections == 2, "the parent's connection did not survive the fork"
+
+
+def _in_child() -> int | None:
+    with Client(base_url="embedded") as client:
+        return client.images.generate("a lake", model="step-2x-large", size="256x256").image.width
+
+
+def test_it_works_in_spawned_processes() -> None:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(_in_child) == 256
+        pool.close()
+        pool.join()
+
+
+def _script(source: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "STEP_BASE_URL": "embedded"}
+    return subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", source],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=environment,
+    )
+
+
+def test_an_interpreter_ends_with_a_client_that_was_never_closed() -> None:
+    done = _script(
+        "from stepfun_async import Client\n"
+        "client = Client()\n"
+        "print(client.images.generate('a lake', model='step-2x-large', size='256x256').image.width)\n"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "256\n", "")
+
+
+def test_an_interpreter_ends_with_a_call_in_flight() -> None:
+    done = _script(
+        "import threading\n"
+        "from stepfun_async import Client\n"
+        "from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario\n"
+        "client = Client(transport=EmbeddedTransport(Engine(scenario=Scenario('hang'))))\n"
+        "def call():\n"
+        "    try:\n"
+        "        client.images.generate('a lake')\n"
+        "    except Exception:\n"
+        "        pass\n"
+        "thread = threading.Thread(target=call, daemon=True)\n"
+        "thread.start()\n"
+        "while not client.usage.requests and not client._bridge._running:\n"
+        "    pass\n"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_interrupt_ends_the_call_and_frees_its_slot() -> None:
+    scripts = (stay_silent, say(picture_answer()))
+    with raw_server(*scripts) as server, Client("sk-test", base_url=server.url, limits=Limits(1)) as client:
+
+        def interrupt() -> None:
+            _wait_for(lambda: bool(server.requests))
+            os.kill(os.getpid(), signal.SIGINT)
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            client.images.generate("a lake")
+        thread.join()
+        assert client.images.generate("a lake", queue_timeout=5).attempts == 1
+
+
+def test_map_gives_each_outcome() -> None:
+    requests = [small(f"number {n}", steps=n) for n in range(4)]
+    with Client(base_url="embedded") as client:
+        outcomes = list(client.images.map(requests, ordered=True))
+    assert [outcome.request for outcome in outcomes] == requests
+    assert isinstance(outcomes[0], Failed)
+    assert isinstance(outcomes[0].error, InvalidRequestError)
+    assert all(isinstance(outcome, Finished) for outcome in outcomes[1:])
+
+
+def test_map_reads_its_iterable_in_the_callers_thread_and_only_as_there_is_room() -> None:
+    readers: set[threading.Thread] = set()
+    taken = 0
+
+    def endless() -> Iterator[TextToImage]:
+        nonlocal taken
+        while True:
+            readers.add(threading.current_thread())
+            taken += 1
+            yield small(steps=99)
+
+    with Client(base_url="embedded", limits=Limits(2)) as client:
+        outcomes = client.images.map(endless())
+        for _ in range(50):
+            next(outcomes)
+        assert readers == {threading.current_thread()}
+        assert taken <= 50 + 4
+        outcomes.close()  # type: ignore[attr-defined]
+
+
+def test_map_gives_what_was_begun_before_the_iterables_own_error() -> None:
+    def broken() -> Iterator[TextToImage]:
+        yield small("one")
+        yield small("two")
+        raise LookupError("the database is gone")
+
+    seen: list[object] = []
+    with Client(base_url="embedded") as client, pytest.raises(LookupError, match="database"):
+        seen.extend(client.images.map(broken()))
+    with Client(base_url="embedded") as client:
+        outcomes = client.images.map(broken())
+        assert isinstance(next(outcomes), Finished)
+        assert isinstance(next(outcomes), Finished)
+        with pytest.raises(LookupError):
+            next(outcomes)
+
+
+def test_leaving_map_early_ends_what_is_in_flight() -> None:
+    engine = Engine(scenario=Scenario("hang"))
+    with Client(transport=EmbeddedTransport(engine), base_url="embedded", limits=Limits(2)) as client:
+        outcomes = client.images.map([small(steps=99), small(), small()])
+        next(outcomes)
+        outcomes.close()  # type: ignore[attr-defined]
+        assert client.usage.requests == client.usage.maybe_billed
+        with pytest.raises(TimeoutError):
+            client.images.generate("a lake", timeout=0.01, queue_timeout=5)
+
+
+METHODS = [
+    ("images", "generate"),
+    ("images", "edit"),
+    ("images", "image_to_image"),
+    ("images", "download"),
+    ("models", "list"),
+    ("models", "retrieve"),
+    ("account", "retrieve"),
+]
+
+
+def _signature(method: Callable[..., object]) -> list[tuple[str, object, object]]:
+    return [(p.name, p.kind, p.default) for p in inspect.signature(method).parameters.values()]
+
+
+@pytest.mark.parametrize(("group", "name"), METHODS)
+def test_sync_and_async_methods_take_the_same(group: str, name: str) -> None:
+    client, async_client = Client(base_url="embedded"), AsyncClient(base_url="embedded")
+    method = getattr(getattr(client, group), name)
+    assert _signature(method) == _signature(getattr(getattr(async_client, group), name))
+    assert method.__doc__
+
+
+def test_both_clients_are_set_up_alike_and_have_the_same_methods() -> None:
+    assert _signature(Client) == _signature(AsyncClient)
+    client, async_client = Client(base_url="embedded"), AsyncClient(base_url="embedded")
+    for group in ("images", "models", "account"):
+        names = {name for name in dir(getattr(client, group)) if not name.startswith("_")}
+        assert names == {name for name in dir(getattr(async_client, group)) if not name.startswith("_")}
+
+
+def test_save_to_works(tmp_path: Path) -> None:
+    with Client(base_url="embedded") as client:
+        image = client.images.generate("a lake", model=LARGE, size="256x256", save_to=tmp_path / "lake").image
+    assert image.path == tmp_path / "lake.png"
+    assert image.path.exists()
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        os.sched_yield()

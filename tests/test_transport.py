@@ -1,0 +1,401 @@
+"""The HTTP transport over real sockets: what left, what came, and what is left behind."""
+
+from __future__ import annotations
+
+import gc
+import json
+import socket
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import anyio
+import httpx
+import pytest
+
+from stepfun_async import (
+    APIConnectionError,
+    APITimeoutError,
+    AsyncClient,
+    AuthenticationError,
+    ConfigurationError,
+    Limits,
+    MalformedResponseError,
+    QueueTimeoutError,
+    RetryPolicy,
+    SaveError,
+)
+from tests.support.raw import PIXEL, answer, hang_up, picture_answer, raw_server, reset, say, stay_silent
+
+pytestmark = pytest.mark.anyio
+
+KEY = "sk-secret-1234"
+QUICK = RetryPolicy(base=0.001, connect_base=0.001)
+LARGE: Final = "step-2x-large"
+
+
+def client_for(url: str, **more: object) -> AsyncClient:
+    return AsyncClient(KEY, base_url=url, **{"retry": QUICK, **more})  # type: ignore[arg-type]
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+async def test_a_refused_connection_was_not_billed_and_is_tried_three_times() -> None:
+    async with client_for(f"http://127.0.0.1:{closed_port()}/v1") as client:
+        with pytest.raises(APIConnectionError, match="nothing was sent") as caught:
+            await client.images.generate("a lake")
+        assert client.usage.maybe_billed == 0
+    assert (caught.value.billing, caught.value.attempts, caught.value.maybe_billed) == ("not_sent", 3, 0)
+
+
+async def test_an_unknown_host_was_not_billed() -> None:
+    async with client_for("http://no-such-host.invalid/v1") as client:
+        with pytest.raises(APIConnectionError, match="no-such-host") as caught:
+            await client.images.generate("a lake")
+    assert caught.value.billing == "not_sent"
+
+
+@pytest.mark.parametrize("script", [reset, hang_up, say(b"HTTP/1.1 200 OK\r\ncontent-le"), say(b"SMTP ready\r\n\r\n")])
+async def test_a_connection_lost_after_sending_may_have_been_billed(script: Callable[[socket.socket], None]) -> None:
+    def lose(connection: socket.socket) -> None:
+        script(connection)
+        hang_up(connection)
+
+    with raw_server(lose) as server:
+        async with client_for(server.url) as client:
+            with pytest.raises(APIConnectionError) as caught:
+                await client.images.generate("a lake")
+    assert (caught.value.billing, caught.value.attempts, caught.value.maybe_billed) == ("unknown", 1, 1)
+    assert len(server.requests) == 1
+
+
+async def test_an_answer_cut_off_in_the_middle_may_have_been_billed() -> None:
+    whole = picture_answer()
+
+    def cut(connection: socket.socket) -> None:
+        connection.sendall(whole[:-20])
+        hang_up(connection)
+
+    with raw_server(cut) as server:
+        async with client_for(server.url) as client:
+            with pytest.raises(APIConnectionError) as caught:
+                await client.images.generate("a lake")
+    assert caught.value.billing == "unknown"
+
+
+async def test_the_deadline_holds_over_silence() -> None:
+    with raw_server(stay_silent) as server:
+        async with client_for(server.url) as client:
+            with pytest.raises(APITimeoutError, match=r"timeout=0\.05 seconds; it may have been billed") as caught:
+                await client.images.generate("a lake", timeout=0.05)
+            assert client.usage.maybe_billed == 1
+        assert isinstance(caught.value, TimeoutError)
+        assert (caught.value.billing, caught.value.attempts) == ("unknown", 1)
+        assert server.gone.wait(5), "the connection stayed open"
+
+
+async def test_the_deadline_holds_over_a_body_that_drips() -> None:
+    """Every byte that comes would restart a read timeout; the deadline does not care."""
+    whole = picture_answer()
+
+    def drip(connection: socket.socket) -> None:
+        connection.settimeout(0.01)
+        for byte in whole:
+            connection.sendall(bytes([byte]))
+            try:
+                connection.recv(1)
+                return
+            except TimeoutError:
+                continue
+
+    with raw_server(drip) as server:
+        async with client_for(server.url, timeout=0.1) as client:
+            with pytest.raises(APITimeoutError):
+                await client.images.generate("a lake")
+
+
+async def test_one_connection_serves_calls_one_after_another() -> None:
+    with raw_server(say(picture_answer())) as server:
+        async with client_for(server.url) as client:
+            for _ in range(3):
+                await client.images.generate("a lake")
+        assert server.connections == 1
+        assert server.gone.wait(5)
+
+
+async def test_a_connection_that_the_server_closed_is_replaced_without_a_second_bill() -> None:
+    closed = threading.Semaphore(0)
+
+    def last(connection: socket.socket) -> None:
+        connection.sendall(picture_answer())
+        connection.shutdown(socket.SHUT_RDWR)
+        closed.release()
+
+    with raw_server(last) as server:
+        async with client_for(server.url) as client:
+            for _ in range(3):
+                response = await client.images.generate("a lake")
+                assert response.attempts == 1
+                assert closed.acquire(timeout=5)
+    assert server.connections == 3
+
+
+async def test_calls_never_exceed_the_slots_and_all_are_served() -> None:
+    with raw_server(say(picture_answer())) as server:
+        async with (
+            client_for(server.url, limits=Limits(max_concurrency=3)) as client,
+            anyio.create_task_group() as group,
+        ):
+            for _ in range(30):
+                group.start_soon(client.images.generate, "a lake")
+    assert len(server.requests) == 30
+    assert server.connections <= 3
+
+
+async def test_a_cancelled_call_leaves_its_slot_free_and_its_connection_closed() -> None:
+    with raw_server(stay_silent, say(picture_answer())) as server:
+        async with client_for(server.url, limits=Limits(max_concurrency=1)) as client:
+            with anyio.move_on_after(0.05) as scope:
+                await client.images.generate("a lake")
+            assert scope.cancelled_caught
+            assert server.gone.wait(5)
+            response = await client.images.generate("a lake", queue_timeout=1)
+        assert response.attempts == 1
+        assert (client.usage.requests, client.usage.maybe_billed) == (2, 1)
+
+
+async def test_waiting_for_a_slot_has_its_own_timeout() -> None:
+    with raw_server(stay_silent) as server:
+        async with (
+            client_for(server.url, limits=Limits(max_concurrency=1)) as client,
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(client.images.generate, "a lake")
+            while not server.requests:
+                await anyio.lowlevel.checkpoint()
+            for wait in (0, 0.01):
+                with pytest.raises(QueueTimeoutError, match="max_concurrency") as caught:
+                    await client.images.generate("a lake", queue_timeout=wait)
+                assert isinstance(caught.value, TimeoutError)
+                assert (caught.value.billing, caught.value.attempts) == ("not_sent", 0)
+            group.cancel_scope.cancel()
+        assert len(server.requests) == 1
+
+
+async def test_the_deadline_begins_when_the_slot_is_granted() -> None:
+    """A call that waits in the queue longer than its own timeout is still served."""
+    release = anyio.Event()
+
+    class Gate(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            await release.wait()
+            return httpx.Response(200, content=picture_answer().partition(b"\r\n\r\n")[2])
+
+    async with client_for("http://gate.test/v1", transport=Gate(), limits=Limits(1), timeout=5) as client:
+        async with anyio.create_task_group() as group:
+            group.start_soon(client.images.generate, "first")
+            await anyio.wait_all_tasks_blocked()
+            with anyio.fail_after(5):
+                group.start_soon(lambda: client.images.generate("second", timeout=0.2))
+                await anyio.sleep(0.25)
+                release.set()
+        assert client.usage.billed == 2
+
+
+async def test_the_multipart_body_names_the_real_type_of_the_picture() -> None:
+    with raw_server(say(picture_answer())) as server:
+        async with client_for(server.url) as client:
+            await client.images.edit(PIXEL, "grüße, 世界", text_mode=True, seed=5)
+    body = server.requests[0]
+    assert b'name="image"; filename="image.png"\r\nContent-Type: image/png\r\n\r\n' + PIXEL in body
+    for name, value in {
+        "prompt": "grüße, 世界",
+        "text_mode": "true",
+        "seed": "5",
+        "model": "step-image-edit-2",
+    }.items():
+        assert f'name="{name}"\r\n\r\n{value}\r\n'.encode() in body
+
+
+async def test_the_json_body_and_headers_are_as_documented() -> None:
+    with raw_server(say(picture_answer())) as server:
+        async with client_for(server.url, default_headers={"x-team": "blue"}) as client:
+            await client.images.generate(
+                "山", size="16:9", extra_body={"beta": 1}, extra_headers={"X-Request-Id": "r-1"}
+            )
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    lines = [line.lower() for line in head.decode().split("\r\n")]
+    assert lines[0] == "post /v1/images/generations http/1.1"
+    for line in ("x-team: blue", "x-request-id: r-1", "content-type: application/json", "accept-encoding: identity"):
+        assert line in lines
+    assert f"authorization: bearer {KEY}" in lines
+    assert json.loads(body) == {
+        "model": "step-image-edit-2",
+        "prompt": "山",
+        "size": "768x1360",
+        "response_format": "b64_json",
+        "beta": 1,
+    }
+
+
+async def test_the_key_is_not_sent_to_links_nor_shown_in_errors() -> None:
+    said = json.dumps({"error": {"message": f"wrong key {KEY}", "type": "auth"}}).encode()
+    with raw_server(say(answer(PIXEL, content_type="image/png"))) as pictures:
+        linked = json.dumps({"data": [{"url": f"{pictures.url}/a.png?sign=1"}]}).encode()
+        with raw_server(say(answer(linked)), say(answer(said, status="401 Unauthorized"))) as server:
+            async with client_for(server.url, default_headers={"x-team": "blue"}) as client:
+                image = (await client.images.generate("a lake", response_format="url")).image
+                fetched = await client.images.download(image)
+                with pytest.raises(AuthenticationError) as caught:
+                    await client.images.generate("a lake")
+                shown = f"{client!r} {client.__dict__!r} {caught.value} {caught.value.body!r} {caught.value!r}"
+    assert fetched.data == PIXEL
+    assert KEY.encode() in server.requests[0]
+    assert KEY.encode() not in pictures.requests[0]
+    assert b"x-team" not in pictures.requests[0].lower()
+    assert KEY not in shown
+
+
+async def test_a_link_is_followed_through_redirects_but_not_for_ever() -> None:
+    def onward(connection: socket.socket) -> None:
+        connection.sendall(answer(b"", status="302 Found", headers="location: /v1/next\r\n"))
+
+    with raw_server(onward, onward, say(answer(PIXEL, content_type="image/png"))) as server:
+        async with client_for(server.url) as client:
+            image = await client.images.download(f"{server.url}/start")
+    assert (image.format, image.width) == ("png", 1)
+    with raw_server(onward) as server:
+        async with client_for(server.url) as client:
+            with pytest.raises(APIConnectionError, match="redirected"):
+                await client.images.download(f"{server.url}/start")
+
+
+async def test_a_link_to_something_else_is_no_picture() -> None:
+    with raw_server(say(answer(b"<html>gone</html>", content_type="text/html"))) as server:
+        async with client_for(server.url) as client:
+            with pytest.raises(MalformedResponseError, match="no picture") as caught:
+                await client.images.download(f"{server.url}/a.png")
+    assert caught.value.maybe_billed == 0
+
+
+async def test_a_picture_whose_link_cannot_be_fetched_is_not_lost(tmp_path: Path) -> None:
+    linked = json.dumps({"data": [{"url": f"http://127.0.0.1:{closed_port()}/a.png", "seed": 3}]}).encode()
+    with raw_server(say(answer(linked))) as server:
+        async with client_for(server.url) as client:
+            with pytest.raises(SaveError, match="its link") as caught:
+                await client.images.generate("a lake", response_format="url", save_to=tmp_path / "a.png")
+    assert caught.value.billing == "executed"
+    assert caught.value.response.image.seed == 3
+    assert list(tmp_path.iterdir()) == []
+    assert len(server.requests) == 1
+
+
+async def test_a_picture_that_cannot_be_written_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with raw_server(say(picture_answer())) as server:
+        async with client_for(server.url) as client:
+            with pytest.raises(SaveError, match="No space left") as caught:
+                await client.images.generate("a lake", save_to=tmp_path / "a.png")
+    assert isinstance(caught.value, OSError)
+    assert caught.value.response.image.data == PIXEL
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_paid_picture_is_written_even_when_the_call_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scope = anyio.CancelScope()
+    real = httpx.Response.aclose
+
+    async def cancel_on_arrival(response: httpx.Response) -> None:
+        await real(response)
+        scope.cancel()
+
+    monkeypatch.setattr(httpx.Response, "aclose", cancel_on_arrival)
+    with raw_server(say(picture_answer())) as server:
+        async with client_for(server.url) as client:
+            with scope:
+                await client.images.generate("a lake", save_to=tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes() == PIXEL
+
+
+async def test_a_transport_of_the_users_own_is_used_and_closed() -> None:
+    class Recorder(httpx.MockTransport):
+        closed = False
+
+        async def aclose(self) -> None:
+            self.closed = True
+
+    body = picture_answer().partition(b"\r\n\r\n")[2]
+    recorder = Recorder(lambda request: httpx.Response(200, content=body, headers={"x-trace-id": str(request.url)}))
+    async with client_for("https://own.test/v1", transport=recorder) as client:
+        response = await client.images.generate("a lake")
+    assert response.trace_id == "https://own.test/v1/images/generations"
+    assert recorder.closed
+
+
+async def test_a_lost_answer_of_a_mocked_transport_counts_as_maybe_billed() -> None:
+    """Nobody watched the bytes leave, so the worse case holds."""
+
+    def lose(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("too slow", request=request)
+
+    async with client_for("https://own.test/v1", transport=httpx.MockTransport(lose)) as client:
+        with pytest.raises(APITimeoutError) as caught:
+            await client.images.generate("a lake")
+    assert (caught.value.billing, caught.value.attempts) == ("unknown", 1)
+
+
+async def test_a_proxy_carries_the_calls() -> None:
+    with raw_server(say(picture_answer())) as proxy:
+        address = proxy.url.removesuffix("/v1")
+        async with client_for("http://far.test/v1", proxy=address) as client:
+            await client.images.generate("a lake")
+    assert proxy.requests[0].startswith(b"POST http://far.test/v1/images/generations HTTP/1.1\r\n")
+
+
+async def test_the_environments_proxy_is_used_unless_it_excepts_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    with raw_server(say(picture_answer())) as proxy, raw_server(say(picture_answer())) as server:
+        monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/v1"))
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        async with client_for("http://far.test/v1") as client:
+            await client.images.generate("a lake")
+        async with client_for(server.url) as client:
+            await client.images.generate("a lake")
+    assert (len(proxy.requests), len(server.requests)) == (1, 1)
+
+
+@pytest.mark.parametrize("proxy", ["ftp://proxy.test", "not a proxy", "socks4://proxy.test"])
+def test_a_proxy_that_cannot_be_one_is_refused(proxy: str) -> None:
+    with pytest.raises(ConfigurationError, match="proxy"):
+        client_for("http://far.test/v1", proxy=proxy)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_one_client_serves_several_loops_and_leaves_no_socket(backend: str, anyio_backend: str) -> None:
+    """Also without `aclose`: a loop that ends closes what was opened in it."""
+    if backend != anyio_backend:
+        return
+    with raw_server(say(picture_answer())) as server:
+        client = client_for(server.url)
+
+        async def twice() -> None:
+            await client.images.generate("a lake")
+            await client.images.generate("a lake")
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for _ in range(3):
+                anyio.run(twice, backend=backend)
+            gc.collect()
+        assert server.connections == 3
+        assert len(server.requests) == 6
+        assert client.usage.billed == 6
