@@ -31,7 +31,7 @@ def faults() -> st.SearchStrategy[Fault]:
         Fault, st.sampled_from(["delay", "drip"]), seconds=st.floats(1e-9, 1e6), times=times, percent=percent
     )
     simple = st.builds(Fault, st.sampled_from(SIMPLE), times=times, percent=percent)
-    return waitable | status | pages | slow | simple  # type: ignore[no-any-return]
+    return waitable | status | pages | slow | simple
 
 
 @given(faults())
@@ -57,13 +57,15 @@ def test_faults_are_written_short(text: str, fault: Fault) -> None:
     assert str(fault) == text.strip()
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "418", "200", "nope", "429*0", "429*", "500=1", "delay", "delay=x", "hang=1", "500%0", "500%101", "drop-after:500",
-     "status", "delay=1e999", "=1", "429 429", "delay=1.2.3", "empty=1"],
-)  # fmt: skip
+NO_FAULTS = (
+    "|418|200|nope|429*0|429*|500=1|delay|delay=x|hang=1|500%0|500%101|drop-after:500|status|delay=1e999|=1"
+    "|429 429|delay=1.2.3|empty=1"
+)
+
+
+@pytest.mark.parametrize("text", NO_FAULTS.split("|"))
 def test_anything_else_is_refused_naming_what_is_allowed(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="drop-before.*truncated.*such as 429"):
+    with pytest.raises(ConfigurationError, match=r"drop-before.*truncated.*such as 429"):
         Fault.parse(text)
 
 

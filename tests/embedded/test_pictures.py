@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from PIL import ImageChops, ImageStat
 from PIL import Image as pillow
+from PIL import ImageChops, ImageStat
 
 from stepfun_async._core.capabilities import rows
 from stepfun_async._core.requests import ImageEdit, ImageToImage, TextToImage

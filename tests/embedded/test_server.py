@@ -15,8 +15,7 @@ import httpx
 import pytest
 
 from stepfun_async._core.errors import ConfigurationError
-from stepfun_async.embedded import Engine, Scenario
-from stepfun_async.embedded import web
+from stepfun_async.embedded import Engine, Scenario, web
 from stepfun_async.embedded.server import running, serve
 
 from .asking import decoded, photo
@@ -183,6 +182,16 @@ def test_a_missing_or_wrong_key_is_401() -> None:
     assert [reply.status_code for reply in replies] == [401, 401, 200]
 
 
+def test_a_caller_that_leaves_in_the_middle_of_its_request_harms_nobody(
+    http: httpx.Client, shared: tuple[Engine, str]
+) -> None:
+    host, port = shared[1].removeprefix("http://").removesuffix("/v1").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(b"POST /v1/images/generations HTTP/1.1\r\nhost: x\r\ncontent-length: 999\r\n\r\n{")
+
+    assert http.post(GENERATE, json=BODY).status_code == 200
+
+
 # --- faults on sockets
 
 
@@ -199,13 +208,12 @@ def test_a_lost_connection_is_one(http: httpx.Client, engine: Engine, key: str, 
 
 def test_a_truncated_answer_announces_more_than_comes(http: httpx.Client, engine: Engine) -> None:
     engine.scenario = Scenario("truncated")
-    got = b""
+    chunks: list[bytes] = []
 
     with http.stream("POST", GENERATE, json=BODY) as reply, pytest.raises(httpx.RemoteProtocolError):
-        for chunk in reply.iter_raw():
-            got += chunk
+        chunks.extend(reply.iter_raw())
 
-    assert 0 < len(got) < int(reply.headers["content-length"])
+    assert 0 < sum(map(len, chunks)) < int(reply.headers["content-length"])
 
 
 def test_silence_lasts_until_the_caller_gives_up(http: httpx.Client, engine: Engine) -> None:

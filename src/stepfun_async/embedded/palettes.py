@@ -130,6 +130,23 @@ COLORS: dict[str, RGB] = {
     "grey": (130, 134, 142),
 }
 
+_GROUNDS = {
+    "red": "sunset",
+    "orange": "autumn",
+    "yellow": "autumn",
+    "green": "forest",
+    "teal": "sea",
+    "blue": "day",
+    "purple": "rose",
+    "pink": "rose",
+    "brown": "autumn",
+    "black": "night",
+    "white": "snow",
+    "gold": "autumn",
+    "grey": "storm",
+}
+"""The palette that goes with a colour, where no word calls for another."""
+
 _WORDS: dict[str, str] = {
     "sunset": "palette:sunset sun dusk evening 日落 夕阳 黄昏 晚霞",
     "night": "palette:night midnight moon moonlight moonlit stars starry dark neon cyberpunk 夜 月 星 霓虹",
@@ -208,7 +225,8 @@ def chance_of(*facts: object) -> random.Random:
 def choose_palette(called: dict[str, list[str]], chance: random.Random) -> Palette:
     """The palette that the words call for, or one by chance; drawn towards a colour they name."""
     drawn = sorted(PALETTES)[int(chance.random() * len(PALETTES))]
-    palette = PALETTES[called["palette"][0] if called["palette"] else drawn]
+    names = [*called["palette"], *(_GROUNDS[color] for color in called["color"]), drawn]
+    palette = PALETTES[names[0]]
     drift = (chance.random() - 0.5) * 0.06
     palette = palette.map(lambda color: turn(color, drift))
     if not called["color"]:

@@ -173,7 +173,8 @@ def ring(canvas: Canvas, palette: Palette, center: Point, radius: float, *, fron
     edges = [
         [(x + radius * far * math.cos(a), y + radius * far * 0.2 * math.sin(a)) for a in angles] for far in (1.8, 1.36)
     ]
-    canvas.shape([[*edges[0], *edges[1][::-1]]], palette.light, palette.accent, opacity=0.75)
+    colors = (palette.light, palette.accent) if front else (palette.accent, palette.light)
+    canvas.shape([[*edges[0], *edges[1][::-1]]], *colors, opacity=0.75)
 
 
 def flower(canvas: Canvas, palette: Palette, chance: random.Random, spot: Point, size: float, leaf: RGB) -> None:

@@ -70,6 +70,7 @@ def house(canvas: Canvas, palette: Palette, chance: random.Random) -> None:
     size = canvas.unit * 0.17
     x, y = canvas.width * (0.2 + 0.5 * chance.random()), canvas.height * 0.9
     wall = mix(palette.far, palette.light, 0.35)
+    canvas.shape([oval(x + size * 0.5, y, size * 0.95, size * 0.09)], mix(palette.near, (0, 0, 0), 0.25))
     canvas.shape(
         [
             [

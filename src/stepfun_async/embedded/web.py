@@ -12,7 +12,7 @@ import anyio
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope
@@ -41,7 +41,8 @@ def app(engine: Engine) -> Starlette:
     connection raise `ConnectionAbortedError`, which such servers answer by closing it.
     """
     mounts = [Route(f"{path}/{{rest:path}}", partial(_answer, engine, path), methods=_METHODS) for path in _PLANS]
-    return Starlette(routes=[Route("/", _about), *mounts], exception_handlers={HTTPException: _refuse})
+    handlers: Mapping[type[Exception], Any] = {error: _refuse for error in (HTTPException, ClientDisconnect, Exception)}
+    return Starlette(routes=[Route("/", _about), *mounts], exception_handlers=handlers)
 
 
 async def _about(request: Request) -> Response:
@@ -66,7 +67,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 async def _call(request: Request, path: str) -> Call:
     method = "GET" if request.method == "HEAD" else request.method
-    headers = {name: request.headers[name] for name in ("authorization", "x-trace-id") if name in request.headers}
+    headers = {name: request.headers[name] for name in ("authorization",) if name in request.headers}
     limited = Request(request.scope, _limited(request.receive))
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         form, files = await _form(limited)
