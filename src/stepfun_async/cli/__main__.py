@@ -1,0 +1,5 @@
+"""`python -m stepfun_async.cli`."""
+
+from . import main
+
+main()

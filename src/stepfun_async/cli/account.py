@@ -1,0 +1,20 @@
+"""`account`: what the server says of the account behind the key."""
+
+from __future__ import annotations
+
+from stepfun_async import Client
+
+from .console import say, say_json, waiting
+from .options import AsJson, BaseUrl, Timeout
+
+
+def account(timeout: Timeout = None, base_url: BaseUrl = None, as_json: AsJson = False) -> None:
+    """Show the account behind the key: its type and its balance."""
+    with Client(base_url=base_url) as client, waiting("asking for the account"):
+        found = client.account.retrieve(timeout=timeout)
+    balances = {"balance": found.balance, "cash": found.total_cash_balance, "voucher": found.total_voucher_balance}
+    if as_json:
+        say_json({"type": found.type, **balances})
+    else:
+        amounts = "\n".join(f"{name + ':':<9}{amount:g}" for name, amount in balances.items())
+        say(f"type:    {found.type or 'not said'}\n{amounts}")

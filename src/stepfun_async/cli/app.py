@@ -1,0 +1,140 @@
+"""The commands put together, and the one place where a failure becomes an exit code."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Annotated, cast
+
+import typer
+from typer.main import get_command
+
+from stepfun_async import StepFunError
+
+from . import exits
+from .account import account
+from .console import OutputClosedError, complain, say, shown_warnings
+from .failures import Interrupted, tell, tell_plain
+from .models import models
+from .pictures import CHECK, edit, generate, image_to_image
+from .serving import serve
+
+_NAME = "stepfun-async"
+_USAGE_ERROR = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
+"""The class of all mistakes in the arguments; typer gives it no public name."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: those after the name of the program.
+
+    Returns:
+        The exit code, one of `exits.MEANINGS`.
+    """
+    as_json = "--json" in _options(arguments)
+    _accept_any_text()
+    try:
+        with shown_warnings():
+            code: object = get_command(app)(args=list(arguments), prog_name=_NAME, standalone_mode=False)
+        if code == exits.INTERRUPTED:
+            raise KeyboardInterrupt
+        return code if isinstance(code, int) else exits.DONE
+    except StepFunError as error:
+        return tell(error, as_json=as_json)
+    except _USAGE_ERROR as error:
+        path = error.ctx.command_path if error.ctx else _NAME
+        tell_plain("UsageError", f"{error.format_message().rstrip('.')}. See: {path} --help", as_json=as_json)
+        return exits.INVALID
+    except Interrupted as stop:
+        money = {"attempts": stop.attempts, "maybe_billed": stop.maybe_billed}
+        tell_plain("Interrupted", str(stop), as_json=as_json, billing=stop.billing, **money)
+        return exits.INTERRUPTED
+    except (KeyboardInterrupt, typer.Abort):
+        complain("interrupted")
+        return exits.INTERRUPTED
+    except OutputClosedError as error:
+        complain(f"error: {error}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.OTHER
+
+
+def _options(arguments: Sequence[str]) -> Iterable[str]:
+    return arguments[: arguments.index("--")] if "--" in arguments else arguments
+
+
+def _accept_any_text() -> None:
+    """Print what the terminal's encoding lacks as escapes: a picture is not lost over the letters of its name."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _version(*, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        say(f"{_NAME} {version(_NAME)}")
+        raise typer.Exit
+
+
+def _examples(*lines: str) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+_ENVIRONMENT = """\b
+Environment:
+  STEP_API_KEY, STEPFUN_API_KEY  the key; there is no option for it
+  STEP_BASE_URL                  where the API is; embedded answers offline
+  STEPFUN_SERVE_KEYS             the keys that serve lets in; any when absent"""
+
+app = typer.Typer(
+    help="StepFun's image API from the command line: make, edit and check pictures.",
+    epilog=f"{_ENVIRONMENT}\n\n\b\nExit codes:\n{exits.told()}",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+check_app = typer.Typer(rich_markup_mode=None, help="Check and price a request, unsent.\n\nNo key is needed.")
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False,
+) -> None:
+    _version(wanted=version)
+    _help_without_command(context)
+
+
+@check_app.callback(invoke_without_command=True)
+def _check(context: typer.Context) -> None:
+    context.obj = CHECK
+    _help_without_command(context)
+
+
+def _help_without_command(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        say(context.get_help())
+        raise typer.Exit
+
+
+_PICTURES = (
+    ("generate", generate, ('"A serene alpine lake at sunset" --size 16:9', '"A red fox" --seed 7 --out fox.png')),
+    ("edit", edit, ('cat.jpg "Turn it into a British Shorthair"', '- "Make it night" --out night.png < day.png')),
+    ("image-to-image", image_to_image, ('sketch.png "An oil painting of a harbour" --source-weight 0.6',)),
+)
+for _name, _command, _lines in _PICTURES:
+    app.command(_name, epilog=_examples(*(f"{_NAME} {_name} {line}" for line in _lines)))(_command)
+    check_app.command(
+        _name,
+        help=f"Check {_name}, with the same options.\n\nNothing is sent, and no key is needed.",
+        epilog=_examples(*(f"{_NAME} check {_name} {line}" for line in _lines)),
+    )(_command)
+app.add_typer(check_app, name="check", epilog=_examples(f'{_NAME} check generate "A lake" --steps 99'))
+app.command("models", epilog=_examples(f"{_NAME} models", f"{_NAME} models step-2x-large"))(models)
+app.command("account", epilog=_examples(f"{_NAME} account", f"{_NAME} account --json"))(account)
+app.command("serve", epilog=_examples(f"{_NAME} serve", f"{_NAME} serve --port 0 --fault '429*2'"))(serve)

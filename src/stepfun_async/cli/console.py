@@ -1,0 +1,96 @@
+"""What is printed: lines on stdout, warnings and progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import TextIO
+
+from rich.console import Console, RenderableType
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from stepfun_async import StepFunWarning
+
+
+class OutputClosedError(Exception):
+    """Nobody reads stdout any more."""
+
+
+def say(text: str) -> None:
+    """Print a line on stdout, at once.
+
+    Raises:
+        OutputClosedError: stdout is closed.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError as error:
+        raise OutputClosedError("stdout is closed") from error
+
+
+def say_json(value: object) -> None:
+    """Print `value` as JSON on stdout."""
+    say(json.dumps(value, ensure_ascii=False))
+
+
+def say_rich(*parts: RenderableType) -> None:
+    """Print tables and the like on stdout."""
+    console = Console(highlight=False)
+    with console.capture() as capture:
+        for part in parts:
+            console.print(part)
+    say("\n".join(line.rstrip() for line in capture.get().rstrip().splitlines()))
+
+
+def complain(text: str) -> None:
+    """Print a line on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def on_terminal() -> bool:
+    """Whether a person watches: both stdout and stderr are terminals."""
+    return sys.stdout.isatty() and sys.stderr.isatty()
+
+
+@contextmanager
+def waiting(text: str) -> Generator[None]:
+    """A spinner with the time elapsed on stderr; nothing where no person watches."""
+    if not on_terminal():
+        yield
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        progress.add_task(text, total=None)
+        yield
+
+
+@contextmanager
+def shown_warnings() -> Generator[None]:
+    """Show the SDK's warnings as `warning: ...`, all others as Python does."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, StepFunWarning):
+                complain(f"warning: {message}")
+            else:
+                others(message, category, filename, lineno, file, line)
+
+        warnings.simplefilter("always", StepFunWarning)
+        warnings.showwarning = show
+        yield
+
+
+def plain_money(spent: Mapping[str, object]) -> str:
+    """Amounts by currency, for people: `0.006 USD`."""
+    return ", ".join(f"{amount} {currency}" for currency, amount in spent.items())

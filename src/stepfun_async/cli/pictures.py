@@ -1,0 +1,186 @@
+"""`generate`, `edit` and `image-to-image`: what is asked for. The same commands, below `check`, only check."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from stepfun_async import ImageEdit, ImageToImage, InvalidRequestError, Problem, TextToImage
+from stepfun_async._core.requests import ImageRequest
+
+from .checking import check
+from .making import make
+from .options import (
+    STREAM,
+    AsJson,
+    BaseUrl,
+    Delivery,
+    Height,
+    Out,
+    Overwrite,
+    Timeout,
+    Width,
+    chosen_size,
+    size_help,
+)
+from .ranges import laid_out, models, note_of, style, told
+
+CHECK = "check"
+"""The context's object below `check`, where nothing is sent."""
+
+_SEED = "The same seed and parameters make similar pictures; random when absent."
+_STEPS = "More are slower and finer."
+_SCALE = "How closely the prompt is followed."
+_NEGATIVE = "What the picture does not show; needs --cfg-scale above 1."
+_TEXT_MODE = "Better lettering inside the picture."
+_IMAGE = f"A file, or {STREAM} for stdin."
+
+
+def generate(
+    context: typer.Context,
+    prompt: Annotated[
+        str, typer.Argument(metavar="PROMPT", help=told("prompt", "text_to_image", "What the picture shows:"))
+    ],
+    model: Annotated[str, typer.Option(help=models("text_to_image"))] = TextToImage().model,
+    size: Annotated[str | None, typer.Option(help=told("size", "text_to_image", size_help()))] = None,
+    width: Width = None,
+    height: Height = None,
+    seed: Annotated[int | None, typer.Option(help=told("seed", "text_to_image", _SEED))] = None,
+    steps: Annotated[int | None, typer.Option(help=told("steps", "text_to_image", _STEPS))] = None,
+    cfg_scale: Annotated[float | None, typer.Option(help=told("cfg_scale", "text_to_image", _SCALE))] = None,
+    negative_prompt: Annotated[
+        str | None, typer.Option(help=told("negative_prompt", "text_to_image", _NEGATIVE))
+    ] = None,
+    text_mode: Annotated[
+        bool | None, typer.Option("--text-mode/--no-text-mode", help=told("text_mode", "text_to_image", _TEXT_MODE))
+    ] = None,
+    style_reference: Annotated[
+        str | None, typer.Option(metavar="PATH_OR_URL", help=laid_out("A picture whose style to take.", style()[0]))
+    ] = None,
+    style_weight: Annotated[float | None, typer.Option(help=laid_out("How strongly.", style()[1]))] = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    timeout: Timeout = None,
+    base_url: BaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a picture from words."""
+    request = TextToImage(
+        model=model,
+        prompt=prompt,
+        size=chosen_size(size, width, height),
+        seed=seed,
+        steps=steps,
+        cfg_scale=cfg_scale,
+        negative_prompt=negative_prompt,
+        text_mode=text_mode,
+        style_reference=_style_of(style_reference, style_weight),
+    )
+    _deal(context, request, Delivery(out=out, overwrite=overwrite, timeout=timeout, base_url=base_url, as_json=as_json))
+
+
+def edit(
+    context: typer.Context,
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help=told("image", "edit", _IMAGE))],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help=told("prompt", "edit", "What to change:"))],
+    model: Annotated[str, typer.Option(help=models("edit"))] = ImageEdit().model,
+    size: Annotated[
+        str | None, typer.Option(help=told("size", "edit", f"{note_of('size', 'edit').capitalize()}."))
+    ] = None,
+    width: Width = None,
+    height: Height = None,
+    seed: Annotated[int | None, typer.Option(help=told("seed", "edit", _SEED))] = None,
+    steps: Annotated[int | None, typer.Option(help=told("steps", "edit", _STEPS))] = None,
+    cfg_scale: Annotated[float | None, typer.Option(help=told("cfg_scale", "edit", _SCALE))] = None,
+    negative_prompt: Annotated[str | None, typer.Option(help=told("negative_prompt", "edit", _NEGATIVE))] = None,
+    text_mode: Annotated[
+        bool | None, typer.Option("--text-mode/--no-text-mode", help=told("text_mode", "edit", _TEXT_MODE))
+    ] = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    timeout: Timeout = None,
+    base_url: BaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a picture as the words say."""
+    request = ImageEdit(
+        model=model,
+        image=_picture(image),
+        prompt=prompt,
+        size=chosen_size(size, width, height),
+        seed=seed,
+        steps=steps,
+        cfg_scale=cfg_scale,
+        negative_prompt=negative_prompt,
+        text_mode=text_mode,
+    )
+    _deal(context, request, Delivery(out=out, overwrite=overwrite, timeout=timeout, base_url=base_url, as_json=as_json))
+
+
+def image_to_image(
+    context: typer.Context,
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help=told("image", "image_to_image", _IMAGE))],
+    prompt: Annotated[
+        str, typer.Argument(metavar="PROMPT", help=told("prompt", "image_to_image", "What the new picture shows:"))
+    ],
+    source_weight: Annotated[
+        float,
+        typer.Option(
+            help=told("source_weight", "image_to_image", f"{note_of('source_weight', 'image_to_image').capitalize()}:")
+        ),
+    ],
+    model: Annotated[str, typer.Option(help=models("image_to_image"))] = ImageToImage().model,
+    size: Annotated[str | None, typer.Option(help=told("size", "image_to_image", size_help()))] = None,
+    width: Width = None,
+    height: Height = None,
+    seed: Annotated[int | None, typer.Option(help=told("seed", "image_to_image", _SEED))] = None,
+    steps: Annotated[int | None, typer.Option(help=told("steps", "image_to_image", _STEPS))] = None,
+    cfg_scale: Annotated[float | None, typer.Option(help=told("cfg_scale", "image_to_image", _SCALE))] = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    timeout: Timeout = None,
+    base_url: BaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new picture that starts from another one."""
+    request = ImageToImage(
+        model=model,
+        image=_picture(image),
+        prompt=prompt,
+        source_weight=source_weight,
+        size=chosen_size(size, width, height),
+        seed=seed,
+        steps=steps,
+        cfg_scale=cfg_scale,
+    )
+    _deal(context, request, Delivery(out=out, overwrite=overwrite, timeout=timeout, base_url=base_url, as_json=as_json))
+
+
+def _deal(context: typer.Context, request: ImageRequest, delivery: Delivery) -> None:
+    if context.obj == CHECK:
+        check(request, delivery)
+    else:
+        make(request, delivery)
+
+
+def _style_of(picture: str | None, weight: float | None) -> dict[str, object] | None:
+    parts = {"source_url": picture, "weight": weight}
+    return {name: value for name, value in parts.items() if value is not None} or None
+
+
+def _picture(image: str) -> str | bytes:
+    """The path or link given, or the bytes that come in through stdin."""
+    if image != STREAM:
+        return image
+    if sys.stdin is None or sys.stdin.isatty():  # pyright: ignore[reportUnnecessaryComparison] - None without a console
+        raise _unreadable("stdin is a terminal: send a picture through a pipe")
+    try:
+        return sys.stdin.buffer.read()
+    except (OSError, ValueError) as error:
+        raise _unreadable(f"stdin cannot be read: {error}") from error
+
+
+def _unreadable(why: str) -> InvalidRequestError:
+    return InvalidRequestError.of("the command line", (Problem("image", STREAM, "a picture", why),))

@@ -1,0 +1,78 @@
+"""The help of options, read from the model tables."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from stepfun_async import Capability, capabilities
+from stepfun_async._core.capabilities import Operation
+from stepfun_async._core.rules import Flag, Photo, Rule, Sizes, Style
+
+_WIDTH = 46
+"""Characters of a line of help, so that it fits 80 columns beside the options' names."""
+
+
+def rows_of(operation: Operation) -> tuple[Capability, ...]:
+    """The rows of an operation, one for each model."""
+    return tuple(row for row in capabilities() if row.operation == operation)
+
+
+def models(operation: Operation) -> str:
+    """The models an operation can be asked of, as help."""
+    return laid_out(f"One of {', '.join(row.model for row in rows_of(operation))}.")
+
+
+def told(name: str, operation: Operation, intro: str) -> str:
+    """The help of a parameter: `intro`, and what each model allows, such as `step-2x-large: 1 to 50, default 50`."""
+    rows = rows_of(operation)
+    said = {row.model: _words(row.rules[name]) for row in rows if name in row.rules}
+    texts = list(dict.fromkeys(said.values()))
+    if len(texts) == 1 and len(said) == len(rows):
+        return laid_out(f"{intro} {texts[0]}".rstrip())
+    named = (f"{', '.join(model for model in said if said[model] == text)}: {text}" for text in texts)
+    return laid_out(intro, *named)
+
+
+def laid_out(*parts: str) -> str:
+    """`parts`, each on lines of its own, which a name with hyphens is never broken over."""
+    lines = (textwrap.fill(part, _WIDTH, break_on_hyphens=False) for part in parts if part)
+    return "\b\n" + "\n".join(lines)
+
+
+def note_of(name: str, operation: Operation) -> str:
+    """The tables' notes on a parameter."""
+    notes = (row.rules[name].note for row in rows_of(operation) if name in row.rules)
+    return "; ".join(dict.fromkeys(note for note in notes if note))
+
+
+def style() -> tuple[str, str]:
+    """What is allowed as the picture of a style reference, and as its weight."""
+    for row in capabilities():
+        for rule in row.rules.values():
+            if isinstance(rule, Style):
+                weight = f"{rule.weight.allowed}, default {rule.weight.default:g}; {rule.weight.note}"
+                return f"{row.model}: {rule.picture.allowed}", f"{row.model}: {weight}"
+    raise LookupError("no model takes a style reference")
+
+
+def height_first() -> str:
+    """The models whose wire strings are HEIGHTxWIDTH."""
+    turned = (row.model for row in capabilities() if row.sizes and row.sizes.order == "height x width")
+    return ", ".join(dict.fromkeys(turned))
+
+
+def _words(rule: Rule) -> str:
+    return ", ".join(_parts(rule))
+
+
+def _parts(rule: Rule) -> Iterator[str]:
+    if isinstance(rule, Sizes):
+        yield f"{' '.join(rule.wire_options)} ({rule.order.upper().replace(' X ', 'x')})"
+        yield f"or {' '.join(rule.ratios)}"
+    elif not isinstance(rule, Flag):
+        yield rule.allowed.removeprefix("a whole number from ").removeprefix("a number from ")
+    if isinstance(rule, Photo):
+        return
+    if rule.default not in (None, ""):
+        yield f"default {'off' if rule.default is False else rule.default}"
