@@ -6,7 +6,7 @@ PICTURES ?= pictures
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check types imports pytest wheel clean
+.PHONY: demo test check types imports pytest wheel docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python docs/examples/demo.py $(PICTURES)
@@ -37,6 +37,10 @@ wheel: $(VENV)/.dev
 	cd build/wheel && plain/bin/python -W error ../../tests/wheel.py plain
 	build/wheel/plain/bin/python -m pip install --quiet --disable-pip-version-check "$$(ls build/wheel/*.whl)[all]"
 	cd build/wheel && plain/bin/python -W error ../../tests/wheel.py all
+
+# The tables of models in README and docs, made anew from the code.
+docs: $(VENV)/.dev
+	$(BIN)/python docs/tables.py
 
 clean:
 	rm -rf $(VENV) build dist

@@ -62,7 +62,7 @@ def test_the_openai_package_generates_and_edits(path: str) -> None:
         made = client.images.generate(
             model="step-image-edit-2",
             prompt="a lake",
-            size="768x1360",  # type: ignore[arg-type]
+            size="768x1360",
             response_format="b64_json",
             extra_body={"seed": 1, "steps": 8, "cfg_scale": 1.0},
         )

@@ -1,0 +1,117 @@
+"""The documentation is true: its code runs, its commands print what it says, its tables are the code's."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import os
+import pkgutil
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from docs import tables
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+
+import stepfun_async
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(path.relative_to(ROOT) for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages(stepfun_async.__path__, "stepfun_async.")
+    if not module.name.endswith("__main__")
+)
+
+
+@pytest.fixture
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in, and the embedded engine."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STEP_BASE_URL", "embedded")
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_the_code_on_the_page_runs(page: Path, offline: Path) -> None:
+    document = Sybil(
+        parsers=[PythonCodeBlockParser(doctest_optionflags=doctest.ELLIPSIS), SkipParser()], path=str(ROOT)
+    ).parse(ROOT / page)
+    for example in document.examples():
+        example.evaluate()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_in_docstrings_are_true(name: str) -> None:
+    module = importlib.import_module(name)
+    known = {key: getattr(stepfun_async, key) for key in stepfun_async.__all__}
+    from stepfun_async._core import capabilities
+
+    table = dict(capabilities._table)
+    try:
+        failed, _ = doctest.testmod(module, extraglobs=known, optionflags=doctest.ELLIPSIS)
+    finally:
+        capabilities._table.clear()
+        capabilities._table.update(table)
+    assert failed == 0
+
+
+def _sessions(text: str) -> list[tuple[str, list[str]]]:
+    """The commands of console blocks, each with the lines printed below it."""
+    found: list[tuple[str, list[str]]] = []
+    for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                found.append((line[2:], []))
+            elif line.strip() and found:
+                found[-1][1].append(line.rstrip())
+    return found
+
+
+@pytest.mark.parametrize("page", [Path("README.md")], ids=str)
+def test_the_commands_on_the_page_work_in_order(page: Path, offline: Path) -> None:
+    """In one folder, one after another, each printing what the page says."""
+    environment = {**os.environ, "COLUMNS": "120"}
+    for command, said in _sessions((ROOT / page).read_text()):
+        words = shlex.split(command, comments=True)
+        if words[0] != "stepfun-async" or words[1] == "serve":
+            continue
+        run = [sys.executable, "-m", "stepfun_async.cli", *words[1:]]
+        done = subprocess.run(run, capture_output=True, text=True, check=False, env=environment)
+        assert "Traceback" not in done.stderr, done.stderr
+        if said:
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.rstrip().splitlines() == said
+
+
+def test_the_tables_of_models_are_the_codes() -> None:
+    """`make docs` writes them anew."""
+    readme = (ROOT / "README.md").read_text()
+    assert readme == tables.with_summary(readme)
+    assert (ROOT / "docs" / "models.md").read_text() == tables.details()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    text = (ROOT / page).read_text()
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+        assert (ROOT / page.parent / target).exists(), target
+
+
+def test_readme_names_every_error() -> None:
+    readme = (ROOT / "README.md").read_text()
+    leaves = {name for name in stepfun_async.__all__ if name.endswith("Error")} - {"APIError", "APIStatusError"}
+    assert [name for name in sorted(leaves) if name not in readme] == []
+
+
+def test_the_demo_makes_three_pictures(offline: Path) -> None:
+    run = [sys.executable, str(ROOT / "docs" / "examples" / "demo.py"), "pictures"]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    names = sorted(path.name for path in (offline / "pictures").iterdir())
+    assert names == ["1-lake.png", "2-winter.png", "3-poster.png"]
+    assert all(str(offline / "pictures" / name) in done.stdout for name in names)
+    assert "would have cost 0.026 USD" in done.stdout
