@@ -74,7 +74,7 @@ KINDS: Mapping[FaultKind, KindFacts] = MappingProxyType(
     }
 )
 
-Number = TypeVar("Number", int, float)
+_Number = TypeVar("_Number", int, float)
 
 _NUMBER = r"[0-9.]+(?:e[+-]?[0-9]+)?"
 _TEXT = re.compile(
@@ -195,7 +195,7 @@ def short(number: float) -> str:
     return repr(float(number)).removesuffix(".0")
 
 
-def _or_none(read: Callable[[str], Number], text: str | None) -> Number | None:
+def _or_none(read: Callable[[str], _Number], text: str | None) -> _Number | None:
     return None if text is None else read(text)
 
 

@@ -27,6 +27,9 @@ from .subjects import SUBJECTS
 _MAX_PIXELS = 4096 * 4096
 """Pixels of the largest picture that is decoded."""
 
+_LANDSCAPES = ("dunes", "flowers", "mountains", "trees")
+"""The scenes that cats and houses stand in, where no word calls for another."""
+
 SOFTWARE = "stepfun-async embedded engine"
 NOTE = "A stand-in picture for development, drawn by stepfun-async's embedded engine, not by a diffusion model."
 
@@ -109,7 +112,8 @@ def _scene(values: Values, size: Size, palette: Palette, seed: int) -> Image.Ima
     prompt = str(values["prompt"])
     called, shunned = called_for(prompt), called_for(_negative(values))
     chance = chance_of("scene", prompt, seed)
-    drawn = sorted(SCENES)[int(chance.random() * len(SCENES))]
+    backgrounds = _LANDSCAPES if called["subject"] else sorted(SCENES)
+    drawn = backgrounds[int(chance.random() * len(backgrounds))]
     scenes = [name for name in called["scene"] if name not in shunned["scene"]]
     canvas = Canvas.blank(size.width, size.height)
     SCENES[scenes[0] if scenes else drawn](canvas, palette, chance, _number(values, "steps", 8) / 100)

@@ -19,6 +19,9 @@ from .web import CONNECTION, app
 
 __all__ = ["app", "running", "serve"]
 
+_KEEP_ALIVE = 75
+"""Seconds for which an idle connection stays open, as usual for gateways."""
+
 
 def serve(host: str, port: int, engine: Engine, on_ready: Callable[[str], None] | None = None) -> None:
     """Answer over HTTP until Ctrl-C.
@@ -108,7 +111,9 @@ class _Server(uvicorn.Server):
         config = uvicorn.Config(
             app(engine),
             http=_protocol(self._open),
+            loop="asyncio",  # whose transports can be cut off
             ws="none",
+            timeout_keep_alive=_KEEP_ALIVE,
             lifespan="off",
             log_config=None,
             log_level=log_level,

@@ -41,7 +41,7 @@ def app(engine: Engine) -> Starlette:
     connection raise `ConnectionAbortedError`, which such servers answer by closing it.
     """
     mounts = [Route(f"{path}/{{rest:path}}", partial(_answer, engine, path), methods=_METHODS) for path in _PLANS]
-    handlers: Mapping[type[Exception], Any] = {error: _refuse for error in (HTTPException, ClientDisconnect, Exception)}
+    handlers: Mapping[type[Exception], Any] = dict.fromkeys((HTTPException, ClientDisconnect, Exception), _refuse)
     return Starlette(routes=[Route("/", _about), *mounts], exception_handlers=handlers)
 
 
