@@ -46,11 +46,8 @@ def make(request: ImageRequest, delivery: Delivery) -> None:
 def ask(client: Client, request: ImageRequest, delivery: Delivery, out: Path | None) -> ImagesResponse:
     """The answer to `request`, saved to `out` where it is given."""
     method: Callable[..., ImagesResponse] = getattr(client.images, _METHODS[request.operation])
-    options = {
-        "save_to": None if out is None else str(out),
-        "overwrite": delivery.overwrite,
-        "timeout": delivery.timeout,
-    }
+    save_to = None if out is None else str(out)
+    options = {"save_to": save_to, "overwrite": delivery.overwrite, "timeout": delivery.timeout}
     return method(model=request.model, **request.given(), **options)
 
 

@@ -30,20 +30,23 @@ from .ranges import laid_out, models, note_of, style, told
 CHECK = "check"
 """The context's object below `check`, where nothing is sent."""
 
-_SEED = "The same seed and parameters make similar pictures; random when absent."
+_SEED = "The same seed and parameters make similar pictures; random when absent:"
 _STEPS = "More are slower and finer."
 _SCALE = "How closely the prompt is followed."
 _NEGATIVE = "What the picture does not show; needs --cfg-scale above 1."
 _TEXT_MODE = "Better lettering inside the picture."
+_SHOWS = "What the picture shows:"
+_EDIT_SIZE = f"{note_of('size', 'edit')}.".capitalize()
+_WEIGHT = f"{note_of('source_weight', 'image_to_image')}.".capitalize()
 _IMAGE = f"A file, or {STREAM} for stdin."
 
 
 def generate(
     context: typer.Context,
-    prompt: Annotated[
-        str, typer.Argument(metavar="PROMPT", help=told("prompt", "text_to_image", "What the picture shows:"))
-    ],
-    model: Annotated[str, typer.Option(help=models("text_to_image"))] = TextToImage().model,
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help=told("prompt", "text_to_image", _SHOWS))],
+    model: Annotated[
+        str, typer.Option(show_default=False, help=models("text_to_image", TextToImage().model))
+    ] = TextToImage().model,
     size: Annotated[str | None, typer.Option(help=told("size", "text_to_image", size_help()))] = None,
     width: Width = None,
     height: Height = None,
@@ -85,10 +88,8 @@ def edit(
     context: typer.Context,
     image: Annotated[str, typer.Argument(metavar="IMAGE", help=told("image", "edit", _IMAGE))],
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help=told("prompt", "edit", "What to change:"))],
-    model: Annotated[str, typer.Option(help=models("edit"))] = ImageEdit().model,
-    size: Annotated[
-        str | None, typer.Option(help=told("size", "edit", f"{note_of('size', 'edit').capitalize()}."))
-    ] = None,
+    model: Annotated[str, typer.Option(show_default=False, help=models("edit", ImageEdit().model))] = ImageEdit().model,
+    size: Annotated[str | None, typer.Option(help=told("size", "edit", _EDIT_SIZE))] = None,
     width: Width = None,
     height: Height = None,
     seed: Annotated[int | None, typer.Option(help=told("seed", "edit", _SEED))] = None,
@@ -122,16 +123,14 @@ def edit(
 def image_to_image(
     context: typer.Context,
     image: Annotated[str, typer.Argument(metavar="IMAGE", help=told("image", "image_to_image", _IMAGE))],
-    prompt: Annotated[
-        str, typer.Argument(metavar="PROMPT", help=told("prompt", "image_to_image", "What the new picture shows:"))
-    ],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help=told("prompt", "image_to_image", _SHOWS))],
     source_weight: Annotated[
         float,
-        typer.Option(
-            help=told("source_weight", "image_to_image", f"{note_of('source_weight', 'image_to_image').capitalize()}:")
-        ),
+        typer.Option(help=told("source_weight", "image_to_image", _WEIGHT)),
     ],
-    model: Annotated[str, typer.Option(help=models("image_to_image"))] = ImageToImage().model,
+    model: Annotated[
+        str, typer.Option(show_default=False, help=models("image_to_image", ImageToImage().model))
+    ] = ImageToImage().model,
     size: Annotated[str | None, typer.Option(help=told("size", "image_to_image", size_help()))] = None,
     width: Width = None,
     height: Height = None,

@@ -18,9 +18,9 @@ def rows_of(operation: Operation) -> tuple[Capability, ...]:
     return tuple(row for row in capabilities() if row.operation == operation)
 
 
-def models(operation: Operation) -> str:
-    """The models an operation can be asked of, as help."""
-    return laid_out(f"One of {', '.join(row.model for row in rows_of(operation))}.")
+def models(operation: Operation, default: str) -> str:
+    """The help of an operation's model."""
+    return laid_out(f"One of {', '.join(row.model for row in rows_of(operation))}; {default} when absent.")
 
 
 def told(name: str, operation: Operation, intro: str) -> str:
@@ -29,7 +29,7 @@ def told(name: str, operation: Operation, intro: str) -> str:
     said = {row.model: _words(row.rules[name]) for row in rows if name in row.rules}
     texts = list(dict.fromkeys(said.values()))
     if len(texts) == 1 and len(said) == len(rows):
-        return laid_out(f"{intro} {texts[0]}".rstrip())
+        return laid_out(intro, texts[0]) if intro.endswith(".") else laid_out(f"{intro} {texts[0]}")
     named = (f"{', '.join(model for model in said if said[model] == text)}: {text}" for text in texts)
     return laid_out(intro, *named)
 
@@ -75,4 +75,10 @@ def _parts(rule: Rule) -> Iterator[str]:
     if isinstance(rule, Photo):
         return
     if rule.default not in (None, ""):
-        yield f"default {'off' if rule.default is False else rule.default}"
+        yield f"default {_default(rule.default)}"
+
+
+def _default(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)

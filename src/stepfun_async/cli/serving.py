@@ -12,11 +12,19 @@ import typer
 
 from stepfun_async import ConfigurationError, InvalidRequestError, Problem
 from stepfun_async.embedded import Bill, Engine, Fault, Scenario, check_server_available
+from stepfun_async.embedded.faults import KINDS
 
 from .console import plain_money, say
+from .ranges import laid_out
 
 KEYS_VARIABLE = "STEPFUN_SERVE_KEYS"
 """The keys let in, with commas between them. They have no option: a command line is no place for a key."""
+
+
+def _fault_help() -> str:
+    form = "A way to fail: KIND[:STATUS][=SECONDS][*TIMES][%PERCENT], such as 429*2, 503=2*1, delay=0.5 or 500%5."
+    kinds = (f"{kind}: {facts.meaning}" for kind, facts in KINDS.items() if kind != "status")
+    return laid_out(form, "May be given several times. KIND is the number of an error status, or one of", *kinds)
 
 
 def serve(
@@ -26,8 +34,7 @@ def serve(
         list[str] | None,
         typer.Option(
             metavar="FAULT",
-            help="A way to fail: KIND[:STATUS][=SECONDS][*TIMES][%PERCENT], such as 429*2, 503=2*1, delay=0.5, "
-            "hang*1 or 500%5. May be given several times.",
+            help=_fault_help(),
         ),
     ] = None,
     credit: Annotated[float, typer.Option(help="What each key may spend, in USD.")] = 100.0,
