@@ -24,7 +24,8 @@ from ._core.errors import (
     ModelRetiredWarning,
     SaveError,
 )
-from ._core.problems import Problem
+from ._core.pictures import is_link
+from ._core.problems import Problem, plain
 from ._core.results import Account, Image, ImagesResponse, Model, Usage
 from ._core.retry import RetryPolicy
 from ._core.wire import (
@@ -215,14 +216,10 @@ class AsyncClient:
 
     async def download(self, image: Image | str, options: Options) -> Image:
         """The picture behind a link; see `AsyncImages.download`."""
-        linked = Image(url=image) if isinstance(image, str) else image
+        self.refuse_if_closed()
+        linked = _linked(image)
         if linked.data is None:
-            if linked.url is None:
-                why = "it was withheld by the content filter" if linked.filtered else "it has no link"
-                raise InvalidRequestError.of(
-                    "download", (Problem("image", None, "an Image with a link, or a link", why),)
-                )
-            data = await self.fetch(linked.url, partial(parse_download, now=time.time()), options)
+            data = await self.fetch(linked.url or "", partial(parse_download, now=time.time()), options)
             linked = replace(linked, **picture_facts(data))
         if options.save_to is None:
             return linked
@@ -345,6 +342,17 @@ def _transport_for(
 def _refuse(why: str | None) -> None:
     if why:
         raise ConfigurationError(why)
+
+
+def _linked(image: object) -> Image:
+    """`image` as one that has a link, or its bytes already."""
+    linked = Image(url=image) if isinstance(image, str) else image
+    why = f"a {type(image).__name__} is neither"
+    if isinstance(linked, Image):
+        if linked.data is not None or is_link(linked.url or ""):
+            return linked
+        why = "it was withheld by the content filter" if linked.filtered else "there is no http(s) link in it"
+    raise InvalidRequestError.of("download", (Problem("image", plain(image), "an Image with a link, or a link", why),))
 
 
 def _name(model: object) -> str:

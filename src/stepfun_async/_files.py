@@ -33,6 +33,8 @@ def read_bytes(path: Any) -> bytes:
 
 def why_not_writable(path: Path, *, overwrite: bool) -> str | None:
     """Why a file cannot be written at `path`, in words; None when nothing speaks against it."""
+    if "\0" in str(path):
+        return "a name cannot have a NUL character in it"
     try:
         if path.is_dir():
             return "it is a directory"

@@ -12,7 +12,7 @@ import ssl
 from collections.abc import AsyncGenerator, Mapping
 from functools import cache
 from importlib.metadata import version
-from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
+from typing import Any, Protocol, TypeAlias, cast
 from urllib.parse import urljoin, urlsplit
 
 import anyio
@@ -40,7 +40,6 @@ _CLOSING = 1.0
 """Seconds that closing a connection may take after its call was cancelled."""
 
 
-@runtime_checkable
 class Transport(Protocol):
     """What carries calls: this module's over HTTP, or the embedded engine's."""
 
@@ -66,9 +65,12 @@ def make_transport(
     """The transport for a client's settings. The one place where this is decided."""
     if isinstance(transport, httpx.AsyncBaseTransport):
         return HttpTransport(config, headers, _Borrowed(transport))
-    if transport is not None:
-        return transport
-    return HttpTransport(config, headers, _Connections(_checked_proxy(proxy)))
+    if transport is None:
+        return HttpTransport(config, headers, _Connections(_checked_proxy(proxy)))
+    if not callable(getattr(transport, "send", None)):
+        kind = type(transport).__name__
+        raise ConfigurationError(f"a {kind} is no transport: give an httpx.AsyncBaseTransport or an EmbeddedTransport")
+    return transport
 
 
 class HttpTransport:

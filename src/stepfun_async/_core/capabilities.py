@@ -131,7 +131,7 @@ _PROMPT = Text(required=True, minimum=1, maximum=512, source="generations")
 _LONG_PROMPT = Text(required=True, minimum=1, maximum=1024, source="docs 2026-06")
 _FORMAT = Choice(options=("url", "b64_json"), default="url", source="generations")
 _SEED = Whole(minimum=0, maximum=_SEED_MAX, source="generations", note="absent: random")
-_SEED_1X = Whole(minimum=0, maximum=_SEED_MAX, source="docs 2026-06", note="absent or 0: random")
+_SEED_1X = Whole(minimum=0, maximum=_SEED_MAX, zero_is_random=True, source="docs 2026-06", note="absent or 0: random")
 _ONE = Whole(minimum=1, maximum=1, default=1, source="overview")
 
 
@@ -476,8 +476,9 @@ def _changed(
     rules = {name: rule for name, rule in row.rules.items() if name not in without}
     for name in ranges.keys() & rules.keys():
         rules[name] = _with_range(name, rules[name], *ranges[name])
-    if "size" in rules and (sizes is not None or size_order is not None):
-        rules["size"] = _with_sizes(rules["size"], sizes, size_order)
+    size = rules.get("size")
+    if size is not None and (sizes is not None or (size_order is not None and isinstance(size, Sizes))):
+        rules["size"] = _with_sizes(size, sizes, size_order)
     for name in defaults.keys() & rules.keys():
         rules[name] = _with_default(name, rules[name], defaults[name])
     return {name: replace(rule, source="registered") for name, rule in rules.items()}

@@ -78,7 +78,9 @@ def look(value: object) -> Picture | Link | Unreadable:
     for attribute, read in _HANDLES:
         if hasattr(value, attribute) and not isinstance(value, type):
             return read(value)
-    return Unreadable(f"a {type(value).__name__} is not a picture: give a path, bytes, a file object or a PIL image")
+    return Unreadable(
+        f"a value of type {type(value).__name__} is no picture: give a path, bytes, a file object or a PIL image"
+    )
 
 
 def of_bytes(data: bytes) -> Picture | Unreadable:
@@ -107,8 +109,13 @@ def _look_text(text: str) -> Picture | Link | Unreadable:
     if scheme.startswith("data:"):
         return of_data_uri(text)
     if scheme.startswith(("http://", "https://")):
-        return Link(text) if _LINK.fullmatch(text) else Unreadable("the link has no host, or a space in it")
+        return Link(text) if is_link(text) else Unreadable("the link has no host, or a space in it")
     return _look_path(Path(text))
+
+
+def is_link(text: str) -> bool:
+    """Whether `text` is an http(s) link with a host."""
+    return _LINK.fullmatch(text) is not None
 
 
 _LINK = re.compile(r"https?://[^\s/?#]+[^\s]*", re.IGNORECASE)
@@ -147,7 +154,7 @@ def _look_pil(value: Any) -> Picture | Unreadable:
     buffer = io.BytesIO()
     try:
         value.save(buffer, format="PNG")
-    except (OSError, ValueError) as error:
+    except (OSError, SystemError, ValueError) as error:
         return Unreadable(f"the PIL image cannot be written as PNG: {error}")
     return of_bytes(buffer.getvalue())
 
@@ -172,8 +179,8 @@ def read_header(data: bytes) -> Header | None:
 def _png(data: bytes) -> Header | None:
     if data[12:16] != b"IHDR" or len(data) < 24:
         return None
-    complete = data[-12:-4] == b"\x00\x00\x00\x00IEND" or b"\x00\x00\x00\x00IEND" in data[-4096:]
-    return Header("png", _big(data[16:20]), _big(data[20:24]), complete)
+    end = data.rfind(b"\x00\x00\x00\x00IEND")
+    return Header("png", _big(data[16:20]), _big(data[20:24]), complete=0 <= end <= len(data) - 12)
 
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}

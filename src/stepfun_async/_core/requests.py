@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import copy
 from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias, cast
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr, SkipValidation
 
 from .capabilities import Capability, Money, Operation, Region, row_of
 from .pictures import look
-from .problems import Problem
+from .problems import Problem, plain
 from .results import Image
 from .sizes import Size
 from .validation import Values, body_problems, notices_of, problems_of
@@ -78,6 +78,10 @@ class _Request(BaseModel):
         # A copy with another picture would make this one forget what it read.
         copied._memo = copy(self._memo)  # noqa: SLF001 - its own
         return copied
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
+        for name, value in super().__repr_args__():
+            yield name, plain(value) if isinstance(value, bytes | bytearray | memoryview) else value
 
     @property
     def row(self) -> Capability | None:

@@ -137,6 +137,7 @@ class Whole(Rule):
 
     minimum: int
     maximum: int
+    zero_is_random: bool = False
     kind: ClassVar[str] = "whole number"
 
     @property
@@ -390,7 +391,9 @@ class Ignored(Rule):
 
 def closest(value: object, options: tuple[str, ...]) -> str | None:
     """The option spelled most like `value`; None where none is close."""
-    matches = difflib.get_close_matches(str(value).lower(), options, n=1, cutoff=0.6)
+    if not isinstance(value, str):
+        return None
+    matches = difflib.get_close_matches(value.lower(), options, n=1, cutoff=0.6)
     return matches[0] if matches else None
 
 

@@ -100,6 +100,11 @@ _WIRE_NAMES: Mapping[tuple[Operation, str], str] = {("image_to_image", "image"):
 """Where the wire's name of a parameter is another one than the SDK's."""
 
 
+def wire_name(operation: Operation, name: str) -> str:
+    """What the wire calls a parameter."""
+    return _WIRE_NAMES.get((operation, name), name)
+
+
 def to_call(
     model: object, operation: Operation, values: Mapping[str, object], extra_body: Mapping[str, Any] | None
 ) -> Call:
@@ -114,7 +119,7 @@ def to_call(
     for name, value in values.items():
         rule = row.rules.get(name) if row else None
         if not isinstance(rule, Ignored):
-            said[_WIRE_NAMES.get((operation, name), name)] = _say(name, rule, value)
+            said[wire_name(operation, name)] = _say(name, rule, value)
     said.update(extra_body or {})
     if endpoint.body == "json":
         return Call("POST", endpoint.path, json={name: _json_value(value) for name, value in said.items()})
@@ -337,8 +342,9 @@ def _model(item: object, reply: Reply) -> Model:
 
 
 def _malformed(message: str, reply: Reply) -> MalformedResponseError:
-    message = f"{message}; the request may have been billed, and error.body has what came"
-    return MalformedResponseError(message, body=reply.body, trace_id=reply.headers.get(TRACE_HEADER))
+    return MalformedResponseError(
+        f"{message}; error.body has what came", body=reply.body, trace_id=reply.headers.get(TRACE_HEADER)
+    )
 
 
 def _int(value: object) -> int | None:

@@ -171,7 +171,7 @@ class Engine:
     def _seed(self, asked: Asked) -> int:
         seed = asked.values.get("seed")
         rule = asked.row.rules.get("seed")
-        zero_is_random = isinstance(rule, Whole) and "absent or 0" in rule.note
+        zero_is_random = isinstance(rule, Whole) and rule.zero_is_random
         return self._draw_seed() if not isinstance(seed, int) or (seed == 0 and zero_is_random) else seed
 
     def _own(self, mount: Mount, link: str) -> bytes | None:

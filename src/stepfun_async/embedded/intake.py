@@ -13,13 +13,10 @@ from stepfun_async._core.problems import Problem, show
 from stepfun_async._core.requests import REQUESTS, ImageRequest
 from stepfun_async._core.rules import Photo, Rule, Style
 from stepfun_async._core.validation import Values
-from stepfun_async._core.wire import Call, from_call
+from stepfun_async._core.wire import Call, from_call, wire_name
 
 Fetch = Callable[[str], bytes | None]
 """The bytes behind a link to one of the engine's own files; None for any other link."""
-
-_FIELDS: Mapping[Operation, Mapping[str, str]] = {"image_to_image": {"image": "source_url"}}
-"""What callers know a field as, where the SDK has another name for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +82,7 @@ def _whole(request: ImageRequest, row: Capability) -> Values:
 
 
 def _named(operation: Operation, problem: Problem) -> Problem:
-    return replace(problem, field=_FIELDS.get(operation, {}).get(problem.field, problem.field))
+    return replace(problem, field=wire_name(operation, problem.field))
 
 
 # --- pictures from the wire ---------------------------------------------------------------------

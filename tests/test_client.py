@@ -1,0 +1,447 @@
+"""What an `AsyncClient` refuses, warns about, counts and hides, whatever carries its calls."""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+import warnings
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import httpx
+import pytest
+from PIL import Image as pillow
+
+import stepfun_async._client as client_module
+from stepfun_async import (
+    APIError,
+    AsyncClient,
+    Client,
+    ConfigurationError,
+    IneffectiveParameterWarning,
+    InvalidRequestError,
+    Limits,
+    ModelRetiredWarning,
+    RateLimitError,
+    RetryPolicy,
+    Size,
+    TextToImage,
+    register_model,
+)
+from stepfun_async._core import capabilities as tables
+from stepfun_async._core.wire import Call, Progress, Reply
+from tests.support.raw import PIXEL, picture_answer
+
+pytestmark = pytest.mark.anyio
+
+LARGE: Final = "step-2x-large"
+BODY = picture_answer().partition(b"\r\n\r\n")[2]
+
+
+class Post:
+    """A transport that keeps what it was given and answers what it was told."""
+
+    def __init__(self, *replies: Reply) -> None:
+        self.calls: list[Call] = []
+        self.replies = list(replies)
+
+    async def send(self, call: Call, progress: Progress) -> Reply:
+        self.calls.append(call)
+        progress.sent = True
+        await anyio.lowlevel.checkpoint()
+        return self.replies.pop(0) if self.replies else Reply(200, {"x-trace-id": "t-1"}, BODY)
+
+    async def aclose(self) -> None:
+        pass
+
+
+def client_over(post: Post, **more: Any) -> AsyncClient:
+    return AsyncClient("sk-secret", **{"base_url": "https://gateway.test/v1", "transport": post, **more})
+
+
+# --- settings -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"timeout": 0}, "timeout is above 0"),
+        ({"timeout": -1}, "timeout"),
+        ({"timeout": math.nan}, "timeout is a number"),
+        ({"timeout": True}, "timeout is a number"),
+        ({"timeout": "10"}, "timeout is a number"),
+        ({"queue_timeout": -1}, "queue_timeout is 0 or more"),
+        ({"validation": "lax"}, "'strict' or 'off', not 'lax'"),
+        ({"default_headers": {"a b": "c"}}, "'a b' is not the name of a header"),
+        ({"default_headers": {"x-secret": "line\r\nbreak"}}, "'x-secret'"),
+        ({"default_headers": "x: y"}, "mapping"),
+        ({"base_url": "gateway.test/v1"}, "https://host/v1"),
+        ({"base_url": "ftp://gateway.test"}, "https://host/v1"),
+        ({"base_url": "https://user:pw@gateway.test/v1"}, "user name or password"),
+        ({"base_url": "https://gateway.test/v1?x=1"}, "query"),
+        ({"api_key": ""}, "empty"),
+        ({"api_key": "two words"}, "visible ASCII"),
+        ({"api_key": 5}, "not a int"),
+    ],
+)
+def test_settings_that_cannot_be_right_are_refused_at_once(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        AsyncClient(**{"api_key": "sk-secret", **settings})
+    assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "5", None])
+def test_a_limit_is_a_whole_number_above_zero(value: Any) -> None:
+    with pytest.raises(ConfigurationError, match="max_concurrency"):
+        Limits(max_concurrency=value)
+
+
+@pytest.mark.parametrize("make", [AsyncClient, Client])
+def test_without_a_key_it_says_how_to_give_one(make: type[AsyncClient | Client]) -> None:
+    with pytest.raises(ConfigurationError, match=r"STEP_API_KEY or STEPFUN_API_KEY.*embedded"):
+        make()
+
+
+@pytest.mark.parametrize("name", ["STEP_API_KEY", "STEPFUN_API_KEY"])
+def test_key_and_address_come_from_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "sk-from-environment\n")
+    monkeypatch.setenv("STEP_BASE_URL", "https://gateway.test/v1/")
+    client = AsyncClient()
+    assert client.base_url == "https://gateway.test/v1"
+    assert "sk-from" not in repr(client)
+
+
+def test_a_transport_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="transport"):
+        AsyncClient("sk-secret", transport="https")  # type: ignore[arg-type]
+
+
+# --- requests -----------------------------------------------------------------------------------
+
+
+async def test_all_problems_are_named_at_once_and_nothing_is_sent(tmp_path: Path) -> None:
+    post = Post()
+    async with client_over(post) as client:
+        with pytest.raises(InvalidRequestError) as caught:
+            await client.images.edit(
+                tmp_path / "missing.png",
+                "",
+                seed=-1,
+                steps=99,
+                cfg_scale=math.nan,
+                text_mode=1,  # type: ignore[call-overload]
+                save_to=tmp_path,
+                timeout=-5,
+                queue_timeout=math.nan,
+                extra_headers={"bad name": "x"},
+                extra_body={"x": object()},
+            )
+        assert client.usage.requests == 0
+    fields = [problem.field for problem in caught.value.problems]
+    assert fields == [
+        "image",
+        "prompt",
+        "seed",
+        "steps",
+        "cfg_scale",
+        "text_mode",
+        "extra_body",
+        "timeout",
+        "queue_timeout",
+        "extra_headers",
+        "save_to",
+    ]
+    assert isinstance(caught.value, ValueError)
+    assert pickle.loads(pickle.dumps(caught.value)).message == caught.value.message
+    assert post.calls == []
+
+
+async def test_a_mistyped_keyword_is_a_type_error() -> None:
+    async with client_over(Post()) as client:
+        with pytest.raises(TypeError, match="stpes"):
+            await client.images.generate("a lake", stpes=5)  # type: ignore[call-overload]
+
+
+def _existing(folder: Path) -> Path:
+    (folder / "there.png").write_bytes(b"old")
+    return folder / "there.png"
+
+
+def _existing_without_extension(folder: Path) -> Path:
+    _existing(folder)
+    return folder / "there"
+
+
+def _below_a_file(folder: Path) -> Path:
+    return _existing(folder) / "deeper.png"
+
+
+def _directory(folder: Path) -> str:
+    return f"{folder}{os.sep}"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [_existing, _existing_without_extension, _below_a_file, _directory, lambda _: "", lambda _: 5, lambda _: "\0"],
+)
+async def test_a_picture_is_not_bought_for_a_place_it_cannot_go(target: Callable[[Path], Any], tmp_path: Path) -> None:
+    post = Post()
+    async with client_over(post) as client:
+        with pytest.raises(InvalidRequestError, match="save_to"):
+            await client.images.generate("a lake", save_to=target(tmp_path))
+    assert post.calls == []
+    assert all(path.read_bytes() == b"old" for path in tmp_path.iterdir())
+
+
+async def test_a_file_is_replaced_only_when_asked(tmp_path: Path) -> None:
+    target = _existing(tmp_path)
+    async with client_over(Post()) as client:
+        response = await client.images.generate("a lake", save_to=target, overwrite=True)
+    assert target.read_bytes() == PIXEL == response.image.data
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (b"", "0 bytes"),
+        (b"GIF89a but not really", "picture"),
+        (b"%PDF-1.7 and so on, for a while", "no picture"),
+        (PIXEL[:-4], "cut off"),
+        ("no-such-file.png", "No such file"),
+        (os.curdir, "directory"),
+        ("data:image/png;base64,????", "base64"),
+        ("data:image/png,plain", "data URI"),
+        ("https://pictures.test/cat.png", "links"),
+        ("https://", "no host"),
+        (None, "required"),
+        (5, "no picture"),
+    ],
+)
+async def test_what_is_no_picture_is_refused_before_anything_is_sent(image: Any, said: str) -> None:
+    post = Post()
+    async with client_over(post) as client:
+        with pytest.raises(InvalidRequestError, match=said) as caught:
+            await client.images.edit(image, "a hat")
+    assert [problem.field for problem in caught.value.problems] == ["image"]
+    assert post.calls == []
+
+
+async def test_a_picture_too_large_is_refused_by_its_header() -> None:
+    """A picture bomb is measured, not decoded."""
+    bomb = PIXEL[:16] + (60_000).to_bytes(4, "big") * 2 + PIXEL[24:]
+    async with client_over(Post()) as client:
+        with pytest.raises(InvalidRequestError, match="60000x60000 pixels"):
+            await client.images.edit(bomb, "a hat")
+
+
+async def test_a_link_goes_to_the_server_as_it_is() -> None:
+    post = Post()
+    async with client_over(post) as client:
+        await client.images.image_to_image("https://pictures.test/cat.png", "a hat", source_weight=0.5)
+    assert post.calls[0].json is not None
+    assert post.calls[0].json["source_url"] == "https://pictures.test/cat.png"
+
+
+@pytest.mark.parametrize("image", ["", "ftp://x.test/a.png", 5, None])
+async def test_a_download_needs_a_link(image: Any) -> None:
+    async with client_over(Post()) as client:
+        with pytest.raises(InvalidRequestError, match="link"):
+            await client.images.download(image)
+
+
+@pytest.mark.parametrize("name", ["", "..", None, 5])
+async def test_a_model_to_retrieve_needs_a_name(name: Any) -> None:
+    async with client_over(Post()) as client:
+        with pytest.raises(InvalidRequestError, match="name of a model"):
+            await client.models.retrieve(name)
+
+
+async def test_a_closed_client_refuses_every_call_and_closes_again() -> None:
+    client = client_over(Post())
+    await client.aclose()
+    await client.aclose()
+    calls: list[Callable[[], Any]] = [
+        lambda: client.images.generate("a lake"),
+        lambda: client.images.download("https://pictures.test/a.png"),
+        client.models.list,
+        client.account.retrieve,
+        client.__aenter__,
+    ]
+    for call in calls:
+        with pytest.raises(ConfigurationError, match="closed: make a new one"):
+            await call()
+
+
+async def test_validation_off_sends_what_the_tables_do_not_know() -> None:
+    post = Post()
+    async with client_over(post, validation="off") as client:
+        await client.images.generate(
+            "x" * 2000,
+            model="dall-e-9",
+            size=Size(width=3, height=5),
+            steps=999,
+            n=4,  # type: ignore[call-overload]
+        )
+        with pytest.raises(InvalidRequestError, match="JSON"):
+            await client.images.generate("a lake", cfg_scale=math.nan)
+        with pytest.raises(InvalidRequestError, match="No such file"):
+            await client.images.edit("no-such-file.png", "a hat")
+    assert len(post.calls) == 1
+    sent = post.calls[0].json or {}
+    assert (sent["model"], sent["size"], sent["steps"], sent["n"]) == ("dall-e-9", "3x5", 999, 4)
+
+
+async def test_a_registered_model_is_called_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "_table", dict(tables._table))
+    turbo = register_model("acme-turbo", like="step-2x-large", sizes=["640x640"], ranges={"steps": (1, 4)})
+    post = Post()
+    async with client_over(post) as client:
+        await client.images.generate("a lake", model=turbo, size="640x640", steps=4)
+        with pytest.raises(InvalidRequestError, match="1 to 4"):
+            await client.images.generate("a lake", model=turbo, steps=5)
+    assert (post.calls[0].json or {})["model"] == "acme-turbo"
+
+
+# --- warnings -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _fresh_warnings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(client_module, "_warned", set())
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        yield
+
+
+@pytest.mark.usefixtures("_fresh_warnings")
+@pytest.mark.parametrize("host", ["https://api.stepfun.ai/v1", "https://api.stepfun.com/step_plan/v1"])
+async def test_an_ended_model_warns_once_on_stepfuns_hosts_and_is_sent(host: str) -> None:
+    post = Post()
+    async with client_over(post, base_url=host) as client:
+        with pytest.warns(ModelRetiredWarning, match=r"step-image-edit-2 on 2026-10-10"):
+            await client.images.generate("a lake")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            await client.images.generate("a lake")
+    assert len(post.calls) == 2
+
+
+@pytest.mark.usefixtures("_fresh_warnings")
+async def test_an_ended_model_names_its_successor() -> None:
+    async with client_over(Post(), base_url="https://api.stepfun.ai/v1") as client:
+        with pytest.warns(ModelRetiredWarning, match="step-2x-large as its successor"):
+            await client.images.generate("a lake", model="step-1x-medium")
+        with pytest.warns(ModelRetiredWarning, match="a day not known"):
+            await client.images.edit(pillow.new("RGB", (64, 64)), "a hat", model="step-1x-edit")
+
+
+@pytest.mark.usefixtures("_fresh_warnings")
+async def test_an_ended_model_is_nobodys_business_elsewhere(recwarn: pytest.WarningsRecorder) -> None:
+    for settings in ({}, {"base_url": "embedded"}, {"base_url": "http://127.0.0.1:9/v1"}):
+        async with client_over(Post(), **settings) as client:
+            await client.images.generate("a lake", model="step-1x-medium")
+    assert not [warning for warning in recwarn if issubclass(warning.category, ModelRetiredWarning)]
+
+
+async def test_what_has_no_effect_is_warned_about() -> None:
+    post = Post()
+    async with client_over(post) as client:
+        with pytest.warns(IneffectiveParameterWarning, match="negative_prompt has no effect while cfg_scale"):
+            await client.images.generate("a lake", negative_prompt="fog")
+        with pytest.warns(IneffectiveParameterWarning, match="size has no effect"):
+            await client.images.edit(PIXEL, "a hat", size="1:1")  # type: ignore[call-overload]
+        await client.images.generate("a lake", negative_prompt="fog", cfg_scale=2.0)
+    assert (post.calls[0].json or {})["negative_prompt"] == "fog"
+    assert "size" not in post.calls[1].form
+
+
+async def test_the_step_plan_has_one_model() -> None:
+    post = Post()
+    async with client_over(post, base_url="https://gateway.test/step_plan/v1") as client:
+        with pytest.raises(InvalidRequestError, match="Step Plan"):
+            await client.images.generate("a lake", model=LARGE)
+        await client.images.generate("a lake")
+    assert len(post.calls) == 1
+
+
+# --- counting -----------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("_fresh_warnings")
+@pytest.mark.filterwarnings("ignore::stepfun_async.ModelRetiredWarning")
+@pytest.mark.parametrize(
+    ("host", "spent", "unpriced"),
+    [
+        ("https://api.stepfun.ai/v1", {"USD": Decimal("0.026")}, 0),
+        ("https://api.stepfun.com/v1", {"CNY": Decimal("0.14")}, 0),
+        ("https://gateway.test/v1", {}, 3),
+    ],
+)
+async def test_usage_sums_what_was_billed_at_the_prices_of_the_host(
+    host: str, spent: dict[str, Decimal], unpriced: int
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelRetiredWarning)
+        async with client_over(Post(), base_url=host) as client:
+            await client.images.generate("a lake")
+            await client.images.generate("a lake")
+            await client.images.generate("a lake", model=LARGE)
+            usage = client.usage
+    assert (usage.requests, usage.billed, usage.unpriced) == (3, 3, unpriced)
+    assert usage.spent == spent
+    assert {model: each.billed for model, each in usage.by_model.items()} == {"step-image-edit-2": 2, LARGE: 1}
+
+
+async def test_a_wait_the_server_asks_for_is_not_begun_past_the_deadline() -> None:
+    post = Post(Reply(429, {"retry-after": "3600"}, b""))
+    async with client_over(post, timeout=5) as client:
+        with pytest.raises(RateLimitError) as caught:
+            await client.images.generate("a lake")
+    assert (caught.value.retry_after, caught.value.attempts) == (3600, 1)
+
+
+async def test_errors_of_the_service_pickle_with_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = b'{"error": {"message": "slow down", "type": "rate_limit"}}'
+    async with client_over(Post(Reply(429, {"x-trace-id": "t-9"}, body)), retry=RetryPolicy(max_attempts=1)) as client:
+        with pytest.raises(RateLimitError) as caught:
+            await client.images.generate("a lake")
+    copy: APIError = pickle.loads(pickle.dumps(caught.value))
+    assert copy.__dict__ == caught.value.__dict__
+    assert (copy.trace_id, copy.attempts, copy.maybe_billed, copy.billing) == ("t-9", 1, 0, "rejected")
+    assert "slow down" in str(copy)
+
+
+async def test_the_key_is_hidden_where_a_server_repeats_it() -> None:
+    async with client_over(Post(Reply(401, {}, b'{"error": {"message": "bad key sk-secret"}}'))) as client:
+        with pytest.raises(APIError, match=r"bad key \*\*\*") as caught:
+            await client.images.generate("a lake")
+    assert "sk-secret" not in f"{caught.value!r}{caught.value.__dict__}"
+
+
+def test_a_request_value_and_the_method_send_the_same() -> None:
+    post = Post()
+
+    async def both() -> None:
+        async with client_over(post) as client:
+            await client.images.generate("a lake", size="16:9", seed=3)
+            async for _ in client.images.map([TextToImage(prompt="a lake", size="16:9", seed=3)]):
+                pass
+
+    anyio.run(both)
+    assert post.calls[0] == post.calls[1]
+
+
+def test_the_transport_module_is_the_only_one_that_loads_httpx() -> None:
+    """The embedded engine needs no HTTP library."""
+    import subprocess
+    import sys
+
+    source = "import sys; from stepfun_async import Client; Client(base_url='embedded'); print('httpx' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+    assert httpx is not None
