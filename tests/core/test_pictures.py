@@ -1,0 +1,361 @@
+"""Pictures are known by their bytes: format and sides against Pillow's, and everything that is none."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import random
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image as pillow
+
+from stepfun_async import Image
+from stepfun_async._core.pictures import (
+    CONTENT_TYPES,
+    EXTENSIONS,
+    Link,
+    Picture,
+    Unreadable,
+    look,
+    of_bytes,
+    read_header,
+)
+from stepfun_async._files import MAX_INPUT
+
+SIDES = [(1, 1), (1, 7), (7, 1), (16, 16), (17, 33), (255, 256), (257, 255), (1024, 768), (4097, 3), (3, 16383)]
+
+EXIF = pillow.Exif()
+EXIF[0x0112] = 6  # turned by 90 degrees
+EXIF[0x010E] = "x" * 20000
+
+VARIANTS: list[Any] = [
+    pytest.param("PNG", "RGB", {}, id="png"),
+    pytest.param("PNG", "RGBA", {"optimize": True}, id="png-alpha"),
+    pytest.param("PNG", "1", {}, id="png-1-bit"),
+    pytest.param("PNG", "P", {"exif": EXIF}, id="png-palette-exif"),
+    pytest.param("JPEG", "RGB", {}, id="jpeg"),
+    pytest.param("JPEG", "L", {}, id="jpeg-gray"),
+    pytest.param("JPEG", "CMYK", {}, id="jpeg-cmyk"),
+    pytest.param("JPEG", "RGB", {"progressive": True}, id="jpeg-progressive"),
+    pytest.param("JPEG", "RGB", {"exif": EXIF}, id="jpeg-exif"),
+    pytest.param("JPEG", "RGB", {"comment": b"\xff\xd9" * 100, "restart_marker_blocks": 4}, id="jpeg-comment-restarts"),
+    pytest.param("WEBP", "RGB", {}, id="webp-lossy"),
+    pytest.param("WEBP", "RGB", {"lossless": True}, id="webp-lossless"),
+    pytest.param("WEBP", "RGBA", {}, id="webp-alpha"),
+    pytest.param("WEBP", "RGB", {"exif": EXIF}, id="webp-exif"),
+    pytest.param("WEBP", "RGB", {"save_all": True, "append_images": 2}, id="webp-animated"),
+    pytest.param("GIF", "P", {}, id="gif"),
+    pytest.param("GIF", "P", {"save_all": True, "append_images": 2}, id="gif-animated"),
+]
+
+
+def _encode(format: str, mode: str, options: dict[str, Any], width: int = 64, height: int = 48) -> bytes:
+    noise = random.Random(0).randbytes(min(width * height, 4096))  # the same every time
+    picture = pillow.frombytes("L", (width, height), (noise * (width * height // len(noise) + 1))[: width * height])
+    picture = picture.convert(mode)
+    more = [picture.rotate(180 * turn + 180) for turn in range(options.get("append_images", 0))]
+    buffer = io.BytesIO()
+    picture.save(buffer, format, **{**options, **({"append_images": more} if more else {})})
+    return buffer.getvalue()
+
+
+PNG = _encode("PNG", "RGB", {})
+
+
+def _why(value: object) -> str:
+    looked = look(value)
+    assert isinstance(looked, Unreadable), looked
+    return looked.why
+
+
+# --- headers ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("width", "height"), SIDES)
+@pytest.mark.parametrize(("format", "mode", "options"), VARIANTS)
+def test_the_header_says_what_pillow_says(
+    format: str, mode: str, options: dict[str, Any], width: int, height: int
+) -> None:
+    data = _encode(format, mode, options, width, height)
+    assert read_header(data) == (format.lower(), width, height, True)
+
+
+@pytest.mark.parametrize(("format", "mode", "options"), [variant for variant in VARIANTS if variant.values[0] != "GIF"])
+def test_a_picture_cut_anywhere_is_never_taken_for_a_whole_one(format: str, mode: str, options: dict[str, Any]) -> None:
+    data = _encode(format, mode, options)
+    end = len(data) - (8 if format == "PNG" else 1)  # the checksum of a PNG's empty last chunk may lack
+    for length in [*range(0, end, 97), *range(end - 20, end)]:
+        header = read_header(data[:length])
+        assert header is None or not header.complete, length
+
+
+def test_a_jpeg_cut_after_its_thumbnail_is_not_whole() -> None:
+    thumbnail = _encode("JPEG", "L", {}, 8, 8)
+    whole = _encode("JPEG", "RGB", {"comment": thumbnail})
+    assert read_header(whole) == ("jpeg", 64, 48, True)
+    cut = read_header(whole[: whole.index(thumbnail) + len(thumbnail) + 500])
+    assert cut is not None
+    assert not cut.complete
+
+
+@pytest.mark.parametrize(("format", "mode"), [("PNG", "RGB"), ("JPEG", "RGB"), ("WEBP", "RGB")])
+def test_bytes_after_the_end_do_no_harm(format: str, mode: str) -> None:
+    header = read_header(_encode(format, mode, {}) + b"\0" * 100)
+    assert header is not None
+    assert header.complete
+
+
+@given(
+    data=st.binary(max_size=200),
+    magic=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"RIFF"]),
+)
+def test_any_bytes_are_a_header_or_none(data: bytes, magic: bytes) -> None:
+    header = read_header(magic + data)
+    assert header is None or (header.format in CONTENT_TYPES and min(header.width, header.height) >= 0)
+
+
+@given(data=st.data())
+def test_a_damaged_picture_never_raises(data: st.DataObject) -> None:
+    variant: Any = data.draw(st.sampled_from([variant.values for variant in VARIANTS]))
+    picture = bytearray(_encode(variant[0], variant[1], variant[2], 8, 8))
+    for _ in range(data.draw(st.integers(1, 5))):
+        picture[data.draw(st.integers(0, min(60, len(picture) - 1)))] = data.draw(st.integers(0, 255))
+    assert isinstance(of_bytes(bytes(picture)), Picture | Unreadable)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"<html><body>not found</body></html>",
+        b"%PDF-1.7",
+        b"RIFF\x24\0\0\0WAVEfmt " + b"\0" * 40,
+        b"II*\0" + b"\0" * 40,
+        b"BM" + b"\0" * 40,
+        b"\0\0\0\x1cftypavif" + b"\0" * 40,
+        b"\x89PNG\r\n\x1a\n",
+        b"\xff\xd8\xff",
+        b"GIF89a",
+        b" " + PNG,
+    ],
+)
+def test_what_is_no_known_picture_is_unreadable_and_shows_how_it_begins(data: bytes) -> None:
+    assert _why(data) == f"the bytes are no picture: they begin with {data[:12]!r}"
+
+
+def test_every_format_has_a_type_and_an_extension() -> None:
+    assert set(CONTENT_TYPES) == set(EXTENSIONS) == {"png", "jpeg", "webp", "gif"}
+
+
+# --- ways to hand one in --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("format", "name"), [("PNG", "lie.jpg"), ("JPEG", "lie.png"), ("WEBP", "lie.gif"), ("GIF", "lie")]
+)
+def test_the_name_of_a_file_may_lie(format: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(_encode(format, "L", {}))
+    looked = look(path)
+    assert isinstance(looked, Picture)
+    assert looked.format == format.lower()
+    assert looked.content_type == f"image/{format.lower()}"
+
+
+def test_names_may_have_any_characters(tmp_path: Path) -> None:
+    path = tmp_path / "湖 🏔 %20#?.png"
+    path.write_bytes(PNG)
+    assert isinstance(look(str(path)), Picture)
+
+
+def test_a_link_in_the_file_system_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "real.png").write_bytes(PNG)
+    (tmp_path / "link.png").symlink_to("real.png")
+    assert isinstance(look(tmp_path / "link.png"), Picture)
+    (tmp_path / "broken.png").symlink_to("gone.png")
+    assert "No such file" in _why(tmp_path / "broken.png")
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    assert _why(tmp_path / "a.png") == "it is empty (0 bytes)"
+    assert _why(b"") == "it is empty (0 bytes)"
+    assert _why(io.BytesIO()) == "it is empty (0 bytes)"
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    assert _why(tmp_path / "a.png") == f"cannot read {str(tmp_path / 'a.png')!r}: No such file or directory"
+
+
+@pytest.mark.parametrize("name", ["", "."])
+def test_a_directory_is_no_picture(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "directory" in _why(name)
+    assert "directory" in _why(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["a\0b", "x" * 5000, "\ud800"])
+def test_an_impossible_path_is_unreadable(path: str) -> None:
+    assert "cannot read" in _why(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may read every file")
+def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(PNG)
+    path.chmod(0)
+    assert "Permission denied" in _why(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are of POSIX")
+def test_a_named_pipe_is_refused_without_waiting_for_its_writer(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert "not a regular file" in _why(tmp_path / "pipe")
+
+
+def test_a_huge_file_is_refused_without_reading_it(tmp_path: Path) -> None:
+    path = tmp_path / "huge.png"
+    with path.open("wb") as file:
+        file.truncate(2**40)
+    assert "1,099,511,627,776 bytes" in _why(path)
+    with path.open("wb") as file:
+        file.write(PNG)
+        file.truncate(MAX_INPUT + 1)
+    assert "more than any model takes" in _why(path)
+
+
+def test_text_file_objects_are_refused_with_the_right_code(tmp_path: Path) -> None:
+    assert "open(path, 'rb')" in _why(io.StringIO("text"))
+    (tmp_path / "a.png").write_bytes(PNG)
+    with (tmp_path / "a.png").open(encoding="latin-1") as file:
+        assert "open(path, 'rb')" in _why(file)
+
+
+def test_a_binary_file_object_is_read_from_where_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"head" + PNG)
+    with (tmp_path / "a.png").open("rb") as file:
+        file.seek(4)
+        assert isinstance(look(file), Picture)
+
+
+def test_a_closed_file_object_is_unreadable(tmp_path: Path) -> None:
+    file = io.BytesIO(PNG)
+    file.close()
+    assert "cannot be read" in _why(file)
+
+
+def test_an_asynchronous_file_object_is_refused_with_the_right_code() -> None:
+    class Upload:
+        async def read(self) -> bytes:
+            raise AssertionError("never awaited")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "await file.read()" in _why(Upload())
+
+
+def test_a_pil_image_goes_as_png_whatever_it_was(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(_encode("JPEG", "RGB", {}))
+    with pillow.open(tmp_path / "a.jpg") as image:
+        looked = look(image)
+    assert isinstance(looked, Picture)
+    assert (looked.format, looked.width, looked.height) == ("png", 64, 48)
+
+
+@pytest.mark.parametrize("image", [pillow.new("CMYK", (3, 3)), pillow.new("RGB", (0, 0))])
+def test_a_pil_image_that_png_cannot_hold_is_unreadable(image: pillow.Image) -> None:
+    assert "PIL image" in _why(image)
+
+
+def test_an_image_of_an_earlier_answer() -> None:
+    looked = look(Image(data=PNG))
+    assert isinstance(looked, Picture)
+    assert looked.data == PNG
+    assert look(Image(url="https://example.com/a.png")) == Link("https://example.com/a.png")
+    assert "no picture" in _why(Image(finish_reason="content_filtered"))
+
+
+class _ArrayLike:
+    """Has `tobytes`, as numpy's arrays do, and is no picture."""
+
+    def tobytes(self) -> bytes:
+        return PNG
+
+
+@pytest.mark.parametrize("value", [5, None, [PNG], {"image": PNG}, object(), Path, io.BytesIO, _ArrayLike()])
+def test_anything_else_is_unreadable_and_says_its_type(value: object) -> None:
+    assert type(value).__name__ in _why(value)
+
+
+class _BytesPath:
+    def __init__(self, path: bytes) -> None:
+        self._path = path
+
+    def __fspath__(self) -> bytes:
+        return self._path
+
+
+def test_a_path_of_bytes_does_not_raise(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(PNG)
+    assert isinstance(look(_BytesPath(os.fsencode(path))), Picture | Unreadable)
+
+
+# --- data URIs and links ----------------------------------------------------------------------------------------
+
+
+@given(data=st.binary(max_size=50))
+def test_data_uris_round_trip(data: bytes) -> None:
+    picture = Picture(PNG + data, "png", 64, 48)
+    assert look(picture.to_data_uri()) == Picture(PNG + data, "png", 64, 48)
+
+
+@pytest.mark.parametrize(
+    "head", ["data:image/png;base64,", "DATA:image/jpeg;BASE64,", "data:;base64,", "data:image/png;charset=x;base64,"]
+)
+def test_the_type_that_a_data_uri_claims_does_not_matter(head: str) -> None:
+    looked = look(head + base64.b64encode(PNG).decode())
+    assert isinstance(looked, Picture)
+    assert looked.format == "png"
+
+
+@pytest.mark.parametrize(
+    ("uri", "why"),
+    [
+        ("data:", "not of the form"),
+        ("data:image/png,rawbytes", "not of the form"),
+        ("data:image/png;base64", "not of the form"),
+        ("data:image/png;base64,", "empty"),
+        ("data:image/png;base64,iVBO", "no picture"),
+        ("data:image/png;base64,iVBOR", "base64 is broken"),
+        ("data:image/png;base64,****", "base64 is broken"),
+        ("data:image/png;base64,湖", "base64 is broken"),
+    ],
+)
+def test_broken_data_uris(uri: str, why: str) -> None:
+    assert why in _why(uri)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://example.com/a.png", "http://localhost:8000", "HTTPS://EXAMPLE.COM/a?b=c#d", "https://例え.jp/画.png"],
+)
+def test_http_links_are_links(url: str) -> None:
+    assert look(url) == Link(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://", "http:///a.png", "https://exa mple.com/a.png", "https://example.com/a.png\n", "https://?a"]
+)
+def test_links_without_a_host_or_with_spaces_are_unreadable(url: str) -> None:
+    assert "link" in _why(url)
+
+
+@pytest.mark.parametrize("url", ["ftp://example.com/a.png", "file:///a.png", "s3://bucket/a.png"])
+def test_other_links_are_taken_for_paths_and_not_found(url: str) -> None:
+    assert "cannot read" in _why(url)
