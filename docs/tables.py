@@ -1,4 +1,4 @@
-"""Writes the tables of models in README.md and docs/models.md from the code's own tables: `make docs`."""
+"""Writes the tables in README.md and docs from the code's own tables: `make docs`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 
 from stepfun_async import Capability, capabilities
+from stepfun_async.embedded.faults import KINDS, KindFacts
 
 ROOT = Path(__file__).parent.parent
 _BEGIN, _END = "<!-- models: made from the tables by `make docs` -->", "<!-- end of models -->"
+_FAULTS, _FAULTS_END = "<!-- faults: made from the code by `make docs` -->", "<!-- end of faults -->"
 _NAMES = {"text_to_image": "text to image", "edit": "edit", "image_to_image": "image to image"}
 
 
@@ -83,13 +85,34 @@ def _end(row: Capability) -> str:
     return f"until {row.lifecycle.ends}{then}"
 
 
-def with_summary(readme: str) -> str:
-    """README's text with its table of models as the code has it."""
-    before, _, rest = readme.partition(_BEGIN)
-    return f"{before}{_BEGIN}\n{summary()}\n{_END}{rest.partition(_END)[2]}"
+def faults() -> str:
+    """docs/embedded.md's table: a line for each kind of fault."""
+    head = "| fault | what happens | billed? | takes |\n|---|---|---|---|"
+    return "\n".join([head, *(_fault(kind, facts) for kind, facts in KINDS.items())])
+
+
+def _fault(kind: str, facts: KindFacts) -> str:
+    statuses = ", ".join(str(status) for status in facts.statuses)
+    name = statuses if kind == "status" else f"`{kind}`"
+    takes = [*(["a status"] if facts.statuses and kind != "status" else []), *(["seconds"] if facts.seconds else [])]
+    return f"| {name} | {facts.meaning} | {'yes' if facts.bills else 'no'} | {', '.join(takes)} |"
+
+
+def _between(text: str, begin: str, end: str, content: str) -> str:
+    before, _, rest = text.partition(begin)
+    return f"{before}{begin}\n{content}\n{end}{rest.partition(end)[2]}"
+
+
+def pages() -> dict[Path, str]:
+    """Every page that has a table of the code's in it, with that table as the code has it."""
+    readme, embedded = ROOT / "README.md", ROOT / "docs" / "embedded.md"
+    return {
+        readme: _between(readme.read_text(), _BEGIN, _END, summary()),
+        embedded: _between(embedded.read_text(), _FAULTS, _FAULTS_END, faults()),
+        ROOT / "docs" / "models.md": details(),
+    }
 
 
 if __name__ == "__main__":
-    page, models = ROOT / "README.md", ROOT / "docs" / "models.md"
-    page.write_text(with_summary(page.read_text()))
-    models.write_text(details())
+    for page, text in pages().items():
+        page.write_text(text)

@@ -200,14 +200,18 @@ class _Crew:
 
 
 def _source_of(requests: Any) -> Callable[[], Awaitable[Any]]:
-    single = isinstance(requests, type | str) or hasattr(requests, "to_call")
-    if hasattr(requests, "__aiter__") and not single:
+    if hasattr(requests, "__aiter__") and not _is_single(requests):
         take: Callable[[], Awaitable[Any]] = aiter(requests).__anext__
         return take
-    if hasattr(requests, "__iter__") and not single:
+    if hasattr(requests, "__iter__") and not _is_single(requests):
         return _awaitable_next(iter(requests))
     given = plain(requests)
     raise InvalidRequestError.of("map", (Problem("requests", given, "an iterable or async iterable of requests"),))
+
+
+def _is_single(requests: object) -> bool:
+    """Whether it is one thing, although Python could iterate over it."""
+    return isinstance(requests, type | str) or hasattr(requests, "to_call")
 
 
 _END = object()
