@@ -125,7 +125,7 @@ def _help_without_command(context: typer.Context) -> None:
 _PICTURES = (
     ("generate", generate, ('"A serene alpine lake at sunset" --size 16:9', '"A red fox" --seed 7 --out fox.png')),
     ("edit", edit, ('cat.jpg "Turn it into a British Shorthair"', '- "Make it night" --out night.png < day.png')),
-    ("image-to-image", image_to_image, ('sketch.png "An oil painting of a harbour" --source-weight 0.6',)),
+    ("image-to-image", image_to_image, ('sketch.png "In oil" --source-weight 0.6',)),
 )
 for _name, _command, _lines in _PICTURES:
     app.command(_name, epilog=_examples(*(f"{_NAME} {_name} {line}" for line in _lines)))(_command)

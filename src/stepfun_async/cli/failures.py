@@ -52,7 +52,7 @@ WORDS: tuple[tuple[str, str], ...] = (
     (r"Size\(width=([^,]+), height=([^)]+)\)", r"--width \1 --height \2"),
     (r"timeout=(\S+) seconds", r"--timeout \1 seconds"),
     (r"; error\.response has (it|its link)", ""),
-    (r", and error\.body has what came", ""),
+    (r"[;,] (and )?error\.body has what came", ""),
 )
 """The SDK's advice, which speaks Python, and what a user of the command line does instead."""
 

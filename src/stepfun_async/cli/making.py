@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,21 +82,20 @@ def _saved(client: Client, request: ImageRequest, delivery: Delivery, out: Path 
     except SaveError as error:
         if delivery.out is not None:
             raise
-        return _saved_beside(error, request)
+        return _saved_beside(error, request, out or Path())
     except KeyboardInterrupt:
         client.close()
         raise _interrupted(client, out) from None
 
 
-def _saved_beside(error: SaveError, request: ImageRequest) -> ImagesResponse:
-    """The answer, saved under the next free name, where another process was quicker to take the first."""
+def _saved_beside(error: SaveError, request: ImageRequest, out: Path) -> ImagesResponse:
+    """The answer, saved under the next free name, where another process was quicker to take `out`."""
     image = error.response.image
-    while isinstance(error.__cause__, FileExistsError | InvalidRequestError):
-        try:
-            path = image.save(free_stem(slug(request.prompt or "")))
+    while image.target(out).exists():
+        out = free_stem(slug(request.prompt or ""))
+        with suppress(OSError, InvalidRequestError):
+            path = image.save(out)
             return replace(error.response, data=(replace(image, path=path),))
-        except FileExistsError:
-            continue
     raise error
 
 

@@ -9,6 +9,7 @@ import typer
 
 from stepfun_async import ImageEdit, ImageToImage, InvalidRequestError, Problem, TextToImage
 from stepfun_async._core.requests import ImageRequest
+from stepfun_async._files import MAX_INPUT
 
 from .checking import check
 from .making import make
@@ -173,12 +174,16 @@ def _picture(image: str) -> str | bytes:
     """The path or link given, or the bytes that come in through stdin."""
     if image != STREAM:
         return image
-    if sys.stdin is None or sys.stdin.isatty():  # pyright: ignore[reportUnnecessaryComparison] - None without a console
-        raise _unreadable("stdin is a terminal: send a picture through a pipe")
     try:
-        return sys.stdin.buffer.read()
-    except (OSError, ValueError) as error:
+        terminal = sys.stdin.isatty()
+        data = b"" if terminal else sys.stdin.buffer.read(MAX_INPUT + 1)
+    except (OSError, ValueError, AttributeError) as error:  # the last one: without a console there is no stdin
         raise _unreadable(f"stdin cannot be read: {error}") from error
+    if terminal:
+        raise _unreadable("stdin is a terminal: send a picture through a pipe")
+    if len(data) > MAX_INPUT:
+        raise _unreadable(f"more than {MAX_INPUT:,} bytes came, more than any model takes")
+    return data
 
 
 def _unreadable(why: str) -> InvalidRequestError:

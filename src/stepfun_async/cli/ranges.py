@@ -12,6 +12,9 @@ from stepfun_async._core.rules import Flag, Photo, Rule, Sizes, Style
 _WIDTH = 46
 """Characters of a line of help, so that it fits 80 columns beside the options' names."""
 
+_INDENT = "  "
+"""What begins the second line of a fact."""
+
 
 def rows_of(operation: Operation) -> tuple[Capability, ...]:
     """The rows of an operation, one for each model."""
@@ -36,7 +39,7 @@ def told(name: str, operation: Operation, intro: str) -> str:
 
 def laid_out(*parts: str) -> str:
     """`parts`, each on lines of its own, which a name with hyphens is never broken over."""
-    lines = (textwrap.fill(part, _WIDTH, break_on_hyphens=False) for part in parts if part)
+    lines = (textwrap.fill(part, _WIDTH, subsequent_indent=_INDENT, break_on_hyphens=False) for part in parts if part)
     return "\b\n" + "\n".join(lines)
 
 

@@ -23,7 +23,7 @@ KEYS_VARIABLE = "STEPFUN_SERVE_KEYS"
 
 def _fault_help() -> str:
     form = "A way to fail: KIND[:STATUS][=SECONDS][*TIMES][%PERCENT], such as 429*2, 503=2*1, delay=0.5 or 500%5."
-    kinds = (f"{kind}: {facts.meaning}" for kind, facts in KINDS.items() if kind != "status")
+    kinds = (f"{kind}: {facts.meaning.replace('`', '')}" for kind, facts in KINDS.items() if kind != "status")
     return laid_out(form, "May be given several times. KIND is the number of an error status, or one of", *kinds)
 
 
