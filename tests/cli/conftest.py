@@ -1,0 +1,72 @@
+"""What the tests of the command line share: runs in this process and in one of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from stepfun_async.cli.app import run
+from stepfun_async.embedded import Engine, Scenario
+from stepfun_async.embedded.server import running
+
+
+class Ran(NamedTuple):
+    """What came of a run."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, 80 columns, and the embedded engine."""
+    working = tmp_path / "working"
+    working.mkdir()
+    monkeypatch.chdir(working)
+    monkeypatch.setenv("STEP_BASE_URL", "embedded")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("STEPFUN_SERVE_KEYS", raising=False)
+    return working
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command line in this process."""
+
+    def ran(*arguments: str) -> Ran:
+        code = run(arguments)
+        return Ran(code, *capsys.readouterr())
+
+    return ran
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Points the command line at a server that meets every call with a fault; waits take no time."""
+    engine = Engine()
+    monkeypatch.setattr("random.random", lambda: 0.0)
+    with running(engine) as url:
+
+        def fail(fault: str) -> None:
+            engine.scenario = Scenario(fault)
+
+        monkeypatch.setenv("STEP_BASE_URL", url)
+        monkeypatch.setenv("STEP_API_KEY", "sk-hidden")
+        yield fail
+
+
+def start(*arguments: str, **options: object) -> subprocess.Popen[bytes]:
+    """The command line in a process of its own; stdout and stderr are pipes unless `options` say otherwise."""
+    pipes: dict[str, object] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    command = [sys.executable, "-m", "stepfun_async.cli", *arguments]
+    return subprocess.Popen(command, env=dict(os.environ), **{**pipes, **options})  # type: ignore[call-overload,no-any-return]

@@ -1,0 +1,171 @@
+"""Each failure has its exit code, a message for people, and the same as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stepfun_async import StepFunError
+from stepfun_async._core import errors
+from stepfun_async.cli import exits, main
+from stepfun_async.cli.failures import WORDS
+
+from .conftest import Run
+
+PYTHON = re.compile(r"api_key|base_url|overwrite=|Limits\(|register_model|Size\(|error\.|timeout=")
+"""Words that help nobody at a command line."""
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "maybe_billed"),
+    [
+        ("400", 1, 0),
+        ("401", 3, 0),
+        ("402", 4, 0),
+        ("403", 3, 0),
+        ("404", 1, 0),
+        ("429", 5, 0),
+        ("451", 6, 0),
+        ("500", 7, 1),
+        ("503", 7, 0),
+        ("drop-after", 7, 1),
+        ("bad-json", 7, 1),
+        ("filtered", 6, 1),
+    ],
+)
+def test_a_failure_has_its_code(
+    cli: Run, failing: Callable[[str], None], folder: Path, fault: str, code: int, maybe_billed: int
+) -> None:
+    failing(fault)
+    ran = cli("generate", "A lake", "--json")
+    error = json.loads(ran.out)["error"]
+    assert (ran.code, error["maybe_billed"]) == (code, maybe_billed)
+    assert ran.err.startswith("error: ")
+    assert error["message"].splitlines()[0] in ran.err
+    assert ("may have been billed" in ran.err) == bool(maybe_billed)
+    assert "sk-hidden" not in ran.out + ran.err
+    assert not PYTHON.search(ran.err)
+    assert not list(folder.iterdir())
+
+
+def test_a_timeout_is_no_answer(cli: Run, failing: Callable[[str], None]) -> None:
+    failing("hang")
+    ran = cli("generate", "A lake", "--timeout", "0.2")
+    assert ran.code == 7
+    assert "no whole answer within --timeout 0.2 seconds; it may have been billed" in ran.err
+
+
+def test_no_connection_is_no_answer(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("random.random", lambda: 0.0)
+    monkeypatch.setenv("STEP_API_KEY", "sk-hidden")
+    ran = cli("generate", "A lake", "--base-url", "http://127.0.0.1:9/v1", "--json")
+    assert ran.code == 7
+    assert json.loads(ran.out)["error"]["billing"] == "not_sent"
+
+
+@pytest.mark.parametrize(
+    ("environment", "arguments", "message"),
+    [
+        ({}, [], "no API key: set STEP_API_KEY or STEPFUN_API_KEY, or use --base-url embedded, which needs none"),
+        ({"STEP_API_KEY": "\u043a"}, [], "the API key (STEP_API_KEY or STEPFUN_API_KEY) is not made of visible ASCII"),
+        (
+            {},
+            ["--base-url", "https://me:word@host/v1"],
+            "--base-url has a user name or password in it: set STEP_API_KEY",
+        ),
+        ({}, ["--base-url", "nowhere"], "--base-url 'nowhere' is none: write https://host/v1, or 'embedded'"),
+    ],
+)
+def test_configuration(
+    cli: Run, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], arguments: list[str], message: str
+) -> None:
+    monkeypatch.delenv("STEP_BASE_URL")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    ran = cli("generate", "A lake", *arguments)
+    assert ran.code == 3
+    assert message in ran.err
+    assert "word" not in ran.err.replace("password", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["generate"], "Missing argument 'PROMPT'. See: stepfun-async generate --help"),
+        (["generate", "A lake", "--stops", "3"], "No such option"),
+        (["generate", "A lake", "--steps", "many"], "'--steps'"),
+        (["paint"], "No such command 'paint'. See: stepfun-async --help"),
+    ],
+)
+def test_mistakes_in_the_arguments(cli: Run, arguments: list[str], message: str) -> None:
+    ran = cli(*arguments, "--json")
+    assert ran.code == 2
+    assert message in ran.err
+    assert json.loads(ran.out)["error"]["type"] == "UsageError"
+
+
+def test_json_after_two_dashes_is_no_option(cli: Run) -> None:
+    assert cli("generate", "--steps", "many", "--", "--json").out == ""
+
+
+def test_a_picture_that_cannot_be_written_is_kept(
+    cli: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes, *, overwrite: bool) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("stepfun_async._core.results.write_bytes", full)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ran = cli("generate", "A lake", "--out", "lake.png")
+    assert ran.code == 8
+    assert "No space left on device" in ran.err
+    assert not PYTHON.search(ran.err)
+    kept = re.search(r"the picture is in (.*)", ran.err)
+    assert kept is not None
+    assert Path(kept[1]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_retired_model_is_warned_about(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stepfun_async._client._warned", set())
+    url = "https://api.stepfun.ai/v1"
+    ran = cli("check", "generate", "A lake", "--model", "step-1x-medium", "--base-url", url)
+    assert ran.code == 0
+    assert ran.err.startswith("warning: StepFun's hosts were to stop serving step-1x-medium on 2026-07-08")
+    assert ran.err.count("\n") == 1
+
+
+def test_unknown_models_lead_to_the_table(cli: Run) -> None:
+    ran = cli("generate", "A lake", "--model", "step-9")
+    assert ran.code == 2
+    assert "stepfun-async models lists them" in ran.err
+    assert cli("models", "step-9").code == 3
+
+
+def test_without_the_extra_one_line_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("stepfun_async.cli.find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 3
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert 'pip install "stepfun-async[cli]"' in err
+
+
+def test_every_error_of_the_sdk_has_a_documented_code() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, StepFunError)]
+    codes = {kind.__name__: exits.code_of(kind.__new__(kind)) for kind in kinds}
+    assert set(codes.values()) <= set(exits.MEANINGS)
+    others = {name for name, code in codes.items() if code == exits.OTHER}
+    assert others == {"StepFunError", "APIError", "APIStatusError", "BadRequestError", "NotFoundError"}
+
+
+def test_words_are_those_of_python() -> None:
+    assert all(PYTHON.search(python.replace("\\", "")) for python, _ in WORDS if "timeout" not in python)

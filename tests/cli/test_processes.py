@@ -1,0 +1,189 @@
+"""What only a process of its own shows: pipes, terminals, signals."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from stepfun_async import AuthenticationError, Client, TextToImage
+from stepfun_async.embedded import Engine, Fault, Scenario
+from stepfun_async.embedded.server import running
+
+from .conftest import start
+
+PATIENCE = 60
+"""Seconds after which a process that should have ended is given up."""
+
+
+def ended(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
+    with process:
+        out, err = process.communicate(timeout=PATIENCE)
+    return process.returncode, out.decode(), err.decode()
+
+
+def test_a_pipe_gets_the_path_and_nothing_else(folder: Path) -> None:
+    assert ended(start("generate", "A lake")) == (0, "a-lake.png\n", "")
+
+
+def test_a_picture_goes_through_pipes_as_bytes(folder: Path) -> None:
+    with start("generate", "A lake", "--out", "-") as first:
+        picture, err = first.communicate(timeout=PATIENCE)
+    assert (first.returncode, err) == (0, b"")
+    assert picture.startswith(b"\x89PNG")
+    with start("edit", "-", "Make it night", "--out", "night.png", stdin=subprocess.PIPE) as second:
+        out, _ = second.communicate(picture, timeout=PATIENCE)
+    assert (second.returncode, out) == (0, b"night.png\n")
+    assert [path.name for path in folder.iterdir()] == ["night.png"]
+
+
+def closed(*arguments: str) -> tuple[int, str]:
+    """Exit code and stderr of a process whose stdout nobody reads."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = start(*arguments, stdout=writer)
+    os.close(writer)
+    with process:
+        _, err = process.communicate(timeout=PATIENCE)
+    return process.returncode, err.decode()
+
+
+def test_a_closed_pipe_does_not_hide_where_the_picture_is(folder: Path) -> None:
+    assert closed("generate", "A lake") == (1, "error: stdout is closed; the picture is saved as a-lake.png\n")
+
+
+def test_a_closed_pipe_does_not_lose_the_picture(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(folder))
+    code, err = closed("generate", "A lake", "--out", "-")
+    assert code == 8
+    kept = re.search(r"the picture is in (.*)", err)
+    assert kept is not None
+    assert Path(kept[1]).read_bytes().startswith(b"\x89PNG")
+    assert "Traceback" not in err
+
+
+def shown(*arguments: str, both: bool) -> str:
+    """What a terminal shows; with `both` False, stdout is a pipe."""
+    ours, theirs = pty.openpty()
+    streams: dict[str, object] = {"stderr": theirs, "stdin": theirs, **({"stdout": theirs} if both else {})}
+    process = start(*arguments, **streams)
+    os.close(theirs)
+    text = b""
+    while True:
+        try:
+            piece = os.read(ours, 4096)
+        except OSError:  # Linux says so where the other side has gone
+            break
+        if not piece:
+            break
+        text += piece
+    os.close(ours)
+    with process:
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, text
+    return text.decode()
+
+
+def test_progress_and_a_line_for_people_are_for_terminals(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    text = shown("generate", "A lake", "--seed", "3", both=True)
+    assert "step-image-edit-2 is at work" in text
+    assert re.search(r"a-lake\.png  1024x1024 png  seed 3  0\.003 USD \(embedded: not charged\)  \d+\.\d s\r\n", text)
+
+
+def test_no_progress_while_stdout_is_a_pipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    assert shown("generate", "A lake", both=False) == ""
+
+
+def test_bytes_are_not_thrown_at_a_terminal(folder: Path) -> None:
+    ours, theirs = pty.openpty()
+    with start("generate", "A lake", "--out", "-", stdout=theirs) as process:
+        os.close(theirs)
+        _, err = process.communicate(timeout=PATIENCE)
+    os.close(ours)
+    assert process.returncode == 2
+    assert b"stdout is a terminal" in err
+
+
+class Watched(Scenario):
+    """Hangs, and says when a call has come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called = threading.Event()
+
+    def next_fault(self) -> Fault | None:
+        self.called.set()
+        return Fault("hang")
+
+
+def test_an_interrupt_says_that_it_may_have_been_billed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched()
+    monkeypatch.setenv("STEP_API_KEY", "sk-hidden")
+    with running(Engine(scenario=watched)) as url:
+        process = start("generate", "A lake", "--base-url", url)
+        assert watched.called.wait(PATIENCE)
+        process.send_signal(signal.SIGINT)
+        code, out, err = ended(process)
+    assert (code, out) == (130, "")
+    assert err == "error: interrupted; the picture may have been billed; asking again may pay twice\n"
+
+
+def serving(*arguments: str) -> tuple[subprocess.Popen[bytes], str, list[str]]:
+    """`serve` on a free port, its base URL, and what it said first."""
+    process = start("serve", "--port", "0", *arguments)
+    assert process.stdout is not None
+    lines: list[str] = []
+    while not lines or not lines[-1].startswith("Ctrl-C"):
+        lines.append(process.stdout.readline().decode().rstrip())
+        assert lines[-1], process.communicate(timeout=PATIENCE)
+    return process, lines[1].removeprefix("base URL: "), lines
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_serve_answers_and_presents_the_bill(folder: Path, stop: signal.Signals) -> None:
+    process, url, lines = serving("--fault", "500*1")
+    assert f"clients:  STEP_BASE_URL={url} STEP_API_KEY=any" in lines
+    assert "fault:    500*1" in lines
+    with Client("any", base_url=url) as client:
+        kinds = [type(outcome).__name__ for outcome in client.images.map([TextToImage(prompt="A lake")] * 2)]
+    process.send_signal(stop)
+    code, out, err = ended(process)
+    assert sorted(kinds) == ["Failed", "Finished"]
+    assert (code, out, err) == (0, "bill: 2 calls, 1 picture, 0.003 USD\n", "")
+
+
+def test_serve_lets_in_the_keys_of_the_environment_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEPFUN_SERVE_KEYS", "sk-one, sk-two")
+    process, url, lines = serving()
+    assert "sk-" not in "".join(lines)
+    with Client("sk-two", base_url=url) as client:
+        assert client.account.retrieve().balance == 100.0
+    with Client("sk-three", base_url=url) as client, pytest.raises(AuthenticationError):
+        client.account.retrieve()
+    process.send_signal(signal.SIGINT)
+    assert ended(process)[:2] == (0, "bill: 0 calls, 0 pictures, no money\n")
+
+
+def test_serve_says_that_the_port_is_taken(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, out, err = ended(start("serve", "--port", str(port)))
+    assert (code, out) == (3, "")
+    assert f"cannot listen on 127.0.0.1:{port}" in err
+    assert err.count("\n") == 1
+
+
+def test_letters_that_the_terminal_lacks_cost_no_picture(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    code, out, _ = ended(start("generate", "宁静"))
+    assert (code, out) == (0, "\\u5b81\\u9759.png\n")
+    assert Path("宁静.png").exists()
