@@ -1,0 +1,582 @@
+"""Requests and answers on the wire: round trips, every shape an answer has, and every error it can be."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+import math
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image as pillow
+
+from stepfun_async import (
+    Account,
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    ContentRejectedError,
+    Image,
+    ImageEdit,
+    ImagesResponse,
+    ImageToImage,
+    InsufficientBalanceError,
+    InternalServerError,
+    InvalidRequestError,
+    MalformedResponseError,
+    Model,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    Size,
+    TextToImage,
+    capabilities,
+)
+from stepfun_async._core.capabilities import _BUILT_IN, Operation
+from stepfun_async._core.pictures import of_data_uri
+from stepfun_async._core.requests import REQUESTS
+from stepfun_async._core.rules import Choice, Flag, Real, Sizes, Text, Whole
+from stepfun_async._core.wire import (
+    Call,
+    Reply,
+    Upload,
+    encode_json,
+    from_call,
+    meaning_of,
+    parse_account,
+    parse_download,
+    parse_images,
+    parse_model,
+    parse_models,
+    raise_for_status,
+    retry_after,
+)
+
+NOW = 1_600_000_000.0
+
+
+def _png() -> bytes:
+    buffer = io.BytesIO()
+    pillow.new("RGB", (8, 6)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+PNG = _png()
+B64 = base64.b64encode(PNG).decode()
+
+
+# --- requests out and in again ---------------------------------------------------------------------------
+
+
+def _valid(rule: object) -> st.SearchStrategy[Any] | None:
+    match rule:
+        case Text():
+            return st.text(st.characters(exclude_categories=["Cs"]), min_size=rule.minimum, max_size=rule.maximum)
+        case Choice():
+            return st.sampled_from(rule.options)
+        case Flag():
+            return st.booleans()
+        case Whole():
+            return st.integers(rule.minimum, rule.maximum)
+        case Real():
+            return st.floats(rule.minimum, rule.maximum, exclude_min=rule.above)
+        case Sizes():
+            return st.sampled_from(rule.options)
+        case _:
+            return None
+
+
+@pytest.mark.parametrize(("model", "operation"), [(row.model, row.operation) for row in _BUILT_IN])
+@given(data=st.data())
+def test_what_is_asked_is_what_is_understood(model: str, operation: Operation, data: st.DataObject) -> None:
+    row = capabilities(model, operation)
+    asked: dict[str, Any] = {}
+    for name, rule in row.rules.items():
+        strategy = _valid(rule)
+        if strategy is not None and (rule.required or data.draw(st.booleans())):
+            asked[name] = data.draw(strategy)
+    given_ = {**asked, **({"image": PNG} if "image" in row.rules else {})}
+    call = REQUESTS[operation](model=model, **given_).to_call()
+    understood = from_call(call)
+    assert understood is not None
+    found, values = understood
+    picture = values.pop("image", None)
+    if picture is not None:
+        assert (of_data_uri(picture).data if isinstance(picture, str) else picture) == PNG  # type: ignore[union-attr]
+    if isinstance(asked.get("size"), Size):
+        assert row.sizes is not None
+        asked["size"] = asked["size"].to_wire(row.sizes.order)
+    asked.setdefault("response_format", "b64_json")
+    assert (found, values) == (operation, {"model": model, **asked})
+
+
+def test_text_to_image_is_json() -> None:
+    call = TextToImage(prompt="湖", seed=1, cfg_scale=1, text_mode=True, size="16:9").to_call()
+    assert call == Call(
+        "POST",
+        "/images/generations",
+        json={
+            "model": "step-image-edit-2",
+            "prompt": "湖",
+            "size": "768x1360",
+            "response_format": "b64_json",
+            "seed": 1,
+            "cfg_scale": 1.0,
+            "text_mode": True,
+        },
+    )
+
+
+def test_an_edit_is_a_form_with_a_file() -> None:
+    call = ImageEdit(image=PNG, prompt="湖", steps=8, cfg_scale=2, text_mode=False).to_call()
+    assert (call.method, call.path, call.json) == ("POST", "/images/edits", None)
+    assert call.files == {"image": Upload("image.png", "image/png", PNG)}
+    assert call.form == {
+        "model": "step-image-edit-2",
+        "prompt": "湖",
+        "response_format": "b64_json",
+        "steps": "8",
+        "cfg_scale": "2.0",
+        "text_mode": "false",
+    }
+
+
+@pytest.mark.parametrize(
+    ("image", "source"), [(PNG, f"data:image/png;base64,{B64}"), ("https://a.b/c.png", "https://a.b/c.png")]
+)
+def test_image_to_image_names_its_source_source_url(image: Any, source: str) -> None:
+    call = ImageToImage(image=image, prompt="a", source_weight=1).to_call()
+    assert (call.path, call.json) == (
+        "/images/image2image",
+        {
+            "model": "step-2x-large",
+            "prompt": "a",
+            "response_format": "b64_json",
+            "source_url": source,
+            "source_weight": 1.0,
+        },
+    )
+
+
+def test_a_style_goes_as_data_uri_inside_its_object() -> None:
+    style = {"source_url": PNG, "weight": 2}
+    call = TextToImage(model="step-1x-medium", prompt="a", style_reference=style).to_call()
+    assert (call.json or {})["style_reference"] == {"source_url": f"data:image/png;base64,{B64}", "weight": 2.0}
+
+
+def test_extra_parameters_go_as_they_are_and_win() -> None:
+    extra = {"quality": "high", "steps": 99, "nested": {"a": [1]}}
+    assert (TextToImage(prompt="a", steps=5, extra_body=extra).to_call().json or {}).items() >= extra.items()
+    form = ImageEdit(image=PNG, prompt="a", extra_body={"n": 1, "flag": True, "list": [1, "x"]}).to_call().form
+    assert (form["n"], form["flag"], form["list"]) == ("1", "true", '[1, "x"]')
+
+
+def test_what_the_tables_do_not_know_is_sent_as_given() -> None:
+    request = TextToImage(model="acme", prompt="a", size=Size(width=10, height=20), steps=99, sparkle=1)  # type: ignore[call-arg]
+    assert request.to_call().json == {
+        "model": "acme",
+        "prompt": "a",
+        "size": "10x20",
+        "response_format": "b64_json",
+        "steps": 99,
+        "sparkle": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        Call("GET", "/images/generations"),
+        Call("POST", "/images"),
+        Call("POST", "/v1/images/generations", json={}),
+        Call("GET", "/models"),
+    ],
+)
+def test_another_call_is_no_request_for_a_picture(call: Call) -> None:
+    assert from_call(call) is None
+
+
+def test_form_fields_that_say_nothing_stay_text() -> None:
+    form = {"model": "step-1x-edit", "steps": "many", "sparkle": "5", "cfg_scale": "2"}
+    assert from_call(Call("POST", "/images/edits", form=form)) == (
+        "edit",
+        {"model": "step-1x-edit", "steps": "many", "sparkle": "5", "cfg_scale": 2.0},
+    )
+    assert from_call(Call("POST", "/images/edits", form={"steps": "5"})) == ("edit", {"steps": "5"})
+
+
+def test_a_call_does_not_print_pictures_or_headers() -> None:
+    call = Call("POST", "/x", files={"image": Upload("a.png", "image/png", b"secret")}, headers={"x": "secret"})
+    assert "secret" not in repr(call)
+    assert "secret" not in repr(Reply(200, {}, b"secret"))
+
+
+@given(
+    value=st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.integers() | st.none() | st.booleans())
+)
+def test_json_bodies_round_trip(value: dict[str, Any]) -> None:
+    assert json.loads(encode_json(value)) == value
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, "\ud800", object(), b"x"])
+def test_what_json_cannot_say_is_an_invalid_request(value: object) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        encode_json({"a": value})
+    assert [problem.field for problem in caught.value.problems] == ["body"]
+
+
+# --- answers --------------------------------------------------------------------------------------------------
+
+
+def _reply(content: object, status: int = 200, **headers: str) -> Reply:
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return Reply(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
+
+
+def _parse(reply: Reply, *, base_url: str = "https://api.stepfun.ai/v1", hours: int | None = 2) -> ImagesResponse:
+    lifetime = None if hours is None else timedelta(hours=hours)
+    return parse_images(reply, model="step-2x-large", base_url=base_url, now=NOW, link_lifetime=lifetime)
+
+
+def test_the_documented_answer() -> None:
+    content = {"created": 1589478378, "data": [{"b64_json": B64, "finish_reason": "success", "seed": 123838}]}
+    response = _parse(_reply(content, x_trace_id="t-1"))
+    image = Image(data=PNG, format="png", width=8, height=6, seed=123838, finish_reason="success")
+    assert response == ImagesResponse((image,), 1589478378, None, "t-1", "step-2x-large")
+    assert response.image is response.data[0]
+
+
+WRAPPED = "\n".join(B64[at : at + 76] for at in range(0, len(B64), 76))
+
+
+@pytest.mark.parametrize("name", ["b64_json", "image"])
+@pytest.mark.parametrize(
+    "text", [B64, f"data:image/png;base64,{B64}", WRAPPED, WRAPPED.replace("\n", "\r\n") + "\r\n", f" {B64}"]
+)
+def test_the_picture_under_both_names_and_in_every_writing(name: str, text: str) -> None:
+    assert _parse(_reply({"data": [{name: text}]})).image.data == PNG
+
+
+def test_what_may_be_missing_is_none() -> None:
+    response = _parse(_reply({"data": [{"b64_json": B64}]}))
+    assert (response.created, response.id, response.trace_id) == (None, None, None)
+    assert (response.image.seed, response.image.finish_reason) == (None, None)
+
+
+def test_unknown_keys_are_passed_over() -> None:
+    content = {"data": [{"b64_json": B64, "revised_prompt": "x"}], "usage": {"tokens": 1}, "id": "r-1"}
+    assert _parse(_reply(content)).id == "r-1"
+
+
+@pytest.mark.parametrize("wrong", ["text", [1], {"a": 1}, True, None, 1e400])
+def test_unimportant_fields_of_a_wrong_type_do_not_cost_the_picture(wrong: object) -> None:
+    content = {"created": wrong, "id": [wrong], "data": [{"b64_json": B64, "seed": wrong, "finish_reason": [wrong]}]}
+    response = _parse(_reply(content))
+    assert (response.created, response.id, response.image.seed) == (None, None, None)
+    assert response.image.data == PNG
+
+
+@pytest.mark.parametrize("created", [1589478378000, 10**18, -(10**15), 253402300799, 10**40])
+def test_an_impossible_time_does_not_cost_the_link(created: int) -> None:
+    image = _parse(_reply({"created": created, "data": [{"url": "https://a.b/c.png"}]})).image
+    assert image.url == "https://a.b/c.png"
+    assert image.expires_at == datetime.fromtimestamp(NOW, UTC) + timedelta(hours=2)
+
+
+@pytest.mark.parametrize(
+    ("url", "absolute"),
+    [
+        ("https://cdn.example/a.png?sig=1", "https://cdn.example/a.png?sig=1"),
+        ("/files/a.png", "https://api.stepfun.ai/files/a.png"),
+        ("files/a.png", "https://api.stepfun.ai/v1/files/a.png"),
+        ("//cdn.example/a.png", "https://cdn.example/a.png"),
+    ],
+)
+@pytest.mark.parametrize("base_url", ["https://api.stepfun.ai/v1", "https://api.stepfun.ai/v1/"])
+def test_links_are_made_whole(url: str, absolute: str, base_url: str) -> None:
+    assert _parse(_reply({"data": [{"url": url}]}), base_url=base_url).image.url == absolute
+
+
+def test_a_link_expires_a_while_after_the_picture_was_made() -> None:
+    reply = _reply({"created": 1000, "data": [{"url": "https://a.b/c.png"}]})
+    assert _parse(reply).image.expires_at == datetime.fromtimestamp(1000, UTC) + timedelta(hours=2)
+    assert _parse(reply, hours=None).image.expires_at is None
+
+
+def test_a_filtered_picture_is_an_answer_without_bytes() -> None:
+    content = {"data": [{"finish_reason": "content_filtered", "seed": 5, "b64_json": B64, "url": "https://a.b"}]}
+    (image,) = _parse(_reply(content)).data
+    assert image == Image(seed=5, finish_reason="content_filtered")
+    assert image.filtered
+
+
+def test_bytes_of_no_known_format_are_kept() -> None:
+    image = _parse(_reply({"data": [{"b64_json": "AAAAIGZ0eXBpc29t"}]})).image
+    assert (image.format, image.width, image.height) == (None, None, None)
+    assert image.data == base64.b64decode("AAAAIGZ0eXBpc29t")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<html>",
+        b"\xff\xfe\x00",
+        b'{"data": [',
+        b"[" * 100_000,
+        b"null",
+        [],
+        "text",
+        {},
+        {"data": None},
+        {"data": []},
+        {"data": {"b64_json": B64}},
+        {"data": ["text"]},
+        {"data": [None]},
+        {"data": [{}]},
+        {"data": [{"b64_json": ""}]},
+        {"data": [{"b64_json": None, "url": ""}]},
+        {"data": [{"b64_json": 5}]},
+        {"data": [{"b64_json": "****"}]},
+        {"data": [{"b64_json": "湖"}]},
+        {"data": [{"b64_json": B64[:-1]}]},
+        {"data": [{"b64_json": " "}]},
+        {"data": [{"b64_json": "data:image/png;base64,"}]},
+        {"data": [{"url": 5}]},
+        {"data": [{"url": "http://[bad"}]},
+        {"data": [{"b64_json": B64}, {}]},
+    ],
+    ids=lambda content: repr(content)[:40],
+)
+def test_an_answer_that_cannot_be_read_keeps_its_body_since_it_may_be_paid_for(content: object) -> None:
+    reply = _reply(content, x_trace_id="t-1")
+    with pytest.raises(MalformedResponseError, match=r"error\.body") as caught:
+        _parse(reply)
+    error = caught.value
+    assert (error.body, error.billing, error.trace_id) == (reply.body, "unknown", "t-1")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(B64),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+items = st.dictionaries(st.sampled_from(["b64_json", "image", "url", "seed", "finish_reason", "x"]), json_values)
+
+
+@given(
+    content=st.fixed_dictionaries(
+        {}, optional={"created": json_values, "id": json_values, "data": st.lists(items, max_size=3) | json_values}
+    )
+    | json_values
+)
+def test_any_json_is_an_answer_or_malformed(content: object) -> None:
+    with contextlib.suppress(MalformedResponseError):
+        assert _parse(_reply(content)).data
+
+
+@given(body=st.binary())
+def test_any_bytes_are_an_answer_or_malformed(body: bytes) -> None:
+    with pytest.raises(MalformedResponseError):
+        _parse(_reply(body))
+
+
+# --- the other answers ------------------------------------------------------------------------------------------
+
+
+def test_models() -> None:
+    content = {"data": [{"id": "a", "created": 5, "owned_by": "stepfun", "object": "model"}, {"id": "b"}]}
+    assert parse_models(_reply(content), now=NOW) == (Model("a", 5, "stepfun"), Model("b"))
+    assert parse_models(_reply({"data": []}), now=NOW) == ()
+    assert parse_model(_reply({"id": "a", "created": "x"}), now=NOW) == Model("a")
+
+
+def test_account() -> None:
+    content = {"type": "prepaid", "balance": 1, "total_cash_balance": 0.5, "total_voucher_balance": 0.25}
+    assert parse_account(_reply(content), now=NOW) == Account("prepaid", 1.0, 0.5, 0.25)
+    assert parse_account(_reply({"balance": -2.5}), now=NOW) == Account(None, -2.5)
+
+
+@pytest.mark.parametrize(
+    ("parse", "content"),
+    [
+        (parse_models, {"data": None}),
+        (parse_models, {"data": [{"id": 5}]}),
+        (parse_models, {"data": ["a"]}),
+        (parse_model, {}),
+        (parse_account, {}),
+        (parse_account, {"balance": "5"}),
+        (parse_account, {"balance": True}),
+        (parse_download, b"<html>expired</html>"),
+        (parse_download, b""),
+    ],
+)
+def test_other_answers_that_cannot_be_read(parse: Callable[..., object], content: object) -> None:
+    with pytest.raises(MalformedResponseError):
+        parse(_reply(content), now=NOW)
+    with pytest.raises(NotFoundError):
+        parse(_reply(content, 404), now=NOW)
+
+
+def test_a_download_is_the_bytes_of_the_picture() -> None:
+    assert parse_download(_reply(PNG), now=NOW) == PNG
+
+
+# --- errors ---------------------------------------------------------------------------------------------------
+
+
+def _raised(reply: Reply) -> APIStatusError:
+    with pytest.raises(APIStatusError) as caught:
+        raise_for_status(reply, NOW)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "billing", "hint", "again"),
+    [
+        (400, BadRequestError, "rejected", "", False),
+        (401, AuthenticationError, "rejected", "STEP_API_KEY", False),
+        (402, InsufficientBalanceError, "rejected", "top the account up", False),
+        (403, PermissionDeniedError, "rejected", "this key may not do that", False),
+        (404, NotFoundError, "rejected", "base_url", False),
+        (429, RateLimitError, "rejected", "max_concurrency", True),
+        (451, ContentRejectedError, "rejected", "prompt", False),
+        (500, InternalServerError, "unknown", "may have been billed", False),
+        (502, InternalServerError, "unknown", "may have been billed", False),
+        (503, InternalServerError, "rejected", "overloaded", True),
+        (504, InternalServerError, "unknown", "may have been billed", False),
+        (529, InternalServerError, "unknown", "may have been billed", False),
+        (301, APIStatusError, "rejected", "base_url", False),
+        (304, APIStatusError, "rejected", "redirects", False),
+        (405, APIStatusError, "rejected", "", False),
+        (413, APIStatusError, "rejected", "", False),
+        (418, APIStatusError, "rejected", "", False),
+    ],
+)
+def test_a_status_means(status: int, kind: type[APIStatusError], billing: str, hint: str, again: bool) -> None:
+    error = _raised(_reply({"error": {"message": "no", "type": "request_params_invalid"}}, status, x_trace_id="t"))
+    assert type(error) is kind
+    assert (error.status, error.billing, error.type, error.trace_id) == (
+        status,
+        billing,
+        "request_params_invalid",
+        "t",
+    )
+    assert str(error).startswith(f"{status}: no")
+    assert hint in str(error)
+    assert meaning_of(status).again is again
+
+
+@pytest.mark.parametrize("status", [200, 201, 204, 299])
+def test_a_success_is_no_error(status: int) -> None:
+    raise_for_status(_reply(b"", status), NOW)
+
+
+@pytest.mark.parametrize(
+    ("body", "said", "kind", "kept"),
+    [
+        (
+            {"error": {"message": "too long", "type": "t"}},
+            "too long",
+            "t",
+            {"error": {"message": "too long", "type": "t"}},
+        ),
+        ({"error": "too long"}, "too long", None, {"error": "too long"}),
+        ({"message": "too long"}, "too long", None, {"message": "too long"}),
+        ({"error": None, "message": "too long"}, "too long", None, {"error": None, "message": "too long"}),
+        ({"detail": "Not Found"}, '{"detail": "Not Found"}', None, {"detail": "Not Found"}),
+        (
+            {"error": {"message": 5, "type": 5}},
+            '{"error": {"message": 5, "type": 5}}',
+            None,
+            {"error": {"message": 5, "type": 5}},
+        ),
+        ({}, "the server gave no reason", None, {}),
+        (b"", "the server gave no reason", None, ""),
+        (b"  <html>Bad Gateway</html>", "the server gave no reason", None, "<html>Bad Gateway</html>"),
+        (b"upstream timed out\n", "upstream timed out", None, "upstream timed out"),
+        (b"\xff\xfe", "\ufffd\ufffd", None, "\ufffd\ufffd"),
+        (["a"], '["a"]', None, '["a"]'),
+        (b"[" * 100_000, "[" * 500, None, "[" * 500),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_the_message_of_every_kind_of_body(body: object, said: str, kind: str | None, kept: object) -> None:
+    error = _raised(_reply(body, 400))
+    assert str(error) == f"400: {said}"
+    assert (error.type, error.body) == (kind, kept)
+
+
+@pytest.mark.parametrize(
+    "body", [b"x" * 10**6, {"error": {"message": "x" * 10**6}}, {"error": "x" * 10**6}, {"a": "x" * 10**6}]
+)
+def test_a_long_message_is_cut(body: object) -> None:
+    assert len(str(_raised(_reply(body, 400)))) < 600
+
+
+@given(status=st.integers(300, 599), body=st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
+def test_any_error_answer_is_an_error_of_its_status(status: int, body: bytes) -> None:
+    error = _raised(Reply(status, {}, body))
+    assert error.status == status
+    assert type(error) is meaning_of(status).error
+
+
+# --- Retry-After ------------------------------------------------------------------------------------------------
+
+DATE = "Sun, 13 Sep 2020 12:26:40 GMT"
+"""`NOW` as a date."""
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": ""}, None),
+        ({"retry-after": "  "}, None),
+        ({"retry-after": "5"}, 5.0),
+        ({"retry-after": " 5 "}, 5.0),
+        ({"retry-after": "0"}, 0.0),
+        ({"retry-after": "1.5"}, 1.5),
+        ({"retry-after": "-5"}, 0.0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "1e999"}, None),
+        ({"retry-after": DATE}, 0.0),
+        ({"retry-after": "Sun, 13 Sep 2020 12:27:10 GMT"}, 30.0),
+        ({"retry-after": "Sun, 13 Sep 2020 12:00:00 GMT"}, 0.0),
+        ({"retry-after": "Sun, 13 Sep 2020 14:27:10 +0200"}, 30.0),
+        ({"retry-after": "Sun, 13 Sep 2020 12:27:10"}, 30.0),
+        ({"retry-after": "Sun, 99 Sep 2020 12:27:10 GMT"}, None),
+        ({"retry-after": "Sun, 13 Sep 2020 13:00:30 GMT", "date": "Sun, 13 Sep 2020 13:00:00 GMT"}, 30.0),
+        ({"retry-after": "Sun, 13 Sep 2020 12:27:10 GMT", "date": "garbage"}, 30.0),
+        ({"retry-after": "5", "date": "Sun, 13 Sep 2020 13:00:00 GMT"}, 5.0),
+    ],
+)
+def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(headers, NOW) == seconds
+    assert _raised(Reply(429, headers, b"")).retry_after == seconds
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone of a process is set on POSIX only")
+def test_a_date_without_zone_is_utc_wherever_the_client_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert retry_after({"retry-after": "Sun, 13 Sep 2020 12:27:10 -0000"}, NOW) == 30.0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@given(text=st.text(), date=st.text())
+def test_any_retry_after_is_seconds_or_none(text: str, date: str) -> None:
+    seconds = retry_after({"retry-after": text, "date": date}, NOW)
+    assert seconds is None or 0 <= seconds < math.inf
