@@ -16,7 +16,7 @@ import httpx
 import pytest
 from PIL import Image as pillow
 
-import stepfun_async._client as client_module
+import stepfun_async._service as service_module
 from stepfun_async import (
     APIError,
     AsyncClient,
@@ -312,7 +312,7 @@ async def test_a_registered_model_is_called_by_its_name(monkeypatch: pytest.Monk
 
 @pytest.fixture
 def _fresh_warnings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(client_module, "_warned", set())
+    monkeypatch.setattr(service_module, "_warned", set())
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         yield
@@ -395,6 +395,18 @@ async def test_usage_sums_what_was_billed_at_the_prices_of_the_host(
     assert (usage.requests, usage.billed, usage.unpriced) == (3, 3, unpriced)
     assert usage.spent == spent
     assert {model: each.billed for model, each in usage.by_model.items()} == {"step-image-edit-2": 2, LARGE: 1}
+
+
+async def test_an_answer_with_several_pictures_is_one_attempt() -> None:
+    """Servers that make more than one are reached with `validation="off"`."""
+    two = b'{"data": [{"url": "https://x.test/1.png"}, {"url": "https://x.test/2.png"}]}'
+    post = Post(Reply(500, {}, b""), Reply(200, {}, two))
+    retry = RetryPolicy(retry_unknown=True, base=0.001)
+    async with client_over(post, validation="off", retry=retry) as client:
+        response = await client.images.generate("a lake", n=2)  # type: ignore[call-overload]
+        usage = client.usage
+    assert (len(response.data), response.maybe_billed) == (2, 2)
+    assert (usage.attempts, usage.billed, usage.maybe_billed) == (2, 2, 1)
 
 
 async def test_a_wait_the_server_asks_for_is_not_begun_past_the_deadline() -> None:

@@ -22,9 +22,9 @@ from ._core.errors import InvalidRequestError
 from ._core.problems import Problem, plain
 from ._core.results import ImagesResponse
 from ._options import Options
+from ._service import Service
 
 if TYPE_CHECKING:
-    from ._client import AsyncClient
     from ._core.requests import ImageRequest
 
 
@@ -82,21 +82,21 @@ class Fanout:
 
 
 def fan_out(
-    client: AsyncClient, requests: Iterable[ImageRequest] | AsyncIterable[ImageRequest], *, ordered: bool
+    service: Service, requests: Iterable[ImageRequest] | AsyncIterable[ImageRequest], *, ordered: bool
 ) -> Fanout:
     """See `AsyncImages.map`."""
-    client.refuse_if_closed()
-    return Fanout(_Crew(client, _source_of(requests), ordered=ordered))
+    service.refuse_if_closed()
+    return Fanout(_Crew(service, _source_of(requests), ordered=ordered))
 
 
 class _Crew:
     """The workers, the source they pull from, and the outcomes nobody has read yet."""
 
-    def __init__(self, client: AsyncClient, source: Callable[[], Awaitable[Any]], *, ordered: bool) -> None:
-        self._client = client
+    def __init__(self, service: Service, source: Callable[[], Awaitable[Any]], *, ordered: bool) -> None:
+        self._service = service
         self._source = source
         self._ordered = ordered
-        self._size = client.limits.max_concurrency
+        self._size = service.limits.max_concurrency
         self._room = 2 * self._size
         self._outcomes: dict[int, Outcome] = {}
         self._taken = 0
@@ -189,7 +189,7 @@ class _Crew:
             error = InvalidRequestError.of("map", (Problem("request", plain(request), allowed),))
             return Failed(request, error)
         try:
-            return Finished(request, await self._client.send(request, Options()))
+            return Finished(request, await self._service.send(request, Options()))
         except Exception as error:  # noqa: BLE001 - every failure is an outcome
             return Failed(request, error)
 

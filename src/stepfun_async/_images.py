@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from ._core.results import Image, ImagesResponse
 from ._options import Options, SaveTo
+from ._service import Service
 
 if TYPE_CHECKING:
-    from ._client import AsyncClient
     from ._core.capabilities import CustomModel
     from ._core.requests import ImageRequest, PictureInput, ResponseFormat
     from ._core.sizes import Size
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 class AsyncImages:
     """Pictures: make, edit, start from another, fetch, fan out."""
 
-    def __init__(self, client: AsyncClient) -> None:
-        self._client = client
+    def __init__(self, service: Service) -> None:
+        self._service = service
 
     @overload
     async def generate(
@@ -122,7 +122,7 @@ class AsyncImages:
             style_reference=style_reference,
             extra_body=extra_body,
         )
-        return await self._client.send(request, _options(save_to, overwrite, timeout, queue_timeout, extra_headers))
+        return await self._service.send(request, _options(save_to, overwrite, timeout, queue_timeout, extra_headers))
 
     @overload
     async def edit(
@@ -207,7 +207,7 @@ class AsyncImages:
             text_mode=text_mode,
             extra_body=extra_body,
         )
-        return await self._client.send(request, _options(save_to, overwrite, timeout, queue_timeout, extra_headers))
+        return await self._service.send(request, _options(save_to, overwrite, timeout, queue_timeout, extra_headers))
 
     @overload
     async def image_to_image(
@@ -290,7 +290,7 @@ class AsyncImages:
             cfg_scale=cfg_scale,
             extra_body=extra_body,
         )
-        return await self._client.send(request, _options(save_to, overwrite, timeout, queue_timeout, extra_headers))
+        return await self._service.send(request, _options(save_to, overwrite, timeout, queue_timeout, extra_headers))
 
     async def download(
         self,
@@ -320,7 +320,7 @@ class AsyncImages:
             SaveError: it was fetched, but not written.
             APIError: there was no usable answer.
         """
-        return await self._client.download(image, _options(save_to, overwrite, timeout, queue_timeout, None))
+        return await self._service.download(image, _options(save_to, overwrite, timeout, queue_timeout, None))
 
     def map(self, requests: Iterable[ImageRequest] | AsyncIterable[ImageRequest], *, ordered: bool = False) -> Fanout:
         """Send many requests, as many at once as the limits allow, and give back each as it ends.
@@ -338,7 +338,7 @@ class AsyncImages:
         """
         from ._fanout import fan_out
 
-        return fan_out(self._client, requests, ordered=ordered)
+        return fan_out(self._service, requests, ordered=ordered)
 
 
 def _options(

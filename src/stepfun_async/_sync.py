@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from ._client import DEFAULT_LIMITS, DEFAULT_RETRY, AsyncClient
+from ._client import AsyncAccount, AsyncModels
 from ._config import Validation
 from ._core.errors import APIConnectionError
 from ._core.results import Account, Image, ImagesResponse, Model, Usage
@@ -23,6 +23,7 @@ from ._fanout import Fanout, Feed, Outcome
 from ._images import AsyncImages
 from ._limits import Limits
 from ._options import SaveTo
+from ._service import DEFAULT_LIMITS, DEFAULT_RETRY, Service, service_for
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -49,8 +50,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 class _Bridge:
     """A background event loop: started by the first call, ended by `close`, by garbage collection, or at exit."""
 
-    def __init__(self, client: AsyncClient) -> None:
-        self.client = client
+    def __init__(self, service: Service) -> None:
+        self.service = service
         self._begin()
         _bridges.add(self)
 
@@ -73,16 +74,16 @@ class _Bridge:
     def close(self) -> None:
         """Close the client, end the loop and its thread."""
         if self._finalizer is not None and self._finalizer.alive:
-            self.run(self.client.aclose)
+            self.run(self.service.aclose)
             self._finalizer()
-        self.client.mark_closed()
+        self.service.closed = True
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: the parent's thread is not here, and its sockets are not ours."""
         if self._finalizer is not None:
             self._finalizer.detach()
             _abandoned.append(self._running)
-        self.client.after_fork()
+        self.service.after_fork()
         self._begin()
 
     def _begin(self) -> None:
@@ -92,7 +93,7 @@ class _Bridge:
 
     def _opened(self) -> BlockingPortal:
         with self._lock:
-            self.client.refuse_if_closed()
+            self.service.refuse_if_closed()
             if self._running is None:
                 self._running = _Running()
                 self._finalizer = weakref.finalize(self, self._running.end)
@@ -173,7 +174,7 @@ class Client:
         transport: AnyTransport | None = None,
         proxy: str | None = None,
     ) -> None:
-        client = AsyncClient(
+        service = service_for(
             api_key,
             base_url=base_url,
             limits=limits,
@@ -185,9 +186,7 @@ class Client:
             transport=transport,
             proxy=proxy,
         )
-        self._client = client
-        self._bridge = _Bridge(client)
-        self.limits = limits
+        self._bridge = _Bridge(service)
         self.images = Images(self._bridge)
         self.models = Models(self._bridge)
         self.account = AccountOf(self._bridge)
@@ -195,15 +194,20 @@ class Client:
     @property
     def base_url(self) -> str:
         """Where calls go."""
-        return self._client.base_url
+        return self._bridge.service.config.base_url
+
+    @property
+    def limits(self) -> Limits:
+        """How much is in flight at once."""
+        return self._bridge.service.limits
 
     @property
     def usage(self) -> Usage:
         """What this client was used for so far."""
-        return self._client.usage
+        return self._bridge.service.ledger.snapshot()
 
     def __enter__(self) -> Self:
-        self._client.refuse_if_closed()
+        self._bridge.service.refuse_if_closed()
         return self
 
     def __exit__(
@@ -216,14 +220,14 @@ class Client:
         self._bridge.close()
 
     def __repr__(self) -> str:
-        return repr(self._client).replace("AsyncClient", "Client")
+        return f"<{type(self).__name__} {self._bridge.service!r}>"
 
 
 class Images:
     """Pictures: make, edit, start from another, fetch, fan out."""
 
     def __init__(self, bridge: _Bridge) -> None:
-        self._images = bridge.client.images
+        self._images = AsyncImages(bridge.service)
         self._bridge = bridge
 
     @overload
@@ -307,14 +311,14 @@ class Images:
 
         The iterable is read in the caller's thread, only as there is room. See `AsyncImages.map`.
         """
-        return _outcomes(self._bridge, iter(requests), ordered=ordered)
+        return _outcomes(self._images, self._bridge, iter(requests), ordered=ordered)
 
 
 class Models:
     """The server's models."""
 
     def __init__(self, bridge: _Bridge) -> None:
-        self._models = bridge.client.models
+        self._models = AsyncModels(bridge.service)
         self._bridge = bridge
 
     def list(self, *, timeout: float | None = None) -> tuple[Model, ...]:
@@ -330,7 +334,7 @@ class AccountOf:
     """The account behind the key."""
 
     def __init__(self, bridge: _Bridge) -> None:
-        self._account = bridge.client.account
+        self._account = AsyncAccount(bridge.service)
         self._bridge = bridge
 
     def retrieve(self, *, timeout: float | None = None) -> Account:
@@ -338,8 +342,10 @@ class AccountOf:
         return self._bridge.run(self._account.retrieve, timeout=timeout)
 
 
-def _outcomes(bridge: _Bridge, requests: Iterator[ImageRequest], *, ordered: bool) -> Iterator[Outcome]:
-    line = _Line(bridge.client, ordered=ordered)
+def _outcomes(
+    images: AsyncImages, bridge: _Bridge, requests: Iterator[ImageRequest], *, ordered: bool
+) -> Iterator[Outcome]:
+    line = _Line(images, 2 * bridge.service.limits.max_concurrency, ordered=ordered)
     try:
         while (outcome := bridge.run(line.step, *line.taken_from(requests))) is not None:
             yield outcome
@@ -353,10 +359,10 @@ def _outcomes(bridge: _Bridge, requests: Iterator[ImageRequest], *, ordered: boo
 class _Line:
     """A fan-out in the loop, fed from the caller's thread."""
 
-    def __init__(self, client: AsyncClient, *, ordered: bool) -> None:
-        self._images = client.images
+    def __init__(self, images: AsyncImages, room: int, *, ordered: bool) -> None:
+        self._images = images
         self._ordered = ordered
-        self._room = 2 * client.limits.max_concurrency
+        self._room = room
         self._open = 0
         self._ended = False
         self._feed: Feed | None = None

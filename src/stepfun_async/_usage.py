@@ -53,7 +53,7 @@ class Ledger:
             counts["requests"] += 1
             counts["attempts"] += tally.attempts
             counts["billed"] += billed
-            counts["maybe_billed"] += max(0, tally.maybe_billed - billed)
+            counts["maybe_billed"] += tally.maybe_billed - bool(billed)
             if price is None:
                 counts["unpriced"] += billed
             elif billed:

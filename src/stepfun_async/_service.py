@@ -1,0 +1,289 @@
+"""What every public method comes down to: a request value sent, or something fetched."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import anyio
+import anyio.to_thread
+
+from ._config import Config, Validation, check_headers, check_seconds, resolve
+from ._core.errors import (
+    APIError,
+    ConfigurationError,
+    IneffectiveParameterWarning,
+    InvalidRequestError,
+    ModelRetiredWarning,
+    SaveError,
+)
+from ._core.pictures import is_link
+from ._core.problems import Problem, plain
+from ._core.results import Image, ImagesResponse
+from ._core.retry import RetryPolicy
+from ._core.wire import Call, Reply, encode_json, parse_download, parse_images, picture_facts
+from ._exchange import Exchanger, Window
+from ._limits import Limits, Slots
+from ._options import Options
+from ._usage import Ledger
+
+if TYPE_CHECKING:
+    from ._core.capabilities import Capability
+    from ._core.requests import ImageRequest
+    from ._transport import AnyTransport, Transport
+
+T = TypeVar("T")
+
+DEFAULT_LIMITS = Limits()
+DEFAULT_RETRY = RetryPolicy()
+
+
+def service_for(
+    api_key: str | None,
+    *,
+    base_url: str | None,
+    limits: Limits,
+    timeout: float,
+    queue_timeout: float | None,
+    retry: RetryPolicy,
+    validation: Validation,
+    default_headers: Mapping[str, str] | None,
+    transport: AnyTransport | None,
+    proxy: str | None,
+) -> Service:
+    """The service for a client's settings, which `AsyncClient` describes.
+
+    Raises:
+        ConfigurationError: a setting cannot be right.
+    """
+    _refuse(check_seconds("timeout", timeout))
+    _refuse(None if queue_timeout is None else check_seconds("queue_timeout", queue_timeout, zero=True))
+    _refuse(None if default_headers is None else check_headers(default_headers))
+    _refuse(None if validation in ("strict", "off") else f"validation is 'strict' or 'off', not {validation!r}")
+    config = resolve(api_key, base_url)
+    carrier = _transport_for(config, transport, proxy, default_headers or {})
+    exchanger = Exchanger(carrier, Slots(limits), retry, config.key)
+    defaults = Options(timeout=timeout, queue_timeout=queue_timeout)
+    return Service(config, exchanger, limits, defaults, strict=validation == "strict")
+
+
+class Service:
+    """A server as one client sees it: its settings, slots and ledger, and the way of each call."""
+
+    def __init__(
+        self, config: Config, exchanger: Exchanger, limits: Limits, defaults: Options, *, strict: bool
+    ) -> None:
+        self.config = config
+        self.limits = limits
+        self.ledger = Ledger()
+        self.closed = False
+        self._exchanger = exchanger
+        self._defaults = defaults
+        self._strict = strict
+
+    def __repr__(self) -> str:
+        return f"{self.config.base_url}{' closed' if self.closed else ''}"
+
+    async def aclose(self) -> None:
+        """Close the connections, and refuse every further call."""
+        self.closed = True
+        await self._exchanger.transport.aclose()
+
+    def after_fork(self) -> None:
+        """Make this usable in a forked child, where another thread's locks stay locked for ever."""
+        self.ledger.after_fork()
+
+    def refuse_if_closed(self) -> None:
+        """Raise `ConfigurationError` when the client is closed."""
+        _refuse("this client is closed: make a new one" if self.closed else None)
+
+    async def send(self, request: ImageRequest, options: Options) -> ImagesResponse:
+        """Send a request value: what `generate`, `edit`, `image_to_image` and `map` come down to.
+
+        Raises:
+            InvalidRequestError: the request or an option has problems; nothing was sent.
+            StepFunError: anything else that can go wrong; the package's documentation has the tree.
+        """
+        self.refuse_if_closed()
+        call = await self._prepared(request, options)
+        response = await self._made(request, call, options)
+        if options.save_to is None:
+            return response
+        return await _saved(response, options)
+
+    async def _made(self, request: ImageRequest, call: Call, options: Options) -> ImagesResponse:
+        """The answer to `call`, with its bytes fetched where they are to be saved."""
+        response: ImagesResponse | None = None
+        try:
+            async with self._window(options) as window:
+                response = await self._charged(request, call, window)
+                return response if options.save_to is None else await self._with_bytes(response, window)
+        except APIError as error:
+            if response is None:
+                raise
+            message = f"the picture was made and paid for, but not fetched: {error}; error.response has its link"
+            raise SaveError(message, response=response) from error
+
+    async def _charged(self, request: ImageRequest, call: Call, window: Window) -> ImagesResponse:
+        """The answer to `call`; whatever comes of it is entered into the usage."""
+        billed = 0
+        try:
+            parse = partial(self._parse_images, model=request.model)
+            response = _told(await window.exchange(call, parse), window)
+            billed = len(response.data)
+        finally:
+            price = request.price(self.config.region) if self.config.region else None
+            self.ledger.enter(request.model, window.tally, billed=billed, price=price)
+        return response
+
+    async def fetch(self, path: str, parse: Callable[[Reply], T], options: Options) -> T:
+        """The parsed answer to a GET, which costs nothing and so is tried again whenever that may help.
+
+        Args:
+            path: below the base URL, beginning with a slash; or a whole link, which gets no key.
+            parse: what makes the answer of a reply.
+            options: timeouts and headers.
+        """
+        self.refuse_if_closed()
+        problems = options.problems()
+        if problems:
+            raise InvalidRequestError.of(f"GET {path}", problems)
+        async with self._window(options) as window:
+            return await window.exchange(Call("GET", path, headers=options.headers or {}), parse, free=True)
+
+    async def download(self, image: Image | str, options: Options) -> Image:
+        """The picture behind a link; see `AsyncImages.download`."""
+        self.refuse_if_closed()
+        linked = _linked(image)
+        if linked.data is None:
+            data = await self.fetch(linked.url or "", partial(parse_download, now=time.time()), options)
+            linked = replace(linked, **picture_facts(data))
+        if options.save_to is None:
+            return linked
+        return (await _saved(ImagesResponse((linked,), attempts=0, maybe_billed=0), options)).image
+
+    def _window(self, options: Options) -> AbstractAsyncContextManager[Window, None]:
+        chosen = options.or_else(self._defaults)
+        window = self._exchanger.window(chosen.timeout or math.inf, chosen.queue_timeout)
+        return cast("AbstractAsyncContextManager[Window, None]", window)  # it swallows no exception
+
+    async def _prepared(self, request: ImageRequest, options: Options) -> Call:
+        pictures = (getattr(request, "image", None), getattr(request, "style_reference", None))
+        touches_disk = options.save_to is not None or any(picture is not None for picture in pictures)
+        check = partial(self._checked, request, options)
+        call = await anyio.to_thread.run_sync(check) if touches_disk else check()
+        if self._strict:
+            self._warn(request)
+        return replace(call, headers=options.headers or {})
+
+    def _checked(self, request: ImageRequest, options: Options) -> Call:
+        problems = (*(self._problems(request) if self._strict else ()), *options.problems())
+        if problems:
+            raise InvalidRequestError.of(f"{request.model} {request.operation}", problems)
+        call = request.to_call()
+        if not self._strict and call.json is not None:
+            encode_json(call.json)
+        return call
+
+    def _problems(self, request: ImageRequest) -> tuple[Problem, ...]:
+        row = request.row
+        if self.config.plan and row is not None and not row.step_plan:
+            why = "the Step Plan does not have it; use the pay-as-you-go base URL, which ends in /v1"
+            return (Problem("model", request.model, "step-image-edit-2", why), *request.problems())
+        return request.problems()
+
+    def _warn(self, request: ImageRequest) -> None:
+        for notice in request.notices():
+            warnings.warn(notice, IneffectiveParameterWarning, stacklevel=2)
+        row = request.row
+        if self.config.hosted and row is not None:
+            _warn_if_retired(row)
+
+    def _parse_images(self, reply: Reply, *, model: str) -> ImagesResponse:
+        lifetime = self.config.link_lifetime
+        return parse_images(reply, model=model, base_url=self.config.base_url, now=time.time(), link_lifetime=lifetime)
+
+    async def _with_bytes(self, response: ImagesResponse, window: Window) -> ImagesResponse:
+        image = response.image
+        if image.data is not None or image.url is None:
+            return response
+        parse = partial(parse_download, now=time.time())
+        data = await window.exchange(Call("GET", image.url), parse, free=True)
+        return _told(_with_image(response, replace(image, **picture_facts(data))), window)
+
+
+def _transport_for(
+    config: Config, transport: AnyTransport | None, proxy: str | None, headers: Mapping[str, str]
+) -> Transport:
+    if config.embedded and transport is None:
+        from .embedded import EmbeddedTransport, Engine, check_available
+
+        check_available()
+        return EmbeddedTransport(Engine())
+    from ._transport import make_transport
+
+    return make_transport(config, transport=transport, proxy=proxy, headers=headers)
+
+
+def _refuse(why: str | None) -> None:
+    if why:
+        raise ConfigurationError(why)
+
+
+def _linked(image: object) -> Image:
+    """`image` as one that has a link, or its bytes already."""
+    linked = Image(url=image) if isinstance(image, str) else image
+    why = f"a {type(image).__name__} is neither"
+    if isinstance(linked, Image):
+        if linked.data is not None or is_link(linked.url or ""):
+            return linked
+        why = "it was withheld by the content filter" if linked.filtered else "there is no http(s) link in it"
+    raise InvalidRequestError.of("download", (Problem("image", plain(image), "an Image with a link, or a link", why),))
+
+
+_warned: set[str] = set()
+"""Models whose end was warned about in this process."""
+
+
+def _warn_if_retired(row: Capability) -> None:
+    end = row.lifecycle
+    if end is None or row.model in _warned or not end.over(datetime.now(UTC).date()):
+        return
+    _warned.add(row.model)
+    when = f"on {end.ends}" if end.ends else "on a day not known"
+    then = f"; StepFun names {end.successor} as its successor" if end.successor else ""
+    message = f"StepFun's hosts were to stop serving {row.model} {when}{then}; the request is sent all the same"
+    warnings.warn(message, ModelRetiredWarning, stacklevel=2)
+
+
+def _told(response: ImagesResponse, window: Window) -> ImagesResponse:
+    """`response` with what the call took so far."""
+    tally = window.tally
+    return replace(response, attempts=tally.attempts, maybe_billed=tally.maybe_billed, elapsed=window.elapsed)
+
+
+def _with_image(response: ImagesResponse, image: Image) -> ImagesResponse:
+    """`response` with `image` in the place of its usable picture."""
+    return replace(response, data=tuple(image if old is response.image else old for old in response.data))
+
+
+async def _saved(response: ImagesResponse, options: Options) -> ImagesResponse:
+    """`response` with its picture written, even when the call is cancelled by now: it is paid for."""
+    image = response.image
+    write = partial(image.save, options.save_to or "", overwrite=options.overwrite)
+    path: Path | None = None
+    with anyio.CancelScope(shield=True):
+        try:
+            path = await anyio.to_thread.run_sync(write)
+        except (OSError, InvalidRequestError) as error:
+            message = f"the picture was made and paid for, but not written: {error}; error.response has it"
+            raise SaveError(message, response=response) from error
+    return _with_image(response, replace(image, path=path))
