@@ -89,8 +89,7 @@ def test_the_header_says_what_pillow_says(
 @pytest.mark.parametrize(("format", "mode", "options"), [variant for variant in VARIANTS if variant.values[0] != "GIF"])
 def test_a_picture_cut_anywhere_is_never_taken_for_a_whole_one(format: str, mode: str, options: dict[str, Any]) -> None:
     data = _encode(format, mode, options)
-    end = len(data) - (8 if format == "PNG" else 1)  # the checksum of a PNG's empty last chunk may lack
-    for length in [*range(0, end, 97), *range(end - 20, end)]:
+    for length in [*range(0, len(data), 97), *range(len(data) - 20, len(data))]:
         header = read_header(data[:length])
         assert header is None or not header.complete, length
 
