@@ -105,7 +105,7 @@ def _price_text(price: Money | None, config: Config) -> str:
     if price is None:
         return "not known"
     amount = "free" if price.amount == Decimal(0) else str(price)
-    return f"{amount} (embedded: not charged)" if config.embedded else amount
+    return f"{amount} (not charged)" if config.embedded else amount
 
 
 def _sides(request: ImageRequest) -> tuple[int, int] | None:

@@ -17,6 +17,7 @@ from stepfun_async._core.capabilities import SOURCES
 from stepfun_async._core.rules import Rule, Sizes, Text, Whole
 
 from .console import say_json, say_rich
+from .failures import reworded
 from .options import AsJson
 
 
@@ -68,7 +69,7 @@ def _sizes(row: Capability) -> str:
 def _end(lifecycle: Lifecycle | None) -> str:
     if lifecycle is None:
         return ""
-    return str(lifecycle.ends) if lifecycle.ends else "over"
+    return str(lifecycle.ends) if lifecycle.ends else "ended"
 
 
 def _details(row: Capability) -> Table:
@@ -78,15 +79,15 @@ def _details(row: Capability) -> Table:
     for name, rule in row.rules.items():
         default = "required" if rule.required else "" if rule.default is None else repr(rule.default)
         allowed = f"{rule.allowed}; {rule.note}" if rule.note else rule.allowed
-        table.add_row(name, Line(allowed), Line(default), rule.source)
+        table.add_row(name, Line(reworded(allowed)), Line(default), rule.source)
     return table
 
 
 def _title(row: Capability) -> str:
-    end = f"; StepFun's own hosts: until {_end(row.lifecycle)}" if row.lifecycle else ""
+    end = f"; ends on StepFun's own hosts: {_end(row.lifecycle)}" if row.lifecycle else ""
     plan = "; in the Step Plan" if row.step_plan else ""
-    prices = " / ".join(str(price) for price in row.prices.values()) or "not known"
-    return f"{row.model} {row.operation}: POST {row.endpoint.path} ({row.endpoint.body}); price {prices}{plan}{end}"
+    prices = _prices(row).replace("\n", " or ")
+    return f"{row.model} {row.operation}: POST {row.endpoint.path} ({row.endpoint.body}); price: {prices}{plan}{end}"
 
 
 def _legend(rows: Sequence[Capability]) -> list[str]:

@@ -75,7 +75,7 @@ def _keys() -> frozenset[str] | None:
 def _introduce(scenario: Scenario, keys: frozenset[str] | None, base_url: str) -> None:
     key = "any" if keys is None else f"KEY, one of the {len(keys)} in {KEYS_VARIABLE}"
     lines = [
-        "A stand-in for StepFun's image service: nothing reaches StepFun, nothing is charged.",
+        "A stand-in for StepFun's image service: it reaches nobody and costs nothing.",
         f"base URL: {base_url}",
         f"clients:  STEP_BASE_URL={base_url} STEP_API_KEY={key}",
         *(f"fault:    {fault}" for fault in scenario.faults),
