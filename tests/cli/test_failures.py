@@ -130,15 +130,6 @@ def test_a_picture_that_cannot_be_written_is_kept(
     assert Path(kept[1]).read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_retired_model_is_warned_about(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stepfun_async._client._warned", set())
-    url = "https://api.stepfun.ai/v1"
-    ran = cli("check", "generate", "A lake", "--model", "step-1x-medium", "--base-url", url)
-    assert ran.code == 0
-    assert ran.err.startswith("warning: StepFun's hosts were to stop serving step-1x-medium on 2026-07-08")
-    assert ran.err.count("\n") == 1
-
-
 def test_unknown_models_lead_to_the_table(cli: Run) -> None:
     ran = cli("generate", "A lake", "--model", "step-9")
     assert ran.code == 2

@@ -95,7 +95,7 @@ def test_progress_and_a_line_for_people_are_for_terminals(folder: Path, monkeypa
     monkeypatch.setenv("TERM", "xterm")
     text = shown("generate", "A lake", "--seed", "3", both=True)
     assert "step-image-edit-2 is at work" in text
-    assert re.search(r"a-lake\.png  1024x1024 png  seed 3  0\.003 USD \(embedded: not charged\)  \d+\.\d s\r\n", text)
+    assert re.search(r"a-lake\.png  1024x1024 png  seed 3  0\.003 USD \(not charged\)  \d+\.\d s\r\n", text)
 
 
 def test_no_progress_while_stdout_is_a_pipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,3 +187,11 @@ def test_letters_that_the_terminal_lacks_cost_no_picture(folder: Path, monkeypat
     code, out, _ = ended(start("generate", "宁静"))
     assert (code, out) == (0, "\\u5b81\\u9759.png\n")
     assert Path("宁静.png").exists()
+
+
+def test_a_retired_model_is_warned_about_in_one_line(folder: Path) -> None:
+    url = "https://api.stepfun.ai/v1"
+    code, out, err = ended(start("check", "generate", "A lake", "--model", "step-1x-medium", "--base-url", url))
+    assert (code, out.splitlines()[0]) == (0, "valid: step-1x-medium text_to_image")
+    assert err.startswith("warning: StepFun's hosts were to stop serving step-1x-medium on 2026-07-08")
+    assert err.count("\n") == 1

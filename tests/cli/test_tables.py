@@ -65,7 +65,7 @@ def test_models_fit_80_columns_and_have_every_row(cli: Run) -> None:
     assert max(map(len, ran.out.splitlines())) <= 80
     for row in capabilities():
         line = next(line for line in ran.out.splitlines() if line.split()[:2] == [row.model, row.operation])
-        assert str(row.lifecycle.ends if row.lifecycle and row.lifecycle.ends else "over") in line
+        assert str(row.lifecycle.ends if row.lifecycle and row.lifecycle.ends else "ended") in line
 
 
 def test_models_of_one_model_show_every_rule(cli: Run) -> None:
@@ -105,7 +105,7 @@ def test_check_needs_no_key_and_writes_nothing(cli: Run, folder: Path, monkeypat
         ("https://api.stepfun.com/v1", "0.02 CNY"),
         ("https://gateway.example/v1", "not known"),
         ("https://api.stepfun.ai/step_plan/v1", "from the Step Plan's monthly credit"),
-        ("embedded", "0.003 USD (embedded: not charged)"),
+        ("embedded", "0.003 USD (not charged)"),
     ],
 )
 def test_check_knows_the_price_by_the_host(cli: Run, url: str, price: str) -> None:
