@@ -60,7 +60,7 @@ def write_bytes(path: Path, data: bytes, *, overwrite: bool) -> None:
         OSError: the disk is full, the folder may not be written to, and the like.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.part")
+    temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(6)}.part")
     try:
         with temporary.open("xb") as file:
             file.write(data)

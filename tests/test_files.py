@@ -1,0 +1,157 @@
+"""Reading a picture from disk, and writing one so that it is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stepfun_async import _files
+from stepfun_async._files import MAX_INPUT, read_bytes, why_not_writable, write_bytes
+
+_superuser = not hasattr(os, "geteuid") or os.geteuid() == 0
+
+
+def test_a_regular_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"content")
+    assert read_bytes(tmp_path / "a") == read_bytes(str(tmp_path / "a")) == b"content"
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("gone", FileNotFoundError), ("", IsADirectoryError), ("a\0b", ValueError)]
+)
+def test_what_cannot_be_read_raises(name: str, error: type[Exception], tmp_path: Path) -> None:
+    with pytest.raises(error):
+        read_bytes(f"{tmp_path}/{name}")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are of POSIX")
+def test_a_named_pipe_is_refused_without_opening_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="not a regular file"):
+        read_bytes(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize(("size", "allowed"), [(MAX_INPUT, True), (MAX_INPUT + 1, False)])
+def test_the_largest_file_that_is_read(size: int, allowed: bool, tmp_path: Path) -> None:
+    with (tmp_path / "a").open("wb") as file:
+        file.truncate(size)
+    if allowed:
+        assert len(read_bytes(tmp_path / "a")) == size
+    else:
+        with pytest.raises(ValueError, match="67,108,865 bytes"):
+            read_bytes(tmp_path / "a")
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_new_file_is_written_with_its_folders_and_nothing_else(overwrite: bool, tmp_path: Path) -> None:
+    write_bytes(tmp_path / "a" / "b.png", b"content", overwrite=overwrite)
+    assert (tmp_path / "a" / "b.png").read_bytes() == b"content"
+    assert os.listdir(tmp_path / "a") == ["b.png"]
+
+
+def test_a_file_that_appeared_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    with pytest.raises(FileExistsError):
+        write_bytes(tmp_path / "a", b"new", overwrite=False)
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a"]
+    write_bytes(tmp_path / "a", b"new", overwrite=True)
+    assert (tmp_path / "a").read_bytes() == b"new"
+
+
+def test_a_link_to_nowhere_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    with pytest.raises(FileExistsError):
+        write_bytes(tmp_path / "link", b"new", overwrite=False)
+    assert os.listdir(tmp_path) == ["link"]
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_file_system_without_hard_links_will_do(taken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(source: Any, target: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    if taken:
+        (tmp_path / "a").write_bytes(b"old")
+        with pytest.raises(FileExistsError):
+            write_bytes(tmp_path / "a", b"new", overwrite=False)
+    else:
+        write_bytes(tmp_path / "a", b"new", overwrite=False)
+    assert (tmp_path / "a").read_bytes() == (b"old" if taken else b"new")
+    assert os.listdir(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize("fails", ["fsync", "rename"])
+def test_a_failure_leaves_no_file_of_any_name(
+    fails: str, overwrite: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    if fails == "fsync":
+        monkeypatch.setattr(os, "fsync", fail)
+    else:
+        monkeypatch.setattr(_files, "_put", fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_bytes(tmp_path / "a", b"new", overwrite=overwrite)
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_content_is_on_disk_before_the_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[bool, int]] = []
+
+    def watch(descriptor: int) -> None:
+        seen.append(((tmp_path / "a").exists(), os.fstat(descriptor).st_size))
+
+    monkeypatch.setattr(os, "fsync", watch)
+    write_bytes(tmp_path / "a", b"content", overwrite=False)
+    assert seen == [(False, 7)]
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "a" * 251 + ".png"])
+def test_the_longest_name_can_be_written(name: str, tmp_path: Path) -> None:
+    write_bytes(tmp_path / name, b"content", overwrite=False)
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_a_name_of_many_bytes_can_be_written(tmp_path: Path) -> None:
+    name = "湖" * 83 + ".png"
+    write_bytes(tmp_path / name, b"content", overwrite=False)
+    assert os.listdir(tmp_path) == [name]
+
+
+# --- asking first -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["new.png", "a/b/c/new.png", "湖.png"])
+def test_nothing_speaks_against_a_new_file(name: str, tmp_path: Path) -> None:
+    assert why_not_writable(tmp_path / name, overwrite=False) is None
+    assert os.listdir(tmp_path) == [], "asking makes nothing"
+
+
+def test_what_speaks_against_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert why_not_writable(tmp_path, overwrite=True) == "it is a directory"
+    assert "overwrite=True" in str(why_not_writable(tmp_path / "file", overwrite=False))
+    assert why_not_writable(tmp_path / "file", overwrite=True) is None
+    assert why_not_writable(tmp_path / "file" / "a" / "b", overwrite=True) == f"{tmp_path / 'file'} is not a directory"
+    assert why_not_writable(Path("a\0b"), overwrite=False) is not None
+    assert why_not_writable(tmp_path / ("a" * 300), overwrite=False) is not None
+
+
+@pytest.mark.skipif(_superuser, reason="the superuser may write everywhere")
+def test_a_folder_that_may_not_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    assert "may not be written to" in str(why_not_writable(tmp_path / "locked" / "a.png", overwrite=False))
+
+
+def test_a_folder_that_may_not_be_written_to_is_known_before_anything_is_paid_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert why_not_writable(tmp_path / "a.png", overwrite=False) == f"{tmp_path} may not be written to"
