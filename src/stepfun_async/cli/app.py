@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Annotated, cast
@@ -15,7 +14,7 @@ from stepfun_async import StepFunError
 
 from . import exits
 from .account import account
-from .console import OutputClosedError, complain, say, shown_warnings
+from .console import OutputError, abandon_stdout, complain, say, shown_warnings
 from .failures import Interrupted, tell, tell_plain
 from .models import models
 from .pictures import CHECK, edit, generate, image_to_image
@@ -54,11 +53,11 @@ def run(arguments: Sequence[str]) -> int:
         tell_plain("Interrupted", str(stop), as_json=as_json, billing=stop.billing, **money)
         return exits.INTERRUPTED
     except (KeyboardInterrupt, typer.Abort):
-        complain("interrupted")
+        tell_plain("Interrupted", "interrupted; nothing was billed", as_json=as_json)
         return exits.INTERRUPTED
-    except OutputClosedError as error:
+    except OutputError as error:
         complain(f"error: {error}")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        abandon_stdout()
         return exits.OTHER
 
 

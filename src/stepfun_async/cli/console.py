@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import warnings
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from rich.console import Console, RenderableType
@@ -15,20 +16,26 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from stepfun_async import StepFunWarning
 
 
-class OutputClosedError(Exception):
-    """Nobody reads stdout any more."""
+class OutputError(Exception):
+    """Stdout cannot be written to: nobody reads it, or the disk is full."""
 
 
 def say(text: str) -> None:
     """Print a line on stdout, at once.
 
     Raises:
-        OutputClosedError: stdout is closed.
+        OutputError: stdout cannot be written to.
     """
     try:
         print(text, flush=True)
-    except BrokenPipeError as error:
-        raise OutputClosedError("stdout is closed") from error
+    except OSError as error:
+        raise OutputError(f"stdout cannot be written to: {error.strerror}") from error
+
+
+def abandon_stdout() -> None:
+    """Have what could not be written go nowhere when the interpreter ends, instead of failing once more."""
+    with suppress(OSError):  # it may be no file at all
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say_json(value: object) -> None:

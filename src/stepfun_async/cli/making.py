@@ -21,7 +21,7 @@ from stepfun_async._core.capabilities import Operation
 from stepfun_async._core.errors import Billing
 from stepfun_async._core.requests import ImageRequest
 
-from .console import OutputClosedError, on_terminal, plain_money, say, say_json, waiting
+from .console import OutputError, abandon_stdout, on_terminal, plain_money, say, say_json, waiting
 from .failures import Interrupted
 from .naming import free_stem, slug
 from .options import STREAM, Delivery
@@ -48,7 +48,8 @@ def ask(client: Client, request: ImageRequest, delivery: Delivery, out: Path | N
     """The answer to `request`, saved to `out` where it is given."""
     method: Callable[..., ImagesResponse] = getattr(client.images, _METHODS[request.operation])
     save_to = None if out is None else str(out)
-    options = {"save_to": save_to, "overwrite": delivery.overwrite, "timeout": delivery.timeout}
+    overwrite = delivery.overwrite and delivery.out is not None
+    options = {"save_to": save_to, "overwrite": overwrite, "timeout": delivery.timeout}
     return method(model=request.model, **request.given(), **options)
 
 
@@ -84,7 +85,8 @@ def _saved(client: Client, request: ImageRequest, delivery: Delivery, out: Path 
             raise
         return _saved_beside(error, request, out or Path())
     except KeyboardInterrupt:
-        client.close()
+        with suppress(KeyboardInterrupt):  # who presses it again does not want to wait
+            client.close()
         raise _interrupted(client, out) from None
 
 
@@ -105,6 +107,7 @@ def _write_out(client: Client, response: ImagesResponse) -> None:
         sys.stdout.buffer.write(_bytes(client, response.image))
         sys.stdout.buffer.flush()
     except (APIError, OSError) as error:
+        abandon_stdout()
         message = f"the picture was made and paid for, but not written to stdout: {error}"
         raise SaveError(message, response=response) from error
 
@@ -122,7 +125,7 @@ def _interrupted(client: Client, out: Path | None) -> Interrupted:
     if usage.billed:
         billing = "executed"
         message = "the picture was made and billed" + (f", and may be saved as {out}" if out is not None else "")
-    elif usage.maybe_billed:
+    elif usage.maybe_billed or not usage.requests:  # without an entry, the call has not ended yet
         billing = "unknown"
         message = "the picture may have been billed; asking again may pay twice"
     return Interrupted(f"interrupted; {message}", billing=billing, attempts=usage.attempts, maybe_billed=maybe_billed)
@@ -136,8 +139,8 @@ def _report(response: ImagesResponse, client: Client, delivery: Delivery) -> Non
             say(_line(response, client))
         else:
             say(str(response.image.path))
-    except OutputClosedError as error:
-        raise OutputClosedError(f"stdout is closed; the picture is saved as {response.image.path}") from error
+    except OutputError as error:
+        raise OutputError(f"{error}; the picture is saved as {response.image.path}") from error
 
 
 def _line(response: ImagesResponse, client: Client) -> str:

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text as Line
 
-from stepfun_async import Capability, Lifecycle, capabilities
+from stepfun_async import Capability, ConfigurationError, Lifecycle, capabilities
 from stepfun_async._core.capabilities import SOURCES
 from stepfun_async._core.rules import Rule, Sizes, Text, Whole
 
@@ -22,17 +22,24 @@ from .options import AsJson
 
 
 def models(
-    model: Annotated[str | None, typer.Argument(help="Show every rule of this model.")] = None,
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Show every rule of this model.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what the models can do and cost. Nothing is sent."""
-    rows = capabilities() if model is None else capabilities(model)
+    rows = _rows(model)
     if as_json:
         say_json([_content(row) for row in rows])
     elif model is None:
         say_rich(_overview(rows), "Sizes are width x height. stepfun-async models MODEL shows every rule.")
     else:
         say_rich(*(_details(row) for row in rows), *_legend(rows))
+
+
+def _rows(model: str | None) -> tuple[Capability, ...]:
+    try:
+        return capabilities() if model is None else capabilities(model)
+    except ConfigurationError as error:
+        raise typer.BadParameter(reworded(error.message), param_hint="MODEL") from error
 
 
 def _overview(rows: Sequence[Capability]) -> Table:
