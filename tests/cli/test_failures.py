@@ -134,7 +134,7 @@ def test_unknown_models_lead_to_the_table(cli: Run) -> None:
     ran = cli("generate", "A lake", "--model", "step-9")
     assert ran.code == 2
     assert "stepfun-async models lists them" in ran.err
-    assert cli("models", "step-9").code == 3
+    assert cli("models", "step-9").code == 2
 
 
 def test_without_the_extra_one_line_says_what_to_install(

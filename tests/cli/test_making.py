@@ -57,6 +57,11 @@ def test_refuses_a_file_that_is_there_unless_told_to_replace_it(cli: Run, folder
     assert sides("fox.png") == (1024, 1024)
 
 
+def test_overwrite_is_for_named_files_only(cli: Run, folder: Path) -> None:
+    names = [cli("generate", "A lake", "--overwrite").out for _ in range(2)]
+    assert names == ["a-lake.png\n", "a-lake-2.png\n"]
+
+
 def test_json_has_what_programs_need(cli: Run, folder: Path) -> None:
     ran = cli("generate", "A lake", "--seed", "5", "--json")
     content = json.loads(ran.out)

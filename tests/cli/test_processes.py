@@ -56,7 +56,10 @@ def closed(*arguments: str) -> tuple[int, str]:
 
 
 def test_a_closed_pipe_does_not_hide_where_the_picture_is(folder: Path) -> None:
-    assert closed("generate", "A lake") == (1, "error: stdout is closed; the picture is saved as a-lake.png\n")
+    assert closed("generate", "A lake") == (
+        1,
+        "error: stdout cannot be written to: Broken pipe; the picture is saved as a-lake.png\n",
+    )
 
 
 def test_a_closed_pipe_does_not_lose_the_picture(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,6 +70,26 @@ def test_a_closed_pipe_does_not_lose_the_picture(folder: Path, monkeypatch: pyte
     assert kept is not None
     assert Path(kept[1]).read_bytes().startswith(b"\x89PNG")
     assert "Traceback" not in err
+    assert "Exception ignored" not in err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no disk that is always full")
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["generate", "A lake"], 1), (["generate", "A lake", "--out", "-"], 8)]
+)
+def test_a_full_disk_behind_stdout(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(folder))
+    with Path("/dev/full").open("wb") as full:
+        process = start(*arguments, stdout=full)
+    with process:
+        _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == code
+    assert b"No space left on device" in err
+    assert b"the picture is " in err
+    assert b"Traceback" not in err
+    assert b"Exception ignored" not in err
 
 
 def shown(*arguments: str, both: bool) -> str:
