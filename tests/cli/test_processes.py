@@ -62,6 +62,13 @@ def test_a_closed_pipe_does_not_hide_where_the_picture_is(folder: Path) -> None:
     )
 
 
+def test_a_closed_pipe_does_not_hide_an_error(folder: Path) -> None:
+    code, err = closed("generate", "A lake", "--steps", "0", "--json")
+    assert code == 1
+    assert "--steps: got 0" in err
+    assert err.endswith("error: stdout cannot be written to: Broken pipe\n")
+
+
 def test_a_closed_pipe_does_not_lose_the_picture(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(folder))
     code, err = closed("generate", "A lake", "--out", "-")

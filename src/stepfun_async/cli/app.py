@@ -34,11 +34,19 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code, one of `exits.MEANINGS`.
     """
-    as_json = "--json" in _options(arguments)
     _accept_any_text()
     try:
         with shown_warnings():
-            code: object = get_command(app)(args=list(arguments), prog_name=_NAME, standalone_mode=False)
+            return _run(arguments, as_json="--json" in _options(arguments))
+    except OutputError as error:
+        complain(f"error: {error}")
+        abandon_stdout()
+        return exits.OTHER
+
+
+def _run(arguments: Sequence[str], *, as_json: bool) -> int:
+    try:
+        code: object = get_command(app)(args=list(arguments), prog_name=_NAME, standalone_mode=False)
         if code == exits.INTERRUPTED:
             raise KeyboardInterrupt
         return code if isinstance(code, int) else exits.DONE
@@ -55,10 +63,6 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         tell_plain("Interrupted", "interrupted; nothing was billed", as_json=as_json)
         return exits.INTERRUPTED
-    except OutputError as error:
-        complain(f"error: {error}")
-        abandon_stdout()
-        return exits.OTHER
 
 
 def _options(arguments: Sequence[str]) -> Iterable[str]:
