@@ -269,7 +269,7 @@ def test_extra_parameters_pass_as_json(extra: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "extra", [[], "quality", 5, {"a": object()}, {"a": math.nan}, {1: "a"}, {"a": {1, 2}}, {"a": b"x"}]
+    "extra", [[], "quality", 5, {"a": object()}, {"a": math.nan}, {1: "a"}, {"a": {1, 2}}, {"a": b"x"}, {"a": "\ud800"}]
 )
 def test_extra_parameters_that_json_cannot_say_are_a_problem(extra: Any) -> None:
     problem = _only(_request("step-2x-large", "text_to_image", extra_body=extra))

@@ -81,7 +81,8 @@ class _Request(BaseModel):
 
     def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
         for name, value in super().__repr_args__():
-            yield name, plain(value) if isinstance(value, bytes | bytearray | memoryview) else value
+            brief = isinstance(value, bytes | bytearray | memoryview)
+            yield name, plain(cast("object", value)) if brief else value
 
     @property
     def row(self) -> Capability | None:

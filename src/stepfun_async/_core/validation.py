@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import cast
 
 from .capabilities import Capability, Operation, row_of, rows
 from .problems import Problem, plain
@@ -49,13 +49,21 @@ def body_problems(extra_body: object) -> tuple[Problem, ...]:
     if extra_body is None:
         return ()
     allowed = "a mapping of names to JSON values"
-    if not isinstance(extra_body, Mapping) or not all(isinstance(name, str) for name in cast("Any", extra_body)):
-        return (Problem("extra_body", plain(extra_body), allowed),)
+    why = _why_not_json(extra_body)
+    return () if why is None else (Problem("extra_body", plain(extra_body), allowed, why),)
+
+
+def _why_not_json(extra_body: object) -> str | None:
+    if not isinstance(extra_body, Mapping):
+        return ""
+    content = dict(cast("Mapping[object, object]", extra_body))
+    if not all(isinstance(name, str) for name in content):
+        return "a name is no text"
     try:
-        json.dumps(dict(cast("Mapping[str, object]", extra_body)), allow_nan=False).encode()
-    except (TypeError, ValueError) as error:
-        return (Problem("extra_body", plain(cast("object", extra_body)), allowed, str(error)),)
-    return ()
+        json.dumps(content, allow_nan=False, ensure_ascii=False).encode()
+    except (RecursionError, TypeError, ValueError) as error:
+        return str(error)
+    return None
 
 
 def _judge(name: str, rule: Rule, values: Values, given: Values) -> Iterator[Problem]:

@@ -150,14 +150,18 @@ def fingerprint_of(call: Call) -> str:
 
 
 def _say(name: str, rule: Rule | None, value: object) -> object:
+    _refuse_unreadable(name, value)
+    if rule is not None and rule.judge(value) is None:
+        return rule.to_wire(value)
+    return value.to_wire("width x height") if isinstance(value, Size) else value
+
+
+def _refuse_unreadable(name: str, value: object) -> None:
     if isinstance(value, Unreadable):
         raise InvalidRequestError.of("the request", (Problem(name, None, "a picture", value.why),))
     if isinstance(value, Mapping):
         for part, item in cast("Mapping[object, object]", value).items():
-            _say(f"{name}.{part}", None, item)
-    if rule is not None and rule.judge(value) is None:
-        return rule.to_wire(value)
-    return value.to_wire("width x height") if isinstance(value, Size) else value
+            _refuse_unreadable(f"{name}.{part}", item)
 
 
 def _json_value(value: object) -> object:
