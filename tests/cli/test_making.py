@@ -32,8 +32,9 @@ def test_never_overwrites_a_name_it_made(cli: Run, folder: Path) -> None:
     assert names == ["a-lake.png", "a-lake-2.png", "a-lake-3.png"]
 
 
+@pytest.mark.parametrize("options", [[], ["--overwrite"]], ids=["plain", "overwrite"])
 def test_a_name_taken_while_the_picture_was_made_is_left_alone(
-    cli: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
 ) -> None:
 
     def late(path: Path, data: bytes, *, overwrite: bool) -> None:
@@ -42,7 +43,7 @@ def test_a_name_taken_while_the_picture_was_made_is_left_alone(
         write_bytes(path, data, overwrite=overwrite)
 
     monkeypatch.setattr("stepfun_async._core.results.write_bytes", late)
-    assert cli("generate", "A lake") == (0, "a-lake-2.png\n", "")
+    assert cli("generate", "A lake", *options) == (0, "a-lake-2.png\n", "")
     assert Path("a-lake.png").read_bytes() == b"another process"
 
 
@@ -55,11 +56,6 @@ def test_refuses_a_file_that_is_there_unless_told_to_replace_it(cli: Run, folder
     assert Path("fox.png").read_bytes() == b"mine"
     assert cli("generate", "A fox", "--out", "fox.png", "--overwrite") == (0, "fox.png\n", "")
     assert sides("fox.png") == (1024, 1024)
-
-
-def test_overwrite_is_for_named_files_only(cli: Run, folder: Path) -> None:
-    names = [cli("generate", "A lake", "--overwrite").out for _ in range(2)]
-    assert names == ["a-lake.png\n", "a-lake-2.png\n"]
 
 
 def test_json_has_what_programs_need(cli: Run, folder: Path) -> None:
