@@ -5,16 +5,19 @@ from __future__ import annotations
 import gc
 import json
 import socket
+import ssl
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import anyio
 import httpx
 import pytest
+import trustme
 
+import stepfun_async._transport as transport_module
 from stepfun_async import (
     APIConnectionError,
     APITimeoutError,
@@ -377,6 +380,55 @@ async def test_the_environments_proxy_is_used_unless_it_excepts_the_host(monkeyp
 def test_a_proxy_that_cannot_be_one_is_refused(proxy: str) -> None:
     with pytest.raises(ConfigurationError, match="proxy"):
         client_for("http://far.test/v1", proxy=proxy)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def server_tls(authority: trustme.CA) -> ssl.SSLContext:
+    """A server that can prove to be 127.0.0.1 to whoever trusts `authority`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.fixture(autouse=True)
+def _fresh_trust() -> Iterator[None]:
+    """The process's TLS context is made once; these tests need their own."""
+    yield
+    transport_module._tls_context.cache_clear()
+
+
+async def test_calls_go_over_tls_and_keep_their_connection(
+    authority: trustme.CA, server_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    with raw_server(say(picture_answer()), tls=server_tls) as server:
+        async with client_for(server.url) as client:
+            for _ in range(3):
+                assert (await client.images.generate("a lake")).image.data == PIXEL
+        assert server.connections == 1
+
+
+async def test_a_server_that_cannot_prove_itself_gets_nothing(server_tls: ssl.SSLContext) -> None:
+    with raw_server(say(picture_answer()), tls=server_tls) as server:
+        async with client_for(server.url) as client:
+            with pytest.raises(APIConnectionError, match="certificate verify failed") as caught:
+                await client.images.generate("a lake")
+    assert caught.value.billing == "not_sent"
+    assert server.requests == []
+
+
+async def test_certificates_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    async with client_for("https://127.0.0.1:9/v1") as client:
+        with pytest.raises(ConfigurationError, match="SSL_CERT_FILE"):
+            await client.images.generate("a lake")
+        assert client.usage.maybe_billed == 0
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

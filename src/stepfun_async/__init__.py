@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ._core.errors import APITimeoutError as APITimeoutError
     from ._core.errors import AuthenticationError as AuthenticationError
     from ._core.errors import BadRequestError as BadRequestError
+    from ._core.errors import BudgetExceededError as BudgetExceededError
     from ._core.errors import ConfigurationError as ConfigurationError
     from ._core.errors import ContentFilteredError as ContentFilteredError
     from ._core.errors import ContentRejectedError as ContentRejectedError
@@ -78,6 +79,7 @@ _HOMES = {
         "APITimeoutError",
         "AuthenticationError",
         "BadRequestError",
+        "BudgetExceededError",
         "ConfigurationError",
         "ContentFilteredError",
         "ContentRejectedError",

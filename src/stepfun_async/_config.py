@@ -168,7 +168,8 @@ def _checked_url(url: object) -> str:
     parts = _split(text)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigurationError(
-            f"base_url {_without_password(text)!r} is none: write https://host/v1, or 'embedded' for the offline engine"
+            f"base_url {_without_password(text)!r} (base_url=..., {BASE_URL_VARIABLE}) is none: "
+            "write https://host/v1, or 'embedded' for the offline engine"
         )
     if parts.username or parts.password:
         raise ConfigurationError("base_url has a user name or password in it: pass the key as api_key=...")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
-from ._core.errors import APIError, APITimeoutError, Billing
+from ._core.errors import APIError, APITimeoutError, Billing, StepFunError
 from ._core.retry import RetryPolicy, wait_before_next
 from ._core.wire import Call, Progress, Reply
 from ._usage import Tally
@@ -96,6 +96,9 @@ class Window:
                 wait = self._wait_after(error, tally, free=free)
                 if wait is None:
                     raise
+            except StepFunError as error:
+                self._note(error.billing, tally)
+                raise
             except BaseException:
                 self._note("not_sent" if free or progress.sent is False else "unknown", tally)
                 raise

@@ -268,16 +268,28 @@ _TEXTS: tuple[tuple[type[Exception], str], ...] = (
 def _translated(error: Exception, progress: Progress, host: str) -> APIError:
     never_left = isinstance(error, _BEFORE_SENDING) or progress.sent is False
     text = next(text for kind, text in _TEXTS if isinstance(error, kind)).format(host=host)
-    reason = f" ({error})" if str(error) else ""
+    reason = f" ({cause})" if (cause := _reason(error)) else ""
     tail = "nothing was sent" if never_left else "it may have been billed; asking again may pay twice"
     kind = APITimeoutError if isinstance(error, httpx.TimeoutException) else APIConnectionError
     return kind(f"{text}{reason}; {tail}", billing="not_sent" if never_left else "unknown")
 
 
+def _reason(error: BaseException | None) -> str:
+    """What the error says, or else the one behind it."""
+    while error is not None and not str(error):
+        error = error.__cause__ or error.__context__
+    return str(error or "")
+
+
 @cache
 def _tls_context() -> ssl.SSLContext:
     """One context for all connections of this process: building one costs tens of milliseconds."""
-    return httpx.create_ssl_context()
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        raise ConfigurationError(
+            f"no certificates to check servers by (SSL_CERT_FILE, SSL_CERT_DIR): {error}"
+        ) from error
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -70,10 +71,13 @@ class RawServer:
 
 
 @contextmanager
-def raw_server(*scripts: Script) -> Iterator[RawServer]:
+def raw_server(*scripts: Script, tls: ssl.SSLContext | None = None) -> Iterator[RawServer]:
     """A server on loopback that meets each request with the next script."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = RawServer(f"http://127.0.0.1:{listener.getsockname()[1]}/v1", list(scripts))
+    if tls is not None:
+        listener = tls.wrap_socket(listener, server_side=True)
+    scheme = "https" if tls else "http"
+    server = RawServer(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/v1", list(scripts))
     open_connections: list[socket.socket] = []
     threads = [threading.Thread(target=_accept, args=(listener, server, open_connections))]
     threads[0].start()
@@ -95,6 +99,8 @@ def _accept(listener: socket.socket, server: RawServer, open_connections: list[s
     while True:
         try:
             connection, _ = listener.accept()
+        except ssl.SSLError:
+            continue  # the client did not trust us
         except OSError:
             break
         server.connections += 1
