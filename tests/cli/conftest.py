@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -65,8 +64,21 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
         yield fail
 
 
+_started: list[subprocess.Popen[bytes]] = []
+
+
 def start(*arguments: str, **options: object) -> subprocess.Popen[bytes]:
     """The command line in a process of its own; stdout and stderr are pipes unless `options` say otherwise."""
     pipes: dict[str, object] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     command = [sys.executable, "-m", "stepfun_async.cli", *arguments]
-    return subprocess.Popen(command, env=dict(os.environ), **{**pipes, **options})  # type: ignore[call-overload,no-any-return]
+    process: subprocess.Popen[bytes] = subprocess.Popen(command, **{**pipes, **options})  # type: ignore[call-overload]
+    _started.append(process)
+    return process
+
+
+@pytest.fixture(autouse=True)
+def _no_process_outlives_its_test() -> Iterator[None]:
+    yield
+    while _started:
+        with _started.pop() as process:
+            process.kill()
