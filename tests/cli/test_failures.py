@@ -78,7 +78,7 @@ def test_no_connection_is_no_answer(cli: Run, monkeypatch: pytest.MonkeyPatch) -
             ["--base-url", "https://me:word@host/v1"],
             "--base-url has a user name or password in it: set STEP_API_KEY",
         ),
-        ({}, ["--base-url", "nowhere"], "--base-url 'nowhere' is "),
+        ({}, ["--base-url", "nowhere"], "--base-url 'nowhere' "),
     ],
 )
 def test_configuration(
@@ -91,6 +91,7 @@ def test_configuration(
     assert ran.code == 3
     assert message in ran.err
     assert "word" not in ran.err.replace("password", "")
+    assert not PYTHON.search(ran.err)
 
 
 @pytest.mark.parametrize(

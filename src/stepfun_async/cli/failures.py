@@ -45,6 +45,7 @@ WORDS: tuple[tuple[str, str], ...] = (
     (r"api_key=\.\.\., (?=STEP_API_KEY)", ""),
     (r"pass the key as api_key=\.\.\.", "set STEP_API_KEY"),
     (r"base_url='embedded'", "--base-url embedded"),
+    (r"\bbase_url=\.\.\.", "--base-url"),
     (r"\bbase_url\b", "--base-url"),
     (r"overwrite=True", "--overwrite is given"),
     (r"lower Limits\(max_concurrency=\.\.\.\)", "run fewer at once"),
