@@ -28,8 +28,9 @@ def test_what_cannot_be_read_raises(name: str, error: type[Exception], tmp_path:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are of POSIX")
-def test_a_named_pipe_is_refused_without_opening_it(tmp_path: Path) -> None:
+def test_a_named_pipe_is_refused_without_opening_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("opened, which would wait for ever"))
     with pytest.raises(ValueError, match="not a regular file"):
         read_bytes(tmp_path / "pipe")
 

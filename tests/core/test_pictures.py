@@ -103,6 +103,13 @@ def test_a_jpeg_cut_after_its_thumbnail_is_not_whole() -> None:
     assert not cut.complete
 
 
+@pytest.mark.parametrize("marker", [0xC4, 0xCC, 0xDB, 0xE1, 0xFE])
+def test_the_tables_of_a_jpeg_may_stand_before_its_frame(marker: int) -> None:
+    whole = _encode("JPEG", "RGB", {})
+    segment = bytes([0xFF, marker, 0, 10, 8, 0, 1, 0, 1, 1, 1, 1])
+    assert read_header(whole[:2] + segment + whole[2:]) == ("jpeg", 64, 48, True)
+
+
 @pytest.mark.parametrize(("format", "mode"), [("PNG", "RGB"), ("JPEG", "RGB"), ("WEBP", "RGB")])
 def test_bytes_after_the_end_do_no_harm(format: str, mode: str) -> None:
     header = read_header(_encode(format, mode, {}) + b"\0" * 100)
@@ -212,8 +219,11 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are of POSIX")
-def test_a_named_pipe_is_refused_without_waiting_for_its_writer(tmp_path: Path) -> None:
+def test_a_named_pipe_is_refused_without_waiting_for_its_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("opened, which would wait for ever"))
     assert "not a regular file" in _why(tmp_path / "pipe")
 
 
