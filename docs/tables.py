@@ -45,7 +45,7 @@ def _line(row: Capability) -> str:
 def _facts(row: Capability) -> str:
     lines = [
         f"* `POST {row.endpoint.path}`, {'JSON' if row.endpoint.body == 'json' else 'multipart form'}",
-        f"* price: {_price(row)}",
+        f"* price: {_price(row)}{f' ({row.price_source})' if row.price_source else ''}",
         f"* on StepFun's own hosts: {_end(row)}",
         f"* Step Plan: {'yes' if row.step_plan else 'no'}",
     ]

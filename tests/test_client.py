@@ -32,7 +32,7 @@ from stepfun_async import (
     TextToImage,
     register_model,
 )
-from stepfun_async._core import capabilities as tables
+from stepfun_async._core import registry as tables
 from stepfun_async._core.wire import Call, Progress, Reply
 from tests.support.raw import PIXEL, picture_answer
 

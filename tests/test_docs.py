@@ -49,14 +49,14 @@ def test_the_code_on_the_page_runs(page: Path, offline: Path) -> None:
 def test_the_examples_in_docstrings_are_true(name: str) -> None:
     module = importlib.import_module(name)
     known = {key: getattr(stepfun_async, key) for key in stepfun_async.__all__}
-    from stepfun_async._core import capabilities
+    from stepfun_async._core import registry
 
-    table = dict(capabilities._table)
+    table = dict(registry._table)
     try:
         failed, _ = doctest.testmod(module, extraglobs=known, optionflags=doctest.ELLIPSIS)
     finally:
-        capabilities._table.clear()
-        capabilities._table.update(table)
+        registry._table.clear()
+        registry._table.update(table)
     assert failed == 0
 
 

@@ -15,7 +15,7 @@ import pytest
 import stepfun_async
 from stepfun_async import _signatures as signatures
 from stepfun_async import capabilities
-from stepfun_async._core.capabilities import _BUILT_IN, Operation
+from stepfun_async._core.capabilities import BUILT_IN, Operation
 
 HERE = Path(__file__).parent / "typing"
 SOURCE = Path(stepfun_async.__file__).parent.parent
@@ -114,7 +114,7 @@ def _literals(hint: Any) -> set[object]:
 
 
 def test_every_row_has_a_signature() -> None:
-    assert set(SIGNATURES) == {(row.model, row.operation) for row in _BUILT_IN}
+    assert set(SIGNATURES) == {(row.model, row.operation) for row in BUILT_IN}
 
 
 @pytest.mark.parametrize(("model", "operation"), SIGNATURES)
@@ -150,5 +150,5 @@ def test_custom_models_take_every_parameter_of_their_operation() -> None:
         "image_to_image": signatures.CustomImageToImage,
     }
     for operation, signature in custom.items():
-        rules = {name for row in _BUILT_IN if row.operation == operation for name in row.rules}
+        rules = {name for row in BUILT_IN if row.operation == operation for name in row.rules}
         assert set(get_type_hints(signature)) >= (rules - OWN_ARGUMENTS) | CALL_OPTIONS

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ._core.capabilities import CustomModel as CustomModel
     from ._core.capabilities import Lifecycle as Lifecycle
     from ._core.capabilities import Money as Money
-    from ._core.capabilities import capabilities as capabilities
-    from ._core.capabilities import register_model as register_model
     from ._core.errors import APIConnectionError as APIConnectionError
     from ._core.errors import APIError as APIError
     from ._core.errors import APIStatusError as APIStatusError
@@ -50,6 +48,8 @@ if TYPE_CHECKING:
     from ._core.errors import StepFunError as StepFunError
     from ._core.errors import StepFunWarning as StepFunWarning
     from ._core.problems import Problem as Problem
+    from ._core.registry import capabilities as capabilities
+    from ._core.registry import register_model as register_model
     from ._core.requests import ImageEdit as ImageEdit
     from ._core.requests import ImageToImage as ImageToImage
     from ._core.requests import TextToImage as TextToImage
@@ -66,12 +66,15 @@ if TYPE_CHECKING:
     from ._limits import Limits as Limits
     from ._sync import Client as Client
 
+    __version__: str
+
 _HOMES = {
     "_client": ("AsyncClient",),
     "_sync": ("Client",),
     "_limits": ("Limits",),
     "_fanout": ("Failed", "Finished"),
-    "_core.capabilities": ("Capability", "CustomModel", "Lifecycle", "Money", "capabilities", "register_model"),
+    "_core.capabilities": ("Capability", "CustomModel", "Lifecycle", "Money"),
+    "_core.registry": ("capabilities", "register_model"),
     "_core.errors": (
         "APIConnectionError",
         "APIError",
@@ -108,7 +111,8 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
-def __getattr__(name: str) -> object:
+def _load(name: str) -> object:
+    """Load a public name when it is first asked for."""
     if name == "__version__":
         from importlib.metadata import version
 
@@ -129,11 +133,14 @@ def _publish() -> None:
         module = sys.modules.get(f"{__name__}.{home}")
         for name in names:
             value = getattr(module, name, None)
-            if isinstance(value, type):
-                value.__module__ = __name__
             if value is not None:
+                value.__module__ = __name__
                 globals()[name] = value
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    return sorted({*globals(), *__all__})
+
+
+if not TYPE_CHECKING:  # or type checkers would take any name for one that is there
+    __getattr__ = _load

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
 from ._config import Validation
+from ._core.answers import parse_account, parse_model, parse_models
 from ._core.errors import InvalidRequestError
 from ._core.problems import Problem
 from ._core.results import Account, Model, Usage
 from ._core.retry import RetryPolicy
-from ._core.wire import parse_account, parse_model, parse_models
 from ._images import AsyncImages
 from ._limits import Limits
 from ._options import Options

@@ -187,4 +187,4 @@ def _split(text: str) -> SplitResult | None:
 
 
 def _without_password(text: str) -> str:
-    return re.sub(r"//[^/@]*@", "//***@", text)
+    return re.sub(r"//.*@", "//***@", text)

@@ -17,6 +17,7 @@ import anyio
 import anyio.to_thread
 
 from ._config import Config, Validation, check_headers, check_seconds, resolve
+from ._core.answers import parse_download, parse_images, picture_facts
 from ._core.errors import (
     APIError,
     ConfigurationError,
@@ -29,7 +30,7 @@ from ._core.pictures import is_link
 from ._core.problems import Problem, plain
 from ._core.results import Image, ImagesResponse
 from ._core.retry import RetryPolicy
-from ._core.wire import Call, Reply, encode_json, parse_download, parse_images, picture_facts
+from ._core.wire import Call, Reply, encode_json
 from ._exchange import Exchanger, Window
 from ._limits import Limits, Slots
 from ._options import Options

@@ -14,8 +14,18 @@ from typing import Any, TypeAlias, cast, get_args
 import pytest
 
 from stepfun_async import ConfigurationError, Size, TextToImage, capabilities, register_model
-from stepfun_async._core import capabilities as module
-from stepfun_async._core.capabilities import ENDPOINTS, SOURCES, Endpoint, Lifecycle, Money, Operation, Region
+from stepfun_async._core import registry as module
+from stepfun_async._core.capabilities import (
+    BUILT_IN,
+    ENDPOINTS,
+    SOURCES,
+    Capability,
+    Endpoint,
+    Lifecycle,
+    Money,
+    Operation,
+    Region,
+)
 from stepfun_async._core.rules import Rule, Sizes, Style
 
 Facts: TypeAlias = dict[str, object]
@@ -183,8 +193,8 @@ def table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_table", dict(module._table))
 
 
-def _built_in() -> Iterator[module.Capability]:
-    yield from module._BUILT_IN
+def _built_in() -> Iterator[Capability]:
+    yield from BUILT_IN
 
 
 def _facts(rule: Rule) -> Facts:
@@ -302,7 +312,7 @@ def test_rows_cannot_be_changed() -> None:
 
 
 def test_without_arguments_all_rows_are_told() -> None:
-    assert capabilities() == module._BUILT_IN
+    assert capabilities() == BUILT_IN
 
 
 def test_a_model_s_rows_are_told() -> None:

@@ -16,9 +16,9 @@ from stepfun_async import (
     MalformedResponseError,
     RetryPolicy,
 )
+from stepfun_async._core.answers import meaning_of
 from stepfun_async._core.errors import Billing
 from stepfun_async._core.retry import wait_before_next
-from stepfun_async._core.wire import meaning_of
 
 DEFAULT = RetryPolicy()
 RISKY = RetryPolicy(retry_unknown=True)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image as pillow
 
 from stepfun_async import ImageEdit, InvalidRequestError, Problem, Size, TextToImage, register_model
-from stepfun_async._core import capabilities as module
-from stepfun_async._core.capabilities import _BUILT_IN, Operation
+from stepfun_async._core import registry as module
+from stepfun_async._core.capabilities import BUILT_IN, Operation
 from stepfun_async._core.problems import plain, show
 from stepfun_async._core.requests import REQUESTS, ImageRequest
 
@@ -26,7 +26,7 @@ def _png(width: int = 100, height: int = 100) -> bytes:
 
 PNG = _png()
 REQUIRED: dict[str, Any] = {"prompt": "a lake", "image": PNG, "source_weight": 0.5}
-ROWS = [pytest.param(row.model, row.operation, id=f"{row.model}-{row.operation}") for row in _BUILT_IN]
+ROWS = [pytest.param(row.model, row.operation, id=f"{row.model}-{row.operation}") for row in BUILT_IN]
 
 
 def _request(model: str, operation: Operation, **changes: Any) -> ImageRequest:
@@ -53,7 +53,7 @@ def test_what_is_required_is_enough(model: str, operation: Operation) -> None:
 
 @pytest.mark.parametrize(
     ("model", "operation", "name"),
-    [(row.model, row.operation, name) for row in _BUILT_IN for name in REQUIRED if name in row.rules],
+    [(row.model, row.operation, name) for row in BUILT_IN for name in REQUIRED if name in row.rules],
 )
 def test_what_is_required_is_missed_by_name(model: str, operation: Operation, name: str) -> None:
     problem = _only(_request(model, operation, **{name: None}))
@@ -170,7 +170,8 @@ def test_1280x800_is_not_16_to_9_whatever_the_overview_calls_it() -> None:
 def test_a_size_of_another_model_is_refused_with_the_order_in_words() -> None:
     problem = _only(TextToImage(model="step-image-edit-2", prompt="a", size="1280x800"))
     assert "height x width" in problem.allowed
-    assert problem.nearest == "1360x768"
+    assert "800 wide and 1280 high" in problem.why
+    assert problem.nearest == Size(width=768, height=1360)
 
 
 # --- what has no effect -------------------------------------------------------------------------------

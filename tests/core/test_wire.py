@@ -39,16 +39,7 @@ from stepfun_async import (
     TextToImage,
     capabilities,
 )
-from stepfun_async._core.capabilities import _BUILT_IN, Operation
-from stepfun_async._core.pictures import of_data_uri
-from stepfun_async._core.requests import REQUESTS
-from stepfun_async._core.rules import Choice, Flag, Real, Sizes, Text, Whole
-from stepfun_async._core.wire import (
-    Call,
-    Reply,
-    Upload,
-    encode_json,
-    from_call,
+from stepfun_async._core.answers import (
     meaning_of,
     parse_account,
     parse_download,
@@ -58,6 +49,11 @@ from stepfun_async._core.wire import (
     raise_for_status,
     retry_after,
 )
+from stepfun_async._core.capabilities import BUILT_IN, Operation
+from stepfun_async._core.pictures import of_data_uri
+from stepfun_async._core.requests import REQUESTS
+from stepfun_async._core.rules import Choice, Flag, Real, Sizes, Text, Whole
+from stepfun_async._core.wire import Call, Reply, Upload, encode_json, from_call
 
 NOW = 1_600_000_000.0
 
@@ -93,7 +89,7 @@ def _valid(rule: object) -> st.SearchStrategy[Any] | None:
             return None
 
 
-@pytest.mark.parametrize(("model", "operation"), [(row.model, row.operation) for row in _BUILT_IN])
+@pytest.mark.parametrize(("model", "operation"), [(row.model, row.operation) for row in BUILT_IN])
 @given(data=st.data())
 def test_what_is_asked_is_what_is_understood(model: str, operation: Operation, data: st.DataObject) -> None:
     row = capabilities(model, operation)

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepfun_async._core.capabilities import Capability, rows
+from stepfun_async._core.capabilities import Capability
 from stepfun_async._core.errors import ConfigurationError
+from stepfun_async._core.registry import rows
 from stepfun_async._core.requests import REQUESTS, ImageEdit, ImageToImage, TextToImage
 from stepfun_async._core.wire import Call, Upload
 from stepfun_async.embedded import Bill, Engine, Mount, Scenario, check_available, check_server_available

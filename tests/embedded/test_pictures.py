@@ -6,7 +6,7 @@ import pytest
 from PIL import Image as pillow
 from PIL import ImageChops, ImageStat
 
-from stepfun_async._core.capabilities import rows
+from stepfun_async._core.registry import rows
 from stepfun_async._core.requests import ImageEdit, ImageToImage, TextToImage
 from stepfun_async._core.sizes import Size
 from stepfun_async.embedded import Engine

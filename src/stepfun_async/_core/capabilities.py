@@ -2,21 +2,20 @@
 
 Everything that knows a model reads these rows: validation, the wire form, defaults, the embedded
 engine, the command line's help, the tables in the docs, and the tests. A change of a fact is a
-change of one cell here.
+change of one cell here. `registry` looks rows up and adds those of other servers' models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, Literal, NewType, cast, overload
+from typing import Any, Literal, NewType
 
-from .errors import ConfigurationError
 from .rules import Choice, Flag, Ignored, Photo, Real, Rule, Sizes, Style, Text, Whole
-from .sizes import Order, Size
+from .sizes import Size
 
 Operation = Literal["text_to_image", "edit", "image_to_image"]
 Region = Literal["international", "china"]
@@ -30,6 +29,7 @@ SOURCES: Mapping[str, str] = MappingProxyType(
         "generations": "StepFun documentation, 'Generate images' endpoint",
         "docs 2026-06": "StepFun documentation as published in 2026-06",
         "docs 2026-09": "StepFun documentation as published in 2026-09",
+        "prices 2026-10": "StepFun price list as published in 2026-10",
         "registered": "given to register_model()",
     }
 )
@@ -96,6 +96,7 @@ class Capability:
         operation: `text_to_image`, `edit` or `image_to_image`.
         rules: for each parameter the model has, what is allowed; in the documented order.
         prices: what one picture costs, by region; a region that is missing is not known.
+        price_source: where the prices are documented, a key of `SOURCES`.
         lifecycle: until when StepFun's own hosts serve it; None where no end is known.
         step_plan: whether the Step Plan subscription serves it.
         source: where the row is documented, a key of `SOURCES`.
@@ -105,6 +106,7 @@ class Capability:
     operation: Operation
     rules: Mapping[str, Rule] = field(repr=False)
     prices: Mapping[Region, Money] = field(default_factory=lambda: MappingProxyType({}))
+    price_source: str = ""
     lifecycle: Lifecycle | None = None
     step_plan: bool = False
     source: str = ""
@@ -216,6 +218,7 @@ def _prices(usd: str, cny: str) -> Mapping[Region, Money]:
 _EDIT_2: dict[str, Any] = {
     "model": "step-image-edit-2",
     "prices": _prices("0.003", "0.02"),
+    "price_source": "prices 2026-10",
     "lifecycle": _ANNOUNCED_END,
     "step_plan": True,
     "source": "generations",
@@ -223,6 +226,7 @@ _EDIT_2: dict[str, Any] = {
 _LARGE: dict[str, Any] = {
     "model": "step-2x-large",
     "prices": _prices("0.02", "0.1"),
+    "price_source": "prices 2026-10",
     "lifecycle": _ANNOUNCED_END,
     "source": "overview",
 }
@@ -230,11 +234,12 @@ _MEDIUM: dict[str, Any] = {"model": "step-1x-medium", "lifecycle": _MEDIUM_END, 
 _EDIT_1X: dict[str, Any] = {
     "model": "step-1x-edit",
     "prices": _prices("0", "0"),
+    "price_source": "prices 2026-10",
     "lifecycle": _EDIT_1X_END,
     "source": "overview",
 }
 
-_BUILT_IN = (
+BUILT_IN = (
     Capability(
         **_EDIT_2,
         operation="text_to_image",
@@ -350,168 +355,3 @@ _BUILT_IN = (
         ),
     ),
 )
-
-_table: dict[tuple[str, Operation], Capability] = {(row.model, row.operation): row for row in _BUILT_IN}
-
-
-def rows() -> Iterator[Capability]:
-    """Every row, built in and registered."""
-    yield from tuple(_table.values())
-
-
-def row_of(model: object, operation: Operation) -> Capability | None:
-    """The row of `model` for `operation`; None where there is none."""
-    return _table.get((model, operation)) if isinstance(model, str) else None
-
-
-@overload
-def capabilities() -> tuple[Capability, ...]: ...
-@overload
-def capabilities(model: str) -> tuple[Capability, ...]: ...
-@overload
-def capabilities(model: str, operation: Operation) -> Capability: ...
-def capabilities(model: str | None = None, operation: Operation | None = None) -> tuple[Capability, ...] | Capability:
-    """The model tables.
-
-    Args:
-        model: only the rows of this model.
-        operation: only the row of this operation: `text_to_image`, `edit` or `image_to_image`.
-
-    Returns:
-        All rows, the rows of one model, or the one row of a model and operation.
-
-    Raises:
-        ConfigurationError: there is no such model, or it does not have that operation.
-
-    >>> [row.operation for row in capabilities("step-2x-large")]
-    ['text_to_image', 'image_to_image']
-    >>> capabilities("step-2x-large", "image_to_image").rules["steps"].allowed
-    'a whole number from 1 to 100'
-    """
-    found = tuple(row for row in rows() if model in (None, row.model) and operation in (None, row.operation))
-    if not found:
-        known = ", ".join(sorted({row.model for row in rows()}))
-        wanted = f"{model!r}" + (f" with operation {operation!r}" if operation else "")
-        raise ConfigurationError(f"no model {wanted} in the tables; known: {known}; register_model() adds one")
-    return found[0] if model is not None and operation is not None else found
-
-
-def register_model(
-    name: str,
-    *,
-    like: str,
-    operations: Collection[Operation] | None = None,
-    sizes: Sequence[str | Size] | None = None,
-    size_order: Order | None = None,
-    ranges: Mapping[str, tuple[float, float]] | None = None,
-    defaults: Mapping[str, object] | None = None,
-    without: Collection[str] = (),
-    prices: Mapping[Region, Money] | None = None,
-) -> CustomModel:
-    """Add a model of another server to the tables, described by how it differs from a known one.
-
-    Args:
-        name: the model's name on the wire.
-        like: a model of the tables to start from.
-        operations: which of its operations the new model has; all of them when absent.
-        sizes: the sizes it makes, as wire strings or `Size`; the first one is its default.
-        size_order: how its wire strings order the sides; that of `like` when absent.
-        ranges: for text and numbers, the smallest and the largest allowed, by parameter:
-            `{"steps": (1, 8), "prompt": (1, 2000)}`.
-        defaults: what the server takes for an absent parameter, by parameter.
-        without: parameters it does not have.
-        prices: what a picture costs, by region; not known when absent.
-
-    Returns:
-        `name`, as a type that the methods' signatures accept.
-
-    Raises:
-        ConfigurationError: `name` is taken by a built-in model, `like` is not known, or a change
-            does not fit the model's parameters.
-
-    >>> turbo = register_model("acme-turbo", like="step-2x-large", ranges={"steps": (1, 4)}, sizes=["512x512"])
-    >>> capabilities(turbo, "text_to_image").rules["steps"].allowed
-    'a whole number from 1 to 4'
-    """
-    if any(row.model == name for row in _BUILT_IN):
-        raise ConfigurationError(f"{name!r} is a built-in model and stays as documented: choose another name")
-    kept = [row for row in _rows_like(like) if operations is None or row.operation in operations]
-    if not kept:
-        raise ConfigurationError(f"{like!r} has none of the operations {sorted(operations or ())}")
-    changed = [
-        replace(
-            row,
-            model=name,
-            rules=MappingProxyType(_changed(row, sizes, size_order, ranges or {}, defaults or {}, without)),
-            prices=MappingProxyType(dict(prices or {})),
-            lifecycle=None,
-            step_plan=False,
-            source="registered",
-        )
-        for row in kept
-    ]
-    _refuse_unknown({*(ranges or ()), *(defaults or ()), *without}, kept)
-    _table.update({(row.model, row.operation): row for row in changed})
-    return CustomModel(name)
-
-
-def _rows_like(model: str) -> tuple[Capability, ...]:
-    return capabilities(model)
-
-
-def _refuse_unknown(named: set[str], kept: list[Capability]) -> None:
-    unknown = named - {name for row in kept for name in row.rules}
-    if unknown:
-        raise ConfigurationError(f"{kept[0].model!r} has no parameter {', '.join(sorted(unknown))}")
-
-
-def _changed(
-    row: Capability,
-    sizes: Sequence[str | Size] | None,
-    size_order: Order | None,
-    ranges: Mapping[str, tuple[float, float]],
-    defaults: Mapping[str, object],
-    without: Collection[str],
-) -> dict[str, Rule]:
-    rules = {name: rule for name, rule in row.rules.items() if name not in without}
-    for name in ranges.keys() & rules.keys():
-        rules[name] = _with_range(name, rules[name], *ranges[name])
-    size = rules.get("size")
-    if size is not None and (sizes is not None or (size_order is not None and isinstance(size, Sizes))):
-        rules["size"] = _with_sizes(size, sizes, size_order)
-    for name in defaults.keys() & rules.keys():
-        rules[name] = _with_default(name, rules[name], defaults[name])
-    return {name: replace(rule, source="registered") for name, rule in rules.items()}
-
-
-def _with_range(name: str, rule: Rule, minimum: float, maximum: float) -> Rule:
-    if not isinstance(rule, Text | Whole | Real):
-        raise ConfigurationError(f"{name} is a {rule.kind} and has no range")
-    whole = not isinstance(rule, Real)
-    if not minimum <= maximum or (whole and not (type(minimum) is int and type(maximum) is int)):
-        words = "whole numbers, " if whole else ""
-        raise ConfigurationError(f"the range of {name} is {words}smallest first, not {(minimum, maximum)!r}")
-    changed: Rule = replace(cast("Any", rule), minimum=minimum, maximum=maximum)
-    return changed if rule.default is None or not changed.judge(rule.default) else replace(changed, default=None)
-
-
-def _with_default(name: str, rule: Rule, default: object) -> Rule:
-    if default is not None and rule.judge(default):
-        raise ConfigurationError(f"{default!r} is no {name} of the model: {rule.allowed}")
-    return replace(rule, default=default)
-
-
-def _with_sizes(rule: Rule, sizes: Sequence[str | Size] | None, order: Order | None) -> Sizes:
-    old = rule if isinstance(rule, Sizes) else Sizes(options=())
-    order = order or old.order
-    options = old.options if sizes is None else tuple(_size(value, order) for value in sizes)
-    if not options:
-        raise ConfigurationError("sizes is empty: name at least one, or say without=['size']")
-    return replace(old, options=options, order=order, default=options[0].to_wire(order), note="")
-
-
-def _size(value: str | Size, order: Order) -> Size:
-    size = value if isinstance(value, Size) else Size.from_wire(value, order)
-    if size is None or not size.possible:
-        raise ConfigurationError(f"{value!r} is not a size: write it as '1024x768' or Size(width=1024, height=768)")
-    return size

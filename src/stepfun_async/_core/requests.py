@@ -9,9 +9,10 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, T
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, SkipValidation
 
-from .capabilities import Capability, Money, Operation, Region, row_of
+from .capabilities import Capability, Money, Operation, Region
 from .pictures import look
 from .problems import Problem, plain
+from .registry import row_of
 from .results import Image
 from .sizes import Size
 from .validation import Values, body_problems, notices_of, problems_of
@@ -50,9 +51,6 @@ class _Memo:
         return isinstance(other, _Memo)
 
     __hash__ = None  # type: ignore[assignment]
-
-    def __reduce__(self) -> tuple[type[_Memo], tuple[()]]:
-        return _Memo, ()
 
 
 class _Request(BaseModel):

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .answers import meaning_of
 from .errors import APIConnectionError, APIError, APIStatusError
-from .wire import meaning_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

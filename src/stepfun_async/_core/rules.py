@@ -242,7 +242,17 @@ class Sizes(Rule):
             return None
         if ratio_of(value) is not None:
             return Fault("no size of this model has that ratio", self._nearest_ratio(value))
-        return Fault("", self._nearest_wire(value))
+        return self._judge_wire(value)
+
+    def _judge_wire(self, text: str) -> Fault:
+        """Where the height comes first, what a string would mean is said with named sides."""
+        size = Size.from_wire(text.strip().lower().translate(_TIMES), self.order)
+        if size is None:
+            return Fault()
+        nearest = self._nearest(size)
+        if self.order == "width x height":
+            return Fault("", nearest and nearest.to_wire(self.order))
+        return Fault(f"read as {self.order}: {size.width} wide and {size.height} high", nearest)
 
     def pick(self, value: object) -> Size | None:
         """The size that an allowed `value` means, or the default one for None."""
@@ -266,12 +276,6 @@ class Sizes(Rule):
         if not wanted.possible:
             return None
         return min(self.options, key=wanted.distance)
-
-    def _nearest_wire(self, text: str) -> str | None:
-        cleaned = text.strip().lower().translate(_TIMES)
-        size = Size.from_wire(cleaned, self.order)
-        nearest = self._nearest(size) if size else None
-        return nearest.to_wire(self.order) if nearest else None
 
     def _nearest_ratio(self, ratio: str) -> str:
         wanted = ratio_of(ratio) or 1.0

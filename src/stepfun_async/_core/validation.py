@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import cast
 
-from .capabilities import Capability, Operation, row_of, rows
+from .capabilities import Capability, Operation
 from .problems import Problem, plain
+from .registry import row_of, rows
 from .rules import Fault, Ignored, Rule, closest
 
 Values = Mapping[str, object]

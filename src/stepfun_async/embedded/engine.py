@@ -16,9 +16,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from stepfun_async._core.capabilities import ENDPOINTS, Capability, Money, rows
+from stepfun_async._core.answers import TRACE_HEADER
+from stepfun_async._core.capabilities import ENDPOINTS, Capability, Money
+from stepfun_async._core.registry import rows
 from stepfun_async._core.rules import Whole
-from stepfun_async._core.wire import TRACE_HEADER, Call, Reply
+from stepfun_async._core.wire import Call, Reply
 
 from .acts import Send, Step, error_reply, steps_of
 from .bill import Bill, Ledger

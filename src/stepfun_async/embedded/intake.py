@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from stepfun_async._core.capabilities import ENDPOINTS, Capability, Operation, row_of
+from stepfun_async._core.capabilities import ENDPOINTS, Capability, Operation
 from stepfun_async._core.problems import Problem, show
+from stepfun_async._core.registry import row_of
 from stepfun_async._core.requests import REQUESTS, ImageRequest
 from stepfun_async._core.rules import Photo, Rule, Style
 from stepfun_async._core.validation import Values

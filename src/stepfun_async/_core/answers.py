@@ -1,0 +1,298 @@
+"""Answers: the pictures, models and accounts in a reply, or the error that it is.
+
+What an error status means (the error it becomes, what it cost, whether to try again) is one table.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import email.utils
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Any, cast
+from urllib.parse import urljoin
+
+from .errors import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    Billing,
+    ContentRejectedError,
+    InsufficientBalanceError,
+    InternalServerError,
+    MalformedResponseError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+)
+from .pictures import read_header
+from .results import FILTERED, Account, Image, ImagesResponse, Model
+from .wire import Reply
+
+TRACE_HEADER = "x-trace-id"
+
+
+def parse_images(
+    reply: Reply, *, model: str, base_url: str, now: float, link_lifetime: timedelta | None
+) -> ImagesResponse:
+    """The pictures of an answer, decoded.
+
+    Args:
+        reply: the answer.
+        model: the model asked.
+        base_url: what relative links are relative to.
+        now: the time of the answer, seconds since 1970.
+        link_lifetime: how long the server's links work; None where it is not known.
+
+    Raises:
+        APIStatusError: the status is an error.
+        MalformedResponseError: it is a success without a picture that can be read.
+    """
+    content = _content(reply, now)
+    items = content.get("data")
+    if not isinstance(items, list) or not items:
+        raise _malformed("the answer has no picture in it", reply)
+    created = _int(content.get("created"))
+    expires = None if link_lifetime is None else _expiry(created, now, link_lifetime)
+    read = [_image(item, reply, base_url, expires) for item in cast("list[object]", items)]
+    return ImagesResponse(tuple(read), created, _str(content.get("id")), reply.headers.get(TRACE_HEADER), model)
+
+
+def parse_models(reply: Reply, *, now: float) -> tuple[Model, ...]:
+    """The models a server lists."""
+    items = _content(reply, now).get("data")
+    if not isinstance(items, list):
+        raise _malformed("the answer has no list of models", reply)
+    return tuple(_model(item, reply) for item in cast("list[object]", items))
+
+
+def parse_model(reply: Reply, *, now: float) -> Model:
+    """One model."""
+    return _model(_content(reply, now), reply)
+
+
+def parse_account(reply: Reply, *, now: float) -> Account:
+    """The account behind the key."""
+    content = _content(reply, now)
+    balance = _float(content.get("balance"))
+    if balance is None:
+        raise _malformed("the answer has no balance", reply)
+    cash, voucher = (_float(content.get(f"total_{kind}_balance")) or 0.0 for kind in ("cash", "voucher"))
+    return Account(_str(content.get("type")), balance, cash, voucher)
+
+
+def parse_download(reply: Reply, *, now: float) -> bytes:
+    """The bytes behind a link, known to be a picture."""
+    raise_for_status(reply, now)
+    if read_header(reply.body) is None:
+        raise _malformed("the link leads to something that is no picture", reply)
+    return reply.body
+
+
+def picture_facts(data: bytes) -> dict[str, Any]:
+    """`Image`'s fields that are read from the bytes."""
+    header = read_header(data)
+    if header is None:
+        return {"data": data}
+    return {"data": data, "format": header.format, "width": header.width, "height": header.height}
+
+
+def _content(reply: Reply, now: float) -> Mapping[str, Any]:
+    raise_for_status(reply, now)
+    try:
+        content: object = json.loads(reply.body)
+    except (ValueError, RecursionError) as error:
+        raise _malformed(f"the answer is not JSON ({error})", reply) from error
+    if not isinstance(content, dict):
+        raise _malformed("the answer is not a JSON object", reply)
+    return cast("dict[str, Any]", content)
+
+
+def _image(item: object, reply: Reply, base_url: str, expires: datetime | None) -> Image:
+    if not isinstance(item, dict):
+        raise _malformed("the answer has something that is no picture", reply)
+    content = cast("dict[str, object]", item)
+    facts: dict[str, Any] = {"seed": _int(content.get("seed")), "finish_reason": _str(content.get("finish_reason"))}
+    if facts["finish_reason"] == FILTERED:
+        return Image(**facts)
+    text = content.get("b64_json") or content.get("image")
+    if isinstance(text, str):
+        data = _decode(text, reply)
+        if not data:
+            raise _malformed("the answer's picture is empty", reply)
+        return Image(**facts, **picture_facts(data))
+    url = content.get("url")
+    if isinstance(url, str) and url:
+        return Image(**facts, url=_absolute(url, base_url, reply), expires_at=expires)
+    raise _malformed("the answer has neither a picture nor a link", reply)
+
+
+def _absolute(url: str, base_url: str, reply: Reply) -> str:
+    try:
+        return urljoin(base_url.rstrip("/") + "/", url)
+    except ValueError as error:
+        raise _malformed(f"the answer's link is none ({error})", reply) from error
+
+
+def _expiry(created: int | None, now: float, lifetime: timedelta) -> datetime:
+    """When links stop working; counted from `now` where the server gave no time, or an impossible one."""
+    try:
+        return datetime.fromtimestamp(created or now, UTC) + lifetime
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(now, UTC) + lifetime
+
+
+def _decode(text: str, reply: Reply) -> bytes:
+    payload = text.partition(",")[2] if text.startswith("data:") else text
+    try:
+        return base64.b64decode(payload, validate=True)
+    except (binascii.Error, ValueError):
+        pass
+    try:  # some servers break the lines, as MIME does
+        return base64.b64decode("".join(payload.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _malformed(f"the picture's base64 is broken ({error})", reply) from error
+
+
+def _model(item: object, reply: Reply) -> Model:
+    content = cast("dict[str, object]", item) if isinstance(item, dict) else {}
+    name = content.get("id")
+    if not isinstance(name, str):
+        raise _malformed("the answer has a model without an id", reply)
+    return Model(name, _int(content.get("created")), _str(content.get("owned_by")))
+
+
+def _malformed(message: str, reply: Reply) -> MalformedResponseError:
+    return MalformedResponseError(
+        f"{message}; error.body has what came", body=reply.body, trace_id=reply.headers.get(TRACE_HEADER)
+    )
+
+
+def _int(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if abs(value) < 2**63 else None
+
+
+def _float(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _str(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+# --- error answers ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StatusMeaning:
+    """What a status says: the error it becomes, what it cost, what a user can do, and whether to try again."""
+
+    error: type[APIStatusError]
+    billing: Billing = "rejected"
+    hint: str = ""
+    again: bool = False
+
+
+STATUSES: Mapping[int, StatusMeaning] = MappingProxyType(
+    {
+        400: StatusMeaning(BadRequestError),
+        401: StatusMeaning(AuthenticationError, hint="check STEP_API_KEY, and that it belongs to this host"),
+        402: StatusMeaning(InsufficientBalanceError, hint="top the account up"),
+        403: StatusMeaning(PermissionDeniedError, hint="this key may not do that"),
+        404: StatusMeaning(NotFoundError, hint="check base_url, which usually ends in /v1"),
+        429: StatusMeaning(RateLimitError, hint="lower Limits(max_concurrency=...)", again=True),
+        451: StatusMeaning(ContentRejectedError, hint="change the prompt or the picture"),
+        503: StatusMeaning(InternalServerError, hint="the server is overloaded", again=True),
+    }
+)
+"""Statuses with a meaning of their own; `meaning_of` knows the others."""
+
+_SERVER_TROUBLE = StatusMeaning(InternalServerError, "unknown", "it may have been billed; asking again may pay twice")
+_REDIRECT = StatusMeaning(APIStatusError, hint="redirects are not followed: use the address it leads to as base_url")
+_REFUSED = StatusMeaning(APIStatusError)
+
+
+def meaning_of(status: int) -> StatusMeaning:
+    """What a status says. Beside `STATUSES`, a 5xx is `unknown` and anything else `rejected`."""
+    if status in STATUSES:
+        return STATUSES[status]
+    if status >= 500:
+        return _SERVER_TROUBLE
+    return _REDIRECT if status < 400 else _REFUSED
+
+
+def raise_for_status(reply: Reply, now: float) -> None:
+    """Raise the error that `reply`'s status means; nothing for 2xx.
+
+    Args:
+        reply: the answer.
+        now: the time of the answer, seconds since 1970, for a `Retry-After` that is a date.
+    """
+    if 200 <= reply.status < 300:
+        return
+    meaning = meaning_of(reply.status)
+    said, kind, body = _error_body(reply.body)
+    hint = f" ({meaning.hint})" if meaning.hint else ""
+    raise meaning.error(
+        f"{reply.status}: {said or 'the server gave no reason'}{hint}",
+        status=reply.status,
+        billing=meaning.billing,
+        type=kind,
+        body=body,
+        trace_id=reply.headers.get(TRACE_HEADER),
+        retry_after=retry_after(reply.headers, now),
+    )
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds to wait by the `Retry-After` header, given in seconds or as a date; None without one.
+
+    A date is compared with the answer's own `Date` where it has one, so that a clock that is off
+    does not matter.
+    """
+    text = headers.get("retry-after", "").strip()
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        when = _epoch(text)
+        if when is None:
+            return None
+        seconds = when - (_epoch(headers.get("date", "")) or now)
+    return max(0.0, seconds) if seconds < float("inf") else None
+
+
+def _epoch(text: str) -> float | None:
+    try:
+        when = email.utils.parsedate_to_datetime(text)
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+_SHOWN_BODY = 500
+
+
+def _error_body(body: bytes) -> tuple[str | None, str | None, Mapping[str, Any] | str]:
+    """Message, type and content of an error body, be it StepFun's JSON, other JSON, HTML or nothing."""
+    text = body[: _SHOWN_BODY * 4].decode("utf-8", "replace")[:_SHOWN_BODY].strip()
+    try:
+        content: object = json.loads(body)
+    except (ValueError, RecursionError):
+        return (None if text.startswith("<") else text or None), None, text
+    if not isinstance(content, dict):
+        return text, None, text
+    mapping = cast("dict[str, Any]", content)
+    error = mapping.get("error") or mapping
+    if not isinstance(error, dict):
+        return str(error)[:_SHOWN_BODY], None, mapping
+    inner = cast("dict[str, object]", error)
+    said = _str(inner.get("message")) or (text if mapping else "")
+    return said[:_SHOWN_BODY], _str(inner.get("type")), mapping
