@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib.metadata
 import pickle
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
@@ -107,3 +109,16 @@ def test_the_version_is_that_of_the_package_installed() -> None:
 
 def test_the_package_says_that_it_is_typed() -> None:
     assert (Path(stepfun_async.__file__).parent / "py.typed").is_file()
+
+
+VALUES = [
+    value
+    for name in stepfun_async.__all__
+    if dataclasses.is_dataclass(value := getattr(stepfun_async, name)) and name not in ("Failed", "Finished")
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: value.__name__)
+def test_the_types_of_values_can_be_read_by_other_libraries(value: type) -> None:
+    """Although the classes say that they live at the top, where the names of their annotations are not."""
+    assert set(get_type_hints(value)) >= {field.name for field in dataclasses.fields(value)}

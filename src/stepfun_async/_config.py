@@ -168,7 +168,7 @@ def _checked_url(url: object) -> str:
     parts = _split(text)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigurationError(
-            f"base_url {_without_password(text)!r} (base_url=..., {BASE_URL_VARIABLE}) is none: "
+            f"base_url or {BASE_URL_VARIABLE} is {_without_password(text)!r}, which is no address: "
             "write https://host/v1, or 'embedded' for the offline engine"
         )
     if parts.username or parts.password:

@@ -78,7 +78,7 @@ def test_no_connection_is_no_answer(cli: Run, monkeypatch: pytest.MonkeyPatch) -
             ["--base-url", "https://me:word@host/v1"],
             "--base-url has a user name or password in it: set STEP_API_KEY",
         ),
-        ({}, ["--base-url", "nowhere"], "--base-url 'nowhere' "),
+        ({}, ["--base-url", "nowhere"], "--base-url or STEP_BASE_URL is 'nowhere', which is no address"),
     ],
 )
 def test_configuration(

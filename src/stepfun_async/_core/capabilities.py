@@ -5,8 +5,6 @@ engine, the command line's help, the tables in the docs, and the tests. A change
 change of one cell here. `registry` looks rows up and adds those of other servers' models.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date

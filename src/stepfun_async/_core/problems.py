@@ -1,7 +1,5 @@
 """What is wrong with one field of a request, as a value."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import cast
 

@@ -1,7 +1,5 @@
 """The three requests as values: put anything in, ask `.problems()`, `.price()` and `.fingerprint()` offline."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping
 from copy import copy
@@ -32,8 +30,8 @@ ResponseFormat = Literal["b64_json", "url"]
 class _Memo:
     """Pictures already looked at, so that a file is read once; never part of a request's value."""
 
-    def __init__(self) -> None:
-        self._seen: dict[str, tuple[object, object]] = {}
+    def __init__(self, seen: Mapping[str, tuple[object, object]] | None = None) -> None:
+        self._seen = dict(seen or {})
 
     def look(self, name: str, value: object) -> object:
         """What `value` is as a picture, remembered for as long as the field holds the same object."""
@@ -42,10 +40,8 @@ class _Memo:
             seen = self._seen[name] = (value, look(value))
         return seen[1]
 
-    def __copy__(self) -> _Memo:
-        memo = _Memo()
-        memo._seen.update(self._seen)
-        return memo
+    def __copy__(self) -> Self:
+        return type(self)(self._seen)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Memo)

@@ -1,8 +1,7 @@
 """What a server's answer becomes: `ImagesResponse` and the `Image`s in it."""
 
-from __future__ import annotations
-
 import base64
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,8 +16,6 @@ from .pictures import CONTENT_TYPES, EXTENSIONS
 from .problems import Problem
 
 if TYPE_CHECKING:
-    import os
-
     from PIL.Image import Image as PILImage
 
 FILTERED = "content_filtered"
@@ -87,7 +84,7 @@ class Image:
             return target
         return target.with_name(target.name + EXTENSIONS.get(self.format or "", ".bin"))
 
-    def to_pil(self) -> PILImage:
+    def to_pil(self) -> "PILImage":
         """The picture as a Pillow image.
 
         Raises:

@@ -5,8 +5,6 @@ made again: `not_sent` (no byte of the body left) and the `rejected` statuses th
 and 503). What is `unknown` is raised, unless the user's policy says otherwise.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from .answers import meaning_of

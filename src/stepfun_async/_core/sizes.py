@@ -4,12 +4,10 @@ StepFun writes the size of `step-image-edit-2` as HEIGHT x WIDTH and of its othe
 WIDTH x HEIGHT. `Size` names its sides, so that a picture never comes out turned by 90 degrees.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 Order = Literal["width x height", "height x width"]
 """How a model's wire string orders the two sides."""
@@ -42,7 +40,7 @@ class Size:
         return f"{self.width}x{self.height}"
 
     @classmethod
-    def from_wire(cls, text: str, order: Order) -> Size | None:
+    def from_wire(cls, text: str, order: Order) -> Self | None:
         """The size that a wire string means in `order`; None where it is not one."""
         match = _WIRE.fullmatch(text)
         if match is None:
@@ -58,7 +56,7 @@ class Size:
         sides: list[object] = [self.width, self.height]
         return all(type(side) is int and side > 0 for side in sides)
 
-    def distance(self, other: Size) -> float:
+    def distance(self, other: Self) -> float:
         """How unlike two sizes are: 0 for the same, in powers of e over both sides; both `possible`."""
         sides = ((self.width, other.width), (self.height, other.height))
         return sum(abs(math.log(mine) - math.log(theirs)) for mine, theirs in sides)
