@@ -148,6 +148,35 @@ async def test_a_connection_that_the_server_closed_is_replaced_without_a_second_
     assert server.connections == 3
 
 
+async def test_a_connection_idle_for_too_long_is_closed_and_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with raw_server(say(picture_answer())) as server:
+        async with client_for(server.url) as client:
+            await client.images.generate("a lake")
+            monkeypatch.setattr(transport_module, "KEEPALIVE", -1.0)
+            await client.images.generate("a lake")
+            assert server.connections == 2
+            assert server.gone.wait(5)
+
+
+async def test_a_call_in_flight_when_the_client_is_closed_leaves_no_connection_open() -> None:
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def late(connection: socket.socket) -> None:
+        arrived.set()
+        go_on.wait(5)
+        connection.sendall(picture_answer())
+
+    with raw_server(late) as server:
+        client = client_for(server.url)
+        async with anyio.create_task_group() as group:
+            group.start_soon(client.images.generate, "a lake")
+            await anyio.to_thread.run_sync(arrived.wait)
+            await client.aclose()
+            go_on.set()
+        assert client.usage.billed == 1
+        assert server.gone.wait(5)
+
+
 async def test_calls_never_exceed_the_slots_and_all_are_served() -> None:
     with raw_server(say(picture_answer())) as server:
         async with (

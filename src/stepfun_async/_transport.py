@@ -9,6 +9,7 @@ away with whatever state it was in, so there is nothing to poison.
 from __future__ import annotations
 
 import ssl
+from collections import deque
 from collections.abc import AsyncGenerator, Mapping
 from functools import cache
 from importlib.metadata import version
@@ -117,11 +118,13 @@ class HttpTransport:
             if isinstance(error, httpx.HTTPError | httpx.InvalidURL | httpx.StreamError):
                 raise _translated(error, progress, request.url.host) from error
             raise
-        self._connections.give_back(origin, connection)
+        await self._connections.give_back(origin, connection)
         return reply
 
 
 Origin: TypeAlias = tuple[str, str, int | None]
+_Stack: TypeAlias = deque[tuple[float, httpx.AsyncBaseTransport]]
+"""Idle connections with the time since when, the longest at the left."""
 
 
 class _Connections:
@@ -129,22 +132,34 @@ class _Connections:
 
     def __init__(self, proxy: str | None) -> None:
         self._proxy = proxy
+        self._closed = False
         self._idle: PerLoop[_Idle] = PerLoop(_Idle)
 
     async def take(self, origin: Origin) -> httpx.AsyncBaseTransport:
         idle = self._idle.get()
         await idle.end_with_loop()
-        stack = idle.stacks.get(origin)
-        return stack.pop() if stack else await self._open(origin)
+        stack = idle.stacks.setdefault(origin, deque())
+        await self._thin_out(stack)
+        return stack.pop()[1] if stack else await self._open(origin)
 
-    def give_back(self, origin: Origin, connection: httpx.AsyncBaseTransport) -> None:
-        self._idle.get().stacks.setdefault(origin, []).append(connection)
+    async def give_back(self, origin: Origin, connection: httpx.AsyncBaseTransport) -> None:
+        if self._closed:
+            await self.discard(connection)
+        else:
+            self._idle.get().stacks[origin].append((anyio.current_time(), connection))
+
+    async def _thin_out(self, stack: _Stack) -> None:
+        """Close what lies at the bottom for too long: two a call, so that none pays for all."""
+        for _ in range(2):
+            if stack and stack[0][0] < anyio.current_time() - KEEPALIVE:
+                await self.discard(stack.popleft()[1])
 
     async def discard(self, connection: httpx.AsyncBaseTransport) -> None:
         with anyio.move_on_after(_CLOSING, shield=True):
             await connection.aclose()
 
     async def aclose(self) -> None:
+        self._closed = True
         idle = self._idle.pop()
         if idle is not None:
             await idle.aclose()
@@ -167,7 +182,7 @@ class _Borrowed:
     async def take(self, origin: Origin) -> httpx.AsyncBaseTransport:
         return self._transport
 
-    def give_back(self, origin: Origin, connection: httpx.AsyncBaseTransport) -> None:
+    async def give_back(self, origin: Origin, connection: httpx.AsyncBaseTransport) -> None:
         pass
 
     async def discard(self, connection: httpx.AsyncBaseTransport) -> None:
@@ -186,7 +201,7 @@ class _Idle:
     """
 
     def __init__(self) -> None:
-        self.stacks: dict[Origin, list[httpx.AsyncBaseTransport]] = {}
+        self.stacks: dict[Origin, _Stack] = {}
         self._lifetime: AsyncGenerator[None] | None = None
 
     async def end_with_loop(self) -> None:
@@ -199,13 +214,13 @@ class _Idle:
             await self._lifetime.aclose()
 
 
-async def _closing_at_end(stacks: dict[Origin, list[httpx.AsyncBaseTransport]]) -> AsyncGenerator[None]:
+async def _closing_at_end(stacks: dict[Origin, _Stack]) -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        for connection in [connection for stack in stacks.values() for connection in stack]:
-            await connection.aclose()
-        stacks.clear()
+        for stack in stacks.values():
+            while stack:
+                await stack.pop()[1].aclose()
 
 
 _TIMEOUTS = {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": None}
