@@ -141,7 +141,8 @@ class Service:
             response = _told(await window.exchange(call, parse), window)
             billed = len(response.data)
         finally:
-            price = request.price(self.config.region) if self.config.region else None
+            region = None if self.config.plan else self.config.region  # the plan is paid by the month
+            price = request.price(region) if region else None
             self.ledger.enter(request.model, window.tally, billed=billed, price=price)
         return response
 
