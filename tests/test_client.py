@@ -22,6 +22,7 @@ from stepfun_async import (
     AsyncClient,
     Client,
     ConfigurationError,
+    Image,
     IneffectiveParameterWarning,
     InvalidRequestError,
     Limits,
@@ -252,6 +253,20 @@ async def test_a_download_needs_a_link(image: Any) -> None:
     async with client_over(Post()) as client:
         with pytest.raises(InvalidRequestError, match="link"):
             await client.images.download(image)
+
+
+async def test_a_download_that_cannot_be_saved_is_refused_first(tmp_path: Path) -> None:
+    post = Post(Reply(200, {}, PIXEL))
+    async with client_over(post) as client:
+        for image in ("https://pictures.test/a.png", Image(data=PIXEL, format="png")):
+            with pytest.raises(InvalidRequestError, match="save_to"):
+                await client.images.download(image, save_to=_existing(tmp_path))
+        assert post.calls == []
+        saved = await client.images.download("https://pictures.test/a.png", save_to=tmp_path / "new")
+        again = await client.images.download(saved, save_to=tmp_path / "again")
+    assert saved.path == tmp_path / "new.png"
+    assert again.path == tmp_path / "again.png"
+    assert len(post.calls) == 1
 
 
 @pytest.mark.parametrize("name", ["", "..", None, 5])

@@ -299,6 +299,26 @@ def test_both_clients_are_set_up_alike_and_have_the_same_methods() -> None:
         assert names == {name for name in dir(getattr(async_client, group)) if not name.startswith("_")}
 
 
+def test_every_method_works_without_await(tmp_path: Path) -> None:
+    with Client(base_url="embedded", limits=Limits(2)) as client:
+        assert (client.base_url, client.limits) == ("embedded", Limits(2))
+        assert LARGE in [model.id for model in client.models.list()]
+        assert client.models.retrieve(LARGE).id == LARGE
+        linked = client.images.generate("a lake", model=LARGE, size="256x256", response_format="url").image
+        fetched = client.images.download(linked, save_to=tmp_path / "lake")
+        edited = client.images.edit(fetched, "a hat").image
+        blended = client.images.image_to_image(edited, "a hat", source_weight=0.5, size="512x512").image
+        assert client.account.retrieve().balance < 100
+    assert (fetched.width, edited.width, blended.width) == (256, 256, 512)
+
+
+def test_threads_may_close_at_once() -> None:
+    client = Client(base_url="embedded")
+    client.images.generate("a lake", model=LARGE, size="256x256")
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda _: client.close(), range(8))) == [None] * 8
+
+
 def test_save_to_works(tmp_path: Path) -> None:
     with Client(base_url="embedded") as client:
         image = client.images.generate("a lake", model=LARGE, size="256x256", save_to=tmp_path / "lake").image

@@ -307,6 +307,29 @@ async def test_a_link_is_followed_through_redirects_but_not_for_ever() -> None:
                 await client.images.download(f"{server.url}/start")
 
 
+async def test_a_link_that_leads_off_the_web_is_not_followed() -> None:
+    away = say(answer(b"", status="302 Found", headers="location: file:///etc/passwd\r\n"))
+    with raw_server(away) as server:
+        async with client_for(server.url) as client:
+            with pytest.raises(APIConnectionError, match=r"not http\(s\)"):
+                await client.images.download(f"{server.url}/start")
+
+
+async def test_an_answer_without_end_is_not_read_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        while True:
+            connection.sendall(b"1000\r\n" + b"x" * 0x1000 + b"\r\n")
+
+    monkeypatch.setattr(transport_module, "MAX_BODY", 100_000)
+    with raw_server(endless) as server:
+        async with client_for(server.url) as client:
+            with pytest.raises(APIConnectionError, match="longer than 100,000 bytes") as caught:
+                await client.images.generate("a lake")
+        assert server.gone.wait(5)
+    assert caught.value.billing == "unknown"
+
+
 async def test_a_link_to_something_else_is_no_picture() -> None:
     with raw_server(say(answer(b"<html>gone</html>", content_type="text/html"))) as server:
         async with client_for(server.url) as client:

@@ -155,15 +155,14 @@ class Service:
             options: timeouts and headers.
         """
         self.refuse_if_closed()
-        problems = options.problems()
-        if problems:
-            raise InvalidRequestError.of(f"GET {path}", problems)
+        _refuse_problems(f"GET {path}", options)
         async with self._window(options) as window:
             return await window.exchange(Call("GET", path, headers=options.headers or {}), parse, free=True)
 
     async def download(self, image: Image | str, options: Options) -> Image:
         """The picture behind a link; see `AsyncImages.download`."""
         self.refuse_if_closed()
+        _refuse_problems("download", options)
         linked = _linked(image)
         if linked.data is None:
             data = await self.fetch(linked.url or "", partial(parse_download, now=time.time()), options)
@@ -238,6 +237,12 @@ def _transport_for(
 def _refuse(why: str | None) -> None:
     if why:
         raise ConfigurationError(why)
+
+
+def _refuse_problems(subject: str, options: Options) -> None:
+    problems = options.problems()
+    if problems:
+        raise InvalidRequestError.of(subject, problems)
 
 
 def _linked(image: object) -> Image:

@@ -50,6 +50,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 class _Bridge:
     """A background event loop: started by the first call, ended by `close`, by garbage collection, or at exit."""
 
+    _running: _Running | None
+    _finalizer: weakref.finalize[Any, Any] | None
+
     def __init__(self, service: Service) -> None:
         self.service = service
         self._begin()
@@ -72,11 +75,14 @@ class _Bridge:
         return self._running is not None and self._running.thread is threading.current_thread()
 
     def close(self) -> None:
-        """Close the client, end the loop and its thread."""
-        if self._finalizer is not None and self._finalizer.alive:
-            self.run(self.service.aclose)
-            self._finalizer()
-        self.service.closed = True
+        """Close the client, end the loop and its thread. Any thread may, and again."""
+        with self._lock:
+            self.service.closed = True
+            running, finalizer = self._running, self._finalizer
+            self._finalizer = None
+        if running is not None and finalizer is not None:
+            running.portal.start_task_soon(self.service.aclose).result()
+            finalizer()
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: the parent's thread is not here, and its sockets are not ours."""
@@ -88,8 +94,8 @@ class _Bridge:
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._running: _Running | None = None
-        self._finalizer: weakref.finalize[Any, Any] | None = None
+        self._running = None
+        self._finalizer = None
 
     def _opened(self) -> BlockingPortal:
         with self._lock:

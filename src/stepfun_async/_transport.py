@@ -242,13 +242,18 @@ async def _read(response: httpx.Response) -> Reply:
     pieces: list[bytes] = []
     length = 0
     try:
-        async for piece in response.aiter_bytes():
-            pieces.append(piece)
-            length += len(piece)
-            if length > MAX_BODY:
-                raise APIConnectionError(f"the answer is longer than {MAX_BODY:,} bytes")
+        # An answer that is too long is left by cancelling: that ends every generator on the way to the socket.
+        with anyio.CancelScope() as scope:
+            async for piece in response.aiter_bytes():
+                pieces.append(piece)
+                length += len(piece)
+                if length > MAX_BODY:
+                    pieces.clear()
+                    scope.cancel()
     finally:
         await response.aclose()
+    if length > MAX_BODY:
+        raise APIConnectionError(f"the answer is longer than {MAX_BODY:,} bytes; it may have been billed")
     return Reply(response.status_code, dict(response.headers), b"".join(pieces))
 
 

@@ -114,7 +114,7 @@ def _serve(connection: socket.socket, server: RawServer) -> None:
         while request := _read_request(connection):
             server.requests.append(request)
             server.next_script()(connection)
-        server.gone.set()
+    server.gone.set()
 
 
 def _read_request(connection: socket.socket) -> bytes:
