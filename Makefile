@@ -34,9 +34,9 @@ wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel --outdir build/wheel .
 	$(BIN)/python -m venv build/wheel/plain
 	build/wheel/plain/bin/python -m pip install --quiet --disable-pip-version-check build/wheel/*.whl
-	cd build/wheel && plain/bin/python -W error ../../tests/wheel.py plain
+	cd build/wheel && plain/bin/python -P -W error ../../tests/wheel.py plain
 	build/wheel/plain/bin/python -m pip install --quiet --disable-pip-version-check "$$(ls build/wheel/*.whl)[all]"
-	cd build/wheel && plain/bin/python -W error ../../tests/wheel.py all
+	cd build/wheel && plain/bin/python -P -W error ../../tests/wheel.py all
 
 # The tables of models in README and docs, made anew from the code.
 docs: $(VENV)/.dev
