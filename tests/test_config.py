@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepfun_async import ConfigurationError
-from stepfun_async._config import Key, check_headers, check_seconds, proxy_of, resolve
+from stepfun_async._config import Key, Origin, check_headers, check_seconds, proxy_of, resolve
 
 KEY = "sk-secret-0123456789"
 
@@ -218,24 +218,25 @@ def test_any_text_is_a_base_url_or_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "url", "proxy"),
+    ("variables", "origin", "proxy"),
     [
-        ({}, "https://host/v1", None),
-        ({"https_proxy": "http://p:1"}, "https://host/v1", "http://p:1"),
-        ({"https_proxy": "http://p:1"}, "http://host/v1", None),
-        ({"all_proxy": "http://p:2"}, "https://host/v1", "http://p:2"),
-        ({"https_proxy": "http://p:1", "all_proxy": "http://p:2"}, "https://host/v1", "http://p:1"),
-        ({"https_proxy": "http://p:1", "no_proxy": "host"}, "https://host/v1", None),
-        ({"https_proxy": "http://p:1", "no_proxy": "other"}, "https://host/v1", "http://p:1"),
-        ({"https_proxy": "http://p:1", "no_proxy": "*"}, "https://host/v1", None),
+        ({}, ("https", "host", None), None),
+        ({"https_proxy": "http://p:1"}, ("https", "host", None), "http://p:1"),
+        ({"https_proxy": "http://p:1"}, ("http", "host", None), None),
+        ({"all_proxy": "http://p:2"}, ("https", "host", None), "http://p:2"),
+        ({"https_proxy": "http://p:1", "all_proxy": "http://p:2"}, ("https", "host", None), "http://p:1"),
+        ({"https_proxy": "http://p:1", "no_proxy": "host"}, ("https", "host", None), None),
+        ({"https_proxy": "http://p:1", "no_proxy": "other"}, ("https", "host", None), "http://p:1"),
+        ({"https_proxy": "http://p:1", "no_proxy": "host:8443"}, ("https", "host", 8443), None),
+        ({"https_proxy": "http://p:1", "no_proxy": "*"}, ("https", "host", None), None),
     ],
 )
 def test_the_proxy_of_the_environment(
-    variables: dict[str, str], url: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
+    variables: dict[str, str], origin: Origin, proxy: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert proxy_of(url) == proxy
+    assert proxy_of(origin) == proxy
 
 
 # --- seconds and headers --------------------------------------------------------------------------------------------

@@ -22,6 +22,9 @@ EMBEDDED = "embedded"
 KEY_VARIABLES = ("STEP_API_KEY", "STEPFUN_API_KEY")
 BASE_URL_VARIABLE = "STEP_BASE_URL"
 
+Origin: TypeAlias = tuple[str, str, int | None]
+"""Scheme, host and port of a server; None for the scheme's usual port."""
+
 Validation: TypeAlias = Literal["strict", "off"]
 
 _REGIONS: Mapping[str, Region] = {"api.stepfun.ai": "international", "api.stepfun.com": "china"}
@@ -95,13 +98,13 @@ def resolve(api_key: str | None, base_url: str | None) -> Config:
     return Config(url, _key(api_key, required=True), region, hosted=region is not None, plan=plan)
 
 
-def proxy_of(url: str) -> str | None:
-    """The proxy that the environment names for `url` (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`); None without."""
-    parts = urlsplit(url)
-    if urllib.request.proxy_bypass(parts.hostname or ""):
+def proxy_of(origin: Origin) -> str | None:
+    """The proxy that the environment names for `origin` (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`); None without."""
+    scheme, host, port = origin
+    if urllib.request.proxy_bypass(f"{host}:{port}" if port else host):
         return None
     proxies = urllib.request.getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
+    return proxies.get(scheme) or proxies.get("all")
 
 
 def check_seconds(name: str, value: object, *, zero: bool = False) -> str | None:

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import ssl
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from functools import cache
 from importlib.metadata import version
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, Self, TypeAlias, cast
 from urllib.parse import urljoin, urlsplit
 
 import anyio
 import anyio.to_thread
 import httpx
 
-from ._config import Config, proxy_of
+from ._config import Config, Origin, proxy_of
 from ._core.errors import APIConnectionError, APIError, APITimeoutError, ConfigurationError
 from ._core.wire import Call, Progress, Reply, encode_json
 from ._loops import PerLoop
@@ -122,7 +122,6 @@ class HttpTransport:
         return reply
 
 
-Origin: TypeAlias = tuple[str, str, int | None]
 _Stack: TypeAlias = deque[tuple[float, httpx.AsyncBaseTransport]]
 """Idle connections with the time since when, the longest at the left."""
 
@@ -132,6 +131,7 @@ class _Connections:
 
     def __init__(self, proxy: str | None) -> None:
         self._proxy = proxy
+        self._proxies: dict[Origin, str | None] = {}
         self._closed = False
         self._idle: PerLoop[_Idle] = PerLoop(_Idle)
 
@@ -165,12 +165,13 @@ class _Connections:
             await idle.aclose()
 
     async def _open(self, origin: Origin) -> httpx.AsyncBaseTransport:
-        scheme, host, port = origin
-        proxy = self._proxy or proxy_of(f"{scheme}://{host}" + (f":{port}" if port else ""))
-        tls = scheme == "https" or (proxy or "").startswith("https")
+        if origin not in self._proxies:
+            self._proxies[origin] = self._proxy or _checked_proxy(proxy_of(origin))
+        proxy = self._proxies[origin]
+        tls = origin[0] == "https" or (proxy or "").startswith("https")
         context = await anyio.to_thread.run_sync(_tls_context) if tls else _no_tls()
         limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE)
-        return httpx.AsyncHTTPTransport(verify=context, limits=limits, proxy=_checked_proxy(proxy))
+        return httpx.AsyncHTTPTransport(verify=context, limits=limits, proxy=proxy)
 
 
 class _Borrowed:
@@ -227,6 +228,42 @@ _TIMEOUTS = {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": No
 
 
 def _request(call: Call, url: str, headers: Mapping[str, str]) -> httpx.Request:
+    request = _encoded(call, url, headers)
+    request.stream = _Body(request.read())
+    return request
+
+
+class _Body(httpx.AsyncByteStream):
+    """A body in one piece.
+
+    httpx's own is an async generator, and one that is left half-way, because its call was cancelled, is
+    left to the garbage collector, of which trio complains.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Once(self._data)
+
+
+class _Once:
+    """An async iterator over one item, or none when it is empty."""
+
+    def __init__(self, item: bytes) -> None:
+        self._item = item
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._item:
+            raise StopAsyncIteration
+        item, self._item = self._item, b""
+        return item
+
+
+def _encoded(call: Call, url: str, headers: Mapping[str, str]) -> httpx.Request:
     said = {**headers, **{name.lower(): value for name, value in call.headers.items()}}
     if call.json is not None:
         said["content-type"] = "application/json"
