@@ -63,12 +63,12 @@ def _call(request: httpx.Request) -> Call:
     body = request.read()
     kind = headers.get("content-type", "")
     if kind.startswith("multipart/"):
-        form, files = _parts(kind, body)
+        form, files = parts_of(kind, body)
         return Call(request.method, path, form=form, files=files, headers=headers)
     return Call(request.method, path, json=json.loads(body) if body else None, headers=headers)
 
 
-def _parts(kind: str, body: bytes) -> tuple[dict[str, str], dict[str, Upload]]:
+def parts_of(kind: str, body: bytes) -> tuple[dict[str, str], dict[str, Upload]]:
     """The fields and files of a multipart body, read with the standard library."""
     form: dict[str, str] = {}
     files: dict[str, Upload] = {}
