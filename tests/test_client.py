@@ -187,7 +187,16 @@ def _directory(folder: Path) -> str:
 
 @pytest.mark.parametrize(
     "target",
-    [_existing, _existing_without_extension, _below_a_file, _directory, lambda _: "", lambda _: 5, lambda _: "\0"],
+    [
+        _existing,
+        _existing_without_extension,
+        _below_a_file,
+        _directory,
+        lambda _: "",
+        lambda _: 5,
+        lambda _: "\0",
+        lambda _: "x" * 252,
+    ],
 )
 async def test_a_picture_is_not_bought_for_a_place_it_cannot_go(target: Callable[[Path], Any], tmp_path: Path) -> None:
     post = Post()

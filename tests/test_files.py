@@ -154,5 +154,19 @@ def test_a_folder_that_may_not_be_written_to(tmp_path: Path) -> None:
 def test_a_folder_that_may_not_be_written_to_is_known_before_anything_is_paid_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert why_not_writable(tmp_path / "a.png", overwrite=False) == f"{tmp_path} may not be written to"
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    why = why_not_writable(tmp_path / "new" / "a.png", overwrite=False)
+    assert why == f"{tmp_path} cannot be written to: Permission denied"
+
+
+def test_asking_leaves_nothing_behind(tmp_path: Path) -> None:
+    assert why_not_writable(tmp_path / "new" / "a.png", overwrite=False) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_that_leads_nowhere_is_a_name_that_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to(tmp_path / "gone.png")
+    assert "exists" in (why_not_writable(tmp_path / "a.png", overwrite=False) or "")

@@ -31,23 +31,48 @@ def read_bytes(path: Any) -> bytes:
     return Path(path).read_bytes()
 
 
-def why_not_writable(path: Path, *, overwrite: bool) -> str | None:
-    """Why a file cannot be written at `path`, in words; None when nothing speaks against it."""
+def why_not_writable(*paths: Path, overwrite: bool) -> str | None:
+    """Why a file cannot be written at one of `paths`, in words; None when nothing speaks against it.
+
+    Args:
+        paths: names in one folder, of which one will be written.
+        overwrite: whether a file that is there may be replaced.
+    """
+    for path in paths:
+        if why := _why_not_named(path, overwrite=overwrite):
+            return why
+    parent = next(folder for folder in paths[0].absolute().parents if folder.exists())
+    return _why_nothing_can_be_made_in(parent)
+
+
+def _why_not_named(path: Path, *, overwrite: bool) -> str | None:
     if "\0" in str(path):
         return "a name cannot have a NUL character in it"
     try:
         if path.is_dir():
             return "it is a directory"
-        if path.exists() and not overwrite:
+        if os.path.lexists(path) and not overwrite:
             return "it exists, and nothing is overwritten unless overwrite=True"
-        parent = next(folder for folder in path.absolute().parents if folder.exists())
-        if not parent.is_dir():
-            return f"{parent} is not a directory"
-        if not os.access(parent, os.W_OK | os.X_OK):
-            return f"{parent} may not be written to"
-    except (OSError, ValueError) as error:
-        return str(error)
+    except OSError as error:
+        return error.strerror or str(error)
     return None
+
+
+def _why_nothing_can_be_made_in(folder: Path) -> str | None:
+    """Found out by making a file and taking it away: permissions alone do not say it for every file system."""
+    if not folder.is_dir():
+        return f"{folder} is not a directory"
+    probe = folder / _temporary_name("")
+    try:
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        return f"{folder} cannot be written to: {error.strerror}"
+    return None
+
+
+def _temporary_name(name: str) -> str:
+    return f".{name[:50]}.{secrets.token_hex(6)}.part"
 
 
 def write_bytes(path: Path, data: bytes, *, overwrite: bool) -> None:
@@ -60,7 +85,7 @@ def write_bytes(path: Path, data: bytes, *, overwrite: bool) -> None:
         OSError: the disk is full, the folder may not be written to, and the like.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:50]}.{secrets.token_hex(6)}.part")
+    temporary = path.with_name(_temporary_name(path.name))
     try:
         with temporary.open("xb") as file:
             file.write(data)

@@ -60,9 +60,7 @@ def _why_not_saved(save_to: object, *, overwrite: bool) -> str | None:
     if not isinstance(save_to, str | os.PathLike) or not os.fspath(save_to):  # pyright: ignore[reportUnknownArgumentType]
         return "it is not a path"
     target = Path(os.fspath(save_to))  # pyright: ignore[reportUnknownArgumentType]
-    if not target.name:
+    if os.path.isdir(target):
         return "it is a directory"
     named = [target] if target.suffix else [target.with_name(target.name + end) for end in EXTENSIONS.values()]
-    if target.is_dir():
-        return "it is a directory"
-    return next((why for path in named if (why := why_not_writable(path, overwrite=overwrite))), None)
+    return why_not_writable(*named, overwrite=overwrite)

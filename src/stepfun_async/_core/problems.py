@@ -38,6 +38,15 @@ class Problem:
         return "".join(parts)
 
 
+class Description(str):
+    """What stands for a value that is not kept itself; shown without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 def show(value: object) -> str:
     """`value` for a message: exact when short, cut and measured when long."""
     if value is None:
@@ -57,6 +66,6 @@ def plain(value: object) -> object:
     if isinstance(value, _PLAIN):
         return value
     if isinstance(value, bytes | bytearray | memoryview):
-        return f"{len(cast('bytes', value)):,} bytes"
+        return Description(f"{len(cast('bytes', value)):,} bytes")
     text = repr(value)
-    return text if len(text) <= _SHOWN else f"a {type(value).__name__}"
+    return Description(text if len(text) <= _SHOWN else f"a {type(value).__name__}")
