@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 import threading
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -290,6 +291,17 @@ async def test_the_key_is_not_sent_to_links_nor_shown_in_errors() -> None:
     assert KEY.encode() in server.requests[0]
     assert KEY.encode() not in pictures.requests[0]
     assert b"x-team" not in pictures.requests[0].lower()
+    assert KEY not in shown
+
+
+async def test_the_key_is_not_shown_by_tracebacks_with_variables() -> None:
+    async with client_for(f"http://127.0.0.1:{closed_port()}/v1") as client:
+        with pytest.raises(APIConnectionError) as caught:
+            await client.images.generate("a lake")
+    whole = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    headers = vars(client._service._exchanger.transport)["_headers"]
+    shown = "".join(whole.format()) + repr(headers)
+    assert "authorization" in shown
     assert KEY not in shown
 
 

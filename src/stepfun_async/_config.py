@@ -32,6 +32,15 @@ _LINK_LIFETIMES: Mapping[Region, timedelta] = {"international": timedelta(hours=
 """How long links to pictures work. Sources: 'Generate images' endpoint (.ai), docs 2026-06 (.com)."""
 
 
+class _Hidden(str):
+    """Text that is itself wherever it is used, but not where variables are shown, as tracebacks may do."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
 class Key:
     """An API key that does not show itself."""
 
@@ -47,8 +56,8 @@ class Key:
         raise TypeError("an API key is not pickled")
 
     def authorization(self) -> str:
-        """The value of the `Authorization` header."""
-        return f"Bearer {self._value}"
+        """The value of the `Authorization` header, as text that does not show itself either."""
+        return _Hidden(f"Bearer {self._value}")
 
     def hide_in(self, body: bytes) -> bytes:
         """`body` without the key, should a server repeat it."""

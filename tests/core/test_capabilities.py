@@ -311,6 +311,13 @@ def test_rows_cannot_be_changed() -> None:
 # --- asking the table -----------------------------------------------------------------------------
 
 
+def test_a_row_prints_for_people() -> None:
+    lines = str(capabilities("step-2x-large", "image_to_image")).splitlines()
+    assert lines[0] == "step-2x-large: image_to_image (price: 0.02 USD, 0.1 CNY)"
+    assert "  source_weight    a number above 0 to 1; required" in lines
+    assert "  steps            a whole number from 1 to 100; default 50" in lines
+
+
 def test_without_arguments_all_rows_are_told() -> None:
     assert capabilities() == BUILT_IN
 

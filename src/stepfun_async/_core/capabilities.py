@@ -109,8 +109,16 @@ class Capability:
     step_plan: bool = False
     source: str = ""
 
+    def __str__(self) -> str:
+        """The row for people: a line for each parameter."""
+        width = max(map(len, self.rules), default=0)
+        lines = [f"  {name:{width}}  {_told(rule)}" for name, rule in self.rules.items()]
+        prices = ", ".join(str(price) for price in self.prices.values()) or "not known"
+        return "\n".join([f"{self.model}: {self.operation} (price: {prices})", *lines])
+
     @property
     def endpoint(self) -> Endpoint:
+        """Where the operation is sent."""
         return ENDPOINTS[self.operation]
 
     @property
@@ -118,6 +126,12 @@ class Capability:
         """The rule for `size`, where the model chooses it."""
         rule = self.rules.get("size")
         return rule if isinstance(rule, Sizes) else None
+
+
+def _told(rule: Rule) -> str:
+    if rule.required:
+        return f"{rule.allowed}; required"
+    return rule.allowed if rule.default is None else f"{rule.allowed}; default {rule.default!r}"
 
 
 def _rules(**rules: Rule) -> Mapping[str, Rule]:
