@@ -237,7 +237,7 @@ def test_map_reads_its_iterable_in_the_callers_thread_and_only_as_there_is_room(
             next(outcomes)
         assert readers == {threading.current_thread()}
         assert taken <= 50 + 4
-        outcomes.close()  # type: ignore[attr-defined]
+        outcomes.close()
 
 
 def test_map_gives_what_was_begun_before_the_iterables_own_error() -> None:
@@ -262,7 +262,7 @@ def test_leaving_map_early_ends_what_is_in_flight() -> None:
     with Client(transport=EmbeddedTransport(engine), base_url="embedded", limits=Limits(2)) as client:
         outcomes = client.images.map([small(steps=99), small(), small()])
         next(outcomes)
-        outcomes.close()  # type: ignore[attr-defined]
+        outcomes.close()
         assert client.usage.requests == client.usage.maybe_billed
         with pytest.raises(TimeoutError):
             client.images.generate("a lake", timeout=0.01, queue_timeout=5)

@@ -446,6 +446,13 @@ def test_a_proxy_that_cannot_be_one_is_refused(proxy: str) -> None:
         client_for("http://far.test/v1", proxy=proxy)
 
 
+def test_a_socks_proxy_says_what_it_needs_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    client_for("http://far.test/v1", proxy="socks5://127.0.0.1:1080")
+    monkeypatch.setattr(transport_module, "find_spec", lambda _: None)
+    with pytest.raises(ConfigurationError, match=r"stepfun-async\[socks\]"):
+        client_for("http://far.test/v1", proxy="socks5://127.0.0.1:1080")
+
+
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
     return trustme.CA()

@@ -6,7 +6,7 @@ import inspect
 import os
 import threading
 import weakref
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager
 from functools import partial
@@ -312,10 +312,11 @@ class Images:
         waits = {"timeout": timeout, "queue_timeout": queue_timeout}
         return self._bridge.run(self._images.download, image, save_to=save_to, overwrite=overwrite, **waits)
 
-    def map(self, requests: Iterable[ImageRequest], *, ordered: bool = False) -> Iterator[Outcome]:
+    def map(self, requests: Iterable[ImageRequest], *, ordered: bool = False) -> Generator[Outcome, None, None]:
         """Send many requests, as many at once as the limits allow, and give back each as it ends.
 
-        The iterable is read in the caller's thread, only as there is room. See `AsyncImages.map`.
+        The iterable is read in the caller's thread, only as there is room. `close()` on the iterator ends
+        what is in flight. See `AsyncImages.map`.
         """
         return _outcomes(self._images, self._bridge, iter(requests), ordered=ordered)
 
@@ -350,7 +351,7 @@ class AccountOf:
 
 def _outcomes(
     images: AsyncImages, bridge: _Bridge, requests: Iterator[ImageRequest], *, ordered: bool
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     line = _Line(images, 2 * bridge.service.limits.max_concurrency, ordered=ordered)
     try:
         while (outcome := bridge.run(line.step, *line.taken_from(requests))) is not None:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from functools import cache
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any, Protocol, Self, TypeAlias, cast
 from urllib.parse import urljoin, urlsplit
 
@@ -364,7 +365,9 @@ def _checked_proxy(proxy: str | None) -> str | None:
     if proxy is None:
         return None
     try:
-        httpx.Proxy(proxy)
+        scheme = httpx.Proxy(proxy).url.scheme
     except (ValueError, httpx.InvalidURL) as error:
         raise ConfigurationError(f"the proxy's address cannot be used: {error}") from error
+    if scheme.startswith("socks") and find_spec("socksio") is None:
+        raise ConfigurationError('a SOCKS proxy needs one more package: pip install "stepfun-async[socks]"')
     return proxy
