@@ -31,7 +31,17 @@ from stepfun_async import (
     RetryPolicy,
     SaveError,
 )
-from tests.support.raw import PIXEL, answer, hang_up, picture_answer, raw_server, reset, say, stay_silent
+from tests.support.raw import (
+    PIXEL,
+    answer,
+    hang_up,
+    picture_answer,
+    raw_server,
+    reset,
+    say,
+    socks_handshake,
+    stay_silent,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -427,6 +437,16 @@ async def test_a_proxy_carries_the_calls() -> None:
         async with client_for("http://far.test/v1", proxy=address) as client:
             await client.images.generate("a lake")
     assert proxy.requests[0].startswith(b"POST http://far.test/v1/images/generations HTTP/1.1\r\n")
+
+
+async def test_a_socks_proxy_carries_the_calls() -> None:
+    with raw_server(say(picture_answer()), greet=socks_handshake) as proxy:
+        address = proxy.url.removesuffix("/v1").replace("http", "socks5")
+        async with client_for("http://far.test/v1", proxy=address) as client:
+            await client.images.generate("a lake")
+            await client.images.generate("a lake")
+    assert proxy.requests[0].startswith(b"POST /v1/images/generations HTTP/1.1\r\n")
+    assert proxy.connections == 1
 
 
 async def test_the_environments_proxy_is_used_unless_it_excepts_the_host(monkeypatch: pytest.MonkeyPatch) -> None:

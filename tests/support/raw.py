@@ -60,6 +60,7 @@ class RawServer:
 
     url: str
     scripts: list[Script]
+    greet: Script | None = None
     requests: list[bytes] = field(default_factory=list)
     connections: int = 0
     gone: threading.Event = field(default_factory=threading.Event)
@@ -70,14 +71,22 @@ class RawServer:
         return self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
 
 
+def socks_handshake(connection: socket.socket) -> None:
+    """Be a SOCKS5 proxy that has connected to wherever it was asked to."""
+    connection.recv(262)
+    connection.sendall(b"\x05\x00")  # no password needed
+    connection.recv(262)
+    connection.sendall(b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")  # connected
+
+
 @contextmanager
-def raw_server(*scripts: Script, tls: ssl.SSLContext | None = None) -> Iterator[RawServer]:
-    """A server on loopback that meets each request with the next script."""
+def raw_server(*scripts: Script, tls: ssl.SSLContext | None = None, greet: Script | None = None) -> Iterator[RawServer]:
+    """A server on loopback that meets each connection with `greet` and each request with the next script."""
     listener = socket.create_server(("127.0.0.1", 0))
     if tls is not None:
         listener = tls.wrap_socket(listener, server_side=True)
     scheme = "https" if tls else "http"
-    server = RawServer(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/v1", list(scripts))
+    server = RawServer(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/v1", list(scripts), greet)
     open_connections: list[socket.socket] = []
     threads = [threading.Thread(target=_accept, args=(listener, server, open_connections))]
     threads[0].start()
@@ -111,6 +120,8 @@ def _accept(listener: socket.socket, server: RawServer, open_connections: list[s
 
 def _serve(connection: socket.socket, server: RawServer) -> None:
     with closing(connection), suppress(OSError):
+        if server.greet:
+            server.greet(connection)
         while request := _read_request(connection):
             server.requests.append(request)
             server.next_script()(connection)
