@@ -49,20 +49,19 @@ class Slots:
         """
         limiter = self._limiters.get()
         holder = object()
-        try:
-            limiter.acquire_on_behalf_of_nowait(holder)
-        except anyio.WouldBlock:
-            await self._wait(limiter, holder, queue_timeout)
+        # A slot that is free is taken even where there is no time to wait.
+        wait = None if limiter.available_tokens >= 1 else queue_timeout
+        with anyio.move_on_after(wait) as scope:
+            await limiter.acquire_on_behalf_of(holder)
+        if scope.cancelled_caught:
+            raise self._timed_out(queue_timeout)
         try:
             yield
         finally:
             limiter.release_on_behalf_of(holder)
 
-    async def _wait(self, limiter: anyio.CapacityLimiter, holder: object, queue_timeout: float | None) -> None:
-        with anyio.move_on_after(queue_timeout) as scope:
-            await limiter.acquire_on_behalf_of(holder)
-        if scope.cancelled_caught:
-            raise QueueTimeoutError(
-                f"no slot came free within queue_timeout={queue_timeout:g} seconds: all "
-                f"{self._limits.max_concurrency} are in use (Limits(max_concurrency=...)); nothing was sent"
-            )
+    def _timed_out(self, queue_timeout: float | None) -> QueueTimeoutError:
+        return QueueTimeoutError(
+            f"no slot came free within queue_timeout={queue_timeout:g} seconds: all "
+            f"{self._limits.max_concurrency} are in use (Limits(max_concurrency=...)); nothing was sent"
+        )

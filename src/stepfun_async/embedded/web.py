@@ -70,7 +70,10 @@ async def _call(request: Request, path: str) -> Call:
     headers = {name: request.headers[name] for name in ("authorization",) if name in request.headers}
     limited = Request(request.scope, _limited(request.receive))
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
-        form, files = await _form(limited)
+        try:
+            form, files = await _form(limited)
+        except ValueError as error:  # what the form parser raises where starlette lets it through
+            raise HTTPException(400, f"the form is broken: {error}") from error
         return Call(method, path, form=form, files=files, headers=headers)
     body = await limited.body()
     return Call(method, path, json=_json(body) if body else None, headers=headers)
