@@ -108,6 +108,7 @@ class _Crew:
         self._scopes: set[anyio.CancelScope] = set()
         self._pulling = anyio.Lock()
         self._changed = anyio.Event()
+        service.crews.add(self)
 
     async def next_outcome(self) -> Outcome | None:
         """The next outcome; None at the end. An error of the source is raised after all outcomes."""
@@ -129,8 +130,10 @@ class _Crew:
             await self._changed.wait()
 
     async def dismiss(self) -> None:
-        """End the workers and wait until they are gone."""
+        """End the workers and wait until they are gone; those of another loop have ended or end with it."""
         self._exhausted = True
+        if self._loop is not current_token().native_token:
+            return
         self._cancel()
         while self._workers:
             await self._changed.wait()

@@ -45,16 +45,26 @@ def why_not_writable(*paths: Path, overwrite: bool) -> str | None:
     return _why_nothing_can_be_made_in(parent)
 
 
+def is_no_file(path: Path) -> bool:
+    """Whether there is something at `path` that no picture can replace: a directory, a device, a pipe."""
+    return os.path.exists(path) and not os.path.isfile(path)
+
+
 def _why_not_named(path: Path, *, overwrite: bool) -> str | None:
     if "\0" in str(path):
         return "a name cannot have a NUL character in it"
     try:
+        os.fsencode(path)
         if path.is_dir():
             return "it is a directory"
+        if is_no_file(path):
+            return "it is no regular file"
         if os.path.lexists(path) and not overwrite:
             return "it exists, and nothing is overwritten unless overwrite=True"
     except OSError as error:
         return error.strerror or str(error)
+    except UnicodeError:
+        return "the name cannot be written in the file system's encoding"
     return None
 
 

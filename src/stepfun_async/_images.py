@@ -326,8 +326,8 @@ class AsyncImages:
         """Send many requests, as many at once as the limits allow, and give back each as it ends.
 
         Requests are taken from `requests` only as there is room, so a generator of a million costs no
-        memory. A request that fails does not end the others. Leaving the loop early, or `aclose()`,
-        ends what is in flight.
+        memory. A request that fails does not end the others. What is in flight ends with `aclose()`, with
+        an `async with` around the iterator, with the client, or when the iterator is dropped.
 
         Args:
             requests: `TextToImage`, `ImageEdit` and `ImageToImage` values.

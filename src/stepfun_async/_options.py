@@ -11,7 +11,7 @@ from typing import TypeAlias
 from ._config import check_headers, check_seconds
 from ._core.pictures import EXTENSIONS
 from ._core.problems import Problem, plain
-from ._files import why_not_writable
+from ._files import is_no_file, why_not_writable
 
 SaveTo: TypeAlias = str | os.PathLike[str]
 
@@ -60,7 +60,7 @@ def _why_not_saved(save_to: object, *, overwrite: bool) -> str | None:
     if not isinstance(save_to, str | os.PathLike) or not os.fspath(save_to):  # pyright: ignore[reportUnknownArgumentType]
         return "it is not a path"
     target = Path(os.fspath(save_to))  # pyright: ignore[reportUnknownArgumentType]
-    if os.path.isdir(target):
-        return "it is a directory"
-    named = [target] if target.suffix else [target.with_name(target.name + end) for end in EXTENSIONS.values()]
+    named = [target]
+    if not target.suffix and target.name and not is_no_file(target):
+        named = [target.with_name(target.name.rstrip(".") + end) for end in EXTENSIONS.values()]
     return why_not_writable(*named, overwrite=overwrite)

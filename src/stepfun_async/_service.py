@@ -11,7 +11,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from weakref import WeakSet
 
 import anyio
 import anyio.to_thread
@@ -69,11 +70,21 @@ def service_for(
     _refuse(None if queue_timeout is None else check_seconds("queue_timeout", queue_timeout, zero=True))
     _refuse(None if default_headers is None else check_headers(default_headers))
     _refuse(None if validation in ("strict", "off") else f"validation is 'strict' or 'off', not {validation!r}")
+    _refuse(None if _is(limits, Limits) else f"limits is a Limits(...), not {limits!r}")
+    _refuse(None if _is(retry, RetryPolicy) else f"retry is a RetryPolicy(...), not {retry!r}")
     config = resolve(api_key, base_url)
     carrier = _transport_for(config, transport, proxy, default_headers or {})
     exchanger = Exchanger(carrier, Slots(limits), retry, config.key)
     defaults = Options(timeout=timeout, queue_timeout=queue_timeout)
     return Service(config, exchanger, limits, defaults, strict=validation == "strict")
+
+
+class Crew(Protocol):
+    """Whoever works in the background for a fan-out."""
+
+    async def dismiss(self) -> None:
+        """End what is in flight in the running loop."""
+        ...
 
 
 class Service:
@@ -86,6 +97,7 @@ class Service:
         self.limits = limits
         self.ledger = Ledger()
         self.closed = False
+        self.crews: WeakSet[Crew] = WeakSet()
         self._exchanger = exchanger
         self._defaults = defaults
         self._strict = strict
@@ -94,8 +106,10 @@ class Service:
         return f"{self.config.base_url}{' closed' if self.closed else ''}"
 
     async def aclose(self) -> None:
-        """Close the connections, and refuse every further call."""
+        """End the fan-outs, close the connections, and refuse every further call."""
         self.closed = True
+        for crew in tuple(self.crews):
+            await crew.dismiss()
         await self._exchanger.transport.aclose()
 
     def after_fork(self) -> None:
@@ -234,6 +248,10 @@ def _transport_for(
     return make_transport(config, transport=transport, proxy=proxy, headers=headers)
 
 
+def _is(value: object, kind: type) -> bool:
+    return isinstance(value, kind)
+
+
 def _refuse(why: str | None) -> None:
     if why:
         raise ConfigurationError(why)
@@ -290,7 +308,7 @@ async def _saved(response: ImagesResponse, options: Options) -> ImagesResponse:
     with anyio.CancelScope(shield=True):
         try:
             path = await anyio.to_thread.run_sync(write)
-        except (OSError, InvalidRequestError) as error:
-            message = f"the picture was made and paid for, but not written: {error}; error.response has it"
+        except SaveError as error:
+            message = f"the picture was made and paid for, but {error}; error.response has it"
             raise SaveError(message, response=response) from error
     return _with_image(response, replace(image, path=path))

@@ -9,14 +9,13 @@ import weakref
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ._client import AsyncAccount, AsyncModels
 from ._config import Validation
-from ._core.errors import APIConnectionError
+from ._core.errors import APIConnectionError, ConfigurationError
 from ._core.results import Account, Image, ImagesResponse, Model, Usage
 from ._core.retry import RetryPolicy
 from ._fanout import Fanout, Feed, Outcome
@@ -43,6 +42,9 @@ if TYPE_CHECKING:
     )
     from ._transport import AnyTransport
 
+_CLOSING = 2.0
+"""Seconds to wait for a cancelled call to put things in order."""
+
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -60,19 +62,34 @@ class _Bridge:
 
     def run(self, function: Callable[..., Awaitable[T]], *args: Any, **keywords: Any) -> T:
         """What `function` returns in the loop. An interrupt here cancels it there."""
-        future = self._opened().start_task_soon(partial(function, *args, **keywords))
+        over = threading.Event()
+
+        async def run() -> T:
+            try:
+                return await function(*args, **keywords)
+            finally:
+                over.set()
+
+        try:
+            future = self._opened().start_task_soon(run)
+        except RuntimeError as error:  # closed by another thread in this very moment
+            raise ConfigurationError(f"this client is closed, or cannot be used from here: {error}") from error
         try:
             return future.result()
         except CancelledError:
             raise APIConnectionError("the client was closed while the call was in flight") from None
         except BaseException:
             future.cancel()
+            over.wait(_CLOSING)  # so that usage and connections are as after the call
             raise
 
     @property
-    def inside(self) -> bool:
-        """Whether the running code is in the loop's own thread, where nothing can wait for the loop."""
-        return self._running is not None and self._running.thread is threading.current_thread()
+    def reachable(self) -> bool:
+        """Whether the loop runs, and this is not its own thread, where nothing can wait for it."""
+        running, finalizer = self._running, self._finalizer
+        if running is None or finalizer is None or not finalizer.alive:
+            return False
+        return running.thread is not threading.current_thread()
 
     def close(self) -> None:
         """Close the client, end the loop and its thread. Any thread may, and again."""
@@ -357,7 +374,7 @@ def _outcomes(
         while (outcome := bridge.run(line.step, *line.taken_from(requests))) is not None:
             yield outcome
     finally:
-        if not bridge.inside:
+        if bridge.reachable:
             bridge.run(line.aclose)
     if line.failure is not None:
         raise line.failure

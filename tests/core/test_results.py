@@ -23,6 +23,7 @@ from stepfun_async import (
     Image,
     ImagesResponse,
     InvalidRequestError,
+    SaveError,
     MalformedResponseError,
     Model,
     ModelUsage,
@@ -80,7 +81,7 @@ def test_nothing_is_overwritten_unless_asked(tmp_path: Path) -> None:
     path = tmp_path / "lake.png"
     path.write_bytes(b"old")
     for name in ("lake.png", "lake"):
-        with pytest.raises(InvalidRequestError, match="overwrite=True"):
+        with pytest.raises(SaveError, match="overwrite=True"):
             IMAGE.save(tmp_path / name)
     assert path.read_bytes() == b"old"
     IMAGE.save(path, overwrite=True)
@@ -93,19 +94,19 @@ def test_a_directory_is_refused(overwrite: bool, tmp_path: Path, monkeypatch: py
     (tmp_path / "out.png").mkdir()
     monkeypatch.chdir(tmp_path)
     for path in ("out", "out.png", "", ".", "..", "/"):
-        with pytest.raises(InvalidRequestError, match="directory"):
+        with pytest.raises(SaveError, match="directory"):
             IMAGE.save(path, overwrite=overwrite)
     assert sorted(os.listdir(tmp_path)) == ["out", "out.png"]
 
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InvalidRequestError, match="is not a directory"):
+    with pytest.raises(SaveError, match="is not a directory"):
         IMAGE.save(tmp_path / "file" / "lake.png")
 
 
 def test_an_impossible_name_is_refused() -> None:
-    with pytest.raises(InvalidRequestError):
+    with pytest.raises(SaveError):
         IMAGE.save("a\0b.png")
 
 

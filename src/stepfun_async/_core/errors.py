@@ -19,7 +19,7 @@
     │   │   └── InternalServerError 5xx
     │   └── MalformedResponseError            a success that cannot be read; .body keeps what came
     ├── ContentFilteredError                  made, paid for and withheld by the filter
-    └── SaveError (OSError)                   made and paid for, but not written; .response keeps it
+    └── SaveError (OSError)                   made and paid for, but not written; nothing is lost
 
 Every error carries `billing` (what is known of the last attempt), `attempts` (how many were made),
 `maybe_billed` (how many of them may have been charged) and `trace_id`. Every error pickles.
@@ -98,7 +98,10 @@ class ConfigurationError(StepFunError):
 
 
 class BudgetExceededError(StepFunError):
-    """The price of the request does not fit into what is left of the budget; nothing was sent."""
+    """The price of the request does not fit into what is left of the budget; nothing was sent.
+
+    Nothing raises it yet: budgets are not part of this version.
+    """
 
 
 class QueueTimeoutError(StepFunError, TimeoutError):
@@ -208,10 +211,11 @@ class ContentFilteredError(StepFunError):
 
 
 class SaveError(StepFunError, OSError):
-    """The picture was made and paid for, but could not be written.
+    """The picture was made and paid for, but is not on disk.
 
     Attributes:
-        response: the whole answer; `response.image.save(...)` tries another place.
+        response: the whole answer; `response.image.save(...)` tries another place. When `Image.save`
+            raised it, an answer that holds just that picture.
     """
 
     billing: Billing = "executed"

@@ -10,10 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._files import why_not_writable, write_bytes
-from .errors import ConfigurationError, ContentFilteredError, InvalidRequestError, MalformedResponseError
+from .._files import is_no_file, why_not_writable, write_bytes
+from .errors import ConfigurationError, ContentFilteredError, InvalidRequestError, MalformedResponseError, SaveError
 from .pictures import CONTENT_TYPES, EXTENSIONS
-from .problems import Problem
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -66,23 +65,43 @@ class Image:
             The path written.
 
         Raises:
-            InvalidRequestError: `path` exists, is a directory, or its folder may not be written to;
-                or this `Image` has no bytes.
-            OSError: the disk is full, and the like.
+            SaveError (an OSError): `path` exists, is a directory or otherwise no place for a file, its
+                folder may not be written to, or the disk is full. The picture is still in `data`.
+            InvalidRequestError: this `Image` has no bytes.
         """
+        data = self.to_bytes()
         target = self.target(path)
         why = why_not_writable(target, overwrite=overwrite)
         if why:
-            raise InvalidRequestError.of("Image.save", (Problem("path", str(target), "a new file", why),))
-        write_bytes(target, self._bytes("save"), overwrite=overwrite)
+            raise self._unsaved(target, why)
+        try:
+            write_bytes(target, data, overwrite=overwrite)
+        except OSError as error:
+            raise self._unsaved(target, str(error)) from error
         return target
+
+    def _unsaved(self, target: Path, why: str) -> SaveError:
+        message = f"{str(target)!r} is not written: {why}; the picture is still in image.data"
+        return SaveError(message, response=ImagesResponse((self,), attempts=0, maybe_billed=0))
+
+    def to_bytes(self) -> bytes:
+        """The picture's bytes: `data`, where there are any.
+
+        Raises:
+            InvalidRequestError: there are none, because the picture is only linked or was filtered.
+        """
+        if self.data is not None:
+            return self.data
+        if self.filtered:
+            raise InvalidRequestError("this Image has no bytes: it was withheld by the content filter")
+        raise InvalidRequestError("this Image is only a link: fetch it with client.images.download(image)")
 
     def target(self, path: str | os.PathLike[str]) -> Path:
         """The file that `save(path)` writes: `path`, with the real format's extension if it has none."""
         target = Path(path)
-        if target.suffix or not target.name or target.is_dir():
+        if target.suffix or not target.name or is_no_file(target):
             return target
-        return target.with_name(target.name + EXTENSIONS.get(self.format or "", ".bin"))
+        return target.with_name(target.name.rstrip(".") + EXTENSIONS.get(self.format or "", ".bin"))
 
     def to_pil(self) -> "PILImage":
         """The picture as a Pillow image.
@@ -97,17 +116,7 @@ class Image:
 
         from PIL import Image as pillow
 
-        return pillow.open(io.BytesIO(self._bytes("to_pil")))
-
-    def _bytes(self, method: str) -> bytes:
-        if self.data is None:
-            why = "was withheld by the content filter" if self.filtered else "is only a link"
-            problem = Problem("data", None, "a picture with bytes", f"it {why}")
-            hint = (
-                () if self.filtered else (Problem("url", self.url, "", "fetch it with client.images.download(image)"),)
-            )
-            raise InvalidRequestError.of(f"Image.{method}", (problem, *hint))
-        return self.data
+        return pillow.open(io.BytesIO(self.to_bytes()))
 
     def mimebundle(self) -> dict[str, str]:
         """The picture by content type in base64, and its description, as notebooks show it."""

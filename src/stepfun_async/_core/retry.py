@@ -5,10 +5,11 @@ made again: `not_sent` (no byte of the body left) and the `rejected` statuses th
 and 503). What is `unknown` is raised, unless the user's policy says otherwise.
 """
 
+import math
 from dataclasses import dataclass
 
 from .answers import meaning_of
-from .errors import APIConnectionError, APIError, APIStatusError
+from .errors import APIConnectionError, APIError, APIStatusError, ConfigurationError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,9 @@ class RetryPolicy:
         connect_base: seconds, for attempts that never left.
         base: seconds, for attempts that the server refused or lost.
         cap: seconds, the longest wait that is not the server's wish.
+
+    Raises:
+        ConfigurationError: a number cannot be one.
     """
 
     max_attempts: int = 3
@@ -33,6 +37,15 @@ class RetryPolicy:
     connect_base: float = 0.05
     base: float = 1.0
     cap: float = 20.0
+
+    def __post_init__(self) -> None:
+        attempts: object = self.max_attempts
+        if type(attempts) is not int or attempts < 1:
+            raise ConfigurationError(f"max_attempts is a whole number above 0, not {attempts!r}")
+        for name in ("connect_base", "base", "cap"):
+            seconds: object = getattr(self, name)
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+                raise ConfigurationError(f"{name} is seconds, 0 or more, not {seconds!r}")
 
 
 def wait_before_next(
@@ -63,7 +76,7 @@ def _may_repeat(policy: RetryPolicy, error: APIError) -> bool:
 
 def _wait(policy: RetryPolicy, attempt: int, error: APIError, jitter: float) -> float:
     asked = error.retry_after if isinstance(error, APIStatusError) else None
-    if asked is not None:
+    if asked:  # 0 and a date that has passed say nothing
         return asked * (1 + 0.2 * jitter)
     never_left = isinstance(error, APIConnectionError) and error.billing == "not_sent"
     base = policy.connect_base if never_left else policy.base

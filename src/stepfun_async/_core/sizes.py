@@ -57,9 +57,10 @@ class Size:
         return all(type(side) is int and side > 0 for side in sides)
 
     def distance(self, other: Self) -> float:
-        """How unlike two sizes are: 0 for the same, in powers of e over both sides; both `possible`."""
-        sides = ((self.width, other.width), (self.height, other.height))
-        return sum(abs(math.log(mine) - math.log(theirs)) for mine, theirs in sides)
+        """How unlike two sizes are: 0 for the same, shape before area; both `possible`."""
+        wider = math.log(self.width) - math.log(other.width)
+        higher = math.log(self.height) - math.log(other.height)
+        return 2 * abs(wider - higher) + abs(wider + higher)
 
     def ratio_name(self) -> str:
         """The common aspect ratio this size goes by, else the exact one, such as `85:48`."""

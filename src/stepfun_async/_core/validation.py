@@ -9,7 +9,7 @@ from typing import cast
 from .capabilities import Capability, Operation
 from .problems import Problem, plain
 from .registry import row_of, rows
-from .rules import Fault, Ignored, Rule, closest
+from .rules import Fault, Ignored, Rule, Whole, closest
 
 Values = Mapping[str, object]
 """A request's parameters by name, without those not given; pictures are what `pictures.look` made of them."""
@@ -42,7 +42,12 @@ def notices_of(model: object, operation: Operation, values: Values) -> tuple[str
         for name, rule in row.rules.items()
         if isinstance(rule, Ignored) and name in values
     ]
-    return (*ignored, *_idle_negative_prompt(row, values))
+    random = [
+        f"{name} 0 means a random one for {row.model}: give 1 or more to get the same picture again"
+        for name, rule in row.rules.items()
+        if isinstance(rule, Whole) and rule.zero_is_random and values.get(name) == 0
+    ]
+    return (*ignored, *random, *_idle_negative_prompt(row, values))
 
 
 def body_problems(extra_body: object) -> tuple[Problem, ...]:
