@@ -171,6 +171,6 @@ class AsyncAccount:
 
 
 def _name(model: object) -> str:
-    if not isinstance(model, str) or not model.strip("./"):
+    if not isinstance(model, str) or not model.strip("./") or not model.isprintable():
         raise InvalidRequestError.of("models.retrieve", (Problem("model", model, "the name of a model"),))
     return quote(model, safe="")

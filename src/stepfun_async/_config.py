@@ -138,11 +138,14 @@ def check_headers(headers: object) -> str | None:
     for name, value in headers.items():  # pyright: ignore[reportUnknownVariableType]
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
             return f"{name!r} is not the name of a header"
-        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
-            return f"the value of {name!r} is not text of visible ASCII characters"
+        if name.lower() in _OWN_HEADERS:
+            return f"{name!r} belongs to the body, which this package writes"
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value) or value != value.strip():
+            return f"the value of {name!r} is not text of visible ASCII characters without spaces around it"
     return None
 
 
+_OWN_HEADERS = frozenset({"connection", "content-length", "content-type", "host", "transfer-encoding"})
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
 _KEY = re.compile(r"[\x21-\x7e]+")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
+from ._core.answers import TRACE_HEADER
 from ._core.errors import APIError, APITimeoutError, Billing, StepFunError
 from ._core.retry import RetryPolicy, wait_before_next
 from ._core.wire import Call, Progress, Reply
@@ -52,11 +53,14 @@ class Exchanger:
                 raise window.timed_out(timeout)
 
     async def send(self, call: Call, progress: Progress) -> Reply:
-        """Send once; an error answer never repeats the key."""
+        """Send once; the answer never repeats the key, should the server do so."""
         reply = await self.transport.send(call, progress)
-        if self._key is not None and reply.status >= 300:
-            return replace(reply, body=self._key.hide_in(reply.body))
-        return reply
+        if self._key is None:
+            return reply
+        trace = reply.headers.get(TRACE_HEADER)
+        if trace and self._key.hide_in(trace.encode("utf-8", "replace")) != trace.encode("utf-8", "replace"):
+            reply = replace(reply, headers={**reply.headers, TRACE_HEADER: "***"})
+        return replace(reply, body=self._key.hide_in(reply.body))
 
 
 class Window:
@@ -95,6 +99,8 @@ class Window:
             except APIError as error:
                 wait = self._wait_after(error, tally, free=free)
                 if wait is None:
+                    if not free:
+                        _tell_money(error, tally)
                     raise
             except StepFunError as error:
                 self._note(error.billing, tally)
@@ -109,15 +115,17 @@ class Window:
 
     def timed_out(self, timeout: float) -> APITimeoutError:
         """The error for a deadline that passed."""
-        tail = "nothing was sent" if self._last == "not_sent" else "it may have been billed; asking again may pay twice"
-        error = APITimeoutError(f"no whole answer within timeout={timeout:g} seconds; {tail}", billing=self._last)
-        return self._told(error, self.tally)
+        error = APITimeoutError(f"no whole answer within timeout={timeout:g} seconds", billing=self._last)
+        self._count(error, self.tally)
+        if self.tally.attempts:
+            _tell_money(error, self.tally)
+        return error
 
     def _wait_after(self, error: APIError, tally: Tally, *, free: bool) -> float | None:
         if free and error.billing == "unknown":
             error.billing = "not_sent"
         self._note(error.billing, tally)
-        self._told(error, tally)
+        self._count(error, tally)
         remaining = self._deadline - anyio.current_time()
         jitter = random.random()  # noqa: S311 - spreads load, guards nothing
         return wait_before_next(self._exchanger.retry, tally.attempts, error, jitter=jitter, remaining=remaining)
@@ -127,10 +135,14 @@ class Window:
         tally.ended(billing)
 
     @staticmethod
-    def _told(error: APIErrorT, tally: Tally) -> APIErrorT:
+    def _count(error: APIError, tally: Tally) -> None:
         error.attempts = tally.attempts
         error.maybe_billed = tally.maybe_billed
-        return error
 
 
-APIErrorT = TypeVar("APIErrorT", bound=APIError)
+def _tell_money(error: APIError, tally: Tally) -> None:
+    """Say in words what is known of money, over all attempts."""
+    if tally.maybe_billed:
+        error.tell("it may have been billed; asking again may pay twice")
+    elif error.billing == "not_sent":
+        error.tell("nothing was sent")

@@ -10,6 +10,7 @@ reader is cancelled, and when it is dropped.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -66,6 +67,15 @@ class Fanout:
             raise StopAsyncIteration
         return outcome
 
+    def begin(self) -> None:
+        """Begin to take requests before anybody asks for an outcome."""
+        self._crew.begin()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the next outcome is there already."""
+        return self._crew.ready
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -86,7 +96,10 @@ def fan_out(
 ) -> Fanout:
     """See `AsyncImages.map`."""
     service.refuse_if_closed()
-    return Fanout(_Crew(service, _source_of(requests), ordered=ordered))
+    return Fanout(_Crew(service, source_of(requests), ordered=ordered))
+
+
+_ENDS_A_TASK = (asyncio.CancelledError, KeyboardInterrupt, SystemExit)
 
 
 class _Crew:
@@ -103,7 +116,7 @@ class _Crew:
         self._given = 0
         self._workers = 0
         self._exhausted = False
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
         self._loop: Any = None
         self._scopes: set[anyio.CancelScope] = set()
         self._pulling = anyio.Lock()
@@ -112,12 +125,9 @@ class _Crew:
 
     async def next_outcome(self) -> Outcome | None:
         """The next outcome; None at the end. An error of the source is raised after all outcomes."""
-        if self._loop is None:
-            self._loop = current_token().native_token
-            self._hire()
+        self.begin()
         while True:
-            index = self._given if self._ordered else next(iter(self._outcomes), -1)
-            outcome = self._outcomes.pop(index, None)
+            outcome = self._outcomes.pop(self._next, None)
             if outcome is not None:
                 self._given += 1
                 self._tell()
@@ -128,6 +138,21 @@ class _Crew:
                     raise failure
                 return None
             await self._changed.wait()
+
+    def begin(self) -> None:
+        """Start the first worker, in the running loop."""
+        if self._loop is None:
+            self._loop = current_token().native_token
+            self._hire()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the next outcome is there already."""
+        return self._next in self._outcomes
+
+    @property
+    def _next(self) -> int:
+        return self._given if self._ordered else next(iter(self._outcomes), -1)
 
     async def dismiss(self) -> None:
         """End the workers and wait until they are gone; those of another loop have ended or end with it."""
@@ -156,16 +181,22 @@ class _Crew:
             _run_beside(self._work)
 
     async def _work(self) -> None:
+        scope = anyio.CancelScope()
+        self._scopes.add(scope)
         try:
-            with anyio.CancelScope() as scope:
-                self._scopes.add(scope)
+            with scope:
                 while (job := await self._take()) is not None:
                     self._hire()
                     index, request = job
                     self._outcomes[index] = await self._outcome_of(request)
                     self._tell()
-            self._scopes.discard(scope)
+        except BaseException as error:
+            # Somebody else's cancellation or interrupt, out of the source or a request: the reader gets it.
+            self._exhausted, self._failure = True, error
+            if isinstance(self._loop, asyncio.AbstractEventLoop) and isinstance(error, _ENDS_A_TASK):
+                raise  # trio, though, ends the whole program when a system task raises
         finally:
+            self._scopes.discard(scope)
             self._workers -= 1
             self._tell()
 
@@ -202,14 +233,22 @@ class _Crew:
         self._changed = anyio.Event()
 
 
-def _source_of(requests: Any) -> Callable[[], Awaitable[Any]]:
+def source_of(requests: Any) -> Callable[[], Awaitable[Any]]:
     if hasattr(requests, "__aiter__") and not _is_single(requests):
         take: Callable[[], Awaitable[Any]] = aiter(requests).__anext__
         return take
+    return _awaitable_next(items_of(requests))
+
+
+def items_of(requests: Any) -> Iterator[Any]:
+    """An iterator over `requests`, which are to be read without an event loop.
+
+    Raises:
+        InvalidRequestError: they cannot be.
+    """
     if hasattr(requests, "__iter__") and not _is_single(requests):
-        return _awaitable_next(iter(requests))
-    given = plain(requests)
-    raise InvalidRequestError.of("map", (Problem("requests", given, "an iterable or async iterable of requests"),))
+        return iter(requests)
+    raise InvalidRequestError.of("map", (Problem("requests", plain(requests), "an iterable of requests"),))
 
 
 def _is_single(requests: object) -> bool:
@@ -255,14 +294,18 @@ class Feed(AsyncIterator[Any]):
     """An async source that is filled from outside: how the sync client hands its iterable over."""
 
     def __init__(self) -> None:
-        self._items: list[Any] = []
+        self._items: deque[Any] = deque()
         self._ended = False
         self._changed = anyio.Event()
 
-    def push(self, items: list[Any], *, ended: bool) -> None:
-        """Add `items`; `ended` when there are no more."""
-        self._items.extend(items)
-        self._ended = ended
+    def push(self, item: Any) -> None:
+        """Add a request."""
+        self._items.append(item)
+        self._changed.set()
+
+    def end(self) -> None:
+        """Say that there are no more."""
+        self._ended = True
         self._changed.set()
 
     async def __anext__(self) -> Any:
@@ -271,4 +314,4 @@ class Feed(AsyncIterator[Any]):
                 raise StopAsyncIteration
             self._changed = anyio.Event()
             await self._changed.wait()
-        return self._items.pop(0)
+        return self._items.popleft()

@@ -20,8 +20,8 @@ import anyio.to_thread
 from ._config import Config, Validation, check_headers, check_seconds, resolve
 from ._core.answers import parse_download, parse_images, picture_facts
 from ._core.errors import (
-    APIError,
     ConfigurationError,
+    ContentFilteredError,
     IneffectiveParameterWarning,
     InvalidRequestError,
     ModelRetiredWarning,
@@ -139,10 +139,13 @@ class Service:
         response: ImagesResponse | None = None
         try:
             async with self._window(options) as window:
+                self.refuse_if_closed()  # while this call was waiting for its slot
                 response = await self._charged(request, call, window)
                 return response if options.save_to is None else await self._with_bytes(response, window)
-        except APIError as error:
-            if response is None:
+        except ContentFilteredError:
+            raise
+        except Exception as error:
+            if response is None:  # otherwise it is paid for, and must not be lost whatever went wrong
                 raise
             message = f"the picture was made and paid for, but not fetched: {error}; error.response has its link"
             raise SaveError(message, response=response) from error
@@ -169,14 +172,14 @@ class Service:
             options: timeouts and headers.
         """
         self.refuse_if_closed()
-        _refuse_problems(f"GET {path}", options)
+        _refuse_problems(f"GET {path}", replace(options, save_to=None))
         async with self._window(options) as window:
             return await window.exchange(Call("GET", path, headers=options.headers or {}), parse, free=True)
 
     async def download(self, image: Image | str, options: Options) -> Image:
         """The picture behind a link; see `AsyncImages.download`."""
         self.refuse_if_closed()
-        _refuse_problems("download", options)
+        await anyio.to_thread.run_sync(_refuse_problems, "download", options)
         linked = _linked(image)
         if linked.data is None:
             data = await self.fetch(linked.url or "", partial(parse_download, now=time.time()), options)
@@ -200,12 +203,12 @@ class Service:
         return replace(call, headers=options.headers or {})
 
     def _checked(self, request: ImageRequest, options: Options) -> Call:
-        problems = (*(self._problems(request) if self._strict else ()), *options.problems())
+        problems = (*(self._problems(request) if self._strict else request.unsayable()), *options.problems())
         if problems:
             raise InvalidRequestError.of(f"{request.model} {request.operation}", problems)
         call = request.to_call()
-        if not self._strict and call.json is not None:
-            encode_json(call.json)
+        if not self._strict:
+            encode_json(call.json or dict(call.form))  # or what cannot be said would be found out too late
         return call
 
     def _problems(self, request: ImageRequest) -> tuple[Problem, ...]:
@@ -282,11 +285,11 @@ def _warn_if_retired(row: Capability) -> None:
     end = row.lifecycle
     if end is None or row.model in _warned or not end.over(datetime.now(UTC).date()):
         return
-    _warned.add(row.model)
     when = f"on {end.ends}" if end.ends else "on a day not known"
     then = f"; StepFun names {end.successor} as its successor" if end.successor else ""
     message = f"StepFun's hosts were to stop serving {row.model} {when}{then}; the request is sent all the same"
     warnings.warn(message, ModelRetiredWarning, stacklevel=2)
+    _warned.add(row.model)
 
 
 def _told(response: ImagesResponse, window: Window) -> ImagesResponse:
@@ -308,7 +311,7 @@ async def _saved(response: ImagesResponse, options: Options) -> ImagesResponse:
     with anyio.CancelScope(shield=True):
         try:
             path = await anyio.to_thread.run_sync(write)
-        except SaveError as error:
-            message = f"the picture was made and paid for, but {error}; error.response has it"
-            raise SaveError(message, response=response) from error
+        except Exception as error:
+            paid = "was made and paid for, but" if response.attempts else "was fetched, but"
+            raise SaveError(f"the picture {paid} {error}; error.response has it", response=response) from error
     return _with_image(response, replace(image, path=path))

@@ -18,7 +18,7 @@ from ._config import Validation
 from ._core.errors import APIConnectionError, ConfigurationError
 from ._core.results import Account, Image, ImagesResponse, Model, Usage
 from ._core.retry import RetryPolicy
-from ._fanout import Fanout, Feed, Outcome
+from ._fanout import Fanout, Feed, Outcome, items_of
 from ._images import AsyncImages
 from ._limits import Limits
 from ._options import SaveTo
@@ -84,6 +84,11 @@ class _Bridge:
             raise
 
     @property
+    def home(self) -> _Running | None:
+        """The loop that runs now; another one after a fork."""
+        return self._running
+
+    @property
     def reachable(self) -> bool:
         """Whether the loop runs, and this is not its own thread, where nothing can wait for it."""
         running, finalizer = self._running, self._finalizer
@@ -117,7 +122,7 @@ class _Bridge:
     def _opened(self) -> BlockingPortal:
         with self._lock:
             self.service.refuse_if_closed()
-            if self._running is None:
+            if self._running is None or (self._finalizer is not None and not self._finalizer.alive):
                 self._running = _Running()
                 self._finalizer = weakref.finalize(self, self._running.end)
             return self._running.portal
@@ -335,7 +340,8 @@ class Images:
         The iterable is read in the caller's thread, only as there is room. `close()` on the iterator ends
         what is in flight. See `AsyncImages.map`.
         """
-        return _outcomes(self._images, self._bridge, iter(requests), ordered=ordered)
+        self._bridge.service.refuse_if_closed()
+        return _outcomes(self._images, self._bridge, items_of(requests), ordered=ordered)
 
 
 class Models:
@@ -370,18 +376,22 @@ def _outcomes(
     images: AsyncImages, bridge: _Bridge, requests: Iterator[ImageRequest], *, ordered: bool
 ) -> Generator[Outcome, None, None]:
     line = _Line(images, 2 * bridge.service.limits.max_concurrency, ordered=ordered)
+    home = bridge.home
     try:
-        while (outcome := bridge.run(line.step, *line.taken_from(requests))) is not None:
+        while (outcome := line.advance(bridge, requests)) is not None:
             yield outcome
+            if bridge.home is not home and home is not None:
+                raise ConfigurationError("this map was begun before a fork, or its client is closed: begin a new one")
+            home = bridge.home
     finally:
-        if bridge.reachable:
+        if bridge.reachable and bridge.home is home:
             bridge.run(line.aclose)
     if line.failure is not None:
         raise line.failure
 
 
 class _Line:
-    """A fan-out in the loop, fed from the caller's thread."""
+    """A fan-out in the loop, fed from the caller's thread: a request at a time, each sent as it is taken."""
 
     def __init__(self, images: AsyncImages, room: int, *, ordered: bool) -> None:
         self._images = images
@@ -389,32 +399,44 @@ class _Line:
         self._room = room
         self._open = 0
         self._ended = False
+        self._ready = False
         self._feed: Feed | None = None
         self._fanout: Fanout | None = None
         self.failure: Exception | None = None
 
-    def taken_from(self, requests: Iterator[ImageRequest]) -> tuple[list[ImageRequest], bool]:
-        """As many more requests as there is room for, and whether they were the last."""
-        taken: list[ImageRequest] = []
-        while self._open < self._room and not self._ended:
+    def advance(self, bridge: _Bridge, requests: Iterator[ImageRequest]) -> Outcome | None:
+        """Take requests while there is room and no outcome is ready, then wait for the next outcome."""
+        while self._open < self._room and not self._ended and not self._ready:
             try:
-                taken.append(next(requests))
-                self._open += 1
+                request = next(requests)
             except StopIteration:
                 self._ended = True
             except Exception as error:  # noqa: BLE001 - raised after the outcomes of what was begun
                 self._ended, self.failure = True, error
-        return taken, self._ended
+            else:
+                self._open += 1
+                bridge.run(self._give, request)
+        return bridge.run(self._next)
 
-    async def step(self, requests: list[ImageRequest], ended: bool) -> Outcome | None:
-        """Hand `requests` over and wait for the next outcome; None at the end."""
+    async def _give(self, request: ImageRequest) -> None:
+        self._ready = self._begun()[1].ready
+        self._begun()[0].push(request)
+
+    async def _next(self) -> Outcome | None:
+        feed, fanout = self._begun()
+        if self._ended:
+            feed.end()
+        outcome = await anext(fanout, None)
+        self._open -= 1
+        self._ready = fanout.ready
+        return outcome
+
+    def _begun(self) -> tuple[Feed, Fanout]:
         if self._feed is None or self._fanout is None:
             self._feed = Feed()
             self._fanout = self._images.map(self._feed, ordered=self._ordered)
-        self._feed.push(requests, ended=ended)
-        outcome = await anext(self._fanout, None)
-        self._open -= 1
-        return outcome
+            self._fanout.begin()
+        return self._feed, self._fanout
 
     async def aclose(self) -> None:
         """End what is in flight."""

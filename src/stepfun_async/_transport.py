@@ -19,10 +19,11 @@ from urllib.parse import urljoin, urlsplit
 
 import anyio
 import anyio.to_thread
+import h11
 import httpx
 
 from ._config import Config, Origin, proxy_of
-from ._core.errors import APIConnectionError, APIError, APITimeoutError, ConfigurationError
+from ._core.errors import APIConnectionError, APIError, APITimeoutError, ConfigurationError, StepFunError
 from ._core.wire import Call, Progress, Reply, encode_json
 from ._loops import PerLoop
 
@@ -90,8 +91,7 @@ class HttpTransport:
         """Send `call` to the base URL; or, when its path is a whole link, there, without the key."""
         if not call.path.startswith("/"):
             return await self._follow(call, progress)
-        request = _request(call, self._config.base_url + call.path, self._headers)
-        return await self._exchange(request, progress)
+        return await self._exchange(call, self._config.base_url + call.path, self._headers, progress)
 
     async def aclose(self) -> None:
         await self._connections.aclose()
@@ -99,25 +99,26 @@ class HttpTransport:
     async def _follow(self, call: Call, progress: Progress) -> Reply:
         url = call.path
         for _ in range(MAX_REDIRECTS + 1):
-            reply = await self._exchange(_request(call, url, self._link_headers), progress)
+            reply = await self._exchange(call, url, self._link_headers, progress)
             location = reply.headers.get("location")
             if reply.status not in (301, 302, 303, 307, 308) or not location:
                 return reply
-            url = urljoin(url, location)
-            if urlsplit(url).scheme not in ("http", "https"):
-                raise APIConnectionError("the link leads to something that is not http(s)", billing="not_sent")
+            url = _joined(url, location)
         raise APIConnectionError(f"the link was redirected more than {MAX_REDIRECTS} times", billing="not_sent")
 
-    async def _exchange(self, request: httpx.Request, progress: Progress) -> Reply:
+    async def _exchange(self, call: Call, url: str, headers: Mapping[str, str], progress: Progress) -> Reply:
+        request = _request(call, url, headers)
         origin = (request.url.scheme, request.url.host, request.url.port)
+        progress.sent = self._connections.sent_at_first
         connection = await self._connections.take(origin)
-        request.extensions = {"timeout": _TIMEOUTS, "trace": _watch(progress)}
+        watch = _Watch(progress)
+        request.extensions = {"timeout": _TIMEOUTS, "trace": watch}
         try:
             reply = await _read(await connection.handle_async_request(request))
         except BaseException as error:
             await self._connections.discard(connection)
-            if isinstance(error, httpx.HTTPError | httpx.InvalidURL | httpx.StreamError):
-                raise _translated(error, progress, request.url.host) from error
+            if isinstance(error, _FOREIGN):
+                raise _translated(error, watch, request.url.host) from error
             raise
         await self._connections.give_back(origin, connection)
         return reply
@@ -129,6 +130,9 @@ _Stack: TypeAlias = deque[tuple[float, httpx.AsyncBaseTransport]]
 
 class _Connections:
     """Idle connections, one httpx transport with one connection each, on a stack for each origin."""
+
+    sent_at_first = False
+    """Nothing has left before a connection of ours says so."""
 
     def __init__(self, proxy: str | None) -> None:
         self._proxy = proxy
@@ -178,6 +182,9 @@ class _Connections:
 class _Borrowed:
     """A transport that the user handed in: used for everything, closed with the client, never discarded."""
 
+    sent_at_first = None
+    """Nobody watches what leaves."""
+
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         self._transport = transport
 
@@ -208,28 +215,43 @@ class _Idle:
 
     async def end_with_loop(self) -> None:
         if self._lifetime is None:
-            self._lifetime = _closing_at_end(self.stacks)
+            self._lifetime = self._closing_at_end()
             await anext(self._lifetime)
 
     async def aclose(self) -> None:
         if self._lifetime is not None:
             await self._lifetime.aclose()
 
-
-async def _closing_at_end(stacks: dict[Origin, _Stack]) -> AsyncGenerator[None]:
-    try:
-        yield
-    finally:
-        for stack in stacks.values():
-            while stack:
-                await stack.pop()[1].aclose()
+    async def _closing_at_end(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            self._lifetime = None  # which knows the loop, and would keep it
+            for stack in self.stacks.values():
+                while stack:
+                    await stack.pop()[1].aclose()
 
 
 _TIMEOUTS = {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": None}
 
 
+def _joined(url: str, location: str) -> str:
+    try:
+        joined = urljoin(url, location)
+        if urlsplit(joined).scheme in ("http", "https"):
+            return joined
+    except ValueError:
+        pass
+    raise APIConnectionError("the link leads to something that is not http(s)", billing="not_sent")
+
+
 def _request(call: Call, url: str, headers: Mapping[str, str]) -> httpx.Request:
-    request = _encoded(call, url, headers)
+    try:
+        request = _encoded(call, url, headers)
+    except (httpx.InvalidURL, ValueError) as error:
+        if isinstance(error, StepFunError):
+            raise
+        raise APIConnectionError(f"the address cannot be used: {error}", billing="not_sent") from error
     request.stream = _Body(request.read())
     return request
 
@@ -291,21 +313,30 @@ async def _read(response: httpx.Response) -> Reply:
     finally:
         await response.aclose()
     if length > MAX_BODY:
-        raise APIConnectionError(f"the answer is longer than {MAX_BODY:,} bytes; it may have been billed")
+        raise APIConnectionError(f"the answer is longer than {MAX_BODY:,} bytes")
     return Reply(response.status_code, dict(response.headers), b"".join(pieces))
 
 
-def _watch(progress: Progress) -> Any:
+class _Watch:
     """A trace hook of httpcore that notes when the body begins to leave."""
 
-    async def note(event: str, info: Mapping[str, Any]) -> None:
-        if event.endswith("send_request_body.started"):
-            progress.sent = True
-        elif progress.sent is None:
-            progress.sent = False
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.saw = False
 
-    return note
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        self.saw = True
+        if event.endswith("send_request_body.started") and info["request"].method != b"CONNECT":
+            self.progress.sent = True  # a CONNECT is for the proxy
 
+    @property
+    def knows_that_nothing_left(self) -> bool:
+        """Whether events came, and none of them was the body's; a mocked transport sends no events."""
+        return self.saw and self.progress.sent is False
+
+
+_FOREIGN = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, h11.ProtocolError, UnicodeError)
+"""What libraries raise below us; names that cannot be encoded are a `UnicodeError`."""
 
 _BEFORE_SENDING = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.InvalidURL)
 
@@ -323,13 +354,12 @@ _TEXTS: tuple[tuple[type[Exception], str], ...] = (
 """What each of httpx's errors means, the most specific first."""
 
 
-def _translated(error: Exception, progress: Progress, host: str) -> APIError:
-    never_left = isinstance(error, _BEFORE_SENDING) or progress.sent is False
+def _translated(error: Exception, watch: _Watch, host: str) -> APIError:
+    never_left = isinstance(error, _BEFORE_SENDING) or watch.knows_that_nothing_left
     text = next(text for kind, text in _TEXTS if isinstance(error, kind)).format(host=host)
     reason = f" ({cause})" if (cause := _reason(error)) else ""
-    tail = "nothing was sent" if never_left else "it may have been billed; asking again may pay twice"
     kind = APITimeoutError if isinstance(error, httpx.TimeoutException) else APIConnectionError
-    return kind(f"{text}{reason}; {tail}", billing="not_sent" if never_left else "unknown")
+    return kind(f"{text}{reason}", billing="not_sent" if never_left else "unknown")
 
 
 def _reason(error: BaseException | None) -> str:
@@ -361,9 +391,15 @@ def _version() -> str:
     return version("stepfun-async")
 
 
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
 def _checked_proxy(proxy: str | None) -> str | None:
     if proxy is None:
         return None
+    if not _is_text(proxy):
+        raise ConfigurationError(f"the proxy's address is text, not a {type(proxy).__name__}")
     try:
         scheme = httpx.Proxy(proxy).url.scheme
     except (ValueError, httpx.InvalidURL) as error:

@@ -23,10 +23,10 @@ from stepfun_async import (
     Image,
     ImagesResponse,
     InvalidRequestError,
-    SaveError,
     MalformedResponseError,
     Model,
     ModelUsage,
+    SaveError,
     Usage,
 )
 

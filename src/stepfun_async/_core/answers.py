@@ -179,7 +179,12 @@ def _int(value: object) -> int | None:
 
 
 def _float(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
 
 
 def _str(value: object) -> str | None:
@@ -213,8 +218,8 @@ STATUSES: Mapping[int, StatusMeaning] = MappingProxyType(
 )
 """Statuses with a meaning of their own; `meaning_of` knows the others."""
 
-_SERVER_TROUBLE = StatusMeaning(InternalServerError, "unknown", "it may have been billed; asking again may pay twice")
-_REDIRECT = StatusMeaning(APIStatusError, hint="redirects are not followed: use the address it leads to as base_url")
+_SERVER_TROUBLE = StatusMeaning(InternalServerError, "unknown")
+_REDIRECT = StatusMeaning(APIStatusError, hint="not followed: where it is a redirect, use its address as base_url")
 _REFUSED = StatusMeaning(APIStatusError)
 
 

@@ -70,6 +70,11 @@ class StepFunError(Exception):
         self.maybe_billed = 0
         self.trace_id = trace_id
 
+    def tell(self, more: str) -> None:
+        """Say `more` at the end of the message."""
+        self.message = f"{self.message}; {more}"
+        self.args = (self.message,)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.args, self.__dict__)
 

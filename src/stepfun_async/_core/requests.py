@@ -104,6 +104,12 @@ class _Request(BaseModel):
         wrong = problems_of(self.model, self.operation, self.values(), self.given())
         return (*wrong, *body_problems(self.extra_body))
 
+    def unsayable(self) -> tuple[Problem, ...]:
+        """What cannot go over the wire at all, whatever the server makes of the rest."""
+        model: object = self.model
+        named = () if isinstance(model, str) else (Problem("model", plain(model), "the name of a model"),)
+        return (*named, *body_problems(self.extra_body))
+
     def notices(self) -> tuple[str, ...]:
         """What is valid, but will not do what it seems to say; a client warns about each."""
         return notices_of(self.model, self.operation, self.values())

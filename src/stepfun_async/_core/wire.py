@@ -18,7 +18,7 @@ from .errors import (
     InvalidRequestError,
 )
 from .pictures import Link, Picture, Unreadable
-from .problems import Problem, plain
+from .problems import Description, Problem
 from .registry import row_of
 from .rules import Ignored, Rule
 from .sizes import Size
@@ -120,8 +120,8 @@ def encode_json(value: Mapping[str, Any]) -> bytes:
     """
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    except (TypeError, ValueError) as error:
-        problem = Problem("body", plain(dict(value)), "JSON values", str(error))
+    except (TypeError, ValueError, RecursionError) as error:
+        problem = Problem("body", Description("a mapping"), "JSON values", str(error))
         raise InvalidRequestError.of("the request", (problem,)) from error
 
 
