@@ -53,7 +53,7 @@ def _facts(row: Capability) -> str:
 
 
 def _rules(row: Capability) -> str:
-    lines = ["| parameter | allowed | default | note | source |", "|---|---|---|---|---|"]
+    lines = ["| parameter | allowed | server's default | note | source |", "|---|---|---|---|---|"]
     for name, rule in row.rules.items():
         default = "required" if rule.required else _default(rule.default)
         lines.append(f"| `{name}` | {rule.allowed} | {default} | {rule.note} | {rule.source} |")
@@ -94,7 +94,8 @@ def faults() -> str:
 def _fault(kind: str, facts: KindFacts) -> str:
     statuses = ", ".join(str(status) for status in facts.statuses)
     name = statuses if kind == "status" else f"`{kind}`"
-    takes = [*(["a status"] if facts.statuses and kind != "status" else []), *(["seconds"] if facts.seconds else [])]
+    seconds = ["seconds (429 and 503 only)" if kind == "status" else "seconds"] if facts.seconds else []
+    takes = [*(["a status"] if facts.statuses and kind != "status" else []), *seconds]
     return f"| {name} | {facts.meaning} | {'yes' if facts.bills else 'no'} | {', '.join(takes)} |"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import os
 import pickle
@@ -331,6 +332,97 @@ async def test_a_registered_model_is_called_by_its_name(monkeypatch: pytest.Monk
     assert (post.calls[0].json or {})["model"] == "acme-turbo"
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{"limits": 5}, {"limits": None}, {"retry": 3}, {"retry": None}, {"proxy": 5, "transport": None}],
+)
+def test_settings_of_another_type_are_refused_at_once(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(settings))):
+        client_over(Post(), **settings)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_attempts": 0},
+        {"max_attempts": "3"},
+        {"max_attempts": True},
+        {"base": -1},
+        {"cap": math.nan},
+        {"base": "1"},
+    ],
+)
+def test_a_retry_policy_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+        RetryPolicy(**wrong)
+
+
+@pytest.mark.parametrize("name", ["content-length", "Content-Type", "host", "Transfer-Encoding"])
+async def test_headers_of_the_body_are_not_the_users(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="belongs to the body"):
+        client_over(Post(), default_headers={name: "5"})
+    async with client_over(Post()) as client:
+        with pytest.raises(InvalidRequestError, match="belongs to the body"):
+            await client.images.generate("a lake", extra_headers={name: "5"})
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"model": ["a"]}, {"model": 5}, {"extra_body": 5}, {"extra_body": "abc"}, {"extra_body": {5: "x"}}]
+)
+async def test_validation_off_still_refuses_what_cannot_be_said(arguments: dict[str, Any]) -> None:
+    post = Post()
+    async with client_over(post, validation="off") as client:
+        with pytest.raises(InvalidRequestError):
+            await client.images.generate("x", **arguments)
+        with pytest.raises(InvalidRequestError):
+            await client.images.edit(PIXEL, "x", **arguments)
+        assert client.usage.requests == 0
+    assert post.calls == []
+
+
+async def test_a_name_that_cannot_be_written_is_found_out_before_paying() -> None:
+    post = Post()
+    async with client_over(post) as client:
+        with pytest.raises(InvalidRequestError, match="encoding"):
+            await client.images.generate("a lake", save_to="a\ud800.png")
+        with pytest.raises(InvalidRequestError, match="name of a model"):
+            await client.models.retrieve("\ud800")
+    assert post.calls == []
+
+
+async def test_calls_that_wait_for_a_slot_are_not_sent_after_the_client_was_closed() -> None:
+    go_on = anyio.Event()
+
+    class Slow(Post):
+        async def send(self, call: Call, progress: Progress) -> Reply:
+            self.calls.append(call)
+            await go_on.wait()
+            return Reply(200, {}, BODY)
+
+    post, errors = Slow(), []
+    client = client_over(post, limits=Limits(1))
+
+    async def call() -> None:
+        try:
+            await client.images.generate("a lake")
+        except ConfigurationError as error:
+            errors.append(error)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(call)
+        await anyio.wait_all_tasks_blocked()
+        await client.aclose()
+        go_on.set()
+    assert (len(post.calls), len(errors), client.usage.billed) == (1, 2, 1)
+
+
+async def test_a_picture_is_kept_as_it_came_even_where_it_spells_the_key() -> None:
+    text = base64.b64encode(PIXEL).decode()
+    async with AsyncClient(text[10:22], base_url="https://gateway.test/v1", transport=Post()) as client:
+        assert (await client.images.generate("a lake")).image.data == PIXEL
+
+
 # --- warnings -----------------------------------------------------------------------------------
 
 
@@ -370,6 +462,13 @@ async def test_an_ended_model_is_nobodys_business_elsewhere(recwarn: pytest.Warn
         async with client_over(Post(), **settings) as client:
             await client.images.generate("a lake", model="step-1x-medium")
     assert not [warning for warning in recwarn if issubclass(warning.category, ModelRetiredWarning)]
+
+
+async def test_a_seed_that_means_random_is_warned_about() -> None:
+    async with client_over(Post()) as client:
+        with pytest.warns(IneffectiveParameterWarning, match="seed 0 means a random one for step-2x-large"):
+            await client.images.generate("a lake", model=LARGE, seed=0)
+        await client.images.generate("a lake", seed=0)
 
 
 async def test_what_has_no_effect_is_warned_about() -> None:

@@ -140,6 +140,32 @@ async def test_an_error_of_the_source_comes_after_what_was_begun() -> None:
             await anext(outcomes)
 
 
+async def test_a_source_that_is_cancelled_ends_the_loop_with_an_error_and_not_with_silence() -> None:
+    class Interrupted(BaseException):
+        """What is neither an outcome nor an error of a request."""
+
+    def broken() -> Iterator[TextToImage]:
+        yield from numbered(2)
+        raise Interrupted
+
+    for concurrency in (1, 3):
+        async with client_over(Station(), concurrency) as client, client.images.map(broken()) as outcomes:
+            assert [(await anext(outcomes)).request.prompt for _ in range(2)] == ["0", "1"]
+            with pytest.raises(Interrupted):
+                await anext(outcomes)
+
+
+async def test_closing_the_client_ends_what_is_in_flight() -> None:
+    station = Station("1", "2")
+    client = client_over(station)
+    outcomes = client.images.map(numbered(3))
+    await anext(outcomes)
+    await anyio.wait_all_tasks_blocked()
+    await client.aclose()
+    assert (station.running, station.cancelled) == (0, 2)
+    assert client.usage.maybe_billed == 2
+
+
 async def test_leaving_the_loop_early_ends_what_is_in_flight() -> None:
     station = Station("1", "2")
     async with client_over(station) as client:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -255,6 +255,83 @@ def test_map_gives_what_was_begun_before_the_iterables_own_error() -> None:
         assert isinstance(next(outcomes), Finished)
         with pytest.raises(LookupError):
             next(outcomes)
+
+
+@pytest.mark.parametrize("requests", [None, 5, "a lake", TextToImage, TextToImage(prompt="a lake")])
+def test_map_refuses_at_once_what_cannot_be_read(requests: Any) -> None:
+    with Client(base_url="embedded") as client, pytest.raises(InvalidRequestError, match="iterable"):
+        client.images.map(requests)
+
+
+def test_map_sends_each_request_as_it_is_taken() -> None:
+    """The first outcome does not wait until there is no more room."""
+    taken = 0
+
+    def slow() -> Iterator[TextToImage]:
+        nonlocal taken
+        taken += 1
+        yield small()
+        taken += 1
+        _wait_for(lambda: client.usage.requests == 1)  # sent while this one is still being made
+        yield from [small(steps=99)] * 20
+
+    with Client(base_url="embedded") as client:
+        outcomes = client.images.map(slow())
+        assert isinstance(next(outcomes), Finished)
+        assert taken == 2
+        outcomes.close()
+
+
+def test_a_map_may_be_closed_after_its_client() -> None:
+    client = Client(base_url="embedded")
+    outcomes = client.images.map([small(), small()])
+    next(outcomes)
+    client.close()
+    outcomes.close()
+
+
+def test_an_interpreter_ends_with_a_map_half_read() -> None:
+    done = _script(
+        "from stepfun_async import Client, TextToImage\n"
+        "client = Client()\n"
+        "outcomes = client.images.map(TextToImage(prompt=str(n)) for n in range(9))\n"
+        "print(type(next(outcomes)).__name__)\n"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Finished\n", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_map_begun_before_a_fork_is_refused_in_the_child() -> None:
+    with Client(base_url="embedded") as client:
+        outcomes = client.images.map([small()] * 5)
+        next(outcomes)
+        child = os.fork()
+        if child == 0:  # pragma: no cover - another process
+            code = 1
+            try:
+                next(outcomes)
+            except ConfigurationError:
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert len(list(outcomes)) == 4
+
+
+def test_usage_is_right_at_once_after_an_interrupt() -> None:
+    with raw_server(stay_silent) as server, Client("sk-test", base_url=server.url) as client:
+
+        def interrupt() -> None:
+            _wait_for(lambda: bool(server.requests))
+            os.kill(os.getpid(), signal.SIGINT)
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            client.images.generate("a lake")
+        assert (client.usage.requests, client.usage.maybe_billed) == (1, 1)
+        thread.join()
 
 
 def test_leaving_map_early_ends_what_is_in_flight() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import socket
@@ -9,6 +10,7 @@ import ssl
 import threading
 import traceback
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -372,6 +374,68 @@ async def test_a_picture_whose_link_cannot_be_fetched_is_not_lost(tmp_path: Path
     assert caught.value.response.image.seed == 3
     assert list(tmp_path.iterdir()) == []
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "link", ["http://a:bc/x.png", "http://xn--a.test/x.png", "http://[bad/x.png", "http://h/\u0000"]
+)
+async def test_a_paid_link_that_is_none_is_not_lost(link: str, tmp_path: Path) -> None:
+    linked = answer(json.dumps({"data": [{"url": link, "seed": 3}]}).encode())
+    moved = answer(b"", status="302 Found", headers="location: http://[bad\r\n")
+    with raw_server(say(linked)) as server:
+        async with client_for(server.url) as client:
+            with pytest.raises((SaveError, MalformedResponseError)) as caught:
+                await client.images.generate("a lake", response_format="url", save_to=tmp_path / "a.png")
+    assert link.replace("\0", "")[:12] in repr(vars(caught.value))
+    with raw_server(say(moved)) as server:
+        async with client_for(server.url) as client:
+            with pytest.raises(APIConnectionError, match="not http"):
+                await client.images.download(f"{server.url}/start")
+
+
+async def test_what_ends_before_a_connection_is_open_was_not_billed() -> None:
+    with raw_server(say(picture_answer())) as server:
+        async with client_for(server.url) as client:
+            for _ in range(20):
+                with anyio.CancelScope() as scope:
+                    scope.cancel()
+                    await client.images.generate("a lake")
+            with pytest.raises(APITimeoutError, match="nothing was sent"):
+                await client.images.generate("a lake", timeout=1e-9)
+            assert client.usage.maybe_billed == 0
+        assert server.requests == []
+
+
+async def test_a_proxy_that_refuses_to_connect_was_not_paid_for() -> None:
+    with raw_server(hang_up) as proxy:
+        async with client_for("https://far.test/v1", proxy=proxy.url.removesuffix("/v1")) as client:
+            with pytest.raises(APIConnectionError, match="nothing was sent") as caught:
+                await client.images.generate("a lake")
+    assert (caught.value.billing, caught.value.attempts) == ("not_sent", 3)
+
+
+async def test_a_fetch_that_fails_speaks_of_no_money() -> None:
+    with raw_server(stay_silent) as server:
+        async with client_for(server.url) as client:
+            with pytest.raises(APITimeoutError) as caught:
+                await client.models.list(timeout=0.05)
+    assert "billed" not in str(caught.value)
+    assert "sent" not in str(caught.value)
+
+
+def test_a_client_keeps_no_loop_alive() -> None:
+    with raw_server(say(picture_answer())) as server:
+        client = client_for(server.url)
+        loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
+
+        async def once() -> None:
+            loops.append(weakref.ref(asyncio.get_running_loop()))
+            await client.images.generate("a lake")
+
+        for _ in range(5):
+            asyncio.run(once())
+        gc.collect()
+        assert [loop() for loop in loops] == [None] * 5
 
 
 async def test_a_picture_that_cannot_be_written_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,11 +23,11 @@ def main(folder: Path) -> None:
             save_to=folder / "1-lake",
             overwrite=True,
         )
-        winter = client.images.edit(
-            lake.image, "Make it a snowy winter morning", seed=2, save_to=folder / "2-winter", overwrite=True
+        morning = client.images.edit(
+            lake.image, "Make it a misty blue morning", seed=2, save_to=folder / "2-morning", overwrite=True
         )
         poster = client.images.image_to_image(
-            winter.image,
+            morning.image,
             "A travel poster in flat colours",
             source_weight=0.6,
             size="16:10",
@@ -35,7 +35,7 @@ def main(folder: Path) -> None:
             save_to=folder / "3-poster",
             overwrite=True,
         )
-        for what, response in (("text to image", lake), ("edit", winter), ("image to image", poster)):
+        for what, response in (("text to image", lake), ("edit", morning), ("image to image", poster)):
             print(line(what, response))
         spent = ", ".join(f"{amount} {currency}" for currency, amount in client.usage.spent.items())
         print(f"\nOn api.stepfun.ai these {client.usage.billed} calls would have cost {spent}.")

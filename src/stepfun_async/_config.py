@@ -41,6 +41,10 @@ class _Hidden(str):
         return "'***'"
 
 
+_SECRET = 8
+"""Characters from which on a key is taken for a secret; stand-ins take keys such as `any`."""
+
+
 class Key:
     """An API key that does not show itself."""
 
@@ -59,9 +63,9 @@ class Key:
         """The value of the `Authorization` header, as text that does not show itself either."""
         return _Hidden(f"Bearer {self._value}")
 
-    def hide_in(self, body: bytes) -> bytes:
-        """`body` without the key, should a server repeat it."""
-        return body.replace(self._value.encode(), b"***")
+    def hide_in(self, text: str) -> str:
+        """`text` without the key, should a server repeat it; a few characters are no secret, and stand anywhere."""
+        return text.replace(self._value, "***") if len(self._value) >= _SECRET else text
 
 
 @dataclass(frozen=True, slots=True)

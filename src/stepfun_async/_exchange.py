@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
-from ._core.answers import TRACE_HEADER
-from ._core.errors import APIError, APITimeoutError, Billing, StepFunError
+from ._core.errors import APIConnectionError, APIError, APITimeoutError, Billing, StepFunError
 from ._core.retry import RetryPolicy, wait_before_next
 from ._core.wire import Call, Progress, Reply
 from ._usage import Tally
@@ -53,14 +52,16 @@ class Exchanger:
                 raise window.timed_out(timeout)
 
     async def send(self, call: Call, progress: Progress) -> Reply:
-        """Send once; the answer never repeats the key, should the server do so."""
+        """Send once; neither an error answer nor a header repeats the key, should the server do so.
+
+        The body of a success stays as it came: it is what was paid for.
+        """
         reply = await self.transport.send(call, progress)
         if self._key is None:
             return reply
-        trace = reply.headers.get(TRACE_HEADER)
-        if trace and self._key.hide_in(trace.encode("utf-8", "replace")) != trace.encode("utf-8", "replace"):
-            reply = replace(reply, headers={**reply.headers, TRACE_HEADER: "***"})
-        return replace(reply, body=self._key.hide_in(reply.body))
+        headers = {name: self._key.hide_in(value) for name, value in reply.headers.items()}
+        body = reply.body if reply.status < 300 else self._key.hide_in(reply.body.decode("latin-1")).encode("latin-1")
+        return replace(reply, headers=headers, body=body)
 
 
 class Window:
@@ -122,8 +123,8 @@ class Window:
         return error
 
     def _wait_after(self, error: APIError, tally: Tally, *, free: bool) -> float | None:
-        if free and error.billing == "unknown":
-            error.billing = "not_sent"
+        if free and error.billing == "unknown":  # a lost answer may be asked for again, one that came will not change
+            error.billing = "not_sent" if isinstance(error, APIConnectionError) else "rejected"
         self._note(error.billing, tally)
         self._count(error, tally)
         remaining = self._deadline - anyio.current_time()

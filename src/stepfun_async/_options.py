@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from ._config import check_headers, check_seconds
 from ._core.pictures import EXTENSIONS
@@ -57,9 +57,12 @@ class Options:
 
 def _why_not_saved(save_to: object, *, overwrite: bool) -> str | None:
     """Why a picture cannot be saved there; the extension it will get is not known yet."""
-    if not isinstance(save_to, str | os.PathLike) or not os.fspath(save_to):  # pyright: ignore[reportUnknownArgumentType]
+    try:
+        target = Path(os.fspath(cast("str", save_to)))
+    except Exception as error:  # noqa: BLE001 - whatever a path-like of somebody's own may raise
+        return f"it is not a path: {error}"
+    if save_to == "":
         return "it is not a path"
-    target = Path(os.fspath(save_to))  # pyright: ignore[reportUnknownArgumentType]
     named = [target]
     if not target.suffix and target.name and not is_no_file(target):
         named = [target.with_name(target.name.rstrip(".") + end) for end in EXTENSIONS.values()]

@@ -71,7 +71,7 @@ class _Bridge:
                 over.set()
 
         try:
-            future = self._opened().start_task_soon(run)
+            future = self.open().portal.start_task_soon(run)
         except RuntimeError as error:  # closed by another thread in this very moment
             raise ConfigurationError(f"this client is closed, or cannot be used from here: {error}") from error
         try:
@@ -83,18 +83,10 @@ class _Bridge:
             over.wait(_CLOSING)  # so that usage and connections are as after the call
             raise
 
-    @property
-    def home(self) -> _Running | None:
-        """The loop that runs now; another one after a fork."""
-        return self._running
-
-    @property
-    def reachable(self) -> bool:
-        """Whether the loop runs, and this is not its own thread, where nothing can wait for it."""
-        running, finalizer = self._running, self._finalizer
-        if running is None or finalizer is None or not finalizer.alive:
-            return False
-        return running.thread is not threading.current_thread()
+    def reachable_from(self, home: _Running) -> bool:
+        """Whether `home` is the loop that runs, and this is not its own thread, where nothing can wait for it."""
+        alive = self._running is home and self._finalizer is not None and self._finalizer.alive
+        return alive and home.thread is not threading.current_thread()
 
     def close(self) -> None:
         """Close the client, end the loop and its thread. Any thread may, and again."""
@@ -119,13 +111,14 @@ class _Bridge:
         self._running = None
         self._finalizer = None
 
-    def _opened(self) -> BlockingPortal:
+    def open(self) -> _Running:
+        """The loop, started where it does not run."""
         with self._lock:
             self.service.refuse_if_closed()
             if self._running is None or (self._finalizer is not None and not self._finalizer.alive):
                 self._running = _Running()
                 self._finalizer = weakref.finalize(self, self._running.end)
-            return self._running.portal
+            return self._running
 
 
 class _Running:
@@ -376,15 +369,14 @@ def _outcomes(
     images: AsyncImages, bridge: _Bridge, requests: Iterator[ImageRequest], *, ordered: bool
 ) -> Generator[Outcome, None, None]:
     line = _Line(images, 2 * bridge.service.limits.max_concurrency, ordered=ordered)
-    home = bridge.home
+    home = bridge.open()
     try:
         while (outcome := line.advance(bridge, requests)) is not None:
             yield outcome
-            if bridge.home is not home and home is not None:
-                raise ConfigurationError("this map was begun before a fork, or its client is closed: begin a new one")
-            home = bridge.home
+            if bridge.open() is not home:
+                raise ConfigurationError("this map was begun before a fork: begin a new one here")
     finally:
-        if bridge.reachable and bridge.home is home:
+        if bridge.reachable_from(home):
             bridge.run(line.aclose)
     if line.failure is not None:
         raise line.failure

@@ -423,3 +423,9 @@ def test_missing_extras_are_named_with_the_command_that_installs_them(monkeypatc
         check_available()
     with pytest.raises(ConfigurationError, match=r'uvicorn.*pip install "stepfun-async\[cli\]"'):
         check_server_available()
+
+
+@pytest.mark.parametrize("credit", [None, -1, "100", float("nan"), True])
+def test_a_credit_that_is_no_sum_of_money_is_refused(credit: object) -> None:
+    with pytest.raises(ConfigurationError, match="credit"):
+        Engine(credit=credit)  # type: ignore[arg-type]

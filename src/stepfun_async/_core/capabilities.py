@@ -6,7 +6,7 @@ change of one cell here. `registry` looks rows up and adds those of other server
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from decimal import Decimal
 from types import MappingProxyType
@@ -109,6 +109,10 @@ class Capability:
     step_plan: bool = False
     source: str = ""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        facts = {each.name: getattr(self, each.name) for each in fields(self)}
+        return _remade, ({**facts, "rules": dict(self.rules), "prices": dict(self.prices)},)
+
     def __str__(self) -> str:
         """The row for people: a line for each parameter."""
         width = max(map(len, self.rules), default=0)
@@ -126,6 +130,12 @@ class Capability:
         """The rule for `size`, where the model chooses it."""
         rule = self.rules.get("size")
         return rule if isinstance(rule, Sizes) else None
+
+
+def _remade(facts: dict[str, Any]) -> Capability:
+    """A row out of a pickle."""
+    frozen: dict[str, Any] = {name: MappingProxyType(facts[name]) for name in ("rules", "prices")}
+    return Capability(**(facts | frozen))
 
 
 def _told(rule: Rule) -> str:

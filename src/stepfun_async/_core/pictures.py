@@ -124,7 +124,7 @@ _LINK = re.compile(r"https?://[^\s/?#]+[^\s]*", re.IGNORECASE)
 def _look_path(path: Any) -> Picture | Unreadable:
     try:
         return of_bytes(read_bytes(path))
-    except (OSError, TypeError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever a path-like of somebody's own may raise
         reason = getattr(error, "strerror", None) or str(error)
         return Unreadable(f"cannot read {str(path)!r}: {reason}")
 
@@ -132,7 +132,7 @@ def _look_path(path: Any) -> Picture | Unreadable:
 def _look_file(value: Any) -> Picture | Unreadable:
     try:
         data = cast("object", value.read())
-    except (OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever a file object of somebody's own may raise
         return Unreadable(f"the file object cannot be read: {error}")
     if isinstance(data, Coroutine):
         data.close()

@@ -107,7 +107,7 @@ class _Request(BaseModel):
     def unsayable(self) -> tuple[Problem, ...]:
         """What cannot go over the wire at all, whatever the server makes of the rest."""
         model: object = self.model
-        named = () if isinstance(model, str) else (Problem("model", plain(model), "the name of a model"),)
+        named = () if type(model) is str else (Problem("model", plain(model), "the name of a model"),)
         return (*named, *body_problems(self.extra_body))
 
     def notices(self) -> tuple[str, ...]:

@@ -100,6 +100,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 check_app = typer.Typer(rich_markup_mode=None, help="Check and price a request, unsent.\n\nNo key is needed.")
 

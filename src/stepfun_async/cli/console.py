@@ -59,7 +59,17 @@ def complain(text: str) -> None:
 
 def on_terminal() -> bool:
     """Whether a person watches: both stdout and stderr are terminals."""
-    return sys.stdout.isatty() and sys.stderr.isatty()
+    return is_terminal(sys.stdout) and is_terminal(sys.stderr)
+
+
+def is_open(stream: TextIO | None) -> bool:
+    """Whether there is `stream` at all; it is None where it was closed before this program began."""
+    return stream is not None
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether `stream` is a terminal."""
+    return stream is not None and stream.isatty()
 
 
 @contextmanager

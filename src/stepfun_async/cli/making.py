@@ -21,7 +21,7 @@ from stepfun_async._core.capabilities import Operation
 from stepfun_async._core.errors import Billing
 from stepfun_async._core.requests import ImageRequest
 
-from .console import OutputError, abandon_stdout, on_terminal, plain_money, say, say_json, waiting
+from .console import OutputError, abandon_stdout, is_open, is_terminal, on_terminal, plain_money, say, say_json, waiting
 from .failures import Interrupted
 from .naming import free_stem, slug
 from .options import STREAM, Delivery
@@ -65,7 +65,9 @@ def target(request: ImageRequest, delivery: Delivery) -> Path | None:
         return Path(delivery.out)
     if delivery.as_json:
         raise _no_stdout("--json is printed there")
-    if sys.stdout.isatty():
+    if not is_open(sys.stdout):
+        raise _no_stdout("stdout is closed")
+    if is_terminal(sys.stdout):
         raise _no_stdout("stdout is a terminal: send it to a file or a pipe")
     return None
 

@@ -12,6 +12,7 @@ from stepfun_async._core.requests import ImageRequest
 from stepfun_async._files import MAX_INPUT
 
 from .checking import check
+from .console import is_open
 from .making import make
 from .options import (
     STREAM,
@@ -174,10 +175,12 @@ def _picture(image: str) -> str | bytes:
     """The path or link given, or the bytes that come in through stdin."""
     if image != STREAM:
         return image
+    if not is_open(sys.stdin):
+        raise _unreadable("stdin is closed")
     try:
         terminal = sys.stdin.isatty()
         data = b"" if terminal else sys.stdin.buffer.read(MAX_INPUT + 1)
-    except (OSError, ValueError, AttributeError) as error:  # the last one: without a console there is no stdin
+    except (OSError, ValueError) as error:
         raise _unreadable(f"stdin cannot be read: {error}") from error
     if terminal:
         raise _unreadable("stdin is a terminal: send a picture through a pipe")

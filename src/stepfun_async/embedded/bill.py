@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from decimal import Decimal
 from types import MappingProxyType
 
 from stepfun_async._core.capabilities import Money
+from stepfun_async._core.errors import ConfigurationError
 
 _NOTHING: Mapping[str, Decimal] = MappingProxyType({})
 
@@ -50,6 +52,9 @@ class Ledger:
     """
 
     def __init__(self, credit: float) -> None:
+        given: object = credit
+        if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given < math.inf:
+            raise ConfigurationError(f"credit is a sum of money, 0 or more, not {given!r}")
         self._credit = Decimal(str(credit))
         self._bills: dict[str, Bill] = {}
         self._lock = threading.Lock()

@@ -129,7 +129,7 @@ def _edited(values: Values, source: Image.Image, palette: Palette, seed: int) ->
     chance = chance_of("edit", prompt, seed)
     ink, light = mix(palette.near, (0, 0, 0), 0.5), mix(palette.light, palette.sky[-1], 0.3)
     toned = ImageOps.colorize(source.convert("L"), ink, light, mid=mix(palette.sky[1], palette.accent, 0.3))
-    canvas = Canvas(Image.blend(source, toned, 0.4 + 0.1 * _number(values, "steps", 8) / 100))
+    canvas = Canvas(Image.blend(source, toned, 0.7 + 0.1 * _number(values, "steps", 8) / 100))
     edges = relevel(Image.radial_gradient("L"), lambda level: max(0, level - 130) * 0.9)
     canvas.image.paste(ink, (0, 0), stretch(edges, canvas.image.size))
     for _ in range(7):
