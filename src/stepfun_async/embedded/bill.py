@@ -52,9 +52,8 @@ class Ledger:
     """
 
     def __init__(self, credit: float) -> None:
-        given: object = credit
-        if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given < math.inf:
-            raise ConfigurationError(f"credit is a sum of money, 0 or more, not {given!r}")
+        if type(credit) not in (int, float) or not 0 <= credit < math.inf:
+            raise ConfigurationError(f"credit is a sum of money, 0 or more, not {credit!r}")
         self._credit = Decimal(str(credit))
         self._bills: dict[str, Bill] = {}
         self._lock = threading.Lock()
