@@ -114,14 +114,18 @@ def test_threads_share_one_loop_and_its_limits() -> None:
 
 
 def test_closing_ends_calls_in_flight_of_other_threads() -> None:
+    """Each says for itself whether it may have been billed: one was sent, the others were waiting."""
     with raw_server(stay_silent) as server:
-        client = Client("sk-test", base_url=server.url)
-        with ThreadPoolExecutor(1) as pool:
-            call = pool.submit(client.images.generate, "a lake")
+        client = Client("sk-test", base_url=server.url, limits=Limits(1))
+        with ThreadPoolExecutor(3) as pool:
+            calls = [pool.submit(client.images.generate, "a lake") for _ in range(3)]
             _wait_for(lambda: bool(server.requests))
             client.close()
-            with pytest.raises(APIConnectionError, match="closed while the call was in flight"):
-                call.result(5)
+            errors = [call.exception(5) for call in calls]
+    assert all(isinstance(error, APIConnectionError) for error in errors)
+    told = sorted((error.billing, error.attempts, error.maybe_billed) for error in errors)  # type: ignore[union-attr]
+    assert told == [("not_sent", 0, 0), ("not_sent", 0, 0), ("unknown", 1, 1)]
+    assert (client.usage.requests, client.usage.maybe_billed) == (1, 1)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")

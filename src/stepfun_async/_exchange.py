@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -46,6 +47,7 @@ class Exchanger:
         """
         async with self.slots.hold(queue_timeout):
             window = Window(self, anyio.current_time() + timeout)
+            _current.set(window)
             with anyio.move_on_after(timeout) as scope:
                 yield window
             if scope.cancelled_caught:
@@ -62,6 +64,18 @@ class Exchanger:
         headers = {name: self._key.hide_in(value) for name, value in reply.headers.items()}
         body = reply.body if reply.status < 300 else self._key.hide_in(reply.body.decode("latin-1")).encode("latin-1")
         return replace(reply, headers=headers, body=body)
+
+
+_current: ContextVar[Window | None] = ContextVar("window", default=None)
+
+
+def ended_by_closing() -> APIConnectionError:
+    """The error for this task's call, which ended because its client was closed."""
+    error = APIConnectionError("the client was closed while the call was in flight", billing="not_sent")
+    window = _current.get()
+    if window is not None:
+        window.conclude(error)
+    return error
 
 
 class Window:
@@ -116,11 +130,16 @@ class Window:
 
     def timed_out(self, timeout: float) -> APITimeoutError:
         """The error for a deadline that passed."""
-        error = APITimeoutError(f"no whole answer within timeout={timeout:g} seconds", billing=self._last)
+        error = APITimeoutError(f"no whole answer within timeout={timeout:g} seconds")
+        self.conclude(error)
+        return error
+
+    def conclude(self, error: APIError) -> None:
+        """Let an error that ends the call say what is known of its attempts and of money."""
+        error.billing = self._last
         self._count(error, self.tally)
         if self.tally.attempts:
             _tell_money(error, self.tally)
-        return error
 
     def _wait_after(self, error: APIError, tally: Tally, *, free: bool) -> float | None:
         if free and error.billing == "unknown":  # a lost answer may be asked for again, one that came will not change

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import threading
@@ -15,9 +16,10 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ._client import AsyncAccount, AsyncModels
 from ._config import Validation
-from ._core.errors import APIConnectionError, ConfigurationError
+from ._core.errors import ConfigurationError
 from ._core.results import Account, Image, ImagesResponse, Model, Usage
 from ._core.retry import RetryPolicy
+from ._exchange import ended_by_closing
 from ._fanout import Fanout, Feed, Outcome, items_of
 from ._images import AsyncImages
 from ._limits import Limits
@@ -67,6 +69,10 @@ class _Bridge:
         async def run() -> T:
             try:
                 return await function(*args, **keywords)
+            except asyncio.CancelledError:
+                if not self.service.closed:
+                    raise
+                raise ended_by_closing() from None
             finally:
                 over.set()
 
@@ -76,8 +82,8 @@ class _Bridge:
             raise ConfigurationError(f"this client is closed, or cannot be used from here: {error}") from error
         try:
             return future.result()
-        except CancelledError:
-            raise APIConnectionError("the client was closed while the call was in flight") from None
+        except CancelledError:  # before it began
+            raise ended_by_closing() from None
         except BaseException:
             future.cancel()
             over.wait(_CLOSING)  # so that usage and connections are as after the call
