@@ -250,8 +250,7 @@ def test_the_deadline_begins_when_the_slot_is_granted() -> None:
             assert client.usage.billed == 5
             assert anyio.current_time() - start == pytest.approx(15)
 
-    clock = trio.testing.MockClock(autojump_threshold=0)  # virtual time: nobody waits
-    anyio.run(main, backend="trio", backend_options={"clock": clock})
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))  # virtual time: nobody waits
 
 
 async def test_the_multipart_body_names_the_real_type_of_the_picture() -> None:
