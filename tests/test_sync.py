@@ -134,7 +134,7 @@ def test_a_forked_child_and_its_parent_both_go_on() -> None:
     with raw_server(say(picture_answer())) as server, Client("sk-test", base_url=server.url) as client:
         client.images.generate("before the fork")
         child = os.fork()
-        if child == 0:  # pragma: no cover - another process
+        if child == 0:  # another process
             try:
                 client.images.generate("in the child")
                 client.close()
@@ -311,7 +311,7 @@ def test_a_map_begun_before_a_fork_is_refused_in_the_child() -> None:
         outcomes = client.images.map([small()] * 5)
         next(outcomes)
         child = os.fork()
-        if child == 0:  # pragma: no cover - another process
+        if child == 0:  # another process
             code = 1
             try:
                 next(outcomes)
@@ -412,3 +412,35 @@ def _wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen"
         os.sched_yield()
+
+
+def test_a_call_ended_by_closing_is_not_told_by_an_earlier_one_of_the_same_thread() -> None:
+    """A notebook has used an `AsyncClient` before, in the task that now calls the other client."""
+    closed: list[BaseException | None] = []
+
+    def close_when_one_waits(client: Client) -> None:
+        (limiter,) = client._bridge.service._exchanger.slots._limiters._by_loop.values()
+        _wait_for(lambda: limiter.statistics().tasks_waiting == 1)
+        client.close()
+
+    async def main() -> None:
+        async with AsyncClient(base_url="embedded") as client:
+            await client.images.generate("a lake", model=LARGE, size="256x256")
+        with (
+            raw_server(stay_silent) as server,
+            Client("sk-test", base_url=server.url, limits=Limits(1)) as blocking,
+            ThreadPoolExecutor(2) as pool,
+        ):
+            first = pool.submit(blocking.images.generate, "a lake")
+            _wait_for(lambda: bool(server.requests))
+            pool.submit(close_when_one_waits, blocking)
+            try:
+                blocking.images.generate("waits for its slot")
+            except APIConnectionError as error:
+                closed.append(error)
+            first.exception(5)
+
+    asyncio.run(main())
+    (error,) = closed
+    assert isinstance(error, APIConnectionError)
+    assert (error.billing, error.attempts, error.maybe_billed) == ("not_sent", 0, 0)

@@ -47,7 +47,8 @@ class Exchanger:
         """
         async with self.slots.hold(queue_timeout):
             window = Window(self, anyio.current_time() + timeout)
-            _current.set(window)
+            if (seen := witness.get()) is not None:
+                seen.append(window)
             with anyio.move_on_after(timeout) as scope:
                 yield window
             if scope.cancelled_caught:
@@ -66,14 +67,14 @@ class Exchanger:
         return replace(reply, headers=headers, body=body)
 
 
-_current: ContextVar[Window | None] = ContextVar("window", default=None)
+witness: ContextVar[list[Window] | None] = ContextVar("witness", default=None)
+"""Where the running task's windows are noted, for whoever has to tell how a call stood when it was ended."""
 
 
-def ended_by_closing() -> APIConnectionError:
-    """The error for this task's call, which ended because its client was closed."""
+def ended_by_closing(windows: list[Window]) -> APIConnectionError:
+    """The error for a call that got as far as `windows` when its client was closed."""
     error = APIConnectionError("the client was closed while the call was in flight", billing="not_sent")
-    window = _current.get()
-    if window is not None:
+    for window in windows:
         window.conclude(error)
     return error
 

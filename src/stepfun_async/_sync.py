@@ -19,7 +19,7 @@ from ._config import Validation
 from ._core.errors import ConfigurationError
 from ._core.results import Account, Image, ImagesResponse, Model, Usage
 from ._core.retry import RetryPolicy
-from ._exchange import ended_by_closing
+from ._exchange import Window, ended_by_closing, witness
 from ._fanout import Fanout, Feed, Outcome, items_of
 from ._images import AsyncImages
 from ._limits import Limits
@@ -65,14 +65,16 @@ class _Bridge:
     def run(self, function: Callable[..., Awaitable[T]], *args: Any, **keywords: Any) -> T:
         """What `function` returns in the loop. An interrupt here cancels it there."""
         over = threading.Event()
+        windows: list[Window] = []
 
         async def run() -> T:
+            witness.set(windows)
             try:
                 return await function(*args, **keywords)
             except asyncio.CancelledError:
                 if not self.service.closed:
                     raise
-                raise ended_by_closing() from None
+                raise ended_by_closing(windows) from None
             finally:
                 over.set()
 
@@ -83,7 +85,7 @@ class _Bridge:
         try:
             return future.result()
         except CancelledError:  # before it began
-            raise ended_by_closing() from None
+            raise ended_by_closing(windows) from None
         except BaseException:
             future.cancel()
             over.wait(_CLOSING)  # so that usage and connections are as after the call

@@ -54,27 +54,6 @@ def test_any_text_is_a_size_or_none(text: str) -> None:
     assert Size.from_wire(text, "width x height") is None or text.count("x") == 1
 
 
-@pytest.mark.parametrize(
-    ("width", "height", "name"),
-    [
-        (1024, 1024, "1:1"),
-        (1360, 768, "16:9"),
-        (768, 1360, "9:16"),
-        (1184, 896, "4:3"),
-        (896, 1184, "3:4"),
-        (1280, 800, "16:10"),
-        (800, 1280, "10:16"),
-        (1500, 1000, "3:2"),
-        (1000, 1500, "2:3"),
-        (2100, 900, "21:9"),
-        (100, 70, "10:7"),
-        (5, 1, "5:1"),
-    ],
-)
-def test_a_size_goes_by_the_common_ratio_it_is_near_else_by_its_own(width: int, height: int, name: str) -> None:
-    assert Size(width=width, height=height).ratio_name() == name
-
-
 @pytest.mark.parametrize("ratio", RATIOS)
 def test_the_common_ratios_are_far_enough_apart_to_tell(ratio: str) -> None:
     width, height = (int(side) * 100 for side in ratio.split(":"))

@@ -62,14 +62,6 @@ class Size:
         higher = math.log(self.height) - math.log(other.height)
         return 2 * abs(wider - higher) + abs(wider + higher)
 
-    def ratio_name(self) -> str:
-        """The common aspect ratio this size goes by, else the exact one, such as `85:48`."""
-        for name in RATIOS:
-            if self.fits_ratio(name):
-                return name
-        divisor = math.gcd(self.width, self.height) or 1
-        return f"{self.width // divisor}:{self.height // divisor}"
-
     def fits_ratio(self, ratio: str) -> bool:
         """Whether this size goes by `ratio`, width to height, such as `16:9`."""
         wanted = ratio_of(ratio)
