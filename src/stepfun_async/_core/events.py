@@ -1,0 +1,103 @@
+"""What happens to a call, as values: handed to `on_event`, written to the log.
+
+A call is told of three times: when it begins, at the end of each of its attempts, and when it ends.
+None of these values holds the key. The prompt and the picture are only inside `request` and
+`response`, which their `repr` leaves out.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from .errors import Billing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .requests import ImageRequest
+    from .results import ImagesResponse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallStarted:
+    """A call was accepted: it is valid, its price is reserved, and now it waits for its slot.
+
+    Attributes:
+        call: a number that all events of the call share; unique in this process.
+        operation: `text_to_image`, `edit`, `image_to_image`, `download`, `models` or `account`.
+        model: the model asked; None where there is none.
+        server: the host called; `embedded` for the engine in this process.
+        port: its port.
+        request: the request value, prompt and pictures included; None for what is no request for one.
+    """
+
+    call: int
+    operation: str
+    model: str | None
+    server: str
+    port: int | None
+    request: "ImageRequest | None" = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptEnded:
+    """One attempt of a call ended, well or not.
+
+    Attributes:
+        call: as in `CallStarted`.
+        operation: as in `CallStarted`.
+        model: as in `CallStarted`.
+        attempt: which one, from 1.
+        billing: what is known about money; `executed` for a picture that came.
+        elapsed: seconds that the attempt took.
+        status: the HTTP status of an error answer, 200 for a success; None where no answer came.
+        error: how it failed; None for a success.
+        wait: seconds until the next attempt; None where there is none.
+        trace_id: the server's `X-Trace-Id`; None without one.
+    """
+
+    call: int
+    operation: str
+    model: str | None
+    attempt: int
+    billing: Billing
+    elapsed: float
+    status: int | None = None
+    error: BaseException | None = None
+    wait: float | None = None
+    trace_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallEnded:
+    """A call ended: answered, failed or cancelled. Each `CallStarted` is followed by exactly one.
+
+    Attributes:
+        call: as in `CallStarted`.
+        operation: as in `CallStarted`.
+        model: as in `CallStarted`.
+        attempts: how many were made; 0 when it never got its slot.
+        billing: what is known about money after the last attempt.
+        billed: pictures that were answered, and so charged.
+        maybe_billed: attempts that may have been charged, the answered one included.
+        queued: seconds it waited for its slot.
+        elapsed: seconds from `CallStarted` to here, the wait for the slot included.
+        response: the answer, pictures included; None without one.
+        error: how it failed; None where it was answered.
+    """
+
+    call: int
+    operation: str
+    model: str | None
+    attempts: int
+    billing: Billing
+    billed: int
+    maybe_billed: int
+    queued: float
+    elapsed: float
+    response: "ImagesResponse | None" = field(default=None, repr=False)
+    error: BaseException | None = None
+
+
+Event: TypeAlias = CallStarted | AttemptEnded | CallEnded
+OnEvent: TypeAlias = "Callable[[Event], object]"
+"""A plain function that is told of each event, in the task of the call. What it raises is logged, never passed on."""
