@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import anyio
 
 from ._calls import CallRecord, Reporter
+from ._core.answers import TRACE_HEADER
 from ._core.errors import (
     APIConnectionError,
     APIError,
@@ -276,7 +277,7 @@ class _Attempt:
         trace_id: str | None = None
         try:
             reply = await exchanger.send(call, self._progress)
-            trace_id = reply.headers.get("x-trace-id")
+            trace_id = reply.headers.get(TRACE_HEADER)
             result = parse(reply)
         except APIError:
             raise

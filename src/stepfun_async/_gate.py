@@ -9,6 +9,7 @@ everybody else is woken when somebody goes.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import threading
@@ -63,14 +64,19 @@ class _Waiter:
     loop: Any = field(default_factory=lambda: current_token().native_token)
     thread: int = field(default_factory=threading.get_ident)
 
+    @property
+    def gone(self) -> bool:
+        """Whether its loop was closed over its head, which asyncio does not prevent."""
+        return isinstance(self.loop, asyncio.AbstractEventLoop) and self.loop.is_closed()
+
     def wake(self) -> None:
-        """Make it look again, from whichever thread. A loop that is gone has nobody to wake."""
-        with suppress(RuntimeError):
-            if self.thread == threading.get_ident():
-                self.event.set()
-            else:
-                soon = getattr(self.loop, "call_soon_threadsafe", None) or self.loop.run_sync_soon
-                soon(self.event.set)
+        """Make it look again, from whichever thread."""
+        if self.thread == threading.get_ident():
+            self.event.set()
+            return
+        soon = getattr(self.loop, "call_soon_threadsafe", None) or self.loop.run_sync_soon
+        with suppress(RuntimeError):  # the loop ends in this very moment
+            soon(self.event.set)
 
 
 _TICK = 1e-6
@@ -146,7 +152,7 @@ class Gate:
     def throttled(self, cuts: int, pause: float) -> None:
         """An attempt that began after `cuts` cuts met a 429: nothing is sent for `pause` seconds."""
         with self._lock:
-            self._pause.begin(self.now(), pause, expected=self._in_flight + len(self._queue))
+            self._pause.begin(self.now(), pause, expected=self._capacity)
             if self._adaptive:
                 self._adaptive.throttled(cuts)
 
@@ -224,12 +230,15 @@ class Gate:
             return
         now = self.now()
         while (waiter := next(iter(self._again or self._queue), None)) is not None:
+            if waiter.gone:
+                self._drop(waiter)
+                continue
             wait = self._obstacle(now, slot=waiter.slot, place=waiter.place)
             if wait > _TICK:
                 self._set_alarm(waiter, now + wait, looking)
                 return
-            self._pass(now, slot=waiter.slot, place=waiter.place)
             self._drop(waiter)
+            self._pass(now, slot=waiter.slot, place=waiter.place)
             waiter.granted = True
             waiter.wake()
 
@@ -281,7 +290,7 @@ class Gate:
             self._drop(waiter)
             if waiter.granted:
                 self._give_back(slot=waiter.slot, place=waiter.place)
-            else:
+            elif not waiter.gone:
                 self._advance()
 
     def _timed_out(self, queue_timeout: float | None) -> QueueTimeoutError:

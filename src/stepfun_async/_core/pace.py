@@ -111,7 +111,7 @@ class Pause:
         Args:
             now: the time.
             seconds: how long.
-            expected: how many requests are likely to wait for the end.
+            expected: how many requests may be under way at once afterwards.
         """
         end = now + seconds
         if end <= self._not_before:
