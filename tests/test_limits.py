@@ -24,6 +24,8 @@ from stepfun_async import (
     AsyncClient,
     Client,
     ConfigurationError,
+    Failed,
+    InternalServerError,
     Limits,
     QueueTimeoutError,
     RateLimitError,
@@ -444,6 +446,45 @@ def test_a_server_cannot_stop_a_client_for_longer_than_a_minute() -> None:
             assert anyio.current_time() - start == pytest.approx(60)
 
     in_virtual_time(main)
+
+
+# --- the quota of further attempts
+
+
+@pytest.mark.anyio
+async def test_a_server_in_trouble_is_not_asked_three_times_by_everybody() -> None:
+    async def answer(call: Call, progress: Progress) -> Reply:
+        return refusal(503)
+
+    async with client_of(answer, retry=RetryPolicy(base=0), limits=Limits(10)) as client:
+        outcomes = [outcome async for outcome in client.images.map([TextToImage(prompt="a lake")] * 100)]
+        assert client.usage.attempts == 100 + 500 // 14
+    errors = [str(outcome.error) for outcome in outcomes if isinstance(outcome, Failed)]
+    assert sum("too many attempts of this client failed" in error for error in errors) > 80
+
+
+@pytest.mark.anyio
+async def test_success_brings_the_quota_back() -> None:
+    replies = [refusal(503), PICTURE] * 200
+
+    async def answer(call: Call, progress: Progress) -> Reply:
+        return replies.pop(0)
+
+    async with client_of(answer, retry=RetryPolicy(base=0, quota=14)) as client:
+        for _ in range(200):
+            assert (await client.images.generate("a lake")).attempts == 2
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("quota", "attempts"), [(0, 1), (14, 2), (28, 3), (None, 3)])
+async def test_the_quota_is_the_policy_s(quota: int | None, attempts: int) -> None:
+    async def answer(call: Call, progress: Progress) -> Reply:
+        return refusal(503)
+
+    async with client_of(answer, retry=RetryPolicy(base=0, quota=quota)) as client:
+        with pytest.raises(InternalServerError) as caught:
+            await client.images.generate("a lake")
+    assert caught.value.attempts == attempts
 
 
 # --- adaptive

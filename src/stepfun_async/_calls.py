@@ -209,7 +209,7 @@ class Reporter:
         try:
             self._on_event(event)
         except Exception:  # noqa: BLE001 - a user's function must not cost a picture
-            _log.exception("on_event failed for a %s; the call goes on", type(event).__name__)
+            _log.exception("on_event failed for %s; the call goes on", type(event).__name__)
 
 
 def _check_plain_function(given: object) -> None:

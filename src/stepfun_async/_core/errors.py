@@ -221,8 +221,10 @@ class MalformedResponseError(APIError):
         body: the answer as it came, so that a picture that was paid for is not lost.
     """
 
-    def __init__(self, message: str, *, body: bytes, trace_id: str | None = None) -> None:
-        super().__init__(message, trace_id=trace_id)
+    def __init__(
+        self, message: str, *, body: bytes, billing: Billing | None = None, trace_id: str | None = None
+    ) -> None:
+        super().__init__(message, billing=billing, trace_id=trace_id)
         self.body = body
 
 
