@@ -79,8 +79,8 @@ class _Waiter:
             soon(self.event.set)
 
 
-_TICK = 1e-6
-"""Seconds too few to wait for."""
+_EARLIER = 1e-3
+"""Seconds by which an alarm has to be too late for its waiter to be woken to set another."""
 
 _Line = OrderedDict[_Waiter, None]
 """Waiters in the order in which they came; anyone can leave it at once."""
@@ -234,7 +234,7 @@ class Gate:
                 self._drop(waiter)
                 continue
             wait = self._obstacle(now, slot=waiter.slot, place=waiter.place)
-            if wait > _TICK:
+            if wait:
                 self._set_alarm(waiter, now + wait, looking)
                 return
             self._drop(waiter)
@@ -246,7 +246,7 @@ class Gate:
     def _set_alarm(waiter: _Waiter, when: float, looking: _Waiter | None) -> None:
         if waiter is looking:
             waiter.alarm = when
-        elif when < waiter.alarm - _TICK:
+        elif when < waiter.alarm - _EARLIER:
             waiter.wake()
 
     def _drop(self, waiter: _Waiter) -> None:
@@ -260,7 +260,7 @@ class Gate:
             if self._again or (slot and self._queue):
                 return False
             now = self.now() if place else 0.0
-            if self._obstacle(now, slot=slot, place=place) > _TICK:
+            if self._obstacle(now, slot=slot, place=place):
                 return False
             self._pass(now, slot=slot, place=place)
             return True

@@ -33,12 +33,12 @@ class Window(RuleBasedStateMachine):
             self.window.take()
             self.open += 1
 
-    @rule()
-    def one_waits_as_long_as_it_is_told(self) -> None:
+    @rule(rounding=st.sampled_from([0.0, 1e-12, -1e-12]))
+    def one_waits_as_long_as_it_is_told(self, rounding: float) -> None:
         wait = self.window.wait(self.now)
         if wait < math.inf:
-            self.now += wait
-            assert self.window.wait(self.now) < 1e-6
+            self.now += wait + rounding
+            assert self.window.wait(self.now) == 0
 
     @precondition(lambda self: self.open)
     @rule()
@@ -74,6 +74,19 @@ def test_a_window_is_used_to_the_full() -> None:
             window.left(now)
         assert window.wait(now) == pytest.approx(PERIOD + MARGIN)
         now += PERIOD + MARGIN
+
+
+def test_waking_a_rounding_error_too_early_lets_no_more_pass_than_waking_in_time() -> None:
+    window = RateWindow(2)
+    for _ in range(2):
+        window.take()
+        window.left(0.0)
+    now = PERIOD + MARGIN - 1e-12
+    passed = 0
+    while passed < 10 and not window.wait(now):
+        window.take()
+        passed += 1
+    assert passed == 2
 
 
 def test_a_request_that_is_held_up_counts_until_it_has_left_for_a_minute() -> None:

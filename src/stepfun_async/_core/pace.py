@@ -12,6 +12,9 @@ PERIOD = 60.0
 MARGIN = 0.25
 """Seconds by which the ways of two requests to the server may differ without breaking the limit there."""
 
+_TICK = 1e-6
+"""Seconds too few to wait for: whoever waited for a moment may wake a rounding error before it."""
+
 
 class RateWindow:
     """A sliding window: over any `PERIOD` seconds never more than `limit` requests leave.
@@ -31,7 +34,7 @@ class RateWindow:
 
     def wait(self, now: float) -> float:
         """Seconds until there is room as far as time can tell: 0 for now, infinity where only a give-back helps."""
-        while self._left and self._left[0] <= now - PERIOD - MARGIN:
+        while self._left and self._left[0] + PERIOD + MARGIN - now <= _TICK:
             heapq.heappop(self._left)
         if self._open + len(self._left) < self.limit:
             return 0.0
@@ -123,7 +126,8 @@ class Pause:
 
     def wait(self, now: float) -> float:
         """Seconds until the next request may leave; 0 for now."""
-        return max(0.0, self._not_before - now)
+        wait = self._not_before - now
+        return wait if wait > _TICK else 0.0
 
     def went(self, now: float) -> None:
         """A request leaves now."""
