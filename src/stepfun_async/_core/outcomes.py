@@ -44,19 +44,21 @@ class Outcome:
         meaning: what happened, in words.
         before: what holds when provably no byte of the body had left.
         after: what holds when one may have.
+        over: whether the call is over with it, so that there is no further attempt whatever holds.
     """
 
     meaning: str
     before: Billing
     after: Billing
+    over: bool = False
 
 
 def _never_left(meaning: str) -> Outcome:
     return Outcome(meaning=meaning, before="not_sent", after="not_sent")
 
 
-def _depends(meaning: str) -> Outcome:
-    return Outcome(meaning=meaning, before="not_sent", after="unknown")
+def _depends(meaning: str, *, over: bool = False) -> Outcome:
+    return Outcome(meaning=meaning, before="not_sent", after="unknown", over=over)
 
 
 def _after_all(meaning: str, billing: Billing) -> Outcome:
@@ -74,9 +76,9 @@ OUTCOMES: Mapping[Event, Outcome] = MappingProxyType(
         "lost": _depends("the connection was lost, reset or closed"),
         "no_http": _depends("what came is not HTTP, or was broken off"),
         "read_timeout": _depends("the transport gave up waiting"),
-        "deadline": _depends("the deadline passed"),
-        "cancelled": _depends("the call was cancelled or interrupted"),
-        "closed": _depends("the client was closed"),
+        "deadline": _depends("the deadline passed", over=True),
+        "cancelled": _depends("the call was cancelled or interrupted", over=True),
+        "closed": _depends("the client was closed", over=True),
         "too_long": _after_all("a success that is longer than is read", "unknown"),
         "undecodable": _after_all("a success whose encoding cannot be undone", "unknown"),
         "malformed": _after_all("a success that cannot be read", "unknown"),
