@@ -76,7 +76,7 @@ class _Running:
         span: its span.
         labels: the attributes that its measurements share.
         before: the context that was current when it began.
-        inside: the same with `span` as the current one.
+        inside: the same with `span` as the current one, where there is one.
     """
 
     span: Span
@@ -148,7 +148,8 @@ class OpenTelemetry:
         asked = _asked(event.request, with_content=self._capture_content)
         before = context.get_current()
         span = self._tracer.start_span(_name(event), before, trace.SpanKind.CLIENT, {**labels, **asked})
-        inside = trace.set_span_in_context(span, before)
+        valid = span.get_span_context().is_valid  # otherwise there is no SDK, and it must not hide a remote parent
+        inside = trace.set_span_in_context(span, before) if valid else before
         self._running[event.call] = _Running(span, labels, before, inside)
         context.attach(inside)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry.sdk.metrics import MeterProvider
@@ -60,7 +59,7 @@ class Telemetry:
         return "".join(span.to_json() for span in self.spans) + (data.to_json() if data else "")
 
 
-def attributes(span: ReadableSpan) -> Mapping[str, Any]:
+def attributes(span: ReadableSpan) -> dict[str, Any]:
     """The attributes of a span."""
     return dict(span.attributes or {})
 
