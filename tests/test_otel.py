@@ -11,6 +11,7 @@ import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,6 +171,18 @@ def test_what_is_no_generation_is_a_span_but_not_in_the_duration(operation: str)
     assert not [name for name in attributes(telemetry.span) if name.startswith("gen_ai.")]
     assert telemetry.points(DURATION) == []
     assert telemetry.counts(ATTEMPTS, "stepfun.operation") == {operation: 1}
+
+
+def test_every_attribute_has_a_line_on_its_page() -> None:
+    telemetry = Telemetry(capture_content=True)
+    telemetry.hook(started(request=TextToImage(prompt="a lake", seed=1, n=2)))
+    telemetry.hook(tried(billing="unknown", error=asyncio.CancelledError(), wait=1.0, trace_id="trace-0"))
+    telemetry.hook(ended(error=SaveError("not saved", response=ANSWER)))
+    events = [dict(event.attributes or {}) for event in telemetry.span.events]
+    points = [point.attributes for metric in (DURATION, ATTEMPTS) for point in telemetry.points(metric)]
+    names = {name for said in (attributes(telemetry.span), *events, *points) for name in said} | {DURATION, ATTEMPTS}
+    page = (Path(__file__).parent.parent / "docs" / "observability.md").read_text()
+    assert [name for name in sorted(names) if f"`{name}`" not in page] == []
 
 
 # --- attempts -----------------------------------------------------------------------------------
