@@ -8,6 +8,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import stepfun_async
+from stepfun_async.testing import FakeStepFun
 
 
 def check_plain() -> None:
@@ -21,6 +22,11 @@ def check_plain() -> None:
         assert 'pip install "stepfun-async[embedded]"' in str(error)
     else:
         raise AssertionError("the embedded engine works without Pillow?")
+    with FakeStepFun() as stepfun, stepfun_async.Client() as client:
+        assert client.images.generate("a lake").image.width == 1024
+    stepfun.assert_paid(pictures=1)
+    (plugin,) = distribution("stepfun-async").entry_points.select(group="pytest11")
+    assert plugin.name == plugin.value == "stepfun_async.pytest_plugin"
     script = _command("--version")
     assert script.returncode == 3
     assert 'pip install "stepfun-async[cli]"' in script.stderr
