@@ -290,6 +290,17 @@ def test_sync_clients_wait_in_virtual_time() -> None:
         assert client.images.edit(client.images.generate("a cat").image, "a dog").elapsed == 0
 
 
+def test_a_sync_fan_out_waits_in_virtual_time() -> None:
+    stepfun = FakeStepFun()
+    stepfun.fail("429=600*2", "delay=3600")
+    requests = [TextToImage(prompt=f"lake {number}") for number in range(12)]
+    with virtual_time(), stepfun.client(timeout=DAY) as client:
+        outcomes = list(client.images.map(requests))
+
+    assert all(isinstance(outcome, Finished) for outcome in outcomes)
+    stepfun.assert_paid(12)
+
+
 def test_threads_share_a_sync_client_in_virtual_time() -> None:
     stepfun = FakeStepFun()
     stepfun.fail("429=50*2", "delay=3600")

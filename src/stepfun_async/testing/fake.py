@@ -8,10 +8,8 @@ from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from stepfun_async._client import AsyncClient
+from stepfun_async import AsyncClient, Client, ConfigurationError
 from stepfun_async._config import BASE_URL_VARIABLE, EMBEDDED, KEY_VARIABLES
-from stepfun_async._core.errors import ConfigurationError
-from stepfun_async._sync import Client
 from stepfun_async.embedded import (
     Bill,
     EmbeddedTransport,

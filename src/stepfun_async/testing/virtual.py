@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, TypeVarTuple
 
 import anyio
 
-from stepfun_async._core.errors import ConfigurationError
+from stepfun_async import ConfigurationError
 from stepfun_async._sync import loop_options
 
 from .asyncio_time import VirtualLoop
