@@ -21,6 +21,8 @@ from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 import stepfun_async
 from stepfun_async import AttemptEnded, CallEnded, CallStarted, _calls
 
+from .support.suites import outcomes, run_suite, write_suite
+
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(path.relative_to(ROOT) for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 MODULES = sorted(
@@ -28,6 +30,16 @@ MODULES = sorted(
     for module in pkgutil.walk_packages(stepfun_async.__path__, "stepfun_async.")
     if not module.name.endswith("__main__")
 )
+
+
+FILE = re.compile(r"# (\w+\.py)\n")
+"""How a code block begins that is a file of a suite of tests, and not a piece of one program."""
+
+
+def _files(page: Path) -> dict[str, str]:
+    """The files on a page, text by name."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    return {match[1]: block for block in blocks if (match := FILE.match(block))}
 
 
 @pytest.fixture
@@ -44,7 +56,21 @@ def test_the_code_on_the_page_runs(page: Path, offline: Path) -> None:
         parsers=[PythonCodeBlockParser(doctest_optionflags=doctest.ELLIPSIS), SkipParser()], path=str(ROOT)
     ).parse(ROOT / page)
     for example in document.examples():
-        example.evaluate()
+        if not FILE.match(str(example.parsed)):
+            example.evaluate()
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if _files(page)], ids=str)
+def test_the_suite_on_the_page_passes(page: Path, tmp_path: Path) -> None:
+    """Its files in one folder, run by pytest; each that is for tests has some."""
+    files = _files(page)
+    write_suite(tmp_path, files)
+
+    done = run_suite(tmp_path, "-vv")
+
+    assert set(outcomes(done)) == {"passed"}, done.stdout + done.stderr
+    with_tests = set(re.findall(r"^(\w+\.py)::", done.stdout, re.MULTILINE))
+    assert with_tests == {name for name in files if name.startswith("test_")}
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import stepfun_async
 from stepfun_async.otel import OpenTelemetry
+from stepfun_async.testing import FakeStepFun
 
 
 def check_plain() -> None:
@@ -28,6 +29,11 @@ def check_plain() -> None:
         assert 'pip install "stepfun-async[otel]"' in str(error)
     else:
         raise AssertionError("OpenTelemetry() works without opentelemetry-api?")
+    with FakeStepFun() as stepfun, stepfun_async.Client() as client:
+        assert client.images.generate("a lake").image.width == 1024
+    stepfun.assert_paid(pictures=1)
+    (plugin,) = distribution("stepfun-async").entry_points.select(group="pytest11")
+    assert plugin.name == plugin.value == "stepfun_async.pytest_plugin"
     script = _command("--version")
     assert script.returncode == 3
     assert 'pip install "stepfun-async[cli]"' in script.stderr

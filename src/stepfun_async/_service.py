@@ -296,10 +296,11 @@ def _transport_for(
     config: Config, transport: AnyTransport | None, proxy: str | None, headers: Mapping[str, str]
 ) -> Transport:
     if config.embedded and transport is None:
-        from .embedded import EmbeddedTransport, Engine, check_available
+        from .embedded import EmbeddedTransport, check_available, in_use
 
-        check_available()
-        return EmbeddedTransport(Engine())
+        if in_use() is None:
+            check_available()
+        return EmbeddedTransport()
     from ._transport import make_transport
 
     return make_transport(config, transport=transport, proxy=proxy, headers=headers)

@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 _CLOSING = 2.0
 """Seconds to wait for a cancelled call to put things in order."""
 
+loop_options: dict[str, Any] = {}
+"""anyio's options for the background loops that start from now on; `testing.virtual_time` sets a loop factory."""
+
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -134,7 +137,7 @@ class _Running:
     """A loop that runs, and its thread."""
 
     def __init__(self) -> None:
-        self._context: AbstractContextManager[BlockingPortal] = start_blocking_portal("asyncio")
+        self._context: AbstractContextManager[BlockingPortal] = start_blocking_portal("asyncio", loop_options)
         self.portal = self._context.__enter__()
         self.thread: threading.Thread = self.portal.call(threading.current_thread)
 
