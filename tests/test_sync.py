@@ -118,7 +118,7 @@ def test_closing_ends_calls_in_flight_of_other_threads() -> None:
         client = Client("sk-test", base_url=server.url, limits=Limits(1))
         with ThreadPoolExecutor(3) as pool:
             calls = [pool.submit(client.images.generate, "a lake") for _ in range(3)]
-            _wait_for(lambda: bool(server.requests))
+            _wait_for(lambda: bool(server.requests) and client.limits.state.waiting == 2)
             client.close()
             errors = [call.exception(5) for call in calls]
     assert all(isinstance(error, APIConnectionError) for error in errors)
