@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 import importlib
 import os
@@ -18,6 +19,9 @@ from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
 import stepfun_async
+from stepfun_async import AttemptEnded, CallEnded, CallStarted, _calls
+
+from .support.suites import outcomes, run_suite, write_suite
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(path.relative_to(ROOT) for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -26,6 +30,16 @@ MODULES = sorted(
     for module in pkgutil.walk_packages(stepfun_async.__path__, "stepfun_async.")
     if not module.name.endswith("__main__")
 )
+
+
+FILE = re.compile(r"# (\w+\.py)\n")
+"""How a code block begins that is a file of a suite of tests, and not a piece of one program."""
+
+
+def _files(page: Path) -> dict[str, str]:
+    """The files on a page, text by name."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    return {match[1]: block for block in blocks if (match := FILE.match(block))}
 
 
 @pytest.fixture
@@ -42,7 +56,21 @@ def test_the_code_on_the_page_runs(page: Path, offline: Path) -> None:
         parsers=[PythonCodeBlockParser(doctest_optionflags=doctest.ELLIPSIS), SkipParser()], path=str(ROOT)
     ).parse(ROOT / page)
     for example in document.examples():
-        example.evaluate()
+        if not FILE.match(str(example.parsed)):
+            example.evaluate()
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if _files(page)], ids=str)
+def test_the_suite_on_the_page_passes(page: Path, tmp_path: Path) -> None:
+    """Its files in one folder, run by pytest; each that is for tests has some."""
+    files = _files(page)
+    write_suite(tmp_path, files)
+
+    done = run_suite(tmp_path, "-vv")
+
+    assert set(outcomes(done)) == {"passed"}, done.stdout + done.stderr
+    with_tests = set(re.findall(r"^(\w+\.py)::", done.stdout, re.MULTILINE))
+    assert with_tests == {name for name in files if name.startswith("test_")}
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -103,9 +131,16 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 def test_readme_names_every_error() -> None:
     readme = (ROOT / "README.md").read_text()
-    not_raised = {"APIError", "APIStatusError", "BudgetExceededError"}  # two are bases, and there are no budgets yet
-    leaves = {name for name in stepfun_async.__all__ if name.endswith("Error")} - not_raised
+    bases = {"APIError", "APIStatusError"}
+    leaves = {name for name in stepfun_async.__all__ if name.endswith("Error")} - bases
     assert [name for name in sorted(leaves) if name not in readme] == []
+
+
+def test_the_page_on_observability_names_every_field() -> None:
+    page = (ROOT / "docs" / "observability.md").read_text()
+    events = {field.name for event in (CallStarted, AttemptEnded, CallEnded) for field in dataclasses.fields(event)}
+    logged = {f"stepfun_{name}" for name in _calls._FIELDS}
+    assert [name for name in sorted(events | logged) if f"`{name}`" not in page] == []
 
 
 def test_the_demo_makes_three_pictures(offline: Path) -> None:

@@ -8,6 +8,8 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import stepfun_async
+from stepfun_async.otel import OpenTelemetry
+from stepfun_async.testing import FakeStepFun
 
 
 def check_plain() -> None:
@@ -21,13 +23,25 @@ def check_plain() -> None:
         assert 'pip install "stepfun-async[embedded]"' in str(error)
     else:
         raise AssertionError("the embedded engine works without Pillow?")
+    try:
+        OpenTelemetry()
+    except stepfun_async.ConfigurationError as error:
+        assert 'pip install "stepfun-async[otel]"' in str(error)
+    else:
+        raise AssertionError("OpenTelemetry() works without opentelemetry-api?")
+    with FakeStepFun() as stepfun, stepfun_async.Client() as client:
+        assert client.images.generate("a lake").image.width == 1024
+    stepfun.assert_paid(pictures=1)
+    (plugin,) = distribution("stepfun-async").entry_points.select(group="pytest11")
+    assert plugin.name == plugin.value == "stepfun_async.pytest_plugin"
     script = _command("--version")
     assert script.returncode == 3
     assert 'pip install "stepfun-async[cli]"' in script.stderr
 
 
 def check_all() -> None:
-    """The wheel with its extras: a picture, and the command line."""
+    """The wheel with its extras: a picture, OpenTelemetry, and the command line."""
+    OpenTelemetry()
     with stepfun_async.Client(base_url="embedded") as client:
         picture = client.images.generate("a lake", model="step-2x-large", size="256x256").image
     assert (picture.format, picture.width, picture.height) == ("png", 256, 256)

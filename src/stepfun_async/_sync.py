@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from ._budget import Budget
 from ._client import AsyncAccount, AsyncModels
-from ._config import Validation
+from ._config import Validation, hidden
 from ._core.errors import ConfigurationError
 from ._core.results import Account, Image, ImagesResponse, Model, Usage
 from ._core.retry import RetryPolicy
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ._core.capabilities import CustomModel
+    from ._core.events import OnEvent
     from ._core.requests import ImageRequest, PictureInput
     from ._signatures import (
         CustomEdit,
@@ -46,6 +48,9 @@ if TYPE_CHECKING:
 
 _CLOSING = 2.0
 """Seconds to wait for a cancelled call to put things in order."""
+
+loop_options: dict[str, Any] = {}
+"""anyio's options for the background loops that start from now on; `testing.virtual_time` sets a loop factory."""
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -111,7 +116,6 @@ class _Bridge:
         if self._finalizer is not None:
             self._finalizer.detach()
             _abandoned.append(self._running)
-        self.service.after_fork()
         self._begin()
 
     def _begin(self) -> None:
@@ -133,7 +137,7 @@ class _Running:
     """A loop that runs, and its thread."""
 
     def __init__(self) -> None:
-        self._context: AbstractContextManager[BlockingPortal] = start_blocking_portal("asyncio")
+        self._context: AbstractContextManager[BlockingPortal] = start_blocking_portal("asyncio", loop_options)
         self.portal = self._context.__enter__()
         self.thread: threading.Thread = self.portal.call(threading.current_thread)
 
@@ -198,11 +202,15 @@ class Client:
         timeout: float = 120.0,
         queue_timeout: float | None = None,
         retry: RetryPolicy = DEFAULT_RETRY,
+        budget: Budget | None = None,
         validation: Validation = "strict",
         default_headers: Mapping[str, str] | None = None,
         transport: AnyTransport | None = None,
         proxy: str | None = None,
+        allow_http: bool = False,
+        on_event: OnEvent | None = None,
     ) -> None:
+        api_key = hidden(api_key)  # from what shows the variables of a traceback's frames
         service = service_for(
             api_key,
             base_url=base_url,
@@ -210,10 +218,13 @@ class Client:
             timeout=timeout,
             queue_timeout=queue_timeout,
             retry=retry,
+            budget=budget,
             validation=validation,
             default_headers=default_headers,
             transport=transport,
             proxy=proxy,
+            allow_http=allow_http,
+            on_event=on_event,
         )
         self._bridge = _Bridge(service)
         self.images = Images(self._bridge)
@@ -227,8 +238,13 @@ class Client:
 
     @property
     def limits(self) -> Limits:
-        """How much is in flight at once."""
+        """How much is in flight at once, and sent in a minute."""
         return self._bridge.service.limits
+
+    @property
+    def budget(self) -> Budget | None:
+        """What may be spent; None for any sum."""
+        return self._bridge.service.budget
 
     @property
     def usage(self) -> Usage:
@@ -249,7 +265,8 @@ class Client:
         self._bridge.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._bridge.service!r}>"
+        service = getattr(getattr(self, "_bridge", None), "service", None)  # as in `AsyncClient`
+        return f"<{type(self).__name__} {service!r}>"
 
 
 class Images:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from stepfun_async import (
     InvalidRequestError,
     MalformedResponseError,
     ModelRetiredWarning,
+    Money,
     NotFoundError,
     PermissionDeniedError,
     Problem,
@@ -64,16 +66,22 @@ STATUS_ERRORS: list[type[APIStatusError]] = [
     InternalServerError,
 ]
 
+BUDGET = module.BudgetExceededError.of(
+    price=Money(Decimal("0.02"), "USD"), limit=Decimal(1), spent=Decimal("0.5"), held=Decimal("0.49")
+)
+
 ERRORS: list[StepFunError] = [
     StepFunError("said"),
     StepFunError("said", billing="executed", trace_id="t"),
     InvalidRequestError("said"),
     InvalidRequestError.of("generate", (PROBLEM,)),
     ConfigurationError("said"),
-    module.BudgetExceededError("said"),
+    BUDGET,
     QueueTimeoutError("said"),
+    module.LimitsUnavailableError("said"),
     APIError("said"),
     APIConnectionError("said", billing="not_sent"),
+    APIConnectionError("said", again=False),
     APITimeoutError("said", billing="unknown"),
     *[kind("said", **STATUS) for kind in STATUS_ERRORS],
     MalformedResponseError("said", body=b"\x00body", trace_id="t-1"),
@@ -90,6 +98,7 @@ ERRORS: list[StepFunError] = [
         (ConfigurationError, [StepFunError]),
         (module.BudgetExceededError, [StepFunError]),
         (QueueTimeoutError, [StepFunError, TimeoutError]),
+        (module.LimitsUnavailableError, [StepFunError]),
         (APIError, [StepFunError]),
         (APIConnectionError, [APIError]),
         (APITimeoutError, [APIConnectionError, TimeoutError]),
@@ -139,8 +148,9 @@ def test_an_error_survives_copying_and_pickling_with_all_it_carries(
         (StepFunError(""), "not_sent"),
         (InvalidRequestError(""), "not_sent"),
         (ConfigurationError(""), "not_sent"),
-        (module.BudgetExceededError(""), "not_sent"),
+        (BUDGET, "not_sent"),
         (QueueTimeoutError(""), "not_sent"),
+        (module.LimitsUnavailableError(""), "not_sent"),
         (APIError(""), "unknown"),
         (APIConnectionError(""), "unknown"),
         (APITimeoutError(""), "unknown"),

@@ -8,19 +8,20 @@ from types import MappingProxyType
 from stepfun_async import (
     APIConnectionError,
     AuthenticationError,
+    BudgetExceededError,
     ConfigurationError,
     ContentFilteredError,
     ContentRejectedError,
     InsufficientBalanceError,
     InternalServerError,
     InvalidRequestError,
+    LimitsUnavailableError,
     MalformedResponseError,
     PermissionDeniedError,
     QueueTimeoutError,
     RateLimitError,
     SaveError,
 )
-from stepfun_async._core.errors import BudgetExceededError
 
 DONE = 0
 OTHER = 1
@@ -51,6 +52,7 @@ MEANINGS: Mapping[int, str] = MappingProxyType(
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (InvalidRequestError, INVALID),
     (ConfigurationError, CONFIGURATION),
+    (LimitsUnavailableError, CONFIGURATION),
     (AuthenticationError, CONFIGURATION),
     (PermissionDeniedError, CONFIGURATION),
     (InsufficientBalanceError, NO_MONEY),

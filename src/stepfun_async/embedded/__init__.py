@@ -2,7 +2,8 @@
 
 `Engine` answers the same `Call`s as the service, with real pictures of the right size drawn by
 Pillow; `EmbeddedTransport` plugs it into a client, `stepfun_async.embedded.server` puts it behind
-real HTTP, and `Scenario` makes it fail in the ways the real service fails.
+real HTTP, and `Scenario` makes it fail in the ways the real service fails. `use` has one engine answer
+all embedded clients, and `Log` keeps what it was asked for; `stepfun_async.testing` builds on both.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from importlib.util import find_spec
 from stepfun_async._core.errors import ConfigurationError
 
 from .bill import Bill
+from .chosen import in_use, use
 from .engine import Engine, Mount
 from .faults import Fault, Scenario
+from .log import Log, PictureCall
 from .transport import EmbeddedTransport
 
 __all__ = [
@@ -21,10 +24,14 @@ __all__ = [
     "EmbeddedTransport",
     "Engine",
     "Fault",
+    "Log",
     "Mount",
+    "PictureCall",
     "Scenario",
     "check_available",
     "check_server_available",
+    "in_use",
+    "use",
 ]
 
 

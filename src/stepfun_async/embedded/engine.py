@@ -22,11 +22,14 @@ from stepfun_async._core.registry import rows
 from stepfun_async._core.rules import Whole
 from stepfun_async._core.wire import Call, Reply
 
+from . import plain
 from .acts import Send, Step, error_reply, steps_of
 from .bill import Bill, Ledger
 from .faults import Scenario
+from .frame import UndecodableError
 from .intake import Asked, Refused, read
 from .links import Links
+from .log import Log
 
 KEYLESS = "embedded"
 """The key of calls that bring none."""
@@ -51,6 +54,10 @@ class Mount:
     base: str | None = None
 
 
+def _note_nothing(**facts: object) -> None:
+    """What is told of calls where no log is kept."""
+
+
 def _random_seed() -> int:
     return secrets.randbelow(2**31 - 1) + 1
 
@@ -66,6 +73,9 @@ class Engine:
         link_base: what links begin with when the engine is not behind HTTP.
         clock: the time, in seconds since 1970.
         draw_seed: makes the seed of a request that names none, from 1 to 2147483647.
+        plain: make plain pictures of two colours, quickly and without Pillow: right in size, format
+            and metadata, different for different requests, but nothing to look at. For test suites.
+        log: where calls for pictures are noted; nowhere when absent. May be set later, as `engine.log`.
     """
 
     def __init__(
@@ -78,8 +88,12 @@ class Engine:
         link_base: str = "https://embedded.invalid/v1",
         clock: Callable[[], float] = time.time,
         draw_seed: Callable[[], int] = _random_seed,
+        plain: bool = False,
+        log: Log | None = None,
     ) -> None:
         self.scenario = scenario or Scenario()
+        self.log = log
+        self.plain = plain
         self.link_base = link_base.rstrip("/")
         self._keys = None if keys is None else frozenset(keys)
         self._clock = clock
@@ -96,13 +110,27 @@ class Engine:
         """What happens to `call`: one step after another, faults of the scenario included.
 
         A call for a picture uses up a fault of the scenario when its first step is asked for. The
-        picture is drawn when the step that sends it is asked for, in tens of milliseconds.
+        picture is made when the step that sends it is asked for: in tens of milliseconds where it is
+        drawn, in less than one where it is plain.
         """
-        fault = self.scenario.next_fault() if _is_for_picture(call) else None
+        if not _is_for_picture(call):
+            yield Send(self.respond(call, mount))
+            return
+        fault = self.scenario.next_fault()
+        note = self.log.arrived(call, fault) if self.log else _note_nothing
         if fault is not None and not fault.facts.bills:
             self._ledger.note(_key_of(call) or KEYLESS)
-        for step in steps_of(fault, partial(self.respond, call, mount)):
-            yield replace(step, reply=self._traced(step.reply)) if isinstance(step, Send) else step
+        for step in steps_of(fault, partial(self._made, call, mount, note)):
+            if isinstance(step, Send):
+                note(status=None if step.cut else step.reply.status)
+                yield replace(step, reply=self._traced(step.reply))
+            else:
+                yield step
+
+    def _made(self, call: Call, mount: Mount, note: Callable[..., None]) -> Reply:
+        reply = self.respond(call, mount)
+        note(paid=reply.status == 200)
+        return reply
 
     def respond(self, call: Call, mount: Mount = Mount()) -> Reply:
         """The answer to `call`, without any fault of the scenario. Never raises for what a call holds.
@@ -147,11 +175,9 @@ class Engine:
         return self._charged(asked, mount, key, price)
 
     def _charged(self, asked: Asked, mount: Mount, key: str, price: Money | None) -> Reply:
-        from .pictures import UndecodableError, draw
-
         seed = self._seed(asked)
         try:
-            data = draw(asked.values, asked.row, seed)
+            data = self._picture_of(asked, seed)
         except UndecodableError as error:
             self._ledger.refund(key, price)
             return _refuse(f"the picture sent cannot be decoded: {error}")
@@ -164,6 +190,13 @@ class Engine:
         else:
             picture["url"] = f"{mount.base or self.link_base}/files/{self._links.add(data)}"
         return _json_reply({**self._head(asked.row), "data": [picture]})
+
+    def _picture_of(self, asked: Asked, seed: int) -> bytes:
+        if self.plain:
+            return plain.draw(asked.values, asked.row, seed)
+        from .pictures import draw
+
+        return draw(asked.values, asked.row, seed)
 
     def _head(self, row: Capability) -> dict[str, object]:
         if row.operation == "image_to_image":

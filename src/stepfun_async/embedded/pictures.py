@@ -7,7 +7,6 @@ say so in their metadata.
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Mapping
 from typing import cast
 
@@ -19,23 +18,14 @@ from stepfun_async._core.sizes import Size
 from stepfun_async._core.validation import Values
 
 from .canvas import Canvas, relevel, stretch
+from .frame import UndecodableError, check_pixels, facts_of, size_of
 from .lettering import write
 from .palettes import Palette, called_for, chance_of, choose_palette, mix, turn
 from .scenes import SCENES
 from .subjects import SUBJECTS
 
-_MAX_PIXELS = 4096 * 4096
-"""Pixels of the largest picture that is decoded."""
-
 _LANDSCAPES = ("dunes", "flowers", "mountains", "trees")
 """The scenes that cats and houses stand in, where no word calls for another."""
-
-SOFTWARE = "stepfun-async embedded engine"
-NOTE = "A stand-in picture for development, drawn by stepfun-async's embedded engine, not by a diffusion model."
-
-
-class UndecodableError(ValueError):
-    """A picture that was sent cannot be decoded, though its header is good."""
 
 
 def draw(values: Values, row: Capability, seed: int) -> bytes:
@@ -53,7 +43,7 @@ def draw(values: Values, row: Capability, seed: int) -> bytes:
         UndecodableError: a picture that was sent is broken inside.
     """
     source = _decoded(values.get("image"))
-    size = _size(values, row, source)
+    size = size_of(values, row, source.size if source else None)
     palette = _palette(values, seed)
     if source is None:
         image = _scene(values, size, palette, seed)
@@ -64,17 +54,6 @@ def draw(values: Values, row: Capability, seed: int) -> bytes:
     if values.get("text_mode") is True:
         write(image, str(values["prompt"]), palette)
     return _png(image, values, row, seed)
-
-
-def _size(values: Values, row: Capability, source: Image.Image | None) -> Size:
-    asked = row.sizes.pick(values.get("size")) if row.sizes else None
-    if source is None or row.operation != "edit":
-        return asked or Size(width=1024, height=1024)
-    if asked is None:
-        return Size(width=source.width, height=source.height)
-    ratio = source.width / source.height
-    area = asked.width * asked.height
-    return Size(width=round(math.sqrt(area * ratio)), height=round(math.sqrt(area / ratio)))
 
 
 def _palette(values: Values, seed: int) -> Palette:
@@ -150,8 +129,7 @@ def _decoded(picture: object) -> Image.Image | None:
         return None
     try:
         with Image.open(io.BytesIO(picture.data), formats=("PNG", "JPEG", "WEBP", "GIF")) as image:
-            if image.width * image.height > _MAX_PIXELS:
-                raise UndecodableError(f"{image.width}x{image.height} pixels are more than the embedded engine decodes")
+            check_pixels(image.width, image.height)
             return _opaque(image)
     except UndecodableError:
         raise
@@ -175,11 +153,8 @@ def _number(values: Mapping[str, object], name: str, default: float) -> float:
 
 def _png(image: Image.Image, values: Values, row: Capability, seed: int) -> bytes:
     facts = PngImagePlugin.PngInfo()
-    facts.add_text("Software", SOFTWARE)
-    facts.add_text("Comment", NOTE)
-    facts.add_text("model", row.model)
-    facts.add_itxt("prompt", str(values["prompt"]))
-    facts.add_text("seed", str(seed))
+    for name, text in facts_of(values, row, seed).items():
+        facts.add_itxt(name, text)
     out = io.BytesIO()
     image.save(out, "PNG", compress_level=1, pnginfo=facts)
     return out.getvalue()

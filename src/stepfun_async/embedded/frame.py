@@ -1,0 +1,55 @@
+"""What a stand-in picture is before anything is drawn: its size, and what it says of itself."""
+
+from __future__ import annotations
+
+import math
+
+from stepfun_async._core.capabilities import Capability
+from stepfun_async._core.sizes import Size
+from stepfun_async._core.validation import Values
+
+SOFTWARE = "stepfun-async embedded engine"
+NOTE = "A stand-in picture for development, drawn by stepfun-async's embedded engine, not by a diffusion model."
+
+_MAX_PIXELS = 4096 * 4096
+"""Pixels of the largest picture that is decoded."""
+
+
+class UndecodableError(ValueError):
+    """A picture that was sent cannot be decoded, though its header is good."""
+
+
+def check_pixels(width: int, height: int) -> None:
+    """Raise `UndecodableError` for a picture with more pixels than the engine decodes."""
+    if width * height > _MAX_PIXELS:
+        raise UndecodableError(f"{width}x{height} pixels are more than the embedded engine decodes")
+
+
+def size_of(values: Values, row: Capability, sent: tuple[int, int] | None) -> Size:
+    """The size of the picture that a request asks for.
+
+    Args:
+        values: the request's parameters, valid by `row`.
+        row: the model's row of the tables.
+        sent: width and height in pixels of the picture that was sent; None where there is none.
+    """
+    asked = row.sizes.pick(values.get("size")) if row.sizes else None
+    if sent is None or row.operation != "edit":
+        return asked or Size(width=1024, height=1024)
+    width, height = sent
+    if asked is None:
+        return Size(width=width, height=height)
+    ratio = width / height
+    area = asked.width * asked.height
+    return Size(width=round(math.sqrt(area * ratio)), height=round(math.sqrt(area / ratio)))
+
+
+def facts_of(values: Values, row: Capability, seed: int) -> dict[str, str]:
+    """What the picture's metadata says, by keyword."""
+    return {
+        "Software": SOFTWARE,
+        "Comment": NOTE,
+        "model": row.model,
+        "prompt": str(values["prompt"]),
+        "seed": str(seed),
+    }

@@ -1,0 +1,193 @@
+"""A StepFun of one's own: answers in the process or over HTTP, fails on demand, and tells what was asked and paid."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+from stepfun_async import AsyncClient, Client, ConfigurationError
+from stepfun_async._config import BASE_URL_VARIABLE, EMBEDDED, KEY_VARIABLES
+from stepfun_async.embedded import (
+    Bill,
+    EmbeddedTransport,
+    Engine,
+    Fault,
+    Log,
+    PictureCall,
+    Scenario,
+    check_server_available,
+    use,
+)
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+class FakeStepFun:
+    """A StepFun for tests: quick, offline, and telling what it was asked and what was paid for.
+
+    Inside a `with` block it answers every `Client()` and `AsyncClient()` of this process that has no
+    base URL or transport of its own, since `STEP_BASE_URL` says `embedded` there; keys and proxies are
+    taken out of the environment. Outside it answers the clients that it makes itself.
+
+    Args:
+        engine: what answers, and keeps a log from now on; when absent an `Engine(plain=True)` that gives
+            the seeds 1, 2, 3, ... to requests without one.
+    """
+
+    def __init__(self, engine: Engine | None = None) -> None:
+        self.engine = engine or Engine(plain=True, draw_seed=itertools.count(1).__next__)
+        self._log = self.engine.log = self.engine.log or Log()
+        self._entered: list[ExitStack] = []
+
+    def fail(self, *faults: Fault | str, seed: int = 0) -> None:
+        """Have the calls from now on meet `faults`, and no longer those set before. Without any, nothing fails.
+
+        Args:
+            faults: in the order in which they come up, as `429*2`, or as `Fault("hang")`.
+            seed: of the chance behind percentages.
+
+        Raises:
+            ConfigurationError: a text is no fault.
+        """
+        self.engine.scenario = Scenario(*faults, seed=seed)
+
+    @property
+    def calls(self) -> tuple[PictureCall, ...]:
+        """The calls for pictures in the order of their arrival, each attempt by itself."""
+        return self._log.calls
+
+    @property
+    def paid(self) -> tuple[PictureCall, ...]:
+        """The calls that a picture was charged for, those included whose answer was lost."""
+        return tuple(call for call in self.calls if call.paid)
+
+    @property
+    def bill(self) -> Bill:
+        """What was charged, all keys together: `.calls`, `.pictures`, `.spent` and `.amount()`."""
+        return self.engine.bill()
+
+    def assert_paid(self, pictures: int) -> None:
+        """Make sure that `pictures` pictures were paid for so far, no more and no fewer.
+
+        Raises:
+            AssertionError: they were not; the message lists the calls.
+        """
+        __tracebackhide__ = True  # pytest shows the test's own line
+        bill, calls = self.bill, self.calls
+        if bill.pictures != pictures:
+            raise AssertionError(f"{_summary(bill, pictures)} {_listing(calls)}")
+
+    def client(self, **settings: Any) -> Client:
+        """A `Client` that this answers.
+
+        Args:
+            settings: what `Client` takes.
+        """
+        return Client(**{**self._own_settings(), **settings})
+
+    def async_client(self, **settings: Any) -> AsyncClient:
+        """An `AsyncClient` that this answers.
+
+        Args:
+            settings: what `AsyncClient` takes.
+        """
+        return AsyncClient(**{**self._own_settings(), **settings})
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._begin(stack)
+            self._entered.append(stack.pop_all())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._entered.pop().close()
+
+    def _own_settings(self) -> dict[str, Any]:
+        return {"base_url": EMBEDDED, "transport": EmbeddedTransport(self.engine)}
+
+    def _begin(self, stack: ExitStack) -> None:
+        stack.enter_context(use(self.engine))
+        stack.enter_context(_environment({BASE_URL_VARIABLE: EMBEDDED}))
+
+
+class FakeStepFunServer(FakeStepFun):
+    """A `FakeStepFun` behind real HTTP on 127.0.0.1, which begins and ends with its `with` block.
+
+    There `STEP_BASE_URL` is its address, and `STEP_API_KEY` some key, also for programs that the test
+    starts. It needs the extra `cli`.
+    """
+
+    _url: str | None = None
+
+    @property
+    def url(self) -> str:
+        """The base URL, such as `http://127.0.0.1:49152/v1`.
+
+        Raises:
+            ConfigurationError: it does not run now.
+        """
+        if self._url is None:
+            raise ConfigurationError(f"the server does not run: use {type(self).__name__} in a with block")
+        return self._url
+
+    def _own_settings(self) -> dict[str, Any]:
+        return {"base_url": self.url, "api_key": _KEY}
+
+    def _begin(self, stack: ExitStack) -> None:
+        check_server_available()
+        from stepfun_async.embedded.server import running
+
+        stack.callback(setattr, self, "_url", self._url)
+        self._url = stack.enter_context(running(self.engine))
+        stack.enter_context(_environment({BASE_URL_VARIABLE: self._url, KEY_VARIABLES[0]: _KEY}))
+
+
+_KEY = "sk-for-tests"
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Generator[None]:
+    """The environment with these variables, and without any other of ours or any proxy."""
+    proxies = (*_PROXIES, *(name.lower() for name in _PROXIES))
+    names = (BASE_URL_VARIABLE, *KEY_VARIABLES, *proxies)
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in names:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+
+# --- what a failed assertion says ---------------------------------------------------------------
+
+
+def _summary(bill: Bill, expected: int) -> str:
+    spent = ", ".join(f"{amount} {currency}" for currency, amount in bill.spent.items() if amount)
+    cost = f" ({spent})" if spent else ""
+    return f"{_count(bill.pictures, 'picture')} paid for{cost}, not {expected};"
+
+
+def _listing(calls: tuple[PictureCall, ...]) -> str:
+    lines = (f"\n  {number}. {_told(call)}" for number, call in enumerate(calls, 1))
+    return f"{_count(len(calls), 'call')} arrived{':' if calls else ''}{''.join(lines)}"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def _told(call: PictureCall) -> str:
+    answer = "no answer" if call.status is None else f"answered {call.status}"
+    money = "paid" if call.paid else "not paid"
+    met = f" (the fault {call.fault})" if call.fault else ""
+    return f"{call.operation} {call.prompt!r} with {call.model}: {answer}, {money}{met}"
