@@ -14,8 +14,8 @@ from .._core.outcomes import Event, billing_of
 from .connections import CONNECT_TIMEOUT
 from .watching import RefusedError, Watch
 
-_FOREIGN = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, h11.ProtocolError, UnicodeError)
-"""What libraries raise below us; names that cannot be encoded are a `UnicodeError`."""
+_FOREIGN = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, h11.ProtocolError, ssl.SSLError, UnicodeError)
+"""What libraries raise below us: names that cannot be encoded are a `UnicodeError`, broken TLS an `SSLError`."""
 
 _LASTING = (httpx.InvalidURL, httpx.LocalProtocolError, ssl.SSLCertVerificationError, UnicodeError)
 """What the next attempt would meet again."""
