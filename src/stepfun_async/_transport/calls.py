@@ -105,7 +105,7 @@ class HttpTransport:
         try:
             reply = await read(await connection.handle_async_request(request), manner.longest)
         except BaseException as error:  # noqa: BLE001 - raised below
-            await self._connections.discard(connection)
+            await self._connections.discard(connection, watch.opened)
             failure = failure_of(error, watch, self._config.key)
         else:
             await self._connections.give_back(lane, connection)

@@ -23,7 +23,7 @@ from .._config import Origin, hidden, proxy_of
 from .._core.addresses import Guard
 from .._core.errors import ConfigurationError
 from .._loops import PerLoop
-from .watching import CLOSING
+from .watching import Closable, close_in_time
 
 CONNECT_TIMEOUT = 5.0
 """Seconds a connection may take to open; the deadline of the call bounds everything else."""
@@ -77,9 +77,11 @@ class Connections:
             if stack and stack[0][0] < anyio.current_time() - KEEPALIVE:
                 await self.discard(stack.popleft()[1])
 
-    async def discard(self, connection: httpx.AsyncBaseTransport) -> None:
-        with anyio.move_on_after(CLOSING, shield=True):
-            await connection.aclose()
+    async def discard(self, connection: httpx.AsyncBaseTransport, opened: Closable | None = None) -> None:
+        """Close `connection`, and what was `opened` for it: it forgets that when its TLS handshake is cancelled."""
+        await close_in_time(connection)
+        if opened is not None:
+            await close_in_time(opened)
 
     async def aclose(self) -> None:
         self._closed = True
@@ -112,7 +114,7 @@ class Borrowed:
     async def give_back(self, lane: Lane, connection: httpx.AsyncBaseTransport) -> None:
         pass
 
-    async def discard(self, connection: httpx.AsyncBaseTransport) -> None:
+    async def discard(self, connection: httpx.AsyncBaseTransport, opened: Closable | None = None) -> None:
         pass
 
     async def aclose(self) -> None:

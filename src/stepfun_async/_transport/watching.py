@@ -7,7 +7,7 @@ body left, where a name really led to, and that httpcore's own log does not repe
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 
@@ -19,12 +19,24 @@ CLOSING = 1.0
 """Seconds that closing a connection may take after its call was cancelled."""
 
 
+class Closable(Protocol):
+    """Something that can be closed, and again."""
+
+    async def aclose(self) -> None: ...
+
+
+async def close_in_time(opened: Closable) -> None:
+    """Close `opened`, even when the call was cancelled, in `CLOSING` seconds."""
+    with anyio.move_on_after(CLOSING, shield=True):
+        await opened.aclose()
+
+
 class RefusedError(Exception):
     """A connection may not lead to where it would lead, or does."""
 
 
 class Watch:
-    """A trace hook that notes when the body begins to leave, and ends a connection that leads astray.
+    """A trace hook that notes what opens and when the body begins to leave, and ends a connection that leads astray.
 
     A name is judged by the address that its socket is connected to, before anything is sent. So it does
     not help to answer one address when the name is looked up to be judged, and another one afterwards.
@@ -43,6 +55,7 @@ class Watch:
         self.progress = progress
         self.host = host
         self.saw = False
+        self.opened: Closable | None = None
         self._guard = guard
         self._key = key
         self._connecting_to: object = None
@@ -55,6 +68,7 @@ class Watch:
         if name == "connect_tcp.started":
             self._connecting_to = info["host"]
         elif name == "connect_tcp.complete":
+            self.opened = info["return_value"]
             await self._judge(info["return_value"])
         elif name == "send_request_body.started" and info["request"].method != b"CONNECT":
             self.progress.leaves()  # a CONNECT is for the proxy
@@ -73,8 +87,7 @@ class Watch:
         address = _address_of(stream)
         why = self._guard(address) if address else "does not say where it is"
         if why:
-            with anyio.move_on_after(CLOSING, shield=True):
-                await stream.aclose()
+            await close_in_time(stream)
             raise RefusedError(f"{self.host} is {address}, which {why}" if address else f"{self.host} {why}")
 
     def _hide(self, info: MutableMapping[str, Any]) -> None:
