@@ -66,7 +66,7 @@ class Connections:
         return stack.pop()[1] if stack else await self._open(lane.origin)
 
     async def give_back(self, lane: Lane, connection: httpx.AsyncBaseTransport) -> None:
-        if self._closed:
+        if self._closed or _says_more(connection):
             await self.discard(connection)
         else:
             self._idle.get().stacks[lane].append((anyio.current_time(), connection))
@@ -97,6 +97,19 @@ class Connections:
         context = await anyio.to_thread.run_sync(_tls_context) if tls else _no_tls()
         limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE)
         return httpx.AsyncHTTPTransport(verify=context, limits=limits, proxy=proxy)
+
+
+def _says_more(connection: httpx.AsyncBaseTransport) -> bool:
+    """Whether more came than the answer, which would be taken for the answer of the next call.
+
+    Only h11 knows, three layers below httpx, and nobody between the two asks it.
+    """
+    for layer in getattr(getattr(connection, "_pool", None), "connections", ()):
+        while (below := getattr(layer, "_connection", None)) is not None:
+            layer = below
+        if (state := getattr(layer, "_h11_state", None)) is not None and state.trailing_data[0]:
+            return True
+    return False
 
 
 class Borrowed:
