@@ -10,6 +10,7 @@ from collections.abc import MutableMapping
 from typing import Any, Protocol
 
 import anyio
+import httpx
 
 from .._config import Key
 from .._core.addresses import Guard
@@ -85,10 +86,9 @@ class Watch:
         if self._guard is None or self._connecting_to != self.host:
             return
         address = _address_of(stream)
-        why = self._guard(address) if address else "does not say where it is"
-        if why:
+        if why := self._guard(address):
             await close_in_time(stream)
-            raise RefusedError(f"{self.host} is {address}, which {why}" if address else f"{self.host} {why}")
+            raise RefusedError(f"{self.host} is {address}, which {why}")
 
     def _hide(self, info: MutableMapping[str, Any]) -> None:
         """Take the key out of what httpcore is about to log, where a server repeats it."""
@@ -100,9 +100,16 @@ class Watch:
                 info[name] = clean
 
 
-def _address_of(stream: Any) -> str | None:
+def _address_of(stream: Any) -> str:
+    """Where `stream` leads.
+
+    Raises:
+        httpx.ConnectError: nowhere any more, so that there is nothing to judge.
+    """
     try:
         where = stream.get_extra_info("server_addr")
-    except OSError:  # gone already
-        return None
-    return str(where[0]) if where else None
+    except OSError:
+        where = None
+    if not where:
+        raise httpx.ConnectError("it was closed as soon as it was open")
+    return str(where[0])
