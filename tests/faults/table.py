@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import inf
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from stepfun_async import (
     APIConnectionError,
@@ -49,6 +49,8 @@ from tests.support.faulty import (
     silence,
     stop_reading,
     succeed,
+    succeed_and_close,
+    succeed_and_say,
     trickle,
     unbilled,
 )
@@ -85,10 +87,11 @@ class Row:
         free: how a download ends; None where it cannot meet this fault.
         charged: pictures that the service charges for each such call.
         way: how the client reaches the service.
-        later: seconds that pass at once when the fault has begun, and again as long as the call goes on.
+        later: seconds that pass in a moment, again and again while the call goes on.
+        passing: when they do: once the fault has begun, always, or while a call waits for its slot.
         timeout: seconds that a call may take.
         large: whether the request is larger than what the kernels on the way take in.
-        signals: whether the fault says when it has begun.
+        pause: seconds for which the client does not go on by itself when the fault is over.
     """
 
     name: str
@@ -98,14 +101,17 @@ class Row:
     charged: int = 0
     way: Way = "plain"
     later: float = 0.0
+    passing: Literal["begun", "always", "queued"] = "begun"
     timeout: float = 600.0
     large: bool = False
-    signals: bool = True
+    pause: float = 0.0
 
 
 # --- endings ------------------------------------------------------------------------------------
 
 NOT_SENT = Ending(APIConnectionError, "not_sent", attempts=3)
+NOT_SENT_AT_ALL = Ending(APIConnectionError, "not_sent")
+"""Nothing was sent, and what stands against it will not go away."""
 LOST = Ending(APIConnectionError, "unknown", maybe_billed=1)
 LATE = Ending(APITimeoutError, "unknown", maybe_billed=1)
 LATE_BEFORE_SENDING = Ending(APITimeoutError, "not_sent")
@@ -211,6 +217,11 @@ def lengthy(length: int) -> bytes:
     return f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n".encode() + BODY
 
 
+def zipped(body: bytes) -> bytes:
+    """A success that says it is gzip."""
+    return answer(body, headers="content-encoding: gzip\r\n")
+
+
 def redirect(location: str) -> Play:
     """Send elsewhere."""
     return unbilled(say_status("307 Temporary Redirect", b"", f"location: {location}\r\n"))
@@ -245,9 +256,9 @@ BEFORE_CONNECTING = (
         later=HOUR,
     ),
     Row("the port is closed", refuses, NOT_SENT, NOT_SENT),
-    Row("nobody is let in", crowds, LATE_BEFORE_SENDING, FREE_LATE, later=HOUR, signals=False),
-    Row("nobody is let in for 6 s", crowds, LATE_THREE_TIMES, LATE_THREE_TIMES, later=6, timeout=inf, signals=False),
-    Row("nobody accepts", lambda world: world.plain.asleep(), None, FREE_LATE, later=HOUR, signals=False),
+    Row("nobody is let in", crowds, LATE_BEFORE_SENDING, FREE_LATE, later=HOUR, passing="always"),
+    Row("nobody is let in for 6 s", crowds, LATE_THREE_TIMES, LATE_THREE_TIMES, later=6, timeout=inf, passing="always"),
+    Row("nobody accepts", lambda world: world.plain.asleep(), None, FREE_LATE, later=HOUR, passing="always"),
     Row("accepted, not read", greets(read_nothing), LATE, FREE_LATE, charged=1, later=HOUR),
     Row("the proxy's port is closed", refuses, NOT_SENT, NOT_SENT, way="relay"),
     Row("the tunnel's port is closed", refuses, NOT_SENT, NOT_SENT, way="tunnel"),
@@ -257,8 +268,8 @@ BEFORE_CONNECTING = (
 
 DURING_THE_HANDSHAKE = (
     Row("plain text for TLS", shakes(hello(say(HTML), hang_up)), NOT_SENT, NOT_SENT, way="tls"),
-    Row("a certificate for another host", proves_another_host, NOT_SENT, NOT_SENT, way="tls"),
-    Row("a certificate of a stranger", proves_nothing, NOT_SENT, NOT_SENT, way="tls"),
+    Row("a certificate for another host", proves_another_host, NOT_SENT_AT_ALL, NOT_SENT_AT_ALL, way="tls"),
+    Row("a certificate of a stranger", proves_nothing, NOT_SENT_AT_ALL, NOT_SENT_AT_ALL, way="tls"),
     Row("closed in the handshake", shakes(hello(hang_up)), NOT_SENT, NOT_SENT, way="tls"),
     Row("reset in the handshake", shakes(hello(reset)), NOT_SENT, NOT_SENT, way="tls"),
     Row("reset before the handshake", shakes(reset), NOT_SENT, NOT_SENT, way="tls"),
@@ -381,18 +392,23 @@ STATUSES = (
         Row(f"{line} as a page", status(line, "connection: close\r\n", HTML), refused(error), refused(error))
         for line, error in (("403 Forbidden", PermissionDeniedError), ("404 Not Found", NotFoundError))
     ),
-    Row("429", status("429 Too Many Requests"), refused(RateLimitError, 3), refused(RateLimitError, 3)),
+    Row("429", status("429 Too Many Requests"), refused(RateLimitError, 3), refused(RateLimitError, 3), pause=1),
     Row(
         "429 for a moment",
         status("429 Too Many Requests", "retry-after: 0.001\r\n"),
         refused(RateLimitError, 3),
         refused(RateLimitError, 3),
+        pause=1,
     ),
     Row(
         "429 for longer than the deadline",
-        status("429 Too Many Requests", "retry-after: 3600\r\n"),
+        status("429 Too Many Requests", "retry-after: 10000000\r\n"),
         refused(RateLimitError),
         refused(RateLimitError),
+        later=20,
+        timeout=1e6,
+        passing="queued",
+        pause=100,
     ),
     Row("503", status("503 Service Unavailable"), refused(InternalServerError, 3), refused(InternalServerError, 3)),
     Row("500, not made", status("500 Internal Server Error"), TROUBLE, FREE_TROUBLE),
@@ -400,7 +416,7 @@ STATUSES = (
         Row(line, meets(billed(say_status(line, HTML))), TROUBLE, FREE_TROUBLE, charged=1)
         for line in ("500 Internal Server Error", "501 No", "502 Bad Gateway", "504 Gateway Timeout", "599 Odd")
     ),
-    Row("a redirect", meets(redirect("/v1/elsewhere")), refused(APIStatusError), NOT_SENT),
+    Row("a redirect", meets(redirect("/v1/elsewhere")), refused(APIStatusError), NOT_SENT_AT_ALL),
     Row("a redirect without a location", status("302 Found"), refused(APIStatusError), refused(APIStatusError)),
     Row("304 Not Modified", status("304 Not Modified", body=b""), refused(APIStatusError), refused(APIStatusError)),
 )
@@ -454,7 +470,12 @@ DURING_THE_ANSWER = (
         FREE_LOST,
         charged=1,
     ),
-    Row("gzip that is none", meets(billed(say(answer(BODY, headers="content-encoding: gzip\r\n")))), LOST, charged=1),
+    Row(
+        "gzip that is none",
+        meets(billed(say(zipped(BODY)))),
+        UNREADABLE,
+        charged=1,
+    ),
     Row(
         "a redirect that drips", meets(redirect_once(drip(MUCH, b"x"))), refused(APIStatusError), FREE_LATE, later=HOUR
     ),
@@ -492,21 +513,22 @@ ODD_BUT_WELL = (
         PICTURE,
         charged=1,
     ),
-    Row("closed after the answer", meets(billed(succeed, hang_up)), PICTURE, PICTURE, charged=1),
+    Row("closed after the answer", meets(billed(succeed_and_close)), PICTURE, PICTURE, charged=1),
     Row(
         "gzip",
-        meets(billed(say(answer(gzip.compress(BODY), headers="content-encoding: gzip\r\n")))),
+        meets(billed(say(zipped(gzip.compress(BODY))))),
         PICTURE,
         charged=1,
     ),
     Row(
         "408 after the answer",
-        meets(billed(succeed, say_status("408 Request Timeout"), hang_up)),
+        meets(billed(succeed_and_say(answer(SAID, status="408 Request Timeout")), hang_up)),
         PICTURE,
         PICTURE,
         charged=1,
     ),
     Row("an answer too many", meets(billed(say(WHOLE + WHOLE))), PICTURE, charged=1),
+    Row("an answer too many under TLS", meets_in_tls(billed(say(WHOLE + WHOLE))), PICTURE, charged=1, way="tls"),
     Row("a picture withheld", meets(billed(say(data_answer(FILTERED)))), PICTURE, charged=1),
 )
 

@@ -34,7 +34,7 @@ _WINDOW = 65536
 """Bytes that a connection takes in while nobody reads, so that an upload can stall at all."""
 
 
-class Left(Exception):
+class LeftError(Exception):
     """The client has gone before its request was whole."""
 
 
@@ -52,7 +52,7 @@ class Talk:
 
     def more(self) -> bool:
         """Wait for the first byte of a request; False where none comes any more."""
-        with suppress(Left, OSError):
+        with suppress(LeftError, OSError):
             if not self._unread:
                 self._receive()
             return True
@@ -134,7 +134,7 @@ class Talk:
     def _receive(self) -> None:
         piece = self.connection.recv(65536)
         if not piece:
-            raise Left
+            raise LeftError
         self._unread += piece
 
 
@@ -193,6 +193,17 @@ def say_cut(keep: float) -> Play:
 def succeed(talk: Talk) -> None:
     """Send what was asked for."""
     talk.connection.sendall(talk.success)
+
+
+def succeed_and_say(data: bytes) -> Play:
+    """Send what was asked for, and `data` in the same breath."""
+    return lambda talk: talk.connection.sendall(talk.success + data)
+
+
+def succeed_and_close(talk: Talk) -> None:
+    """Send what was asked for, announce that the connection is closed then, and close it."""
+    talk.connection.sendall(talk.success.replace(b"\r\n", b"\r\nconnection: close\r\n", 1))
+    hang_up(talk)
 
 
 def trickle(talk: Talk) -> None:
@@ -463,23 +474,33 @@ class FaultyService:
         opened = True
         while opened:
             crowd.append(socket.socket())
-            crowd[-1].setblocking(False)
+            crowd[-1].settimeout(0)
             crowd[-1].connect_ex((HOST, self.port))
             opened = bool(select.select([], [crowd[-1]], [], 0.05)[1])
         return crowd
 
     # --- connections ---
 
-    def settle(self, connections: int) -> None:
-        """Wait until everybody who came was seen to, and only so many connections are open.
+    @property
+    def open(self) -> int:
+        """How many connections are open."""
+        return len(self._talks)
 
-        Raises:
-            AssertionError: others stay open.
-        """
+    def see_to_all(self) -> None:
+        """Wait until everybody who came until now was seen to."""
         with socket.create_connection((HOST, self.port)) as last:  # is accepted after all that wait by now
             port = last.getsockname()[1]
             self._await(lambda: any(talk.port == port for talk in self._talks))
-        self._await(lambda: len(self._talks) == connections)
+        self._await(lambda: all(talk.port != port for talk in self._talks))
+
+    def await_none(self) -> None:
+        """Wait until no connection is open.
+
+        Raises:
+            AssertionError: some stay open.
+        """
+        self.see_to_all()
+        self._await(lambda: not self._talks)
 
     def drop_idle(self) -> None:
         """Close every connection, as servers do with those that lie idle."""
@@ -526,7 +547,7 @@ class FaultyService:
         threading.Thread(target=self._serve, args=(talk,), name="talk", daemon=True).start()
 
     def _serve(self, talk: Talk) -> None:
-        with suppress(OSError, Left):
+        with suppress(OSError, LeftError):
             self.handshake(talk)
             while not talk.ended and talk.more():
                 self._next()(talk)

@@ -10,19 +10,19 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from inspect import isawaitable
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
-import anyio
 import trio
 import trio.testing
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from stepfun_async import AsyncClient, Client, Failed, Image, ImagesResponse, Usage
+from stepfun_async import AsyncClient, Client, Failed, Image, ImagesResponse, Limits, Usage
+
+T = TypeVar("T")
 
 Ask: TypeAlias = Callable[[Any], Any]
 """What is asked of a client's `images`; they return an awaitable, a value or an iterator over outcomes."""
@@ -47,6 +47,11 @@ class Caller(Protocol):
 
     @property
     def usage(self) -> Usage:
+        """The client's."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
         """The client's."""
         ...
 
@@ -110,6 +115,10 @@ class AsyncCaller:
     def usage(self) -> Usage:
         return self.client.usage
 
+    @property
+    def limits(self) -> Limits:
+        return self.client.limits
+
     def begin(self, ask: Ask) -> Future[list[Told]]:
         return self.shell.portal.start_task_soon(_told, ask, self.client.images)
 
@@ -145,6 +154,10 @@ class SyncCaller:
     def usage(self) -> Usage:
         return self._client.usage
 
+    @property
+    def limits(self) -> Limits:
+        return self._client.limits
+
     def begin(self, ask: Ask) -> Future[list[Told]]:
         return self._shell.threads.submit(_told_at_once, ask, self._client.images)
 
@@ -168,7 +181,7 @@ async def _told(ask: Ask, images: Any) -> list[Told]:
     try:
         asked = ask(images)
         return [_end(end) async for end in asked] if isinstance(asked, AsyncIterator) else [await asked]
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the end that it came to
         return [error]
 
 
@@ -176,7 +189,7 @@ def _told_at_once(ask: Ask, images: Any) -> list[Told]:
     try:
         asked = ask(images)
         return [_end(end) for end in asked] if isinstance(asked, Iterator) else [asked]
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the end that it came to
         return [error]
 
 
@@ -221,3 +234,13 @@ _NOT_COUNTED = ("AnyIO worker", "Trio thread", "asyncio_", "talk")
 def busy_threads() -> int:
     """How many threads this process has, without those that loops keep for later."""
     return sum(not thread.name.startswith(_NOT_COUNTED) for thread in threading.enumerate())
+
+
+def eventually(expected: T, look: Callable[[], T]) -> T:
+    """What `look` sees: what is expected, as soon as it does, or else what it still sees after a long time."""
+    for _ in range(2000):
+        seen = look()
+        if seen == expected:
+            break
+        threading.Event().wait(0.005)
+    return seen
