@@ -147,20 +147,22 @@ Play: TypeAlias = Callable[[Talk], object]
 
 def midway(*steps: Play) -> Play:
     """`steps` while the body is still coming; where there is none, after the head."""
-    return _in_order(Talk.read_some, *steps)
+    return in_order(Talk.read_some, *steps)
 
 
 def unbilled(*steps: Play) -> Play:
     """`steps` once the whole request is there, without making a picture."""
-    return _in_order(Talk.read_request, *steps)
+    return in_order(Talk.read_request, *steps)
 
 
 def billed(*steps: Play) -> Play:
     """`steps` once the picture is made and charged."""
-    return _in_order(Talk.read_request, Talk.bill, *steps)
+    return in_order(Talk.read_request, Talk.bill, *steps)
 
 
-def _in_order(*steps: Play) -> Play:
+def in_order(*steps: Play) -> Play:
+    """`steps`, one after another."""
+
     def play(talk: Talk) -> None:
         for step in steps:
             step(talk)
@@ -229,8 +231,13 @@ def drip(beginning: bytes, piece: bytes) -> Play:
 
 def reset(talk: Talk) -> None:
     """End the connection with a reset."""
-    talk.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    reset_on_close(talk.connection)
     talk.close()
+
+
+def reset_on_close(connection: socket.socket) -> None:
+    """Let closing the connection reset it."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def hang_up(talk: Talk) -> None:
@@ -287,7 +294,7 @@ def _missing(seen: bytes) -> bool:
 
 def hello(*steps: Play) -> Play:
     """`steps` once a client has begun its TLS handshake."""
-    return _in_order(lambda talk: talk.connection.recv(_WINDOW), *steps)
+    return in_order(lambda talk: talk.connection.recv(_WINDOW), *steps)
 
 
 def say_unencrypted(data: bytes) -> Play:
@@ -355,6 +362,7 @@ class FaultyService:
         bills: what it charged, by `x-request-id`; the empty one has what came without.
         reached: set when a fault that lasts has begun.
         over: set while no fault lasts.
+        gone: set when some connection ended.
     """
 
     certificate: ssl.SSLContext | None = None
@@ -365,6 +373,7 @@ class FaultyService:
     bills: Counter[str] = field(default_factory=Counter)
     reached: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
+    gone: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self.handshake: Play = secure if self.tls else nothing
@@ -552,6 +561,7 @@ class FaultyService:
             while not talk.ended and talk.more():
                 self._next()(talk)
         talk.close()
+        self.gone.set()
         with self._changed:
             self._talks.discard(talk)
             self._changed.notify_all()
