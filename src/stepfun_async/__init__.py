@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ._core.errors import InsufficientBalanceError as InsufficientBalanceError
     from ._core.errors import InternalServerError as InternalServerError
     from ._core.errors import InvalidRequestError as InvalidRequestError
+    from ._core.errors import LimitsUnavailableError as LimitsUnavailableError
     from ._core.errors import MalformedResponseError as MalformedResponseError
     from ._core.errors import ModelRetiredWarning as ModelRetiredWarning
     from ._core.errors import NotFoundError as NotFoundError
@@ -90,6 +91,7 @@ _HOMES = {
         "InsufficientBalanceError",
         "InternalServerError",
         "InvalidRequestError",
+        "LimitsUnavailableError",
         "MalformedResponseError",
         "ModelRetiredWarning",
         "NotFoundError",

@@ -5,6 +5,7 @@
     ├── ConfigurationError                    key, base URL, missing extra, closed client; nothing was sent
     ├── BudgetExceededError                   the price did not fit the budget; nothing was sent
     ├── QueueTimeoutError (TimeoutError)      no slot came free within queue_timeout; nothing was sent
+    ├── LimitsUnavailableError                the limits shared with other processes cannot be asked; nothing was sent
     ├── APIError
     │   ├── APIConnectionError                no answer, or only a part of one
     │   │   └── APITimeoutError (TimeoutError)    the deadline passed
@@ -111,6 +112,10 @@ class BudgetExceededError(StepFunError):
 
 class QueueTimeoutError(StepFunError, TimeoutError):
     """No slot came free within `queue_timeout` seconds; nothing was sent."""
+
+
+class LimitsUnavailableError(StepFunError):
+    """The limits that are shared with other processes cannot be asked; nothing was sent."""
 
 
 class APIError(StepFunError):
