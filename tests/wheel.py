@@ -8,6 +8,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import stepfun_async
+from stepfun_async.redis import RedisBackend
 
 
 def check_plain() -> None:
@@ -21,16 +22,23 @@ def check_plain() -> None:
         assert 'pip install "stepfun-async[embedded]"' in str(error)
     else:
         raise AssertionError("the embedded engine works without Pillow?")
+    try:
+        RedisBackend("redis://127.0.0.1:6379/0", name="images")
+    except stepfun_async.ConfigurationError as error:
+        assert 'pip install "stepfun-async[redis]"' in str(error)
+    else:
+        raise AssertionError("shared limits work without redis?")
     script = _command("--version")
     assert script.returncode == 3
     assert 'pip install "stepfun-async[cli]"' in script.stderr
 
 
 def check_all() -> None:
-    """The wheel with its extras: a picture, and the command line."""
+    """The wheel with its extras: a picture, shared limits, and the command line."""
     with stepfun_async.Client(base_url="embedded") as client:
         picture = client.images.generate("a lake", model="step-2x-large", size="256x256").image
     assert (picture.format, picture.width, picture.height) == ("png", 256, 256)
+    assert "6379" in repr(RedisBackend("redis://127.0.0.1:6379/0", name="images"))
     assert distribution("stepfun-async").version in _command("--version").stdout
 
 
