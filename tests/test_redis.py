@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain
 from multiprocessing.synchronize import Barrier, Event
@@ -195,16 +195,18 @@ def test_slot_and_place_are_taken_together_or_not_at_all(backend: LimitsBackend)
     assert ask(backend, "third-slot") == 0.0, "a slot was taken without its place"
 
 
-def test_whoever_lacks_both_waits_for_the_later(backend: LimitsBackend) -> None:
+def test_whoever_lacks_both_waits_for_the_later(backend: LimitsBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     ask(backend, "slot", "place")
     backend.sent("place")
     assert 0 < ask(backend, "other-slot") < 0.5
     assert 30 < ask(backend, "other-slot", "other-place") <= LATEST
+    monkeypatch.setattr(module, "_POLL", 100.0)
+    assert ask(backend, "other-slot", "other-place") >= 100
 
 
 def test_taking_again_under_the_same_id_takes_once(backend: LimitsBackend) -> None:
     """As happens when an answer of Redis is lost and the question is put again."""
-    assert [ask(backend, "slot", "place", most=2) for _ in range(3)] == [0.0, 0.0, 0.0]
+    assert [ask(backend, "slot", "place") for _ in range(3)] == [0.0, 0.0, 0.0]
     assert ask(backend, "other-slot", "other-place", most=2) == 0.0
     assert ask(backend, "third-slot", most=2) > 0
     assert ask(backend, place="third-place", most=2) > 0
@@ -456,22 +458,29 @@ def test_a_password_in_the_query_is_not_shown_either() -> None:
 
 
 @contextmanager
-def always_answering(answer: bytes) -> Iterator[int]:
-    """The port of a server that takes one connection and has one answer to everything."""
+def answering(*answers: bytes) -> Iterator[int]:
+    """The port of a server as old as Redis 5, whose scripts answer this, once on each connection; b"" hangs up."""
     opened: list[socket.socket] = []
 
     def serve() -> None:
-        opened.append(listener.accept()[0])
-        while opened[0].recv(65536):
-            opened[0].sendall(answer)
+        for answer in answers:
+            opened.append(listener.accept()[0])
+            with opened[-1] as connection:
+                while answer and (asked := connection.recv(65536)):
+                    connection.sendall(reply(asked, answer))
+
+    def reply(asked: bytes, answer: bytes) -> bytes:
+        if b"HELLO" in asked:
+            return b"-ERR unknown command, with args beginning with: " + asked.replace(b"\r\n", b" ") + b"\r\n"
+        return answer if b"EVALSHA" in asked else b"+OK\r\n"
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield listener.getsockname()[1]
-        with opened[0]:
-            opened[0].shutdown(socket.SHUT_RDWR)
-            thread.join(PATIENCE)
+        with suppress(OSError):
+            opened[-1].shutdown(socket.SHUT_RDWR)
+        thread.join(PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -483,11 +492,19 @@ def always_answering(answer: bytes) -> Iterator[int]:
     ],
 )
 def test_a_redis_that_cannot_serve_is_said_so(answer: bytes, reason: str) -> None:
-    with always_answering(answer) as port:
-        backend = RedisBackend(f"redis://127.0.0.1:{port}", name="images")
-        with pytest.raises(LimitsUnavailableError) as caught:
-            ask(backend, "a")
-        assert reason in str(caught.value)
+    with answering(answer) as port, pytest.raises(LimitsUnavailableError) as caught:
+        ask(RedisBackend(f"redis://127.0.0.1:{port}", name="images"), "a")
+    assert reason in str(caught.value)
+
+
+def test_an_old_redis_is_not_given_the_password_to_repeat() -> None:
+    with answering(b":0\r\n") as port:
+        assert ask(RedisBackend(f"redis://:sesame@127.0.0.1:{port}", name="images"), "a") == 0.0
+
+
+def test_a_connection_that_turns_out_to_be_gone_is_replaced_once() -> None:
+    with answering(b"", b":0\r\n") as port:
+        assert ask(RedisBackend(f"redis://127.0.0.1:{port}", name="images"), "a") == 0.0
 
 
 @pytest.mark.parametrize("place", ["redis://stepfun.invalid", "redis://a..b", "unix:///nowhere/redis.sock"])
