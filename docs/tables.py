@@ -6,11 +6,16 @@ import re
 from pathlib import Path
 
 from stepfun_async import Capability, capabilities
+from stepfun_async._core.answers import STATUSES, StatusMeaning, meaning_of
+from stepfun_async._core.capabilities import TIERS, Region
+from stepfun_async._core.outcomes import OUTCOMES, Outcome
 from stepfun_async.embedded.faults import KINDS, KindFacts
 
 ROOT = Path(__file__).parent.parent
 _BEGIN, _END = "<!-- models: made from the tables by `make docs` -->", "<!-- end of models -->"
 _FAULTS, _FAULTS_END = "<!-- faults: made from the code by `make docs` -->", "<!-- end of faults -->"
+_OUTCOMES, _OUTCOMES_END = "<!-- outcomes: made from the code by `make docs` -->", "<!-- end of outcomes -->"
+_TIERS, _TIERS_END = "<!-- tiers: made from the code by `make docs` -->", "<!-- end of tiers -->"
 _NAMES = {"text_to_image": "text to image", "edit": "edit", "image_to_image": "image to image"}
 
 
@@ -99,6 +104,57 @@ def _fault(kind: str, facts: KindFacts) -> str:
     return f"| {name} | {facts.meaning} | {'yes' if facts.bills else 'no'} | {', '.join(takes)} |"
 
 
+def outcomes() -> str:
+    """docs/failures.md's table: a line for each event, then one for each status."""
+    head = "| what happened | `.billing` | tried again? |\n|---|---|---|"
+    events = [f"| {outcome.meaning} | {_billing(outcome)} | {_again(outcome)} |" for outcome in OUTCOMES.values()]
+    statuses = [
+        f"| status {status} | {meaning_of(status).billing} | {_again_after_status(meaning_of(status))} |"
+        for status in sorted([*STATUSES, 500, 502, 504])
+    ]
+    others = [
+        f"| any other {name} | {meaning_of(status).billing} | {_again_after_status(meaning_of(status))} |"
+        for name, status in (("3xx", 399), ("4xx", 499), ("5xx", 599))
+    ]
+    return "\n".join([head, *events, *statuses, *others])
+
+
+def _billing(outcome: Outcome) -> str:
+    same = outcome.before == outcome.after
+    return outcome.after if same else f"{outcome.before} before a byte of the body left, {outcome.after} after"
+
+
+_ONLY = "only with `retry_unknown=True`"
+
+
+def _again(outcome: Outcome) -> str:
+    if outcome.over:
+        return "no: the call is over"
+    if outcome.before != outcome.after:
+        return f"where not_sent; else {_ONLY}"
+    return {"not_sent": "yes", "unknown": _ONLY, "executed": "no", "rejected": "no"}[outcome.after]
+
+
+def _again_after_status(meaning: StatusMeaning) -> str:
+    if meaning.again:
+        return "yes, after a wait"
+    return _ONLY if meaning.billing == "unknown" else "no"
+
+
+def tiers() -> str:
+    """docs/limits.md's table: a line for each tier."""
+    head = "| tier | international: concurrency / requests per minute | China |\n|---|---|---|"
+    names = sorted({name for tiers in TIERS.values() for name in tiers})
+    return "\n".join(
+        [head, *(f"| `{name}` | {_tier('international', name)} | {_tier('china', name)} |" for name in names)]
+    )
+
+
+def _tier(region: Region, name: str) -> str:
+    tier = TIERS[region].get(name)
+    return f"{tier.max_concurrency:,} / {tier.requests_per_minute:,}" if tier else "not there"
+
+
 def _between(text: str, begin: str, end: str, content: str) -> str:
     before, _, rest = text.partition(begin)
     return f"{before}{begin}\n{content}\n{end}{rest.partition(end)[2]}"
@@ -106,11 +162,14 @@ def _between(text: str, begin: str, end: str, content: str) -> str:
 
 def pages() -> dict[Path, str]:
     """Every page that has a table of the code's in it, with that table as the code has it."""
-    readme, embedded = ROOT / "README.md", ROOT / "docs" / "embedded.md"
+    readme, docs = ROOT / "README.md", ROOT / "docs"
+    embedded, failures, limits = docs / "embedded.md", docs / "failures.md", docs / "limits.md"
     return {
         readme: _between(readme.read_text(), _BEGIN, _END, summary()),
         embedded: _between(embedded.read_text(), _FAULTS, _FAULTS_END, faults()),
-        ROOT / "docs" / "models.md": details(),
+        failures: _between(failures.read_text(), _OUTCOMES, _OUTCOMES_END, outcomes()),
+        limits: _between(limits.read_text(), _TIERS, _TIERS_END, tiers()),
+        docs / "models.md": details(),
     }
 
 

@@ -419,8 +419,7 @@ def test_a_call_ended_by_closing_is_not_told_by_an_earlier_one_of_the_same_threa
     closed: list[BaseException | None] = []
 
     def close_when_one_waits(client: Client) -> None:
-        (limiter,) = client._bridge.service._exchanger.slots._limiters._by_loop.values()
-        _wait_for(lambda: limiter.statistics().tasks_waiting == 1)
+        _wait_for(lambda: client.limits.state.waiting == 1)
         client.close()
 
     async def main() -> None:

@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 """True for type checkers alone. `typing` has it too, at the price of most of this package's import time."""
 
 if TYPE_CHECKING:
+    from ._budget import Budget as Budget
     from ._client import AsyncClient as AsyncClient
     from ._core.capabilities import Capability as Capability
     from ._core.capabilities import CustomModel as CustomModel
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
     from ._core.errors import SaveError as SaveError
     from ._core.errors import StepFunError as StepFunError
     from ._core.errors import StepFunWarning as StepFunWarning
+    from ._core.events import AttemptEnded as AttemptEnded
+    from ._core.events import CallEnded as CallEnded
+    from ._core.events import CallStarted as CallStarted
     from ._core.problems import Problem as Problem
     from ._core.registry import capabilities as capabilities
     from ._core.registry import register_model as register_model
@@ -70,6 +74,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
+    "_budget": ("Budget",),
     "_client": ("AsyncClient",),
     "_sync": ("Client",),
     "_limits": ("Limits",),
@@ -102,6 +107,7 @@ _HOMES = {
         "StepFunError",
         "StepFunWarning",
     ),
+    "_core.events": ("AttemptEnded", "CallEnded", "CallStarted"),
     "_core.problems": ("Problem",),
     "_core.requests": ("ImageEdit", "ImageToImage", "TextToImage"),
     "_core.results": ("Account", "Image", "ImagesResponse", "Model", "ModelUsage", "Usage"),

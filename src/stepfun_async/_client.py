@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
+from ._budget import Budget
 from ._config import Validation
 from ._core.answers import parse_account, parse_model, parse_models
 from ._core.errors import InvalidRequestError
@@ -22,6 +23,7 @@ from ._service import DEFAULT_LIMITS, DEFAULT_RETRY, Service, service_for
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from ._core.events import OnEvent
     from ._transport import AnyTransport
 
 
@@ -35,16 +37,20 @@ class AsyncClient:
         api_key: the key; otherwise `STEP_API_KEY` or `STEPFUN_API_KEY`. Not needed for `embedded`.
         base_url: where the API is; otherwise `STEP_BASE_URL`, otherwise `https://api.stepfun.ai/v1`.
             `embedded` answers inside this process, offline, at no cost.
-        limits: how much is in flight at once.
+        limits: how much is in flight at once, and sent in a minute. Clients that are given the same
+            `Limits` object share it; clients that are given none share nothing.
         timeout: seconds for everything after a call's slot is granted: all attempts, the waits between
             them, download and decoding; `math.inf` for no bound.
         queue_timeout: seconds to wait for a slot; None waits for ever.
         retry: when an attempt is made again; by default only where it cannot have been billed.
+        budget: what may be spent, shared by all clients that are given the same `Budget`; None for any
+            sum. The price is set aside before a request is sent.
         validation: `strict` refuses what the tables do not allow; `off` sends as given.
         default_headers: headers sent with every call, though never to links of pictures.
         transport: what carries the calls: an `httpx.AsyncBaseTransport`, or an `EmbeddedTransport`.
         proxy: the address of an HTTP or SOCKS proxy; otherwise what `HTTPS_PROXY`, `ALL_PROXY` and
             `NO_PROXY` say.
+        on_event: a plain function that is told of each `CallStarted`, `AttemptEnded` and `CallEnded`.
 
     Raises:
         ConfigurationError: a setting cannot be right; the message says which and what to do.
@@ -66,10 +72,12 @@ class AsyncClient:
         timeout: float = 120.0,
         queue_timeout: float | None = None,
         retry: RetryPolicy = DEFAULT_RETRY,
+        budget: Budget | None = None,
         validation: Validation = "strict",
         default_headers: Mapping[str, str] | None = None,
         transport: AnyTransport | None = None,
         proxy: str | None = None,
+        on_event: OnEvent | None = None,
     ) -> None:
         self._service = service_for(
             api_key,
@@ -78,10 +86,12 @@ class AsyncClient:
             timeout=timeout,
             queue_timeout=queue_timeout,
             retry=retry,
+            budget=budget,
             validation=validation,
             default_headers=default_headers,
             transport=transport,
             proxy=proxy,
+            on_event=on_event,
         )
         self.images = AsyncImages(self._service)
         self.models = AsyncModels(self._service)
@@ -94,8 +104,13 @@ class AsyncClient:
 
     @property
     def limits(self) -> Limits:
-        """How much is in flight at once."""
+        """How much is in flight at once, and sent in a minute."""
         return self._service.limits
+
+    @property
+    def budget(self) -> Budget | None:
+        """What may be spent; None for any sum."""
+        return self._service.budget
 
     @property
     def usage(self) -> Usage:
@@ -134,7 +149,9 @@ class AsyncModels:
         Raises:
             APIError: there was no usable answer.
         """
-        return await self._service.fetch("/models", partial(parse_models, now=time.time()), Options(timeout=timeout))
+        return await self._service.fetch(
+            "models", "/models", partial(parse_models, now=time.time()), Options(timeout=timeout)
+        )
 
     async def retrieve(self, model: str, *, timeout: float | None = None) -> Model:
         """One model.
@@ -149,7 +166,9 @@ class AsyncModels:
             APIError: there was no usable answer.
         """
         path = f"/models/{_name(model)}"
-        return await self._service.fetch(path, partial(parse_model, now=time.time()), Options(timeout=timeout))
+        return await self._service.fetch(
+            "models", path, partial(parse_model, now=time.time()), Options(timeout=timeout)
+        )
 
 
 class AsyncAccount:
@@ -167,7 +186,9 @@ class AsyncAccount:
         Raises:
             APIError: there was no usable answer.
         """
-        return await self._service.fetch("/accounts", partial(parse_account, now=time.time()), Options(timeout=timeout))
+        return await self._service.fetch(
+            "account", "/accounts", partial(parse_account, now=time.time()), Options(timeout=timeout)
+        )
 
 
 def _name(model: object) -> str:

@@ -7,52 +7,111 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import anyio
 
-from ._core.errors import APIConnectionError, APIError, APITimeoutError, Billing, StepFunError
-from ._core.retry import RetryPolicy, wait_before_next
+from ._calls import CallRecord, Reporter
+from ._core.answers import TRACE_HEADER
+from ._core.errors import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    Billing,
+    BudgetExceededError,
+    QueueTimeoutError,
+    StepFunError,
+)
+from ._core.outcomes import billing_of
+from ._core.pace import RetryQuota
+from ._core.retry import RetryPolicy, cost_of_retry, pause_after, wait_before_next
 from ._core.wire import Call, Progress, Reply
-from ._usage import Tally
+from ._locks import ForkSafeLock
+from ._shared import SharedGrant
 
 if TYPE_CHECKING:
     from ._config import Key
-    from ._limits import Slots
+    from ._gate import Grant
+    from ._limits import Limits
     from ._transport import Transport
 
 T = TypeVar("T")
 
 
+class Aside(Protocol):
+    """Where the price of a further attempt is set aside."""
+
+    def set_aside(self) -> None:
+        """Set it aside, or raise `BudgetExceededError`."""
+        ...
+
+
 class Exchanger:
     """Carries calls: grants each a slot, holds it to its deadline, tries again where that is safe."""
 
-    def __init__(self, transport: Transport, slots: Slots, retry: RetryPolicy, key: Key | None) -> None:
+    def __init__(
+        self, transport: Transport, limits: Limits, retry: RetryPolicy, key: Key | None, reporter: Reporter
+    ) -> None:
         self.transport = transport
-        self.slots = slots
+        self.limits = limits
         self.retry = retry
+        self.reporter = reporter
+        self.quota = _Quota(retry.quota)
         self._key = key
 
     @asynccontextmanager
-    async def window(self, timeout: float, queue_timeout: float | None) -> AsyncGenerator[Window]:
+    async def window(
+        self,
+        record: CallRecord,
+        timeout: float,
+        queue_timeout: float | None,
+        *,
+        counted: bool,
+        aside: Aside | None = None,
+    ) -> AsyncGenerator[Window]:
         """A slot, and from its granting on the time in which everything has to happen.
 
         Args:
+            record: the call's.
             timeout: seconds for everything inside.
             queue_timeout: seconds to wait for the slot; None waits for ever.
+            counted: whether the call is one to the API, and so counts for the requests of a minute.
+            aside: where the price of a further attempt is set aside; None where it costs nothing.
 
         Raises:
             QueueTimeoutError: no slot came free in time.
+            LimitsUnavailableError: the limits are shared, and cannot be asked.
             APITimeoutError: the time inside ran out.
         """
-        async with self.slots.hold(queue_timeout):
-            window = Window(self, anyio.current_time() + timeout)
+        until = None if queue_timeout is None else anyio.current_time() + queue_timeout
+        async with (
+            self.limits.gate.hold(queue_timeout, place=counted) as grant,
+            self._shared(timeout, until, place=counted) as shared,
+        ):
+            record.grant()
+            window = Window(self, record, grant, shared, aside, anyio.current_time() + timeout)
             if (seen := witness.get()) is not None:
                 seen.append(window)
             with anyio.move_on_after(timeout) as scope:
                 yield window
             if scope.cancelled_caught:
                 raise window.timed_out(timeout)
+
+    @asynccontextmanager
+    async def _shared(self, timeout: float, until: float | None, *, place: bool) -> AsyncGenerator[SharedGrant | None]:
+        """The slot at the backend of limits that are shared; None where they are not."""
+        if self.limits.backend is None:
+            yield None
+            return
+        shared = SharedGrant(self.limits.backend, self.limits, timeout)
+        try:
+            with anyio.move_on_after(None if until is None else until - anyio.current_time()) as scope:
+                await shared.begin(place=place)
+            if scope.cancelled_caught:
+                raise QueueTimeoutError("no slot came free in time at the backend that shares them; nothing was sent")
+            yield shared
+        finally:
+            await shared.leave()
 
     async def send(self, call: Call, progress: Progress) -> Reply:
         """Send once; neither an error answer nor a header repeats the key, should the server do so.
@@ -65,6 +124,25 @@ class Exchanger:
         headers = {name: self._key.hide_in(value) for name, value in reply.headers.items()}
         body = reply.body if reply.status < 300 else self._key.hide_in(reply.body.decode("latin-1")).encode("latin-1")
         return replace(reply, headers=headers, body=body)
+
+
+class _Quota:
+    """The quota of further attempts, for any thread; None allows any number."""
+
+    def __init__(self, size: int | None) -> None:
+        self._lock = ForkSafeLock()
+        self._quota = None if size is None else RetryQuota(size)
+
+    def take(self, cost: int) -> bool:
+        if self._quota is None:
+            return True
+        with self._lock:
+            return self._quota.take(cost)
+
+    def succeeded(self, cost: int) -> None:
+        if self._quota is not None:
+            with self._lock:
+                self._quota.succeeded(cost)
 
 
 witness: ContextVar[list[Window] | None] = ContextVar("witness", default=None)
@@ -80,53 +158,56 @@ def ended_by_closing(windows: list[Window]) -> APIConnectionError:
 
 
 class Window:
-    """The time in which one call has to happen, and what happened so far."""
+    """The time in which one call has to happen."""
 
-    def __init__(self, exchanger: Exchanger, deadline: float) -> None:
-        self._exchanger = exchanger
+    def __init__(
+        self,
+        exchanger: Exchanger,
+        record: CallRecord,
+        grant: Grant,
+        shared: SharedGrant | None,
+        aside: Aside | None,
+        deadline: float,
+    ) -> None:
+        self.exchanger = exchanger
+        self.record = record
+        self.grant = grant
+        self.shared = shared
+        self._aside = aside
         self._deadline = deadline
         self._started = anyio.current_time()
-        self._last: Billing = "not_sent"
-        self.tally = Tally()
 
     @property
     def elapsed(self) -> float:
         """Seconds since the slot was granted."""
         return anyio.current_time() - self._started
 
-    async def exchange(self, call: Call, parse: Callable[[Reply], T], *, free: bool = False) -> T:
+    async def exchange(self, call: Call, parse: Callable[[Reply], T], record: CallRecord | None = None) -> T:
         """`call`'s parsed answer, after as many attempts as the retry policy allows.
 
         Args:
             call: what to send.
             parse: what makes the answer of a reply, or raises an `APIError`.
-            free: whether the call costs nothing, so that trying again is always safe. Its attempts
-                are not counted.
+            record: of what is sent, where that is not the window's own call but one that belongs to it.
 
         Raises:
             APIError: the last attempt's.
         """
-        tally = Tally() if free else self.tally
+        record = record or self.record
+        cost = 0
         while True:
-            progress = Progress()
-            tally.attempts += 1
+            if call.path.startswith("/"):
+                await self._place()
+            attempt = _Attempt(self, record, cost)
             try:
-                result = parse(await self._exchanger.send(call, progress))
+                return await attempt.make(call, parse)
             except APIError as error:
-                wait = self._wait_after(error, tally, free=free)
+                wait = await attempt.failed(error, self._wait_after(error, record))
                 if wait is None:
-                    if not free:
-                        _tell_money(error, tally)
+                    if not record.free:
+                        _tell_money(error, record)
                     raise
-            except StepFunError as error:
-                self._note(error.billing, tally)
-                raise
-            except BaseException:
-                self._note("not_sent" if free or progress.sent is False else "unknown", tally)
-                raise
-            else:
-                self._note("not_sent" if free else "executed", tally)
-                return result
+                cost = cost_of_retry(error)
             await anyio.sleep(wait)
 
     def timed_out(self, timeout: float) -> APITimeoutError:
@@ -137,33 +218,112 @@ class Window:
 
     def conclude(self, error: APIError) -> None:
         """Let an error that ends the call say what is known of its attempts and of money."""
-        error.billing = self._last
-        self._count(error, self.tally)
-        if self.tally.attempts:
-            _tell_money(error, self.tally)
+        error.billing = self.record.billing
+        _count(error, self.record)
+        if self.record.attempts and not self.record.free:
+            _tell_money(error, self.record)
 
-    def _wait_after(self, error: APIError, tally: Tally, *, free: bool) -> float | None:
-        if free and error.billing == "unknown":  # a lost answer may be asked for again, one that came will not change
-            error.billing = "not_sent" if isinstance(error, APIConnectionError) else "rejected"
-        self._note(error.billing, tally)
-        self._count(error, tally)
-        remaining = self._deadline - anyio.current_time()
+    async def _place(self) -> None:
+        await self.grant.ready()
+        if self.shared:
+            await self.shared.ready()
+
+    def _wait_after(self, error: APIError, record: CallRecord) -> float | None:
+        """Seconds to wait before the next attempt; None for no further one."""
+        retry = self.exchanger.retry
         jitter = random.random()  # noqa: S311 - spreads load, guards nothing
-        return wait_before_next(self._exchanger.retry, tally.attempts, error, jitter=jitter, remaining=remaining)
+        pause = pause_after(retry, record.attempts, error, jitter=jitter)
+        if pause is not None:
+            self.grant.throttled(pause)
+        if record.free and error.billing == "unknown":  # a lost answer may be asked for again, one that came stays
+            error.billing = "not_sent" if isinstance(error, APIConnectionError) else "rejected"
+        remaining = self._deadline - anyio.current_time()
+        wait = wait_before_next(
+            retry, record.attempts, error, jitter=jitter, remaining=remaining, paused=self.grant.paused_for()
+        )
+        if wait is None or not self._affords(error):
+            return None
+        return wait
 
-    def _note(self, billing: Billing, tally: Tally) -> None:
-        self._last = billing
-        tally.ended(billing)
+    def _affords(self, error: APIError) -> bool:
+        """Whether quota and budget allow a further attempt after `error`."""
+        if not self.exchanger.quota.take(cost_of_retry(error)):
+            error.tell("not tried again: too many attempts of this client failed (RetryPolicy(quota=...))")
+            return False
+        if error.billing != "unknown" or self._aside is None:
+            return True
+        try:
+            self._aside.set_aside()
+        except BudgetExceededError:
+            error.tell("not tried again: the budget has no room for paying twice")
+            return False
+        return True
 
-    @staticmethod
-    def _count(error: APIError, tally: Tally) -> None:
-        error.attempts = tally.attempts
-        error.maybe_billed = tally.maybe_billed
+
+class _Attempt:
+    """One attempt of a call."""
+
+    def __init__(self, window: Window, record: CallRecord, cost: int) -> None:
+        self._window = window
+        self._record = record
+        self._cost = cost
+        self._began = anyio.current_time()
+        self._progress = Progress(window.grant.now)
+        record.attempts += 1
+
+    async def make(self, call: Call, parse: Callable[[Reply], T]) -> T:
+        """The parsed answer. Every way to end is noted; what an `APIError` leads to, `failed` notes."""
+        exchanger = self._window.exchanger
+        trace_id: str | None = None
+        try:
+            reply = await exchanger.send(call, self._progress)
+            trace_id = reply.headers.get(TRACE_HEADER)
+            result = parse(reply)
+        except APIError:
+            raise
+        except BaseException as error:
+            known = error.billing if isinstance(error, StepFunError) else self._cut_off()
+            await self._over(known, error=error)
+            raise
+        await self._over("executed", trace_id=trace_id)
+        self._window.grant.answered()
+        exchanger.quota.succeeded(self._cost)
+        return result
+
+    async def failed(self, error: APIError, wait: float | None) -> float | None:
+        """Note that the attempt ended with `error`, and what comes of it."""
+        await self._over(error.billing, error=error, wait=wait)
+        _count(error, self._record)
+        return wait
+
+    def _cut_off(self) -> Billing:
+        return "not_sent" if self._record.free else billing_of("cancelled", sent=self._progress.sent)
+
+    async def _over(
+        self,
+        billing: Billing,
+        *,
+        error: BaseException | None = None,
+        wait: float | None = None,
+        trace_id: str | None = None,
+    ) -> None:
+        record, window = self._record, self._window
+        record.ended("not_sent" if record.free and billing == "executed" else billing)
+        elapsed = anyio.current_time() - self._began
+        window.exchanger.reporter.attempted(record, elapsed, error=error, wait=wait, trace_id=trace_id)
+        window.grant.attempted(billing, self._progress.left)
+        if window.shared:
+            await window.shared.attempted(billing, self._progress.left)
 
 
-def _tell_money(error: APIError, tally: Tally) -> None:
+def _count(error: APIError, record: CallRecord) -> None:
+    error.attempts = record.attempts
+    error.maybe_billed = record.maybe_billed
+
+
+def _tell_money(error: APIError, record: CallRecord) -> None:
     """Say in words what is known of money, over all attempts."""
-    if tally.maybe_billed:
+    if record.maybe_billed:
         error.tell("it may have been billed; asking again may pay twice")
     elif error.billing == "not_sent":
         error.tell("nothing was sent")

@@ -1,67 +1,101 @@
-"""How much a client does at once."""
+"""`Limits`: how much may happen at once, as the value that users write down."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from __future__ import annotations
 
-import anyio
+from dataclasses import dataclass, field
+from typing import Any, Self
 
-from ._core.errors import ConfigurationError, QueueTimeoutError
-from ._loops import PerLoop
+from ._core.backend import LimitsBackend
+from ._core.capabilities import TIERS, Region
+from ._core.errors import ConfigurationError
+from ._gate import Gate, LimitsState
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a client may do at once.
+    """What may be in flight at once, and sent in a minute.
+
+    Clients that are given the same `Limits` object share it, in any threads and event loops: together
+    they stay within it. Two objects that are equal are still two limits, and so are copies.
 
     Attributes:
         max_concurrency: calls in flight at most. Further ones wait for a slot, first come first
             served. The default, 5, is what StepFun allows the lowest tier, V0.
+        requests_per_minute: requests sent in any 60 seconds at most, attempts that are made again
+            included; None for any number. Links to pictures are not counted.
+        adaptive: lower the concurrency when the server answers 429, and raise it again while it does
+            not, never above `max_concurrency`.
+        backend: where several processes or machines keep these limits together, such as
+            `stepfun_async.redis.RedisBackend`; None for limits of this process alone.
 
     Raises:
-        ConfigurationError: `max_concurrency` is not a whole number above 0.
+        ConfigurationError: a number is not a whole one above 0, or `backend` is none.
     """
 
     max_concurrency: int = 5
+    requests_per_minute: int | None = None
+    adaptive: bool = False
+    backend: LimitsBackend | None = None
+    _gate: Gate = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _check_count("max_concurrency", self.max_concurrency)
+        if self.requests_per_minute is not None:
+            _check_count("requests_per_minute", self.requests_per_minute)
+        adaptive: object = self.adaptive
+        if type(adaptive) is not bool:
+            raise ConfigurationError(f"adaptive is True or False, not {adaptive!r}")
+        if self.backend is not None and not callable(getattr(self.backend, "take", None)):
+            raise ConfigurationError(f"backend is a RedisBackend(...) or the like, not {self.backend!r}")
+        gate = Gate(self.max_concurrency, self.requests_per_minute, adaptive=adaptive)
+        object.__setattr__(self, "_gate", gate)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process, or a copy, counts for itself."""
+        return type(self), (self.max_concurrency, self.requests_per_minute, self.adaptive, self.backend)
+
+    @classmethod
+    def tier(
+        cls,
+        name: str,
+        *,
+        region: Region = "international",
+        adaptive: bool = False,
+        backend: LimitsBackend | None = None,
+    ) -> Self:
+        """What StepFun allows an account of one tier.
+
+        Args:
+            name: `V0` to `V4`, in China `V5` too.
+            region: where the account is: `international` (docs 2026-09) or `china` (docs 2026-06).
+            adaptive: as in `Limits`.
+            backend: as in `Limits`.
+
+        Raises:
+            ConfigurationError: there is no such tier or region.
+
+        >>> Limits.tier("V1")
+        Limits(max_concurrency=20, requests_per_minute=400, adaptive=False, backend=None)
+        """
+        tiers = TIERS.get(region)
+        if tiers is None:
+            raise ConfigurationError(f"no region {region!r}; allowed: {', '.join(TIERS)}")
+        tier = tiers.get(name)
+        if tier is None:
+            raise ConfigurationError(f"no tier {name!r} in region {region!r}; allowed: {', '.join(tiers)}")
+        return cls(tier.max_concurrency, tier.requests_per_minute, adaptive, backend)
+
+    @property
+    def state(self) -> LimitsState:
+        """How it is used at this moment, by everybody who shares it in this process."""
+        return self._gate.state()
+
+    @property
+    def gate(self) -> Gate:
+        """What holds everybody to it; for this package's clients."""
+        return self._gate
 
 
 def _check_count(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigurationError(f"{name} is a whole number above 0, not {value!r}")
-
-
-class Slots:
-    """As many slots as calls may be in flight. Whoever waits for one has not begun to use its deadline."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._limiters = PerLoop(lambda: anyio.CapacityLimiter(limits.max_concurrency))
-
-    @asynccontextmanager
-    async def hold(self, queue_timeout: float | None) -> AsyncGenerator[None]:
-        """Hold a slot.
-
-        Raises:
-            QueueTimeoutError: none came free within `queue_timeout` seconds; None waits for ever.
-        """
-        limiter = self._limiters.get()
-        holder = object()
-        # A slot that is free is taken even where there is no time to wait.
-        wait = None if limiter.available_tokens >= 1 else queue_timeout
-        with anyio.move_on_after(wait) as scope:
-            await limiter.acquire_on_behalf_of(holder)
-        if scope.cancelled_caught:
-            raise self._timed_out(queue_timeout)
-        try:
-            yield
-        finally:
-            limiter.release_on_behalf_of(holder)
-
-    def _timed_out(self, queue_timeout: float | None) -> QueueTimeoutError:
-        return QueueTimeoutError(
-            f"no slot came free within queue_timeout={queue_timeout:g} seconds: all "
-            f"{self._limits.max_concurrency} are in use (Limits(max_concurrency=...)); nothing was sent"
-        )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -17,6 +17,8 @@ from weakref import WeakSet
 import anyio
 import anyio.to_thread
 
+from ._budget import Budget, Hold
+from ._calls import CallRecord, Reporter
 from ._config import Config, Validation, check_headers, check_seconds, resolve
 from ._core.answers import parse_download, parse_images, picture_facts
 from ._core.errors import (
@@ -33,18 +35,21 @@ from ._core.results import Image, ImagesResponse
 from ._core.retry import RetryPolicy
 from ._core.wire import Call, Reply, encode_json
 from ._exchange import Exchanger, Window
-from ._limits import Limits, Slots
+from ._limits import Limits
 from ._options import Options
 from ._usage import Ledger
 
 if TYPE_CHECKING:
-    from ._core.capabilities import Capability
+    from ._core.capabilities import Capability, Money
+    from ._core.events import OnEvent
     from ._core.requests import ImageRequest
     from ._transport import AnyTransport, Transport
 
 T = TypeVar("T")
 
 DEFAULT_LIMITS = Limits()
+"""What stands for a `Limits()` of each client's own: clients that were told nothing share nothing."""
+
 DEFAULT_RETRY = RetryPolicy()
 
 
@@ -56,10 +61,12 @@ def service_for(
     timeout: float,
     queue_timeout: float | None,
     retry: RetryPolicy,
+    budget: Budget | None,
     validation: Validation,
     default_headers: Mapping[str, str] | None,
     transport: AnyTransport | None,
     proxy: str | None,
+    on_event: OnEvent | None,
 ) -> Service:
     """The service for a client's settings, which `AsyncClient` describes.
 
@@ -72,11 +79,21 @@ def service_for(
     _refuse(None if validation in ("strict", "off") else f"validation is 'strict' or 'off', not {validation!r}")
     _refuse(None if _is(limits, Limits) else f"limits is a Limits(...), not {limits!r}")
     _refuse(None if _is(retry, RetryPolicy) else f"retry is a RetryPolicy(...), not {retry!r}")
+    _refuse(None if budget is None or _is(budget, Budget) else f"budget is a Budget(...) or None, not {budget!r}")
+    _refuse(_why_never_free(limits, timeout))
     config = resolve(api_key, base_url)
+    reporter = Reporter(on_event, config.base_url)
     carrier = _transport_for(config, transport, proxy, default_headers or {})
-    exchanger = Exchanger(carrier, Slots(limits), retry, config.key)
+    own = Limits() if limits is DEFAULT_LIMITS else limits
+    exchanger = Exchanger(carrier, own, retry, config.key, reporter)
     defaults = Options(timeout=timeout, queue_timeout=queue_timeout)
-    return Service(config, exchanger, limits, defaults, strict=validation == "strict")
+    return Service(config, exchanger, defaults, budget, strict=validation == "strict")
+
+
+def _why_never_free(limits: Limits, timeout: float) -> str | None:
+    if limits.backend is None or timeout < math.inf:
+        return None
+    return "shared limits need a finite timeout: it is how long a slot is kept should this process die"
 
 
 class Crew(Protocol):
@@ -91,14 +108,16 @@ class Service:
     """A server as one client sees it: its settings, slots and ledger, and the way of each call."""
 
     def __init__(
-        self, config: Config, exchanger: Exchanger, limits: Limits, defaults: Options, *, strict: bool
+        self, config: Config, exchanger: Exchanger, defaults: Options, budget: Budget | None, *, strict: bool
     ) -> None:
         self.config = config
-        self.limits = limits
+        self.limits = exchanger.limits
+        self.budget = budget
         self.ledger = Ledger()
         self.closed = False
         self.crews: WeakSet[Crew] = WeakSet()
         self._exchanger = exchanger
+        self._reporter = exchanger.reporter
         self._defaults = defaults
         self._strict = strict
 
@@ -111,10 +130,6 @@ class Service:
         for crew in tuple(self.crews):
             await crew.dismiss()
         await self._exchanger.transport.aclose()
-
-    def after_fork(self) -> None:
-        """Make this usable in a forked child, where another thread's locks stay locked for ever."""
-        self.ledger.after_fork()
 
     def refuse_if_closed(self) -> None:
         """Raise `ConfigurationError` when the client is closed."""
@@ -136,45 +151,75 @@ class Service:
 
     async def _made(self, request: ImageRequest, call: Call, options: Options) -> ImagesResponse:
         """The answer to `call`, with its bytes fetched where they are to be saved."""
-        response: ImagesResponse | None = None
+        record = CallRecord(request.operation, request)
         try:
-            async with self._window(options) as window:
-                self.refuse_if_closed()  # while this call was waiting for its slot
-                response = await self._charged(request, call, window)
-                return response if options.save_to is None else await self._with_bytes(response, window)
+            with self._accounted(request, record) as hold:
+                async with self._window(record, options, hold) as window:
+                    self.refuse_if_closed()  # while this call was waiting for its slot
+                    parse = partial(self._parse_images, model=request.model)
+                    record.response = await window.exchange(call, parse)
+                    record.response = _told(record.response, window)
+                    return record.response if options.save_to is None else await self._with_bytes(window)
         except ContentFilteredError:
             raise
         except Exception as error:
-            if response is None:  # otherwise it is paid for, and must not be lost whatever went wrong
+            if record.response is None:  # otherwise it is paid for, and must not be lost whatever went wrong
                 raise
             message = f"the picture was made and paid for, but not fetched: {error}; error.response has its link"
-            raise SaveError(message, response=response) from error
+            raise SaveError(message, response=record.response) from error
 
-    async def _charged(self, request: ImageRequest, call: Call, window: Window) -> ImagesResponse:
-        """The answer to `call`; whatever comes of it is entered into the usage."""
-        billed = 0
+    @contextmanager
+    def _accounted(self, request: ImageRequest, record: CallRecord) -> Generator[Hold | None]:
+        """Set the price aside for the length of the block; then enter what came of it, whatever that is.
+
+        Raises:
+            ConfigurationError: there is a budget, and the price is not known.
+            BudgetExceededError: it does not fit into what is left of the budget.
+        """
+        price = self._price(request)
+        pictures = request.n if isinstance(request.n, int) and request.n > 0 else 1
+        hold = self.budget.reserve(request.model, price, pictures) if self.budget else None
         try:
-            parse = partial(self._parse_images, model=request.model)
-            response = _told(await window.exchange(call, parse), window)
-            billed = len(response.data)
+            with self._reported(record):
+                yield hold
         finally:
-            region = None if self.config.plan else self.config.region  # the plan is paid by the month
-            price = request.price(region) if region else None
-            self.ledger.enter(request.model, window.tally, billed=billed, price=price)
-        return response
+            if hold:
+                hold.settle(billed=record.billed, unknown=record.unknown)
+            if record.granted:
+                self.ledger.enter(record, price)
 
-    async def fetch(self, path: str, parse: Callable[[Reply], T], options: Options) -> T:
+    @contextmanager
+    def _reported(self, record: CallRecord) -> Generator[None]:
+        """Tell the log and `on_event` of the call for which the block is."""
+        self._reporter.began(record)
+        try:
+            yield
+        except BaseException as error:
+            self._reporter.ended(record, error)
+            raise
+        self._reporter.ended(record, None)
+
+    def _price(self, request: ImageRequest) -> Money | None:
+        """What one picture costs here; None where it is not known. The Step Plan is paid by the month."""
+        region = None if self.config.plan else self.config.region
+        listed = request.price(region) if region else None
+        return self.budget.price_of(request.model, listed) if self.budget else listed
+
+    async def fetch(self, operation: str, path: str, parse: Callable[[Reply], T], options: Options) -> T:
         """The parsed answer to a GET, which costs nothing and so is tried again whenever that may help.
 
         Args:
+            operation: what it is for, as events name it.
             path: below the base URL, beginning with a slash; or a whole link, which gets no key.
             parse: what makes the answer of a reply.
             options: timeouts and headers.
         """
         self.refuse_if_closed()
         _refuse_problems(f"GET {path}", replace(options, save_to=None))
-        async with self._window(options) as window:
-            return await window.exchange(Call("GET", path, headers=options.headers or {}), parse, free=True)
+        record = CallRecord(operation)
+        with self._reported(record):
+            async with self._window(record, options, counted=path.startswith("/")) as window:
+                return await window.exchange(Call("GET", path, headers=options.headers or {}), parse)
 
     async def download(self, image: Image | str, options: Options) -> Image:
         """The picture behind a link; see `AsyncImages.download`."""
@@ -182,15 +227,20 @@ class Service:
         await anyio.to_thread.run_sync(_refuse_problems, "download", options)
         linked = _linked(image)
         if linked.data is None:
-            data = await self.fetch(linked.url or "", partial(parse_download, now=time.time()), options)
+            parse = partial(parse_download, now=time.time())
+            data = await self.fetch("download", linked.url or "", parse, options)
             linked = replace(linked, **picture_facts(data))
         if options.save_to is None:
             return linked
         return (await _saved(ImagesResponse((linked,), attempts=0, maybe_billed=0), options)).image
 
-    def _window(self, options: Options) -> AbstractAsyncContextManager[Window, None]:
+    def _window(
+        self, record: CallRecord, options: Options, hold: Hold | None = None, *, counted: bool = True
+    ) -> AbstractAsyncContextManager[Window, None]:
         chosen = options.or_else(self._defaults)
-        window = self._exchanger.window(chosen.timeout or math.inf, chosen.queue_timeout)
+        timeout = chosen.timeout or math.inf
+        _refuse(_why_never_free(self.limits, timeout))
+        window = self._exchanger.window(record, timeout, chosen.queue_timeout, counted=counted, aside=hold)
         return cast("AbstractAsyncContextManager[Window, None]", window)  # it swallows no exception
 
     async def _prepared(self, request: ImageRequest, options: Options) -> Call:
@@ -229,12 +279,16 @@ class Service:
         lifetime = self.config.link_lifetime
         return parse_images(reply, model=model, base_url=self.config.base_url, now=time.time(), link_lifetime=lifetime)
 
-    async def _with_bytes(self, response: ImagesResponse, window: Window) -> ImagesResponse:
+    async def _with_bytes(self, window: Window) -> ImagesResponse:
+        """The window's answer with the bytes behind its link."""
+        response = window.record.response or ImagesResponse(())
         image = response.image
         if image.data is not None or image.url is None:
             return response
         parse = partial(parse_download, now=time.time())
-        data = await window.exchange(Call("GET", image.url), parse, free=True)
+        record = CallRecord("download")
+        with self._reported(record):
+            data = await window.exchange(Call("GET", image.url), parse, record)
         return _told(_with_image(response, replace(image, **picture_facts(data))), window)
 
 
@@ -294,8 +348,8 @@ def _warn_if_retired(row: Capability) -> None:
 
 def _told(response: ImagesResponse, window: Window) -> ImagesResponse:
     """`response` with what the call took so far."""
-    tally = window.tally
-    return replace(response, attempts=tally.attempts, maybe_billed=tally.maybe_billed, elapsed=window.elapsed)
+    record = window.record
+    return replace(response, attempts=record.attempts, maybe_billed=record.maybe_billed, elapsed=window.elapsed)
 
 
 def _with_image(response: ImagesResponse, image: Image) -> ImagesResponse:

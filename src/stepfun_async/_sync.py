@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from ._budget import Budget
 from ._client import AsyncAccount, AsyncModels
 from ._config import Validation
 from ._core.errors import ConfigurationError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ._core.capabilities import CustomModel
+    from ._core.events import OnEvent
     from ._core.requests import ImageRequest, PictureInput
     from ._signatures import (
         CustomEdit,
@@ -111,7 +113,6 @@ class _Bridge:
         if self._finalizer is not None:
             self._finalizer.detach()
             _abandoned.append(self._running)
-        self.service.after_fork()
         self._begin()
 
     def _begin(self) -> None:
@@ -198,10 +199,12 @@ class Client:
         timeout: float = 120.0,
         queue_timeout: float | None = None,
         retry: RetryPolicy = DEFAULT_RETRY,
+        budget: Budget | None = None,
         validation: Validation = "strict",
         default_headers: Mapping[str, str] | None = None,
         transport: AnyTransport | None = None,
         proxy: str | None = None,
+        on_event: OnEvent | None = None,
     ) -> None:
         service = service_for(
             api_key,
@@ -210,10 +213,12 @@ class Client:
             timeout=timeout,
             queue_timeout=queue_timeout,
             retry=retry,
+            budget=budget,
             validation=validation,
             default_headers=default_headers,
             transport=transport,
             proxy=proxy,
+            on_event=on_event,
         )
         self._bridge = _Bridge(service)
         self.images = Images(self._bridge)
@@ -227,8 +232,13 @@ class Client:
 
     @property
     def limits(self) -> Limits:
-        """How much is in flight at once."""
+        """How much is in flight at once, and sent in a minute."""
         return self._bridge.service.limits
+
+    @property
+    def budget(self) -> Budget | None:
+        """What may be spent; None for any sum."""
+        return self._bridge.service.budget
 
     @property
     def usage(self) -> Usage:

@@ -327,7 +327,7 @@ class _Watch:
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
         self.saw = True
         if event.endswith("send_request_body.started") and info["request"].method != b"CONNECT":
-            self.progress.sent = True  # a CONNECT is for the proxy
+            self.progress.leaves()  # a CONNECT is for the proxy
 
     @property
     def knows_that_nothing_left(self) -> bool:

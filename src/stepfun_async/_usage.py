@@ -2,58 +2,38 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Iterable
 from decimal import Decimal
 
+from ._calls import CallRecord
 from ._core.capabilities import Money
-from ._core.errors import Billing
 from ._core.results import ModelUsage, Usage
-
-
-class Tally:
-    """One call's attempts, and how many of them may have been charged."""
-
-    __slots__ = ("attempts", "maybe_billed")
-
-    def __init__(self) -> None:
-        self.attempts = 0
-        self.maybe_billed = 0
-
-    def ended(self, billing: Billing) -> None:
-        """Note how an attempt ended."""
-        if billing in ("executed", "unknown"):
-            self.maybe_billed += 1
+from ._locks import ForkSafeLock
 
 
 class Ledger:
     """The sums of a client's calls."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._counts: dict[str, Counter[str]] = {}
         self._spent: dict[str, dict[str, Decimal]] = {}
 
-    def after_fork(self) -> None:
-        """Replace the lock, which another thread of the parent may have held."""
-        self._lock = threading.Lock()
-
-    def enter(self, model: str, tally: Tally, *, billed: int, price: Money | None) -> None:
+    def enter(self, record: CallRecord, price: Money | None) -> None:
         """Enter a call that ended, well or not.
 
         Args:
-            model: the model asked.
-            tally: the call's attempts.
-            billed: how many pictures were answered.
-            price: the price of one; None where it is not known.
+            record: the call, which has a model.
+            price: the price of one picture; None where it is not known.
         """
+        model, billed = record.model or "", record.billed
         with self._lock:
             counts = self._counts.setdefault(model, Counter())
             counts["requests"] += 1
-            counts["attempts"] += tally.attempts
+            counts["attempts"] += record.attempts
             counts["billed"] += billed
-            counts["maybe_billed"] += tally.maybe_billed - bool(billed)
+            counts["maybe_billed"] += record.unknown
             if price is None:
                 counts["unpriced"] += billed
             elif billed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -26,9 +27,9 @@ from stepfun_async import (
     InsufficientBalanceError,
     InternalServerError,
     InvalidRequestError,
-    LimitsUnavailableError,
     MalformedResponseError,
     ModelRetiredWarning,
+    Money,
     NotFoundError,
     PermissionDeniedError,
     Problem,
@@ -65,15 +66,19 @@ STATUS_ERRORS: list[type[APIStatusError]] = [
     InternalServerError,
 ]
 
+BUDGET = module.BudgetExceededError.of(
+    price=Money(Decimal("0.02"), "USD"), limit=Decimal(1), spent=Decimal("0.5"), held=Decimal("0.49")
+)
+
 ERRORS: list[StepFunError] = [
     StepFunError("said"),
     StepFunError("said", billing="executed", trace_id="t"),
     InvalidRequestError("said"),
     InvalidRequestError.of("generate", (PROBLEM,)),
     ConfigurationError("said"),
-    module.BudgetExceededError("said"),
+    BUDGET,
     QueueTimeoutError("said"),
-    LimitsUnavailableError("said"),
+    module.LimitsUnavailableError("said"),
     APIError("said"),
     APIConnectionError("said", billing="not_sent"),
     APITimeoutError("said", billing="unknown"),
@@ -92,7 +97,7 @@ ERRORS: list[StepFunError] = [
         (ConfigurationError, [StepFunError]),
         (module.BudgetExceededError, [StepFunError]),
         (QueueTimeoutError, [StepFunError, TimeoutError]),
-        (LimitsUnavailableError, [StepFunError]),
+        (module.LimitsUnavailableError, [StepFunError]),
         (APIError, [StepFunError]),
         (APIConnectionError, [APIError]),
         (APITimeoutError, [APIConnectionError, TimeoutError]),
@@ -142,9 +147,9 @@ def test_an_error_survives_copying_and_pickling_with_all_it_carries(
         (StepFunError(""), "not_sent"),
         (InvalidRequestError(""), "not_sent"),
         (ConfigurationError(""), "not_sent"),
-        (module.BudgetExceededError(""), "not_sent"),
+        (BUDGET, "not_sent"),
         (QueueTimeoutError(""), "not_sent"),
-        (LimitsUnavailableError(""), "not_sent"),
+        (module.LimitsUnavailableError(""), "not_sent"),
         (APIError(""), "unknown"),
         (APIConnectionError(""), "unknown"),
         (APITimeoutError(""), "unknown"),

@@ -13,12 +13,14 @@ from stepfun_async import (
     APIError,
     APIStatusError,
     APITimeoutError,
+    ConfigurationError,
     MalformedResponseError,
     RetryPolicy,
 )
 from stepfun_async._core.answers import meaning_of
 from stepfun_async._core.errors import Billing
-from stepfun_async._core.retry import wait_before_next
+from stepfun_async._core.pace import RetryQuota
+from stepfun_async._core.retry import LONGEST_PAUSE, cost_of_retry, pause_after, wait_before_next
 
 DEFAULT = RetryPolicy()
 RISKY = RetryPolicy(retry_unknown=True)
@@ -149,4 +151,48 @@ def test_what_may_have_been_billed_is_only_repeated_where_the_user_says_so(
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
-    assert RetryPolicy(max_attempts=3, retry_unknown=False, connect_base=0.05, base=1.0, cap=20.0) == DEFAULT
+    stated = RetryPolicy(max_attempts=3, retry_unknown=False, connect_base=0.05, base=1.0, cap=20.0, quota=500)
+    assert stated == DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("error", "paused", "remaining", "wait"),
+    [
+        (_status(429), 5.0, 100, 5.0),  # as long as nothing is sent anyway
+        (_status(429, 10), 5.0, 100, 10.0),  # the server's own wish is longer
+        (NOT_SENT, 5.0, 100, 5.0),
+        (NOT_SENT, 5.0, 5.0, None),  # the pause would outlast the deadline
+        (_status(400), 5.0, 100, None),
+    ],
+)
+def test_a_pause_is_waited_for(error: APIError, paused: float, remaining: float, wait: float | None) -> None:
+    assert wait_before_next(DEFAULT, 1, error, jitter=0.0, remaining=remaining, paused=paused) == wait
+
+
+@pytest.mark.parametrize(
+    ("error", "attempt", "pause"),
+    [
+        (_status(429, 7), 1, 7.0),  # nobody adds to it: those who waited are spread out afterwards
+        (_status(429, 7), 3, 7.0),  # whether or not this call is tried again
+        (_status(429), 2, 2.0),
+        (_status(429, 0), 1, 1.0),
+        (_status(429, 86_400), 1, LONGEST_PAUSE),
+        *[(_status(status, 7), 1, None) for status in (400, 401, 402, 451, 500, 503)],
+        (NOT_SENT, 1, None),
+        (LOST, 1, None),
+    ],
+)
+def test_only_a_429_stops_everybody(error: APIError, attempt: int, pause: float | None) -> None:
+    assert pause_after(DEFAULT, attempt, error, jitter=1.0) == pause
+
+
+def test_what_a_further_attempt_costs() -> None:
+    assert cost_of_retry(_status(429)) == 5
+    assert {cost_of_retry(error) for error in (_status(503), _status(500), NOT_SENT, LOST, CUT)} == {14}
+    assert RetryPolicy().quota == RetryQuota.SIZE == 500
+
+
+@pytest.mark.parametrize("quota", [-1, 1.5, "500", True])
+def test_a_quota_is_a_whole_number_or_none(quota: object) -> None:
+    with pytest.raises(ConfigurationError, match="quota is a whole number, 0 or more, or None"):
+        RetryPolicy(quota=quota)  # type: ignore[arg-type]

@@ -29,6 +29,7 @@ from .errors import (
     PermissionDeniedError,
     RateLimitError,
 )
+from .outcomes import Event, billing_of
 from .pictures import read_header
 from .results import FILTERED, Account, Image, ImagesResponse, Model
 from .wire import Reply
@@ -55,7 +56,7 @@ def parse_images(
     content = _content(reply, now)
     items = content.get("data")
     if not isinstance(items, list) or not items:
-        raise _malformed("the answer has no picture in it", reply)
+        raise _malformed("the answer has no picture in it", reply, "empty")
     created = _int(content.get("created"))
     expires = None if link_lifetime is None else _expiry(created, now, link_lifetime)
     read = [_image(item, reply, base_url, expires) for item in cast("list[object]", items)]
@@ -123,7 +124,7 @@ def _image(item: object, reply: Reply, base_url: str, expires: datetime | None) 
     if isinstance(text, str):
         data = _decode(text, reply)
         if not data:
-            raise _malformed("the answer's picture is empty", reply)
+            raise _malformed("the answer's picture is empty", reply, "empty")
         return Image(**facts, **picture_facts(data))
     url = content.get("url")
     if isinstance(url, str) and url:
@@ -166,9 +167,12 @@ def _model(item: object, reply: Reply) -> Model:
     return Model(name, _int(content.get("created")), _str(content.get("owned_by")))
 
 
-def _malformed(message: str, reply: Reply) -> MalformedResponseError:
+def _malformed(message: str, reply: Reply, event: Event = "malformed") -> MalformedResponseError:
     return MalformedResponseError(
-        f"{message}; error.body has what came", body=reply.body, trace_id=reply.headers.get(TRACE_HEADER)
+        f"{message}; error.body has what came",
+        body=reply.body,
+        billing=billing_of(event, sent=True),
+        trace_id=reply.headers.get(TRACE_HEADER),
     )
 
 

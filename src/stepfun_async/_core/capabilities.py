@@ -261,6 +261,45 @@ _EDIT_1X: dict[str, Any] = {
     "source": "overview",
 }
 
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """What StepFun allows an account of one tier.
+
+    Attributes:
+        max_concurrency: requests in flight.
+        requests_per_minute: requests in a minute.
+    """
+
+    max_concurrency: int
+    requests_per_minute: int
+
+
+TIERS: Mapping[Region, Mapping[str, Tier]] = MappingProxyType(
+    {
+        "international": MappingProxyType(  # docs 2026-09
+            {
+                "V0": Tier(5, 100),
+                "V1": Tier(20, 400),
+                "V2": Tier(30, 600),
+                "V3": Tier(40, 800),
+                "V4": Tier(130, 2_600),
+            }
+        ),
+        "china": MappingProxyType(  # docs 2026-06
+            {
+                "V0": Tier(5, 10),
+                "V1": Tier(100, 1_000),
+                "V2": Tier(200, 5_000),
+                "V3": Tier(400, 10_000),
+                "V4": Tier(1_000, 20_000),
+                "V5": Tier(10_000, 200_000),
+            }
+        ),
+    }
+)
+"""The limits of an account by region and tier; the Step Plan has a monthly credit instead."""
+
 BUILT_IN = (
     Capability(
         **_EDIT_2,

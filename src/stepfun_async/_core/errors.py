@@ -5,7 +5,7 @@
     ├── ConfigurationError                    key, base URL, missing extra, closed client; nothing was sent
     ├── BudgetExceededError                   the price did not fit the budget; nothing was sent
     ├── QueueTimeoutError (TimeoutError)      no slot came free within queue_timeout; nothing was sent
-    ├── LimitsUnavailableError                the limits shared with other processes cannot be asked; nothing was sent
+    ├── LimitsUnavailableError                the shared limits cannot be asked; nothing was sent
     ├── APIError
     │   ├── APIConnectionError                no answer, or only a part of one
     │   │   └── APITimeoutError (TimeoutError)    the deadline passed
@@ -32,7 +32,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from decimal import Decimal
 
+    from .capabilities import Money
     from .problems import Problem
     from .results import ImagesResponse
 
@@ -106,8 +108,28 @@ class ConfigurationError(StepFunError):
 class BudgetExceededError(StepFunError):
     """The price of the request does not fit into what is left of the budget; nothing was sent.
 
-    Nothing raises it yet: budgets are not part of this version.
+    Attributes:
+        price: what the request costs.
+        limit: what the budget allows, in the currency of `price`.
+        spent: what pictures have cost so far.
+        held: what is set aside for requests in flight, and for those that may have been billed.
     """
+
+    def __init__(self, message: str, *, price: Money, limit: Decimal, spent: Decimal, held: Decimal) -> None:
+        super().__init__(message)
+        self.price = price
+        self.limit = limit
+        self.spent = spent
+        self.held = held
+
+    @classmethod
+    def of(cls, *, price: Money, limit: Decimal, spent: Decimal, held: Decimal) -> BudgetExceededError:
+        """The error that says all four."""
+        message = (
+            f"the budget has no room for {price}: limit {limit:f}, spent {spent:f}, held {held:f} for requests in "
+            "flight or possibly billed; raise Budget(...) or stop here; nothing was sent"
+        )
+        return cls(message, price=price, limit=limit, spent=spent, held=held)
 
 
 class QueueTimeoutError(StepFunError, TimeoutError):
@@ -115,7 +137,7 @@ class QueueTimeoutError(StepFunError, TimeoutError):
 
 
 class LimitsUnavailableError(StepFunError):
-    """The limits that are shared with other processes cannot be asked; nothing was sent."""
+    """Limits that several processes share cannot be asked, so that none of them may send; nothing was sent."""
 
 
 class APIError(StepFunError):
@@ -199,8 +221,10 @@ class MalformedResponseError(APIError):
         body: the answer as it came, so that a picture that was paid for is not lost.
     """
 
-    def __init__(self, message: str, *, body: bytes, trace_id: str | None = None) -> None:
-        super().__init__(message, trace_id=trace_id)
+    def __init__(
+        self, message: str, *, body: bytes, billing: Billing | None = None, trace_id: str | None = None
+    ) -> None:
+        super().__init__(message, billing=billing, trace_id=trace_id)
         self.body = body
 
 

@@ -9,7 +9,11 @@ import math
 from dataclasses import dataclass
 
 from .answers import meaning_of
-from .errors import APIConnectionError, APIError, APIStatusError, ConfigurationError
+from .errors import APIConnectionError, APIError, APIStatusError, ConfigurationError, RateLimitError
+from .pace import RetryQuota
+
+LONGEST_PAUSE = 60.0
+"""Seconds for which one 429 stops all calls at most: StepFun's limits are those of a minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +24,10 @@ class RetryPolicy:
     jitter"). A `Retry-After` of the server is honoured instead, with 0 to 20 % added, so that many
     clients do not come back in the same instant. A wait that would pass the deadline is not begun.
 
+    All calls of a client share a quota of further attempts, so that trouble of the server is not
+    multiplied: each costs 14 tokens (after a 429, 5), a success brings them back, or one where it was
+    the first attempt. With the quota used up, errors are raised at once.
+
     Attributes:
         max_attempts: how often a request is tried at most, the first time included.
         retry_unknown: also try again where the lost attempt may have been billed. Each one counts
@@ -27,6 +35,7 @@ class RetryPolicy:
         connect_base: seconds, for attempts that never left.
         base: seconds, for attempts that the server refused or lost.
         cap: seconds, the longest wait that is not the server's wish.
+        quota: tokens for further attempts, shared by all calls of a client; None for no such bound.
 
     Raises:
         ConfigurationError: a number cannot be one.
@@ -37,11 +46,15 @@ class RetryPolicy:
     connect_base: float = 0.05
     base: float = 1.0
     cap: float = 20.0
+    quota: int | None = RetryQuota.SIZE
 
     def __post_init__(self) -> None:
         attempts: object = self.max_attempts
         if type(attempts) is not int or attempts < 1:
             raise ConfigurationError(f"max_attempts is a whole number above 0, not {attempts!r}")
+        quota: object = self.quota
+        if quota is not None and (type(quota) is not int or quota < 0):
+            raise ConfigurationError(f"quota is a whole number, 0 or more, or None, not {quota!r}")
         for name in ("connect_base", "base", "cap"):
             seconds: object = getattr(self, name)
             if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
@@ -49,7 +62,7 @@ class RetryPolicy:
 
 
 def wait_before_next(
-    policy: RetryPolicy, attempt: int, error: APIError, *, jitter: float, remaining: float
+    policy: RetryPolicy, attempt: int, error: APIError, *, jitter: float, remaining: float, paused: float = 0.0
 ) -> float | None:
     """Seconds to wait before the next attempt; None to stop and raise `error`.
 
@@ -59,11 +72,29 @@ def wait_before_next(
         error: how the last one ended.
         jitter: a random number from 0 to 1.
         remaining: seconds left until the deadline.
+        paused: seconds for which no call of the client is sent.
     """
     if attempt >= policy.max_attempts or not _may_repeat(policy, error):
         return None
-    wait = _wait(policy, attempt, error, jitter)
+    wait = max(_wait(policy, attempt, error, jitter), paused)
     return wait if wait < remaining else None
+
+
+def pause_after(policy: RetryPolicy, attempt: int, error: APIError, *, jitter: float) -> float | None:
+    """Seconds for which no call is sent after `error`, whosever it was; None where it is no reason to pause.
+
+    A 429 speaks to the whole account. So everybody waits as long as the server asked, or else as long
+    as the call that met it, instead of finding out one by one.
+    """
+    if not isinstance(error, RateLimitError):
+        return None
+    asked = error.retry_after or _wait(policy, attempt, error, jitter)
+    return min(asked, LONGEST_PAUSE)
+
+
+def cost_of_retry(error: APIError) -> int:
+    """Tokens of the quota that trying again after `error` costs."""
+    return RetryQuota.COST_OF_THROTTLING if isinstance(error, RateLimitError) else RetryQuota.COST
 
 
 def _may_repeat(policy: RetryPolicy, error: APIError) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, cast
@@ -69,13 +69,24 @@ class Progress:
     """How far one attempt got, noted by whoever carries it, so that a cancelled one can be judged.
 
     Attributes:
-        sent: whether a byte of the body may have left this machine; None where nobody watched.
+        sent: whether a byte of the body may have left this machine; None where nobody watches.
+        left: when the body began to leave; None where it did not, or nobody watches.
+
+    Args:
+        clock: tells the time; None for nobody who wants to know it.
     """
 
-    __slots__ = ("sent",)
+    __slots__ = ("_clock", "left", "sent")
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        self._clock = clock
         self.sent: bool | None = None
+        self.left: float | None = None
+
+    def leaves(self) -> None:
+        """Note that the body begins to leave."""
+        self.sent = True
+        self.left = self._clock() if self._clock else None
 
 
 # --- requests out -------------------------------------------------------------------------------

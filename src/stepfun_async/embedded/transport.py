@@ -29,13 +29,13 @@ class EmbeddedTransport:
 
         Args:
             call: the call.
-            progress: `progress.sent` is set when the call leaves.
+            progress: is told when the call leaves.
 
         Raises:
             APIConnectionError: the scenario lost the connection; whether it was billed, a caller
                 cannot know.
         """
-        progress.sent = True
+        progress.leaves()
         steps = self.engine.play(call)
         while True:
             # A cancelled caller does not wait for the picture: a server would go on with it too.

@@ -1,0 +1,173 @@
+"""`Budget`: a hard limit on money. What may be spent is set aside before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import NoReturn
+
+from ._core.capabilities import Money
+from ._core.errors import BudgetExceededError, ConfigurationError
+from ._locks import ForkSafeLock
+
+
+class Budget:
+    """What may be spent at most, by all clients that are given the same `Budget` object.
+
+    The price of a request is set aside before it is sent, so that no number of calls at once, in any
+    tasks and threads, can go beyond the limit. It is spent when the picture comes, given back when
+    provably nothing was billed, and held for good when nobody can know.
+
+    Args:
+        limit: the sum, as a number or as text such as `"12.50"`.
+        currency: the currency of the limit and of `prices`: `USD` for StepFun's international prices,
+            `CNY` for China's.
+        prices: the price of one picture by model, for models and servers whose prices the tables do not
+            know, or where you pay others. A request whose price is not known is refused.
+
+    Raises:
+        ConfigurationError: the limit or a price is no sum of money, or the currency is none.
+
+    >>> budget = Budget("5.00", "USD")
+    >>> budget.left
+    Decimal('5.00')
+    """
+
+    def __init__(
+        self,
+        limit: Decimal | float | str,
+        currency: str = "USD",
+        *,
+        prices: Mapping[str, Decimal | float | str] | None = None,
+    ) -> None:
+        self.limit = _amount("limit", limit)
+        self.currency = _currency(currency)
+        self._prices = {model: _amount(f"prices[{model!r}]", price) for model, price in (prices or {}).items()}
+        self._lock = ForkSafeLock()
+        self._spent = Decimal(0)
+        self._held = Decimal(0)
+
+    @property
+    def spent(self) -> Decimal:
+        """What pictures that came have cost."""
+        return self._spent
+
+    @property
+    def held(self) -> Decimal:
+        """What is set aside: for requests in flight, and for those that may have been billed and brought nothing."""
+        return self._held
+
+    @property
+    def left(self) -> Decimal:
+        """What may still be set aside; below 0 only where a server made more pictures than were asked for."""
+        with self._lock:
+            return self.limit - self._spent - self._held
+
+    def __repr__(self) -> str:
+        sums = f"spent={self._spent:f}, held={self._held:f}"
+        return f"<Budget limit={self.limit:f} {self.currency}, {sums}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Budget is not pickled: a copy of it would allow its limit to be spent twice")
+
+    def price_of(self, model: str, listed: Money | None) -> Money | None:
+        """What one picture of `model` costs: by `prices`, else as `listed`; None where it is not known."""
+        given = self._prices.get(model)
+        return listed if given is None else Money(given, self.currency)
+
+    def reserve(self, model: str, price: Money | None, pictures: int) -> Hold:
+        """Set the price of a request aside.
+
+        Args:
+            model: the model asked.
+            price: of one picture, as `price_of` told.
+            pictures: how many are asked for.
+
+        Raises:
+            ConfigurationError: the price is not known, or in another currency.
+            BudgetExceededError: it does not fit into what is left.
+        """
+        if price is None:
+            raise ConfigurationError(
+                f"the price of {model} is not known here, so a budget cannot hold it: "
+                f"Budget({self.limit:f}, {self.currency!r}, prices={{{model!r}: ...}}); nothing was sent"
+            )
+        if price.currency != self.currency:
+            raise ConfigurationError(
+                f"{model} costs {price}, and the budget is in {self.currency}: make it Budget(..., "
+                f"{price.currency!r}), or say prices={{{model!r}: ...}} in {self.currency}; nothing was sent"
+            )
+        hold = Hold(self, price, pictures)
+        hold.set_aside()
+        return hold
+
+    def set_aside(self, amount: Decimal) -> None:
+        """Set `amount` aside.
+
+        Raises:
+            BudgetExceededError: it does not fit into what is left.
+        """
+        with self._lock:
+            if self._spent + self._held + amount > self.limit:
+                raise BudgetExceededError.of(
+                    price=Money(amount, self.currency), limit=self.limit, spent=self._spent, held=self._held
+                )
+            self._held += amount
+
+    def settle(self, *, held: Decimal, spent: Decimal) -> None:
+        """Add to what is held (or, below 0, take from it) and to what is spent."""
+        with self._lock:
+            self._held += held
+            self._spent += spent
+
+
+class Hold:
+    """What is set aside for one call: the price of an attempt, and of each further one that may have been billed."""
+
+    __slots__ = ("_aside", "_budget", "_pictures", "_price")
+
+    def __init__(self, budget: Budget, price: Money, pictures: int) -> None:
+        self._budget = budget
+        self._price = price.amount
+        self._pictures = pictures
+        self._aside = Decimal(0)
+
+    def set_aside(self) -> None:
+        """Set the price of one more attempt aside.
+
+        Raises:
+            BudgetExceededError: it does not fit into what is left.
+        """
+        amount = self._price * self._pictures
+        self._budget.set_aside(amount)
+        self._aside += amount
+
+    def settle(self, *, billed: int, unknown: int) -> None:
+        """The call is over.
+
+        Args:
+            billed: pictures that were answered.
+            unknown: attempts that may have been billed and brought nothing; their price stays held.
+        """
+        stays = self._price * self._pictures * unknown
+        self._budget.settle(held=stays - self._aside, spent=self._price * billed)
+
+
+def _amount(name: str, value: object) -> Decimal:
+    try:
+        if isinstance(value, bool) or not isinstance(value, Decimal | int | float | str):
+            raise InvalidOperation
+        amount = Decimal(str(value))
+        if not amount.is_finite() or amount < 0:
+            raise InvalidOperation
+    except InvalidOperation:
+        raise ConfigurationError(
+            f"{name} is a sum of money, 0 or more, such as 12.5 or '12.50', not {value!r}"
+        ) from None
+    return amount
+
+
+def _currency(value: object) -> str:
+    if not isinstance(value, str) or len(value) != 3 or not value.isascii() or not value.isupper():
+        raise ConfigurationError(f"currency is three capital letters such as 'USD' or 'CNY', not {value!r}")
+    return value

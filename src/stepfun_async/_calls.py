@@ -1,0 +1,224 @@
+"""One call as it goes: what is known of it so far, and who is told.
+
+The log and `on_event` are told of the same values. Nothing is made for them while nobody listens. The
+log never holds a prompt, a picture, a header or a message of the server: only the fields listed here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import logging
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import anyio
+
+from ._core.errors import APIStatusError, Billing, ConfigurationError, StepFunError
+from ._core.events import AttemptEnded, CallEnded, CallStarted
+
+if TYPE_CHECKING:
+    from ._core.events import Event, OnEvent
+    from ._core.requests import ImageRequest
+    from ._core.results import ImagesResponse
+
+_log = logging.getLogger("stepfun_async")
+_log.addHandler(logging.NullHandler())
+
+_FIELDS = (
+    "call",
+    "operation",
+    "model",
+    "attempt",
+    "attempts",
+    "status",
+    "billing",
+    "billed",
+    "maybe_billed",
+    "queued",
+    "elapsed",
+    "wait",
+    "trace_id",
+)
+"""What a log record may hold of an event, each as `stepfun_...`."""
+
+_numbers = itertools.count(1)
+
+
+class CallRecord:
+    """What is known of one call so far.
+
+    Attributes:
+        number: what its events share.
+        operation: what it asks for.
+        model: whom it asks; None for calls without a model.
+        request: the request value; None for calls without one.
+        free: whether it costs nothing, so that trying again is always safe.
+        attempts: how many were begun.
+        maybe_billed: how many of them may have been charged.
+        billing: what is known about money after the last one.
+        granted: whether it has got its slot.
+        queued: seconds it waited for it.
+        response: the answer, once there is one.
+    """
+
+    __slots__ = (
+        "attempts",
+        "began",
+        "billing",
+        "free",
+        "granted",
+        "maybe_billed",
+        "model",
+        "number",
+        "operation",
+        "queued",
+        "request",
+        "response",
+    )
+
+    def __init__(self, operation: str, request: ImageRequest | None = None) -> None:
+        self.number = next(_numbers)
+        self.operation = operation
+        self.model = request.model if request else None
+        self.request = request
+        self.free = request is None
+        self.attempts = 0
+        self.maybe_billed = 0
+        self.billing: Billing = "not_sent"
+        self.granted = False
+        self.began = anyio.current_time()
+        self.queued = 0.0
+        self.response: ImagesResponse | None = None
+
+    def grant(self) -> None:
+        """Note that the slot is there."""
+        self.granted = True
+        self.queued = anyio.current_time() - self.began
+
+    def ended(self, billing: Billing) -> None:
+        """Note how an attempt ended."""
+        self.billing = billing
+        if billing in ("executed", "unknown"):
+            self.maybe_billed += 1
+
+    @property
+    def billed(self) -> int:
+        """How many pictures were answered."""
+        return len(self.response.data) if self.response else 0
+
+    @property
+    def unknown(self) -> int:
+        """How many attempts may have been billed without bringing anything."""
+        return self.maybe_billed - bool(self.response)
+
+
+class Reporter:
+    """Tells the log and a user's function what happens.
+
+    Args:
+        on_event: the function; None for none.
+        base_url: where calls go.
+
+    Raises:
+        ConfigurationError: `on_event` is no plain function.
+    """
+
+    def __init__(self, on_event: OnEvent | None, base_url: str) -> None:
+        _check_plain_function(on_event)
+        parts = urlsplit(base_url)
+        self._server = parts.hostname or base_url
+        self._port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+        self._on_event = on_event
+
+    def began(self, record: CallRecord) -> None:
+        """A call was accepted."""
+        if not self._listens(logging.DEBUG):
+            return
+        event = CallStarted(
+            call=record.number,
+            operation=record.operation,
+            model=record.model,
+            server=self._server,
+            port=self._port,
+            request=record.request,
+        )
+        self._tell(event, logging.DEBUG, "started")
+
+    def attempted(
+        self,
+        record: CallRecord,
+        elapsed: float,
+        *,
+        error: BaseException | None,
+        wait: float | None,
+        trace_id: str | None,
+    ) -> None:
+        """An attempt ended; `record` knows already how."""
+        level = logging.DEBUG if wait is None else logging.INFO
+        if not self._listens(level):
+            return
+        event = AttemptEnded(
+            call=record.number,
+            operation=record.operation,
+            model=record.model,
+            attempt=record.attempts,
+            billing=record.billing,
+            elapsed=elapsed,
+            status=error.status if isinstance(error, APIStatusError) else (200 if error is None else None),
+            error=error,
+            wait=wait,
+            trace_id=error.trace_id if isinstance(error, StepFunError) else trace_id,
+        )
+        told = _name(error)
+        if wait is not None:
+            told += f", tried again in {wait:.2f} s"
+        self._tell(event, level, f"attempt {record.attempts} {told}")
+
+    def ended(self, record: CallRecord, error: BaseException | None) -> None:
+        """A call ended."""
+        level = logging.WARNING if record.unknown else logging.DEBUG
+        if not self._listens(level):
+            return
+        event = CallEnded(
+            call=record.number,
+            operation=record.operation,
+            model=record.model,
+            attempts=record.attempts,
+            billing=record.billing,
+            billed=record.billed,
+            maybe_billed=record.maybe_billed,
+            queued=record.queued,
+            elapsed=anyio.current_time() - record.began,
+            response=record.response,
+            error=error,
+        )
+        lost = f", {record.unknown} of {record.attempts} attempts may have been billed for nothing"
+        self._tell(event, level, f"{_name(error)}{lost if record.unknown else ''}")
+
+    def _listens(self, level: int) -> bool:
+        return self._on_event is not None or _log.isEnabledFor(level)
+
+    def _tell(self, event: Event, level: int, what: str) -> None:
+        if _log.isEnabledFor(level):
+            fields = {f"stepfun_{name}": getattr(event, name, None) for name in _FIELDS}
+            subject = f"{event.operation} {event.model}" if event.model else event.operation
+            _log.log(level, "call %d, %s: %s", event.call, subject, what, extra=fields)
+        if self._on_event is None:
+            return
+        try:
+            self._on_event(event)
+        except Exception:  # noqa: BLE001 - a user's function must not cost a picture
+            _log.exception("on_event failed for %s; the call goes on", type(event).__name__)
+
+
+def _check_plain_function(given: object) -> None:
+    if given is not None and (not callable(given) or inspect.iscoroutinefunction(given)):
+        raise ConfigurationError(f"on_event is a plain function of one event, not {given!r}")
+
+
+def _name(error: BaseException | None) -> str:
+    if error is None:
+        return "succeeded"
+    status = f" {error.status}" if isinstance(error, APIStatusError) else ""
+    return f"ended with {type(error).__name__}{status}"

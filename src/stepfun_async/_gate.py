@@ -1,0 +1,370 @@
+"""Slots, places in the minute, pauses, and who goes first.
+
+A gate belongs to one `Limits` object, whoever uses it: any number of clients, threads and event loops.
+It decides under a lock by the state machines of `_core.pace`, and wakes whoever may go in the loop that
+they wait in. Waiting is first come, first served; an attempt that is made again goes before calls that
+have not begun. Only the first in line watches the clock: it looks again when time may have helped, and
+everybody else is woken when somebody goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakSet
+
+import anyio
+from anyio.lowlevel import current_token
+
+from ._core.errors import Billing, QueueTimeoutError
+from ._core.pace import AdaptiveLimit, Pause, RateWindow
+from ._locks import ForkSafeLock
+from ._loops import PerLoop
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsState:
+    """How a `Limits` is used at this moment, by everybody who shares it in this process.
+
+    Attributes:
+        in_flight: slots in use.
+        waiting: calls that wait for a slot, and attempts that wait to be made again.
+        max_concurrency: slots there are now; with `adaptive`, what was learned from the server.
+    """
+
+    in_flight: int
+    waiting: int
+    max_concurrency: int
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """Somebody who waits for a slot, a place in the minute, or both.
+
+    Attributes:
+        slot: whether a slot is wanted.
+        place: whether a place is wanted.
+        granted: whether they have it.
+        alarm: when it will look again by itself; infinity where it waits to be woken.
+    """
+
+    slot: bool
+    place: bool
+    granted: bool = False
+    alarm: float = math.inf
+    event: anyio.Event = field(default_factory=anyio.Event)
+    loop: Any = field(default_factory=lambda: current_token().native_token)
+    thread: int = field(default_factory=threading.get_ident)
+
+    @property
+    def gone(self) -> bool:
+        """Whether its loop was closed over its head, which asyncio does not prevent."""
+        return isinstance(self.loop, asyncio.AbstractEventLoop) and self.loop.is_closed()
+
+    def wake(self) -> None:
+        """Make it look again, from whichever thread."""
+        if self.thread == threading.get_ident():
+            self.event.set()
+            return
+        soon = getattr(self.loop, "call_soon_threadsafe", None) or self.loop.run_sync_soon
+        with suppress(RuntimeError):  # the loop ends in this very moment
+            soon(self.event.set)
+
+
+_EARLIER = 1e-3
+"""Seconds by which an alarm has to be too late for its waiter to be woken to set another."""
+
+_Line = OrderedDict[_Waiter, None]
+"""Waiters in the order in which they came; anyone can leave it at once."""
+
+
+class Gate:
+    """Lets requests pass as the limits allow. Any thread and any loop may use it."""
+
+    def __init__(self, max_concurrency: int, requests_per_minute: int | None, *, adaptive: bool) -> None:
+        self.max_concurrency = max_concurrency
+        self.generation = 0
+        self._lock = ForkSafeLock()
+        self._in_flight = 0
+        self._adaptive = AdaptiveLimit(max_concurrency) if adaptive else None
+        self._window = RateWindow(requests_per_minute) if requests_per_minute else None
+        self._pause = Pause()
+        self._again: _Line = OrderedDict()
+        self._queue: _Line = OrderedDict()
+        self._ahead: PerLoop[float] = PerLoop(_ahead_of_this_loop)
+        _gates.add(self)
+
+    def state(self) -> LimitsState:
+        """How it is used at this moment."""
+        with self._lock:
+            return LimitsState(self._in_flight, len(self._again) + len(self._queue), self._capacity)
+
+    def now(self) -> float:
+        """The time, the same in all loops of this process."""
+        return anyio.current_time() + self._ahead.get()
+
+    @asynccontextmanager
+    async def hold(self, queue_timeout: float | None, *, place: bool) -> AsyncGenerator[Grant]:
+        """Hold a slot.
+
+        Args:
+            queue_timeout: seconds to wait for it; None waits for ever.
+            place: whether the call is one to the API, so that its first attempt takes a place in the minute
+                together with the slot.
+
+        Raises:
+            QueueTimeoutError: it did not come free in time.
+        """
+        if not self._passes_at_once(slot=True, place=place):  # what is free needs no time to wait
+            with anyio.move_on_after(queue_timeout) as scope:
+                await self._wait(_Waiter(slot=True, place=place), self._queue)
+            if scope.cancelled_caught:
+                raise self._timed_out(queue_timeout)
+        grant = Grant(self, place=place)
+        try:
+            yield grant
+        finally:
+            grant.leave()
+
+    async def place(self) -> None:
+        """Take a place in the minute for one more attempt of a call that has its slot."""
+        if not self._passes_at_once(slot=False, place=True):
+            await self._wait(_Waiter(slot=False, place=True), self._again)
+
+    def paused_for(self) -> float:
+        """Seconds for which nothing is sent, because the server said so."""
+        with self._lock:
+            return self._pause.wait(self.now())
+
+    @property
+    def cuts(self) -> int:
+        """How often the concurrency was lowered so far."""
+        return self._adaptive.cuts if self._adaptive else 0
+
+    def throttled(self, cuts: int, pause: float) -> None:
+        """An attempt that began after `cuts` cuts met a 429: nothing is sent for `pause` seconds."""
+        with self._lock:
+            self._pause.begin(self.now(), pause, expected=self._capacity)
+            if self._adaptive:
+                self._adaptive.throttled(cuts)
+
+    def answered(self) -> None:
+        """An attempt was answered."""
+        if self._adaptive:
+            with self._lock:
+                self._adaptive.succeeded(self._in_flight)
+
+    def close_place(self, billing: Billing, left: float | None) -> None:
+        """An attempt is over.
+
+        Args:
+            billing: how it ended.
+            left: when its request left; None where nobody saw it.
+        """
+        if self._window is None:
+            return
+        with self._lock:
+            if billing == "not_sent":
+                self._window.give_back()
+            else:
+                self._window.left(self.now() if left is None else left)
+            self._advance()
+
+    def leave(self, generation: int, *, place: bool) -> None:
+        """Give back a slot, and a place that no attempt was made on, of a call that began in `generation`."""
+        with self._lock:
+            if generation == self.generation:
+                self._give_back(slot=True, place=place)
+
+    def after_fork(self) -> None:
+        """Forget, in a forked child, the calls of the parent."""
+        self.generation += 1
+        self._in_flight = 0
+        self._again.clear()
+        self._queue.clear()
+        if self._window:
+            self._window.forget_open()
+
+    # --- deciding; the lock is held
+
+    @property
+    def _capacity(self) -> int:
+        return self._adaptive.limit if self._adaptive else self.max_concurrency
+
+    def _obstacle(self, now: float, *, slot: bool, place: bool) -> float:
+        """Seconds until somebody may pass as far as time can tell; infinity where only a give-back can help."""
+        if slot and self._in_flight >= self._capacity:
+            return math.inf
+        if not place:
+            return 0.0
+        return max(self._pause.wait(now), self._window.wait(now) if self._window else 0.0)
+
+    def _pass(self, now: float, *, slot: bool, place: bool) -> None:
+        self._in_flight += slot
+        if place:
+            self._pause.went(now)
+            if self._window:
+                self._window.take()
+
+    def _give_back(self, *, slot: bool, place: bool) -> None:
+        self._in_flight -= slot
+        if place and self._window:
+            self._window.give_back()
+        self._advance()
+
+    def _advance(self, looking: _Waiter | None = None) -> None:
+        """Let everybody pass who may, in order; have the first of those who may not watch the clock.
+
+        Args:
+            looking: who looks by itself at this moment, and so needs not be woken.
+        """
+        if not self._again and not self._queue:
+            return
+        now = self.now()
+        while (waiter := next(iter(self._again or self._queue), None)) is not None:
+            if waiter.gone:
+                self._drop(waiter)
+                continue
+            wait = self._obstacle(now, slot=waiter.slot, place=waiter.place)
+            if wait:
+                self._set_alarm(waiter, now + wait, looking)
+                return
+            self._drop(waiter)
+            self._pass(now, slot=waiter.slot, place=waiter.place)
+            waiter.granted = True
+            waiter.wake()
+
+    @staticmethod
+    def _set_alarm(waiter: _Waiter, when: float, looking: _Waiter | None) -> None:
+        if waiter is looking:
+            waiter.alarm = when
+        elif when < waiter.alarm - _EARLIER:
+            waiter.wake()
+
+    def _drop(self, waiter: _Waiter) -> None:
+        self._again.pop(waiter, None)
+        self._queue.pop(waiter, None)
+
+    # --- waiting
+
+    def _passes_at_once(self, *, slot: bool, place: bool) -> bool:
+        with self._lock:
+            if self._again or (slot and self._queue):
+                return False
+            now = self.now() if place else 0.0
+            if self._obstacle(now, slot=slot, place=place):
+                return False
+            self._pass(now, slot=slot, place=place)
+            return True
+
+    async def _wait(self, waiter: _Waiter, line: _Line) -> None:
+        with self._lock:
+            line[waiter] = None
+        try:
+            while not self._looked(waiter):
+                with anyio.move_on_after(waiter.alarm - self.now()):
+                    await waiter.event.wait()
+        except BaseException:
+            self._withdraw(waiter)
+            raise
+
+    def _looked(self, waiter: _Waiter) -> bool:
+        """Whether `waiter` may go. Where it may not, its alarm is set if it is the first in line."""
+        with self._lock:
+            waiter.event = anyio.Event()
+            waiter.alarm = math.inf
+            self._advance(looking=waiter)
+            return waiter.granted
+
+    def _withdraw(self, waiter: _Waiter) -> None:
+        """Give up a place in the line, or what was granted in the very moment."""
+        with self._lock:
+            self._drop(waiter)
+            if waiter.granted:
+                self._give_back(slot=waiter.slot, place=waiter.place)
+            elif not waiter.gone:
+                self._advance()
+
+    def _timed_out(self, queue_timeout: float | None) -> QueueTimeoutError:
+        with self._lock:
+            paused, capacity = self._pause.wait(self.now()), self._capacity
+            full = self._in_flight >= capacity
+        if full:
+            why = f"all {capacity} are in use (Limits(max_concurrency=...))"
+        elif paused:
+            why = f"the server asked for a pause, which lasts {paused:.3g} more seconds"
+        else:
+            why = "the requests of this minute are used up (Limits(requests_per_minute=...))"
+        return QueueTimeoutError(
+            f"no slot came free within queue_timeout={queue_timeout:g} seconds: {why}; nothing was sent"
+        )
+
+
+class Grant:
+    """What one call holds: a slot, and a place in the minute for the attempt that is due."""
+
+    __slots__ = ("_cuts", "_gate", "_generation", "_place")
+
+    def __init__(self, gate: Gate, *, place: bool) -> None:
+        self._gate = gate
+        self._place = place
+        self._generation = gate.generation
+        self._cuts = gate.cuts
+
+    def now(self) -> float:
+        """The time, the same in all loops of this process."""
+        return self._gate.now()
+
+    def paused_for(self) -> float:
+        """Seconds for which nothing is sent, because the server said so."""
+        return self._gate.paused_for()
+
+    async def ready(self) -> None:
+        """Have a place for the attempt that is due: the first one came with the slot."""
+        if not self._place:
+            await self._gate.place()
+            self._place = True
+            self._cuts = self._gate.cuts
+
+    def attempted(self, billing: Billing, left: float | None) -> None:
+        """The attempt is over; see `Gate.close_place`."""
+        if self._place:
+            self._place = False
+            self._gate.close_place(billing, left)
+
+    def answered(self) -> None:
+        """The attempt was answered."""
+        self._gate.answered()
+
+    def throttled(self, pause: float) -> None:
+        """The attempt met a 429: nothing is sent for `pause` seconds."""
+        self._gate.throttled(self._cuts, pause)
+
+    def leave(self) -> None:
+        """Give everything back."""
+        self._gate.leave(self._generation, place=self._place)
+
+
+def _ahead_of_this_loop() -> float:
+    """Seconds by which the process's clock is ahead of the running loop's, whose zero may lie anywhere."""
+    return time.monotonic() - anyio.current_time()
+
+
+_gates: WeakSet[Gate] = WeakSet()
+
+
+def _after_fork() -> None:
+    for gate in tuple(_gates):
+        gate.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

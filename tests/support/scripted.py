@@ -1,0 +1,42 @@
+"""A transport without a server: what each call meets is a function of the test."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Awaitable, Callable
+
+from stepfun_async._core.wire import Call, Progress, Reply
+
+from .raw import PIXEL
+
+Answer = Callable[[Call, Progress], Awaitable[Reply]]
+
+PICTURE = Reply(
+    200,
+    {"x-trace-id": "trace-1"},
+    json.dumps(
+        {"created": 1, "data": [{"seed": 7, "finish_reason": "success", "b64_json": base64.b64encode(PIXEL).decode()}]}
+    ).encode(),
+)
+
+
+def refusal(status: int, *, retry_after: float | None = None) -> Reply:
+    """An error answer."""
+    headers = {} if retry_after is None else {"retry-after": str(retry_after)}
+    return Reply(status, headers, b'{"error": {"message": "no", "type": "scripted"}}')
+
+
+class Scripted:
+    """Answers each call as `answer` says."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self.calls = 0
+
+    async def send(self, call: Call, progress: Progress) -> Reply:
+        self.calls += 1
+        return await self._answer(call, progress)
+
+    async def aclose(self) -> None:
+        pass
