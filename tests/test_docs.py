@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 import importlib
 import os
@@ -18,6 +19,7 @@ from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
 import stepfun_async
+from stepfun_async import AttemptEnded, CallEnded, CallStarted, _calls
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(path.relative_to(ROOT) for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -103,9 +105,16 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 def test_readme_names_every_error() -> None:
     readme = (ROOT / "README.md").read_text()
-    not_raised = {"APIError", "APIStatusError", "BudgetExceededError"}  # two are bases, and there are no budgets yet
-    leaves = {name for name in stepfun_async.__all__ if name.endswith("Error")} - not_raised
+    bases = {"APIError", "APIStatusError"}
+    leaves = {name for name in stepfun_async.__all__ if name.endswith("Error")} - bases
     assert [name for name in sorted(leaves) if name not in readme] == []
+
+
+def test_the_page_on_observability_names_every_field() -> None:
+    page = (ROOT / "docs" / "observability.md").read_text()
+    events = {field.name for event in (CallStarted, AttemptEnded, CallEnded) for field in dataclasses.fields(event)}
+    logged = {f"stepfun_{name}" for name in _calls._FIELDS}
+    assert [name for name in sorted(events | logged) if f"`{name}`" not in page] == []
 
 
 def test_the_demo_makes_three_pictures(offline: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import anyio
@@ -62,6 +63,21 @@ async def test_every_request_has_one_outcome_and_never_too_many_run() -> None:
         prompts = [outcome.request.prompt async for outcome in client.images.map(numbered(100))]
     assert sorted(int(prompt or -1) for prompt in prompts) == list(range(100))
     assert station.peak == 3
+
+
+async def test_every_request_is_sent_in_the_context_of_the_reader() -> None:
+    reader = ContextVar("reader", default="nobody")
+
+    class Listening(Station):
+        async def send(self, call: Call, progress: Progress) -> Reply:
+            seen.append(reader.get())
+            return await super().send(call, progress)
+
+    seen: list[str] = []
+    reader.set("me")
+    async with client_over(Listening()) as client:
+        assert len([outcome async for outcome in client.images.map(numbered(10))]) == 10
+    assert seen == ["me"] * 10
 
 
 async def test_outcomes_come_as_they_end() -> None:

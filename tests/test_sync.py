@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -126,36 +125,6 @@ def test_closing_ends_calls_in_flight_of_other_threads() -> None:
     told = sorted((error.billing, error.attempts, error.maybe_billed) for error in errors)  # type: ignore[union-attr]
     assert told == [("not_sent", 0, 0), ("not_sent", 0, 0), ("unknown", 1, 1)]
     assert (client.usage.requests, client.usage.maybe_billed) == (1, 1)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_child_and_its_parent_both_go_on() -> None:
-    with raw_server(say(picture_answer())) as server, Client("sk-test", base_url=server.url) as client:
-        client.images.generate("before the fork")
-        child = os.fork()
-        if child == 0:  # another process
-            try:
-                client.images.generate("in the child")
-                client.close()
-            finally:
-                os._exit(0 if client.usage.billed == 2 else 1)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        client.images.generate("in the parent")
-        assert client.usage.billed == 2
-        assert server.connections == 2, "the parent's connection did not survive the fork"
-
-
-def _in_child() -> int | None:
-    with Client(base_url="embedded") as client:
-        return client.images.generate("a lake", model="step-2x-large", size="256x256").image.width
-
-
-def test_it_works_in_spawned_processes() -> None:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert pool.apply(_in_child) == 256
-        pool.close()
-        pool.join()
 
 
 def _script(source: str) -> subprocess.CompletedProcess[str]:
@@ -302,25 +271,6 @@ def test_an_interpreter_ends_with_a_map_half_read() -> None:
         "print(type(next(outcomes)).__name__)\n"
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "Finished\n", "")
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_map_begun_before_a_fork_is_refused_in_the_child() -> None:
-    with Client(base_url="embedded") as client:
-        outcomes = client.images.map([small()] * 5)
-        next(outcomes)
-        child = os.fork()
-        if child == 0:  # another process
-            code = 1
-            try:
-                next(outcomes)
-            except ConfigurationError:
-                code = 0
-            finally:
-                os._exit(code)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        assert len(list(outcomes)) == 4
 
 
 def test_usage_is_right_at_once_after_an_interrupt() -> None:

@@ -8,6 +8,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import stepfun_async
+from stepfun_async.otel import OpenTelemetry
 from stepfun_async.redis import RedisBackend
 
 
@@ -23,22 +24,29 @@ def check_plain() -> None:
     else:
         raise AssertionError("the embedded engine works without Pillow?")
     try:
+        OpenTelemetry()
+    except stepfun_async.ConfigurationError as error:
+        assert 'pip install "stepfun-async[otel]"' in str(error)
+    else:
+        raise AssertionError("OpenTelemetry() works without opentelemetry-api?")
+    try:
         RedisBackend("redis://127.0.0.1:6379/0", name="images")
     except stepfun_async.ConfigurationError as error:
         assert 'pip install "stepfun-async[redis]"' in str(error)
     else:
-        raise AssertionError("shared limits work without redis?")
+        raise AssertionError("RedisBackend() works without redis?")
     script = _command("--version")
     assert script.returncode == 3
     assert 'pip install "stepfun-async[cli]"' in script.stderr
 
 
 def check_all() -> None:
-    """The wheel with its extras: a picture, shared limits, and the command line."""
+    """The wheel with its extras: a picture, OpenTelemetry, shared limits, and the command line."""
+    OpenTelemetry()
+    RedisBackend("redis://127.0.0.1:6379/0", name="images")
     with stepfun_async.Client(base_url="embedded") as client:
         picture = client.images.generate("a lake", model="step-2x-large", size="256x256").image
     assert (picture.format, picture.width, picture.height) == ("png", 256, 256)
-    assert "6379" in repr(RedisBackend("redis://127.0.0.1:6379/0", name="images"))
     assert distribution("stepfun-async").version in _command("--version").stdout
 
 

@@ -13,6 +13,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -283,7 +284,7 @@ def _run_beside(work: Callable[[], Awaitable[None]]) -> None:
     else:
         import trio
 
-        trio.lowlevel.spawn_system_task(work)
+        trio.lowlevel.spawn_system_task(work, context=copy_context())  # as asyncio's tasks have it
 
 
 async def _awaited(work: Callable[[], Awaitable[None]]) -> None:

@@ -1,0 +1,294 @@
+"""OpenTelemetry for calls: `AsyncClient(on_event=OpenTelemetry())`.
+
+A call for a picture becomes one client span by the semantic conventions for generative AI, and one
+measurement of `gen_ai.client.operation.duration`. The conventions are those of
+https://github.com/open-telemetry/semantic-conventions-genai, still in development; what they have no
+name for is under `stepfun.`. A download and the questions about models and account are no operations of
+generative AI: they get a client span without `gen_ai.` attributes, and are not in the duration, whose
+picture they would spoil.
+
+While a call runs, its span is the current one, so that the spans of an instrumented HTTP library become
+its children. OpenTelemetry's own way back is a token that only the context it was made in accepts;
+anywhere else `detach` writes a traceback to the log. Most calls begin and end in one context, but one that
+is dropped half-way ends wherever it is collected. So there is no token here: when a call ends, the context
+from before it is put back where its own is the current one, and nothing is done anywhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, TypeAlias
+
+from ._core.errors import (
+    APIConnectionError,
+    ConfigurationError,
+    ContentFilteredError,
+    QueueTimeoutError,
+    SaveError,
+)
+from ._core.events import AttemptEnded, CallEnded, CallStarted, Event
+
+_INSTALLED = find_spec("opentelemetry") is not None
+
+if TYPE_CHECKING or _INSTALLED:
+    from opentelemetry import context, metrics, trace
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import Span, TracerProvider
+
+    from ._core.requests import ImageRequest
+    from ._core.results import ImagesResponse
+
+__all__ = ["OpenTelemetry"]
+
+_Attributes: TypeAlias = dict[str, str | float | list[str]]
+
+_DURATION_BUCKETS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+"""Seconds; the conventions ask for these."""
+
+_LONGEST = 4096
+"""Bytes of the longest text recorded: StepFun's longest prompt in the widest characters."""
+
+_CONTENT = (("text", "prompt"), ("negative_prompt", "negative_prompt"))
+"""What of a request is content: the type of the message's part, and the field."""
+
+_CANCELLED = frozenset({"CancelledError", "Cancelled"})
+"""What asyncio and trio raise in a cancelled call."""
+
+_OWN_WORDS = (APIConnectionError, ContentFilteredError, QueueTimeoutError)
+"""Errors whose message is never the server's, and quotes neither prompt nor path."""
+
+_log = logging.getLogger("stepfun_async")
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A call that has not ended.
+
+    Attributes:
+        span: its span.
+        labels: the attributes that its measurements share.
+        before: the context that was current when it began.
+        inside: the same with `span` as the current one, where there is one.
+    """
+
+    span: Span
+    labels: _Attributes
+    before: Context
+    inside: Context
+
+
+class OpenTelemetry:
+    """A client span, and measurements, for each call of the clients that have this as their `on_event`.
+
+    One object serves any number of clients, threads and event loops. It keeps nothing of calls that
+    ended, and never raises.
+
+    Args:
+        tracer_provider: makes the spans; the global one when absent, also where that is set later.
+        meter_provider: takes the measurements; likewise.
+        capture_content: also record prompts and negative prompts, up to 4,096 bytes of each, and the
+            messages of all errors, which may quote them or name files. Pictures are never recorded.
+
+    Raises:
+        ConfigurationError: opentelemetry-api is not installed.
+    """
+
+    def __init__(
+        self,
+        *,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        capture_content: bool = False,
+    ) -> None:
+        if not _INSTALLED:
+            raise ConfigurationError('OpenTelemetry() needs opentelemetry-api: pip install "stepfun-async[otel]"')
+        release = version("stepfun-async")
+        meter = metrics.get_meter("stepfun_async", release, meter_provider)
+        self._tracer = trace.get_tracer("stepfun_async", release, tracer_provider)
+        self._duration = meter.create_histogram(
+            "gen_ai.client.operation.duration",
+            unit="s",
+            description="GenAI operation duration.",
+            explicit_bucket_boundaries_advisory=_DURATION_BUCKETS,
+        )
+        self._attempts = meter.create_counter(
+            "stepfun.client.attempts",
+            unit="{attempt}",
+            description="Attempts of calls, by what is known about money: executed and unknown may have been billed.",
+        )
+        self._capture_content = capture_content
+        self._running: dict[int, _Running] = {}  # each step on it is one atomic operation, so it needs no lock
+
+    def __call__(self, event: Event) -> None:
+        """Take note of `event`, in the task and context of its call. Never raises.
+
+        Args:
+            event: what happened; of a call whose beginning was not told, it is ignored.
+        """
+        try:
+            if isinstance(event, CallStarted):
+                self._begin(event)
+            elif isinstance(event, AttemptEnded):
+                self._note(event)
+            else:
+                self._end(event)
+        except Exception:  # noqa: BLE001 - telemetry must not fail a call, whatever is plugged into it
+            _log.warning("OpenTelemetry could not take note of an event", exc_info=True)
+
+    def _begin(self, event: CallStarted) -> None:
+        labels = _labels(event)
+        asked = _asked(event.request, with_content=self._capture_content)
+        before = context.get_current()
+        span = self._tracer.start_span(_name(event), before, trace.SpanKind.CLIENT, {**labels, **asked})
+        valid = span.get_span_context().is_valid  # otherwise there is no SDK, and it must not hide a remote parent
+        inside = trace.set_span_in_context(span, before) if valid else before
+        self._running[event.call] = _Running(span, labels, before, inside)
+        context.attach(inside)
+
+    def _note(self, event: AttemptEnded) -> None:
+        call = self._running.get(event.call)
+        if call is None:
+            return
+        failure = _failure(event.error)
+        self._attempts.add(1, {**call.labels, "stepfun.billing": event.billing, **failure}, call.inside)
+        if call.span.is_recording():
+            call.span.add_event("stepfun.attempt", {**_tried(event), **failure})
+
+    def _end(self, event: CallEnded) -> None:
+        call = self._running.pop(event.call, None)
+        if call is None:
+            return
+        if context.get_current() is call.inside:
+            context.attach(call.before)
+        try:
+            self._conclude(call.span, event)
+        finally:
+            call.span.end()
+        if "gen_ai.operation.name" in call.labels:
+            self._duration.record(event.elapsed, {**call.labels, **_failure(event.error)}, call.inside)
+
+    def _conclude(self, span: Span, event: CallEnded) -> None:
+        span.set_attributes({**_became(event), **_failure(event.error)})
+        if event.error is not None:
+            span.set_status(trace.StatusCode.ERROR, self._description(event, event.error))
+
+    def _description(self, event: CallEnded, error: BaseException) -> str:
+        """How the call failed, without anything that might quote the request."""
+        message = _clipped(str(error)) if self._capture_content or isinstance(error, _OWN_WORDS) else ""
+        return message or _money(event)
+
+
+def _name(event: CallStarted) -> str:
+    if event.request is None:
+        return f"stepfun {event.operation}"
+    return _clipped(f"generate_content {event.model or ''}".rstrip())
+
+
+def _labels(event: CallStarted) -> _Attributes:
+    """What the span and the measurements of a call share: few values each."""
+    where = {"stepfun.operation": event.operation, "server.address": event.server, "server.port": event.port}
+    if event.request is None:
+        return _known(where)
+    what = {"gen_ai.operation.name": "generate_content", "gen_ai.provider.name": "stepfun"}
+    return _known({**what, "gen_ai.request.model": event.model, **where})
+
+
+def _asked(request: ImageRequest | None, *, with_content: bool) -> _Attributes:
+    """What else the span says of a request."""
+    if request is None:
+        return {}
+    return _known(
+        {
+            "gen_ai.output.type": "image",
+            "gen_ai.request.choice.count": None if request.n == 1 else _int64(request.n),  # by the conventions
+            "gen_ai.request.seed": _int64(request.seed),
+        }
+    ) | ({"gen_ai.input.messages": _messages(request)} if with_content else {})
+
+
+def _messages(request: ImageRequest) -> str:
+    """The words of a request, as the conventions' JSON."""
+    words = [(kind, getattr(request, field, None)) for kind, field in _CONTENT]
+    parts = [{"type": kind, "content": _clipped(text)} for kind, text in words if isinstance(text, str)]
+    return json.dumps([{"role": "user", "parts": parts}], ensure_ascii=False)
+
+
+def _tried(event: AttemptEnded) -> _Attributes:
+    """What the span's event says of an attempt."""
+    return _known(
+        {
+            "stepfun.attempt": event.attempt,
+            "stepfun.billing": event.billing,
+            "stepfun.elapsed": event.elapsed,
+            "stepfun.wait": event.wait,
+            "stepfun.trace_id": event.trace_id,
+            "http.response.status_code": event.status,
+        }
+    )
+
+
+def _became(event: CallEnded) -> _Attributes:
+    """What the span says of a call that has ended."""
+    response = _answer(event)
+    source = response or event.error
+    reasons = [_clipped(image.finish_reason) for image in (response.data if response else ()) if image.finish_reason]
+    return _known(
+        {
+            "stepfun.attempts": event.attempts,
+            "stepfun.billing": event.billing,
+            "stepfun.maybe_billed": event.maybe_billed,
+            "stepfun.queued": event.queued,
+            "stepfun.trace_id": getattr(source, "trace_id", None),
+            "gen_ai.response.id": response.id if response else None,
+            "gen_ai.response.finish_reasons": reasons or None,
+        }
+    )
+
+
+def _answer(event: CallEnded) -> ImagesResponse | None:
+    """The answer, also where the call failed with it."""
+    if isinstance(event.error, ContentFilteredError | SaveError):
+        return event.error.response
+    return event.response
+
+
+def _failure(error: BaseException | None) -> _Attributes:
+    """The kind of a failure: the error's class, or `cancelled`, the same on asyncio and trio."""
+    if error is None:
+        return {}
+    kind = type(error).__qualname__
+    return {"error.type": "cancelled" if kind in _CANCELLED else kind}
+
+
+def _money(event: CallEnded) -> str:
+    if event.billing == "executed":
+        return "the picture was made and billed"
+    return "it may have been billed" if event.maybe_billed else "nothing was billed"
+
+
+def _known(values: Mapping[str, str | float | list[str] | None]) -> _Attributes:
+    """What of `values` is known, texts so that any exporter can carry them."""
+    known = {name: value for name, value in values.items() if value is not None}
+    return {name: _clipped(value) if isinstance(value, str) else value for name, value in known.items()}
+
+
+def _int64(value: object) -> int | None:
+    """`value` where it is a number that OpenTelemetry's protocol can carry."""
+    return value if type(value) is int and -(2**63) <= value < 2**63 else None
+
+
+def _clipped(text: str) -> str:
+    """`text` as UTF-8 can say it, cut where it is too long."""
+    data = text.encode("utf-8", "replace")
+    if len(data) <= _LONGEST:
+        return data.decode("utf-8")
+    mark = "…"
+    return data[: _LONGEST - len(mark.encode())].decode("utf-8", "ignore") + mark
