@@ -3,9 +3,8 @@
     Limits(max_concurrency=20, requests_per_minute=400, backend=RedisBackend("redis://10.0.0.7:6379/0", name="images"))
 
 For each name Redis keeps two sorted sets. `slots` has the ids that are held, each with the moment its
-lease ends. `places` has the requests that count, each with the moment it no longer does: a minute after
-it left, and before it has left a minute after its lease, the latest it can leave. What has ended is
-removed whenever somebody asks; what is left is counted.
+lease ends. `places` has the requests of a minute, each with the moment its minute ends. What has ended
+is removed whenever somebody asks; what is left is counted.
 
 Each question is one script, which Redis runs alone, by its own clock: neither the order in which machines
 ask nor what their clocks say matters. Moments are whole microseconds, which the doubles of Lua and of
@@ -17,11 +16,11 @@ from __future__ import annotations
 import math
 import random
 import re
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ._core.errors import ConfigurationError, LimitsUnavailableError
+from ._core.pace import MARGIN, PERIOD
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -29,15 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["RedisBackend"]
 
-_MINUTE = 60.0
-_MARGIN = 0.25
-"""Seconds added to the minute: one request may be slower on its way to StepFun than another."""
+_MINUTE = PERIOD + MARGIN
 
 _POLL = 0.1
 """Seconds to wait for a slot before asking again; nobody says when one is given back."""
-
-_UNSENT = 1.0
-"""Seconds to wait for a place before asking again while one is held that has not left: it may be given back."""
 
 _SPREAD = 0.2
 """Up to so many seconds are added to each wait, so that those who wait do not all ask at once."""
@@ -73,7 +67,7 @@ _TAKE = (
 local slots, places = KEYS[1], KEYS[2]
 local slot, place = ARGV[1], ARGV[2]
 local max_concurrency, requests_per_minute = tonumber(ARGV[3]), tonumber(ARGV[4])
-local lease, minute, poll, unsent = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local lease, minute, poll = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local wait = 0
 
 local function others(key, id)
@@ -88,11 +82,7 @@ end
 if place ~= '' then
     local over = others(places, place) - requests_per_minute
     if over >= 0 then
-        local free = redis.call('ZRANGE', places, over, over, 'WITHSCORES')[2] - now
-        if redis.call('ZCOUNT', places, now + minute + 1, '+inf') > 0 then
-            free = math.min(free, unsent)
-        end
-        wait = math.max(wait, free)
+        wait = math.max(wait, redis.call('ZRANGE', places, over, over, 'WITHSCORES')[2] - now)
     end
 end
 if wait > 0 then
@@ -102,7 +92,7 @@ if slot ~= '' then
     hold(slots, slot, now + lease)
 end
 if place ~= '' then
-    hold(places, place, now + lease + minute)
+    hold(places, place, now + minute)
 end
 return 0
 """
@@ -168,21 +158,23 @@ class RedisBackend:
             LimitsUnavailableError: Redis did not answer within a few seconds, or refused.
         """
         place = None if requests_per_minute is None else place
-        seconds = (min(lease, _LONGEST_LEASE), _MINUTE + _MARGIN, _POLL, _UNSENT)
+        seconds = (min(lease, _LONGEST_LEASE), _MINUTE, _POLL)
         limits = (max_concurrency, requests_per_minute or 0)
-        wait = self._run(self._take, slot or "", place or "", *limits, *map(_microseconds, seconds))
+        try:
+            wait = self._run(self._take, slot or "", place or "", *limits, *map(_microseconds, seconds))
+        except LimitsUnavailableError as error:
+            error.tell("nothing was sent")
+            raise
         jitter = random.random()  # noqa: S311 - spreads load, guards nothing
         return wait / 1e6 + _SPREAD * jitter if wait else 0.0
 
     def sent(self, place: str) -> None:
         """Say that the request of `place` has left: see `LimitsBackend.sent`."""
-        with suppress(LimitsUnavailableError):
-            self._run(self._sent, place, _microseconds(_MINUTE + _MARGIN))
+        self._run(self._sent, place, _microseconds(_MINUTE))
 
     def give_back(self, *, slot: str | None, place: str | None) -> None:
         """Give back what is no longer used: see `LimitsBackend.give_back`."""
-        with suppress(LimitsUnavailableError):
-            self._run(self._give_back, slot or "", place or "")
+        self._run(self._give_back, slot or "", place or "")
 
     def _run(self, script: Script, *arguments: str | int) -> int:
         from redis.exceptions import ChildDeadlockedError, RedisError
@@ -191,7 +183,7 @@ class RedisBackend:
             return int(script(self._keys, arguments))
         except (RedisError, ChildDeadlockedError, OSError, UnicodeError) as error:
             raise LimitsUnavailableError(
-                f"the shared limits at {self._location} cannot be asked: {_reason(error)}; nothing was sent"
+                f"the shared limits at {self._location} cannot be asked: {_reason(error)}"
             ) from error
 
 
