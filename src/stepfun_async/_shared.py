@@ -17,7 +17,6 @@ import anyio
 import anyio.to_thread
 
 from ._core.errors import Billing, LimitsUnavailableError
-from ._core.pace import MARGIN
 
 if TYPE_CHECKING:
     from ._core.backend import LimitsBackend
@@ -39,7 +38,6 @@ class SharedGrant:
         self._lease = timeout + _GRACE
         self._slot: str | None = None
         self._place: str | None = None
-        self._taken = 0.0
 
     async def begin(self, *, place: bool) -> None:
         """Take a slot, and a place in the minute with it.
@@ -48,11 +46,11 @@ class SharedGrant:
             LimitsUnavailableError: the backend cannot be asked.
         """
         self._slot = _name()
-        await self._take(self._slot, _name() if place else None)
+        await self._take(self._slot, _name() if place and self._limits.requests_per_minute else None)
 
     async def ready(self) -> None:
         """Have a place for the attempt that is due; see `begin`."""
-        if self._place is None:
+        if self._place is None and self._limits.requests_per_minute:
             await self._take(None, _name())
 
     async def attempted(self, billing: Billing, left: float | None) -> None:
@@ -60,15 +58,16 @@ class SharedGrant:
 
         Args:
             billing: how it ended. A place whose request never left is given back.
-            left: when its request left, by the gate's clock. One that was held up has its minute begin anew.
+            left: when its request left, by the gate's clock; None where nobody saw it, which counts as now.
         """
         place, self._place = self._place, None
         if place is None:
             return
         if billing == "not_sent":
             await self._tell(partial(self._backend.give_back, slot=None, place=place))
-        elif left is None or left - self._taken > MARGIN:
-            await self._tell(partial(self._backend.sent, place))
+        else:
+            now = self._now()
+            await self._tell(partial(self._backend.sent, place, ago=now - (now if left is None else left)))
 
     async def leave(self) -> None:
         """Give everything back. What cannot be given back ends with its lease."""
@@ -86,7 +85,6 @@ class SharedGrant:
         )
         while (wait := await anyio.to_thread.run_sync(ask)) > 0:  # noqa: ASYNC110 - other processes set no event here
             await anyio.sleep(wait * random.uniform(1.0, 1.2))  # noqa: S311 - spreads load, guards nothing
-        self._taken = self._now()
 
     async def _tell(self, say: Callable[[], None]) -> None:
         with anyio.CancelScope(shield=True):

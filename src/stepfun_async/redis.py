@@ -3,8 +3,9 @@
     Limits(max_concurrency=20, requests_per_minute=400, backend=RedisBackend("redis://10.0.0.7:6379/0", name="images"))
 
 For each name Redis keeps two sorted sets. `slots` has the ids that are held, each with the moment its
-lease ends. `places` has the requests of a minute, each with the moment its minute ends. What has ended
-is removed whenever somebody asks; what is left is counted.
+lease ends. `places` has the requests that count, each with the moment it no longer does: a minute after
+it left, and until that is known a minute after its lease, the latest it can leave. What has ended is
+removed whenever somebody asks; what is left is counted.
 
 Each question is one script, which Redis runs alone, by its own clock: neither the order in which machines
 ask nor what their clocks say matters. Moments are whole microseconds, which the doubles of Lua and of
@@ -32,6 +33,9 @@ _MINUTE = PERIOD + MARGIN
 
 _POLL = 0.1
 """Seconds to wait for a slot before asking again; nobody says when one is given back."""
+
+_UNKNOWN = 1.0
+"""Seconds to wait for a place before asking again while one is held that may yet be given back."""
 
 _SPREAD = 0.2
 """Up to so many seconds are added to each wait, so that those who wait do not all ask at once."""
@@ -67,7 +71,7 @@ _TAKE = (
 local slots, places = KEYS[1], KEYS[2]
 local slot, place = ARGV[1], ARGV[2]
 local max_concurrency, requests_per_minute = tonumber(ARGV[3]), tonumber(ARGV[4])
-local lease, minute, poll = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local lease, minute, poll, unknown = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local wait = 0
 
 local function others(key, id)
@@ -82,7 +86,11 @@ end
 if place ~= '' then
     local over = others(places, place) - requests_per_minute
     if over >= 0 then
-        wait = math.max(wait, redis.call('ZRANGE', places, over, over, 'WITHSCORES')[2] - now)
+        local free = redis.call('ZRANGE', places, over, over, 'WITHSCORES')[2] - now
+        if redis.call('ZCOUNT', places, now + minute + 1, '+inf') > 0 then
+            free = math.min(free, unknown)
+        end
+        wait = math.max(wait, free)
     end
 end
 if wait > 0 then
@@ -92,7 +100,7 @@ if slot ~= '' then
     hold(slots, slot, now + lease)
 end
 if place ~= '' then
-    hold(places, place, now + minute)
+    hold(places, place, now + lease + minute)
 end
 return 0
 """
@@ -158,7 +166,7 @@ class RedisBackend:
             LimitsUnavailableError: Redis did not answer within a few seconds, or refused.
         """
         place = None if requests_per_minute is None else place
-        seconds = (min(lease, _LONGEST_LEASE), _MINUTE, _POLL)
+        seconds = (min(lease, _LONGEST_LEASE), _MINUTE, _POLL, _UNKNOWN)
         limits = (max_concurrency, requests_per_minute or 0)
         try:
             wait = self._run(self._take, slot or "", place or "", *limits, *map(_microseconds, seconds))
@@ -168,9 +176,9 @@ class RedisBackend:
         jitter = random.random()  # noqa: S311 - spreads load, guards nothing
         return wait / 1e6 + _SPREAD * jitter if wait else 0.0
 
-    def sent(self, place: str) -> None:
-        """Say that the request of `place` has left: see `LimitsBackend.sent`."""
-        self._run(self._sent, place, _microseconds(_MINUTE))
+    def sent(self, place: str, *, ago: float) -> None:
+        """Say when the request of `place` left: see `LimitsBackend.sent`."""
+        self._run(self._sent, place, _microseconds(_MINUTE - ago))
 
     def give_back(self, *, slot: str | None, place: str | None) -> None:
         """Give back what is no longer used: see `LimitsBackend.give_back`."""

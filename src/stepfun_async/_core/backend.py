@@ -26,11 +26,13 @@ class LimitsBackend(Protocol):
 
         Args:
             slot: the unique name under which to hold a slot; None for none.
-            place: the unique name under which to hold a place in the minute, which begins now; None for none.
+            place: the unique name under which to hold a place in the minute; None for none. The minute begins
+                when the request leaves, which `sent` says; until then the place is held.
             max_concurrency: how many slots there are.
             requests_per_minute: how many places there are in a minute; None for any number.
-            lease: seconds after which a slot that nobody gave back is free again. No call lives longer than
-                its deadline, so with a lease a bit longer than that nothing has to be renewed.
+            lease: seconds after which a slot that nobody gave back is free again, and a request of which
+                nobody said anything counts as sent. No call lives longer than its deadline, so with a lease
+                a bit longer than that nothing has to be renewed.
 
         Returns:
             0.0 when it is taken; otherwise the seconds after which asking again may help, above 0.
@@ -41,14 +43,18 @@ class LimitsBackend(Protocol):
         """
         ...
 
-    def sent(self, place: str) -> None:
-        """Say that the request of `place` left just now: its minute begins anew.
+    def sent(self, place: str, *, ago: float) -> None:
+        """Say when the request of `place` left, and with that when its minute ends.
+
+        It may be said at any time after: said late, the place is held longer, never too short.
 
         Args:
             place: the name given to `take`.
+            ago: seconds since it left.
 
         Raises:
-            LimitsUnavailableError: the backend cannot be asked.
+            LimitsUnavailableError: the backend cannot be asked. The request then counts as sent when the
+                lease ends.
         """
         ...
 
@@ -60,6 +66,6 @@ class LimitsBackend(Protocol):
             place: likewise.
 
         Raises:
-            LimitsUnavailableError: the backend cannot be asked. A slot is free when its lease ends.
+            LimitsUnavailableError: the backend cannot be asked. What is held ends with its lease.
         """
         ...
