@@ -492,8 +492,8 @@ def answering(*answers: bytes) -> Iterator[int]:
         for answer in answers:
             opened.append(listener.accept()[0])
             with opened[-1] as connection:
-                while answer and (asked := connection.recv(65536)):
-                    connection.sendall(reply(asked, answer))
+                while (asked := connection.recv(65536)) and (said := reply(asked, answer)):
+                    connection.sendall(said)
 
     def reply(asked: bytes, answer: bytes) -> bytes:
         if b"HELLO" in asked:

@@ -46,8 +46,8 @@ _LONGEST_LEASE = 24 * 60 * 60.0
 _PATIENCE = 2.0
 """Seconds for connecting, for an answer, and for one of the connections to come free."""
 
-_CONNECTIONS = 10
-"""Connections at most per process: an answer takes well under a millisecond, and Redis has 10,000 in all."""
+_CONNECTIONS = 50
+"""Connections at most per process: more than an event loop has worker threads. Redis has 10,000 in all."""
 
 _HOST = r"(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::[1-9]\d*)?(?:/\d*)?"
 _PLACES = {"redis": _HOST, "rediss": _HOST, "unix": r"/[^@?#]+"}
