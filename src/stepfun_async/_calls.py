@@ -12,10 +12,9 @@ import logging
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import anyio
-
 from ._core.errors import APIStatusError, Billing, ConfigurationError, StepFunError
 from ._core.events import AttemptEnded, CallEnded, CallStarted
+from ._loops import loop_time
 
 if TYPE_CHECKING:
     from ._core.events import Event, OnEvent
@@ -87,14 +86,14 @@ class CallRecord:
         self.maybe_billed = 0
         self.billing: Billing = "not_sent"
         self.granted = False
-        self.began = anyio.current_time()
+        self.began = loop_time()
         self.queued = 0.0
         self.response: ImagesResponse | None = None
 
     def grant(self) -> None:
         """Note that the slot is there."""
         self.granted = True
-        self.queued = anyio.current_time() - self.began
+        self.queued = loop_time() - self.began
 
     def ended(self, billing: Billing) -> None:
         """Note how an attempt ended."""
@@ -189,7 +188,7 @@ class Reporter:
             billed=record.billed,
             maybe_billed=record.maybe_billed,
             queued=record.queued,
-            elapsed=anyio.current_time() - record.began,
+            elapsed=loop_time() - record.began,
             response=record.response,
             error=error,
         )

@@ -27,6 +27,7 @@ from ._core.pace import RetryQuota
 from ._core.retry import RetryPolicy, cost_of_retry, pause_after, wait_before_next
 from ._core.wire import Call, Progress, Reply
 from ._locks import ForkSafeLock
+from ._loops import loop_time
 from ._shared import SharedGrant
 
 if TYPE_CHECKING:
@@ -309,7 +310,7 @@ class _Attempt:
     ) -> None:
         record, window = self._record, self._window
         record.ended("not_sent" if record.free and billing == "executed" else billing)
-        elapsed = anyio.current_time() - self._began
+        elapsed = loop_time() - self._began
         window.exchanger.reporter.attempted(record, elapsed, error=error, wait=wait, trace_id=trace_id)
         window.grant.attempted(billing, self._progress.left)
         if window.shared:

@@ -108,8 +108,11 @@ class Gate:
             return LimitsState(self._in_flight, len(self._again) + len(self._queue), self._capacity)
 
     def now(self) -> float:
-        """The time, the same in all loops of this process."""
-        return anyio.current_time() + self._ahead.get()
+        """The time, the same in all loops of this process, and outside of them."""
+        try:
+            return anyio.current_time() + self._ahead.get()
+        except RuntimeError:
+            return time.monotonic()
 
     @asynccontextmanager
     async def hold(self, queue_timeout: float | None, *, place: bool) -> AsyncGenerator[Grant]:

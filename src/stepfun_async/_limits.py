@@ -1,7 +1,5 @@
 """`Limits`: how much may happen at once, as the value that users write down."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any, Self
 

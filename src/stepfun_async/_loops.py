@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
+import anyio
 from anyio.lowlevel import current_token
 
 T = TypeVar("T")
@@ -33,3 +35,15 @@ class PerLoop(Generic[T]):
     def pop(self) -> T | None:
         """The running loop's `T`, forgotten here; None where there is none."""
         return self._by_loop.pop(current_token().native_token, None)
+
+
+def loop_time() -> float:
+    """The running loop's time, in seconds.
+
+    A call whose loop ended over its head is put in order when it is collected, outside of any loop. The
+    process's time has to do there.
+    """
+    try:
+        return anyio.current_time()
+    except RuntimeError:
+        return time.monotonic()
