@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import html
+import json
 import math
 import pickle
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -116,9 +119,46 @@ def test_a_key_does_not_print_copy_or_pickle_itself() -> None:
     assert not hasattr(key, "__dict__")
 
 
+def test_nothing_that_knows_the_key_pickles_or_copies_it() -> None:
+    header = Key(KEY).authorization()
+    assert KEY not in repr(header) + repr({"authorization": header})
+    for carry in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="not pickled"):
+            carry(header)
+
+
 def test_a_key_that_a_server_repeats_is_hidden() -> None:
-    assert Key(KEY).hide_in(f"bad key {KEY}, {KEY}") == "bad key ***, ***"
+    assert Key(KEY).hide_in(f"bad key {KEY}, {KEY}, 湖 \ud800") == "bad key ***, ***, 湖 \ud800"
     assert Key("any").hide_in("company") == "company"
+
+
+ODD_KEY = "sk/ab+cd=ef<&>'\"\\gh.ij"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        ODD_KEY,
+        json.dumps(ODD_KEY)[1:-1],
+        json.dumps(ODD_KEY)[1:-1].replace("/", "\\/"),
+        "".join(letter if letter.isalnum() else f"\\u{ord(letter):04x}" for letter in ODD_KEY),
+        "".join(letter if letter.isalnum() else f"\\u{ord(letter):04X}" for letter in ODD_KEY),
+        quote(ODD_KEY),
+        quote(ODD_KEY, safe=""),
+        html.escape(ODD_KEY),
+    ],
+)
+def test_a_key_is_hidden_however_a_server_writes_it(written: str) -> None:
+    assert Key(ODD_KEY).hide_in(f'{{"key": "{written}"}}') == '{"key": "***"}'
+    assert Key(ODD_KEY).hide_in_body(written.encode()) == b"***"
+
+
+def test_a_picture_that_spells_the_key_stays_as_it_came() -> None:
+    picture = b'{"b64_json": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAf"}'
+    assert Key("KGgoAAAANSU").hide_in_body(picture, paid=True) == picture
+    assert Key("KGgoAAAANSU").hide_in_body(b'{"said": "bad KGgoAAAANSU"}', paid=True) == b'{"said": "bad ***"}'
+    assert Key("KGgoAAAANSU").hide_in_body(picture) != picture
+    assert Key("sk-KGgoAAAA").hide_in_body(b"xsk-KGgoAAAAx", paid=True) == b"x***x"
 
 
 # --- base URLs -----------------------------------------------------------------------------------------------
@@ -215,6 +255,57 @@ def test_any_text_is_a_base_url_or_refused(url: str) -> None:
     assert not set(config.base_url) & set("?# \n")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://far.test/v1",
+        "HTTP://far.test/v1",
+        "http://10.0.0.1/v1",
+        "http://0.0.0.0:8000/v1",
+        "http://127.1/v1",
+        "http://2130706433/v1",
+        "http://[::ffff:127.0.0.1]/v1",
+        "http://localhost.far.test/v1",
+        "http://notlocalhost/v1",
+        "http://127.0.0.1.far.test/v1",
+    ],
+)
+def test_a_key_goes_to_another_machine_in_clear_only_where_that_is_allowed(url: str) -> None:
+    message = _refusal(KEY, url)
+    assert "allow_http=True" in message
+    assert "https://" in message
+    assert KEY not in message
+    assert resolve(KEY, url, allow_http=True).allow_http
+    assert resolve(KEY, url.lower().replace("http", "https")).key is not None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:8000/v1",
+        "http://127.8.9.10/v1",
+        "http://[::1]:8000/v1",
+        "http://localhost/v1",
+        "http://LocalHost:8000/v1",
+        "http://stepfun.localhost/v1",
+        "embedded",
+    ],
+)
+def test_this_machine_may_have_the_key_in_clear(url: str) -> None:
+    assert resolve(KEY, url).key is not None
+
+
+def test_a_base_url_of_the_environment_does_not_send_the_key_in_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEP_BASE_URL", "http://far.test/v1")
+    assert "STEP_BASE_URL is 'http://far.test/v1'" in _refusal(KEY)
+
+
+@pytest.mark.parametrize("value", ["no", "False", 1, 0, None])
+def test_only_true_allows_http(value: Any) -> None:
+    with pytest.raises(ConfigurationError, match="allow_http is True or False"):
+        resolve(KEY, "https://far.test/v1", allow_http=value)
+
+
 # --- proxies ----------------------------------------------------------------------------------------------------
 
 
@@ -230,6 +321,12 @@ def test_any_text_is_a_base_url_or_refused(url: str) -> None:
         ({"https_proxy": "http://p:1", "no_proxy": "other"}, ("https", "host", None), "http://p:1"),
         ({"https_proxy": "http://p:1", "no_proxy": "host:8443"}, ("https", "host", 8443), None),
         ({"https_proxy": "http://p:1", "no_proxy": "*"}, ("https", "host", None), None),
+        ({"http_proxy": "http://p:1"}, ("http", "10.0.0.1", 8000), "http://p:1"),
+        ({"http_proxy": "http://p:1"}, ("http", "127.0.0.1", 8000), None),
+        ({"http_proxy": "http://p:1"}, ("http", "127.7.7.7", None), None),
+        ({"all_proxy": "http://p:1"}, ("http", "localhost", 8000), None),
+        ({"all_proxy": "http://p:1"}, ("https", "a.localhost", None), None),
+        ({"all_proxy": "http://p:1"}, ("http", "::1", None), None),
     ],
 )
 def test_the_proxy_of_the_environment(

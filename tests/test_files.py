@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
+import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stepfun_async import _files
+from stepfun_async import Image, SaveError, _files
 from stepfun_async._files import MAX_INPUT, read_bytes, why_not_writable, write_bytes
 
 _superuser = not hasattr(os, "geteuid") or os.geteuid() == 0
@@ -72,10 +74,7 @@ def test_a_link_to_nowhere_is_not_written_through(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("taken", [True, False])
 def test_a_file_system_without_hard_links_will_do(taken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_links(source: Any, target: Any) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(os, "link", no_links)
+    monkeypatch.setattr(os, "link", _no_links)
     if taken:
         (tmp_path / "a").write_bytes(b"old")
         with pytest.raises(FileExistsError):
@@ -124,6 +123,130 @@ def test_a_name_of_many_bytes_can_be_written(tmp_path: Path) -> None:
     name = "湖" * 83 + ".png"
     write_bytes(tmp_path / name, b"content", overwrite=False)
     assert os.listdir(tmp_path) == [name]
+
+
+# --- links in the file system, and who may read -----------------------------------------------------------------
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    """A file in another folder, which no write into `pictures` may touch."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "elsewhere" / "victim").write_bytes(b"precious")
+    return tmp_path / "elsewhere" / "victim"
+
+
+def untouched(victim: Path) -> bool:
+    return victim.read_bytes() == b"precious" and os.listdir(victim.parent) == ["victim"]
+
+
+@pytest.mark.parametrize("gone", [True, False], ids=["to nowhere", "to a file"])
+def test_overwriting_a_link_replaces_the_link_and_leaves_what_it_leads_to_alone(gone: bool, victim: Path) -> None:
+    path = victim.parents[1] / "pictures" / "a.png"
+    path.symlink_to(victim.with_name("new") if gone else victim)
+    write_bytes(path, b"picture", overwrite=True)
+    assert not path.is_symlink()
+    assert path.read_bytes() == b"picture"
+    assert untouched(victim)
+
+
+@pytest.mark.parametrize("gone", [True, False], ids=["to nowhere", "to a file"])
+def test_a_picture_is_saved_over_a_link_not_through_it(gone: bool, victim: Path) -> None:
+    path = victim.parents[1] / "pictures" / "a.png"
+    path.symlink_to(victim.with_name("new") if gone else victim)
+    with pytest.raises(SaveError, match="overwrite=True"):
+        Image(data=b"picture").save(path)
+    assert path.is_symlink()
+    assert Image(data=b"picture").save(path, overwrite=True) == path
+    assert not path.is_symlink()
+    assert untouched(victim)
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize("hard_links", [True, False], ids=["hard links", "none"])
+def test_a_link_that_appears_while_the_file_is_written_is_not_followed(
+    overwrite: bool, hard_links: bool, victim: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = victim.parents[1] / "pictures" / "a.png"
+    if not hard_links:
+        monkeypatch.setattr(os, "link", _no_links)
+    monkeypatch.setattr(os, "fsync", lambda _: path.symlink_to(victim))
+    if overwrite:
+        write_bytes(path, b"picture", overwrite=True)
+        assert path.read_bytes() == b"picture"
+    else:
+        with pytest.raises(FileExistsError):
+            write_bytes(path, b"picture", overwrite=False)
+    assert path.is_symlink() != overwrite
+    assert os.listdir(path.parent) == ["a.png"]
+    assert untouched(victim)
+
+
+def test_without_hard_links_a_link_to_nowhere_is_a_name_that_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", _no_links)
+    (tmp_path / "a").symlink_to(tmp_path / "gone")
+    with pytest.raises(FileExistsError):
+        write_bytes(tmp_path / "a", b"new", overwrite=False)
+    assert os.listdir(tmp_path) == ["a"]
+    assert (tmp_path / "a").is_symlink()
+
+
+def test_without_hard_links_a_failure_leaves_no_empty_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "link", _no_links)
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        write_bytes(tmp_path / "a", b"new", overwrite=False)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_link_planted_under_the_temporary_name_is_not_followed(victim: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = victim.parents[1] / "pictures"
+    monkeypatch.setattr(secrets, "token_hex", lambda _: "guessed")
+    (folder / ".a.png.guessed.part").symlink_to(victim)
+    with pytest.raises(FileExistsError):
+        write_bytes(folder / "a.png", b"picture", overwrite=True)
+    assert not (folder / "a.png").exists()
+    assert untouched(victim)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are of POSIX")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_picture_may_be_read_by_whom_the_users_umask_lets(
+    umask: int, mode: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_the_way: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda file: on_the_way.append(stat.S_IMODE(os.fstat(file).st_mode)))
+    before = os.umask(umask)
+    try:
+        write_bytes(tmp_path / "a", b"picture", overwrite=False)
+        write_bytes(tmp_path / "a", b"picture", overwrite=True)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == mode
+    assert on_the_way == [mode, mode], "at no moment does it have more"
+
+
+def test_a_file_that_grows_while_it_is_read_is_not_read_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    path.touch()
+    facts = os.stat(path)
+    with path.open("wb") as file:
+        file.truncate(MAX_INPUT + 1)
+    monkeypatch.setattr(os, "stat", lambda _: facts)  # as it was a moment ago
+    with pytest.raises(ValueError, match="more than 67,108,864 bytes"):
+        read_bytes(path)
+
+
+def _no_links(source: Any, target: Any) -> None:
+    raise PermissionError(1, "Operation not permitted")
 
 
 # --- asking first -------------------------------------------------------------------------------------------

@@ -21,7 +21,6 @@ import pytest
 import trio.testing
 import trustme
 
-import stepfun_async._transport as transport_module
 from stepfun_async import (
     APIConnectionError,
     APITimeoutError,
@@ -34,6 +33,7 @@ from stepfun_async import (
     RetryPolicy,
     SaveError,
 )
+from stepfun_async._transport import calls, connections
 from tests.support.raw import (
     PIXEL,
     answer,
@@ -54,12 +54,17 @@ LARGE: Final = "step-2x-large"
 
 
 def client_for(url: str, **more: object) -> AsyncClient:
-    return AsyncClient(KEY, base_url=url, **{"retry": QUICK, **more})  # type: ignore[arg-type]
+    return AsyncClient(KEY, base_url=url, **{"retry": QUICK, "allow_http": True, **more})  # type: ignore[arg-type]
 
 
 def closed_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+def test_a_base_url_that_cannot_be_called_is_refused_at_once() -> None:
+    with pytest.raises(ConfigurationError, match="cannot be called"):
+        client_for("https://☃.test/v1")
 
 
 async def test_a_refused_connection_was_not_billed_and_is_tried_three_times() -> None:
@@ -166,7 +171,7 @@ async def test_a_connection_idle_for_too_long_is_closed_and_not_used_again(monke
     with raw_server(say(picture_answer())) as server:
         async with client_for(server.url) as client:
             await client.images.generate("a lake")
-            monkeypatch.setattr(transport_module, "KEEPALIVE", -1.0)
+            monkeypatch.setattr(connections, "KEEPALIVE", -1.0)
             await client.images.generate("a lake")
             assert server.connections == 2
             assert server.gone.wait(5)
@@ -346,7 +351,7 @@ async def test_an_answer_without_end_is_not_read_without_end(monkeypatch: pytest
         while True:
             connection.sendall(b"1000\r\n" + b"x" * 0x1000 + b"\r\n")
 
-    monkeypatch.setattr(transport_module, "MAX_BODY", 100_000)
+    monkeypatch.setattr(calls, "MAX_BODY", 100_000)
     with raw_server(endless) as server:
         async with client_for(server.url) as client:
             with pytest.raises(APIConnectionError, match="longer than 100,000 bytes") as caught:
@@ -533,7 +538,7 @@ def test_a_proxy_that_cannot_be_one_is_refused(proxy: str) -> None:
 
 def test_a_socks_proxy_says_what_it_needs_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     client_for("http://far.test/v1", proxy="socks5://127.0.0.1:1080")
-    monkeypatch.setattr(transport_module, "find_spec", lambda _: None)
+    monkeypatch.setattr(connections, "find_spec", lambda _: None)
     with pytest.raises(ConfigurationError, match=r"stepfun-async\[socks\]"):
         client_for("http://far.test/v1", proxy="socks5://127.0.0.1:1080")
 
@@ -555,7 +560,7 @@ def server_tls(authority: trustme.CA) -> ssl.SSLContext:
 def _fresh_trust() -> Iterator[None]:
     """The process's TLS context is made once; these tests need their own."""
     yield
-    transport_module._tls_context.cache_clear()
+    connections._tls_context.cache_clear()
 
 
 async def test_calls_go_over_tls_and_keep_their_connection(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
 from ._budget import Budget
-from ._config import Validation
+from ._config import Validation, hidden
 from ._core.answers import parse_account, parse_model, parse_models
 from ._core.errors import InvalidRequestError
 from ._core.problems import Problem
@@ -49,7 +49,8 @@ class AsyncClient:
         default_headers: headers sent with every call, though never to links of pictures.
         transport: what carries the calls: an `httpx.AsyncBaseTransport`, or an `EmbeddedTransport`.
         proxy: the address of an HTTP or SOCKS proxy; otherwise what `HTTPS_PROXY`, `ALL_PROXY` and
-            `NO_PROXY` say.
+            `NO_PROXY` say, though never for this machine itself.
+        allow_http: let the key go to another machine over plain http, where everybody on the way can read it.
         on_event: a plain function that is told of each `CallStarted`, `AttemptEnded` and `CallEnded`.
 
     Raises:
@@ -77,8 +78,10 @@ class AsyncClient:
         default_headers: Mapping[str, str] | None = None,
         transport: AnyTransport | None = None,
         proxy: str | None = None,
+        allow_http: bool = False,
         on_event: OnEvent | None = None,
     ) -> None:
+        api_key = hidden(api_key)  # from what shows the variables of a traceback's frames
         self._service = service_for(
             api_key,
             base_url=base_url,
@@ -91,6 +94,7 @@ class AsyncClient:
             default_headers=default_headers,
             transport=transport,
             proxy=proxy,
+            allow_http=allow_http,
             on_event=on_event,
         )
         self.images = AsyncImages(self._service)
@@ -131,7 +135,8 @@ class AsyncClient:
         await self._service.aclose()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._service!r}>"
+        service = getattr(self, "_service", None)  # not there yet where a refused setting's traceback is shown
+        return f"<{type(self).__name__} {service!r}>"
 
 
 class AsyncModels:

@@ -9,9 +9,11 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal, TypeAlias
+from html import escape
+from typing import Literal, TypeAlias, TypeVar, cast
 from urllib.parse import SplitResult, urlsplit
 
+from ._core.addresses import is_loopback
 from ._core.capabilities import Region
 from ._core.errors import ConfigurationError
 
@@ -27,6 +29,8 @@ Origin: TypeAlias = tuple[str, str, int | None]
 
 Validation: TypeAlias = Literal["strict", "off"]
 
+T = TypeVar("T")
+
 _REGIONS: Mapping[str, Region] = {"api.stepfun.ai": "international", "api.stepfun.com": "china"}
 _LINK_LIFETIMES: Mapping[Region, timedelta] = {"international": timedelta(hours=2), "china": timedelta(days=30)}
 """How long links to pictures work. Sources: 'Generate images' endpoint (.ai), docs 2026-06 (.com)."""
@@ -40,18 +44,33 @@ class _Hidden(str):
     def __repr__(self) -> str:
         return "'***'"
 
+    def __reduce__(self) -> str:
+        raise TypeError("a secret is not pickled")
+
+
+def hidden(value: T) -> T:
+    """`value`, as text that does not show itself where it is text."""
+    return cast("T", _Hidden(value)) if isinstance(value, str) else value
+
 
 _SECRET = 8
 """Characters from which on a key is taken for a secret; stand-ins take keys such as `any`."""
+
+_BASE64 = re.compile("[0-9A-Za-z+/]*")
 
 
 class Key:
     """An API key that does not show itself."""
 
-    __slots__ = ("_value",)
+    __slots__ = ("_alone", "_anywhere", "_core", "_value")
 
     def __init__(self, value: str) -> None:
-        self._value = value
+        spellings = _spellings(value).encode()
+        self._value = hidden(value)
+        self._core = max(re.findall("[0-9A-Za-z]*", value), key=len).encode() if len(value) >= _SECRET else None
+        self._anywhere = re.compile(spellings)
+        alone = b"(?<![0-9A-Za-z+/])%b(?![0-9A-Za-z+/=])" % spellings
+        self._alone = re.compile(alone) if _BASE64.fullmatch(value) else self._anywhere
 
     def __repr__(self) -> str:
         return "Key('***')"
@@ -61,11 +80,34 @@ class Key:
 
     def authorization(self) -> str:
         """The value of the `Authorization` header, as text that does not show itself either."""
-        return _Hidden(f"Bearer {self._value}")
+        return hidden(f"Bearer {self._value}")
 
     def hide_in(self, text: str) -> str:
         """`text` without the key, should a server repeat it; a few characters are no secret, and stand anywhere."""
-        return text.replace(self._value, "***") if len(self._value) >= _SECRET else text
+        return self.hide_in_body(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+
+    def hide_in_body(self, body: bytes, *, paid: bool = False) -> bytes:
+        """`hide_in` for bytes.
+
+        Args:
+            body: where to hide it.
+            paid: whether there may be a picture in base64 in it, which stays as it came even where it happens to
+                spell the key.
+        """
+        if self._core is None or self._core not in body:  # which is soon known, and pictures are long
+            return body
+        return (self._alone if paid else self._anywhere).sub(b"***", body)
+
+
+def _spellings(key: str) -> str:
+    """A pattern for the key as it is, and as JSON, URLs and HTML write what is no letter or digit."""
+    return "".join(letter if letter.isalnum() else _spellings_of(letter) for letter in key)
+
+
+def _spellings_of(letter: str) -> str:
+    plain, code = re.escape(letter), ord(letter)
+    named = re.escape(escape(letter))
+    return rf"(?:\\?{plain}|(?i:\\u{code:04x}|%{code:02x}|&#{code};|&#x{code:x};)|{named})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +120,7 @@ class Config:
         region: whose prices and link lifetimes hold; None on other servers than StepFun's.
         hosted: whether it is one of StepFun's own hosts.
         plan: whether it is the Step Plan, which has fewer models.
+        allow_http: whether the key may go to another machine unencrypted.
     """
 
     base_url: str
@@ -85,6 +128,7 @@ class Config:
     region: Region | None
     hosted: bool
     plan: bool
+    allow_http: bool = False
 
     @property
     def embedded(self) -> bool:
@@ -96,25 +140,43 @@ class Config:
         return _LINK_LIFETIMES[self.region] if self.region else None
 
 
-def resolve(api_key: str | None, base_url: str | None) -> Config:
+def resolve(api_key: str | None, base_url: str | None, *, allow_http: bool = False) -> Config:
     """The settings given, else those of the environment.
 
+    Args:
+        api_key: the key.
+        base_url: where the API is.
+        allow_http: whether the key may go to another machine unencrypted.
+
     Raises:
-        ConfigurationError: there is no key, or the key or the base URL cannot be right.
+        ConfigurationError: there is no key, the key or the base URL cannot be right, or the key would go
+            to another machine unencrypted.
     """
+    if not _is_truth(allow_http):
+        raise ConfigurationError(f"allow_http is True or False, not {allow_http!r}")
     url = _checked_url(base_url if base_url is not None else os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL)
     if url == EMBEDDED:
         return Config(url, _key(api_key, required=False), "international", hosted=False, plan=False)
     parts = urlsplit(url)
     region = _REGIONS.get(parts.hostname or "")
     plan = "step_plan" in parts.path.split("/")
-    return Config(url, _key(api_key, required=True), region, hosted=region is not None, plan=plan)
+    key = _key(api_key, required=True)
+    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname or ""):
+        raise ConfigurationError(
+            f"base_url or {BASE_URL_VARIABLE} is {url!r}: over plain http everybody on the way can read the key; "
+            "write https://, or pass allow_http=True where you trust the network"
+        )
+    return Config(url, key, region, hosted=region is not None, plan=plan, allow_http=allow_http)
 
 
 def proxy_of(origin: Origin) -> str | None:
-    """The proxy that the environment names for `origin` (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`); None without."""
+    """The proxy that the environment names for `origin` (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`); None without.
+
+    There is none for this machine itself, as in browsers and in Go: its addresses mean another machine
+    to a proxy elsewhere, which could read the key besides.
+    """
     scheme, host, port = origin
-    if urllib.request.proxy_bypass(f"{host}:{port}" if port else host):
+    if is_loopback(host) or urllib.request.proxy_bypass(f"{host}:{port}" if port else host):
         return None
     proxies = urllib.request.getproxies()
     return proxies.get(scheme) or proxies.get("all")
@@ -156,7 +218,7 @@ _KEY = re.compile(r"[\x21-\x7e]+")
 
 
 def _key(given: object, *, required: bool) -> Key | None:
-    found = given if given is not None else _key_of_environment()
+    found = hidden(given if given is not None else _key_of_environment())
     if found is None and not required:
         return None
     names = " or ".join(KEY_VARIABLES)
@@ -166,7 +228,7 @@ def _key(given: object, *, required: bool) -> Key | None:
         )
     if not isinstance(found, str):
         raise ConfigurationError(f"the API key is text, not a {type(found).__name__}")
-    key = found.strip()
+    key = hidden(found.strip())
     if not _KEY.fullmatch(key):
         reason = "empty" if not key else "not made of visible ASCII characters"
         raise ConfigurationError(f"the API key (api_key=..., {names}) is {reason}")
@@ -176,6 +238,10 @@ def _key(given: object, *, required: bool) -> Key | None:
 def _key_of_environment() -> str | None:
     """The first variable that has a key; a blank one counts as unset, as CI systems blank secrets."""
     return next((key for name in KEY_VARIABLES if (key := os.environ.get(name, "")).strip()), None)
+
+
+def _is_truth(value: object) -> bool:
+    return isinstance(value, bool)
 
 
 def _checked_url(url: object) -> str:

@@ -112,16 +112,12 @@ class Exchanger:
             await shared.leave()
 
     async def send(self, call: Call, progress: Progress) -> Reply:
-        """Send once; neither an error answer nor a header repeats the key, should the server do so.
-
-        The body of a success stays as it came: it is what was paid for.
-        """
+        """Send once; nothing of the answer repeats the key, should the server do so, and no picture is changed."""
         reply = await self.transport.send(call, progress)
-        if self._key is None:
+        if self._key is None or not call.path.startswith("/"):  # to a link the key does not go
             return reply
         headers = {name: self._key.hide_in(value) for name, value in reply.headers.items()}
-        body = reply.body if reply.status < 300 else self._key.hide_in(reply.body.decode("latin-1")).encode("latin-1")
-        return replace(reply, headers=headers, body=body)
+        return replace(reply, headers=headers, body=self._key.hide_in_body(reply.body, paid=reply.status < 300))
 
 
 class _Quota:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import secrets
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 MAX_INPUT = 64 * 1024 * 1024
 """Bytes of the largest input file that is read at all; no model takes half as much."""
+
+_PIECE = 1024 * 1024
+"""Bytes that are read at a time."""
 
 
 def read_bytes(path: Any) -> bytes:
@@ -28,7 +33,25 @@ def read_bytes(path: Any) -> bytes:
         raise ValueError("not a regular file")
     if facts.st_size > MAX_INPUT:
         raise ValueError(f"{facts.st_size:,} bytes, more than any model takes")
-    return Path(path).read_bytes()
+    with Path(path).open("rb") as file:  # which may have become another one meanwhile
+        return read_all(file.read)
+
+
+def read_all(read: Callable[[int], bytes]) -> bytes:
+    """What `read` gives until it gives nothing more.
+
+    Args:
+        read: a binary file's method, which gives at most as many bytes as it is asked for.
+
+    Raises:
+        ValueError: there are more than `MAX_INPUT` bytes; perhaps there is no end.
+    """
+    whole = io.BytesIO()
+    while piece := read(_PIECE):
+        whole.write(piece)
+        if whole.tell() > MAX_INPUT:
+            raise ValueError(f"more than {MAX_INPUT:,} bytes, more than any model takes")
+    return whole.getvalue()
 
 
 def why_not_writable(*paths: Path, overwrite: bool) -> str | None:
@@ -88,7 +111,8 @@ def _temporary_name(name: str) -> str:
 def write_bytes(path: Path, data: bytes, *, overwrite: bool) -> None:
     """Write `data` to `path` in one step: a temporary file beside it, flushed to disk, then renamed.
 
-    Missing parent folders are made. At no moment is there a half-written file under `path`.
+    Missing parent folders are made. At no moment is there a half-written file under `path`. No link in
+    the file system is followed at the last part of `path`: with `overwrite` the link itself is replaced.
 
     Raises:
         FileExistsError: `path` exists and `overwrite` is False.
@@ -116,6 +140,14 @@ def _put(temporary: Path, path: Path, *, overwrite: bool) -> None:
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links
-        if path.exists():
-            raise FileExistsError(f"{path} exists") from None
+        path.open("xb").close()  # takes the name, or fails where it is taken, if only by a link to nowhere
+        _put_over(temporary, path)
+
+
+def _put_over(temporary: Path, path: Path) -> None:
+    """Rename `temporary` over the empty file that keeps its place."""
+    try:
         temporary.replace(path)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise

@@ -303,6 +303,8 @@ class AsyncImages:
     ) -> Image:
         """Fetch the picture behind a link. The key is never sent there.
 
+        Only public addresses are fetched from, unless the API itself is at one that is not.
+
         Args:
             image: an `Image` that was asked for with `response_format="url"`, or the link itself.
             save_to: the file to write it to. Without an extension it gets the real format's.
@@ -318,6 +320,7 @@ class AsyncImages:
             NotFoundError: the link has expired.
             MalformedResponseError: there is no picture behind it.
             SaveError: it was fetched, but not written.
+            APIConnectionError: the link leads where it may not, or no whole answer came.
             APIError: there was no usable answer.
         """
         return await self._service.download(image, _options(save_to, overwrite, timeout, queue_timeout, None))

@@ -66,6 +66,7 @@ def service_for(
     default_headers: Mapping[str, str] | None,
     transport: AnyTransport | None,
     proxy: str | None,
+    allow_http: bool,
     on_event: OnEvent | None,
 ) -> Service:
     """The service for a client's settings, which `AsyncClient` describes.
@@ -81,7 +82,7 @@ def service_for(
     _refuse(None if _is(retry, RetryPolicy) else f"retry is a RetryPolicy(...), not {retry!r}")
     _refuse(None if budget is None or _is(budget, Budget) else f"budget is a Budget(...) or None, not {budget!r}")
     _refuse(_why_never_free(limits, timeout))
-    config = resolve(api_key, base_url)
+    config = resolve(api_key, base_url, allow_http=allow_http)
     reporter = Reporter(on_event, config.base_url)
     carrier = _transport_for(config, transport, proxy, default_headers or {})
     own = Limits() if limits is DEFAULT_LIMITS else limits

@@ -16,7 +16,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ._budget import Budget
 from ._client import AsyncAccount, AsyncModels
-from ._config import Validation
+from ._config import Validation, hidden
 from ._core.errors import ConfigurationError
 from ._core.results import Account, Image, ImagesResponse, Model, Usage
 from ._core.retry import RetryPolicy
@@ -207,8 +207,10 @@ class Client:
         default_headers: Mapping[str, str] | None = None,
         transport: AnyTransport | None = None,
         proxy: str | None = None,
+        allow_http: bool = False,
         on_event: OnEvent | None = None,
     ) -> None:
+        api_key = hidden(api_key)  # from what shows the variables of a traceback's frames
         service = service_for(
             api_key,
             base_url=base_url,
@@ -221,6 +223,7 @@ class Client:
             default_headers=default_headers,
             transport=transport,
             proxy=proxy,
+            allow_http=allow_http,
             on_event=on_event,
         )
         self._bridge = _Bridge(service)
@@ -262,7 +265,8 @@ class Client:
         self._bridge.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._bridge.service!r}>"
+        service = getattr(getattr(self, "_bridge", None), "service", None)  # as in `AsyncClient`
+        return f"<{type(self).__name__} {service!r}>"
 
 
 class Images:

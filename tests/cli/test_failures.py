@@ -17,7 +17,7 @@ from stepfun_async.cli.failures import WORDS
 
 from .conftest import Run
 
-PYTHON = re.compile(r"api_key|base_url|overwrite=|Limits\(|register_model|Size\(|error\.|timeout=")
+PYTHON = re.compile(r"api_key|base_url|allow_http=|overwrite=|Limits\(|register_model|Size\(|error\.|timeout=")
 """Words that help nobody at a command line."""
 
 
@@ -68,6 +68,18 @@ def test_no_connection_is_no_answer(cli: Run, monkeypatch: pytest.MonkeyPatch) -
     assert json.loads(ran.out)["error"]["billing"] == "not_sent"
 
 
+def test_a_key_goes_in_clear_only_with_leave(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEP_API_KEY", "sk-hidden")
+    monkeypatch.setenv("STEP_BASE_URL", "http://far.test/v1")
+    for command in (["check", "generate", "A lake"], ["account"]):
+        ran = cli(*command)
+        assert ran.code == 3
+        assert "give --allow-http" in ran.err
+    ran = cli("check", "generate", "A lake", "--allow-http")
+    assert ran.code == 0
+    assert "sends: POST http://far.test/v1/images/generations\n" in ran.out
+
+
 @pytest.mark.parametrize(
     ("environment", "arguments", "message"),
     [
@@ -79,6 +91,11 @@ def test_no_connection_is_no_answer(cli: Run, monkeypatch: pytest.MonkeyPatch) -
             "--base-url has a user name or password in it: set STEP_API_KEY",
         ),
         ({}, ["--base-url", "nowhere"], "--base-url or STEP_BASE_URL is 'nowhere', which is no address"),
+        (
+            {"STEP_API_KEY": "sk-hidden"},
+            ["--base-url", "http://far.test/v1"],
+            "write https://, or give --allow-http where you trust the network",
+        ),
     ],
 )
 def test_configuration(

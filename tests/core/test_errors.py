@@ -81,6 +81,7 @@ ERRORS: list[StepFunError] = [
     module.LimitsUnavailableError("said"),
     APIError("said"),
     APIConnectionError("said", billing="not_sent"),
+    APIConnectionError("said", again=False),
     APITimeoutError("said", billing="unknown"),
     *[kind("said", **STATUS) for kind in STATUS_ERRORS],
     MalformedResponseError("said", body=b"\x00body", trace_id="t-1"),

@@ -6,7 +6,9 @@ import base64
 import io
 import os
 import random
+import struct
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +156,45 @@ def test_what_is_no_known_picture_is_unreadable_and_shows_how_it_begins(data: by
     assert _why(data) == f"the bytes are no picture: they begin with {data[:12]!r}"
 
 
+def _head(format: str, width: int, height: int) -> bytes:
+    """The beginning of a picture of the size given, which needs nothing but its header to be a bomb."""
+
+    def big(number: int, length: int) -> bytes:
+        return number.to_bytes(length, "big")
+
+    def little(number: int, length: int) -> bytes:
+        return number.to_bytes(length, "little")
+
+    return {
+        "png": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + big(width, 4) + big(height, 4) + b"\x08\x02" + b"\0" * 70,
+        "jpeg": b"\xff\xd8\xff\xc0\0\x11\x08" + big(height, 2) + big(width, 2) + b"\x03" + b"\0" * 80,
+        "gif": b"GIF89a" + little(width, 2) + little(height, 2) + b"\0" * 90,
+        "webp": b"RIFF\x5c\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0" + little(width - 1, 3) + little(height - 1, 3) + b"\0" * 70,
+    }[format]
+
+
+@pytest.mark.parametrize("format", CONTENT_TYPES)
+def test_a_picture_bomb_is_refused_from_its_header_alone(format: str) -> None:
+    bomb = _head(format, 60000, 60000)
+    assert len(bomb) <= 108
+    uri = f"data:image/{format};base64,{base64.b64encode(bomb).decode()}"
+    for value in (bomb, io.BytesIO(bomb), uri, Image(data=bomb)):
+        assert _why(value) == "60000x60000 pixels are more than any model takes, or a picture bomb"
+    assert isinstance(look(_head(format, 16384, 16384)), Picture)
+    assert "pixels" in _why(_head(format, 16384, 16385))
+
+
+def test_a_picture_bomb_opened_with_pillow_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    sides = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", sides) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+    monkeypatch.setattr(pillow, "MAX_IMAGE_PIXELS", None)  # as users do who work with large pictures
+    with pillow.open(io.BytesIO(bomb)) as image:
+        assert "60000x60000 pixels" in _why(image)
+
+
 def test_every_format_has_a_type_and_an_extension() -> None:
     assert set(CONTENT_TYPES) == set(EXTENSIONS) == {"png", "jpeg", "webp", "gif"}
 
@@ -238,6 +279,36 @@ def test_a_huge_file_is_refused_without_reading_it(tmp_path: Path) -> None:
     assert "more than any model takes" in _why(path)
 
 
+def test_a_file_object_without_end_is_not_read_without_end() -> None:
+    class Endless:
+        given = 0
+
+        def read(self, size: int) -> bytes:
+            self.given += size
+            return b"x" * size
+
+    endless = Endless()
+    assert _why(endless) == "the file object cannot be read: more than 67,108,864 bytes, more than any model takes"
+    assert endless.given < MAX_INPUT + 2**21
+
+
+def test_a_file_object_that_gives_little_at_a_time_is_read_to_its_end() -> None:
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return super().read(1)
+
+    looked = look(Slow(PNG))
+    assert isinstance(looked, Picture)
+    assert looked.data == PNG
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="the device is of POSIX")
+def test_a_device_without_end_is_not_read_without_end() -> None:
+    with Path("/dev/zero").open("rb") as zero:
+        assert "more than 67,108,864 bytes" in _why(zero)
+    assert "not a regular file" in _why("/dev/zero")
+
+
 def test_text_file_objects_are_refused_with_the_right_code(tmp_path: Path) -> None:
     assert "open(path, 'rb')" in _why(io.StringIO("text"))
     (tmp_path / "a.png").write_bytes(PNG)
@@ -260,7 +331,7 @@ def test_a_closed_file_object_is_unreadable(tmp_path: Path) -> None:
 
 def test_an_asynchronous_file_object_is_refused_with_the_right_code() -> None:
     class Upload:
-        async def read(self) -> bytes:
+        async def read(self, size: int = -1) -> bytes:
             raise AssertionError("never awaited")
 
     with warnings.catch_warnings():

@@ -42,13 +42,14 @@ REQUEST_VALUES: list[ImageRequest] = [
 
 
 class CountingFile(io.BytesIO):
-    """A file object that counts how often it is read."""
+    """A file object that counts how often it is read to its end."""
 
     reads = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
-        self.reads += 1
-        return super().read(size)
+        piece = super().read(size)
+        self.reads += not piece
+        return piece
 
 
 # --- values ---------------------------------------------------------------------------------------------

@@ -38,6 +38,8 @@ def _connection(billing: Billing) -> APIConnectionError:
 
 NOT_SENT = _connection("not_sent")
 LOST = _connection("unknown")
+REFUSED = APIConnectionError("", billing="not_sent", again=False)
+ENDLESS = APIConnectionError("", again=False)
 CUT = MalformedResponseError("", body=b"")
 
 
@@ -75,6 +77,9 @@ CUT = MalformedResponseError("", body=b"")
         (DEFAULT, 1, NOT_SENT, 1.0, math.inf, 0.05),
         # What the server refused for good is never tried again.
         *[(RISKY, 1, _status(status, 1), 0.0, 100, None) for status in (400, 401, 402, 403, 404, 405, 413, 451, 301)],
+        # Nor is what would end the same way again.
+        (RISKY, 1, REFUSED, 0.0, 100, None),
+        (RISKY, 1, ENDLESS, 0.0, 100, None),
         # What may have been billed is raised, unless the user says otherwise.
         *[(DEFAULT, 1, _status(status, 1), 0.0, 100, None) for status in (500, 502, 504)],
         (DEFAULT, 1, LOST, 0.0, 100, None),

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from stepfun_async import Client
 from stepfun_async._core.errors import ConfigurationError
 from stepfun_async.embedded import Engine, Scenario, web
 from stepfun_async.embedded.server import running, serve
@@ -47,6 +48,13 @@ def http(shared: tuple[Engine, str], request: pytest.FixtureRequest) -> Iterator
 @pytest.fixture
 def key(request: pytest.FixtureRequest) -> str:
     return str(request.node.nodeid)
+
+
+@pytest.mark.parametrize(("host", "url"), [("0.0.0.0", "http://127.0.0.1:"), ("127.0.0.1", "http://127.0.0.1:")])
+def test_the_base_url_is_one_that_this_machine_can_use(host: str, url: str) -> None:
+    with running(Engine(), host) as base_url, Client("any", base_url=base_url) as client:
+        assert base_url.startswith(url)
+        assert client.models.list()
 
 
 # --- answers

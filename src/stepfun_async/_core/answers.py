@@ -31,10 +31,12 @@ from .errors import (
 )
 from .outcomes import Event, billing_of
 from .pictures import read_header
+from .problems import show
 from .results import FILTERED, Account, Image, ImagesResponse, Model
 from .wire import Reply
 
 TRACE_HEADER = "x-trace-id"
+CODING_HEADER = "content-encoding"
 
 
 def parse_images(
@@ -89,6 +91,7 @@ def parse_account(reply: Reply, *, now: float) -> Account:
 def parse_download(reply: Reply, *, now: float) -> bytes:
     """The bytes behind a link, known to be a picture."""
     raise_for_status(reply, now)
+    _refuse_packed(reply)
     if read_header(reply.body) is None:
         raise _malformed("the link leads to something that is no picture", reply)
     return reply.body
@@ -104,6 +107,7 @@ def picture_facts(data: bytes) -> dict[str, Any]:
 
 def _content(reply: Reply, now: float) -> Mapping[str, Any]:
     raise_for_status(reply, now)
+    _refuse_packed(reply)
     try:
         content: object = json.loads(reply.body)
     except (ValueError, RecursionError) as error:
@@ -111,6 +115,14 @@ def _content(reply: Reply, now: float) -> Mapping[str, Any]:
     if not isinstance(content, dict):
         raise _malformed("the answer is not a JSON object", reply)
     return cast("dict[str, Any]", content)
+
+
+def _refuse_packed(reply: Reply) -> None:
+    """Raise for a body that could not be unpacked: a reply names a coding only when it is still on."""
+    coding = reply.headers.get(CODING_HEADER)
+    if coding:
+        message = f"the answer is packed as {show(coding)}, unasked, and cannot be unpacked"
+        raise _malformed(message, reply, "undecodable")
 
 
 def _image(item: object, reply: Reply, base_url: str, expires: datetime | None) -> Image:
@@ -246,7 +258,7 @@ def raise_for_status(reply: Reply, now: float) -> None:
     if 200 <= reply.status < 300:
         return
     meaning = meaning_of(reply.status)
-    said, kind, body = _error_body(reply.body)
+    said, kind, body = _error_body(b"" if reply.headers.get(CODING_HEADER) else reply.body)
     hint = f" ({meaning.hint})" if meaning.hint else ""
     raise meaning.error(
         f"{reply.status}: {said or 'the server gave no reason'}{hint}",

@@ -147,7 +147,17 @@ class APIError(StepFunError):
 
 
 class APIConnectionError(APIError):
-    """No answer came, or only part of one; `billing` says whether the request had left."""
+    """No answer came, or only part of one; `billing` says whether the request had left.
+
+    Attributes:
+        again: whether another attempt may end otherwise; False for a link that leads to where none may, say.
+    """
+
+    def __init__(
+        self, message: str, *, billing: Billing | None = None, trace_id: str | None = None, again: bool = True
+    ) -> None:
+        super().__init__(message, billing=billing, trace_id=trace_id)
+        self.again = again
 
 
 class APITimeoutError(APIConnectionError, TimeoutError):

@@ -12,13 +12,17 @@ import io
 import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from .._files import read_bytes
+from .._files import read_all, read_bytes
 
 CONTENT_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
 """The formats this package knows by their first bytes."""
+
+MAX_PIXELS = 2**28
+"""Pixels of the largest picture that is looked at, 16384 x 16384; cameras make 200 million, picture bombs billions."""
 
 EXTENSIONS = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif"}
 
@@ -90,7 +94,13 @@ def of_bytes(data: bytes) -> Picture | Unreadable:
     header = read_header(data)
     if header is None:
         return Unreadable(f"the bytes are no picture: they begin with {data[:12]!r}")
-    return Picture(data, *header)
+    return _too_large(header.width, header.height) or Picture(data, *header)
+
+
+def _too_large(width: int, height: int) -> Unreadable | None:
+    if width * height <= MAX_PIXELS:
+        return None
+    return Unreadable(f"{width}x{height} pixels are more than any model takes, or a picture bomb")
 
 
 def of_data_uri(text: str) -> Picture | Unreadable:
@@ -131,15 +141,25 @@ def _look_path(path: Any) -> Picture | Unreadable:
 
 def _look_file(value: Any) -> Picture | Unreadable:
     try:
-        data = cast("object", value.read())
+        return of_bytes(read_all(partial(_piece_of, value)))
+    except _NotBinaryError as error:
+        return Unreadable(f"the file object {error}")
     except Exception as error:  # noqa: BLE001 - whatever a file object of somebody's own may raise
         return Unreadable(f"the file object cannot be read: {error}")
-    if isinstance(data, Coroutine):
-        data.close()
-        return Unreadable("the file object is asynchronous: give what `await file.read()` returns")
-    if not isinstance(data, bytes):
-        return Unreadable("the file object gives text: open it in binary mode, open(path, 'rb')")
-    return of_bytes(data)
+
+
+class _NotBinaryError(Exception):
+    """A file object gives something else than bytes."""
+
+
+def _piece_of(file: Any, size: int) -> bytes:
+    piece = cast("object", file.read(size))
+    if isinstance(piece, Coroutine):
+        piece.close()
+        raise _NotBinaryError("is asynchronous: give what `await file.read()` returns")
+    if not isinstance(piece, bytes):
+        raise _NotBinaryError("gives text: open it in binary mode, open(path, 'rb')")
+    return piece
 
 
 def _look_result(value: Any) -> Picture | Link | Unreadable:
@@ -151,8 +171,11 @@ def _look_result(value: Any) -> Picture | Link | Unreadable:
 
 
 def _look_pil(value: Any) -> Picture | Unreadable:
+    """Pillow decodes a file only now, so the sides are looked at before."""
     buffer = io.BytesIO()
     try:
+        if unreadable := _too_large(*value.size):
+            return unreadable
         value.save(buffer, format="PNG")
     except (OSError, SystemError, ValueError) as error:
         return Unreadable(f"the PIL image cannot be written as PNG: {error}")

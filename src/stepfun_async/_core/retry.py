@@ -2,7 +2,8 @@
 
 A picture must not be paid for twice in silence, so only attempts that cannot have been billed are
 made again: `not_sent` (no byte of the body left) and the `rejected` statuses that say "later" (429
-and 503). What is `unknown` is raised, unless the user's policy says otherwise.
+and 503). What is `unknown` is raised, unless the user's policy says otherwise; and what would end
+the same way again is raised in any case.
 """
 
 import math
@@ -98,6 +99,8 @@ def cost_of_retry(error: APIError) -> int:
 
 
 def _may_repeat(policy: RetryPolicy, error: APIError) -> bool:
+    if isinstance(error, APIConnectionError) and not error.again:
+        return False
     if error.billing == "unknown":
         return policy.retry_unknown
     if isinstance(error, APIStatusError):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from stepfun_async import Client
 
 from .console import say, say_json, waiting
-from .options import AsJson, BaseUrl, Timeout
+from .options import AllowHttp, AsJson, BaseUrl, Timeout
 
 
-def account(timeout: Timeout = None, base_url: BaseUrl = None, as_json: AsJson = False) -> None:
+def account(
+    timeout: Timeout = None, base_url: BaseUrl = None, allow_http: AllowHttp = False, as_json: AsJson = False
+) -> None:
     """Show the account behind the key: its type and its balance."""
-    with Client(base_url=base_url) as client, waiting("asking for the account"):
+    with Client(base_url=base_url, allow_http=allow_http) as client, waiting("asking for the account"):
         found = client.account.retrieve(timeout=timeout)
     balances = {"balance": found.balance, "cash": found.total_cash_balance, "voucher": found.total_voucher_balance}
     if as_json:

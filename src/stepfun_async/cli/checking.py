@@ -44,7 +44,7 @@ def check(request: ImageRequest, delivery: Delivery) -> None:
         InvalidRequestError: it has problems.
         ConfigurationError: the base URL cannot be right.
     """
-    config = resolve(_NO_KEY, delivery.base_url)
+    config = resolve(_NO_KEY, delivery.base_url, allow_http=delivery.allow_http)
     call = _caught(request, delivery)
     if delivery.as_json:
         say_json(_content(request, config, call))
@@ -55,7 +55,7 @@ def check(request: ImageRequest, delivery: Delivery) -> None:
 def _caught(request: ImageRequest, delivery: Delivery) -> Call:
     """The call as it would leave, after all of the SDK's own checks."""
     out = None if delivery.out == STREAM else target(request, delivery)
-    with Client(_NO_KEY, base_url=delivery.base_url, transport=_Catcher()) as client:
+    with Client(_NO_KEY, base_url=delivery.base_url, allow_http=delivery.allow_http, transport=_Catcher()) as client:
         try:
             ask(client, request, delivery, out)
         except _Caught as caught:

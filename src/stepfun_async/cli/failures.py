@@ -47,6 +47,7 @@ WORDS: tuple[tuple[str, str], ...] = (
     (r"base_url='embedded'", "--base-url embedded"),
     (r"\bbase_url=\.\.\.", "--base-url"),
     (r"\bbase_url\b", "--base-url"),
+    (r"pass allow_http=True", "give --allow-http"),
     (r"overwrite=True", "--overwrite is given"),
     (r"lower Limits\(max_concurrency=\.\.\.\)", "run fewer at once"),
     (r"; register_model\(\) adds one(, validation='off' sends as given)?", "; stepfun-async models lists them"),

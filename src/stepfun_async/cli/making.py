@@ -37,7 +37,7 @@ def make(request: ImageRequest, delivery: Delivery) -> None:
         Interrupted: Ctrl-C.
     """
     out = target(request, delivery)
-    with Client(base_url=delivery.base_url) as client:
+    with Client(base_url=delivery.base_url, allow_http=delivery.allow_http) as client:
         with waiting(f"{request.model} is at work"):
             response = _saved(client, request, delivery, out)
         if out is not None:

@@ -41,6 +41,13 @@ BaseUrl = Annotated[
         "embedded answers offline, without a key.",
     ),
 ]
+AllowHttp = Annotated[
+    bool,
+    typer.Option(
+        "--allow-http",
+        help="Let the key go to another machine over plain http, where everybody on the way can read it.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 
 
@@ -53,6 +60,7 @@ class Delivery:
         overwrite: whether that file may be replaced.
         timeout: seconds; None for the client's.
         base_url: where the API is; None for the environment's.
+        allow_http: whether the key may go to another machine unencrypted.
         as_json: whether to print JSON.
     """
 
@@ -60,6 +68,7 @@ class Delivery:
     overwrite: bool
     timeout: float | None
     base_url: str | None
+    allow_http: bool
     as_json: bool
 
 

@@ -16,6 +16,7 @@ from .console import is_open
 from .making import make
 from .options import (
     STREAM,
+    AllowHttp,
     AsJson,
     BaseUrl,
     Delivery,
@@ -69,6 +70,7 @@ def generate(
     overwrite: Overwrite = False,
     timeout: Timeout = None,
     base_url: BaseUrl = None,
+    allow_http: AllowHttp = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a picture from words."""
@@ -83,7 +85,10 @@ def generate(
         text_mode=text_mode,
         style_reference=_style_of(style_reference, style_weight),
     )
-    _deal(context, request, Delivery(out=out, overwrite=overwrite, timeout=timeout, base_url=base_url, as_json=as_json))
+    delivery = Delivery(
+        out=out, overwrite=overwrite, timeout=timeout, base_url=base_url, allow_http=allow_http, as_json=as_json
+    )
+    _deal(context, request, delivery)
 
 
 def edit(
@@ -105,6 +110,7 @@ def edit(
     overwrite: Overwrite = False,
     timeout: Timeout = None,
     base_url: BaseUrl = None,
+    allow_http: AllowHttp = False,
     as_json: AsJson = False,
 ) -> None:
     """Change a picture as the words say."""
@@ -119,7 +125,10 @@ def edit(
         negative_prompt=negative_prompt,
         text_mode=text_mode,
     )
-    _deal(context, request, Delivery(out=out, overwrite=overwrite, timeout=timeout, base_url=base_url, as_json=as_json))
+    delivery = Delivery(
+        out=out, overwrite=overwrite, timeout=timeout, base_url=base_url, allow_http=allow_http, as_json=as_json
+    )
+    _deal(context, request, delivery)
 
 
 def image_to_image(
@@ -143,6 +152,7 @@ def image_to_image(
     overwrite: Overwrite = False,
     timeout: Timeout = None,
     base_url: BaseUrl = None,
+    allow_http: AllowHttp = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a new picture that starts from another one."""
@@ -156,7 +166,10 @@ def image_to_image(
         steps=steps,
         cfg_scale=cfg_scale,
     )
-    _deal(context, request, Delivery(out=out, overwrite=overwrite, timeout=timeout, base_url=base_url, as_json=as_json))
+    delivery = Delivery(
+        out=out, overwrite=overwrite, timeout=timeout, base_url=base_url, allow_http=allow_http, as_json=as_json
+    )
+    _deal(context, request, delivery)
 
 
 def _deal(context: typer.Context, request: ImageRequest, delivery: Delivery) -> None:

@@ -95,8 +95,13 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ConfigurationError(f"cannot listen on {host}:{port}: {error}; choose another host or port") from error
 
 
+_HERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - named, not listened on
+"""How this machine reaches a server that listens on all of its addresses."""
+
+
 def _base_url(host: str, listener: socket.socket) -> str:
-    named = f"[{host}]" if ":" in host else host
+    reached = _HERE.get(host, host)
+    named = f"[{reached}]" if ":" in reached else reached
     return f"http://{named}:{listener.getsockname()[1]}/v1"
 
 
