@@ -9,6 +9,7 @@ from pathlib import Path
 
 import stepfun_async
 from stepfun_async.otel import OpenTelemetry
+from stepfun_async.redis import RedisBackend
 from stepfun_async.testing import FakeStepFun
 
 
@@ -34,14 +35,21 @@ def check_plain() -> None:
     stepfun.assert_paid(pictures=1)
     (plugin,) = distribution("stepfun-async").entry_points.select(group="pytest11")
     assert plugin.name == plugin.value == "stepfun_async.pytest_plugin"
+    try:
+        RedisBackend("redis://127.0.0.1:6379/0", name="images")
+    except stepfun_async.ConfigurationError as error:
+        assert 'pip install "stepfun-async[redis]"' in str(error)
+    else:
+        raise AssertionError("RedisBackend() works without redis?")
     script = _command("--version")
     assert script.returncode == 3
     assert 'pip install "stepfun-async[cli]"' in script.stderr
 
 
 def check_all() -> None:
-    """The wheel with its extras: a picture, OpenTelemetry, and the command line."""
+    """The wheel with its extras: a picture, OpenTelemetry, shared limits, and the command line."""
     OpenTelemetry()
+    RedisBackend("redis://127.0.0.1:6379/0", name="images")
     with stepfun_async.Client(base_url="embedded") as client:
         picture = client.images.generate("a lake", model="step-2x-large", size="256x256").image
     assert (picture.format, picture.width, picture.height) == ("png", 256, 256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -19,7 +20,6 @@ from ._core.errors import (
     APITimeoutError,
     Billing,
     BudgetExceededError,
-    QueueTimeoutError,
     StepFunError,
 )
 from ._core.outcomes import billing_of
@@ -84,7 +84,7 @@ class Exchanger:
             LimitsUnavailableError: the limits are shared, and cannot be asked.
             APITimeoutError: the time inside ran out.
         """
-        until = None if queue_timeout is None else anyio.current_time() + queue_timeout
+        until = math.inf if queue_timeout is None else anyio.current_time() + queue_timeout
         async with (
             self.limits.gate.hold(queue_timeout, place=counted) as grant,
             self._shared(timeout, until, place=counted) as shared,
@@ -99,17 +99,14 @@ class Exchanger:
                 raise window.timed_out(timeout)
 
     @asynccontextmanager
-    async def _shared(self, timeout: float, until: float | None, *, place: bool) -> AsyncGenerator[SharedGrant | None]:
+    async def _shared(self, timeout: float, until: float, *, place: bool) -> AsyncGenerator[SharedGrant | None]:
         """The slot at the backend of limits that are shared; None where they are not."""
         if self.limits.backend is None:
             yield None
             return
         shared = SharedGrant(self.limits.backend, self.limits, timeout)
         try:
-            with anyio.move_on_after(None if until is None else until - anyio.current_time()) as scope:
-                await shared.begin(place=place)
-            if scope.cancelled_caught:
-                raise QueueTimeoutError("no slot came free in time at the backend that shares them; nothing was sent")
+            await shared.begin(until, place=place)
             yield shared
         finally:
             await shared.leave()

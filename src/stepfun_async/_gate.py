@@ -100,6 +100,7 @@ class Gate:
         self._again: _Line = OrderedDict()
         self._queue: _Line = OrderedDict()
         self._ahead: PerLoop[float] = PerLoop(_ahead_of_this_loop)
+        self._turns: PerLoop[anyio.Lock] = PerLoop(anyio.Lock)
         _gates.add(self)
 
     def state(self) -> LimitsState:
@@ -113,6 +114,29 @@ class Gate:
             return anyio.current_time() + self._ahead.get()
         except RuntimeError:
             return time.monotonic()
+
+    @asynccontextmanager
+    async def turn(self, until: float) -> AsyncGenerator[None]:
+        """What those hold one after another who ask a backend after having passed here.
+
+        Args:
+            until: when to give up waiting, by the loop's clock. What is free is taken in any case.
+
+        Raises:
+            QueueTimeoutError: it did not come free in time.
+        """
+        lock = self._turns.get()
+        if not lock.locked():
+            lock.acquire_nowait()
+        else:
+            with anyio.move_on_after(until - anyio.current_time()) as scope:
+                await lock.acquire()
+            if scope.cancelled_caught:
+                raise QueueTimeoutError("no slot came free in time at the backend that shares them; nothing was sent")
+        try:
+            yield
+        finally:
+            lock.release()
 
     @asynccontextmanager
     async def hold(self, queue_timeout: float | None, *, place: bool) -> AsyncGenerator[Grant]:

@@ -7,7 +7,7 @@ It blocks, so it is asked in worker threads, which works in every loop.
 from __future__ import annotations
 
 import logging
-import random
+import math
 import secrets
 from collections.abc import Callable
 from functools import partial
@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from ._core.errors import Billing, LimitsUnavailableError
-from ._core.pace import MARGIN
+from ._core.errors import Billing, LimitsUnavailableError, QueueTimeoutError
 
 if TYPE_CHECKING:
     from ._core.backend import LimitsBackend
@@ -39,42 +38,47 @@ class SharedGrant:
         self._lease = timeout + _GRACE
         self._slot: str | None = None
         self._place: str | None = None
-        self._taken = 0.0
 
-    async def begin(self, *, place: bool) -> None:
+    async def begin(self, until: float, *, place: bool) -> None:
         """Take a slot, and a place in the minute with it.
+
+        Args:
+            until: when to give up, by the loop's clock; a backend that has both is asked in any case.
+            place: whether a place is wanted.
 
         Raises:
             LimitsUnavailableError: the backend cannot be asked.
+            QueueTimeoutError: they would not come free in time.
         """
         self._slot = _name()
-        await self._take(self._slot, _name() if place else None)
+        await self._take(self._slot, _name() if place and self._limits.requests_per_minute else None, until)
 
     async def ready(self) -> None:
         """Have a place for the attempt that is due; see `begin`."""
-        if self._place is None:
-            await self._take(None, _name())
+        if self._place is None and self._limits.requests_per_minute:
+            await self._take(None, _name(), math.inf)
 
     async def attempted(self, billing: Billing, left: float | None) -> None:
         """The attempt is over.
 
         Args:
             billing: how it ended. A place whose request never left is given back.
-            left: when its request left, by the gate's clock. One that was held up has its minute begin anew.
+            left: when its request left, by the gate's clock; None where nobody saw it, which counts as now.
         """
         place, self._place = self._place, None
         if place is None:
             return
         if billing == "not_sent":
             await self._tell(partial(self._backend.give_back, slot=None, place=place))
-        elif left is None or left - self._taken > MARGIN:
-            await self._tell(partial(self._backend.sent, place))
+        else:
+            now = self._now()
+            await self._tell(partial(self._backend.sent, place, ago=now - (now if left is None else left)))
 
     async def leave(self) -> None:
         """Give everything back. What cannot be given back ends with its lease."""
         await self._tell(partial(self._backend.give_back, slot=self._slot, place=self._place))
 
-    async def _take(self, slot: str | None, place: str | None) -> None:
+    async def _take(self, slot: str | None, place: str | None, until: float) -> None:
         self._place = place  # given back whether it was granted or not, should this be cancelled
         ask = partial(
             self._backend.take,
@@ -84,16 +88,21 @@ class SharedGrant:
             requests_per_minute=self._limits.requests_per_minute,
             lease=self._lease,
         )
-        while (wait := await anyio.to_thread.run_sync(ask)) > 0:  # noqa: ASYNC110 - other processes set no event here
-            await anyio.sleep(wait * random.uniform(1.0, 1.2))  # noqa: S311 - spreads load, guards nothing
-        self._taken = self._now()
+        async with self._limits.gate.turn(until):  # in the order in which the gate let them pass
+            while wait := await anyio.to_thread.run_sync(ask):
+                if anyio.current_time() + wait > until:
+                    why = "no slot comes free in time at the backend that shares them; nothing was sent"
+                    raise QueueTimeoutError(why)
+                await anyio.sleep(wait)
 
     async def _tell(self, say: Callable[[], None]) -> None:
         with anyio.CancelScope(shield=True):
             try:
                 await anyio.to_thread.run_sync(say)
             except LimitsUnavailableError as error:
-                _log.warning("the shared limits were not told that a request is over: %s", error)
+                _log.warning(
+                    "the shared limits could not be told of a request; it counts until its lease ends: %s", error
+                )
 
 
 def _name() -> str:
