@@ -102,14 +102,27 @@ class Connections:
 def _says_more(connection: httpx.AsyncBaseTransport) -> bool:
     """Whether more came than the answer, which would be taken for the answer of the next call.
 
-    Only h11 knows, three layers below httpx, and nobody between the two asks it.
+    Only h11 and TLS know, some layers below httpx, and nobody in between asks them.
     """
     for layer in getattr(getattr(connection, "_pool", None), "connections", ()):
         while (below := getattr(layer, "_connection", None)) is not None:
             layer = below
-        if (state := getattr(layer, "_h11_state", None)) is not None and state.trailing_data[0]:
+        http, stream = getattr(layer, "_h11_state", None), getattr(layer, "_network_stream", None)
+        tls = None if stream is None else stream.get_extra_info("ssl_object")
+        if (http is not None and http.trailing_data[0]) or (tls is not None and _has_more(tls)):
             return True
     return False
+
+
+def _has_more(tls: ssl.SSLObject) -> bool:
+    """Whether there is something to read already, be it the end; what is read by asking is lost."""
+    try:
+        tls.read(1)
+    except ssl.SSLWantReadError:
+        return False
+    except OSError:  # it is broken
+        return True
+    return True
 
 
 class Borrowed:
