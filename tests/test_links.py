@@ -22,7 +22,7 @@ from stepfun_async._core.wire import Progress
 from stepfun_async._transport.watching import RefusedError, Watch
 from tests.support.raw import PIXEL, RawServer, answer, picture_answer, raw_server, say, socks_handshake, stay_silent
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("way")]
 
 KEY = "sk-secret-1234"
 PICTURE = answer(PIXEL, content_type="image/png")

@@ -46,7 +46,7 @@ from tests.support.raw import (
     stay_silent,
 )
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("way")]
 
 KEY = "sk-secret-1234"
 QUICK = RetryPolicy(base=0.001, connect_base=0.001)

@@ -1,7 +1,8 @@
-"""What a connection tells while it works, through httpcore's trace hook.
+"""What a connection tells while it works.
 
-The hook is where three promises are kept, since nothing above it sees the socket: whether a byte of the
-body left, where a name really led to, and that httpcore's own log does not repeat what a server echoes.
+Three promises are kept here: it is known whether a byte of the body left, a name leads nowhere that it
+should not lead, and httpcore's own log does not repeat what a server echoes. A connection of our own says
+so itself; httpx's does through httpcore's trace hook, since nothing above that sees the socket.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class RefusedError(Exception):
 
 
 class Watch:
-    """A trace hook that notes when the body begins to leave, and ends a connection that leads astray.
+    """Notes when the body begins to leave, and ends a connection that leads astray. Also a trace hook of httpcore.
 
     A name is judged by the address that its socket is connected to, before anything is sent. So it does
     not help to answer one address when the name is looked up to be judged, and another one afterwards.
@@ -48,6 +49,15 @@ class Watch:
         self._connecting_to: object = None
         if guard is not None and (why := guard(host)):
             raise RefusedError(f"{host} {why}")
+
+    def sees(self) -> None:
+        """Note that somebody tells what happens."""
+        self.saw = True
+
+    def leaves(self) -> None:
+        """Note that the body begins to leave."""
+        self.saw = True
+        self.progress.leaves()
 
     async def __call__(self, event: str, info: MutableMapping[str, Any]) -> None:
         self.saw = True

@@ -1,0 +1,255 @@
+"""Sockets: connected, judged, encrypted, written to, read from. One kind for asyncio, one for all else.
+
+asyncio's is a protocol of our own, which takes whatever has arrived in one piece: no other way of asyncio
+costs as little for an answer. Everything else, trio that is, goes through anyio's streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import ssl
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+import anyio
+from anyio.lowlevel import current_token
+
+from .._core.addresses import Guard
+from .watching import CLOSING, RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anyio.abc import ByteStream
+
+_HIGH_WATER = 1024 * 1024
+"""Bytes that may lie unread before the other side is made to wait."""
+
+_PIECE = 256 * 1024
+"""Bytes read at once where the reader says how many."""
+
+_STAGGER = 0.25
+"""Seconds after which the next address of a name is tried beside the first (RFC 8305)."""
+
+
+class Socket(Protocol):
+    """A connected socket."""
+
+    async def send(self, data: bytes) -> None:
+        """Write all of `data`, as fast as the other side takes it."""
+        ...
+
+    async def receive(self) -> bytes:
+        """What has arrived, at least a byte; nothing at the end."""
+        ...
+
+    @property
+    def stale(self) -> bool:
+        """Whether something has arrived that nobody asked for, such as the other side's end."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close it, without waiting for the other side."""
+        ...
+
+
+class Place(Protocol):
+    """Where to connect to."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+
+
+async def connect(
+    place: Place, tls: ssl.SSLContext | None, guard: Guard | None, stage: Callable[[str], None]
+) -> Socket:
+    """A socket that is connected to `place`.
+
+    Args:
+        place: host and port.
+        tls: how to encrypt; None for not at all.
+        guard: where it may not lead; it is asked of the address reached, before anything is sent.
+        stage: is told what is done now: `connect`, then `tls`.
+
+    Raises:
+        RefusedError: `guard` says no.
+        OSError: there is no connection, or no encryption.
+    """
+    stage("connect")
+    asyncio_s = isinstance(current_token().native_token, asyncio.AbstractEventLoop)
+    opened = await (_AsyncioSocket.open(place) if asyncio_s else _AnyioSocket.open(place))
+    try:
+        if guard is not None and (why := guard(opened.address)):
+            raise RefusedError(f"{place.host} is {opened.address}, which {why}")
+        if tls is not None:
+            stage("tls")
+            await opened.encrypt(tls, place.host)
+    except BaseException:
+        await opened.aclose()
+        raise
+    return opened
+
+
+class _AsyncioSocket(asyncio.Protocol):
+    """A socket of asyncio."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: Any = None
+        self._arrived: list[bytes] = []
+        self._unread = 0
+        self._paused = False
+        self._ended = False
+        self._error: Exception | None = None
+        self._reader: asyncio.Future[None] | None = None
+        self._writer: asyncio.Future[None] | None = None
+        self._full = False
+        self._lost = self._loop.create_future()
+        self._polled: Any = None
+
+    @classmethod
+    async def open(cls, place: Place) -> _AsyncioSocket:
+        loop = asyncio.get_running_loop()
+        # asyncio's own loops try addresses side by side; others (uvloop) one after another.
+        both: dict[str, Any] = {"happy_eyeballs_delay": _STAGGER} if isinstance(loop, asyncio.BaseEventLoop) else {}
+        _, opened = await loop.create_connection(cls, place.host, place.port, **both)
+        return opened
+
+    @property
+    def address(self) -> str:
+        where = self._transport.get_extra_info("peername")
+        return str(where[0]) if where else "gone"
+
+    async def encrypt(self, context: ssl.SSLContext, host: str) -> None:
+        self._transport = await self._loop.start_tls(self._transport, self, context, server_hostname=host)
+
+    async def send(self, data: bytes) -> None:
+        if self._lost.done():
+            raise self._error or ConnectionResetError("the connection is closed")
+        self._transport.write(data)
+        if self._full and not self._lost.done():
+            self._writer = self._loop.create_future()
+            try:
+                await self._writer
+            finally:
+                self._writer = None
+
+    async def receive(self) -> bytes:
+        while not self._arrived:
+            if self._error is not None:
+                raise self._error
+            if self._ended:
+                return b""
+            self._reader = self._loop.create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        data = self._arrived[0] if len(self._arrived) == 1 else b"".join(self._arrived)
+        self._arrived.clear()
+        self._unread = 0
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        return data
+
+    @property
+    def stale(self) -> bool:
+        return self._ended or bool(self._arrived) or self._readable()
+
+    def _readable(self) -> bool:
+        """What the system knows and the loop has not said yet."""
+        if self._polled is None:
+            self._polled = poller_of(self._transport.get_extra_info("socket").fileno())
+        return bool(self._polled())
+
+    async def aclose(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+            with anyio.move_on_after(CLOSING, shield=True):
+                await asyncio.wait([self._lost])
+
+    # --- what asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._arrived.append(data)
+        self._unread += len(data)
+        if self._unread > _HIGH_WATER and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+        _wake(self._reader)
+
+    def eof_received(self) -> None:
+        self._ended = True
+        _wake(self._reader)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended = True
+        self._error = exc
+        _wake(self._reader)
+        _wake(self._writer)
+        _wake(self._lost)
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        _wake(self._writer)
+
+
+def _wake(future: asyncio.Future[None] | None) -> None:
+    if future is not None and not future.done():
+        future.set_result(None)
+
+
+class _AnyioSocket:
+    """A socket behind anyio's streams."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        from anyio.abc import SocketAttribute
+
+        self._stream = stream
+        self.address = str(stream.extra(SocketAttribute.remote_address)[0])  # noqa: S610 - anyio's, not Django's
+        self._polled = poller_of(stream.extra(SocketAttribute.raw_socket).fileno())  # noqa: S610
+
+    @classmethod
+    async def open(cls, place: Place) -> _AnyioSocket:
+        return cls(await anyio.connect_tcp(place.host, place.port, happy_eyeballs_delay=_STAGGER))
+
+    async def encrypt(self, context: ssl.SSLContext, host: str) -> None:
+        from anyio.streams.tls import TLSStream
+
+        self._stream = await TLSStream.wrap(self._stream, hostname=host, ssl_context=context, standard_compatible=False)
+
+    async def send(self, data: bytes) -> None:
+        await self._stream.send(data)
+
+    async def receive(self) -> bytes:
+        try:
+            return await self._stream.receive(_PIECE)
+        except anyio.EndOfStream:
+            return b""
+
+    @property
+    def stale(self) -> bool:
+        return bool(self._polled())
+
+    async def aclose(self) -> None:
+        with anyio.CancelScope(shield=True), suppress(anyio.BrokenResourceError, OSError):
+            await anyio.aclose_forcefully(self._stream)
+
+
+def poller_of(number: int) -> Callable[[], object]:
+    """What tells whether something can be read from the socket with that number, without waiting."""
+    if not hasattr(select, "poll"):  # Windows
+        return lambda: select.select([number], [], [], 0)[0]
+    poll = select.poll()
+    poll.register(number, select.POLLIN)
+    return lambda: poll.poll(0)
