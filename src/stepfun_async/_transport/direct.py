@@ -80,7 +80,7 @@ class DirectConnection:
                 return True
             await opened.send(head)
             for start in range(0, len(body), _PIECE):
-                if opened.stale:  # an answer to a request that is not whole: most likely no
+                if opened.answered:  # to a request that is not whole: most likely no
                     return False
                 await opened.send(body[start : start + _PIECE])
         except (OSError, anyio.BrokenResourceError):

@@ -37,7 +37,7 @@ class Socket(Protocol):
     """A connected socket."""
 
     async def send(self, data: bytes) -> None:
-        """Write all of `data`, as fast as the other side takes it."""
+        """Write `data`, as fast as the other side takes it, or until an answer comes."""
         ...
 
     async def receive(self) -> bytes:
@@ -47,6 +47,11 @@ class Socket(Protocol):
     @property
     def stale(self) -> bool:
         """Whether something has arrived that nobody asked for, such as the other side's end."""
+        ...
+
+    @property
+    def answered(self) -> bool:
+        """Whether an answer has begun to arrive, as far as can be told without reading."""
         ...
 
     async def aclose(self) -> None:
@@ -157,8 +162,12 @@ class _AsyncioSocket(asyncio.Protocol):
         return data
 
     @property
+    def answered(self) -> bool:
+        return self._ended or bool(self._arrived)
+
+    @property
     def stale(self) -> bool:
-        return self._ended or bool(self._arrived) or self._readable()
+        return self.answered or self._readable()
 
     def _readable(self) -> bool:
         """What the system knows and the loop has not said yet."""
@@ -184,6 +193,7 @@ class _AsyncioSocket(asyncio.Protocol):
             self._paused = True
             self._transport.pause_reading()
         _wake(self._reader)
+        _wake(self._writer)  # which stops writing when there is an answer
 
     def eof_received(self) -> None:
         self._ended = True
@@ -216,6 +226,7 @@ class _AnyioSocket:
         from anyio.abc import SocketAttribute
 
         self._stream = stream
+        self._encrypted = False
         self.address = str(stream.extra(SocketAttribute.remote_address)[0])  # noqa: S610 - anyio's, not Django's
         self._polled = poller_of(stream.extra(SocketAttribute.raw_socket).fileno())  # noqa: S610
 
@@ -226,6 +237,7 @@ class _AnyioSocket:
     async def encrypt(self, context: ssl.SSLContext, host: str) -> None:
         from anyio.streams.tls import TLSStream
 
+        self._encrypted = True
         self._stream = await TLSStream.wrap(self._stream, hostname=host, ssl_context=context, standard_compatible=False)
 
     async def send(self, data: bytes) -> None:
@@ -240,6 +252,10 @@ class _AnyioSocket:
     @property
     def stale(self) -> bool:
         return bool(self._polled())
+
+    @property
+    def answered(self) -> bool:
+        return not self._encrypted and self.stale  # what arrives in TLS may be something of TLS's own
 
     async def aclose(self) -> None:
         with anyio.CancelScope(shield=True), suppress(anyio.BrokenResourceError, OSError):
