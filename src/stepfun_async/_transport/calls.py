@@ -112,14 +112,14 @@ class HttpTransport:
         watch = Watch(progress, request.address.host, manner.guard, self._config.key)
         lane = self._connections.lane(request.address.origin, manner.guard)
         progress.sent = self._connections.sent_at_first
-        connection = await self._connections.take(lane)
+        taken = await self._connections.take(lane)
         try:
-            reply = await connection.exchange(request, watch, partial(Intake, longest=manner.longest))
+            reply = await taken.connection.exchange(request, watch, partial(Intake, longest=manner.longest))
         except BaseException as error:  # noqa: BLE001 - raised below
-            await self._connections.discard(connection)
-            failure = failure_of(error, connection.meaning, watch, self._config.key)
+            await self._connections.discard(taken)
+            failure = failure_of(error, taken.connection.meaning, watch, self._config.key)
         else:
-            await self._connections.give_back(lane, connection)
+            await self._connections.give_back(taken)
             return reply
         raise failure  # out of reach of the error behind it, which may know the key
 

@@ -76,6 +76,21 @@ _Stack: TypeAlias = deque[tuple[float, Connection]]
 """Idle connections with the time since when, the longest at the left."""
 
 
+class Taken(NamedTuple):
+    """A connection that a call has, and the stack it came from."""
+
+    connection: Connection
+    stack: _Stack
+
+
+async def _thin_out(stack: _Stack) -> None:
+    """Close what lies at the bottom for too long: two a call, so that none pays for all."""
+    oldest = anyio.current_time() - KEEPALIVE
+    for _ in range(2):
+        if len(stack) > 1 and stack[0][0] < oldest:
+            await stack.popleft()[1].aclose()
+
+
 class Connections:
     """Idle connections on a stack for each lane, and how new ones are made."""
 
@@ -94,35 +109,29 @@ class Connections:
             self._proxies[origin] = self._proxy or checked_proxy(proxy_of(origin))
         return Lane(origin, guard, self._proxies[origin] is None and not _is_stood_in_for())
 
-    async def take(self, lane: Lane) -> Connection:
+    async def take(self, lane: Lane) -> Taken:
+        """A connection for one exchange: the one used last of those that lie idle, or a new one."""
         idle = self._idle.get()
         await idle.end_with_loop()
         stack = idle.stacks.setdefault(lane, deque())
-        await self._thin_out(stack)
         while stack:
-            connection = stack.pop()[1]
-            if not connection.stale:
-                return connection
+            await _thin_out(stack)
+            since, connection = stack.pop()
+            if since >= anyio.current_time() - KEEPALIVE and not connection.stale:
+                return Taken(connection, stack)
             await connection.aclose()
-        return await self._open(lane)
+        return Taken(await self._open(lane), stack)
 
-    async def give_back(self, lane: Lane, connection: Connection) -> None:
-        if self._closed or not connection.reusable:
-            await connection.aclose()
+    async def give_back(self, taken: Taken) -> None:
+        """Put a connection back whose exchange ended well."""
+        if self._closed or not taken.connection.reusable:
+            await taken.connection.aclose()
         else:
-            self._idle.get().stacks[lane].append((anyio.current_time(), connection))
+            taken.stack.append((anyio.current_time(), taken.connection))
 
-    async def _thin_out(self, stack: _Stack) -> None:
-        """Close what lies at the bottom for too long: two a call, so that none pays for all."""
-        if not stack:
-            return
-        oldest = anyio.current_time() - KEEPALIVE
-        for _ in range(2):
-            if stack and stack[0][0] < oldest:
-                await stack.popleft()[1].aclose()
-
-    async def discard(self, connection: Connection) -> None:
-        await connection.aclose()
+    async def discard(self, taken: Taken) -> None:
+        """Throw a connection away, in whatever state it is."""
+        await taken.connection.aclose()
 
     async def aclose(self) -> None:
         self._closed = True
@@ -177,13 +186,13 @@ class Borrowed:
     def lane(self, origin: Origin, guard: Guard | None) -> Lane:
         return Lane(origin, guard, direct=False)
 
-    async def take(self, lane: Lane) -> Connection:
-        return self._connection
+    async def take(self, lane: Lane) -> Taken:
+        return Taken(self._connection, deque())
 
-    async def give_back(self, lane: Lane, connection: Connection) -> None:
+    async def give_back(self, taken: Taken) -> None:
         pass
 
-    async def discard(self, connection: Connection) -> None:
+    async def discard(self, taken: Taken) -> None:
         pass
 
     async def aclose(self) -> None:
