@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import select
+import socket
 import ssl
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
@@ -117,10 +119,8 @@ class _AsyncioSocket(asyncio.Protocol):
 
     @classmethod
     async def open(cls, place: Place) -> _AsyncioSocket:
-        loop = asyncio.get_running_loop()
-        # asyncio's own loops try addresses side by side; others (uvloop) one after another.
-        both: dict[str, Any] = {"happy_eyeballs_delay": _STAGGER} if isinstance(loop, asyncio.BaseEventLoop) else {}
-        _, opened = await loop.create_connection(cls, place.host, place.port, **both)
+        connected = await _connected(place.host, place.port)
+        _, opened = await asyncio.get_running_loop().create_connection(cls, sock=connected)
         return opened
 
     @property
@@ -212,6 +212,85 @@ class _AsyncioSocket(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._full = False
         _wake(self._writer)
+
+
+# asyncio can do the following by itself, but loses a socket when it is cancelled in the wrong moment.
+
+
+async def _connected(host: str, port: int) -> socket.socket:
+    """A socket connected to the first address of `host` that answers."""
+    addresses = await _addresses(host, port)
+    if len(addresses) == 1:
+        return await _connected_to(*addresses[0])
+    return await _Race().run(addresses)
+
+
+_Address = tuple[int, Any]
+"""Family, and what `connect` takes."""
+
+
+async def _addresses(host: str, port: int) -> list[_Address]:
+    try:
+        kind = ip_address(host)
+    except ValueError:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return [(family, address) for family, _, _, _, address in found]
+    return [(socket.AF_INET if kind.version == 4 else socket.AF_INET6, (host, port))]
+
+
+async def _connected_to(family: int, address: Any) -> socket.socket:
+    connecting = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        connecting.setblocking(False)  # noqa: FBT003 - as the method wants it
+        await asyncio.get_running_loop().sock_connect(connecting, address)
+    except BaseException:
+        connecting.close()
+        raise
+    return connecting
+
+
+class _Race:
+    """Addresses tried side by side, each a moment after the one before (RFC 8305)."""
+
+    def __init__(self) -> None:
+        self._winner: socket.socket | None = None
+        self._errors: list[OSError] = []
+
+    async def run(self, addresses: list[_Address]) -> socket.socket:
+        """The first socket that is connected.
+
+        Raises:
+            OSError: none was.
+        """
+        try:
+            async with anyio.create_task_group() as group:
+                for address in addresses:
+                    over = anyio.Event()
+                    group.start_soon(self._try, address, over, group.cancel_scope)
+                    with anyio.move_on_after(_STAGGER):
+                        await over.wait()
+        except BaseException:
+            if self._winner is not None:
+                self._winner.close()
+            raise
+        if self._winner is None:
+            raise self._errors[0]
+        return self._winner
+
+    async def _try(self, address: _Address, over: anyio.Event, race: anyio.CancelScope) -> None:
+        try:
+            connected = await _connected_to(*address)
+        except OSError as error:
+            self._errors.append(error)
+        else:
+            if self._winner is None:
+                self._winner = connected
+                race.cancel()
+            else:
+                connected.close()
+        finally:
+            over.set()
 
 
 def _wake(future: asyncio.Future[None] | None) -> None:
