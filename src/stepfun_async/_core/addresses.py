@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TypeAlias
 
@@ -36,7 +35,6 @@ def is_loopback(host: str) -> bool:
     return _is_local_name(host) if address is None else any(address in network for network in _LOOPBACK)
 
 
-@lru_cache(maxsize=1024)  # asked of the same few hosts before every call
 def why_not_public(host: str) -> str | None:
     """The guard that lets through what is public, and names, of which only the address can tell."""
     if _is_local_name(host) or (_is_address(host) and not is_public(host)):
@@ -44,7 +42,6 @@ def why_not_public(host: str) -> str | None:
     return None
 
 
-@lru_cache(maxsize=1024)
 def why_not_loopback(host: str) -> str | None:
     """The guard that lets through this machine alone, and names, of which only the address can tell."""
     return "is not this machine" if _is_address(host) and not is_loopback(host) else None

@@ -15,15 +15,16 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
+from anyio.abc import SocketAttribute
 from anyio.lowlevel import current_token
 
 from .._core.addresses import Guard
-from .watching import CLOSING, RefusedError
+from .watching import CLOSED_AT_ONCE, CLOSING, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from anyio.abc import ByteStream
+    from anyio.abc import ByteStream, SocketStream
 
 _HIGH_WATER = 1024 * 1024
 """Bytes that may lie unread before the other side is made to wait."""
@@ -126,7 +127,9 @@ class _AsyncioSocket(asyncio.Protocol):
     @property
     def address(self) -> str:
         where = self._transport.get_extra_info("peername")
-        return str(where[0]) if where else "gone"
+        if not where:
+            raise ConnectionResetError(CLOSED_AT_ONCE)
+        return str(where[0])
 
     async def encrypt(self, context: ssl.SSLContext, host: str) -> None:
         self._transport = await self._loop.start_tls(self._transport, self, context, server_hostname=host)
@@ -301,17 +304,24 @@ def _wake(future: asyncio.Future[None] | None) -> None:
 class _AnyioSocket:
     """A socket behind anyio's streams."""
 
-    def __init__(self, stream: ByteStream) -> None:
-        from anyio.abc import SocketAttribute
-
-        self._stream = stream
+    def __init__(self, stream: SocketStream) -> None:
+        self._stream: ByteStream = stream
         self._encrypted = False
-        self.address = str(stream.extra(SocketAttribute.remote_address)[0])  # noqa: S610 - anyio's, not Django's
-        self._polled = poller_of(stream.extra(SocketAttribute.raw_socket).fileno())  # noqa: S610
+        raw = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - anyio's, not Django's
+        self._polled = poller_of(raw.fileno())
+        try:
+            self.address = str(raw.getpeername()[0])
+        except OSError as error:
+            raise ConnectionResetError(CLOSED_AT_ONCE) from error
 
     @classmethod
     async def open(cls, place: Place) -> _AnyioSocket:
-        return cls(await anyio.connect_tcp(place.host, place.port, happy_eyeballs_delay=_STAGGER))
+        stream = await anyio.connect_tcp(place.host, place.port, happy_eyeballs_delay=_STAGGER)
+        try:
+            return cls(stream)
+        except BaseException:
+            await anyio.aclose_forcefully(stream)
+            raise
 
     async def encrypt(self, context: ssl.SSLContext, host: str) -> None:
         from anyio.streams.tls import TLSStream

@@ -15,7 +15,7 @@ from .bodies import Intake
 from .failures import CONNECT_TIMEOUT, Meaning
 from .http1 import Head
 from .outgoing import Outgoing
-from .watching import CLOSING, Watch
+from .watching import Closable, Watch, close_in_time
 
 _TIMEOUTS = {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": None}
 """httpx's, in seconds."""
@@ -31,18 +31,26 @@ class HttpxConnection:
     """A transport of httpx: one connection, or whatever a user's own is."""
 
     stale = False
-    reusable = True
     """It replaces for itself what the other side has closed."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         self._transport = transport
+        self._opened: Closable | None = None
+
+    @property
+    def reusable(self) -> bool:
+        """Whether it is good for another exchange."""
+        return not _says_more(self._transport)
 
     async def exchange(self, request: Outgoing, watch: Watch, begin: Callable[[Head], Intake]) -> Reply:
         """Send `request`, and take in the answer to it; see `DirectConnection.exchange`."""
         said = httpx.Request(request.method, request.address.text, headers=request.headers, content=request.body)
         said.stream = _Body(said.read())
         said.extensions = {"timeout": _TIMEOUTS, "trace": watch}
-        response = await self._transport.handle_async_request(said)
+        try:
+            response = await self._transport.handle_async_request(said)
+        finally:
+            self._opened = watch.opened or self._opened
         intake = begin(Head(response.status_code, dict(response.headers)))
         try:
             await _take_in(cast("httpx.AsyncByteStream", response.stream), intake)
@@ -54,12 +62,26 @@ class HttpxConnection:
         return await intake.finish()
 
     async def aclose(self) -> None:
-        with anyio.move_on_after(CLOSING, shield=True):
-            await self._transport.aclose()
+        await close_in_time(self._transport)
+        if self._opened is not None:  # httpcore forgets it when its TLS handshake is cancelled
+            await close_in_time(self._opened)
 
     def meaning(self, error: Exception) -> Meaning | None:
         """What `error` means; None for what is no failure of a connection."""
         return next((row for row in _MEANINGS if isinstance(error, row.kind)), None)
+
+
+def _says_more(transport: httpx.AsyncBaseTransport) -> bool:
+    """Whether more came than the answer, which would be taken for the answer of the next call.
+
+    Only h11 knows, three layers below httpx, and nobody between the two asks it.
+    """
+    for layer in getattr(getattr(transport, "_pool", None), "connections", ()):
+        while (below := getattr(layer, "_connection", None)) is not None:
+            layer = below
+        if (state := getattr(layer, "_h11_state", None)) is not None and state.trailing_data[0]:
+            return True
+    return False
 
 
 async def _take_in(stream: httpx.AsyncByteStream, intake: Intake) -> None:
@@ -119,8 +141,9 @@ _MEANINGS = (
     Meaning(httpx.RemoteProtocolError, "no_http", "{host} broke the answer off, or sent something that is not HTTP"),
     Meaning(httpx.LocalProtocolError, "lost", "the request cannot be said in HTTP", again=False),
     Meaning(httpx.InvalidURL, "unsendable", "the address is not one", again=False),
+    Meaning(ConnectionResetError, "refused", "no connection to {host}"),
     Meaning(
-        (httpx.HTTPError, httpx.StreamError, h11.ProtocolError, UnicodeError),
+        (httpx.HTTPError, httpx.StreamError, h11.ProtocolError, ssl.SSLError, UnicodeError),
         "lost",
         "the connection to {host} was lost",
     ),

@@ -8,7 +8,7 @@ so itself; httpx's does through httpcore's trace hook, since nothing above that 
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 
@@ -18,6 +18,20 @@ from .._core.wire import Progress
 
 CLOSING = 1.0
 """Seconds that closing a connection may take after its call was cancelled."""
+
+CLOSED_AT_ONCE = "it was closed as soon as it was open"
+
+
+class Closable(Protocol):
+    """Something that can be closed, and again."""
+
+    async def aclose(self) -> None: ...
+
+
+async def close_in_time(opened: Closable) -> None:
+    """Close `opened`, even when the call was cancelled, in `CLOSING` seconds."""
+    with anyio.move_on_after(CLOSING, shield=True):
+        await opened.aclose()
 
 
 class RefusedError(Exception):
@@ -44,6 +58,7 @@ class Watch:
         self.progress = progress
         self.host = host
         self.saw = False
+        self.opened: Closable | None = None
         self._guard = guard
         self._key = key
         self._connecting_to: object = None
@@ -65,6 +80,7 @@ class Watch:
         if name == "connect_tcp.started":
             self._connecting_to = info["host"]
         elif name == "connect_tcp.complete":
+            self.opened = info["return_value"]
             await self._judge(info["return_value"])
         elif name == "send_request_body.started" and info["request"].method != b"CONNECT":
             self.progress.leaves()  # a CONNECT is for the proxy
@@ -81,11 +97,9 @@ class Watch:
         if self._guard is None or self._connecting_to != self.host:
             return
         address = _address_of(stream)
-        why = self._guard(address) if address else "does not say where it is"
-        if why:
-            with anyio.move_on_after(CLOSING, shield=True):
-                await stream.aclose()
-            raise RefusedError(f"{self.host} is {address}, which {why}" if address else f"{self.host} {why}")
+        if why := self._guard(address):
+            await close_in_time(stream)
+            raise RefusedError(f"{self.host} is {address}, which {why}")
 
     def _hide(self, info: MutableMapping[str, Any]) -> None:
         """Take the key out of what httpcore is about to log, where a server repeats it."""
@@ -97,9 +111,16 @@ class Watch:
                 info[name] = clean
 
 
-def _address_of(stream: Any) -> str | None:
+def _address_of(stream: Any) -> str:
+    """Where `stream` leads.
+
+    Raises:
+        ConnectionResetError: nowhere any more, so that there is nothing to judge.
+    """
     try:
         where = stream.get_extra_info("server_addr")
-    except OSError:  # gone already
-        return None
-    return str(where[0]) if where else None
+    except OSError:
+        where = None
+    if not where:
+        raise ConnectionResetError(CLOSED_AT_ONCE)
+    return str(where[0])
