@@ -271,11 +271,11 @@ async def test_a_deadline_that_ends_a_write_shows_nothing_of_it() -> None:
         await anyio.sleep_forever()
 
     async def with_a_deadline_around_it() -> None:
-        with anyio.fail_after(0.05):
+        with anyio.fail_after(0.5):
             await client.images.generate("a lake")
 
     async with faulty_client(wait, allow_http=True) as client:
-        own = await ended(lambda: client.images.generate("a lake", timeout=0.05))
+        own = await ended(lambda: client.images.generate("a lake", timeout=0.5))
         others = await ended(with_a_deadline_around_it)
     assert isinstance(own, APITimeoutError)
     assert isinstance(others, TimeoutError)
