@@ -220,4 +220,6 @@ def _ours() -> Counter[str]:
     gc.collect()
     kept = ("Task", "Future", "CancelScope", "CancelStatus", "_SelectorSocketTransport", "SocketStream", "coroutine")
     kinds = [type(each) for each in gc.get_objects()]
-    return Counter(kind.__name__ for kind in kinds if kind.__module__.startswith("stepfun") or kind.__name__ in kept)
+    return Counter(
+        kind.__name__ for kind in kinds if str(kind.__module__).startswith("stepfun") or kind.__name__ in kept
+    )
