@@ -26,7 +26,8 @@ from stepfun_async import AsyncClient, Budget, Limits, RetryPolicy, TextToImage
 from stepfun_async._core.wire import Call
 from stepfun_async.embedded import EmbeddedTransport, Engine
 from stepfun_async.embedded.server import running
-from tests.support.raw import answer, picture_answer, raw_server, say
+from tests.support.answers import answer, picture_answer
+from tests.support.raw import raw_server, say
 
 pytestmark = pytest.mark.anyio
 

@@ -36,7 +36,7 @@ from stepfun_async import (
 )
 from stepfun_async._core import registry as tables
 from stepfun_async._core.wire import Call, Progress, Reply
-from tests.support.raw import PIXEL, picture_answer
+from tests.support.answers import PIXEL, picture_answer
 
 pytestmark = pytest.mark.anyio
 

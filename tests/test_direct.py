@@ -19,7 +19,8 @@ import uvloop
 from stepfun_async import AsyncClient, AuthenticationError, Limits
 from stepfun_async._transport import connections, sockets
 from stepfun_async._transport.outgoing import address_of
-from tests.support.raw import PIXEL, answer, picture_answer, raw_server, say
+from tests.support.answers import PIXEL, answer, picture_answer
+from tests.support.raw import raw_server, say, stay_silent
 
 pytestmark = pytest.mark.anyio
 
@@ -72,7 +73,7 @@ async def test_an_answer_that_comes_before_the_upload_is_over_is_heard() -> None
         _until_closed(connection)
 
     big = PIXEL + bytes(8 * 1024 * 1024)
-    with raw_server(greet=refuse) as server:
+    with raw_server(stay_silent, greet=refuse) as server:
         async with AsyncClient(KEY, base_url=server.url, validation="off") as client:
             with pytest.raises(AuthenticationError, match="no such key") as caught:
                 await client.images.edit(big, "a hat")
@@ -117,7 +118,7 @@ async def test_what_nobody_reads_is_not_taken_in() -> None:
         except TimeoutError:
             pass
 
-    with raw_server(greet=flood) as server:
+    with raw_server(stay_silent, greet=flood) as server:
         place = address_of(server.url)
         opened = await sockets.connect(place, None, None, lambda stage: None)
         await anyio.to_thread.run_sync(_wait_until_still, lambda: sent)

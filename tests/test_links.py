@@ -20,7 +20,8 @@ from stepfun_async._core import addresses
 from stepfun_async._core.addresses import why_not_public
 from stepfun_async._core.wire import Progress
 from stepfun_async._transport.watching import RefusedError, Watch
-from tests.support.raw import PIXEL, RawServer, answer, picture_answer, raw_server, say, socks_handshake, stay_silent
+from tests.support.answers import PIXEL, answer, picture_answer
+from tests.support.raw import RawServer, raw_server, say, socks_handshake, stay_silent
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("way")]
 

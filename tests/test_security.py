@@ -43,16 +43,8 @@ from stepfun_async import (
     register_model,
 )
 from stepfun_async._transport import calls
-from tests.support.raw import (
-    PIXEL,
-    Script,
-    answer,
-    hang_up,
-    picture_answer,
-    raw_server,
-    reset,
-    say,
-)
+from tests.support.answers import PIXEL, answer, picture_answer
+from tests.support.raw import Script, hang_up, raw_server, reset, say
 
 pytestmark = pytest.mark.anyio
 

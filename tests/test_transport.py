@@ -34,17 +34,8 @@ from stepfun_async import (
     SaveError,
 )
 from stepfun_async._transport import calls, connections
-from tests.support.raw import (
-    PIXEL,
-    answer,
-    hang_up,
-    picture_answer,
-    raw_server,
-    reset,
-    say,
-    socks_handshake,
-    stay_silent,
-)
+from tests.support.answers import PIXEL, answer, picture_answer
+from tests.support.raw import hang_up, raw_server, reset, say, socks_handshake, stay_silent
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("way")]
 

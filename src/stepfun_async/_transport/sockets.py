@@ -107,6 +107,7 @@ class _AsyncioSocket(asyncio.Protocol):
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport: Any = None
+        self._encrypted = False
         self._arrived: list[bytes] = []
         self._unread = 0
         self._paused = False
@@ -132,6 +133,7 @@ class _AsyncioSocket(asyncio.Protocol):
         return str(where[0])
 
     async def encrypt(self, context: ssl.SSLContext, host: str) -> None:
+        self._encrypted = True
         self._transport = await self._loop.start_tls(self._transport, self, context, server_hostname=host)
 
     async def send(self, data: bytes) -> None:
@@ -166,11 +168,11 @@ class _AsyncioSocket(asyncio.Protocol):
 
     @property
     def answered(self) -> bool:
-        return self._ended or bool(self._arrived)
+        return bool(self._arrived)
 
     @property
     def stale(self) -> bool:
-        return self.answered or self._readable()
+        return self._ended or bool(self._arrived) or self._readable()
 
     def _readable(self) -> bool:
         """What the system knows and the loop has not said yet."""
@@ -179,7 +181,7 @@ class _AsyncioSocket(asyncio.Protocol):
         return bool(self._polled())
 
     async def aclose(self) -> None:
-        if self._transport is not None:
+        if self._transport is not None and not self._lost.done():
             self._transport.abort()
             with anyio.move_on_after(CLOSING, shield=True):
                 await asyncio.wait([self._lost])
@@ -198,9 +200,10 @@ class _AsyncioSocket(asyncio.Protocol):
         _wake(self._reader)
         _wake(self._writer)  # which stops writing when there is an answer
 
-    def eof_received(self) -> None:
+    def eof_received(self) -> bool:
         self._ended = True
         _wake(self._reader)
+        return not self._encrypted  # who says no more may still listen; TLS has no such thing
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended = True
@@ -307,10 +310,10 @@ class _AnyioSocket:
     def __init__(self, stream: SocketStream) -> None:
         self._stream: ByteStream = stream
         self._encrypted = False
-        raw = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - anyio's, not Django's
-        self._polled = poller_of(raw.fileno())
+        self._raw = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - anyio's, not Django's
+        self._polled = poller_of(self._raw.fileno())
         try:
-            self.address = str(raw.getpeername()[0])
+            self.address = str(self._raw.getpeername()[0])
         except OSError as error:
             raise ConnectionResetError(CLOSED_AT_ONCE) from error
 
@@ -344,7 +347,12 @@ class _AnyioSocket:
 
     @property
     def answered(self) -> bool:
-        return not self._encrypted and self.stale  # what arrives in TLS may be something of TLS's own
+        if self._encrypted or not self.stale:  # what arrives in TLS may be something of TLS's own
+            return False
+        try:
+            return bool(self._raw.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
 
     async def aclose(self) -> None:
         with anyio.CancelScope(shield=True), suppress(anyio.BrokenResourceError, OSError):
