@@ -46,6 +46,7 @@ class Talk:
         self.connection = connection
         self.port = port
         self.ended = False
+        self.idle = False
         self.head = b""
         self.body = b""
         self._unread = bytearray()
@@ -53,8 +54,10 @@ class Talk:
     def more(self) -> bool:
         """Wait for the first byte of a request; False where none comes any more."""
         with suppress(LeftError, OSError):
-            if not self._unread:
+            self.idle = not self._unread
+            if self.idle:
                 self._receive()
+            self.idle = False
             return True
         return False
 
@@ -494,6 +497,11 @@ class FaultyService:
     def open(self) -> int:
         """How many connections are open."""
         return len(self._talks)
+
+    @property
+    def busy(self) -> int:
+        """How many connections are not just waiting for their next request."""
+        return sum(not talk.idle for talk in tuple(self._talks))
 
     def see_to_all(self) -> None:
         """Wait until everybody who came until now was seen to."""
