@@ -37,7 +37,7 @@ from stepfun_async._transport import calls, connections
 from tests.support.answers import PIXEL, answer, picture_answer
 from tests.support.raw import hang_up, raw_server, reset, say, socks_handshake, stay_silent
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("way")]
 
 KEY = "sk-secret-1234"
 QUICK = RetryPolicy(base=0.001, connect_base=0.001)

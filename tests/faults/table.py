@@ -86,7 +86,7 @@ class Row:
         fault: what makes it happen.
         paid: how a call for a picture ends; None where two ends are right, and only the bill is held to.
         free: how a download ends; None where it cannot meet this fault.
-        charged: pictures that the service charges for each such call.
+        charged: pictures that the service charges for each such call; None where that is a matter of moments.
         way: how the client reaches the service.
         later: seconds that pass in a moment, again and again while the call goes on.
         passing: when they do: once the fault has begun, always, or while a call waits for its slot.
@@ -99,7 +99,7 @@ class Row:
     fault: Fault
     paid: Ending | None
     free: Ending | None = None
-    charged: int = 0
+    charged: int | None = 0
     way: Way = "plain"
     later: float = 0.0
     passing: Literal["begun", "always", "queued"] = "begun"
@@ -335,7 +335,7 @@ DURING_THE_UPLOAD = (
     Row("closed in the body", meets(midway(hang_up)), LOST, FREE_LOST),
     Row("reset in a large body", meets(midway(reset)), LOST, large=True),
     Row("half-closed, read and made", meets(midway(finish_reading)), LOST, FREE_LOST, charged=1),
-    Row("half-closed, all of it read and made", meets(midway(finish_reading)), LOST, charged=1, large=True),
+    Row("half-closed, all of it read and made", meets(midway(finish_reading)), LOST, charged=None, large=True),
     Row("the upload stalls", meets(midway(stop_reading)), LATE, later=HOUR, large=True),
     Row("the upload stalls under TLS", meets_in_tls(midway(stop_reading)), LATE, way="tls", later=HOUR, large=True),
     Row(

@@ -1,7 +1,8 @@
-"""What a connection tells while it works, through httpcore's trace hook.
+"""What a connection tells while it works.
 
-The hook is where three promises are kept, since nothing above it sees the socket: whether a byte of the
-body left, where a name really led to, and that httpcore's own log does not repeat what a server echoes.
+Three promises are kept here: it is known whether a byte of the body left, a name leads nowhere that it
+should not lead, and httpcore's own log does not repeat what a server echoes. A connection of our own says
+so itself; httpx's does through httpcore's trace hook, since nothing above that sees the socket.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from collections.abc import MutableMapping
 from typing import Any, Protocol
 
 import anyio
-import httpx
 
 from .._config import Key
 from .._core.addresses import Guard
@@ -18,6 +18,8 @@ from .._core.wire import Progress
 
 CLOSING = 1.0
 """Seconds that closing a connection may take after its call was cancelled."""
+
+CLOSED_AT_ONCE = "it was closed as soon as it was open"
 
 
 class Closable(Protocol):
@@ -37,7 +39,7 @@ class RefusedError(Exception):
 
 
 class Watch:
-    """A trace hook that notes what opens and when the body begins to leave, and ends a connection that leads astray.
+    """Notes when the body begins to leave, and ends a connection that leads astray. Also a trace hook of httpcore.
 
     A name is judged by the address that its socket is connected to, before anything is sent. So it does
     not help to answer one address when the name is looked up to be judged, and another one afterwards.
@@ -62,6 +64,15 @@ class Watch:
         self._connecting_to: object = None
         if guard is not None and (why := guard(host)):
             raise RefusedError(f"{host} {why}")
+
+    def sees(self) -> None:
+        """Note that somebody tells what happens."""
+        self.saw = True
+
+    def leaves(self) -> None:
+        """Note that the body begins to leave."""
+        self.saw = True
+        self.progress.leaves()
 
     async def __call__(self, event: str, info: MutableMapping[str, Any]) -> None:
         self.saw = True
@@ -104,12 +115,12 @@ def _address_of(stream: Any) -> str:
     """Where `stream` leads.
 
     Raises:
-        httpx.ConnectError: nowhere any more, so that there is nothing to judge.
+        ConnectionResetError: nowhere any more, so that there is nothing to judge.
     """
     try:
         where = stream.get_extra_info("server_addr")
     except OSError:
         where = None
     if not where:
-        raise httpx.ConnectError("it was closed as soon as it was open")
+        raise ConnectionResetError(CLOSED_AT_ONCE)
     return str(where[0])
