@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Callable
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from .._core.addresses import Guard
 from .._core.wire import Reply
@@ -80,6 +81,7 @@ class DirectConnection:
                 return True
             await opened.send(head)
             for start in range(0, len(body), _PIECE):
+                await checkpoint()  # or the loop could not say that the connection is lost
                 if opened.answered:  # to a request that is not whole: most likely no
                     return False
                 await opened.send(body[start : start + _PIECE])
