@@ -215,7 +215,12 @@ def holdings(caller: Caller, service: FaultyService) -> tuple[Footprint, int]:
     [pytest.param(*cell, id=f"{cell[0]}-{cell[2].name}-{cell[1].name}") for cell in _cells()],
 )
 def test_every_fault_ends_as_the_table_says(
-    where: str, row: Row, operation: Operation, shells: Mapping[str, Shell], here: World
+    where: str,
+    row: Row,
+    operation: Operation,
+    shells: Mapping[str, Shell],
+    here: World,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     service, settings = here.service(row.way), here.settings(row.way)
     url = settings["base_url"]
@@ -235,6 +240,7 @@ def test_every_fault_ends_as_the_table_says(
         assert bill + 2 <= caller.usage.billed + caller.usage.maybe_billed
         assert_as_the_row_says(row, operation, endings, bill)
     service.await_none()
+    assert {record.name for record in caplog.records} <= {"stepfun_async"}, caplog.text
 
 
 def assert_as_the_row_says(row: Row, operation: Operation, endings: list[Ending], bill: int) -> None:
