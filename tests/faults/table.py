@@ -40,7 +40,6 @@ from tests.support.faulty import (
     inside,
     midway,
     read_nothing,
-    read_on,
     reset,
     say,
     say_cut,
@@ -340,7 +339,7 @@ DURING_THE_UPLOAD = (
     Row("the upload stalls under TLS", meets_in_tls(midway(stop_reading)), LATE, way="tls", later=HOUR, large=True),
     Row(
         "401 before the body is read",
-        meets(midway(say_status("401 No", SAID), read_on)),
+        meets(midway(say_status("401 No", SAID), Talk.read_body)),
         refused(AuthenticationError),
         large=True,
     ),

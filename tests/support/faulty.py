@@ -276,11 +276,6 @@ def finish_reading(talk: Talk) -> None:
     talk.until_gone()
 
 
-def read_on(talk: Talk) -> None:
-    """Read the rest of the request, make no picture, and wait for the next one."""
-    talk.read_body()
-
-
 def silence(talk: Talk) -> None:
     """Never say anything."""
     talk.service.reached.set()
@@ -304,6 +299,8 @@ def read_nothing(talk: Talk) -> None:
 
 def _missing(seen: bytes) -> bool:
     """Whether the head, or the first byte of a body, has not come yet."""
+    if not seen:
+        raise LeftError
     head, end, body = seen.partition(b"\r\n\r\n")
     return not end or (head.startswith(b"POST") and not body)
 
