@@ -202,7 +202,7 @@ def read_header(data: bytes) -> Header | None:
 def _png(data: bytes) -> Header | None:
     if data[12:16] != b"IHDR" or len(data) < 24:
         return None
-    end = data.find(b"\x00\x00\x00\x00IEND")
+    end = data.rfind(b"\x00\x00\x00\x00IEND")  # from the end, where it is
     return Header("png", _big(data[16:20]), _big(data[20:24]), complete=0 <= end <= len(data) - 12)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, cast
 
-from .capabilities import ENDPOINTS, Operation
+from .capabilities import ENDPOINTS, Capability, Operation
 from .errors import (
     InvalidRequestError,
 )
@@ -91,33 +91,54 @@ class Progress:
 
 # --- requests out -------------------------------------------------------------------------------
 
-_WIRE_NAMES: Mapping[tuple[Operation, str], str] = {("image_to_image", "image"): "source_url"}
+_WIRE_NAMES: Mapping[Operation, Mapping[str, str]] = {
+    "text_to_image": {},
+    "edit": {},
+    "image_to_image": {"image": "source_url"},
+}
 """Where the wire's name of a parameter is another one than the SDK's."""
 
 
 def wire_name(operation: Operation, name: str) -> str:
     """What the wire calls a parameter."""
-    return _WIRE_NAMES.get((operation, name), name)
+    return _WIRE_NAMES[operation].get(name, name)
 
 
 def to_call(
-    model: object, operation: Operation, values: Mapping[str, object], extra_body: Mapping[str, Any] | None
+    model: object,
+    operation: Operation,
+    row: Capability | None,
+    values: Mapping[str, object],
+    extra_body: Mapping[str, Any] | None,
+    *,
+    known_good: bool = False,
 ) -> Call:
-    """The call that says a request; pictures in `values` are what `pictures.look` made of them.
+    """The call that says a request.
+
+    Args:
+        model: the model's name.
+        operation: what is asked of it.
+        row: the table's row for both; None where there is none.
+        values: the parameters, with pictures as `pictures.look` made them.
+        extra_body: what is sent besides, unchecked.
+        known_good: whether every value was judged, and is allowed.
 
     Raises:
         InvalidRequestError: a picture cannot be read, or a value has no wire form at all.
     """
-    row = row_of(model, operation)
-    endpoint = ENDPOINTS[operation]
+    endpoint, names = ENDPOINTS[operation], _WIRE_NAMES[operation]
+    rules: Mapping[str, Rule] = row.rules if row else _EMPTY
     said: dict[str, Any] = {"model": model}
     for name, value in values.items():
-        rule = row.rules.get(name) if row else None
+        rule = rules.get(name)
         if not isinstance(rule, Ignored):
-            said[wire_name(operation, name)] = _say(name, rule, value)
-    said.update(extra_body or {})
+            wire = rule.to_wire(value) if known_good and rule else _say(name, rule, value)
+            said[names.get(name, name)] = wire
+    if extra_body:
+        said.update(extra_body)
     if endpoint.body == "json":
-        return Call("POST", endpoint.path, json={name: _json_value(value) for name, value in said.items()})
+        plain = {name: value if type(value) in _PLAIN else _json_value(value) for name, value in said.items()}
+        return Call("POST", endpoint.path, json=plain)
     files = {name: _upload(value) for name, value in said.items() if isinstance(value, Picture)}
     form = {name: _form_text(value) for name, value in said.items() if name not in files}
     return Call("POST", endpoint.path, form=form, files=files)
@@ -149,6 +170,10 @@ def _say(name: str, rule: Rule | None, value: object) -> object:
     if rule is not None and rule.judge(value) is None:
         return rule.to_wire(value)
     return value.to_wire("width x height") if isinstance(value, Size) else value
+
+
+_PLAIN = (str, int, float, bool)
+"""What JSON says as it is: most values, and quickly told from the others."""
 
 
 def _refuse_unreadable(name: str, value: object) -> None:
@@ -196,7 +221,7 @@ def from_call(call: Call) -> tuple[Operation, dict[str, object]] | None:
 
 
 def _parameters(operation: Operation, call: Call) -> dict[str, object]:
-    names = {wire: name for (where, name), wire in _WIRE_NAMES.items() if where == operation}
+    names = {wire: name for name, wire in _WIRE_NAMES[operation].items()}
     if call.json is not None:
         return {names.get(name, name): value for name, value in call.json.items()}
     row = row_of(call.form.get("model"), operation)
