@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 import anyio
+import anyio.to_thread
 from anyio.lowlevel import current_token
 
 T = TypeVar("T")
@@ -35,6 +36,14 @@ class PerLoop(Generic[T]):
     def pop(self) -> T | None:
         """The running loop's `T`, forgotten here; None where there is none."""
         return self._by_loop.pop(current_token().native_token, None)
+
+
+async def finished_in_thread(work: Callable[[], T]) -> T:
+    """What `work` gives in a worker thread, even when the call is cancelled by now: what has come is paid for."""
+    done: list[T] = []
+    with anyio.CancelScope(shield=True):
+        done.append(await anyio.to_thread.run_sync(work))
+    return done[0]
 
 
 def loop_time() -> float:

@@ -10,7 +10,6 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 from weakref import WeakSet
 
@@ -20,7 +19,7 @@ import anyio.to_thread
 from ._budget import Budget, Hold
 from ._calls import CallRecord, Reporter
 from ._config import Config, Validation, check_headers, check_seconds, resolve
-from ._core.answers import parse_download, parse_images, picture_facts
+from ._core.answers import parse_download, parse_images
 from ._core.errors import (
     ConfigurationError,
     ContentFilteredError,
@@ -37,10 +36,12 @@ from ._core.wire import Call, Reply, encode_json
 from ._exchange import Exchanger, Window
 from ._limits import Limits
 from ._options import Options
+from ._sinks import Place, with_image
 from ._usage import Ledger
 
 if TYPE_CHECKING:
     from ._core.capabilities import Capability, Money
+    from ._core.cutting import Sink
     from ._core.events import OnEvent
     from ._core.requests import ImageRequest
     from ._transport import AnyTransport, Transport
@@ -145,13 +146,13 @@ class Service:
         """
         self.refuse_if_closed()
         call = await self._prepared(request, options)
-        response = await self._made(request, call, options)
         if options.save_to is None:
-            return response
-        return await _saved(response, options)
+            return await self._made(request, call, options, None)
+        async with Place(options.save_to, overwrite=options.overwrite) as place:
+            return await self._made(request, replace(call, into=place.begin), options, place)
 
-    async def _made(self, request: ImageRequest, call: Call, options: Options) -> ImagesResponse:
-        """The answer to `call`, with its bytes fetched where they are to be saved."""
+    async def _made(self, request: ImageRequest, call: Call, options: Options, place: Place | None) -> ImagesResponse:
+        """The answer to `call`, with its picture fetched and saved where it has a place."""
         record = CallRecord(request.operation, request)
         try:
             with self._accounted(request, record) as hold:
@@ -160,14 +161,19 @@ class Service:
                     parse = partial(self._parse_images, model=request.model)
                     record.response = await window.exchange(call, parse)
                     record.response = _told(record.response, window)
-                    return record.response if options.save_to is None else await self._with_bytes(window)
-        except ContentFilteredError:
+                    if place is not None:
+                        record.response = await self._with_bytes(window, place)
+                if place is not None:
+                    record.response = await place.keep(record.response)
+                return record.response
+        except (ContentFilteredError, SaveError):
             raise
         except Exception as error:
             if record.response is None:  # otherwise it is paid for, and must not be lost whatever went wrong
                 raise
             message = f"the picture was made and paid for, but not fetched: {error}; error.response has its link"
-            raise SaveError(message, response=record.response) from error
+            response = record.response if place is None else await place.in_memory(record.response)
+            raise SaveError(message, response=response) from error
 
     @contextmanager
     def _accounted(self, request: ImageRequest, record: CallRecord) -> Generator[Hold | None]:
@@ -206,7 +212,14 @@ class Service:
         listed = request.price(region) if region else None
         return self.budget.price_of(request.model, listed) if self.budget else listed
 
-    async def fetch(self, operation: str, path: str, parse: Callable[[Reply], T], options: Options) -> T:
+    async def fetch(
+        self,
+        operation: str,
+        path: str,
+        parse: Callable[[Reply], T],
+        options: Options,
+        into: Callable[[int], Sink] | None = None,
+    ) -> T:
         """The parsed answer to a GET, which costs nothing and so is tried again whenever that may help.
 
         Args:
@@ -214,26 +227,32 @@ class Service:
             path: below the base URL, beginning with a slash; or a whole link, which gets no key.
             parse: what makes the answer of a reply.
             options: timeouts and headers.
+            into: see `Call`.
         """
         self.refuse_if_closed()
         _refuse_problems(f"GET {path}", replace(options, save_to=None))
         record = CallRecord(operation)
         with self._reported(record):
             async with self._window(record, options, counted=path.startswith("/")) as window:
-                return await window.exchange(Call("GET", path, headers=options.headers or {}), parse)
+                return await window.exchange(Call("GET", path, headers=options.headers or {}, into=into), parse)
 
     async def download(self, image: Image | str, options: Options) -> Image:
         """The picture behind a link; see `AsyncImages.download`."""
         self.refuse_if_closed()
         await anyio.to_thread.run_sync(_refuse_problems, "download", options)
         linked = _linked(image)
-        if linked.data is None:
-            parse = partial(parse_download, now=time.time())
-            data = await self.fetch("download", linked.url or "", parse, options)
-            linked = replace(linked, **picture_facts(data))
         if options.save_to is None:
-            return linked
-        return (await _saved(ImagesResponse((linked,), attempts=0, maybe_billed=0), options)).image
+            return await self._fetched(linked, options)
+        async with Place(options.save_to, overwrite=options.overwrite) as place:
+            fetched = await self._fetched(linked, options, place.begin)
+            return (await place.keep(ImagesResponse((fetched,), attempts=0, maybe_billed=0))).image
+
+    async def _fetched(self, image: Image, options: Options, into: Callable[[int], Sink] | None = None) -> Image:
+        """`image` with its bytes, fetched where it has none."""
+        if image.data is not None or image.path is not None:
+            return image
+        parse = partial(parse_download, now=time.time())
+        return replace(image, **await self.fetch("download", image.url or "", parse, options, into))
 
     def _window(
         self, record: CallRecord, options: Options, hold: Hold | None = None, *, counted: bool = True
@@ -280,17 +299,17 @@ class Service:
         lifetime = self.config.link_lifetime
         return parse_images(reply, model=model, base_url=self.config.base_url, now=time.time(), link_lifetime=lifetime)
 
-    async def _with_bytes(self, window: Window) -> ImagesResponse:
+    async def _with_bytes(self, window: Window, place: Place) -> ImagesResponse:
         """The window's answer with the bytes behind its link."""
         response = window.record.response or ImagesResponse(())
         image = response.image
-        if image.data is not None or image.url is None:
+        if image.data is not None or image.path is not None or image.url is None:
             return response
         parse = partial(parse_download, now=time.time())
         record = CallRecord("download")
         with self._reported(record):
-            data = await window.exchange(Call("GET", image.url), parse, record)
-        return _told(_with_image(response, replace(image, **picture_facts(data))), window)
+            facts = await window.exchange(Call("GET", image.url, into=place.begin), parse, record)
+        return _told(with_image(response, replace(image, **facts)), window)
 
 
 def _transport_for(
@@ -327,7 +346,7 @@ def _linked(image: object) -> Image:
     linked = Image(url=image) if isinstance(image, str) else image
     why = f"a {type(image).__name__} is neither"
     if isinstance(linked, Image):
-        if linked.data is not None or is_link(linked.url or ""):
+        if linked.data is not None or linked.path is not None or is_link(linked.url or ""):
             return linked
         why = "it was withheld by the content filter" if linked.filtered else "there is no http(s) link in it"
     raise InvalidRequestError.of("download", (Problem("image", plain(image), "an Image with a link, or a link", why),))
@@ -352,22 +371,3 @@ def _told(response: ImagesResponse, window: Window) -> ImagesResponse:
     """`response` with what the call took so far."""
     record = window.record
     return replace(response, attempts=record.attempts, maybe_billed=record.maybe_billed, elapsed=window.elapsed)
-
-
-def _with_image(response: ImagesResponse, image: Image) -> ImagesResponse:
-    """`response` with `image` in the place of its usable picture."""
-    return replace(response, data=tuple(image if old is response.image else old for old in response.data))
-
-
-async def _saved(response: ImagesResponse, options: Options) -> ImagesResponse:
-    """`response` with its picture written, even when the call is cancelled by now: it is paid for."""
-    image = response.image
-    write = partial(image.save, options.save_to or "", overwrite=options.overwrite)
-    path: Path | None = None
-    with anyio.CancelScope(shield=True):
-        try:
-            path = await anyio.to_thread.run_sync(write)
-        except Exception as error:
-            paid = "was made and paid for, but" if response.attempts else "was fetched, but"
-            raise SaveError(f"the picture {paid} {error}; error.response has it", response=response) from error
-    return _with_image(response, replace(image, path=path))

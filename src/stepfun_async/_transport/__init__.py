@@ -1,7 +1,8 @@
 """Calls over HTTP. The only package that knows httpx.
 
 `calls` sends a `Call` and follows links, on the connections that `connections` keeps. `watching` hears
-from below what leaves and where to, `bodies` reads what comes, and `failures` says what went wrong.
+from below what leaves and where to, and `failures` says what went wrong. What is sent and what comes is no
+business of httpx: `uploads` has the bodies of requests, `bodies` takes answers in, `messages` hands both over.
 """
 
 from __future__ import annotations

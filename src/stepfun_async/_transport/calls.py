@@ -16,9 +16,10 @@ from .._config import Config, hidden
 from .._core.addresses import Guard, is_public, why_not_loopback, why_not_public
 from .._core.errors import APIConnectionError, ConfigurationError
 from .._core.wire import Call, Progress, Reply
-from .bodies import MAX_BODY, MAX_PICTURE, read, request_for
+from .bodies import MAX_BODY, MAX_PICTURE
 from .connections import TIMEOUTS, Borrowed, Connections, Lane
 from .failures import failure_of
+from .messages import read, request_for
 from .watching import RefusedError, Watch
 
 MAX_REDIRECTS = 5
@@ -61,9 +62,9 @@ class HttpTransport:
         """Send `call` to the base URL; or, when its path is a whole link, there, without the key."""
         if not call.path.startswith("/"):
             return await self._follow(call, progress)
-        request = request_for(call, self._config.base_url + call.path, self._headers)
+        request = await request_for(call, self._config.base_url + call.path, self._headers, progress)
         try:
-            return await self._exchange(request, self._api, progress)
+            return await self._exchange(call, request, self._api, progress)
         except RefusedError as refused:
             raise ConfigurationError(
                 f"the key is not sent in clear: {refused}; write https:// in base_url, or pass allow_http=True"
@@ -75,27 +76,27 @@ class HttpTransport:
     async def _follow(self, call: Call, progress: Progress) -> Reply:
         url = call.path
         for _ in range(MAX_REDIRECTS + 1):
-            reply = await self._fetch(request_for(call, url, self._link_headers), progress)
+            reply = await self._fetch(call, await request_for(call, url, self._link_headers, progress), progress)
             location = reply.headers.get("location")
             if reply.status not in (301, 302, 303, 307, 308) or not location:
                 return reply
             url = _joined(url, location)
         raise _not_followed(f"it was redirected more than {MAX_REDIRECTS} times")
 
-    async def _fetch(self, request: httpx.Request, progress: Progress) -> Reply:
+    async def _fetch(self, call: Call, request: httpx.Request, progress: Progress) -> Reply:
         """The answer to a link, where that is public, or the API is as little public itself."""
         if self._is_inside or _host_of(request.url) == self._host:
-            return await self._exchange(request, _LINK_INSIDE, progress)
+            return await self._exchange(call, request, _LINK_INSIDE, progress)
         try:
-            return await self._exchange(request, _LINK, progress)
+            return await self._exchange(call, request, _LINK, progress)
         except RefusedError as refused:
             why = str(refused)
         self._is_inside = await _is_inside(self._host)
         if self._is_inside:
-            return await self._exchange(request, _LINK_INSIDE, progress)
+            return await self._exchange(call, request, _LINK_INSIDE, progress)
         raise _not_followed(why)
 
-    async def _exchange(self, request: httpx.Request, manner: _Manner, progress: Progress) -> Reply:
+    async def _exchange(self, call: Call, request: httpx.Request, manner: _Manner, progress: Progress) -> Reply:
         host = _host_of(request.url)
         watch = Watch(progress, host, manner.guard, self._config.key)
         lane = Lane((request.url.scheme, host, request.url.port), manner.guard)
@@ -103,7 +104,7 @@ class HttpTransport:
         connection = await self._connections.take(lane)
         request.extensions = {"timeout": TIMEOUTS, "trace": watch}
         try:
-            reply = await read(await connection.handle_async_request(request), manner.longest)
+            reply = await read(await connection.handle_async_request(request), call, manner.longest)
         except BaseException as error:  # noqa: BLE001 - raised below
             await self._connections.discard(connection)
             failure = failure_of(error, watch, self._config.key)
