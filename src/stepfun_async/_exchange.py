@@ -19,6 +19,7 @@ from ._core.errors import (
     APITimeoutError,
     Billing,
     BudgetExceededError,
+    MalformedResponseError,
     StepFunError,
 )
 from ._core.outcomes import billing_of
@@ -26,7 +27,7 @@ from ._core.pace import RetryQuota
 from ._core.retry import RetryPolicy, cost_of_retry, pause_after, wait_before_next
 from ._core.wire import Call, Progress, Reply
 from ._locks import ForkSafeLock
-from ._loops import scope_until
+from ._loops import finished_in_thread, scope_until
 from ._shared import SharedGrant
 
 if TYPE_CHECKING:
@@ -277,7 +278,7 @@ class _Attempt:
         try:
             reply = await exchanger.send(call, self._progress)
             trace_id = reply.headers.get(TRACE_HEADER)
-            result = parse(reply)
+            result = await _read(reply, parse)
         except APIError:
             raise
         except BaseException as error:
@@ -312,6 +313,21 @@ class _Attempt:
         window.grant.attempted(billing, self._progress.left)
         if window.shared:
             await window.shared.attempted(billing, self._progress.left)
+
+
+LONG = 1024 * 1024
+"""Bytes of a body from which on it is read in a thread: JSON of that length takes milliseconds."""
+
+
+async def _read(reply: Reply, parse: Callable[[Reply], T]) -> T:
+    """What `parse` makes of `reply`; of the whole one, where what is left of it without its pictures will not do."""
+    if len(reply.body) < LONG:
+        try:
+            return parse(reply)
+        except MalformedResponseError:
+            if not reply.pictures:
+                raise
+    return await finished_in_thread(lambda: parse(reply.whole()))
 
 
 def _count(error: APIError, record: CallRecord) -> None:

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 import anyio
+import anyio.to_thread
 from anyio.lowlevel import current_token
 
 T = TypeVar("T")
@@ -66,6 +67,14 @@ def clock() -> Clock:
     """
     loop = running_loop()
     return loop.time if isinstance(loop, asyncio.AbstractEventLoop) else _trio_time
+
+
+async def finished_in_thread(work: Callable[[], T]) -> T:
+    """What `work` gives in a worker thread, even when the call is cancelled by now: what has come is paid for."""
+    done: list[T] = []
+    with anyio.CancelScope(shield=True):
+        done.append(await anyio.to_thread.run_sync(work))
+    return done[0]
 
 
 def loop_time() -> float:

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from weakref import WeakSet
 
@@ -19,7 +18,7 @@ import anyio.to_thread
 from ._budget import Budget, Hold
 from ._calls import CallRecord, Reporter
 from ._config import Config, Validation, check_headers, check_seconds, resolve
-from ._core.answers import parse_download, parse_images, picture_facts
+from ._core.answers import parse_download, parse_images
 from ._core.errors import (
     ConfigurationError,
     ContentFilteredError,
@@ -36,10 +35,12 @@ from ._core.wire import Call, Reply, encode_json
 from ._exchange import Exchanger, Window
 from ._limits import Limits
 from ._options import Options
+from ._sinks import Place, with_image
 from ._usage import Ledger
 
 if TYPE_CHECKING:
     from ._core.capabilities import Capability, Money
+    from ._core.cutting import Sink
     from ._core.events import OnEvent
     from ._core.requests import ImageRequest, Reading
     from ._transport import AnyTransport, Transport
@@ -151,13 +152,13 @@ class Service:
             call = self._checked(reading, options)
         if self._strict:
             self._warn(reading)
-        response = await self._made(request, call, options)
         if options.save_to is None:
-            return response
-        return await _saved(response, options)
+            return await self._made(request, call, options, None)
+        async with Place(options.save_to, overwrite=options.overwrite) as place:
+            return await self._made(request, replace(call, into=place.begin), options, place)
 
-    async def _made(self, request: ImageRequest, call: Call, options: Options) -> ImagesResponse:
-        """The answer to `call`, with its bytes fetched where they are to be saved.
+    async def _made(self, request: ImageRequest, call: Call, options: Options, place: Place | None) -> ImagesResponse:
+        """The answer to `call`, with its picture fetched and saved where it has a place.
 
         The price is set aside for as long as it takes; then what came of it is entered, whatever that is.
 
@@ -171,19 +172,23 @@ class Service:
 
         async def make(window: Window) -> ImagesResponse:
             self.refuse_if_closed()  # while this call was waiting for its slot
-            record.response = await window.exchange(call, partial(self._parse_images, model=request.model))
-            record.response = _told(record.response, window)
-            return record.response if options.save_to is None else await self._with_bytes(window)
+            answer = await window.exchange(call, partial(self._parse_images, model=request.model))
+            record.response = _told(answer, window)
+            return record.response if place is None else await self._with_bytes(window, place)
+
+        async def keep(made: Awaitable[ImagesResponse], place: Place) -> ImagesResponse:
+            record.response = await place.keep(await made)
+            return record.response
 
         try:
-            return await self._reported(record, self._within(record, options, make, hold))
-        except ContentFilteredError:
+            made = self._within(record, options, make, hold)
+            return await self._reported(record, made if place is None else keep(made, place))
+        except (ContentFilteredError, SaveError):
             raise
         except Exception as error:
             if record.response is None:  # otherwise it is paid for, and must not be lost whatever went wrong
                 raise
-            message = f"the picture was made and paid for, but not fetched: {error}; error.response has its link"
-            raise SaveError(message, response=record.response) from error
+            raise await _unfetched(record.response, place, error) from error
         finally:
             if hold:
                 hold.settle(billed=record.billed, unknown=record.unknown)
@@ -207,7 +212,14 @@ class Service:
         listed = request.price(region) if region else None
         return self.budget.price_of(request.model, listed) if self.budget else listed
 
-    async def fetch(self, operation: str, path: str, parse: Callable[[Reply], T], options: Options) -> T:
+    async def fetch(
+        self,
+        operation: str,
+        path: str,
+        parse: Callable[[Reply], T],
+        options: Options,
+        into: Callable[[int], Sink] | None = None,
+    ) -> T:
         """The parsed answer to a GET, which costs nothing and so is tried again whenever that may help.
 
         Args:
@@ -215,13 +227,14 @@ class Service:
             path: below the base URL, beginning with a slash; or a whole link, which gets no key.
             parse: what makes the answer of a reply.
             options: timeouts and headers.
+            into: see `Call`.
         """
         self.refuse_if_closed()
         _refuse_problems(f"GET {path}", replace(options, save_to=None))
         record = CallRecord(operation)
 
         async def ask(window: Window) -> T:
-            return await window.exchange(Call("GET", path, headers=options.headers or {}), parse)
+            return await window.exchange(Call("GET", path, headers=options.headers or {}, into=into), parse)
 
         return await self._reported(record, self._within(record, options, ask, counted=path.startswith("/")))
 
@@ -230,13 +243,18 @@ class Service:
         self.refuse_if_closed()
         await anyio.to_thread.run_sync(_refuse_problems, "download", options)
         linked = _linked(image)
-        if linked.data is None:
-            parse = partial(parse_download, now=time.time())
-            data = await self.fetch("download", linked.url or "", parse, options)
-            linked = replace(linked, **picture_facts(data))
         if options.save_to is None:
-            return linked
-        return (await _saved(ImagesResponse((linked,), attempts=0, maybe_billed=0), options)).image
+            return await self._fetched(linked, options)
+        async with Place(options.save_to, overwrite=options.overwrite) as place:
+            fetched = await self._fetched(linked, options, place.begin)
+            return (await place.keep(ImagesResponse((fetched,), attempts=0, maybe_billed=0))).image
+
+    async def _fetched(self, image: Image, options: Options, into: Callable[[int], Sink] | None = None) -> Image:
+        """`image` with its bytes, fetched where it has none."""
+        if image.data is not None or image.path is not None:
+            return image
+        parse = partial(parse_download, now=time.time())
+        return replace(image, **await self.fetch("download", image.url or "", parse, options, into))
 
     def _within(
         self,
@@ -280,16 +298,16 @@ class Service:
         lifetime = self.config.link_lifetime
         return parse_images(reply, model=model, base_url=self.config.base_url, now=time.time(), link_lifetime=lifetime)
 
-    async def _with_bytes(self, window: Window) -> ImagesResponse:
+    async def _with_bytes(self, window: Window, place: Place) -> ImagesResponse:
         """The window's answer with the bytes behind its link."""
         response = window.record.response or ImagesResponse(())
         image = response.image
-        if image.data is not None or image.url is None:
+        if image.data is not None or image.path is not None or image.url is None:
             return response
         parse = partial(parse_download, now=time.time())
         record = CallRecord("download")
-        data = await self._reported(record, window.exchange(Call("GET", image.url), parse, record))
-        return _told(_with_image(response, replace(image, **picture_facts(data))), window)
+        facts = await self._reported(record, window.exchange(Call("GET", image.url, into=place.begin), parse, record))
+        return _told(with_image(response, replace(image, **facts)), window)
 
 
 def _transport_for(
@@ -331,7 +349,7 @@ def _linked(image: object) -> Image:
     linked = Image(url=image) if isinstance(image, str) else image
     why = f"a {type(image).__name__} is neither"
     if isinstance(linked, Image):
-        if linked.data is not None or is_link(linked.url or ""):
+        if linked.data is not None or linked.path is not None or is_link(linked.url or ""):
             return linked
         why = "it was withheld by the content filter" if linked.filtered else "there is no http(s) link in it"
     raise InvalidRequestError.of("download", (Problem("image", plain(image), "an Image with a link, or a link", why),))
@@ -352,27 +370,14 @@ def _warn_if_retired(row: Capability) -> None:
     _warned.add(row.model)
 
 
+async def _unfetched(response: ImagesResponse, place: Place | None, error: Exception) -> SaveError:
+    """The error for a picture that was made and not fetched, with all of it that there is."""
+    message = f"the picture was made and paid for, but not fetched: {error}; error.response has its link"
+    return SaveError(message, response=response if place is None else await place.in_memory(response))
+
+
 def _told(response: ImagesResponse, window: Window) -> ImagesResponse:
     """`response` with what the call took so far."""
     record = window.record
     told = (record.attempts, record.maybe_billed, window.elapsed)
     return ImagesResponse(response.data, response.created, response.id, response.trace_id, response.model, *told)
-
-
-def _with_image(response: ImagesResponse, image: Image) -> ImagesResponse:
-    """`response` with `image` in the place of its usable picture."""
-    return replace(response, data=tuple(image if old is response.image else old for old in response.data))
-
-
-async def _saved(response: ImagesResponse, options: Options) -> ImagesResponse:
-    """`response` with its picture written, even when the call is cancelled by now: it is paid for."""
-    image = response.image
-    write = partial(image.save, options.save_to or "", overwrite=options.overwrite)
-    path: Path | None = None
-    with anyio.CancelScope(shield=True):
-        try:
-            path = await anyio.to_thread.run_sync(write)
-        except Exception as error:
-            paid = "was made and paid for, but" if response.attempts else "was fetched, but"
-            raise SaveError(f"the picture {paid} {error}; error.response has it", response=response) from error
-    return _with_image(response, replace(image, path=path))

@@ -8,8 +8,9 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, T
 
 from pydantic import BaseModel, ConfigDict, SkipValidation
 
+from .._files import FileSource
 from .capabilities import Capability, Money, Operation, Region
-from .pictures import look
+from .pictures import Picture, look
 from .problems import Problem, plain
 from .registry import row_of
 from .results import Image
@@ -29,15 +30,15 @@ ResponseFormat = Literal["b64_json", "url"]
 
 
 class _Memo:
-    """Pictures already looked at, so that a file is read once; never part of a request's value."""
+    """Pictures already looked at, so that a file object is read once; never part of a request's value."""
 
     def __init__(self, seen: Mapping[str, tuple[object, object]] | None = None) -> None:
         self._seen = dict(seen or {})
 
     def look(self, name: str, value: object) -> object:
-        """What `value` is as a picture, remembered for as long as the field holds the same object."""
+        """What `value` is as a picture, remembered until the field or the file holds something else."""
         seen = self._seen.get(name)
-        if seen is None or seen[0] is not value:
+        if seen is None or seen[0] is not value or _has_changed(seen[1]):
             seen = self._seen[name] = (value, look(value))
         return seen[1]
 
@@ -103,6 +104,11 @@ class Reading:
         return to_call(self.model, self.operation, self.row, self.values, extra_body, known_good=self._sound)
 
 
+def _has_changed(picture: object) -> bool:
+    source = picture.content if isinstance(picture, Picture) else None
+    return isinstance(source, FileSource) and not source.is_current()
+
+
 class _Request(BaseModel):
     """What the three requests share."""
 
@@ -163,7 +169,7 @@ class _Request(BaseModel):
     def problems(self) -> tuple[Problem, ...]:
         """Everything that is wrong with this request; empty when it is valid. Nothing is sent.
 
-        A picture given as a path or file object is read, once.
+        A picture given as a file object is read, once; one given as a path is looked at, and sent from disk.
         """
         return self.read().problems()
 

@@ -333,8 +333,8 @@ class Photo(Rule):
         sides = (picture.width, picture.height)
         if picture.format not in self.formats:
             return Fault(f"the bytes are {picture.format}")
-        if self.max_bytes and len(picture.data) > self.max_bytes:
-            return Fault(f"{len(picture.data):,} bytes")
+        if self.max_bytes and picture.size > self.max_bytes:
+            return Fault(f"{picture.size:,} bytes")
         if min(sides) < self.min_side or max(sides) > self.max_side:
             return Fault(f"{picture.width}x{picture.height} pixels")
         if self.max_ratio and max(sides) > min(sides) * self.max_ratio:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteStream, SocketStream
 
-_HIGH_WATER = 1024 * 1024
+_HIGH_WATER = 256 * 1024
 """Bytes that may lie unread before the other side is made to wait."""
 
 _PIECE = 256 * 1024
