@@ -243,13 +243,21 @@ class Partial:
             OSError: it cannot be written; `size` bytes still are.
         """
         with self._opened() as file:
-            file.seek(self.size)
-            rest = memoryview(data)
-            while rest:
-                rest = rest[file.write(rest) :]
-            if last:
-                os.fsync(file.fileno())
+            try:
+                self._write(file, data, last=last)
+            except BaseException:
+                if not self.size:
+                    self.remove()
+                raise
         self.size += len(data)
+
+    def _write(self, file: io.FileIO, data: bytes, *, last: bool) -> None:
+        file.seek(self.size)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[file.write(rest) :]
+        if last:
+            os.fsync(file.fileno())
 
     def _opened(self) -> io.FileIO:
         if self.size:
