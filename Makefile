@@ -6,7 +6,7 @@ PICTURES ?= pictures
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check types imports pytest wheel docs clean
+.PHONY: demo test check types imports pytest wheel soak docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python docs/examples/demo.py $(PICTURES)
@@ -37,6 +37,10 @@ wheel: $(VENV)/.dev
 	cd build/wheel && plain/bin/python -P -W error ../../tests/wheel.py plain
 	build/wheel/plain/bin/python -m pip install --quiet --disable-pip-version-check "$$(ls build/wheel/*.whl)[all]"
 	cd build/wheel && plain/bin/python -P -W error ../../tests/wheel.py all
+
+# A hundred thousand calls with faults, each held against the bill; takes minutes, and is not part of `make test`.
+soak: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.soak
 
 # The tables of models in README and docs, made anew from the code.
 docs: $(VENV)/.dev

@@ -50,6 +50,7 @@ from tests.support.faulty import (
     stop_reading,
     succeed,
     succeed_and_close,
+    succeed_and_go_on,
     succeed_and_say,
     trickle,
     unbilled,
@@ -529,6 +530,13 @@ ODD_BUT_WELL = (
     ),
     Row("an answer too many", meets(billed(say(WHOLE + WHOLE))), PICTURE, charged=1),
     Row("an answer too many under TLS", meets_in_tls(billed(say(WHOLE + WHOLE))), PICTURE, charged=1, way="tls"),
+    Row(
+        "an answer too many in a record of its own",
+        meets_in_tls(billed(succeed_and_go_on(WHOLE))),
+        PICTURE,
+        charged=1,
+        way="tls",
+    ),
     Row("a picture withheld", meets(billed(say(data_answer(FILTERED)))), PICTURE, charged=1),
 )
 

@@ -205,6 +205,19 @@ def succeed_and_say(data: bytes) -> Play:
     return lambda talk: talk.connection.sendall(talk.success + data)
 
 
+def succeed_and_go_on(data: bytes) -> Play:
+    """Send what was asked for and then `data`, in one packet; under TLS in two records."""
+
+    def play(talk: Talk) -> None:
+        cork = getattr(socket, "TCP_CORK", socket.TCP_NODELAY)
+        talk.connection.setsockopt(socket.IPPROTO_TCP, cork, 1)
+        talk.connection.sendall(talk.success)
+        talk.connection.sendall(data)
+        talk.connection.setsockopt(socket.IPPROTO_TCP, cork, 0)
+
+    return play
+
+
 def succeed_and_close(talk: Talk) -> None:
     """Send what was asked for, announce that the connection is closed then, and close it."""
     talk.connection.sendall(talk.success.replace(b"\r\n", b"\r\nconnection: close\r\n", 1))

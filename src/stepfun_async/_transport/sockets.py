@@ -309,7 +309,7 @@ class _AnyioSocket:
 
     def __init__(self, stream: SocketStream) -> None:
         self._stream: ByteStream = stream
-        self._encrypted = False
+        self._tls: ssl.SSLObject | None = None
         self._raw = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - anyio's, not Django's
         self._polled = poller_of(self._raw.fileno())
         try:
@@ -327,10 +327,11 @@ class _AnyioSocket:
             raise
 
     async def encrypt(self, context: ssl.SSLContext, host: str) -> None:
-        from anyio.streams.tls import TLSStream
+        from anyio.streams.tls import TLSAttribute, TLSStream
 
-        self._encrypted = True
-        self._stream = await TLSStream.wrap(self._stream, hostname=host, ssl_context=context, standard_compatible=False)
+        stream = await TLSStream.wrap(self._stream, hostname=host, ssl_context=context, standard_compatible=False)
+        self._stream = stream
+        self._tls = stream.extra(TLSAttribute.ssl_object)  # noqa: S610 - anyio's, not Django's
 
     async def send(self, data: bytes) -> None:
         await self._stream.send(data)
@@ -343,11 +344,11 @@ class _AnyioSocket:
 
     @property
     def stale(self) -> bool:
-        return bool(self._polled())
+        return bool(self._polled()) or (self._tls is not None and has_more(self._tls))
 
     @property
     def answered(self) -> bool:
-        if self._encrypted or not self.stale:  # what arrives in TLS may be something of TLS's own
+        if self._tls is not None or not self.stale:  # what arrives in TLS may be something of TLS's own
             return False
         try:
             return bool(self._raw.recv(1, socket.MSG_PEEK))
@@ -357,6 +358,17 @@ class _AnyioSocket:
     async def aclose(self) -> None:
         with anyio.CancelScope(shield=True), suppress(anyio.BrokenResourceError, OSError):
             await anyio.aclose_forcefully(self._stream)
+
+
+def has_more(tls: ssl.SSLObject) -> bool:
+    """Whether there is something to read already, be it the end; what is read by asking is lost."""
+    try:
+        tls.read(1)
+    except ssl.SSLWantReadError:
+        return False
+    except OSError:  # it is broken
+        return True
+    return True
 
 
 def poller_of(number: int) -> Callable[[], object]:

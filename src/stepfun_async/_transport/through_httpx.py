@@ -15,6 +15,7 @@ from .bodies import Intake
 from .failures import CONNECT_TIMEOUT, Meaning
 from .http1 import Head
 from .outgoing import Outgoing
+from .sockets import has_more
 from .uploads import Body
 from .watching import Closable, Watch, close_in_time
 
@@ -80,12 +81,14 @@ class HttpxConnection:
 def _says_more(transport: httpx.AsyncBaseTransport) -> bool:
     """Whether more came than the answer, which would be taken for the answer of the next call.
 
-    Only h11 knows, three layers below httpx, and nobody between the two asks it.
+    Only h11 and TLS know, some layers below httpx, and nobody in between asks them.
     """
     for layer in getattr(getattr(transport, "_pool", None), "connections", ()):
         while (below := getattr(layer, "_connection", None)) is not None:
             layer = below
-        if (state := getattr(layer, "_h11_state", None)) is not None and state.trailing_data[0]:
+        http, stream = getattr(layer, "_h11_state", None), getattr(layer, "_network_stream", None)
+        tls = None if stream is None else stream.get_extra_info("ssl_object")
+        if (http is not None and http.trailing_data[0]) or (tls is not None and has_more(tls)):
             return True
     return False
 
