@@ -45,10 +45,11 @@ def test_half_a_picture_is_none(store: FileStore, tmp_path: Path) -> None:
     assert store.find("dog") is None
 
 
-def test_a_note_of_another_picture_is_none(store: FileStore, tmp_path: Path) -> None:
+def test_a_picture_that_is_not_as_its_note_has_it_is_none(store: FileStore, tmp_path: Path) -> None:
     store.put("cat", IMAGE, {"fingerprint": "ab"})
-    other = draw({"prompt": "a fox"}, TextToImage().row, 2)  # type: ignore[arg-type]
-    (tmp_path / "cat.png").write_bytes(other)
+    (tmp_path / "cat.png").write_bytes(PNG[:-1] + b"x")
+    assert store.find("cat") is None
+    (tmp_path / "cat.json").write_text("{")
     found = store.find("cat")
     assert found is not None
     assert found.note == {}

@@ -284,9 +284,11 @@ class Batch:
                     maker = Maker(service, store, self._name)
                     workers = service.limits.max_concurrency
                     self._engine = Engine(source, self._terms(source), maker, writer, workers, self._ways, adopted)
-                    yield self._engine
-                    with suppress(JournalError):
-                        _note_known(self._budget, self.records.folder, await writer.do(Journal.money))
+                    try:
+                        yield self._engine
+                    finally:
+                        with anyio.CancelScope(shield=True), suppress(JournalError):
+                            _note_known(self._budget, self.records.folder, await writer.do(Journal.money))
             finally:
                 with anyio.CancelScope(shield=True):
                     await service.aclose()

@@ -11,7 +11,6 @@ import csv
 import hashlib
 import importlib
 import json
-import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass

@@ -86,7 +86,7 @@ class FileStore:
         return self._saved(target, digest, len(data), image.format, image.width, image.height, noted)
 
     def find(self, stem: str) -> Saved | None:
-        """The picture under a stem, whole; None where there is none, or only something else."""
+        """The picture under a stem, whole and as its note has it; None where there is none, or only something else."""
         for ending in _ENDINGS:
             path = self._folder / (stem + ending)
             if path.is_file():
@@ -182,7 +182,9 @@ class FileStore:
         if not isinstance(picture, Picture) or not picture.complete:
             return None
         digest = hashlib.sha256(data).hexdigest()
-        note = _note_beside(path, digest)
+        note = _note_beside(path)
+        if note.get("sha256", digest) != digest:
+            return None
         return self._saved(path, digest, len(data), picture.format, picture.width, picture.height, note)
 
     def _saved(
@@ -199,14 +201,13 @@ class FileStore:
         return Saved(path=below, sha256=digest, bytes=size, format=format, width=width, height=height, note=note)
 
 
-def _note_beside(path: Path, digest: str) -> Mapping[str, Any]:
-    """The note that was written for the picture at `path`; empty where there is none."""
+def _note_beside(path: Path) -> Mapping[str, Any]:
+    """The note beside the picture at `path`; empty where there is none that can be read."""
     try:
         note: object = json.loads(path.with_suffix(NOTE).read_bytes())
     except (OSError, ValueError):
         return {}
-    known = cast("dict[str, Any]", note) if isinstance(note, dict) else {}
-    return known if known.get("sha256") == digest else {}
+    return cast("dict[str, Any]", note) if isinstance(note, dict) else {}
 
 
 def _escaped(name: str) -> str:
