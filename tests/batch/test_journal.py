@@ -74,6 +74,15 @@ def test_lines_that_move_keep_their_pictures(tmp_path: Path) -> None:
         assert journal.status().removed == 0
 
 
+def test_lines_that_change_places_are_the_same_lines(tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+        for task in admit(journal, job(1), job(2, "b"), job(3, "c")).tasks:
+            finish(journal, task.number)
+    with opened(tmp_path) as journal:
+        assert admit(journal, job(1, "c"), job(2), job(3, "b")).skipped == 3
+        assert journal.finish_reading() == 3
+
+
 def test_lines_that_are_gone_are_counted_apart(tmp_path: Path) -> None:
     with opened(tmp_path) as journal:
         for task in admit(journal, job(1), job(2, "b"), job(3, "c")).tasks:

@@ -28,7 +28,7 @@ def test_templates_that_cannot(template: object) -> None:
         check_template(template)
 
 
-@given(st.text(min_size=1, max_size=200))
+@given(st.text(min_size=1, max_size=200) | st.text("./ \\:~ab", min_size=1, max_size=9))
 def test_no_id_leads_out_of_the_folder(id: str) -> None:
     name = safe(id)
     assert name

@@ -142,6 +142,7 @@ class Batch:
         self._base_url = base_url
         self._allow_http = allow_http
         self._engine: Engine | None = None
+        self._stopping = False
         self.records = Records(out)
         self._service: Callable[[], Service] = partial(
             service_for,
@@ -221,6 +222,7 @@ class Batch:
 
     def stop(self) -> None:
         """End the run that is going on: nothing more is sent, and what is in flight ends. Any thread may."""
+        self._stopping = True
         if self._engine is not None:
             self._engine.stop("stop() was called")
 
@@ -264,15 +266,16 @@ class Batch:
         """Every line and what came of it; `Records.items`."""
         return self.records.items()
 
-    def retry(self, errors: Collection[str] | None = None, *, unknown: bool = False) -> int:
+    def retry(self, errors: Collection[str] | None = None, *, failed: bool = True, unknown: bool = False) -> int:
         """Have failed lines sent again by the next run; `Records.retry`."""
-        return self.records.retry(errors, unknown=unknown)
+        return self.records.retry(errors, failed=failed, unknown=unknown)
 
     # --- inside ---
 
     @asynccontextmanager
     async def _begun(self) -> AsyncGenerator[Engine]:
         """Everything that a run needs, opened and in order."""
+        self._engine, self._stopping = None, False
         source = self._fresh_source()
         try:
             service = self._service()
@@ -284,6 +287,8 @@ class Batch:
                     maker = Maker(service, store, self._name)
                     workers = service.limits.max_concurrency
                     self._engine = Engine(source, self._terms(source), maker, writer, workers, self._ways, adopted)
+                    if self._stopping:
+                        self.stop()
                     try:
                         yield self._engine
                     finally:

@@ -411,17 +411,18 @@ class Journal:
             removed=int(removed[0]) if removed else 0,
         )
 
-    def reopen(self, errors: Iterable[str] | None, *, unknown: bool) -> int:
+    def reopen(self, errors: Iterable[str] | None, *, failed: bool, unknown: bool) -> int:
         """Make failed lines pending.
 
         Args:
             errors: the classes of their failures; None for all.
-            unknown: whether those that may have been billed count too.
+            failed: whether those count that are `failed`.
+            unknown: whether those count that are `unknown`.
 
         Returns:
             How many they are.
         """
-        states = ("failed", "unknown") if unknown else ("failed",)
+        states = [state for state, chosen in (("failed", failed), ("unknown", unknown)) if chosen]
         marks = ", ".join("?" * len(states))
         chosen = None if errors is None else tuple(errors)
         which = "" if chosen is None else f" AND error IN ({', '.join('?' * len(chosen))})"
@@ -442,7 +443,7 @@ class Journal:
             taken = Problem("id", job.id, "an id of its own for each line", f"line {row['line']} has it already")
             job = replace(job, id=None, fingerprint=None, request=None, problems=(*job.problems, taken))
             return self._entered(job, accept_changes=accept_changes)
-        self._displace(job, own_id, accept_changes=accept_changes)
+        self._displace(job, own_id, accept_changes=accept_changes or row is not None)  # one that moved buys nothing
         if row is None:
             return self._inserted(job, own_id)
         return self._met(job, own_id, row, accept_changes=accept_changes)

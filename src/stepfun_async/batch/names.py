@@ -17,8 +17,11 @@ FIELDS = ("id", "fingerprint", "line", "model", "shard")
 _LONGEST = 120
 """Bytes of an id in a name, which leaves room for the rest of what file systems allow: 255."""
 
-_UNSAFE = re.compile(r"""[\x00-\x1f\x7f<>:"/\\|?*]|^[. ]+|[. ]+$""")
-"""What some file system does not take, hides, or reads as a folder."""
+_UNSAFE = re.compile(r"""[\x00-\x1f\x7f<>:"/\\|?*]""")
+"""What some file system does not take, or reads as a folder."""
+
+_UNSAFE_AT_ENDS = ". "
+"""What some file system hides at the beginning of a name, or drops at its end."""
 
 _RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))})
 """Names that Windows keeps for devices, whatever their ending."""
@@ -55,7 +58,7 @@ def stem_of(template: str, *, id: str, fingerprint: str, line: int, model: str) 
     """A picture's path below the folder, with `/` and without its ending, which its format decides.
 
     >>> stem_of("{shard}/{id}", id="../../etc", fingerprint="ab12", line=1, model="m")
-    '01/etc~018bd83c'
+    '74/etc~74ccf3c5'
     """
     shard = fingerprint[:2] if id.startswith(fingerprint) else _digest(id)[:2]
     values: Mapping[str, object] = {
@@ -70,7 +73,8 @@ def stem_of(template: str, *, id: str, fingerprint: str, line: int, model: str) 
 
 def safe(text: str) -> str:
     """`text` as one part of a path; where it has to be changed, with a few digits that keep it apart from others."""
-    kept = _UNSAFE.sub("", text).encode("utf-8", "ignore")[:_LONGEST].decode("utf-8", "ignore").rstrip(". ")
+    letters = _UNSAFE.sub("", text).strip(_UNSAFE_AT_ENDS)
+    kept = letters.encode("utf-8", "ignore")[:_LONGEST].decode("utf-8", "ignore").rstrip(_UNSAFE_AT_ENDS)
     if kept == text and kept.partition(".")[0].lower() not in _RESERVED:
         return text
     return f"{kept}~{_digest(text)[:8]}"

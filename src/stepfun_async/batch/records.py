@@ -6,11 +6,12 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 
-from stepfun_async._core.errors import ConfigurationError
+from stepfun_async._core.errors import ConfigurationError, StepFunError
 
 from .items import Item, Status
 from .journal import Journal, JournalError, running_in, told
@@ -50,12 +51,13 @@ class Records:
         with Journal.reading(self.folder) as journal:
             yield from journal.items()
 
-    def retry(self, errors: Collection[str] | None = None, *, unknown: bool = False) -> int:
+    def retry(self, errors: Collection[str] | None = None, *, failed: bool = True, unknown: bool = False) -> int:
         """Have failed lines sent again by the next run.
 
         Args:
             errors: the classes of their failures, such as `ContentFilteredError`; None for all.
-            unknown: also those that may have been billed and were held.
+            failed: whether those count whose state is `failed`.
+            unknown: whether those count whose state is `unknown`, which the next run sends anyway unless it holds them.
 
         Returns:
             How many lines that are.
@@ -68,7 +70,7 @@ class Records:
         journal = Journal.writing(self.folder)
         try:
             with told(self.folder):
-                return journal.reopen(errors, unknown=unknown)
+                return journal.reopen(errors, failed=failed, unknown=unknown)
         finally:
             journal.close()
 
@@ -80,16 +82,17 @@ class Records:
 
         Raises:
             JournalError: as `status`.
-            OSError: it cannot be written.
+            ConfigurationError: it cannot be written.
         """
         target = self.folder / MANIFEST if path is None else Path(path)
         temporary = target.with_name(f".{target.name}.part")
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            for item in self.items():
-                file.write(json.dumps(row_of(item), ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        with Journal.reading(self.folder) as journal, _written(target):
+            with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
+                for item in journal.items():
+                    file.write(json.dumps(row_of(item), ensure_ascii=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
         return target
 
     def pack(self, folder: str | os.PathLike[str], *, shard_size: int = SHARD_SIZE) -> tuple[Path, ...]:
@@ -105,17 +108,17 @@ class Records:
             The shards.
 
         Raises:
-            ConfigurationError: the size is none, or there are shards already.
+            ConfigurationError: the size is none, there are shards already, or one cannot be written.
             JournalError: as `status`; or a picture is no longer there.
-            OSError: a shard cannot be written.
         """
         if shard_size < 1:
             raise ConfigurationError(f"shard_size is a number of bytes above 0, not {shard_size!r}")
         target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
-        if any(target.glob("*.tar")):
-            raise ConfigurationError(f"there are shards in {str(target)!r} already: choose another folder")
-        return tuple(self._shards(target, shard_size))
+        with _written(target):
+            target.mkdir(parents=True, exist_ok=True)
+            if any(target.glob("*.tar")):
+                raise ConfigurationError(f"there are shards in {str(target)!r} already: choose another folder")
+            return tuple(self._shards(target, shard_size))
 
     def _shards(self, folder: Path, shard_size: int) -> Iterator[Path]:
         items = (item for item in self.items() if item.state == "done")
@@ -154,6 +157,17 @@ class Records:
         yield f"{key}{path.suffix}", data
         yield f"{key}.txt", str(item.request.get("prompt", "")).encode("utf-8", "backslashreplace")
         yield f"{key}.json", json.dumps(row_of(item), ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
+@contextmanager
+def _written(path: Path) -> Generator[None]:
+    """Tell what the disk says against writing `path`."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, StepFunError):
+            raise
+        raise ConfigurationError(f"{str(path)!r} cannot be written: {error.strerror or error}") from error
 
 
 def row_of(item: Item) -> Mapping[str, object]:
