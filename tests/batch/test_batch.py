@@ -30,7 +30,8 @@ from stepfun_async import (
 )
 from stepfun_async._core.wire import Call, Progress, Reply
 from stepfun_async.batch import JournalError, Records
-from stepfun_async.batch.journal import JOURNAL, Journal
+from stepfun_async.batch.database import JOURNAL
+from stepfun_async.batch.journal import Journal
 from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
 
 pytestmark = pytest.mark.anyio

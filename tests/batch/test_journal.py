@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from stepfun_async import Money
 from stepfun_async.batch import JournalError, Records
+from stepfun_async.batch.database import JOURNAL, VERSION
 from stepfun_async.batch.jobs import Job, Terms, job_of
-from stepfun_async.batch.journal import JOURNAL, VERSION, Admitted, Ended, Journal, settled
+from stepfun_async.batch.journal import Admitted, Ended, Journal, settled
 
 PRICE = Money(Decimal("0.003"), "USD")
 

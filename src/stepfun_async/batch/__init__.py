@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from .batch import Batch
+from .database import JournalError
 from .items import BadLine, Checked, Item, Progress, State, Status
-from .journal import JournalError
 from .records import Records
 
 __all__ = ["BadLine", "Batch", "Checked", "Item", "JournalError", "Progress", "Records", "State", "Status"]

@@ -34,11 +34,12 @@ from stepfun_async._core.retry import RetryPolicy
 from stepfun_async._limits import Limits
 from stepfun_async._service import DEFAULT_LIMITS, DEFAULT_RETRY, Service, service_for
 
+from .database import JournalError
 from .engine import Engine, Ways, recover
 from .inputs import Line, Source, source_of
 from .items import MOST_BAD_LINES, BadLine, Checked, Item, Progress, Status
 from .jobs import Terms, job_of, told_fields
-from .journal import Journal, JournalError
+from .journal import Journal
 from .making import Maker
 from .names import DEFAULT_TEMPLATE, check_template
 from .records import Records

@@ -7,16 +7,11 @@ power. Each step of a line is one small change, in this order:
 
 so that a picture may be durable and not entered, which the next run finds out, but never entered and
 not there. Everything here is plain and synchronous; `writer` calls it from one thread.
-
-One process at a time writes. It holds an exclusive transaction on a second, empty database beside the
-journal, which the system ends with the process, however that ends; reading goes on meanwhile.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import socket
 import sqlite3
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -24,57 +19,15 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from stepfun_async._core.capabilities import Money
-from stepfun_async._core.errors import InvalidRequestError, StepFunError
+from stepfun_async._core.errors import InvalidRequestError
 from stepfun_async._core.problems import Problem
 
+from .database import JOURNAL, OWNER, JournalError, check_version, connected, locked, opened, this_process, told
 from .items import STATES, Item, State, Status
 from .jobs import Job
-
-JOURNAL = "journal.sqlite3"
-_LOCK = "journal.lock"
-
-VERSION = 1
-"""The version of the tables below, as `user_version` of the database."""
-
-_APPLICATION = 0x53744241
-"""Tells a batch's journal from other SQLite databases (`application_id`): "StBA"."""
-
-_TABLES = """
-CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE jobs (
-    number INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
-    line INTEGER UNIQUE,
-    digest BLOB,
-    fingerprint BLOB,
-    state TEXT NOT NULL,
-    request TEXT NOT NULL,
-    path TEXT,
-    sha256 BLOB,
-    bytes INTEGER,
-    format TEXT,
-    width INTEGER,
-    height INTEGER,
-    seed INTEGER,
-    finish_reason TEXT,
-    price TEXT,
-    currency TEXT,
-    trace_id TEXT,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    billed INTEGER NOT NULL DEFAULT 0,
-    maybe_billed INTEGER NOT NULL DEFAULT 0,
-    error TEXT,
-    message TEXT,
-    started REAL,
-    ended REAL,
-    elapsed REAL
-);
-CREATE INDEX equal_jobs ON jobs (fingerprint, line);
-CREATE INDEX open_jobs ON jobs (state) WHERE state <> 'done';
-"""
 
 FINAL = frozenset(
     {
@@ -93,12 +46,6 @@ INTERRUPTED = "Interrupted"
 
 OUTPUT_LOST = "OutputLostError"
 """The class of a picture whose file is no longer as it was written."""
-
-
-class JournalError(StepFunError, OSError):
-    """The journal of a batch cannot be used: another process has it, it is of a newer version, the inputs are
-    others than before, or it cannot be written. What it holds is as it was after the last committed step.
-    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,14 +148,14 @@ class Journal:
         """
         with told(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            lock = _locked(folder)
+            lock = locked(folder)
             try:
-                connection = _opened(folder)
+                connection = opened(folder)
             except BaseException:
                 lock.close()
                 raise
         journal = cls(connection, lock)
-        journal.put_fact("owner", json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}))
+        journal.put_fact(OWNER, this_process())
         journal.commit()
         return journal
 
@@ -223,8 +170,8 @@ class Journal:
         path = folder / JOURNAL
         if not path.is_file():
             raise JournalError(f"there is no batch in {str(folder)!r}: it has no {JOURNAL}")
-        with told(folder), closing(_connected(path, "ro")) as connection:
-            _check_version(connection, folder)
+        with told(folder), closing(connected(path, "ro")) as connection:
+            check_version(connection, folder)
             yield cls(connection, None)
 
     def begin(self) -> None:
@@ -520,121 +467,6 @@ class Journal:
 
     def _do(self, sql: str, *values: object) -> None:
         self._connection.execute(sql, values)
-
-
-# --- files --------------------------------------------------------------------------------------
-
-
-def _connected(path: Path, mode: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
-        uri=True,
-        timeout=_PATIENCE,
-        isolation_level=None,  # transactions begin and end where this says so
-        check_same_thread=False,
-    )
-    connection.row_factory = sqlite3.Row
-    return connection
-
-
-_PATIENCE = 10.0
-"""Seconds to wait for a reader that is at work on the journal."""
-
-
-def _opened(folder: Path) -> sqlite3.Connection:
-    connection = _connected(folder / JOURNAL, "rwc")
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        if not connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
-            _create(connection)
-        _check_version(connection, folder)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _create(connection: sqlite3.Connection) -> None:
-    pragmas = f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {VERSION};"
-    connection.executescript(f"BEGIN; {_TABLES} {pragmas} COMMIT;")
-
-
-def _check_version(connection: sqlite3.Connection, folder: Path) -> None:
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if application != _APPLICATION:
-        raise JournalError(f"{str(folder / JOURNAL)!r} is no journal of a batch: choose another folder")
-    if version != VERSION:
-        raise JournalError(
-            f"{str(folder / JOURNAL)!r} is of version {version}, and this package reads {VERSION}: "
-            "update stepfun-async; nothing was changed"
-        )
-
-
-def _locked(folder: Path, timeout: float = 1.0) -> sqlite3.Connection:
-    """A transaction that only one process at a time can have.
-
-    Args:
-        folder: the batch's.
-        timeout: seconds to wait for it, since `running_in` has it for a moment.
-
-    Raises:
-        JournalError: another one has it.
-    """
-    lock = sqlite3.connect(folder / _LOCK, timeout=timeout, isolation_level=None, check_same_thread=False)
-    try:
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
-        lock.close()
-        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-            raise
-        raise JournalError(
-            f"the batch in {str(folder)!r} is being run by {owner_of(folder) or 'another process'}: "
-            "wait for its end, or choose another folder; nothing was sent"
-        ) from None
-    return lock
-
-
-def running_in(folder: Path) -> str | None:
-    """The process that runs the batch in a folder now, in words; None where there is none."""
-    if not (folder / _LOCK).exists():
-        return None
-    try:
-        _locked(folder, timeout=0).close()
-    except JournalError:
-        return owner_of(folder) or "another process"
-    except sqlite3.Error:  # who may not write there cannot ask
-        return None
-    return None
-
-
-def owner_of(folder: Path) -> str | None:
-    """Which process opened the journal last, in words."""
-    try:
-        with Journal.reading(folder) as journal:
-            owner: Any = json.loads(journal.fact("owner") or "null")
-    except (JournalError, ValueError):
-        return None
-    if not owner:
-        return None
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(owner["since"]))
-    return f"process {owner['pid']} on {owner['host']}, since {since}"
-
-
-@contextmanager
-def told(folder: Path) -> Generator[None]:
-    """Tell what the disk or SQLite says against a journal as a `JournalError`."""
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        if isinstance(error, StepFunError):
-            raise
-        reason = getattr(error, "strerror", None) or str(error)
-        raise JournalError(
-            f"the journal in {str(folder)!r} cannot be used: {reason}; nothing that was committed is lost: "
-            "put that right (is the disk full, or the folder not to be written to?) and run it again"
-        ) from error
 
 
 # --- rows ---------------------------------------------------------------------------------------

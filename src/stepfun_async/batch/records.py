@@ -13,8 +13,9 @@ from pathlib import Path
 
 from stepfun_async._core.errors import ConfigurationError, StepFunError
 
+from .database import JournalError, running_in, told
 from .items import Item, Status
-from .journal import Journal, JournalError, running_in, told
+from .journal import Journal
 
 MANIFEST = "manifest.jsonl"
 

@@ -14,7 +14,8 @@ from typing import Any, Generic, Self, TypeVar, cast
 import anyio
 from anyio.lowlevel import current_token
 
-from .journal import Journal, JournalError, told
+from .database import JournalError, told
+from .journal import Journal
 
 T = TypeVar("T")
 

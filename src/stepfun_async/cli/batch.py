@@ -17,7 +17,8 @@ from stepfun_async import Batch, Budget, ConfigurationError, InvalidRequestError
 from stepfun_async._config import resolve
 from stepfun_async._core.errors import Billing
 from stepfun_async.batch import BadLine, Checked, Progress, Records, Status
-from stepfun_async.batch.journal import INTERRUPTED, JournalError
+from stepfun_async.batch.database import JournalError
+from stepfun_async.batch.journal import INTERRUPTED
 from stepfun_async.batch.names import DEFAULT_TEMPLATE
 from stepfun_async.batch.records import MANIFEST, SHARD_SIZE
 

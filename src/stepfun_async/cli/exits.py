@@ -22,7 +22,7 @@ from stepfun_async import (
     RateLimitError,
     SaveError,
 )
-from stepfun_async.batch.journal import JournalError
+from stepfun_async.batch.database import JournalError
 
 DONE = 0
 OTHER = 1
