@@ -212,7 +212,8 @@ async def test_a_file_is_replaced_only_when_asked(tmp_path: Path) -> None:
     target = _existing(tmp_path)
     async with client_over(Post()) as client:
         response = await client.images.generate("a lake", save_to=target, overwrite=True)
-    assert target.read_bytes() == PIXEL == response.image.data
+    assert target.read_bytes() == PIXEL == response.image.to_bytes()
+    assert (response.image.path, response.image.data) == (target, None), "what is on disk is not kept in memory"
     assert list(tmp_path.iterdir()) == [target]
 
 

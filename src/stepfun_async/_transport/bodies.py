@@ -1,17 +1,18 @@
-"""Bodies of answers, which are never longer than they may be."""
+"""Answers as they come in, whoever carries them: cut, gathered or written to disk, never longer than they may be."""
 
 from __future__ import annotations
 
-import io
 import zlib
+from collections.abc import Callable, Mapping
+from functools import partial
 
-import anyio
-import anyio.to_thread
-
+from .._core.answers import CODING_HEADER, CUTTING_PAYS
+from .._core.capabilities import ENDPOINTS
+from .._core.cutting import Cut, Cutter, Memory, Sink, marked
 from .._core.errors import APIConnectionError
 from .._core.outcomes import billing_of
-from .._core.wire import Reply
-from .http1 import Head
+from .._core.wire import Call, Reply
+from .._loops import finished_in_thread
 
 MAX_BODY = 256 * 1024 * 1024
 """Bytes of the longest answer that is read; a 4096x4096 picture in base64 takes a third."""
@@ -19,57 +20,136 @@ MAX_BODY = 256 * 1024 * 1024
 MAX_PICTURE = 64 * 1024 * 1024
 """Bytes of the longest picture that is fetched from a link: 4096x4096 pixels of four bytes each."""
 
+_WITH_PICTURES = frozenset(endpoint.path for endpoint in ENDPOINTS.values())
+
 
 class Intake:
-    """Takes one answer in, decompressed where it came compressed unasked.
+    """Takes one answer in, from the end of its head on.
 
-    No library's decoders are used, since they unpack a few bytes to gigabytes before anybody can say
-    stop. A coding that cannot be undone is left on, and named in the reply's `content-encoding`.
+    Who carries it feeds it what comes, awaits `drain` whenever it is `full`, and ends with `finish`; or with
+    `abandon`, whatever went wrong, also in here.
 
     Args:
-        head: status and headers of the answer.
+        call: what is answered.
+        status: the answer's status.
+        headers: its headers, names in lower case.
         longest: bytes that the body may have, packed and unpacked.
     """
 
-    full = False
-    """Whether `drain` is to be awaited before more is fed."""
-
-    def __init__(self, head: Head, longest: int) -> None:
-        self._head = head
+    def __init__(self, call: Call, status: int, headers: Mapping[str, str], longest: int) -> None:
+        self._status = status
+        self._headers = headers
         self._longest = longest
-        self._whole = io.BytesIO()
+        self._came = 0
+        self._coding = headers.get(CODING_HEADER, "").strip().lower()
+        self._is_packed = self._coding not in ("", "identity")
+        self._sinks: list[Sink] = []
+        self._manner = self._manner_for(call, _length_of(headers))
+
+    @property
+    def full(self) -> bool:
+        """Whether `drain` is to be awaited before there is more to feed."""
+        return bool(self._sinks) and self._sinks[-1].full
 
     def feed(self, data: bytes) -> None:
-        """Take a piece of the body.
+        """Take the next bytes of the body; never blocks.
 
         Raises:
             APIConnectionError: the body is longer than it may be.
         """
-        if self._whole.tell() + len(data) > self._longest:
+        self._came += len(data)
+        if self._came > self._longest:
             raise _too_long(self._longest)
-        self._whole.write(data)
+        self._manner.feed(data)
 
     async def drain(self) -> None:
-        """Put away what was fed so far."""
-
-    async def abandon(self) -> None:
-        """Forget what was fed: the answer will never be whole."""
-
-    async def finish(self) -> Reply:
-        """The whole answer.
+        """Write to disk what is waiting.
 
         Raises:
-            APIConnectionError: it is too long when unpacked, or its packed form has no end.
+            APIConnectionError: what could not be written is lost.
         """
-        status, headers = self._head
-        body = self._whole.getvalue()
-        coding = headers.get("content-encoding", "").strip().lower()
-        if not body or coding in ("", "identity"):
-            headers.pop("content-encoding", None)
-        elif (unpacked := await anyio.to_thread.run_sync(_unpacked, body, coding, self._longest)) is not None:
+        await self._sinks[-1].drain()
+
+    async def finish(self) -> Reply:
+        """The answer, all of which is in; unpacked where it came packed unasked.
+
+        A coding that cannot be undone is left on, and named in the reply's `content-encoding`. What has come is
+        paid for, so this ends even when the call is cancelled by now.
+
+        Raises:
+            APIConnectionError: the body is too long, or its packed form has no end.
+        """
+        headers = dict(self._headers)
+        body, pictures = await self._taken()
+        unpack = partial(_unpacked, body, self._coding, self._longest)
+        if not body or not self._is_packed:
+            headers.pop(CODING_HEADER, None)
+        elif (unpacked := await finished_in_thread(unpack)) is not None:
             body = unpacked
-            del headers["content-encoding"]
-        return Reply(status, headers, body)
+            del headers[CODING_HEADER]
+        return Reply(self._status, headers, body, pictures)
+
+    async def abandon(self) -> None:
+        """Leave no file behind: the answer did not come whole."""
+        for sink in self._sinks:
+            await sink.abandon()
+
+    def _manner_for(self, call: Call, length: int) -> Cutter | _Gathered | _Raw:
+        if self._is_packed or not 200 <= self._status < 300:
+            return _Gathered(length)
+        begin = partial(_begun, self._sinks, call.into or Memory)
+        if call.path in _WITH_PICTURES and not 0 < length < CUTTING_PAYS:
+            return Cutter(begin, length)
+        if call.into and not call.path.startswith("/"):
+            return _Raw(begin(length))
+        return _Gathered(length)
+
+    async def _taken(self) -> tuple[bytes, tuple[Cut, ...]]:
+        """The body, and the pictures that were cut out of it."""
+        if not isinstance(self._manner, Cutter):
+            return self._manner.finish()
+        found = self._manner.finish()
+        if found is None:
+            found = await finished_in_thread(self._manner.whole), ()
+            await self.abandon()
+        return found
+
+
+class _Gathered:
+    """A body that stays as it comes, in memory."""
+
+    def __init__(self, length: int) -> None:
+        self._memory = Memory(length)
+        self.feed = self._memory.write
+
+    def finish(self) -> tuple[bytes, tuple[Cut, ...]]:
+        return self._memory.data, ()
+
+
+class _Raw:
+    """A body that is a picture itself."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.feed = sink.write
+
+    def finish(self) -> tuple[bytes, tuple[Cut, ...]]:
+        return marked([b"", b""]), (Cut(self._sink, coded=False),)
+
+
+def _begun(sinks: list[Sink], into: Callable[[int], Sink], room: int) -> Sink:
+    """One more sink, noted in `sinks`."""
+    sinks.append(into(room))
+    return sinks[-1]
+
+
+def _length_of(headers: Mapping[str, str]) -> int:
+    """How many bytes a body is said to have; 0 where that is not said."""
+    text = headers.get("content-length", "")
+    return int(text) if text.isdecimal() else 0
+
+
+# --- packed ones --------------------------------------------------------------------------------
 
 
 _WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}

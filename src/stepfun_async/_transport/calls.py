@@ -14,11 +14,12 @@ import anyio
 from .._config import Config, hidden
 from .._core.addresses import Guard, is_public, why_not_loopback, why_not_public
 from .._core.errors import APIConnectionError, ConfigurationError
-from .._core.wire import Call, Progress, Reply, encode_json
+from .._core.wire import Call, Progress, Reply
 from .bodies import MAX_BODY, MAX_PICTURE, Intake
 from .connections import Borrowed, Connections
 from .failures import failure_of
-from .outgoing import Address, Outgoing, address_of, link_address, multipart
+from .http1 import Head
+from .outgoing import Address, Outgoing, address_of, link_address, said
 from .watching import RefusedError, Watch
 
 MAX_REDIRECTS = 5
@@ -65,7 +66,7 @@ class HttpTransport:
         """Send `call` to the base URL; or, when its path is a whole link, there, without the key."""
         if not call.path.startswith("/"):
             return await self._follow(call, progress)
-        request = _said(call, self._address_of(call.path), self._headers)
+        request = await said(call, self._address_of(call.path), self._headers, progress)
         try:
             return await self._exchange(request, self._api, progress)
         except RefusedError as refused:
@@ -88,7 +89,7 @@ class HttpTransport:
     async def _follow(self, call: Call, progress: Progress) -> Reply:
         url = call.path
         for _ in range(MAX_REDIRECTS + 1):
-            reply = await self._fetch(_said(call, link_address(url), self._link_headers), progress)
+            reply = await self._fetch(await said(call, link_address(url), self._link_headers, progress), progress)
             location = reply.headers.get("location")
             if reply.status not in (301, 302, 303, 307, 308) or not location:
                 return reply
@@ -114,7 +115,8 @@ class HttpTransport:
         progress.sent = self._connections.sent_at_first
         taken = await self._connections.take(lane)
         try:
-            reply = await taken.connection.exchange(request, watch, partial(Intake, longest=manner.longest))
+            begin = partial(_intake, request.call, manner.longest)
+            reply = await taken.connection.exchange(request, watch, begin)
         except BaseException as error:  # noqa: BLE001 - raised below
             await self._connections.discard(taken)
             failure = failure_of(error, taken.connection.meaning, watch, self._config.key)
@@ -124,23 +126,8 @@ class HttpTransport:
         raise failure  # out of reach of the error behind it, which may know the key
 
 
-def _said(call: Call, address: Address, headers: Mapping[str, str]) -> Outgoing:
-    """The request that says `call`.
-
-    Raises:
-        InvalidRequestError: JSON cannot say the body.
-    """
-    more = {name.lower(): hidden(value) for name, value in call.headers.items()}
-    body: bytes | None = b"" if call.method == "POST" else None
-    kind = {}
-    if call.json is not None:
-        body, kind = encode_json(call.json), {"content-type": "application/json"}
-    elif call.files or call.form:
-        files = {name: (upload.filename, upload.data, upload.content_type) for name, upload in call.files.items()}
-        fields = {name: (None, text.encode("utf-8", "surrogatepass")) for name, text in call.form.items()}
-        body, form = multipart(fields, files)
-        kind = {"content-type": form}
-    return Outgoing(call.method, address, {**headers, **more, **kind}, body)
+def _intake(call: Call, longest: int, head: Head) -> Intake:
+    return Intake(call, head.status, head.headers, longest)
 
 
 def _checked_base(base_url: str) -> Address:

@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable
 
 import anyio
-from anyio.lowlevel import checkpoint
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from .._core.addresses import Guard
 from .._core.wire import Reply
@@ -20,6 +20,7 @@ from .failures import CONNECT_TIMEOUT, Meaning
 from .http1 import Answer, Head, NotHttpError, request_head
 from .outgoing import Address, Outgoing
 from .sockets import Socket, connect
+from .uploads import Body
 from .watching import Watch
 
 _ONE_WRITE = 64 * 1024
@@ -71,23 +72,18 @@ class DirectConnection:
 
     async def _send(self, opened: Socket, request: Outgoing, watch: Watch) -> bool:
         """Send head and body; whether all of it went out before an answer came."""
-        body = request.body
         host = {"host": request.address.host_header, **request.headers}
-        head = request_head(request.method, request.address.target, host, None if body is None else len(body))
+        head = request_head(request.call.method, request.address.target, host, request.length)
         watch.leaves()
         try:
-            if body is None or len(body) <= _ONE_WRITE:
-                await opened.send(head + (body or b""))
+            whole = request.body.whole
+            if whole is not None and len(whole) <= _ONE_WRITE:
+                await opened.send(head + whole)
                 return True
             await opened.send(head)
-            for start in range(0, len(body), _PIECE):
-                await checkpoint()  # or the loop could not say that the connection is lost
-                if opened.answered:  # to a request that is not whole: most likely no
-                    return False
-                await opened.send(body[start : start + _PIECE])
+            return await _send_pieces(opened, request.body)
         except (OSError, anyio.BrokenResourceError):
             return False  # there may be an answer all the same, which says why
-        return True
 
     async def aclose(self) -> None:
         if self._socket is not None:
@@ -96,6 +92,15 @@ class DirectConnection:
     def meaning(self, error: Exception) -> Meaning | None:
         """What `error` means at the stage that was reached; None for what is no failure of a connection."""
         return next((row for stage, row in _MEANINGS if stage == self._stage and isinstance(error, row.kind)), None)
+
+
+async def _send_pieces(opened: Socket, body: Body) -> bool:
+    async for part in body:
+        for start in range(0, len(part), _PIECE):
+            if opened.answered:  # to a request that is not whole: most likely no
+                return False
+            await opened.send(part[start : start + _PIECE])
+    return True
 
 
 async def _receive(opened: Socket, answer: Answer, begin: Callable[[Head], Intake]) -> Intake:
@@ -108,6 +113,7 @@ async def _receive(opened: Socket, answer: Answer, begin: Callable[[Head], Intak
         while not answer.over:
             if intake.full:
                 await intake.drain()
+                await checkpoint_if_cancelled()  # what follows may have arrived already, and nothing wait
             intake.feed(answer.receive(await opened.receive()))
     except BaseException:
         await intake.abandon()

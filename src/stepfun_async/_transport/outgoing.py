@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
-from .._config import Origin
+from .._config import Origin, hidden
 from .._core.errors import APIConnectionError, StepFunError
+from .._core.wire import Call, Progress
+from .uploads import Body, body_of
 
 _PLAIN = re.compile(
     r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
@@ -95,21 +97,32 @@ class Outgoing:
     """A request, said in full.
 
     Attributes:
-        method: the HTTP method.
+        call: what it says.
         address: where it goes.
         headers: all but `host` and `content-length`, by lower-case name.
-        body: None for a request without one.
+        body: what comes after the head.
     """
 
-    method: str
+    call: Call
     address: Address
     headers: Mapping[str, str] = field(repr=False)
-    body: bytes | None = field(default=None, repr=False)
+    body: Body = field(repr=False)
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of the body; None for a request that has none."""
+        return None if self.body.content_type is None and self.call.method == "GET" else self.body.length
 
 
-def multipart(fields: Mapping[str, Any], files: Mapping[str, Any]) -> tuple[bytes, str]:
-    """Body and content type of a form, as httpx writes it."""
-    import httpx
+async def said(call: Call, address: Address, headers: Mapping[str, str], progress: Progress) -> Outgoing:
+    """The request that says `call`.
 
-    request = httpx.Request("POST", "http://form/", files=cast("Any", {**fields, **files}))
-    return request.read(), request.headers["content-type"]
+    Raises:
+        InvalidRequestError: JSON cannot say the body.
+        APIConnectionError: a file to send has changed.
+    """
+    body = await body_of(call, progress)
+    more = {name.lower(): hidden(value) for name, value in call.headers.items()}
+    if body.content_type is not None:
+        more["content-type"] = body.content_type
+    return Outgoing(call, address, {**headers, **more}, body)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteStream, SocketStream
 
-_HIGH_WATER = 1024 * 1024
+_HIGH_WATER = 256 * 1024
 """Bytes that may lie unread before the other side is made to wait."""
 
 _PIECE = 256 * 1024
@@ -329,8 +329,9 @@ class _AnyioSocket:
     async def encrypt(self, context: ssl.SSLContext, host: str) -> None:
         from anyio.streams.tls import TLSAttribute, TLSStream
 
-        wrapped = await TLSStream.wrap(self._stream, hostname=host, ssl_context=context, standard_compatible=False)
-        self._stream, self._tls = wrapped, wrapped.extra(TLSAttribute.ssl_object)  # noqa: S610 - anyio's, not Django's
+        stream = await TLSStream.wrap(self._stream, hostname=host, ssl_context=context, standard_compatible=False)
+        self._stream = stream
+        self._tls = stream.extra(TLSAttribute.ssl_object)  # noqa: S610 - anyio's, not Django's
 
     async def send(self, data: bytes) -> None:
         await self._stream.send(data)
@@ -343,11 +344,11 @@ class _AnyioSocket:
 
     @property
     def stale(self) -> bool:
-        return bool(self._polled()) or (self._tls is not None and holds_more(self._tls))
+        return bool(self._polled()) or (self._tls is not None and has_more(self._tls))
 
     @property
     def answered(self) -> bool:
-        if self._tls is not None or not self._polled():  # what arrives in TLS may be something of TLS's own
+        if self._tls is not None or not self.stale:  # what arrives in TLS may be something of TLS's own
             return False
         try:
             return bool(self._raw.recv(1, socket.MSG_PEEK))
@@ -359,13 +360,13 @@ class _AnyioSocket:
             await anyio.aclose_forcefully(self._stream)
 
 
-def holds_more(tls: ssl.SSLObject) -> bool:
-    """Whether TLS has something to read that the socket does not have any more; what is read by asking is lost."""
+def has_more(tls: ssl.SSLObject) -> bool:
+    """Whether there is something to read already, be it the end; what is read by asking is lost."""
     try:
         tls.read(1)
     except ssl.SSLWantReadError:
         return False
-    except OSError:  # its end, or broken
+    except OSError:  # it is broken
         return True
     return True
 

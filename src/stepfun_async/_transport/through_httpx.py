@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Callable
-from typing import Self, cast
+from typing import cast
 
 import anyio
 import h11
@@ -15,7 +15,8 @@ from .bodies import Intake
 from .failures import CONNECT_TIMEOUT, Meaning
 from .http1 import Head
 from .outgoing import Outgoing
-from .sockets import holds_more
+from .sockets import has_more
+from .uploads import Body
 from .watching import Closable, Watch, close_in_time
 
 _TIMEOUTS = {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": None}
@@ -45,8 +46,13 @@ class HttpxConnection:
 
     async def exchange(self, request: Outgoing, watch: Watch, begin: Callable[[Head], Intake]) -> Reply:
         """Send `request`, and take in the answer to it; see `DirectConnection.exchange`."""
-        said = httpx.Request(request.method, request.address.text, headers=request.headers, content=request.body)
-        said.stream = _Body(said.read())
+        stream, headers = _Stream(request.body), dict(request.headers)
+        if request.length is not None:
+            headers["content-length"] = str(request.length)
+        said = httpx.Request(
+            request.call.method, request.address.text, headers=headers, content=stream if request.body.length else None
+        )
+        said.stream = stream
         said.extensions = {"timeout": _TIMEOUTS, "trace": watch}
         try:
             response = await self._transport.handle_async_request(said)
@@ -82,7 +88,7 @@ def _says_more(transport: httpx.AsyncBaseTransport) -> bool:
             layer = below
         http, stream = getattr(layer, "_h11_state", None), getattr(layer, "_network_stream", None)
         tls = None if stream is None else stream.get_extra_info("ssl_object")
-        if (http is not None and http.trailing_data[0]) or (tls is not None and holds_more(tls)):
+        if (http is not None and http.trailing_data[0]) or (tls is not None and has_more(tls)):
             return True
     return False
 
@@ -105,34 +111,14 @@ async def _take_in(stream: httpx.AsyncByteStream, intake: Intake) -> None:
         raise failure
 
 
-class _Body(httpx.AsyncByteStream):
-    """A body in one piece.
+class _Stream(httpx.AsyncByteStream):
+    """A body as httpx sends it."""
 
-    httpx's own is an async generator, and one that is left half-way, because its call was cancelled, is
-    left to the garbage collector, of which trio complains.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
+    def __init__(self, body: Body) -> None:
+        self._body = body
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return _Once(self._data)
-
-
-class _Once:
-    """An async iterator over one item, or none when it is empty."""
-
-    def __init__(self, item: bytes) -> None:
-        self._item = item
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if not self._item:
-            raise StopAsyncIteration
-        item, self._item = self._item, b""
-        return item
+        return aiter(self._body)
 
 
 _MEANINGS = (
