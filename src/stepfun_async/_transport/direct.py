@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable
 
 import anyio
-from anyio.lowlevel import checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from .._core.addresses import Guard
 from .._core.wire import Reply
@@ -97,6 +97,7 @@ class DirectConnection:
 async def _send_pieces(opened: Socket, body: Body) -> bool:
     async for part in body:
         for start in range(0, len(part), _PIECE):
+            await checkpoint()  # or the loop could not say that the connection is lost
             if opened.answered:  # to a request that is not whole: most likely no
                 return False
             await opened.send(part[start : start + _PIECE])
