@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 from anyio.abc import SocketAttribute
-from anyio.lowlevel import current_token
+from anyio.lowlevel import checkpoint, current_token
 
 from .._core.addresses import Guard
 from .watching import CLOSED_AT_ONCE, CLOSING, RefusedError
@@ -134,7 +134,15 @@ class _AsyncioSocket(asyncio.Protocol):
 
     async def encrypt(self, context: ssl.SSLContext, host: str) -> None:
         self._encrypted = True
-        self._transport = await self._loop.start_tls(self._transport, self, context, server_hostname=host)
+        plain = self._transport
+        try:
+            self._transport = await self._loop.start_tls(plain, self, context, server_hostname=host)
+        except BaseException:  # TLS that never stood does not tell us that the connection is gone
+            plain.abort()
+            with anyio.CancelScope(shield=True):
+                await checkpoint()  # in which the loop closes it
+            _wake(self._lost)
+            raise
 
     async def send(self, data: bytes) -> None:
         if self._lost.done():
