@@ -593,3 +593,27 @@ async def test_pictures_are_packed_as_webdataset_reads_them(shop: Shop, tmp_path
     shop.assert_whole(5)
     with pytest.raises(ConfigurationError, match="shards"):
         Records(shop.out).pack(tmp_path / "shards")
+
+
+async def test_a_disk_that_takes_neither_picture_nor_journal_loses_no_paid_picture(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def full_too(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr("stepfun_async.batch.store.write_bytes", full)
+        patch.setattr(Journal, "end", full_too)
+        for _ in range(2):
+            with pytest.raises(JournalError, match="cannot be used"):
+                await shop.batch(prompts(20)).run()
+    bought = shop.pictures
+    assert 1 <= bought <= 4
+    assert (await shop.batch(prompts(20)).run()).adopted == bought
+    shop.assert_whole(20)
+    assert shop.pictures == 20
+    assert list(tmp_path.glob("*.png")) == []

@@ -7,6 +7,7 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -225,3 +226,15 @@ def test_status_names_the_process_that_runs(slow: Slow, cli: Run) -> None:
 def test_the_command_line_and_python_share_a_batch(cli: Run) -> None:
     cli("batch", "run", "prompts.txt", "--out", "out")
     assert Batch("prompts.txt", out="out").run_sync().skipped == 3
+
+
+def test_ctrl_c_in_a_script_enters_what_was_in_flight(slow: Slow, folder: Path) -> None:
+    slow.fault = Fault("hang")
+    code = "from stepfun_async import Batch; Batch('prompts.txt', out='out').run_sync()"
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as process:
+        for _ in range(3):
+            assert slow.came.acquire(timeout=PATIENCE)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE)
+    assert err.rstrip().endswith(b"KeyboardInterrupt")
+    assert Records("out").status().counts["unknown"] == 3

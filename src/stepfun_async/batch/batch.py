@@ -34,7 +34,7 @@ from stepfun_async._core.retry import RetryPolicy
 from stepfun_async._limits import Limits
 from stepfun_async._service import DEFAULT_LIMITS, DEFAULT_RETRY, Service, service_for
 
-from .database import JournalError
+from .database import JournalError, told
 from .engine import Engine, Ways, recover
 from .inputs import Line, Source, source_of
 from .items import MOST_BAD_LINES, BadLine, Checked, Item, Progress, Status
@@ -320,9 +320,10 @@ class Batch:
         folder = self.records.folder
         journal = Journal.writing(folder)
         try:
-            self._agree(journal, service.config.base_url)
-            adopted = recover(journal, store, self._name, verify=self._ways.verify)
-            _settle(self._budget, folder, journal.money())
+            with told(folder):
+                self._agree(journal, service.config.base_url)
+                adopted = recover(journal, store, self._name, verify=self._ways.verify)
+                _settle(self._budget, folder, journal.money())
         except BaseException:
             journal.close()
             raise

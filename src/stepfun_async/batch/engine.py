@@ -344,8 +344,15 @@ def _recover_one(journal: Journal, store: FileStore, number: int, item: Item) ->
     stem = item.path or ""
     store.sweep(stem)
     saved = store.find(stem)
+    if saved is None and (refuge := store.rescued(stem)) is not None:
+        saved = store.fetch_back(stem, refuge, _note_of(item))
     journal.end(number, killed() if saved is None else adopted(saved))
     return saved is not None
+
+
+def _note_of(item: Item) -> dict[str, object]:
+    names = ("id", "line", "fingerprint", "seed", "finish_reason", "trace_id")
+    return {**{name: getattr(item, name) for name in names}, "request": dict(item.request)}
 
 
 def _bring_back(journal: Journal, store: FileStore, template: str, number: int, item: Item) -> bool:
@@ -354,8 +361,7 @@ def _bring_back(journal: Journal, store: FileStore, template: str, number: int, 
         return False
     fingerprint, model = item.fingerprint or "", str(item.request.get("model"))
     stem = stem_of(template, id=item.id, fingerprint=fingerprint, line=item.line or 0, model=model)
-    note = {name: getattr(item, name) for name in ("id", "fingerprint", "seed", "finish_reason", "trace_id")}
-    saved = store.fetch_back(store.free_stem(stem), item.path, {**note, "request": dict(item.request)})
+    saved = store.fetch_back(store.free_stem(stem), item.path, _note_of(item))
     if saved is None:
         return False
     journal.end(number, replace(adopted(saved), attempts=0, billed=0, maybe_billed=0))  # they were counted

@@ -150,13 +150,15 @@ class Journal:
             folder.mkdir(parents=True, exist_ok=True)
             lock = locked(folder)
             try:
-                connection = opened(folder)
+                journal = cls(opened(folder), lock)
             except BaseException:
                 lock.close()
                 raise
-        journal = cls(connection, lock)
-        journal.put_fact(OWNER, this_process())
-        journal.commit()
+            try:
+                journal.put_fact(OWNER, this_process())
+            except BaseException:
+                journal.close()
+                raise
         return journal
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -120,14 +121,14 @@ class FileStore:
             OSError: it cannot be written there either.
         """
         data = image.to_bytes()
-        ending = EXTENSIONS.get(image.format or "", _UNKNOWN_FORMAT)
-        with tempfile.NamedTemporaryFile(prefix=f"{Path(stem).name[:40]}-", suffix=ending, delete=False) as file:
+        path = self._refuge(stem, EXTENSIONS.get(image.format or "", _UNKNOWN_FORMAT))
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         digest = hashlib.sha256(data).hexdigest()
         return Saved(
-            path=file.name,
+            path=str(path),
             sha256=digest,
             bytes=len(data),
             format=image.format,
@@ -135,6 +136,16 @@ class FileStore:
             height=image.height,
             note={},
         )
+
+    def rescued(self, stem: str) -> str | None:
+        """Where `rescue` put the picture of a stem; None where there is none of this user's."""
+        paths = (self._refuge(stem, ending) for ending in _ENDINGS)
+        return next((str(path) for path in paths if _is_own(path)), None)
+
+    def _refuge(self, stem: str, ending: str) -> Path:
+        """A place that is found again without a note, since the journal may be on the same full disk."""
+        place = hashlib.sha256(str((self._folder / stem).absolute()).encode("utf-8", "surrogateescape")).hexdigest()
+        return Path(tempfile.gettempdir()) / f"stepfun-{place[:32]}{ending}"
 
     def fetch_back(self, stem: str, path: str, note: Mapping[str, object]) -> Saved | None:
         """Bring a rescued picture into the folder; None where it is gone."""
@@ -208,6 +219,15 @@ def _note_beside(path: Path) -> Mapping[str, Any]:
     except (OSError, ValueError):
         return {}
     return cast("dict[str, Any]", note) if isinstance(note, dict) else {}
+
+
+def _is_own(path: Path) -> bool:
+    """Whether `path` is a file of this user's, and no link: others may write to where it is."""
+    try:
+        facts = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(facts.st_mode) and (os.name == "nt" or facts.st_uid == os.getuid())
 
 
 def _escaped(name: str) -> str:
