@@ -372,8 +372,8 @@ class _Wire(asyncio.BufferedProtocol):
             return
         self._start = end + 4
         self._whole = self._start + int(self.buffer[:end].lower().partition(b"content-length:")[2].split(None, 1)[0])
-        if len(self.buffer) < self._whole:
-            self.buffer = self.buffer + bytes(self._whole - len(self.buffer))
+        if len(self.buffer) <= self._whole:  # some room is left, since a full buffer looks like the end to TLS
+            self.buffer = self.buffer + bytes(self._whole + 1 - len(self.buffer))
 
 
 class SyncPeer:

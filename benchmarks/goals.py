@@ -71,13 +71,13 @@ def _of_ideal(case: str) -> Measure:
     return _value(case, "rate", row.in_flight / (row.latency or 1.0))
 
 
-def _over_import() -> Measure:
-    return _value("import", "wall_ms")
-
-
 def _tail(results: Results) -> float | None:
     slow, usual = (results.value("1kb-c16", "ours", figure) for figure in ("p99_ms", "p50_ms"))
     return slow / usual if slow and usual else None
+
+
+def _pieces(results: Results) -> float | None:
+    return results.ratio("decode-1.5mb", "cpu_us", "stdlib", "pieces")
 
 
 def _difference(case: str, figure: str, less: tuple[str, str]) -> Measure:
@@ -116,6 +116,7 @@ GOALS = (
         "of json+base64",
         _times("decode-1.5mb", "stdlib", "cpu_us"),
     ),
+    Goal("decoding it while it arrives, speed", "least", 15, "of json+base64", _pieces),
     Goal("a fan-out's own CPU a job", "most", 15, "us", _difference("map-100000", "cpu_us", ("map-100000", "workers"))),
     Goal("event-loop lag over 100,000 jobs", "most", 10, "ms", _value("map-100000", "lag_ms")),
     Goal(

@@ -94,7 +94,7 @@ async def _load(task: Task, report: Report) -> None:
     task.check(await call(0))
     over = anyio.Event()
     lag = Lag(max(_TICK, case.latency))
-    window = Window(task.seconds, over.set, lag)
+    window = Window(case.in_flight, task.seconds, over.set, lag)
 
     async def work(worker: int) -> None:
         while True:
@@ -108,7 +108,7 @@ async def _load(task: Task, report: Report) -> None:
             tasks.start_soon(work, worker)
         with anyio.move_on_after(LONGEST):
             await over.wait()
-        report(window.figures(case.in_flight))
+        report(window.figures())
         tasks.cancel_scope.cancel()
 
 
@@ -118,7 +118,7 @@ def threads(task: Task, report: Report) -> None:
     call = getattr(CLIENTS[task.client].called(task.target()), case.job)
     task.check(call(0))
     over = threading.Event()
-    window = Window(task.seconds, over.set)
+    window = Window(case.in_flight, task.seconds, over.set)
 
     def work(worker: int) -> None:
         while not over.is_set():
@@ -129,7 +129,7 @@ def threads(task: Task, report: Report) -> None:
     for worker in range(case.in_flight):
         threading.Thread(target=work, args=(worker,), daemon=True).start()
     over.wait(LONGEST)
-    report(window.figures(case.in_flight))
+    report(window.figures())
 
 
 def fan_out(task: Task, report: Report) -> None:
@@ -280,6 +280,24 @@ def _our_decoder() -> Callable[[bytes], bytes]:
     return make
 
 
+def _our_decoder_of_pieces() -> Callable[[bytes], bytes]:
+    """As answers come from a socket."""
+    from stepfun_async._core.cutting import Cutter
+
+    def make(body: bytes) -> bytes:
+        cutter = Cutter(length=len(body))
+        for at in range(0, len(body), _PIECE):
+            cutter.feed(body[at : at + _PIECE])
+        _, pictures = cutter.finish() or (b"", ())
+        return pictures[0].sink.read()
+
+    return make
+
+
+_PIECE = 256 * 1024
+"""Bytes that come at once."""
+
+
 def _standard_decoder() -> Callable[[bytes], bytes]:
     return lambda body: base64.b64decode(json.loads(body)["data"][0]["b64_json"])
 
@@ -290,6 +308,7 @@ def _floor_decoder() -> Callable[[bytes], bytes]:
 
 DECODERS: Mapping[str, Callable[[], Callable[[bytes], bytes]]] = {
     "ours": _our_decoder,
+    "pieces": _our_decoder_of_pieces,
     "stdlib": _standard_decoder,
     "floor": _floor_decoder,
 }

@@ -16,6 +16,7 @@ TITLES: Mapping[str, str] = {
     "workers": "bare workers",
     "gather": "gather, semaphore",
     "stdlib": "standard library",
+    "pieces": "stepfun-async, pieces",
 }
 
 
@@ -95,9 +96,9 @@ def _median(results: Results, case: Case, client: str, name: str) -> str:
 
 
 def _failed(results: Results, case: Case, client: str) -> str:
-    return f"  {TITLES[client]:<18}failed: {(results.failure(case.name, client) or '')[:90]}"
+    return f"  {TITLES[client]:<23}failed: {(results.failure(case.name, client) or '')[:90]}"
 
 
 def _line(title: str, cells: Sequence[str]) -> str:
-    widths = (11, 17, 8) + (12,) * len(cells)
-    return f"  {title:<18}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=False))
+    widths = (11, 19, 8) + (12,) * len(cells)
+    return f"  {title:<23}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=False))

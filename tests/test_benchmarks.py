@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.cases import CASES, Case
 from benchmarks.clients import CLIENTS
 from benchmarks.goals import GOALS, Goal, goals
-from benchmarks.measure import KINDS, WAYS
+from benchmarks.measure import DECODERS, KINDS, WAYS
 from benchmarks.report import report
 from benchmarks.run import PROGRAMS, Results
 
@@ -63,7 +63,7 @@ def test_ratios_are_medians_over_rounds_in_which_neither_failed() -> None:
 
 def test_a_client_that_failed_in_every_round_says_how() -> None:
     printed = report(found(ours=[{"cpu_us": 10.0}], httpx=["OSError: no", "OSError: no"]))
-    assert "httpx             failed: OSError: no" in printed
+    assert "httpx                  failed: OSError: no" in printed
 
 
 def test_goals_are_met_missed_or_not_measured() -> None:
@@ -83,7 +83,7 @@ def _knows(client: str, case: Case) -> bool:
     """Whether the client's adapter has a method of its own for the job."""
     if case.kind == "load":
         return case.job in ("save", "save_link") or case.job in vars(_first_with(CLIENTS[client].awaited, case.job))
-    return client in CLIENTS or client in WAYS or client == "stdlib"
+    return client in {**CLIENTS, **WAYS, **DECODERS}
 
 
 def _first_with(kind: type, name: str) -> type:
