@@ -142,7 +142,7 @@ async def _fan_out(task: Task, report: Report) -> None:
 
     case = task.case
     limits = Limits(max_concurrency=case.in_flight)
-    client = AsyncClient(KEY, base_url="http://nowhere/v1", limits=limits, transport=cast("Any", _AtOnce(case)))
+    client = AsyncClient(KEY, base_url="https://nowhere/v1", limits=limits, transport=cast("Any", _AtOnce(case)))
     await client.images.generate(PROMPT)
     lag, memory = Lag(_TICK), Memory()
     ended: list[float] = []
@@ -262,7 +262,7 @@ def _repeated(function: Callable[[], object], seconds: float) -> Figures:
 def _call_for(function: Callable[[], object], seconds: float) -> int:
     end = time.perf_counter() + seconds
     calls = 0
-    while time.perf_counter() < end:
+    while not calls or time.perf_counter() < end:
         function()
         calls += 1
     return calls
@@ -274,7 +274,7 @@ def _our_decoder() -> Callable[[bytes], bytes]:
 
     def make(body: bytes) -> bytes:
         reply = Reply(200, {"content-type": "application/json"}, body)
-        made = parse_images(reply, model=MODEL, base_url="http://nowhere/v1", now=0.0, link_lifetime=None)
+        made = parse_images(reply, model=MODEL, base_url="https://nowhere/v1", now=0.0, link_lifetime=None)
         return made.image.to_bytes()
 
     return make
