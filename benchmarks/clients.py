@@ -21,7 +21,6 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -215,8 +214,10 @@ class OpenAI(Peer):
         import openai
 
         kind = openai.DefaultAioHttpClient if self.aiohttp else openai.DefaultAsyncHttpxClient
-        self.http = kind(limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None))
-        self.client = openai.AsyncOpenAI(api_key=KEY, base_url=target.url, max_retries=0, http_client=self.http)
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+        self.http = kind(limits=limits, timeout=None)
+        options: Any = {"api_key": KEY, "base_url": target.url, "max_retries": 0, "timeout": None}
+        self.client = openai.AsyncOpenAI(http_client=self.http, **options)
 
     async def generate(self, worker: int) -> bytes:
         return base64.b64decode((await self._made("b64_json")).data[0].b64_json)
@@ -372,8 +373,8 @@ class _Wire(asyncio.BufferedProtocol):
             return
         self._start = end + 4
         self._whole = self._start + int(self.buffer[:end].lower().partition(b"content-length:")[2].split(None, 1)[0])
-        if len(self.buffer) < self._whole:
-            self.buffer = self.buffer + bytes(self._whole - len(self.buffer))
+        if len(self.buffer) <= self._whole:  # some room is left, since a full buffer looks like the end to TLS
+            self.buffer = self.buffer + bytes(self._whole + 1 - len(self.buffer))
 
 
 class SyncPeer:
@@ -423,8 +424,9 @@ class OpenAISync(SyncPeer):
         import openai
 
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
-        http = openai.DefaultHttpxClient(limits=limits)
-        self.client = openai.OpenAI(api_key=KEY, base_url=target.url, max_retries=0, http_client=http)
+        http = openai.DefaultHttpxClient(limits=limits, timeout=None)
+        options: Any = {"api_key": KEY, "base_url": target.url, "max_retries": 0, "timeout": None}
+        self.client = openai.OpenAI(http_client=http, **options)
 
     def generate(self, worker: int) -> bytes:
         made: Any = self.client.images.generate(
@@ -471,12 +473,10 @@ def cut_out(answer: bytes | bytearray) -> bytes:
 
 @cache
 def _decoder() -> Callable[[memoryview], bytes]:
-    """The fastest there is."""
-    if not find_spec("pybase64"):
-        return base64.b64decode
+    """The fastest there is; strict is the faster way."""
     import pybase64
 
-    return partial(pybase64.b64decode, validate=True)  # which is the faster way
+    return partial(pybase64.b64decode, validate=True)
 
 
 def _picture(answer: Mapping[str, Any]) -> bytes:

@@ -15,7 +15,7 @@ from .memory import Memory
 Figures: TypeAlias = Mapping[str, float]
 """What was measured, by name; the names are in `report.FIGURES`."""
 
-LONGEST = 12.0
+LONGEST = 20.0
 """Seconds after which a load ends, however few calls have."""
 
 
@@ -41,7 +41,7 @@ class Lag:
 
 
 _WARMING = 2
-"""Calls of the first worker before the window opens: connections are open then."""
+"""Calls a worker before the window opens: connections are open then, and pools have settled."""
 
 
 class Window:
@@ -51,18 +51,19 @@ class Window:
     they do behind a fixed latency, are then not cut in the middle of one.
 
     Args:
+        workers: how many there are, numbered from 0.
         seconds: how long it is. Before it comes a warm-up: a quarter of that, and `_WARMING` calls a worker.
         close: what to call at its end.
         lag: the watch over the event loop, where there is one.
     """
 
-    def __init__(self, seconds: float, close: Callable[[], None], lag: Lag | None = None) -> None:
+    def __init__(self, workers: int, seconds: float, close: Callable[[], None], lag: Lag | None = None) -> None:
+        self._workers = workers
         self._seconds = seconds
         self._close = close
         self._lag = lag
         self._warm_at = time.perf_counter() + seconds / 4
         self._warm = False
-        self._calls_to_warm = _WARMING
         self._memory = Memory()
         self._open()
 
@@ -79,15 +80,13 @@ class Window:
         self._durations.append(now - began)
         if worker:
             return
-        if self._calls_to_warm:
-            self._calls_to_warm -= 1
-        elif not self._warm and now > self._warm_at:
+        if self._warm and now > self._opened + self._seconds:
+            self._close()
+        elif not self._warm and now > self._warm_at and len(self._durations) > _WARMING * self._workers:
             self._warm = True
             self._open()
-        elif self._warm and now > self._opened + self._seconds:
-            self._close()
 
-    def figures(self, in_flight: int) -> Figures:
+    def figures(self) -> Figures:
         """What was measured since it opened.
 
         Raises:
@@ -104,6 +103,6 @@ class Window:
             "p50_ms": durations[calls // 2] * 1e3,
             "p99_ms": durations[calls * 99 // 100] * 1e3,
             "peak_mb": self._memory.peak(),
-            "slot_mb": self._memory.peak() / in_flight,
+            "slot_mb": self._memory.peak() / self._workers,
             **({"lag_ms": self._lag.worst * 1e3} if self._lag else {}),
         }

@@ -94,7 +94,7 @@ async def _load(task: Task, report: Report) -> None:
     task.check(await call(0))
     over = anyio.Event()
     lag = Lag(max(_TICK, case.latency))
-    window = Window(task.seconds, over.set, lag)
+    window = Window(case.in_flight, task.seconds, over.set, lag)
 
     async def work(worker: int) -> None:
         while True:
@@ -108,7 +108,7 @@ async def _load(task: Task, report: Report) -> None:
             tasks.start_soon(work, worker)
         with anyio.move_on_after(LONGEST):
             await over.wait()
-        report(window.figures(case.in_flight))
+        report(window.figures())
         tasks.cancel_scope.cancel()
 
 
@@ -118,7 +118,7 @@ def threads(task: Task, report: Report) -> None:
     call = getattr(CLIENTS[task.client].called(task.target()), case.job)
     task.check(call(0))
     over = threading.Event()
-    window = Window(task.seconds, over.set)
+    window = Window(case.in_flight, task.seconds, over.set)
 
     def work(worker: int) -> None:
         while not over.is_set():
@@ -129,7 +129,7 @@ def threads(task: Task, report: Report) -> None:
     for worker in range(case.in_flight):
         threading.Thread(target=work, args=(worker,), daemon=True).start()
     over.wait(LONGEST)
-    report(window.figures(case.in_flight))
+    report(window.figures())
 
 
 def fan_out(task: Task, report: Report) -> None:
@@ -142,7 +142,7 @@ async def _fan_out(task: Task, report: Report) -> None:
 
     case = task.case
     limits = Limits(max_concurrency=case.in_flight)
-    client = AsyncClient(KEY, base_url="http://nowhere/v1", limits=limits, transport=cast("Any", _AtOnce(case)))
+    client = AsyncClient(KEY, base_url="https://nowhere/v1", limits=limits, transport=cast("Any", _AtOnce(case)))
     await client.images.generate(PROMPT)
     lag, memory = Lag(_TICK), Memory()
     ended: list[float] = []
@@ -262,7 +262,7 @@ def _repeated(function: Callable[[], object], seconds: float) -> Figures:
 def _call_for(function: Callable[[], object], seconds: float) -> int:
     end = time.perf_counter() + seconds
     calls = 0
-    while time.perf_counter() < end:
+    while not calls or time.perf_counter() < end:
         function()
         calls += 1
     return calls
@@ -274,10 +274,28 @@ def _our_decoder() -> Callable[[bytes], bytes]:
 
     def make(body: bytes) -> bytes:
         reply = Reply(200, {"content-type": "application/json"}, body)
-        made = parse_images(reply, model=MODEL, base_url="http://nowhere/v1", now=0.0, link_lifetime=None)
+        made = parse_images(reply, model=MODEL, base_url="https://nowhere/v1", now=0.0, link_lifetime=None)
         return made.image.to_bytes()
 
     return make
+
+
+def _our_decoder_of_pieces() -> Callable[[bytes], bytes]:
+    """As answers come from a socket."""
+    from stepfun_async._core.cutting import Cutter
+
+    def make(body: bytes) -> bytes:
+        cutter = Cutter(length=len(body))
+        for at in range(0, len(body), _PIECE):
+            cutter.feed(body[at : at + _PIECE])
+        _, pictures = cutter.finish() or (b"", ())
+        return pictures[0].sink.read()
+
+    return make
+
+
+_PIECE = 256 * 1024
+"""Bytes that come at once."""
 
 
 def _standard_decoder() -> Callable[[bytes], bytes]:
@@ -290,6 +308,7 @@ def _floor_decoder() -> Callable[[bytes], bytes]:
 
 DECODERS: Mapping[str, Callable[[], Callable[[bytes], bytes]]] = {
     "ours": _our_decoder,
+    "pieces": _our_decoder_of_pieces,
     "stdlib": _standard_decoder,
     "floor": _floor_decoder,
 }

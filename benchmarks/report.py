@@ -16,6 +16,7 @@ TITLES: Mapping[str, str] = {
     "workers": "bare workers",
     "gather": "gather, semaphore",
     "stdlib": "standard library",
+    "pieces": "stepfun-async, pieces",
 }
 
 
@@ -30,8 +31,8 @@ class Figure:
 FIGURES: Mapping[str, Figure] = {
     "cpu_us": Figure("CPU us/call", 0),
     "made_us": Figure("made us", 0),
-    "wall_ms": Figure("ms", 1),
     "cpu_ms": Figure("CPU ms", 1),
+    "wall_ms": Figure("ms", 1),
     "rate": Figure("calls/s", 0),
     "p50_ms": Figure("p50 ms", 2),
     "p99_ms": Figure("p99 ms", 2),
@@ -42,10 +43,11 @@ FIGURES: Mapping[str, Figure] = {
 }
 """Every figure that is measured.
 
-`cpu_us` is CPU a call, in user and kernel mode, of all threads; `rate` calls ended a second; `p50_ms` and
-`p99_ms` how long calls took; `peak_mb` how far memory grew, `slot_mb` that by calls in flight; `lag_ms`
-how late the event loop was at worst; `first_ms` when the first result was there. The first that a case
-has is the one that clients are compared by.
+`cpu_us` is CPU a call, in user and kernel mode, of all threads; `cpu_ms` that of a process so far; `made_us` that
+of making a client. `rate` is calls ended a second; `p50_ms` and `p99_ms` how long calls took; `wall_ms` how long a
+process took. `peak_mb` is how far memory grew, `slot_mb` that by calls in flight; `lag_ms` how late the event loop
+was at worst; `first_ms` when the first result was there. The first that a case has is the one that clients are
+compared by.
 """
 
 
@@ -95,9 +97,9 @@ def _median(results: Results, case: Case, client: str, name: str) -> str:
 
 
 def _failed(results: Results, case: Case, client: str) -> str:
-    return f"  {TITLES[client]:<18}failed: {(results.failure(case.name, client) or '')[:90]}"
+    return f"  {TITLES[client]:<23}failed: {(results.failure(case.name, client) or '')[:90]}"
 
 
 def _line(title: str, cells: Sequence[str]) -> str:
-    widths = (11, 17, 8) + (12,) * len(cells)
-    return f"  {title:<18}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=False))
+    widths = (11, 19, 8) + (12,) * len(cells)
+    return f"  {title:<23}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=False))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from benchmarks.cases import CASES, Case
 from benchmarks.clients import CLIENTS
+from benchmarks.gauges import Figures
 from benchmarks.goals import GOALS, Goal, goals
-from benchmarks.measure import KINDS, WAYS
+from benchmarks.measure import DECODERS, KINDS, WAYS, Task, decode, fan_out
 from benchmarks.report import report
 from benchmarks.run import PROGRAMS, Results
 
@@ -35,7 +38,7 @@ def test_a_run_measures_prints_and_writes(tmp_path: Path) -> None:
     assert all(results.rounds("1kb-c1", client, "cpu_us")[0] > 0 for client in ("ours", "httpx"))
     assert all(results.rounds("import", client, "wall_ms")[0] > 0 for client in ("ours", "httpx"))
     assert CASES["1kb-c1"].title in printed
-    assert "import stepfun_async" in printed
+    assert "import stepfun_async, CPU" in printed
 
 
 def test_every_way_of_measuring_works(tmp_path: Path) -> None:
@@ -43,6 +46,21 @@ def test_every_way_of_measuring_works(tmp_path: Path) -> None:
     results, _ = bench(tmp_path / "found", cases, ("ours",))
     assert [results.failure(case, "ours") for case in cases] == [None] * len(cases)
     assert [len(results.found[case]["ours"]) for case in cases] == [1] * len(cases)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_to_fan_out_works(way: str) -> None:
+    measured: list[Figures] = []
+    fan_out(Task(replace(CASES["map-10000"], count=200), way, seconds=0.0), measured.append)
+    assert measured[0]["cpu_us"] > 0
+    assert measured[0]["first_ms"] > 0
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_every_decoder_makes_the_picture(decoder: str) -> None:
+    measured: list[Figures] = []
+    decode(Task(CASES["decode-1.5mb"], decoder, seconds=0.0), measured.append)
+    assert measured[0]["rate"] > 0
 
 
 def found(**clients: list[object]) -> Results:
@@ -63,7 +81,7 @@ def test_ratios_are_medians_over_rounds_in_which_neither_failed() -> None:
 
 def test_a_client_that_failed_in_every_round_says_how() -> None:
     printed = report(found(ours=[{"cpu_us": 10.0}], httpx=["OSError: no", "OSError: no"]))
-    assert "httpx             failed: OSError: no" in printed
+    assert "httpx                  failed: OSError: no" in printed
 
 
 def test_goals_are_met_missed_or_not_measured() -> None:
@@ -83,7 +101,7 @@ def _knows(client: str, case: Case) -> bool:
     """Whether the client's adapter has a method of its own for the job."""
     if case.kind == "load":
         return case.job in ("save", "save_link") or case.job in vars(_first_with(CLIENTS[client].awaited, case.job))
-    return client in CLIENTS or client in WAYS or client == "stdlib"
+    return client in {**CLIENTS, **WAYS, **DECODERS}
 
 
 def _first_with(kind: type, name: str) -> type:
