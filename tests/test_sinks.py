@@ -522,6 +522,17 @@ async def test_a_disk_that_is_full_loses_no_picture(room: int, linked: bool, tmp
     assert image.save(tmp_path / "elsewhere").read_bytes() == PICTURE
 
 
+async def test_a_disk_that_is_full_is_tried_again_only_at_the_end(
+    appended: list[tuple[int, int]], tmp_path: Path
+) -> None:
+    with raw_server(say(answer(BODY))) as server:
+        async with client_for(server.url) as client:
+            with no_file_longer_than(1000), pytest.raises(SaveError):
+                await client.images.generate("a lake", save_to=tmp_path / "a.png")
+    assert len(appended) == 2
+    assert appended[-1][1] == len(PICTURE)
+
+
 async def test_a_disk_that_has_room_again_gets_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Partial.append
     full = iter([True])

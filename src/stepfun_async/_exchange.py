@@ -315,7 +315,7 @@ class _Attempt:
             await window.shared.attempted(billing, self._progress.left)
 
 
-LONG = 1024 * 1024
+LONG = 256 * 1024
 """Bytes of a body from which on it is read in a thread: JSON of that length takes milliseconds."""
 
 

@@ -89,7 +89,8 @@ class AsyncImages:
             text_mode: better lettering inside the picture.
             style_reference: `{"source_url": picture, "weight": number}`, the picture whose style to
                 take (anything that `edit` takes, or a link) and how strongly.
-            save_to: the file to write the picture to. Without an extension it gets the real format's.
+            save_to: the file to write the picture to, while it arrives. Without an extension it gets the
+                real format's. The answer's `Image` has its `path` then, and no `data`.
             overwrite: replace a file that is already there.
             timeout: seconds for everything after the slot is granted; the client's when absent.
             queue_timeout: seconds to wait for a slot; the client's when absent.
@@ -102,7 +103,7 @@ class AsyncImages:
         Raises:
             InvalidRequestError: the request has problems, all of them in `.problems`; nothing was sent.
             ContentFilteredError: only with `save_to`: the picture was withheld (else `.image` raises it).
-            SaveError: the picture was made, but not written; `.response` has it.
+            SaveError: the picture was made, but not written; `.response` has it, in memory.
             QueueTimeoutError: no slot came free in time; nothing was sent.
             APIError: there was no usable answer; `.billing` says whether it may have been charged.
         """
@@ -167,7 +168,7 @@ class AsyncImages:
         Args:
             image: the picture: a path, bytes, a binary file object, a PIL image, an `Image` of an
                 earlier answer, or a data URI. Its type is found by its bytes; type, pixels and ratio
-                are checked before anything is sent.
+                are checked before anything is sent. A file is sent from disk, in pieces.
             prompt: what to change.
             model: which model changes it.
             size: only `step-1x-edit` takes it; `step-image-edit-2` keeps the picture's size.
@@ -307,13 +308,15 @@ class AsyncImages:
 
         Args:
             image: an `Image` that was asked for with `response_format="url"`, or the link itself.
-            save_to: the file to write it to. Without an extension it gets the real format's.
+            save_to: the file to write it to, while it arrives. Without an extension it gets the real
+                format's.
             overwrite: replace a file that is already there.
             timeout: seconds for everything after the slot is granted; the client's when absent.
             queue_timeout: seconds to wait for a slot; the client's when absent.
 
         Returns:
-            The `Image` with its bytes, format and size.
+            The `Image` with its format and size, and its bytes in `data`; with `save_to` they are in the
+            file at `path` only, where `to_bytes()` and the like read them.
 
         Raises:
             InvalidRequestError: there is no link, or `save_to` cannot be written.

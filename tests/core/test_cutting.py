@@ -259,6 +259,16 @@ def test_a_mark_is_no_text_of_a_servers() -> None:
     assert cutter.whole() == body
 
 
+def test_a_body_in_another_encoding_is_not_cut() -> None:
+    """There a key and its picture may be four characters of a text."""
+    text = b'"x' + b'"image":"AAAA"' * 2
+    body = '{"data": [{"url": "https://a.b/'.encode("utf-16-le") + text + '"}]}'.encode("utf-16-le")
+    assert cut(body).finish() is None
+    assert read(taken_in(body, [])) == plainly(body)
+    image = parsed(Reply(200, {}, body)).image
+    assert image.url == "https://a.b/" + text.decode("utf-16-le")
+
+
 def test_the_error_for_a_picture_that_was_cut_has_the_body_as_it_came() -> None:
     body = answer(f'{{"b64_json": "{B64}"}}, {{}}')
     reply = taken_in(body, [30, 60])

@@ -197,9 +197,7 @@ class Cutter:
         self._parts = [bytearray()]
         self._cuts: list[Cut] = []
         self._is_clean = True
-        self._state: _State = (
-            Cutter._between
-        )  # not bound: who keeps what is bound to him lives until the next collection
+        self._state: _State = Cutter._between  # a bound one would make a cycle, in which the pictures live on
         self._said = b""
         self._sink: Sink | None = None
         self._held = b""
