@@ -7,12 +7,15 @@ import inspect
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import CancelledError
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
+from concurrent.futures import Future
+from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, Unpack, overload
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+import anyio
 
 from ._budget import Budget
 from ._client import AsyncAccount, AsyncModels
@@ -50,7 +53,7 @@ _CLOSING = 2.0
 """Seconds to wait for a cancelled call to put things in order."""
 
 loop_options: dict[str, Any] = {}
-"""anyio's options for the background loops that start from now on; `testing.virtual_time` sets a loop factory."""
+"""`asyncio.Runner`'s options for the background loops that start from now on; `testing.virtual_time` sets them."""
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -69,32 +72,7 @@ class _Bridge:
 
     def run(self, function: Callable[..., Awaitable[T]], *args: Any, **keywords: Any) -> T:
         """What `function` returns in the loop. An interrupt here cancels it there."""
-        over = threading.Event()
-        windows: list[Window] = []
-
-        async def run() -> T:
-            witness.set(windows)
-            try:
-                return await function(*args, **keywords)
-            except asyncio.CancelledError:
-                if not self.service.closed:
-                    raise
-                raise ended_by_closing(windows) from None
-            finally:
-                over.set()
-
-        try:
-            future = self.open().portal.start_task_soon(run)
-        except RuntimeError as error:  # closed by another thread in this very moment
-            raise ConfigurationError(f"this client is closed, or cannot be used from here: {error}") from error
-        try:
-            return future.result()
-        except CancelledError:  # before it began
-            raise ended_by_closing(windows) from None
-        except BaseException:
-            future.cancel()
-            over.wait(_CLOSING)  # so that usage and connections are as after the call
-            raise
+        return self.open().run(_Call(self.service, partial(function, *args, **keywords)))
 
     def reachable_from(self, home: _Running) -> bool:
         """Whether `home` is the loop that runs, and this is not its own thread, where nothing can wait for it."""
@@ -108,7 +86,7 @@ class _Bridge:
             running, finalizer = self._running, self._finalizer
             self._finalizer = None
         if running is not None and finalizer is not None:
-            running.portal.start_task_soon(self.service.aclose).result()
+            running.run(_Call(self.service, self.service.aclose))
             finalizer()
 
     def after_fork(self) -> None:
@@ -133,21 +111,174 @@ class _Bridge:
             return self._running
 
 
+class _Call(Generic[T]):
+    """A call on its way into the loop and back, to be waited for in one other thread.
+
+    Args:
+        service: whose call it is.
+        function: what is to run in the loop, in a copy of the caller's context.
+    """
+
+    __slots__ = (
+        "_cancelled",
+        "_ends",
+        "_error",
+        "_function",
+        "_scope",
+        "_service",
+        "_value",
+        "_windows",
+        "context",
+        "task",
+    )
+
+    task: asyncio.Task[None]
+    _value: T
+
+    def __init__(self, service: Service, function: Callable[[], Awaitable[T]]) -> None:
+        self.context = copy_context()
+        self._service = service
+        self._function = function
+        self._windows: list[Window] = []
+        self._scope: anyio.CancelScope | None = None
+        self._cancelled = False
+        self._error: BaseException | None = None
+        self._ends = threading.Lock()
+        self._ends.acquire()
+
+    async def run(self) -> None:
+        """Run it in the loop, and keep what comes of it."""
+        try:
+            self._value = await self._outcome()
+        except BaseException as error:  # noqa: BLE001 - raised where the call was made
+            self._error = error
+        finally:
+            self._ends.release()
+
+    async def _outcome(self) -> T:
+        witness.set(self._windows)
+        with anyio.CancelScope() as self._scope:
+            if self._cancelled:
+                self._scope.cancel()
+            try:
+                return await self._function()
+            except asyncio.CancelledError:
+                if not self._service.closed:
+                    raise
+        raise ended_by_closing(self._windows)
+
+    def cancel(self) -> None:
+        """Cancel it, in the loop, be it before its first step."""
+        self._cancelled = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def refuse(self) -> None:
+        """Say that it does not run any more, as the loop has ended."""
+        self._error = ended_by_closing(self._windows)
+        self._ends.release()
+
+    def wait(self, seconds: float = -1.0) -> bool:
+        """Whether it has ended, now or within so many seconds; -1 waits for ever."""
+        ended = self._ends.acquire(timeout=seconds)
+        if ended:
+            self._ends.release()
+        return ended
+
+    def result(self) -> T:
+        """What it returned or raised."""
+        if self._error is None:
+            return self._value
+        try:
+            raise self._error
+        finally:
+            self._error = None  # or traceback, frame and error would hold each other
+
+
 class _Running:
-    """A loop that runs, and its thread."""
+    """A loop that runs, and its thread. Calls are handed over in a queue: one wake-up brings all that wait in it."""
 
     def __init__(self) -> None:
-        self._context: AbstractContextManager[BlockingPortal] = start_blocking_portal("asyncio", loop_options)
-        self.portal = self._context.__enter__()
-        self.thread: threading.Thread = self.portal.call(threading.current_thread)
+        self._inbox: deque[_Call[Any]] = deque()
+        self._calls: set[_Call[Any]] = set()
+        self._woken = False
+        begun: Future[asyncio.AbstractEventLoop] = Future()
+        self.thread = threading.Thread(target=self._live, args=(begun,), name="stepfun-async portal", daemon=True)
+        self.thread.start()
+        self._loop = begun.result()
+
+    def run(self, call: _Call[T]) -> T:
+        """What comes of `call`. An interrupt here cancels it there."""
+        if threading.current_thread() is self.thread:
+            raise ConfigurationError("a Client cannot be used from its own background loop: it would wait for itself")
+        try:
+            self._inbox.append(call)
+            if not self._woken:
+                self._woken = True
+                self._soon(self._take_in)
+            call.wait()
+        except BaseException:
+            self._soon(call.cancel)
+            call.wait(_CLOSING)  # so that usage and connections are as after the call
+            raise
+        return call.result()
 
     def end(self) -> None:
         """Cancel what is in flight, and wait until loop and thread are gone."""
         if threading.current_thread() is self.thread:  # collected by chance in the loop itself
             threading.Thread(target=self.end, daemon=True).start()
             return
-        self.portal.call(self.portal.stop, True)  # noqa: FBT003 - anyio's way to say cancel_remaining
-        self._context.__exit__(None, None, None)
+        self._soon(self._over.set)
+        self.thread.join()
+
+    def _soon(self, function: Callable[[], object]) -> None:
+        """Have the loop call `function`. Where it has ended, calls that nobody took in before are refused."""
+        try:
+            self._loop.call_soon_threadsafe(function)
+        except RuntimeError:
+            self._refuse()
+
+    def _take_in(self) -> None:
+        if self._over.is_set():
+            self._refuse()
+            return
+        self._woken = False  # before the queue is emptied, so that nobody is left in it unheard
+        while self._inbox:
+            call = self._inbox.popleft()
+            self._calls.add(call)
+            call.task = self._loop.create_task(self._carry(call), context=call.context)
+
+    async def _carry(self, call: _Call[Any]) -> None:
+        try:
+            await call.run()
+        finally:
+            self._calls.discard(call)
+
+    def _refuse(self) -> None:
+        self._woken = False
+        with suppress(IndexError):  # other threads may be at it too
+            while True:
+                self._inbox.popleft().refuse()
+
+    def _live(self, begun: Future[asyncio.AbstractEventLoop]) -> None:
+        try:
+            with asyncio.Runner(**loop_options) as runner:
+                runner.run(self._serve(begun))
+        except BaseException as error:
+            if begun.done():
+                raise
+            begun.set_exception(error)
+        finally:
+            self._refuse()
+
+    async def _serve(self, begun: Future[asyncio.AbstractEventLoop]) -> None:
+        self._over = asyncio.Event()
+        begun.set_result(asyncio.get_running_loop())
+        await self._over.wait()
+        while self._calls:
+            for call in self._calls:
+                call.cancel()
+            await asyncio.wait([call.task for call in self._calls])
 
 
 _bridges: weakref.WeakSet[_Bridge] = weakref.WeakSet()

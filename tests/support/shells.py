@@ -163,18 +163,20 @@ class SyncCaller:
 
     def pass_time(self, seconds: float) -> None:
         if self._jump is None:
-            self._jump = self._portal.call(_jumping_clock)
-        self._portal.call(self._jump, seconds)
+            self._jump = self._in_loop(_jumping_clock)
+        self._in_loop(self._jump, seconds)
 
     def footprint(self) -> Footprint:
-        return self._portal.call(_footprint)
+        return self._in_loop(_footprint)
 
     def close(self) -> None:
         self._client.close()
 
-    @property
-    def _portal(self) -> BlockingPortal:
-        return self._client._bridge.open().portal
+    def _in_loop(self, function: Callable[..., T], *args: Any) -> T:
+        async def call() -> T:
+            return function(*args)
+
+        return self._client._bridge.run(call)
 
 
 async def _told(ask: Ask, images: Any) -> list[Told]:
