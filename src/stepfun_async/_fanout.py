@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import anyio
-from anyio.lowlevel import current_token
+from anyio.lowlevel import checkpoint
 
 from ._core.errors import InvalidRequestError
 from ._core.problems import Problem, plain
 from ._core.results import ImagesResponse
-from ._options import Options
+from ._loops import running_loop
+from ._options import NO_OPTIONS
 from ._service import Service
 
 if TYPE_CHECKING:
@@ -102,9 +103,20 @@ def fan_out(
 
 _ENDS_A_TASK = (asyncio.CancelledError, KeyboardInterrupt, SystemExit)
 
+_IN_A_ROW = 8
+"""Requests after which a worker lets the loop go on: one that is refused, say, is answered without a wait."""
+
+_END = object()
+
 
 class _Crew:
-    """The workers, the source they pull from, and the outcomes nobody has read yet."""
+    """The workers, the source they pull from, and the outcomes nobody has read yet.
+
+    There is one worker more than requests under way, up to the limit: whoever begins with one sees to it that
+    somebody is left to take the next.
+    """
+
+    _pulling: anyio.Lock
 
     def __init__(self, service: Service, source: Callable[[], Awaitable[Any]], *, ordered: bool) -> None:
         self._service = service
@@ -114,55 +126,55 @@ class _Crew:
         self._room = 2 * self._size
         self._outcomes: dict[int, Outcome] = {}
         self._taken = 0
+        self._ended = 0
         self._given = 0
         self._workers = 0
+        self._spare = 0
         self._exhausted = False
         self._failure: BaseException | None = None
         self._loop: Any = None
         self._scopes: set[anyio.CancelScope] = set()
-        self._pulling = anyio.Lock()
-        self._changed = anyio.Event()
+        self._news: anyio.Event | None = None
+        self._room_made: anyio.Event | None = None
         service.crews.add(self)
 
     async def next_outcome(self) -> Outcome | None:
         """The next outcome; None at the end. An error of the source is raised after all outcomes."""
         self.begin()
         while True:
-            outcome = self._outcomes.pop(self._next, None)
+            outcome = self._outcomes.pop(self._given, None)
             if outcome is not None:
                 self._given += 1
-                self._tell()
+                if self._room_made is not None:
+                    self._room_made.set()
                 return outcome
             if self._exhausted and not self._workers:
                 failure, self._failure = self._failure, None
                 if failure is not None:
                     raise failure
                 return None
-            await self._changed.wait()
+            await self._hear()
 
     def begin(self) -> None:
         """Start the first worker, in the running loop."""
         if self._loop is None:
-            self._loop = current_token().native_token
+            self._loop = running_loop()
+            self._pulling = anyio.Lock(fast_acquire=True)
             self._hire()
 
     @property
     def ready(self) -> bool:
         """Whether the next outcome is there already."""
-        return self._next in self._outcomes
-
-    @property
-    def _next(self) -> int:
-        return self._given if self._ordered else next(iter(self._outcomes), -1)
+        return self._given in self._outcomes
 
     async def dismiss(self) -> None:
         """End the workers and wait until they are gone; those of another loop have ended or end with it."""
         self._exhausted = True
-        if self._loop is not current_token().native_token:
+        if self._loop is not running_loop():
             return
         self._cancel()
         while self._workers:
-            await self._changed.wait()
+            await self._hear()
 
     def abandon(self) -> None:
         """End the workers from wherever the iterator was dropped: any thread, or after the loop."""
@@ -179,6 +191,7 @@ class _Crew:
         """Start one more worker, unless there are enough or nothing is left to take."""
         if self._workers < self._size and not self._exhausted:
             self._workers += 1
+            self._spare += 1
             _run_beside(self._work)
 
     async def _work(self) -> None:
@@ -186,11 +199,7 @@ class _Crew:
         self._scopes.add(scope)
         try:
             with scope:
-                while (job := await self._take()) is not None:
-                    self._hire()
-                    index, request = job
-                    self._outcomes[index] = await self._outcome_of(request)
-                    self._tell()
+                await self._send_all()
         except BaseException as error:
             # Somebody else's cancellation or interrupt, out of the source or a request: the reader gets it.
             self._exhausted, self._failure = True, error
@@ -201,22 +210,38 @@ class _Crew:
             self._workers -= 1
             self._tell()
 
-    async def _take(self) -> tuple[int, ImageRequest] | None:
+    async def _send_all(self) -> None:
+        sent = 0
+        while (request := await self._take()) is not _END:
+            index = self._taken
+            self._taken += 1
+            self._spare -= 1
+            if not self._spare:
+                self._hire()
+            outcome = await self._outcome_of(request)
+            self._spare += 1
+            self._outcomes[index if self._ordered else self._ended] = outcome
+            self._ended += 1
+            self._tell()
+            sent += 1
+            if sent % _IN_A_ROW == 0:
+                await checkpoint()
+
+    async def _take(self) -> Any:
+        """The next request, once there is room for it; `_END` where there is none."""
         async with self._pulling:
             while self._taken - self._given >= self._room:
-                await self._changed.wait()
+                self._room_made = anyio.Event()
+                await self._room_made.wait()
             if self._exhausted:
-                return None
+                return _END
             try:
-                request = await self._source()
+                return await self._source()
             except (StopIteration, StopAsyncIteration):
                 self._exhausted = True
-                return None
             except Exception as error:  # noqa: BLE001 - told to the reader after what was begun
                 self._exhausted, self._failure = True, error
-                return None
-            self._taken += 1
-            return self._taken - 1, request
+            return _END
 
     async def _outcome_of(self, request: ImageRequest) -> Outcome:
         if not hasattr(request, "to_call"):
@@ -224,14 +249,21 @@ class _Crew:
             error = InvalidRequestError.of("map", (Problem("request", plain(request), allowed),))
             return Failed(request, error)
         try:
-            return Finished(request, await self._service.send(request, Options()))
+            return Finished(request, await self._service.send(request, NO_OPTIONS))
         except Exception as error:  # noqa: BLE001 - every failure is an outcome
             return Failed(request, error)
 
+    async def _hear(self) -> None:
+        """Wait until there is an outcome, or a worker is gone."""
+        if self._news is None:
+            self._news = anyio.Event()
+        await self._news.wait()
+
     def _tell(self) -> None:
-        """Wake whoever waits for an outcome, for room, or for the workers' end."""
-        self._changed.set()
-        self._changed = anyio.Event()
+        """Wake whoever waits for an outcome, or for the workers' end."""
+        if self._news is not None:
+            self._news.set()
+            self._news = None
 
 
 def source_of(requests: Any) -> Callable[[], Awaitable[Any]]:
@@ -257,9 +289,6 @@ def _is_single(requests: object) -> bool:
     return isinstance(requests, type | str) or hasattr(requests, "to_call")
 
 
-_END = object()
-
-
 def _awaitable_next(items: Iterator[Any]) -> Callable[[], Awaitable[Any]]:
     async def take() -> Any:
         item = next(items, _END)
@@ -276,7 +305,7 @@ _tasks: set[asyncio.Task[None]] = set()
 
 def _run_beside(work: Callable[[], Awaitable[None]]) -> None:
     """Run `work` in the running loop, as nobody's child."""
-    loop = current_token().native_token
+    loop = running_loop()
     if isinstance(loop, asyncio.AbstractEventLoop):
         task = loop.create_task(_awaited(work))
         _tasks.add(task)

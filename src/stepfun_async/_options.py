@@ -49,6 +49,10 @@ class Options:
             yield Problem("save_to", plain(self.save_to), "a new file in a folder that can be written to", why)
 
 
+NO_OPTIONS = Options()
+"""Those of a call that was given none."""
+
+
 def _why_not_saved(save_to: object, *, overwrite: bool) -> str | None:
     """Why a picture cannot be saved there; the extension it will get is not known yet."""
     try:
