@@ -198,7 +198,8 @@ class Window:
         cost = 0
         while True:
             if call.path.startswith("/"):
-                await self.grant.ready()
+                if not self.grant.placed:
+                    await self.grant.place()
                 if self.shared:
                     await self.shared.ready()
             attempt = _Attempt(self, record, cost)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import secrets
 import stat
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -201,6 +200,8 @@ def _why_nothing_can_be_made_in(folder: Path) -> str | None:
 
 
 def _temporary_name(name: str) -> str:
+    import secrets
+
     return f".{name[:50]}.{secrets.token_hex(6)}.part"
 
 

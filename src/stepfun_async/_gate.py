@@ -26,7 +26,7 @@ import anyio
 from ._core.errors import Billing, QueueTimeoutError
 from ._core.pace import AdaptiveLimit, Pause, RateWindow
 from ._locks import ForkSafeLock
-from ._loops import PerLoop, loop_time, running_loop
+from ._loops import PerLoop, clock_of, loop_time, running_loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +114,10 @@ class Gate:
     def now(self) -> float:
         """The time, the same in all loops of this process, and outside of them."""
         try:
-            ahead = self._ahead.get()
+            loop = running_loop()
         except RuntimeError:
             return time.monotonic()
-        return loop_time() + ahead
+        return clock_of(loop)() + self._ahead.of(loop)
 
     @asynccontextmanager
     async def turn(self, until: float) -> AsyncGenerator[None]:
@@ -155,10 +155,8 @@ class Gate:
         """
         return Grant(self, queue_timeout, place=place)
 
-    async def enter(self, queue_timeout: float | None, *, place: bool) -> None:
-        """Take a slot; see `hold`."""
-        if self._passes_at_once(slot=True, place=place):  # what is free needs no time to wait
-            return
+    async def queue(self, queue_timeout: float | None, *, place: bool) -> None:
+        """Wait for a slot, where none is free; see `hold`."""
         waiter = _Waiter(slot=True, place=place)
         if queue_timeout is None:
             await self._wait(waiter, self._queue)
@@ -170,7 +168,7 @@ class Gate:
 
     async def place(self) -> None:
         """Take a place in the minute for one more attempt of a call that has its slot."""
-        if not self._passes_at_once(slot=False, place=True):
+        if not self.passes_at_once(slot=False, place=True):
             await self._wait(_Waiter(slot=False, place=True), self._again)
 
     def paused_for(self) -> float:
@@ -253,7 +251,8 @@ class Gate:
         self._in_flight -= slot
         if place and self._window:
             self._window.give_back()
-        self._advance()
+        if self._again or self._queue:
+            self._advance()
 
     def _advance(self, looking: _Waiter | None = None) -> None:
         """Let everybody pass who may, in order; have the first of those who may not watch the clock.
@@ -263,7 +262,7 @@ class Gate:
         """
         if not self._again and not self._queue:
             return
-        now = self.now()
+        now = self.now() if self._timed else 0.0
         while (waiter := next(iter(self._again or self._queue), None)) is not None:
             if waiter.gone:
                 self._drop(waiter)
@@ -290,7 +289,8 @@ class Gate:
 
     # --- waiting
 
-    def _passes_at_once(self, *, slot: bool, place: bool) -> bool:
+    def passes_at_once(self, *, slot: bool, place: bool) -> bool:
+        """Whether what is wanted was free, and nobody waits for it; then it is taken."""
         with self._lock:
             if self._again or (slot and self._queue):
                 return False
@@ -347,24 +347,29 @@ class Gate:
 
 
 class Grant:
-    """What one call holds: a slot, and a place in the minute for the attempt that is due."""
+    """What one call holds: a slot, and a place in the minute for the attempt that is due.
 
-    __slots__ = ("_cuts", "_gate", "_generation", "_place", "_queue_timeout")
+    Attributes:
+        placed: whether it has the place.
+    """
+
+    __slots__ = ("_cuts", "_gate", "_generation", "_queue_timeout", "placed")
 
     def __init__(self, gate: Gate, queue_timeout: float | None, *, place: bool) -> None:
         self._gate = gate
         self._queue_timeout = queue_timeout
-        self._place = place
+        self.placed = place
 
     async def __aenter__(self) -> Self:
         gate = self._gate
-        await gate.enter(self._queue_timeout, place=self._place)
+        if not gate.passes_at_once(slot=True, place=self.placed):  # what is free needs no time to wait
+            await gate.queue(self._queue_timeout, place=self.placed)
         self._generation = gate.generation
         self._cuts = gate.cuts
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._gate.leave(self._generation, place=self._place)
+        self._gate.leave(self._generation, place=self.placed)
 
     def now(self) -> float:
         """The time, the same in all loops of this process."""
@@ -374,17 +379,16 @@ class Grant:
         """Seconds for which nothing is sent, because the server said so."""
         return self._gate.paused_for()
 
-    async def ready(self) -> None:
-        """Have a place for the attempt that is due: the first one came with the slot."""
-        if not self._place:
-            await self._gate.place()
-            self._place = True
-            self._cuts = self._gate.cuts
+    async def place(self) -> None:
+        """Take a place for the attempt that is due; that of the first one came with the slot."""
+        await self._gate.place()
+        self.placed = True
+        self._cuts = self._gate.cuts
 
     def attempted(self, billing: Billing, left: float | None) -> None:
         """The attempt is over; see `Gate.close_place`."""
-        if self._place:
-            self._place = False
+        if self.placed:
+            self.placed = False
             self._gate.close_place(billing, left)
 
     def answered(self) -> None:

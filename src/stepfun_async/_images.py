@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable, Mapping
+from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from ._core.results import Image, ImagesResponse
-from ._options import Options, SaveTo
+from ._options import NO_OPTIONS, Options, SaveTo
 from ._service import Service
 
 if TYPE_CHECKING:
@@ -25,6 +27,14 @@ if TYPE_CHECKING:
         MediumGenerate,
         StepImageToImage,
     )
+
+
+@cache
+def _requests() -> ModuleType:
+    """The module of the request values, which loads pydantic, and so is loaded when the first one is made."""
+    from ._core import requests
+
+    return requests
 
 
 class AsyncImages:
@@ -107,9 +117,7 @@ class AsyncImages:
             QueueTimeoutError: no slot came free in time; nothing was sent.
             APIError: there was no usable answer; `.billing` says whether it may have been charged.
         """
-        from ._core.requests import TextToImage
-
-        request = TextToImage(
+        request = _requests().TextToImage(
             model=model,
             prompt=prompt,
             size=size,
@@ -192,9 +200,7 @@ class AsyncImages:
         Raises:
             StepFunError: as `generate` does.
         """
-        from ._core.requests import ImageEdit
-
-        request = ImageEdit(
+        request = _requests().ImageEdit(
             model=model,
             image=image,
             prompt=prompt,
@@ -276,9 +282,7 @@ class AsyncImages:
         Raises:
             StepFunError: as `generate` does.
         """
-        from ._core.requests import ImageToImage
-
-        request = ImageToImage(
+        request = _requests().ImageToImage(
             model=model,
             image=image,
             prompt=prompt,
@@ -354,4 +358,6 @@ def _options(
     queue_timeout: float | None,
     headers: Mapping[str, str] | None,
 ) -> Options:
+    if save_to is None and timeout is None and queue_timeout is None and headers is None:
+        return NO_OPTIONS
     return Options(save_to=save_to, overwrite=overwrite, timeout=timeout, queue_timeout=queue_timeout, headers=headers)

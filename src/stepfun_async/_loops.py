@@ -44,7 +44,10 @@ class PerLoop(Generic[T]):
 
     def get(self) -> T:
         """The running loop's `T`."""
-        loop = running_loop()
+        return self.of(running_loop())
+
+    def of(self, loop: object) -> T:
+        """The `T` of `loop`, which is the running one."""
         try:
             return self._by_loop[loop]
         except KeyError:
@@ -65,7 +68,11 @@ def clock() -> Clock:
     Raises:
         RuntimeError: no loop runs here.
     """
-    loop = running_loop()
+    return clock_of(running_loop())
+
+
+def clock_of(loop: object) -> Clock:
+    """The clock of `loop`, which is the running one."""
     return loop.time if isinstance(loop, asyncio.AbstractEventLoop) else _trio_time
 
 

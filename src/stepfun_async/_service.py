@@ -377,7 +377,12 @@ async def _unfetched(response: ImagesResponse, place: Place | None, error: Excep
 
 
 def _told(response: ImagesResponse, window: Window) -> ImagesResponse:
-    """`response` with what the call took so far."""
+    """`response`, which nobody else has seen yet, with what the call took so far."""
     record = window.record
-    told = (record.attempts, record.maybe_billed, window.elapsed)
-    return ImagesResponse(response.data, response.created, response.id, response.trace_id, response.model, *told)
+    for name, value in (
+        ("attempts", record.attempts),
+        ("maybe_billed", record.maybe_billed),
+        ("elapsed", window.elapsed),
+    ):
+        object.__setattr__(response, name, value)
+    return response

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import secrets
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -106,4 +105,6 @@ class SharedGrant:
 
 
 def _name() -> str:
+    import secrets
+
     return secrets.token_hex(12)

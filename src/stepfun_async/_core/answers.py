@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import email.utils
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -65,18 +64,17 @@ def parse_images(
         APIStatusError: the status is an error.
         MalformedResponseError: it is a success without a picture that can be read.
     """
-    raise_for_status(reply, now)
-    if reply.pictures:
-        return _images(reply, model, base_url, now, link_lifetime)
-    with suppress(MalformedResponseError):
-        if (cut := _cut(reply)) is not None:
-            return _images(cut, model, base_url, now, link_lifetime)
+    if len(reply.body) >= CUTTING_PAYS and not reply.pictures:
+        raise_for_status(reply, now)
+        with suppress(MalformedResponseError):
+            if (cut := _cut(reply)) is not None:
+                return _images(cut, model, base_url, now, link_lifetime)
     return _images(reply, model, base_url, now, link_lifetime)
 
 
 def _cut(reply: Reply) -> Reply | None:
     """`reply`, which came in one piece, with its pictures cut out; None where there are none, or odd ones."""
-    if len(reply.body) < CUTTING_PAYS or reply.headers.get(CODING_HEADER):
+    if reply.headers.get(CODING_HEADER):
         return None
     cutter = Cutter()
     cutter.feed(reply.body)
@@ -142,7 +140,7 @@ def _cut_facts(cut: Cut) -> dict[str, Any]:
 
 
 def _header_facts(header: Header | None) -> dict[str, Any]:
-    return header._asdict() if header else {}
+    return {"format": header.format, "width": header.width, "height": header.height} if header else {}
 
 
 def _content(reply: Reply, now: float) -> Mapping[str, Any]:
@@ -169,21 +167,17 @@ def _image(item: object, reply: Reply, base_url: str, expires: datetime | None) 
     if not isinstance(item, dict):
         raise _malformed("the answer has something that is no picture", reply)
     content = cast("dict[str, object]", item)
-    facts: dict[str, Any] = {"seed": _int(content.get("seed")), "finish_reason": _str(content.get("finish_reason"))}
-    if facts["finish_reason"] == FILTERED:
-        return Image(**facts)
+    seed, reason = _int(content.get("seed")), _str(content.get("finish_reason"))
+    if reason == FILTERED:
+        return Image(seed=seed, finish_reason=reason)
     text = content.get("b64_json") or content.get("image")
     if isinstance(text, str):
         at = index_of(text) if reply.pictures else None
-        if at is not None:
-            return Image(**facts, **_cut_facts(reply.pictures[at]))
-        data = _decode(text, reply)
-        if not data:
-            raise _malformed("the answer's picture is empty", reply, "empty")
-        return Image(**facts, **picture_facts(data))
+        facts = picture_facts(_decode(text, reply)) if at is None else _cut_facts(reply.pictures[at])
+        return Image(seed=seed, finish_reason=reason, **facts)
     url = content.get("url")
     if isinstance(url, str) and url:
-        return Image(**facts, url=_absolute(url, base_url, reply), expires_at=expires)
+        return Image(seed=seed, finish_reason=reason, url=_absolute(url, base_url, reply), expires_at=expires)
     raise _malformed("the answer has neither a picture nor a link", reply)
 
 
@@ -203,9 +197,18 @@ def _expiry(created: int | None, now: float, lifetime: timedelta) -> datetime:
 
 
 def _decode(text: str, reply: Reply) -> bytes:
+    """The bytes that `text` says, which are some."""
     payload = text.partition(",")[2] if text.startswith("data:") else text
-    with suppress(binascii.Error, ValueError):
-        return b64decode(payload, validate=True)
+    try:
+        data = b64decode(payload, validate=True)
+    except (binascii.Error, ValueError):
+        data = _decode_odd(payload, reply)
+    if not data:
+        raise _malformed("the answer's picture is empty", reply, "empty")
+    return data
+
+
+def _decode_odd(payload: str, reply: Reply) -> bytes:
     try:  # what the standard library takes besides: padding where none is due
         return base64.b64decode(payload, validate=True)
     except (binascii.Error, ValueError):
@@ -234,7 +237,7 @@ def _malformed(message: str, reply: Reply, event: Event = "malformed") -> Malfor
 
 
 def _int(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if type(value) is not int and (isinstance(value, bool) or not isinstance(value, int | float)):
         return None
     return int(value) if abs(value) < 2**63 else None
 
@@ -336,6 +339,8 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def _epoch(text: str) -> float | None:
+    import email.utils  # only for a server that gives a date, as it is large
+
     try:
         when = email.utils.parsedate_to_datetime(text)
         return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()

@@ -98,6 +98,7 @@ class Capability:
         lifecycle: until when StepFun's own hosts serve it; None where no end is known.
         step_plan: whether the Step Plan subscription serves it.
         source: where the row is documented, a key of `SOURCES`.
+        notable: the parameters that may do something else than they seem to say.
     """
 
     model: str
@@ -108,9 +109,14 @@ class Capability:
     lifecycle: Lifecycle | None = None
     step_plan: bool = False
     source: str = ""
+    notable: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        notable = tuple(name for name, rule in self.rules.items() if rule.notable)
+        object.__setattr__(self, "notable", notable)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        facts = {each.name: getattr(self, each.name) for each in fields(self)}
+        facts = {each.name: getattr(self, each.name) for each in fields(self) if each.init}
         return _remade, ({**facts, "rules": dict(self.rules), "prices": dict(self.prices)},)
 
     def __str__(self) -> str:

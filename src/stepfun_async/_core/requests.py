@@ -52,6 +52,7 @@ class Reading:
     Attributes:
         model: the model's name.
         operation: what is asked of it.
+        extra_body: what is sent besides, unchecked.
         row: the table's row for it; None where there is none.
         given: the parameters that are given, by name.
         has_pictures: whether there are pictures among them, which may have to be read from a disk.
@@ -60,13 +61,15 @@ class Reading:
         request: the request.
     """
 
-    __slots__ = ("_request", "_sound", "_values", "given", "has_pictures", "model", "operation", "row")
+    __slots__ = ("_request", "_sound", "_values", "extra_body", "given", "has_pictures", "model", "operation", "row")
 
     def __init__(self, request: "_Request") -> None:
-        self.model = request.model
+        fields = vars(request)  # each attribute of a pydantic model is dear
+        self.model: str = fields["model"]
         self.operation: Operation = request.operation
-        self.row = request.row
-        self.given = request.given()
+        self.extra_body: Mapping[str, Any] | None = fields["extra_body"]
+        self.row = row_of(self.model, self.operation)
+        self.given = _given(fields, request.__pydantic_extra__, self.row)
         self.has_pictures = "image" in self.given or "style_reference" in self.given
         self._values: Values | None = None if self.has_pictures else self.given
         self._sound = False
@@ -86,13 +89,13 @@ class Reading:
         else:
             wrong = problems_of(self.row, self.values, self.given)
             self._sound = not wrong
-        return (*wrong, *body_problems(self._request.extra_body))
+        return (*wrong, *body_problems(self.extra_body))
 
     def unsayable(self) -> tuple[Problem, ...]:
         """What cannot go over the wire at all, whatever the server makes of the rest."""
         model: object = self.model
         named = () if type(model) is str else (Problem("model", plain(model), "the name of a model"),)
-        return (*named, *body_problems(self._request.extra_body))
+        return (*named, *body_problems(self.extra_body))
 
     def notices(self) -> tuple[str, ...]:
         """See `_Request.notices`."""
@@ -100,8 +103,22 @@ class Reading:
 
     def to_call(self) -> Call:
         """See `_Request.to_call`."""
-        extra_body = self._request.extra_body
-        return to_call(self.model, self.operation, self.row, self.values, extra_body, known_good=self._sound)
+        return to_call(self.model, self.operation, self.row, self.values, self.extra_body, known_good=self._sound)
+
+
+def _given(
+    fields: Mapping[str, object], more: Mapping[str, object] | None, row: Capability | None
+) -> dict[str, object]:
+    values = {name: value for name, value in fields.items() if value is not None and name not in _NOT_PARAMETERS}
+    if more:
+        values.update({name: value for name, value in more.items() if value is not None})
+    if row is not None and "response_format" not in row.rules and values.get("response_format") == "b64_json":
+        del values["response_format"]
+    return values
+
+
+_NOT_PARAMETERS = frozenset({"model", "extra_body", "_memo"})
+"""What a request holds beside its parameters."""
 
 
 def _has_changed(picture: object) -> bool:
@@ -148,15 +165,7 @@ class _Request(BaseModel):
 
     def given(self) -> dict[str, object]:
         """The parameters that are given, by name, without `model` and `extra_body`."""
-        fields, more = self.__dict__.items(), self.__pydantic_extra__ or {}
-        values = {name: value for name, value in fields if value is not None and name not in _NOT_PARAMETERS}
-        if more:
-            values.update({name: value for name, value in more.items() if value is not None})
-        if values.get("response_format") == "b64_json":
-            row = self.row
-            if row is not None and "response_format" not in row.rules:
-                del values["response_format"]
-        return values
+        return _given(vars(self), self.__pydantic_extra__, self.row)
 
     def values(self) -> Values:
         """The parameters that are given, with every picture read and looked at."""
@@ -208,10 +217,6 @@ class _Request(BaseModel):
         if "source_url" in style:
             return {**style, "source_url": self._memo.look("style_reference", style["source_url"])}
         return style
-
-
-_NOT_PARAMETERS = frozenset({"model", "extra_body", "_memo"})
-"""What a request holds beside its parameters."""
 
 
 class TextToImage(_Request):

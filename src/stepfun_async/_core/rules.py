@@ -7,7 +7,6 @@ with the reason and the nearest allowed value. `to_wire` gives the JSON value of
 
 from __future__ import annotations
 
-import difflib
 import math
 import numbers
 from collections.abc import Iterator, Mapping
@@ -51,6 +50,11 @@ class Rule:
     def allowed(self) -> str:
         """What is allowed, in words."""
         raise AssertionError(type(self))
+
+    @property
+    def notable(self) -> bool:
+        """Whether there are values that are allowed, but do something else than they seem to say."""
+        return False
 
     def judge(self, value: object) -> Fault | None:
         """None when `value` is allowed, otherwise what is wrong with it."""
@@ -146,6 +150,10 @@ class Whole(Rule):
         if self.minimum == self.maximum:
             return f"only {self.minimum}"
         return f"a whole number from {self.minimum} to {self.maximum}"
+
+    @property
+    def notable(self) -> bool:
+        return self.zero_is_random
 
     def judge(self, value: object) -> Fault | None:
         if type(value) is not int and not _is_whole(value):
@@ -395,6 +403,10 @@ class Ignored(Rule):
     def allowed(self) -> str:
         return f"anything; it {self.effect}"
 
+    @property
+    def notable(self) -> bool:
+        return True
+
     def judge(self, value: object) -> Fault | None:
         return None
 
@@ -403,6 +415,8 @@ def closest(value: object, options: tuple[str, ...]) -> str | None:
     """The option spelled most like `value`; None where none is close."""
     if not isinstance(value, str):
         return None
+    import difflib  # only for those who have mistyped
+
     matches = difflib.get_close_matches(value.lower(), options, n=1, cutoff=0.6)
     return matches[0] if matches else None
 

@@ -37,11 +37,11 @@ def problems_of(row: Capability, values: Values, given: Values) -> tuple[Problem
 def notices_of(row: Capability, values: Values) -> tuple[str, ...]:
     """What is valid, but will not do what it seems to say."""
     notices: list[str] = []
-    for name, value in values.items():
-        rule = row.rules.get(name)
-        if isinstance(rule, Ignored):
+    for name in row.notable:
+        rule = row.rules[name]
+        if isinstance(rule, Ignored) and name in values:
             notices.append(f"{name} {rule.effect}; it is not sent")
-        elif isinstance(rule, Whole) and rule.zero_is_random and value == 0:
+        elif isinstance(rule, Whole) and values.get(name) == 0:
             why = f"{name} 0 means a random one for {row.model}"
             notices.append(f"{why}: give 1 or more to get the same picture again")
     return (*notices, *_idle_negative_prompt(row, values))

@@ -171,11 +171,10 @@ def to_call(
         said.update(extra_body)
     if endpoint.body == "json":
         own = {wire: name for name, wire in names.items()}
-        content = {
-            name: value if type(value) in _PLAIN else _json_value(own.get(name, name), value)
-            for name, value in said.items()
-        }
-        return Call("POST", endpoint.path, json=content)
+        for name, value in said.items():
+            if type(value) not in _PLAIN:
+                said[name] = _json_value(own.get(name, name), value)
+        return Call("POST", endpoint.path, said, _EMPTY, _EMPTY, _EMPTY)
     files = {name: _upload(value) for name, value in said.items() if isinstance(value, Picture)}
     form = {name: _form_text(name, value) for name, value in said.items() if name not in files}
     return Call("POST", endpoint.path, form=form, files=files)
