@@ -1,0 +1,273 @@
+"""How much is done for one call, counted and never timed: what was made cheap stays so, on any machine.
+
+The bounds are a little above what is reached. A change that needs more says in its message what for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+import tracemalloc
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from contextvars import Context
+from itertools import pairwise
+from types import FrameType
+from typing import Any, TypeVarTuple
+
+import anyio
+import anyio.lowlevel
+import pytest
+import trio
+
+from stepfun_async import AsyncClient, Client, Failed, Limits, TextToImage
+from stepfun_async._core.wire import Call, Progress, Reply
+from stepfun_async._sync import loop_options
+from tests.support.scripted import PICTURE, Answer, Scripted
+
+Args = TypeVarTuple("Args")
+
+KEY = "sk-test-0123456789"
+URL = "https://stepfun.test/v1"
+PARAMETERS: dict[str, Any] = {"size": "768x1360", "seed": 7, "steps": 8, "cfg_scale": 1.5}
+
+
+async def at_once(call: Call, progress: Progress) -> Reply:
+    return PICTURE
+
+
+async def after_a_turn(call: Call, progress: Progress) -> Reply:
+    await anyio.lowlevel.checkpoint()
+    return PICTURE
+
+
+@asynccontextmanager
+async def client_of(answer: Answer = at_once, concurrency: int = 64) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(KEY, base_url=URL, transport=Scripted(answer), limits=Limits(concurrency)) as client:
+        yield client
+
+
+def numbered(count: int) -> Iterator[TextToImage]:
+    return (TextToImage(prompt=f"A lake, {n}", **PARAMETERS) for n in range(count))
+
+
+async def functions_called(run: Callable[[], Awaitable[object]]) -> Counter[str]:
+    """The Python functions that are called while `run` runs, in this thread, and how often each."""
+    called: Counter[str] = Counter()
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            called[frame.f_code.co_name] += 1
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        await run()
+    finally:
+        sys.setprofile(before)
+    return called
+
+
+# --- one call ---------------------------------------------------------------------------------------
+
+
+async def one_call(client: AsyncClient) -> Counter[str]:
+    async def generate() -> None:
+        await client.images.generate("A lake", **PARAMETERS)
+
+    for _ in range(3):  # the first ones load and remember
+        await generate()
+    return await functions_called(generate)
+
+
+@pytest.mark.anyio
+async def test_a_call_costs_few_function_calls(anyio_backend: str) -> None:
+    """Guards the whole way of a call: validation, slot, deadline, attempt, parsing, usage."""
+    async with client_of() as client:
+        called = await one_call(client)
+    assert called.total() <= {"asyncio": 190, "trio": 250}[anyio_backend], called.most_common(40)
+
+
+@pytest.mark.anyio
+async def test_a_call_hardly_asks_which_loop_runs(anyio_backend: str) -> None:
+    """Guards against anyio's conveniences on the way of a call: each of them finds out the loop anew."""
+    async with client_of() as client:
+        called = await one_call(client)
+    assert called["current_async_library"] <= {"asyncio": 0, "trio": 4}[anyio_backend]
+
+
+@pytest.mark.anyio
+async def test_waiting_for_a_slot_costs_few_function_calls() -> None:
+    """Guards the queue for slots: more tasks than slots is the usual case."""
+
+    async def with_slots(slots: int) -> int:
+        async with client_of(after_a_turn, slots) as client:
+
+            async def ten_at_once() -> None:
+                async with anyio.create_task_group() as group:
+                    for _ in range(10):
+                        group.start_soon(one_call, client)
+
+            return (await functions_called(ten_at_once)).total()
+
+    enough, one = await with_slots(10), await with_slots(1)
+    assert one - enough <= 40 * 70
+
+
+# --- images.map -------------------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+async def test_map_costs_few_function_calls_beside_the_calls() -> None:
+    """Guards the machinery of the fan-out: workers, source, outcomes, wake-ups."""
+    async with client_of(after_a_turn, 16) as client:
+
+        async def one_by_one() -> None:
+            for request in numbered(200):
+                await client.images.generate(request.prompt or "", **PARAMETERS)
+
+        async def mapped() -> None:
+            assert len([outcome async for outcome in client.images.map(numbered(200))]) == 200
+
+        await mapped()
+        beside = (await functions_called(mapped)).total() - (await functions_called(one_by_one)).total()
+    assert beside <= 200 * 60
+
+
+@pytest.mark.anyio
+async def test_map_starts_workers_only_as_they_are_needed() -> None:
+    """Guards against a task for each slot where one or two can do all there is to do."""
+    before = tasks()
+    most = 0
+
+    async def count(call: Call, progress: Progress) -> Reply:
+        nonlocal most
+        most = max(most, tasks() - before)
+        return PICTURE
+
+    async with client_of(count, 1000) as client:
+        assert len([outcome async for outcome in client.images.map(numbered(300))]) == 300
+    assert most <= 2
+
+
+@pytest.mark.anyio
+async def test_map_leaves_others_their_turns() -> None:
+    """Guards the loop's lag: requests that are answered without a wait, as refused ones are, may be many."""
+    ended, turns = 0, [0]
+
+    async def take_turns() -> None:
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turns.append(ended)
+
+    async with client_of(concurrency=1000) as client, anyio.create_task_group() as group:
+        group.start_soon(take_turns)
+        async for outcome in client.images.map(TextToImage(prompt="A lake", steps=0) for _ in range(2000)):
+            assert isinstance(outcome, Failed)
+            ended += 1
+        group.cancel_scope.cancel()
+    assert max(after - before for before, after in pairwise(turns)) <= 50
+
+
+def test_map_keeps_nothing_of_requests_whose_outcomes_were_read() -> None:
+    """Guards the memory of a map over millions: it does not grow with their number."""
+
+    async def peak_over(count: int) -> int:
+        async with client_of(after_a_turn) as client:
+            tracemalloc.start()
+            try:
+                async for _ in client.images.map(numbered(count)):
+                    pass
+                return tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+
+    asyncio.run(peak_over(200))
+    few, many = asyncio.run(peak_over(1_000)), asyncio.run(peak_over(20_000))
+    assert many < few + 200_000
+
+
+# --- the sync client --------------------------------------------------------------------------------
+
+
+def test_calls_of_many_threads_wake_the_loop_once() -> None:
+    """Guards the way into the loop of the sync client: a wake-up is dear, and one brings all calls that wait."""
+    busy, free = threading.Event(), threading.Event()
+    woken = 0
+
+    class Counting(asyncio.SelectorEventLoop):
+        def call_soon_threadsafe(
+            self, callback: Callable[[*Args], object], *args: *Args, context: Context | None = None
+        ) -> asyncio.Handle:
+            nonlocal woken
+            woken += 1
+            return super().call_soon_threadsafe(callback, *args, context=context)
+
+    async def hold_the_loop(call: Call, progress: Progress) -> Reply:
+        busy.set()
+        free.wait(10)
+        return PICTURE
+
+    loop_options["loop_factory"] = Counting
+    try:
+        with Client(KEY, base_url=URL, transport=Scripted(hold_the_loop)) as client, ThreadPoolExecutor(20) as pool:
+            calls = [pool.submit(client.images.generate, "A lake")]
+            assert busy.wait(10)
+            waiting = client._bridge.open()._inbox
+            before = woken
+            calls += [pool.submit(client.images.generate, "A lake") for _ in range(19)]
+            while len(waiting) < 19:
+                pass
+            free.set()
+            assert all(call.result(10).data for call in calls)
+            assert woken - before == 1
+    finally:
+        loop_options.clear()
+
+
+# --- what is left, and what is loaded ---------------------------------------------------------------
+
+
+def tasks() -> int:
+    """How many tasks the running loop has."""
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:
+        return trio.lowlevel.current_statistics().tasks_living
+
+
+@pytest.mark.anyio
+async def test_a_client_whose_calls_are_over_has_no_task_and_no_thread() -> None:
+    """Guards against machinery that lives on beside the calls."""
+    before = tasks(), threading.active_count()
+    async with client_of(after_a_turn) as client:
+        await client.images.generate("A lake", **PARAMETERS)
+        assert len([outcome async for outcome in client.images.map(numbered(10))]) == 10
+        await anyio.wait_all_tasks_blocked()
+        assert (tasks(), threading.active_count()) == before
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The modules that `statement` loads in a new interpreter."""
+    source = f"import sys; before = set(sys.modules)\n{statement}\nprint(*set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_the_package_loads_nothing_else() -> None:
+    """Guards the time that an import takes: each name is loaded when it is first used."""
+    assert loaded_by("import stepfun_async") == {"__future__", "stepfun_async"}
+
+
+DEAR = {"PIL", "difflib", "http.client", "httpcore", "httpx", "pydantic", "trio", "urllib.request"}
+"""Modules that take long to load, and that no client needs before its first call."""
+
+
+@pytest.mark.parametrize("name", ["AsyncClient", "Client"])
+def test_a_client_is_there_without_what_only_calls_need(name: str) -> None:
+    """Guards the time until a program has its client: what calls need, the first of them loads."""
+    assert not loaded_by(f"import stepfun_async\nstepfun_async.{name}({KEY!r})") & DEAR
