@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import errno
 import gc
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from stepfun_async import (
@@ -477,6 +479,49 @@ async def test_a_picture_that_has_come_whole_is_saved_even_when_the_call_is_canc
                 await client.images.generate("a lake", save_to=tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes() == PICTURE
     assert os.listdir(tmp_path) == ["a.png"]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("how", ["cancel", "timeout"])
+@pytest.mark.parametrize("whole", [True, False])
+async def test_asyncios_own_way_to_cancel_waits_for_the_thread_that_writes(
+    whole: bool, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not heed anyio's shields. A thread left alone would make a file after all were taken away."""
+    loop = asyncio.get_running_loop()
+    real = Partial.append
+    at_work, cancelled = asyncio.Event(), threading.Event()
+
+    def append(file: Partial, *pieces: bytes, last: bool = False) -> None:
+        if last == whole:
+            loop.call_soon_threadsafe(at_work.set)
+            assert cancelled.wait(10)
+        real(file, *pieces, last=last)
+
+    async def make(client: AsyncClient) -> None:
+        async with asyncio.timeout(None) as limit:
+            limits.append(limit)
+            await client.images.generate("a lake", save_to=tmp_path / "a.png")
+
+    limits: list[asyncio.Timeout] = []
+    monkeypatch.setattr(Partial, "append", append)
+    with raw_server(say(answer(BODY))) as server:
+        async with client_for(server.url) as client:
+            task = asyncio.create_task(make(client))
+            await at_work.wait()
+            if how == "timeout":
+                limits[0].reschedule(loop.time() - 1)
+            for _ in range(3):  # who is impatient cancels again
+                if how == "cancel":
+                    task.cancel()
+                await anyio.lowlevel.checkpoint()
+            assert not task.done()
+            cancelled.set()
+            with pytest.raises(asyncio.CancelledError if how == "cancel" else TimeoutError):
+                await task
+            assert client.usage.maybe_billed + client.usage.billed == 1
+    assert os.listdir(tmp_path) == ["a.png"] * whole
+    assert not whole or (tmp_path / "a.png").read_bytes() == PICTURE
 
 
 async def test_a_link_to_something_else_leaves_no_file_and_is_in_the_error(tmp_path: Path) -> None:

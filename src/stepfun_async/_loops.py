@@ -77,11 +77,45 @@ def clock_of(loop: object) -> Clock:
 
 
 async def finished_in_thread(work: Callable[[], T]) -> T:
-    """What `work` gives in a worker thread, even when the call is cancelled by now: what has come is paid for."""
+    """What `work` gives in a worker thread, which is waited for even when the call is cancelled by now or meanwhile.
+
+    What has come is paid for, and a thread that writes on while its file is being taken away would leave one. A
+    scope of anyio's keeps cancelled scopes off, but not `Task.cancel()`, which is how `asyncio.timeout` ends a
+    call: that one takes effect when the thread is done. On asyncio this also costs half of anyio's way to a thread.
+    """
+    loop = running_loop()
     done: list[T] = []
     with anyio.CancelScope(shield=True):
-        done.append(await anyio.to_thread.run_sync(work))
+        if not isinstance(loop, asyncio.AbstractEventLoop):
+            done.append(await anyio.to_thread.run_sync(work))
+        elif (future := _in_executor(loop, lambda: done.append(work()))) is not None:
+            await _outlasting_cancels(future)
+        else:
+            done.append(work())
     return done[0]
+
+
+def _in_executor(loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> asyncio.Future[None] | None:
+    """`work` in a thread of the loop's; None where loop or interpreter are about to end, and take no more of it."""
+    try:
+        return loop.run_in_executor(None, work)
+    except RuntimeError:
+        return None
+
+
+async def _outlasting_cancels(future: asyncio.Future[None]) -> None:
+    """Wait for `future`; then raise what it raised, or that this task was cancelled meanwhile."""
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.shield(future)
+        except asyncio.CancelledError as error:
+            cancelled = error
+        except Exception:  # noqa: BLE001 - the future's own, raised below
+            break
+    if cancelled is not None:
+        raise cancelled
+    future.result()
 
 
 def loop_time() -> float:

@@ -12,9 +12,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from weakref import WeakSet
 
-import anyio
-import anyio.to_thread
-
 from ._budget import Budget, Hold
 from ._calls import CallRecord, Reporter
 from ._config import Config, Validation, check_headers, check_seconds, resolve
@@ -34,6 +31,7 @@ from ._core.retry import RetryPolicy
 from ._core.wire import Call, Reply, encode_json
 from ._exchange import Exchanger, Window
 from ._limits import Limits
+from ._loops import finished_in_thread
 from ._options import Options
 from ._sinks import Place, with_image
 from ._usage import Ledger
@@ -147,7 +145,7 @@ class Service:
         self.refuse_if_closed()
         reading = request.read()
         if reading.has_pictures or options.save_to is not None:  # which may be a matter of disks
-            call = await anyio.to_thread.run_sync(self._checked, reading, options)
+            call = await finished_in_thread(partial(self._checked, reading, options))
         else:
             call = self._checked(reading, options)
         if self._strict:
@@ -241,7 +239,7 @@ class Service:
     async def download(self, image: Image | str, options: Options) -> Image:
         """The picture behind a link; see `AsyncImages.download`."""
         self.refuse_if_closed()
-        await anyio.to_thread.run_sync(_refuse_problems, "download", options)
+        await finished_in_thread(partial(_refuse_problems, "download", options))
         linked = _linked(image)
         if options.save_to is None:
             return await self._fetched(linked, options)

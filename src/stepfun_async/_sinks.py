@@ -14,8 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import anyio.to_thread
-
 from ._core.errors import APIConnectionError, SaveError
 from ._core.outcomes import billing_of
 from ._core.pictures import Header, read_header
@@ -61,7 +59,7 @@ class FileSink:
         return self._file.read() + self._join()
 
     async def drain(self) -> None:
-        await anyio.to_thread.run_sync(self._flush)
+        await finished_in_thread(self._flush)
 
     def put(self, target: Path, *, overwrite: bool) -> None:
         """Write the end of the picture, and give the file its name `target`.
@@ -149,8 +147,12 @@ class Place:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if any(sink.path for sink in self._sinks):
+            await finished_in_thread(self._clear)
+
+    def _clear(self) -> None:
         for sink in self._sinks:
-            await sink.abandon()
+            sink.remove()
 
     def _keep(self, response: ImagesResponse) -> ImagesResponse:
         image = response.image

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteStream, SocketStream
 
-_HIGH_WATER = 256 * 1024
-"""Bytes that may lie unread before the other side is made to wait."""
+_HIGH_WATER = 64 * 1024
+"""Bytes that may lie unread before the other side is made to wait, where nobody waits for them: a slot's picture is
+being written then, and what lies here is memory that every slot takes."""
 
 _PIECE = 256 * 1024
 """Bytes read at once where the reader says how many."""
@@ -202,7 +203,8 @@ class _AsyncioSocket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._arrived.append(data)
         self._unread += len(data)
-        if self._unread > _HIGH_WATER and not self._paused:
+        waited_for = self._reader is not None and not self._reader.done()
+        if self._unread > _HIGH_WATER and not self._paused and not waited_for:
             self._paused = True
             self._transport.pause_reading()
         _wake(self._reader)

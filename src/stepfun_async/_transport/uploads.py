@@ -9,12 +9,11 @@ from functools import partial
 from itertools import chain
 from typing import Self, cast
 
-import anyio.to_thread
-
 from .._core.errors import APIConnectionError
 from .._core.outcomes import billing_of
 from .._core.wire import Call, Progress, encode_json
 from .._files import PIECE, ChangedError, FileSource
+from .._loops import finished_in_thread
 
 _Part = bytes | FileSource
 
@@ -72,7 +71,7 @@ async def body_of(call: Call, progress: Progress) -> Body:
     """
     if call.json is not None:
         write = partial(encode_json, call.json)
-        data = await anyio.to_thread.run_sync(write) if _length_of(call.json) > LONG else write()
+        data = await finished_in_thread(write) if _length_of(call.json) > LONG else write()
         return Body("application/json", (data,), progress)
     if not (call.files or call.form):
         return Body(None, (b"",), progress)
@@ -167,7 +166,7 @@ class _Pieces:
 
 async def _read(source: FileSource, start: int, length: int, *, sent: bool | None) -> bytes:
     try:
-        return await anyio.to_thread.run_sync(source.read_piece, start, length)
+        return await finished_in_thread(partial(source.read_piece, start, length))
     except ChangedError as error:
         message = f"{error} since it was looked at, so the request did not leave whole: make a new one"
         raise APIConnectionError(message, billing=billing_of("lost", sent=sent), again=False) from error
