@@ -1,0 +1,1 @@
+"""Batches: many requests, a journal, and a report."""
