@@ -5,8 +5,9 @@ PYTHON ?= python3
 PICTURES ?= pictures
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := .venv-bench
 
-.PHONY: demo test check types imports pytest wheel docs clean
+.PHONY: demo test check types imports pytest wheel soak docs bench bench-quick clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python docs/examples/demo.py $(PICTURES)
@@ -38,12 +39,23 @@ wheel: $(VENV)/.dev
 	build/wheel/plain/bin/python -m pip install --quiet --disable-pip-version-check "$$(ls build/wheel/*.whl)[all]"
 	cd build/wheel && plain/bin/python -P -W error ../../tests/wheel.py all
 
+# A hundred thousand calls with faults, each held against the bill; takes minutes, and is not part of `make test`.
+soak: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.soak
+
 # The tables of models in README and docs, made anew from the code.
 docs: $(VENV)/.dev
 	$(BIN)/python docs/tables.py
 
+# Against other clients, in an environment of their own: everything takes about 25 minutes, the headlines 3.
+bench: $(BENCH)/.made
+	$(BENCH)/bin/python -m benchmarks --out benchmarks/results/full
+
+bench-quick: $(BENCH)/.made
+	$(BENCH)/bin/python -m benchmarks --quick --out benchmarks/results/quick
+
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) $(BENCH) build dist
 
 $(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12")'
@@ -58,3 +70,9 @@ $(VENV)/.demo: $(VENV)/.made pyproject.toml
 $(VENV)/.dev: $(VENV)/.made pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[all]" --group dev
 	touch $@ $(VENV)/.demo
+
+$(BENCH)/.made: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m venv $(BENCH) || { $(PYTHON) -m pip install --user virtualenv && $(PYTHON) -m virtualenv $(BENCH); }
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --editable . --group bench
+	touch $@

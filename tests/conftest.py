@@ -23,3 +23,13 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture(params=["straight", "through httpx"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Tests of what only sockets show run on our own connections and on httpx's."""
+    from stepfun_async._transport import connections
+
+    if request.param != "straight":
+        monkeypatch.setattr(connections, "_is_stood_in_for", lambda: True)
+    return str(request.param)

@@ -25,9 +25,10 @@ from stepfun_async import (
 )
 from stepfun_async._transport import calls
 from stepfun_async._transport.bodies import MAX_PICTURE, _unpacked
-from tests.support.raw import PIXEL, answer, picture_answer, raw_server, say
+from tests.support.answers import PIXEL, answer, picture_answer
+from tests.support.raw import raw_server, say
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("way")]
 
 BODY = picture_answer().partition(b"\r\n\r\n")[2]
 

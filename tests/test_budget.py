@@ -161,7 +161,7 @@ async def test_a_deadline_that_passes_leaves_the_price_held() -> None:
     engine = Engine(scenario=Scenario("hang"))
     async with AsyncClient(base_url="embedded", transport=EmbeddedTransport(engine), budget=budget) as client:
         with pytest.raises(APITimeoutError):
-            await client.images.generate("a lake", timeout=0.01)
+            await client.images.generate("a lake", timeout=0.3)
     assert sums(budget) == (0, Decimal("0.003"))
 
 

@@ -36,7 +36,7 @@ from stepfun_async import (
 )
 from stepfun_async._core import registry as tables
 from stepfun_async._core.wire import Call, Progress, Reply
-from tests.support.raw import PIXEL, picture_answer
+from tests.support.answers import PIXEL, picture_answer
 
 pytestmark = pytest.mark.anyio
 
@@ -212,7 +212,8 @@ async def test_a_file_is_replaced_only_when_asked(tmp_path: Path) -> None:
     target = _existing(tmp_path)
     async with client_over(Post()) as client:
         response = await client.images.generate("a lake", save_to=target, overwrite=True)
-    assert target.read_bytes() == PIXEL == response.image.data
+    assert target.read_bytes() == PIXEL == response.image.to_bytes()
+    assert (response.image.path, response.image.data) == (target, None), "what is on disk is not kept in memory"
     assert list(tmp_path.iterdir()) == [target]
 
 

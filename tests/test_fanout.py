@@ -13,7 +13,7 @@ import pytest
 
 from stepfun_async import AsyncClient, ConfigurationError, Failed, Finished, InvalidRequestError, Limits, TextToImage
 from stepfun_async._core.wire import Call, Progress, Reply
-from tests.support.raw import picture_answer
+from tests.support.answers import picture_answer
 
 pytestmark = pytest.mark.anyio
 

@@ -3,22 +3,112 @@
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import stat
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stepfun_async import Image, SaveError, _files
-from stepfun_async._files import MAX_INPUT, read_bytes, why_not_writable, write_bytes
+from stepfun_async._files import (
+    MAX_INPUT,
+    PIECE,
+    ChangedError,
+    FileSource,
+    Partial,
+    viewed,
+    why_not_writable,
+    write_bytes,
+)
 
 _superuser = not hasattr(os, "geteuid") or os.geteuid() == 0
 
 
-def test_a_regular_file_is_read(tmp_path: Path) -> None:
+# --- reading ----------------------------------------------------------------------------------------------------
+
+
+def source_of(path: Any) -> FileSource:
+    with viewed(path) as (view, source):
+        assert len(view) == source.size
+        return source
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE, PIECE + 1, 3 * PIECE - 1])
+def test_a_regular_file_is_looked_at_and_read_later_as_often_as_asked(size: int, tmp_path: Path) -> None:
+    content = random.Random(0).randbytes(size)
+    (tmp_path / "a").write_bytes(content)
+    for path in (tmp_path / "a", str(tmp_path / "a"), os.fsencode(tmp_path / "a")):
+        source = source_of(path)
+        assert source.size == size
+        for _ in range(2):
+            assert source.read() == b"".join(source.pieces()) == content
+        assert all(len(piece) <= PIECE for piece in source.pieces())
+
+
+def test_a_file_is_found_again_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").write_bytes(b"content")
-    assert read_bytes(tmp_path / "a") == read_bytes(str(tmp_path / "a")) == b"content"
+    monkeypatch.chdir(tmp_path)
+    source = source_of("a")
+    monkeypatch.chdir("/")
+    assert source.read() == b"content"
+
+
+@given(content=st.binary(max_size=40), start=st.integers(0, 45), stop=st.integers(0, 45), wanted=st.binary(max_size=3))
+def test_a_view_of_a_file_is_as_its_bytes(content: bytes, start: int, stop: int, wanted: bytes) -> None:
+    with tempfile.NamedTemporaryFile() as file, pytest.MonkeyPatch.context() as patched:
+        file.write(content)
+        file.flush()
+        patched.setattr(_files, "PIECE", 5)
+        with viewed(file.name) as (view, _):
+            assert view[start:stop] == content[start:stop]
+            assert view[:start] == content[:start]
+            if wanted:
+                assert view.find(wanted, start) == content.find(wanted, start)
+
+
+def _grown(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more")
+
+
+def _replaced(path: Path) -> None:
+    path.with_name("new").write_bytes(path.read_bytes())
+    path.with_name("new").replace(path)
+
+
+def _touched(path: Path) -> None:
+    path.write_bytes(b"CONTENT")
+    os.utime(path, ns=(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (Path.unlink, "can no longer be read .No such file or directory."),
+        (_grown, "has changed"),
+        (_replaced, "has changed"),
+        (_touched, "has changed"),
+        (lambda path: path.write_bytes(b"cut"), "has changed"),
+    ],
+)
+def test_a_file_that_changes_after_it_was_looked_at_is_not_read(
+    change: Callable[[Path], object], said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"content")
+    source = source_of(path)
+    assert source.is_current()
+    change(path)
+    assert not source.is_current()
+    for read in (source.read, lambda: source.read_piece(0, 0), lambda: list(source.pieces())):
+        with pytest.raises(ChangedError, match=said):
+            read()
 
 
 @pytest.mark.parametrize(
@@ -26,15 +116,14 @@ def test_a_regular_file_is_read(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_read_raises(name: str, error: type[Exception], tmp_path: Path) -> None:
     with pytest.raises(error):
-        read_bytes(f"{tmp_path}/{name}")
+        source_of(f"{tmp_path}/{name}")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are of POSIX")
-def test_a_named_pipe_is_refused_without_opening_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("opened, which would wait for ever"))
+def test_a_named_pipe_is_refused_without_opening_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")  # which nobody writes to, so opening it would wait for ever
     with pytest.raises(ValueError, match="not a regular file"):
-        read_bytes(tmp_path / "pipe")
+        source_of(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize(("size", "allowed"), [(MAX_INPUT, True), (MAX_INPUT + 1, False)])
@@ -42,10 +131,68 @@ def test_the_largest_file_that_is_read(size: int, allowed: bool, tmp_path: Path)
     with (tmp_path / "a").open("wb") as file:
         file.truncate(size)
     if allowed:
-        assert len(read_bytes(tmp_path / "a")) == size
+        assert source_of(tmp_path / "a").size == size
     else:
         with pytest.raises(ValueError, match="67,108,865 bytes"):
-            read_bytes(tmp_path / "a")
+            source_of(tmp_path / "a")
+
+
+def test_a_file_that_becomes_a_larger_one_as_it_is_opened_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    path.touch()
+    facts = os.stat(path)
+    with path.open("wb") as file:
+        file.truncate(MAX_INPUT + 1)
+    monkeypatch.setattr(os, "stat", lambda _: facts)  # as it was a moment ago
+    with pytest.raises(ValueError, match="67,108,865 bytes"):
+        source_of(path)
+
+
+# --- writing ----------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_written_in_pieces_and_appears_whole(tmp_path: Path) -> None:
+    partial = Partial(tmp_path / "deep" / "a.png")
+    partial.remove()
+    assert (partial.read(), os.listdir(tmp_path)) == (b"", [])
+    partial.append(b"one ")
+    partial.append(b"two ")
+    assert partial.read() == b"one two "
+    partial.append(b"three", last=True)
+    assert os.listdir(tmp_path / "deep") == [partial.temporary.name]
+    partial.put(tmp_path / "deep" / "a.jpg", overwrite=False)
+    partial.remove()
+    assert (tmp_path / "deep" / "a.jpg").read_bytes() == b"one two three"
+    assert os.listdir(tmp_path / "deep") == ["a.jpg"]
+
+
+def test_a_piece_that_could_not_be_written_costs_none_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partial = Partial(tmp_path / "a")
+    partial.append(b"one ")
+    monkeypatch.setattr(os, "fsync", _full)
+    with pytest.raises(OSError, match="No space left"):
+        partial.append(b"half", last=True)
+    assert partial.read() == b"one "
+
+
+@pytest.mark.parametrize("meddle", [Path.unlink, lambda path: (path.unlink(), path.symlink_to("elsewhere"))])
+def test_a_temporary_file_that_somebody_took_away_is_not_begun_in_the_middle(
+    meddle: Callable[[Path], object], tmp_path: Path
+) -> None:
+    partial = Partial(tmp_path / "a")
+    partial.append(b"one ")
+    meddle(partial.temporary)
+    with pytest.raises(OSError):  # noqa: PT011 - its words are the system's
+        partial.append(b"two")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def _full(*_: Any, **__: Any) -> None:
+    raise OSError(28, "No space left on device")
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
@@ -90,13 +237,10 @@ def test_a_file_system_without_hard_links_will_do(taken: bool, tmp_path: Path, m
 def test_a_failure_leaves_no_file_of_any_name(
     fails: str, overwrite: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
-
     if fails == "fsync":
-        monkeypatch.setattr(os, "fsync", fail)
+        monkeypatch.setattr(os, "fsync", _full)
     else:
-        monkeypatch.setattr(_files, "_put", fail)
+        monkeypatch.setattr(_files, "_put", _full)
     with pytest.raises(OSError, match="No space left"):
         write_bytes(tmp_path / "a", b"new", overwrite=overwrite)
     assert os.listdir(tmp_path) == []
@@ -230,19 +374,6 @@ def test_a_picture_may_be_read_by_whom_the_users_umask_lets(
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == mode
     assert on_the_way == [mode, mode], "at no moment does it have more"
-
-
-def test_a_file_that_grows_while_it_is_read_is_not_read_without_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "a"
-    path.touch()
-    facts = os.stat(path)
-    with path.open("wb") as file:
-        file.truncate(MAX_INPUT + 1)
-    monkeypatch.setattr(os, "stat", lambda _: facts)  # as it was a moment ago
-    with pytest.raises(ValueError, match="more than 67,108,864 bytes"):
-        read_bytes(path)
 
 
 def _no_links(source: Any, target: Any) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from stepfun_async import APIConnectionError, Budget, Client, ConfigurationError, Limits, TextToImage
 from stepfun_async.embedded import EmbeddedTransport, Engine
-from tests.support.raw import picture_answer, raw_server, say, stay_silent
+from tests.support.answers import picture_answer
+from tests.support.raw import raw_server, say, stay_silent
 
 LARGE: Final = "step-2x-large"
 

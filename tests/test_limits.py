@@ -373,7 +373,7 @@ def test_a_request_held_up_on_its_way_counts_from_when_it_left() -> None:
 
 def test_lists_of_models_count_and_links_to_pictures_do_not() -> None:
     async def answer(call: Call, progress: Progress) -> Reply:
-        from tests.support.raw import PIXEL
+        from tests.support.answers import PIXEL
 
         return Reply(200, {}, PIXEL) if call.path.startswith("http") else Reply(200, {}, b'{"data": []}')
 

@@ -20,9 +20,10 @@ from stepfun_async._core import addresses
 from stepfun_async._core.addresses import why_not_public
 from stepfun_async._core.wire import Progress
 from stepfun_async._transport.watching import RefusedError, Watch
-from tests.support.raw import PIXEL, RawServer, answer, picture_answer, raw_server, say, socks_handshake, stay_silent
+from tests.support.answers import PIXEL, answer, picture_answer
+from tests.support.raw import RawServer, raw_server, say, socks_handshake, stay_silent
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("way")]
 
 KEY = "sk-secret-1234"
 PICTURE = answer(PIXEL, content_type="image/png")
@@ -296,8 +297,6 @@ class Stream:
         (("192.168.1.1", 443), "is 192.168.1.1, which is no public address"),
         (("fe80::1%eth0", 443, 0, 2), "is fe80::1%eth0, which is no public address"),
         (("64:ff9b::a00:1", 443, 0, 0), "no public address"),
-        (None, "does not say where it is"),
-        (OSError(107, "not connected"), "does not say where it is"),
     ],
 )
 async def test_a_connection_is_judged_by_the_address_it_has(where: object, why: str | None) -> None:
@@ -310,6 +309,15 @@ async def test_a_connection_is_judged_by_the_address_it_has(where: object, why: 
         with pytest.raises(RefusedError, match=why):
             await watch("connection.connect_tcp.complete", {"return_value": stream})
     assert stream.closed == (why is not None)
+
+
+@pytest.mark.parametrize("where", [None, OSError(107, "not connected")])
+async def test_a_connection_that_was_closed_at_once_is_none(where: object) -> None:
+    """There is nothing to judge any more, and nothing to refuse: trying again may help."""
+    watch = Watch(Progress(), "pictures.test", why_not_public, None)
+    await watch("connection.connect_tcp.started", {"host": "pictures.test"})
+    with pytest.raises(ConnectionResetError, match="closed as soon as it was open"):
+        await watch("connection.connect_tcp.complete", {"return_value": Stream(where)})
 
 
 async def test_a_refused_connection_is_closed_even_when_the_call_is_cancelled() -> None:

@@ -14,7 +14,7 @@ import respx
 from PIL import Image as pillow
 
 from stepfun_async import Client, ImageEdit, ImageToImage, Size, TextToImage
-from tests.support.raw import PIXEL, picture_answer
+from tests.support.answers import PIXEL, picture_answer
 from tests.support.services import parts_of
 
 URI = f"data:image/png;base64,{base64.b64encode(PIXEL).decode()}"

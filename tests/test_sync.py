@@ -30,7 +30,8 @@ from stepfun_async import (
     TextToImage,
 )
 from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
-from tests.support.raw import picture_answer, raw_server, say, stay_silent
+from tests.support.answers import picture_answer
+from tests.support.raw import raw_server, say, stay_silent
 
 LARGE: Final = "step-2x-large"
 

@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from ._fanout import Finished as Finished
     from ._limits import Limits as Limits
     from ._sync import Client as Client
+    from .batch.batch import Batch as Batch
 
     __version__: str
 
@@ -79,6 +80,7 @@ _HOMES = {
     "_sync": ("Client",),
     "_limits": ("Limits",),
     "_fanout": ("Failed", "Finished"),
+    "batch.batch": ("Batch",),
     "_core.capabilities": ("Capability", "CustomModel", "Lifecycle", "Money"),
     "_core.registry": ("capabilities", "register_model"),
     "_core.errors": (

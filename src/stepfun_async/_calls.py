@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from ._core.errors import APIStatusError, Billing, ConfigurationError, StepFunError
 from ._core.events import AttemptEnded, CallEnded, CallStarted
-from ._loops import loop_time
+from ._loops import clock
 
 if TYPE_CHECKING:
     from ._core.events import Event, OnEvent
@@ -58,6 +58,7 @@ class CallRecord:
         billing: what is known about money after the last one.
         granted: whether it has got its slot.
         queued: seconds it waited for it.
+        clock: tells the time of the loop that it is made in.
         response: the answer, once there is one.
     """
 
@@ -65,6 +66,7 @@ class CallRecord:
         "attempts",
         "began",
         "billing",
+        "clock",
         "free",
         "granted",
         "maybe_billed",
@@ -86,14 +88,17 @@ class CallRecord:
         self.maybe_billed = 0
         self.billing: Billing = "not_sent"
         self.granted = False
-        self.began = loop_time()
+        self.clock = clock()
+        self.began = self.clock()
         self.queued = 0.0
         self.response: ImagesResponse | None = None
 
-    def grant(self) -> None:
-        """Note that the slot is there."""
+    def grant(self) -> float:
+        """Note that the slot is there, and tell since when."""
+        now = self.clock()
         self.granted = True
-        self.queued = loop_time() - self.began
+        self.queued = now - self.began
+        return now
 
     def ended(self, billing: Billing) -> None:
         """Note how an attempt ended."""
@@ -147,13 +152,13 @@ class Reporter:
     def attempted(
         self,
         record: CallRecord,
-        elapsed: float,
+        began: float,
         *,
         error: BaseException | None,
         wait: float | None,
         trace_id: str | None,
     ) -> None:
-        """An attempt ended; `record` knows already how."""
+        """An attempt that `began` then ended; `record` knows already how."""
         level = logging.DEBUG if wait is None else logging.INFO
         if not self._listens(level):
             return
@@ -163,7 +168,7 @@ class Reporter:
             model=record.model,
             attempt=record.attempts,
             billing=record.billing,
-            elapsed=elapsed,
+            elapsed=record.clock() - began,
             status=error.status if isinstance(error, APIStatusError) else (200 if error is None else None),
             error=error,
             wait=wait,
@@ -188,7 +193,7 @@ class Reporter:
             billed=record.billed,
             maybe_billed=record.maybe_billed,
             queued=record.queued,
-            elapsed=loop_time() - record.began,
+            elapsed=record.clock() - record.began,
             response=record.response,
             error=error,
         )

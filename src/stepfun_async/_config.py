@@ -82,6 +82,12 @@ class Key:
         """The value of the `Authorization` header, as text that does not show itself either."""
         return hidden(f"Bearer {self._value}")
 
+    def hide_in_headers(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """`headers` with no key in a value: themselves where there is none."""
+        if self._core is None or self._core.decode() not in "\n".join(headers.values()):
+            return headers
+        return {name: self.hide_in(value) for name, value in headers.items()}
+
     def hide_in(self, text: str) -> str:
         """`text` without the key, should a server repeat it; a few characters are no secret, and stand anywhere."""
         return self.hide_in_body(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")

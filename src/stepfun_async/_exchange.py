@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -20,6 +19,7 @@ from ._core.errors import (
     APITimeoutError,
     Billing,
     BudgetExceededError,
+    MalformedResponseError,
     StepFunError,
 )
 from ._core.outcomes import billing_of
@@ -27,7 +27,7 @@ from ._core.pace import RetryQuota
 from ._core.retry import RetryPolicy, cost_of_retry, pause_after, wait_before_next
 from ._core.wire import Call, Progress, Reply
 from ._locks import ForkSafeLock
-from ._loops import loop_time
+from ._loops import finished_in_thread, scope_until
 from ._shared import SharedGrant
 
 if TYPE_CHECKING:
@@ -60,64 +60,57 @@ class Exchanger:
         self.quota = _Quota(retry.quota)
         self._key = key
 
-    @asynccontextmanager
-    async def window(
+    async def within(
         self,
         record: CallRecord,
         timeout: float,
         queue_timeout: float | None,
+        work: Callable[[Window], Awaitable[T]],
         *,
         counted: bool,
         aside: Aside | None = None,
-    ) -> AsyncGenerator[Window]:
-        """A slot, and from its granting on the time in which everything has to happen.
+    ) -> T:
+        """What `work` comes to, with a slot, and from its granting on a time in which everything has to happen.
 
         Args:
             record: the call's.
-            timeout: seconds for everything inside.
+            timeout: seconds for the work.
             queue_timeout: seconds to wait for the slot; None waits for ever.
+            work: what is done then.
             counted: whether the call is one to the API, and so counts for the requests of a minute.
             aside: where the price of a further attempt is set aside; None where it costs nothing.
 
         Raises:
             QueueTimeoutError: no slot came free in time.
             LimitsUnavailableError: the limits are shared, and cannot be asked.
-            APITimeoutError: the time inside ran out.
+            APITimeoutError: the time for the work ran out.
         """
-        until = math.inf if queue_timeout is None else anyio.current_time() + queue_timeout
-        async with (
-            self.limits.gate.hold(queue_timeout, place=counted) as grant,
-            self._shared(timeout, until, place=counted) as shared,
-        ):
-            record.grant()
-            window = Window(self, record, grant, shared, aside, anyio.current_time() + timeout)
-            if (seen := witness.get()) is not None:
-                seen.append(window)
-            with anyio.move_on_after(timeout) as scope:
-                yield window
-            if scope.cancelled_caught:
-                raise window.timed_out(timeout)
-
-    @asynccontextmanager
-    async def _shared(self, timeout: float, until: float, *, place: bool) -> AsyncGenerator[SharedGrant | None]:
-        """The slot at the backend of limits that are shared; None where they are not."""
-        if self.limits.backend is None:
-            yield None
-            return
-        shared = SharedGrant(self.limits.backend, self.limits, timeout)
-        try:
-            await shared.begin(until, place=place)
-            yield shared
-        finally:
-            await shared.leave()
+        async with self.limits.gate.hold(queue_timeout, place=counted) as grant:
+            shared: SharedGrant | None = None
+            try:
+                if self.limits.backend is not None:
+                    shared = SharedGrant(self.limits.backend, self.limits, timeout)
+                    until = math.inf if queue_timeout is None else record.began + queue_timeout
+                    await shared.begin(until, place=counted)
+                window = Window(self, record, grant, shared, aside, timeout)
+                if (seen := witness.get()) is not None:
+                    seen.append(window)
+                with scope_until(window.deadline):
+                    return await work(window)
+                raise window.timed_out()
+            finally:
+                if shared is not None:
+                    await shared.leave()
 
     async def send(self, call: Call, progress: Progress) -> Reply:
         """Send once; nothing of the answer repeats the key, should the server do so, and no picture is changed."""
         reply = await self.transport.send(call, progress)
         if self._key is None or not call.path.startswith("/"):  # to a link the key does not go
             return reply
-        headers = {name: self._key.hide_in(value) for name, value in reply.headers.items()}
-        return replace(reply, headers=headers, body=self._key.hide_in_body(reply.body, paid=reply.status < 300))
+        headers = self._key.hide_in_headers(reply.headers)
+        body = self._key.hide_in_body(reply.body, paid=reply.status < 300)
+        unchanged = headers is reply.headers and body is reply.body
+        return reply if unchanged else replace(reply, headers=headers, body=body)
 
 
 class _Quota:
@@ -134,7 +127,7 @@ class _Quota:
             return self._quota.take(cost)
 
     def succeeded(self, cost: int) -> None:
-        if self._quota is not None:
+        if self._quota is not None and self._quota.tokens < self._quota.size:
             with self._lock:
                 self._quota.succeeded(cost)
 
@@ -152,7 +145,16 @@ def ended_by_closing(windows: list[Window]) -> APIConnectionError:
 
 
 class Window:
-    """The time in which one call has to happen."""
+    """The time in which one call has to happen, from now on.
+
+    Attributes:
+        exchanger: what carries the call.
+        record: the call's.
+        grant: its slot.
+        shared: its slot at the backend of limits that are shared; None where they are not.
+    """
+
+    __slots__ = ("_aside", "_started", "_timeout", "exchanger", "grant", "record", "shared")
 
     def __init__(
         self,
@@ -161,20 +163,25 @@ class Window:
         grant: Grant,
         shared: SharedGrant | None,
         aside: Aside | None,
-        deadline: float,
+        timeout: float,
     ) -> None:
         self.exchanger = exchanger
         self.record = record
         self.grant = grant
         self.shared = shared
         self._aside = aside
-        self._deadline = deadline
-        self._started = anyio.current_time()
+        self._timeout = timeout
+        self._started = record.grant()
 
     @property
     def elapsed(self) -> float:
         """Seconds since the slot was granted."""
-        return anyio.current_time() - self._started
+        return self.record.clock() - self._started
+
+    @property
+    def deadline(self) -> float:
+        """When the time is over, by the loop's clock."""
+        return self._started + self._timeout
 
     async def exchange(self, call: Call, parse: Callable[[Reply], T], record: CallRecord | None = None) -> T:
         """`call`'s parsed answer, after as many attempts as the retry policy allows.
@@ -191,7 +198,9 @@ class Window:
         cost = 0
         while True:
             if call.path.startswith("/"):
-                await self._place()
+                await self.grant.ready()
+                if self.shared:
+                    await self.shared.ready()
             attempt = _Attempt(self, record, cost)
             try:
                 return await attempt.make(call, parse)
@@ -204,9 +213,9 @@ class Window:
                 cost = cost_of_retry(error)
             await anyio.sleep(wait)
 
-    def timed_out(self, timeout: float) -> APITimeoutError:
+    def timed_out(self) -> APITimeoutError:
         """The error for a deadline that passed."""
-        error = APITimeoutError(f"no whole answer within timeout={timeout:g} seconds")
+        error = APITimeoutError(f"no whole answer within timeout={self._timeout:g} seconds")
         self.conclude(error)
         return error
 
@@ -217,11 +226,6 @@ class Window:
         if self.record.attempts and not self.record.free:
             _tell_money(error, self.record)
 
-    async def _place(self) -> None:
-        await self.grant.ready()
-        if self.shared:
-            await self.shared.ready()
-
     def _wait_after(self, error: APIError, record: CallRecord) -> float | None:
         """Seconds to wait before the next attempt; None for no further one."""
         retry = self.exchanger.retry
@@ -231,7 +235,7 @@ class Window:
             self.grant.throttled(pause)
         if record.free and error.billing == "unknown":  # a lost answer may be asked for again, one that came stays
             error.billing = "not_sent" if isinstance(error, APIConnectionError) else "rejected"
-        remaining = self._deadline - anyio.current_time()
+        remaining = self.deadline - record.clock()
         wait = wait_before_next(
             retry, record.attempts, error, jitter=jitter, remaining=remaining, paused=self.grant.paused_for()
         )
@@ -257,12 +261,14 @@ class Window:
 class _Attempt:
     """One attempt of a call."""
 
+    __slots__ = ("_began", "_cost", "_progress", "_record", "_window")
+
     def __init__(self, window: Window, record: CallRecord, cost: int) -> None:
         self._window = window
         self._record = record
         self._cost = cost
-        self._began = anyio.current_time()
-        self._progress = Progress(window.grant.now)
+        self._began = record.clock()
+        self._progress = Progress(window.grant.now if window.exchanger.limits.requests_per_minute else None)
         record.attempts += 1
 
     async def make(self, call: Call, parse: Callable[[Reply], T]) -> T:
@@ -272,7 +278,7 @@ class _Attempt:
         try:
             reply = await exchanger.send(call, self._progress)
             trace_id = reply.headers.get(TRACE_HEADER)
-            result = parse(reply)
+            result = await _read(reply, parse)
         except APIError:
             raise
         except BaseException as error:
@@ -303,11 +309,25 @@ class _Attempt:
     ) -> None:
         record, window = self._record, self._window
         record.ended("not_sent" if record.free and billing == "executed" else billing)
-        elapsed = loop_time() - self._began
-        window.exchanger.reporter.attempted(record, elapsed, error=error, wait=wait, trace_id=trace_id)
+        window.exchanger.reporter.attempted(record, self._began, error=error, wait=wait, trace_id=trace_id)
         window.grant.attempted(billing, self._progress.left)
         if window.shared:
             await window.shared.attempted(billing, self._progress.left)
+
+
+LONG = 1024 * 1024
+"""Bytes of a body from which on it is read in a thread: JSON of that length takes milliseconds."""
+
+
+async def _read(reply: Reply, parse: Callable[[Reply], T]) -> T:
+    """What `parse` makes of `reply`; of the whole one, where what is left of it without its pictures will not do."""
+    if len(reply.body) < LONG:
+        try:
+            return parse(reply)
+        except MalformedResponseError:
+            if not reply.pictures:
+                raise
+    return await finished_in_thread(lambda: parse(reply.whole()))
 
 
 def _count(error: APIError, record: CallRecord) -> None:

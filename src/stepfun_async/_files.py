@@ -1,4 +1,4 @@
-"""Reading a picture from disk and writing one so that it is there whole or not at all."""
+"""Reading a picture from disk in pieces, and writing one so that it is there whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,34 +7,130 @@ import io
 import os
 import secrets
 import stat
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 MAX_INPUT = 64 * 1024 * 1024
 """Bytes of the largest input file that is read at all; no model takes half as much."""
 
-_PIECE = 1024 * 1024
-"""Bytes that are read at a time."""
+TAKEN = "it exists, and nothing is overwritten unless overwrite=True"
+
+PIECE = 256 * 1024
+"""Bytes that are read from disk at a time."""
 
 
-def read_bytes(path: Any) -> bytes:
-    """The bytes of the regular file at `path`.
+class ChangedError(Exception):
+    """A file is not what it was when it was looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """A regular file as it was when it was looked at: what is read later is that, or an error.
+
+    It is opened for each piece and closed again. So there is nothing to close when who reads it stops in the
+    middle, and it is read from the start as often as needed.
+
+    Attributes:
+        path: where it is, absolute.
+        size: its bytes.
+        stamp: what changes with its content: device, number, bytes, and time of the last change in nanoseconds.
+    """
+
+    path: str
+    size: int
+    stamp: tuple[int, ...]
+
+    def read_piece(self, start: int, length: int) -> bytes:
+        """Bytes from `start` on, `length` of them or as many as there are.
+
+        Raises:
+            ChangedError: the file is gone, or has changed.
+        """
+        try:
+            with open(self.path, "rb", buffering=0) as file:
+                file.seek(start)
+                wanted = min(length, self.size - start)
+                piece = file.read(wanted)
+                same = _stamp_of(os.fstat(file.fileno())) == self.stamp and len(piece) == wanted
+        except OSError as error:
+            raise ChangedError(f"{self.path!r} can no longer be read ({error.strerror})") from error
+        if not same:
+            raise ChangedError(f"{self.path!r} has changed")
+        return piece
+
+    def pieces(self) -> Iterator[bytes]:
+        """The content, a piece after the other."""
+        for start in range(0, self.size, PIECE):
+            yield self.read_piece(start, PIECE)
+
+    def read(self) -> bytes:
+        """The content."""
+        return self.read_piece(0, self.size)
+
+    def is_current(self) -> bool:
+        """Whether the file is still what it was."""
+        try:
+            return _stamp_of(os.stat(self.path)) == self.stamp
+        except OSError:
+            return False
+
+
+def _stamp_of(facts: os.stat_result) -> tuple[int, ...]:
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
+
+
+class FileView:
+    """An open file as if it were bytes, of which only what is asked for is read."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(self._size)
+        self._file.seek(start)
+        return self._file.read(max(0, stop - start))
+
+    def find(self, wanted: bytes, start: int = 0) -> int:
+        """Where `wanted` first is from `start` on; -1 where it is not."""
+        while start < self._size:
+            piece = self[start : start + PIECE]
+            found = piece.find(wanted)
+            if found >= 0:
+                return start + found
+            start += max(1, len(piece) - len(wanted) + 1)
+        return -1
+
+
+@contextmanager
+def viewed(path: Any) -> Generator[tuple[FileView, FileSource]]:
+    """The regular file at `path`, to look at inside the block and to read later.
 
     Raises:
         OSError: it is not there, a directory, or may not be read.
         ValueError: it is no regular file, larger than `MAX_INPUT`, or its name is not possible.
     """
-    facts = os.stat(path)
+    _check_input(path, os.stat(path))
+    with open(path, "rb") as file:
+        facts = os.fstat(file.fileno())
+        _check_input(path, facts)  # it may have become another one meanwhile
+        source = FileSource(os.path.abspath(os.fsdecode(path)), facts.st_size, _stamp_of(facts))
+        yield FileView(file, facts.st_size), source
+
+
+def _check_input(path: Any, facts: os.stat_result) -> None:
     if stat.S_ISDIR(facts.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(facts.st_mode):
         raise ValueError("not a regular file")
     if facts.st_size > MAX_INPUT:
         raise ValueError(f"{facts.st_size:,} bytes, more than any model takes")
-    with Path(path).open("rb") as file:  # which may have become another one meanwhile
-        return read_all(file.read)
 
 
 def read_all(read: Callable[[int], bytes]) -> bytes:
@@ -47,7 +143,7 @@ def read_all(read: Callable[[int], bytes]) -> bytes:
         ValueError: there are more than `MAX_INPUT` bytes; perhaps there is no end.
     """
     whole = io.BytesIO()
-    while piece := read(_PIECE):
+    while piece := read(PIECE):
         whole.write(piece)
         if whole.tell() > MAX_INPUT:
             raise ValueError(f"more than {MAX_INPUT:,} bytes, more than any model takes")
@@ -83,7 +179,7 @@ def _why_not_named(path: Path, *, overwrite: bool) -> str | None:
         if is_no_file(path):
             return "it is no regular file"
         if os.path.lexists(path) and not overwrite:
-            return "it exists, and nothing is overwritten unless overwrite=True"
+            return TAKEN
     except OSError as error:
         return error.strerror or str(error)
     except UnicodeError:
@@ -109,26 +205,91 @@ def _temporary_name(name: str) -> str:
 
 
 def write_bytes(path: Path, data: bytes, *, overwrite: bool) -> None:
-    """Write `data` to `path` in one step: a temporary file beside it, flushed to disk, then renamed.
-
-    Missing parent folders are made. At no moment is there a half-written file under `path`. No link in
-    the file system is followed at the last part of `path`: with `overwrite` the link itself is replaced.
+    """Write `data` to `path` in one step; see `Partial`.
 
     Raises:
         FileExistsError: `path` exists and `overwrite` is False.
         OSError: the disk is full, the folder may not be written to, and the like.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(_temporary_name(path.name))
+    partial = Partial(path)
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        _put(temporary, path, overwrite=overwrite)
+        partial.append(data, last=True)
+        partial.put(path, overwrite=overwrite)
     finally:
+        partial.remove()
+
+
+class Partial:
+    """A file on its way: under a temporary name beside `path` until it is whole, flushed to disk, then renamed.
+
+    Missing parent folders are made. At no moment is there a half-written file under `path`. No link in
+    the file system is followed at the last part of `path`: when it is overwritten, the link itself is replaced.
+
+    It is opened for each piece and closed again, so that a thousand of them need no thousand open files.
+
+    Attributes:
+        temporary: the temporary name.
+        size: bytes written so far. There is no file before the first.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.temporary = path.with_name(_temporary_name(path.name))
+        self.size = 0
+
+    def append(self, data: bytes, *, last: bool = False) -> None:
+        """Write `data` at the end, and flush it all to disk where it is the last.
+
+        Raises:
+            OSError: it cannot be written; `size` bytes still are.
+        """
+        with self._opened() as file:
+            try:
+                self._write(file, data, last=last)
+            except BaseException:
+                if not self.size:
+                    self.remove()
+                raise
+        self.size += len(data)
+
+    def _write(self, file: io.FileIO, data: bytes, *, last: bool) -> None:
+        file.seek(self.size)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[file.write(rest) :]
+        if last:
+            os.fsync(file.fileno())
+
+    def _opened(self) -> io.FileIO:
+        if self.size:
+            return open(self.temporary, "r+b", buffering=0, opener=_open_no_link)
+        self.temporary.parent.mkdir(parents=True, exist_ok=True)
+        return open(self.temporary, "xb", buffering=0)
+
+    def read(self) -> bytes:
+        """What was written so far."""
+        if not self.size:
+            return b""
+        with self.temporary.open("rb") as file:
+            return file.read(self.size)
+
+    def put(self, path: Path, *, overwrite: bool) -> None:
+        """Give the file, to which the last piece was written, its name `path` in the same folder.
+
+        Raises:
+            FileExistsError: `path` exists and `overwrite` is False.
+            OSError: it cannot have that name.
+        """
+        _put(self.temporary, path, overwrite=overwrite)
+
+    def remove(self) -> None:
+        """Leave nothing under the temporary name."""
         with suppress(FileNotFoundError):
-            temporary.unlink()
+            self.temporary.unlink()
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    """Open a file that nobody should have put a link in the place of."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
 
 def _put(temporary: Path, path: Path, *, overwrite: bool) -> None:

@@ -18,16 +18,15 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 from weakref import WeakSet
 
 import anyio
-from anyio.lowlevel import current_token
 
 from ._core.errors import Billing, QueueTimeoutError
 from ._core.pace import AdaptiveLimit, Pause, RateWindow
 from ._locks import ForkSafeLock
-from ._loops import PerLoop
+from ._loops import PerLoop, loop_time, running_loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +53,15 @@ class _Waiter:
         place: whether a place is wanted.
         granted: whether they have it.
         alarm: when it will look again by itself; infinity where it waits to be woken.
+        event: what wakes it; None before it has looked for the first time.
     """
 
     slot: bool
     place: bool
     granted: bool = False
     alarm: float = math.inf
-    event: anyio.Event = field(default_factory=anyio.Event)
-    loop: Any = field(default_factory=lambda: current_token().native_token)
+    event: anyio.Event | None = None
+    loop: Any = field(default_factory=running_loop)
     thread: int = field(default_factory=threading.get_ident)
 
     @property
@@ -71,6 +71,8 @@ class _Waiter:
 
     def wake(self) -> None:
         """Make it look again, from whichever thread."""
+        if self.event is None:
+            return
         if self.thread == threading.get_ident():
             self.event.set()
             return
@@ -97,6 +99,7 @@ class Gate:
         self._adaptive = AdaptiveLimit(max_concurrency) if adaptive else None
         self._window = RateWindow(requests_per_minute) if requests_per_minute else None
         self._pause = Pause()
+        self._timed = self._window is not None  # whether time can matter to who may pass, so far
         self._again: _Line = OrderedDict()
         self._queue: _Line = OrderedDict()
         self._ahead: PerLoop[float] = PerLoop(_ahead_of_this_loop)
@@ -111,9 +114,10 @@ class Gate:
     def now(self) -> float:
         """The time, the same in all loops of this process, and outside of them."""
         try:
-            return anyio.current_time() + self._ahead.get()
+            ahead = self._ahead.get()
         except RuntimeError:
             return time.monotonic()
+        return loop_time() + ahead
 
     @asynccontextmanager
     async def turn(self, until: float) -> AsyncGenerator[None]:
@@ -138,9 +142,8 @@ class Gate:
         finally:
             lock.release()
 
-    @asynccontextmanager
-    async def hold(self, queue_timeout: float | None, *, place: bool) -> AsyncGenerator[Grant]:
-        """Hold a slot.
+    def hold(self, queue_timeout: float | None, *, place: bool) -> Grant:
+        """What holds a slot for the length of an `async with` block.
 
         Args:
             queue_timeout: seconds to wait for it; None waits for ever.
@@ -148,18 +151,22 @@ class Gate:
                 together with the slot.
 
         Raises:
-            QueueTimeoutError: it did not come free in time.
+            QueueTimeoutError: on entering the block, where it did not come free in time.
         """
-        if not self._passes_at_once(slot=True, place=place):  # what is free needs no time to wait
-            with anyio.move_on_after(queue_timeout) as scope:
-                await self._wait(_Waiter(slot=True, place=place), self._queue)
-            if scope.cancelled_caught:
-                raise self._timed_out(queue_timeout)
-        grant = Grant(self, place=place)
-        try:
-            yield grant
-        finally:
-            grant.leave()
+        return Grant(self, queue_timeout, place=place)
+
+    async def enter(self, queue_timeout: float | None, *, place: bool) -> None:
+        """Take a slot; see `hold`."""
+        if self._passes_at_once(slot=True, place=place):  # what is free needs no time to wait
+            return
+        waiter = _Waiter(slot=True, place=place)
+        if queue_timeout is None:
+            await self._wait(waiter, self._queue)
+            return
+        with anyio.move_on_after(queue_timeout) as scope:
+            await self._wait(waiter, self._queue)
+        if scope.cancelled_caught:
+            raise self._timed_out(queue_timeout)
 
     async def place(self) -> None:
         """Take a place in the minute for one more attempt of a call that has its slot."""
@@ -179,6 +186,7 @@ class Gate:
     def throttled(self, cuts: int, pause: float) -> None:
         """An attempt that began after `cuts` cuts met a 429: nothing is sent for `pause` seconds."""
         with self._lock:
+            self._timed = True
             self._pause.begin(self.now(), pause, expected=self._capacity)
             if self._adaptive:
                 self._adaptive.throttled(cuts)
@@ -230,13 +238,13 @@ class Gate:
         """Seconds until somebody may pass as far as time can tell; infinity where only a give-back can help."""
         if slot and self._in_flight >= self._capacity:
             return math.inf
-        if not place:
+        if not (place and self._timed):
             return 0.0
         return max(self._pause.wait(now), self._window.wait(now) if self._window else 0.0)
 
     def _pass(self, now: float, *, slot: bool, place: bool) -> None:
         self._in_flight += slot
-        if place:
+        if place and self._timed:
             self._pause.went(now)
             if self._window:
                 self._window.take()
@@ -286,7 +294,7 @@ class Gate:
         with self._lock:
             if self._again or (slot and self._queue):
                 return False
-            now = self.now() if place else 0.0
+            now = self.now() if place and self._timed else 0.0
             if self._obstacle(now, slot=slot, place=place):
                 return False
             self._pass(now, slot=slot, place=place)
@@ -296,20 +304,23 @@ class Gate:
         with self._lock:
             line[waiter] = None
         try:
-            while not self._looked(waiter):
-                with anyio.move_on_after(waiter.alarm - self.now()):
-                    await waiter.event.wait()
+            while (event := self._look(waiter)) is not None:
+                if waiter.alarm == math.inf:
+                    await event.wait()
+                else:
+                    with anyio.move_on_after(waiter.alarm - self.now()):
+                        await event.wait()
         except BaseException:
             self._withdraw(waiter)
             raise
 
-    def _looked(self, waiter: _Waiter) -> bool:
-        """Whether `waiter` may go. Where it may not, its alarm is set if it is the first in line."""
+    def _look(self, waiter: _Waiter) -> anyio.Event | None:
+        """None where `waiter` may go, otherwise what wakes it; its alarm is set if it is the first in line."""
         with self._lock:
-            waiter.event = anyio.Event()
             waiter.alarm = math.inf
             self._advance(looking=waiter)
-            return waiter.granted
+            waiter.event = None if waiter.granted else anyio.Event()
+            return waiter.event
 
     def _withdraw(self, waiter: _Waiter) -> None:
         """Give up a place in the line, or what was granted in the very moment."""
@@ -320,7 +331,7 @@ class Gate:
             elif not waiter.gone:
                 self._advance()
 
-    def _timed_out(self, queue_timeout: float | None) -> QueueTimeoutError:
+    def _timed_out(self, queue_timeout: float) -> QueueTimeoutError:
         with self._lock:
             paused, capacity = self._pause.wait(self.now()), self._capacity
             full = self._in_flight >= capacity
@@ -338,13 +349,22 @@ class Gate:
 class Grant:
     """What one call holds: a slot, and a place in the minute for the attempt that is due."""
 
-    __slots__ = ("_cuts", "_gate", "_generation", "_place")
+    __slots__ = ("_cuts", "_gate", "_generation", "_place", "_queue_timeout")
 
-    def __init__(self, gate: Gate, *, place: bool) -> None:
+    def __init__(self, gate: Gate, queue_timeout: float | None, *, place: bool) -> None:
         self._gate = gate
+        self._queue_timeout = queue_timeout
         self._place = place
+
+    async def __aenter__(self) -> Self:
+        gate = self._gate
+        await gate.enter(self._queue_timeout, place=self._place)
         self._generation = gate.generation
         self._cuts = gate.cuts
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._gate.leave(self._generation, place=self._place)
 
     def now(self) -> float:
         """The time, the same in all loops of this process."""
@@ -375,14 +395,10 @@ class Grant:
         """The attempt met a 429: nothing is sent for `pause` seconds."""
         self._gate.throttled(self._cuts, pause)
 
-    def leave(self) -> None:
-        """Give everything back."""
-        self._gate.leave(self._generation, place=self._place)
-
 
 def _ahead_of_this_loop() -> float:
     """Seconds by which the process's clock is ahead of the running loop's, whose zero may lie anywhere."""
-    return time.monotonic() - anyio.current_time()
+    return time.monotonic() - loop_time()
 
 
 _gates: WeakSet[Gate] = WeakSet()

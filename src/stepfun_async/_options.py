@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -33,12 +33,6 @@ class Options:
     timeout: float | None = None
     queue_timeout: float | None = None
     headers: Mapping[str, str] | None = None
-
-    def or_else(self, defaults: Options) -> Options:
-        """These, with the timeouts of `defaults` where these have none."""
-        timeout = defaults.timeout if self.timeout is None else self.timeout
-        queue_timeout = defaults.queue_timeout if self.queue_timeout is None else self.queue_timeout
-        return replace(self, timeout=timeout, queue_timeout=queue_timeout)
 
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong with these, as a request's problems are told."""

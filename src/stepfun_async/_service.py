@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Generator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from weakref import WeakSet
 
 import anyio
@@ -20,7 +18,7 @@ import anyio.to_thread
 from ._budget import Budget, Hold
 from ._calls import CallRecord, Reporter
 from ._config import Config, Validation, check_headers, check_seconds, resolve
-from ._core.answers import parse_download, parse_images, picture_facts
+from ._core.answers import parse_download, parse_images
 from ._core.errors import (
     ConfigurationError,
     ContentFilteredError,
@@ -37,12 +35,14 @@ from ._core.wire import Call, Reply, encode_json
 from ._exchange import Exchanger, Window
 from ._limits import Limits
 from ._options import Options
+from ._sinks import Place, with_image
 from ._usage import Ledger
 
 if TYPE_CHECKING:
     from ._core.capabilities import Capability, Money
+    from ._core.cutting import Sink
     from ._core.events import OnEvent
-    from ._core.requests import ImageRequest
+    from ._core.requests import ImageRequest, Reading
     from ._transport import AnyTransport, Transport
 
 T = TypeVar("T")
@@ -134,7 +134,8 @@ class Service:
 
     def refuse_if_closed(self) -> None:
         """Raise `ConfigurationError` when the client is closed."""
-        _refuse("this client is closed: make a new one" if self.closed else None)
+        if self.closed:
+            raise ConfigurationError("this client is closed: make a new one")
 
     async def send(self, request: ImageRequest, options: Options) -> ImagesResponse:
         """Send a request value: what `generate`, `edit`, `image_to_image` and `map` come down to.
@@ -144,61 +145,66 @@ class Service:
             StepFunError: anything else that can go wrong; the package's documentation has the tree.
         """
         self.refuse_if_closed()
-        call = await self._prepared(request, options)
-        response = await self._made(request, call, options)
+        reading = request.read()
+        if reading.has_pictures or options.save_to is not None:  # which may be a matter of disks
+            call = await anyio.to_thread.run_sync(self._checked, reading, options)
+        else:
+            call = self._checked(reading, options)
+        if self._strict:
+            self._warn(reading)
         if options.save_to is None:
-            return response
-        return await _saved(response, options)
+            return await self._made(request, call, options, None)
+        async with Place(options.save_to, overwrite=options.overwrite) as place:
+            return await self._made(request, replace(call, into=place.begin), options, place)
 
-    async def _made(self, request: ImageRequest, call: Call, options: Options) -> ImagesResponse:
-        """The answer to `call`, with its bytes fetched where they are to be saved."""
-        record = CallRecord(request.operation, request)
-        try:
-            with self._accounted(request, record) as hold:
-                async with self._window(record, options, hold) as window:
-                    self.refuse_if_closed()  # while this call was waiting for its slot
-                    parse = partial(self._parse_images, model=request.model)
-                    record.response = await window.exchange(call, parse)
-                    record.response = _told(record.response, window)
-                    return record.response if options.save_to is None else await self._with_bytes(window)
-        except ContentFilteredError:
-            raise
-        except Exception as error:
-            if record.response is None:  # otherwise it is paid for, and must not be lost whatever went wrong
-                raise
-            message = f"the picture was made and paid for, but not fetched: {error}; error.response has its link"
-            raise SaveError(message, response=record.response) from error
+    async def _made(self, request: ImageRequest, call: Call, options: Options, place: Place | None) -> ImagesResponse:
+        """The answer to `call`, with its picture fetched and saved where it has a place.
 
-    @contextmanager
-    def _accounted(self, request: ImageRequest, record: CallRecord) -> Generator[Hold | None]:
-        """Set the price aside for the length of the block; then enter what came of it, whatever that is.
+        The price is set aside for as long as it takes; then what came of it is entered, whatever that is.
 
         Raises:
             ConfigurationError: there is a budget, and the price is not known.
             BudgetExceededError: it does not fit into what is left of the budget.
         """
+        record = CallRecord(request.operation, request)
         price = self._price(request)
-        pictures = request.n if isinstance(request.n, int) and request.n > 0 else 1
-        hold = self.budget.reserve(request.model, price, pictures) if self.budget else None
+        hold = self.budget.reserve(request.model, price, _pictures(request)) if self.budget else None
+
+        async def make(window: Window) -> ImagesResponse:
+            self.refuse_if_closed()  # while this call was waiting for its slot
+            answer = await window.exchange(call, partial(self._parse_images, model=request.model))
+            record.response = _told(answer, window)
+            return record.response if place is None else await self._with_bytes(window, place)
+
+        async def keep(made: Awaitable[ImagesResponse], place: Place) -> ImagesResponse:
+            record.response = await place.keep(await made)
+            return record.response
+
         try:
-            with self._reported(record):
-                yield hold
+            made = self._within(record, options, make, hold)
+            return await self._reported(record, made if place is None else keep(made, place))
+        except (ContentFilteredError, SaveError):
+            raise
+        except Exception as error:
+            if record.response is None:  # otherwise it is paid for, and must not be lost whatever went wrong
+                raise
+            raise await _unfetched(record.response, place, error) from error
         finally:
             if hold:
                 hold.settle(billed=record.billed, unknown=record.unknown)
             if record.granted:
                 self.ledger.enter(record, price)
 
-    @contextmanager
-    def _reported(self, record: CallRecord) -> Generator[None]:
-        """Tell the log and `on_event` of the call for which the block is."""
+    async def _reported(self, record: CallRecord, work: Awaitable[T]) -> T:
+        """What `work` comes to; the log and `on_event` are told of the call that it is."""
         self._reporter.began(record)
         try:
-            yield
+            result = await work
         except BaseException as error:
             self._reporter.ended(record, error)
             raise
         self._reporter.ended(record, None)
+        return result
 
     def _price(self, request: ImageRequest) -> Money | None:
         """What one picture costs here; None where it is not known. The Step Plan is paid by the month."""
@@ -206,7 +212,14 @@ class Service:
         listed = request.price(region) if region else None
         return self.budget.price_of(request.model, listed) if self.budget else listed
 
-    async def fetch(self, operation: str, path: str, parse: Callable[[Reply], T], options: Options) -> T:
+    async def fetch(
+        self,
+        operation: str,
+        path: str,
+        parse: Callable[[Reply], T],
+        options: Options,
+        into: Callable[[int], Sink] | None = None,
+    ) -> T:
         """The parsed answer to a GET, which costs nothing and so is tried again whenever that may help.
 
         Args:
@@ -214,83 +227,87 @@ class Service:
             path: below the base URL, beginning with a slash; or a whole link, which gets no key.
             parse: what makes the answer of a reply.
             options: timeouts and headers.
+            into: see `Call`.
         """
         self.refuse_if_closed()
         _refuse_problems(f"GET {path}", replace(options, save_to=None))
         record = CallRecord(operation)
-        with self._reported(record):
-            async with self._window(record, options, counted=path.startswith("/")) as window:
-                return await window.exchange(Call("GET", path, headers=options.headers or {}), parse)
+
+        async def ask(window: Window) -> T:
+            return await window.exchange(Call("GET", path, headers=options.headers or {}, into=into), parse)
+
+        return await self._reported(record, self._within(record, options, ask, counted=path.startswith("/")))
 
     async def download(self, image: Image | str, options: Options) -> Image:
         """The picture behind a link; see `AsyncImages.download`."""
         self.refuse_if_closed()
         await anyio.to_thread.run_sync(_refuse_problems, "download", options)
         linked = _linked(image)
-        if linked.data is None:
-            parse = partial(parse_download, now=time.time())
-            data = await self.fetch("download", linked.url or "", parse, options)
-            linked = replace(linked, **picture_facts(data))
         if options.save_to is None:
-            return linked
-        return (await _saved(ImagesResponse((linked,), attempts=0, maybe_billed=0), options)).image
+            return await self._fetched(linked, options)
+        async with Place(options.save_to, overwrite=options.overwrite) as place:
+            fetched = await self._fetched(linked, options, place.begin)
+            return (await place.keep(ImagesResponse((fetched,), attempts=0, maybe_billed=0))).image
 
-    def _window(
-        self, record: CallRecord, options: Options, hold: Hold | None = None, *, counted: bool = True
-    ) -> AbstractAsyncContextManager[Window, None]:
-        chosen = options.or_else(self._defaults)
-        timeout = chosen.timeout or math.inf
-        _refuse(_why_never_free(self.limits, timeout))
-        window = self._exchanger.window(record, timeout, chosen.queue_timeout, counted=counted, aside=hold)
-        return cast("AbstractAsyncContextManager[Window, None]", window)  # it swallows no exception
+    async def _fetched(self, image: Image, options: Options, into: Callable[[int], Sink] | None = None) -> Image:
+        """`image` with its bytes, fetched where it has none."""
+        if image.data is not None or image.path is not None:
+            return image
+        parse = partial(parse_download, now=time.time())
+        return replace(image, **await self.fetch("download", image.url or "", parse, options, into))
 
-    async def _prepared(self, request: ImageRequest, options: Options) -> Call:
-        pictures = (getattr(request, "image", None), getattr(request, "style_reference", None))
-        touches_disk = options.save_to is not None or any(picture is not None for picture in pictures)
-        check = partial(self._checked, request, options)
-        call = await anyio.to_thread.run_sync(check) if touches_disk else check()
-        if self._strict:
-            self._warn(request)
-        return replace(call, headers=options.headers or {})
+    def _within(
+        self,
+        record: CallRecord,
+        options: Options,
+        work: Callable[[Window], Awaitable[T]],
+        hold: Hold | None = None,
+        *,
+        counted: bool = True,
+    ) -> Awaitable[T]:
+        """What `work` comes to within a slot and the time that the options, or else the client's, leave it."""
+        timeout = (self._defaults.timeout if options.timeout is None else options.timeout) or math.inf
+        queue_timeout = self._defaults.queue_timeout if options.queue_timeout is None else options.queue_timeout
+        if self.limits.backend is not None:
+            _refuse(_why_never_free(self.limits, timeout))
+        return self._exchanger.within(record, timeout, queue_timeout, work, counted=counted, aside=hold)
 
-    def _checked(self, request: ImageRequest, options: Options) -> Call:
-        problems = (*(self._problems(request) if self._strict else request.unsayable()), *options.problems())
+    def _checked(self, reading: Reading, options: Options) -> Call:
+        problems = (*(self._problems(reading) if self._strict else reading.unsayable()), *options.problems())
         if problems:
-            raise InvalidRequestError.of(f"{request.model} {request.operation}", problems)
-        call = request.to_call()
+            raise InvalidRequestError.of(f"{reading.model} {reading.operation}", problems)
+        call = reading.to_call()
         if not self._strict:
             encode_json(call.json or dict(call.form))  # or what cannot be said would be found out too late
-        return call
+        return replace(call, headers=options.headers) if options.headers else call
 
-    def _problems(self, request: ImageRequest) -> tuple[Problem, ...]:
-        row = request.row
-        if self.config.plan and row is not None and not row.step_plan:
+    def _problems(self, reading: Reading) -> tuple[Problem, ...]:
+        problems = reading.problems()
+        if self.config.plan and (row := reading.row) and not row.step_plan:
             why = "the Step Plan does not have it; use the pay-as-you-go base URL, which ends in /v1"
-            return (Problem("model", request.model, "step-image-edit-2", why), *request.problems())
-        return request.problems()
+            return (Problem("model", reading.model, "step-image-edit-2", why), *problems)
+        return problems
 
-    def _warn(self, request: ImageRequest) -> None:
-        for notice in request.notices():
+    def _warn(self, reading: Reading) -> None:
+        for notice in reading.notices():
             warnings.warn(notice, IneffectiveParameterWarning, stacklevel=2)
-        row = request.row
-        if self.config.hosted and row is not None:
+        if self.config.hosted and (row := reading.row):
             _warn_if_retired(row)
 
     def _parse_images(self, reply: Reply, *, model: str) -> ImagesResponse:
         lifetime = self.config.link_lifetime
         return parse_images(reply, model=model, base_url=self.config.base_url, now=time.time(), link_lifetime=lifetime)
 
-    async def _with_bytes(self, window: Window) -> ImagesResponse:
+    async def _with_bytes(self, window: Window, place: Place) -> ImagesResponse:
         """The window's answer with the bytes behind its link."""
         response = window.record.response or ImagesResponse(())
         image = response.image
-        if image.data is not None or image.url is None:
+        if image.data is not None or image.path is not None or image.url is None:
             return response
         parse = partial(parse_download, now=time.time())
         record = CallRecord("download")
-        with self._reported(record):
-            data = await window.exchange(Call("GET", image.url), parse, record)
-        return _told(_with_image(response, replace(image, **picture_facts(data))), window)
+        facts = await self._reported(record, window.exchange(Call("GET", image.url, into=place.begin), parse, record))
+        return _told(with_image(response, replace(image, **facts)), window)
 
 
 def _transport_for(
@@ -305,6 +322,11 @@ def _transport_for(
     from ._transport import make_transport
 
     return make_transport(config, transport=transport, proxy=proxy, headers=headers)
+
+
+def _pictures(request: ImageRequest) -> int:
+    """How many are asked for, as far as that can be told."""
+    return request.n if isinstance(request.n, int) and request.n > 0 else 1
 
 
 def _is(value: object, kind: type) -> bool:
@@ -327,7 +349,7 @@ def _linked(image: object) -> Image:
     linked = Image(url=image) if isinstance(image, str) else image
     why = f"a {type(image).__name__} is neither"
     if isinstance(linked, Image):
-        if linked.data is not None or is_link(linked.url or ""):
+        if linked.data is not None or linked.path is not None or is_link(linked.url or ""):
             return linked
         why = "it was withheld by the content filter" if linked.filtered else "there is no http(s) link in it"
     raise InvalidRequestError.of("download", (Problem("image", plain(image), "an Image with a link, or a link", why),))
@@ -348,26 +370,14 @@ def _warn_if_retired(row: Capability) -> None:
     _warned.add(row.model)
 
 
+async def _unfetched(response: ImagesResponse, place: Place | None, error: Exception) -> SaveError:
+    """The error for a picture that was made and not fetched, with all of it that there is."""
+    message = f"the picture was made and paid for, but not fetched: {error}; error.response has its link"
+    return SaveError(message, response=response if place is None else await place.in_memory(response))
+
+
 def _told(response: ImagesResponse, window: Window) -> ImagesResponse:
     """`response` with what the call took so far."""
     record = window.record
-    return replace(response, attempts=record.attempts, maybe_billed=record.maybe_billed, elapsed=window.elapsed)
-
-
-def _with_image(response: ImagesResponse, image: Image) -> ImagesResponse:
-    """`response` with `image` in the place of its usable picture."""
-    return replace(response, data=tuple(image if old is response.image else old for old in response.data))
-
-
-async def _saved(response: ImagesResponse, options: Options) -> ImagesResponse:
-    """`response` with its picture written, even when the call is cancelled by now: it is paid for."""
-    image = response.image
-    write = partial(image.save, options.save_to or "", overwrite=options.overwrite)
-    path: Path | None = None
-    with anyio.CancelScope(shield=True):
-        try:
-            path = await anyio.to_thread.run_sync(write)
-        except Exception as error:
-            paid = "was made and paid for, but" if response.attempts else "was fetched, but"
-            raise SaveError(f"the picture {paid} {error}; error.response has it", response=response) from error
-    return _with_image(response, replace(image, path=path))
+    told = (record.attempts, record.maybe_billed, window.elapsed)
+    return ImagesResponse(response.data, response.created, response.id, response.trace_id, response.model, *told)

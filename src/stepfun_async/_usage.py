@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 from ._calls import CallRecord
 from ._core.capabilities import Money
@@ -17,8 +17,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._lock = ForkSafeLock()
-        self._counts: dict[str, Counter[str]] = {}
-        self._spent: dict[str, dict[str, Decimal]] = {}
+        self._sums: dict[str, _Sums] = {}
 
     def enter(self, record: CallRecord, price: Money | None) -> None:
         """Enter a call that ended, well or not.
@@ -29,48 +28,48 @@ class Ledger:
         """
         model, billed = record.model or "", record.billed
         with self._lock:
-            counts = self._counts.setdefault(model, Counter())
-            counts["requests"] += 1
-            counts["attempts"] += record.attempts
-            counts["billed"] += billed
-            counts["maybe_billed"] += record.unknown
+            sums = self._sums.get(model) or self._sums.setdefault(model, _Sums())
+            sums.requests += 1
+            sums.attempts += record.attempts
+            sums.billed += billed
+            sums.maybe_billed += record.unknown
             if price is None:
-                counts["unpriced"] += billed
+                sums.unpriced += billed
             elif billed:
-                spent = self._spent.setdefault(model, {})
-                spent[price.currency] = spent.get(price.currency, Decimal(0)) + price.amount * billed
+                sums.spend(price.currency, price.amount * billed)
 
     def snapshot(self) -> Usage:
         """The sums as they are now."""
         with self._lock:
-            by_model = {
-                model: _usage(counts, [self._spent.get(model, {})]) for model, counts in sorted(self._counts.items())
-            }
-            total: Counter[str] = Counter()
-            for counts in self._counts.values():
-                total.update(counts)
-            whole = _usage(total, self._spent.values())
-        return Usage(
-            whole.requests,
-            whole.attempts,
-            whole.billed,
-            whole.maybe_billed,
-            whole.spent,
-            whole.unpriced,
-            by_model,
-        )
+            by_model = {model: ModelUsage(**sums.facts()) for model, sums in sorted(self._sums.items())}
+            whole = _Sums()
+            for sums in self._sums.values():
+                whole.add(sums)
+        return Usage(**whole.facts(), by_model=by_model)
 
 
-def _usage(counts: Counter[str], spent: Iterable[dict[str, Decimal]]) -> ModelUsage:
-    sums: dict[str, Decimal] = {}
-    for amounts in spent:
-        for currency, amount in amounts.items():
-            sums[currency] = sums.get(currency, Decimal(0)) + amount
-    return ModelUsage(
-        counts["requests"],
-        counts["attempts"],
-        counts["billed"],
-        counts["maybe_billed"],
-        dict(sorted(sums.items())),
-        counts["unpriced"],
-    )
+@dataclass(slots=True)
+class _Sums:
+    """`ModelUsage`, as it grows."""
+
+    requests: int = 0
+    attempts: int = 0
+    billed: int = 0
+    maybe_billed: int = 0
+    unpriced: int = 0
+    spent: dict[str, Decimal] = field(default_factory=dict[str, Decimal])
+
+    def spend(self, currency: str, amount: Decimal) -> None:
+        self.spent[currency] = self.spent.get(currency, Decimal(0)) + amount
+
+    def add(self, other: _Sums) -> None:
+        for name in _NUMBERS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for currency, amount in other.spent.items():
+            self.spend(currency, amount)
+
+    def facts(self) -> dict[str, Any]:
+        return {**{name: getattr(self, name) for name in _NUMBERS}, "spent": dict(sorted(self.spent.items()))}
+
+
+_NUMBERS = ("requests", "attempts", "billed", "maybe_billed", "unpriced")

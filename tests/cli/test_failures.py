@@ -17,7 +17,9 @@ from stepfun_async.cli.failures import WORDS
 
 from .conftest import Run
 
-PYTHON = re.compile(r"api_key|base_url|allow_http=|overwrite=|Limits\(|register_model|Size\(|error\.|timeout=")
+PYTHON = re.compile(
+    r"api_key|base_url|allow_http=|overwrite=|accept_changes=|Limits\(|Budget\(|register_model|Size\(|error\.|timeout="
+)
 """Words that help nobody at a command line."""
 
 

@@ -22,6 +22,8 @@ COMMANDS = [
     ["check", "generate"],
     ["check", "edit"],
     ["check", "image-to-image"],
+    ["batch"],
+    *(["batch", name] for name in ("run", "check", "status", "retry", "manifest", "pack")),
     ["models"],
     ["account"],
     ["serve"],
@@ -36,7 +38,7 @@ def test_help_fits_80_columns(cli: Run, command: list[str]) -> None:
     assert ("Examples:" if command else "Exit codes:") in ran.out
 
 
-@pytest.mark.parametrize("command", [[], ["check"]], ids=["top", "check"])
+@pytest.mark.parametrize("command", [[], ["check"], ["batch"]], ids=["top", "check", "batch"])
 def test_no_command_shows_the_help(cli: Run, command: list[str]) -> None:
     assert cli(*command) == cli(*command, "--help")
 

@@ -18,6 +18,7 @@ from PIL import Image as pillow
 
 from stepfun_async import Image, ImageEdit, ImageToImage, InvalidRequestError, Size, TextToImage
 from stepfun_async._core.requests import REQUESTS, ImageRequest
+from stepfun_async._files import FileSource
 
 
 def _image(color: str = "red") -> pillow.Image:
@@ -261,13 +262,56 @@ def test_a_style_s_file_object_is_read_once() -> None:
     assert file.reads == 1
 
 
-def test_a_path_is_read_once(tmp_path: Path) -> None:
+def test_a_path_is_not_read_into_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(PNG)
+    for request in (ImageEdit(prompt="a", image=path), ImageEdit(prompt="a", image=Image(path=path, format="png"))):
+        assert request.problems() == ()
+        upload = request.to_call().files["image"]
+        assert not isinstance(upload.content, bytes)
+        assert (upload.size, upload.data, upload.content_type) == (len(PNG), PNG, "image/png")
+
+
+def test_a_file_that_changed_is_looked_at_again(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(PNG)
     request = ImageEdit(prompt="a", image=path)
+    before = request.fingerprint()
     assert request.problems() == ()
+    path.write_bytes(BLUE + b"x")
+    assert request.problems() == ()
+    assert request.to_call().files["image"].data == BLUE + b"x"
+    assert request.fingerprint() != before
+    path.write_bytes(PNG[:-4])
+    assert "cut off" in str(request.problems()[0])
     path.unlink()
-    assert request.to_call().files["image"].data == PNG
+    assert "No such file" in str(request.problems()[0])
+    with pytest.raises(InvalidRequestError, match="No such file"):
+        request.to_call()
+
+
+def test_a_file_has_the_fingerprint_of_its_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    for content in (PNG, PNG + bytes(1_000_000)):
+        path.write_bytes(content)
+        prints = {ImageEdit(prompt="a", image=image).fingerprint() for image in (path, str(path), content)}
+        prints |= {ImageEdit(prompt="a", image=Image(path=path)).fingerprint()}
+        assert len(prints) == 1
+
+
+@pytest.mark.parametrize("kind", [ImageEdit, ImageToImage])
+def test_a_file_that_changes_while_it_is_read_is_refused(
+    kind: Callable[..., ImageRequest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(PNG)
+    request = kind(prompt="a", image=path)
+    assert request.problems()[1:] == ()
+    path.write_bytes(BLUE + b"x")
+    monkeypatch.setattr(FileSource, "is_current", lambda _: True)  # as it was a moment ago
+    with pytest.raises(InvalidRequestError, match="has changed since it was looked at") as caught:
+        request.fingerprint()
+    assert [problem.field for problem in caught.value.problems] == ["image"]
 
 
 def test_a_copy_keeps_what_was_read() -> None:

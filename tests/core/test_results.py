@@ -145,6 +145,42 @@ def test_an_image_without_bytes_says_why_and_what_to_do(image: Image, why: str, 
     assert os.listdir(tmp_path) == []
 
 
+# --- on disk -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def on_disk(tmp_path: Path) -> Image:
+    (tmp_path / "lake.png").write_bytes(PNG)
+    return dataclasses.replace(IMAGE, data=None, path=tmp_path / "lake.png")
+
+
+def test_a_picture_that_was_saved_is_read_from_its_file(on_disk: Image, tmp_path: Path) -> None:
+    assert on_disk.to_bytes() == PNG
+    assert on_disk.to_pil().size == (8, 6)
+    assert on_disk.mimebundle() == {"text/plain": repr(on_disk), "image/png": base64.b64encode(PNG).decode()}
+    assert on_disk.save(tmp_path / "copy") == tmp_path / "copy.png"
+    assert (tmp_path / "copy.png").read_bytes() == PNG
+    assert pickle.loads(pickle.dumps(on_disk)) == on_disk
+
+
+def test_a_picture_is_saved_over_itself(on_disk: Image) -> None:
+    assert on_disk.path is not None
+    with pytest.raises(SaveError, match=f"the picture is still in '{on_disk.path}'"):
+        on_disk.save(on_disk.path)
+    on_disk.save(on_disk.path, overwrite=True)
+    assert on_disk.to_bytes() == PNG
+
+
+def test_a_picture_whose_file_is_gone_says_so(on_disk: Image, tmp_path: Path) -> None:
+    assert on_disk.path is not None
+    on_disk.path.unlink()
+    for act in (on_disk.to_bytes, on_disk.to_pil, lambda: on_disk.save(tmp_path / "copy.png")):
+        with pytest.raises(OSError, match="No such file"):
+            act()
+    assert on_disk.mimebundle() == {"text/plain": repr(on_disk)}, "a notebook shows words then"
+    assert os.listdir(tmp_path) == []
+
+
 # --- other forms ------------------------------------------------------------------------------------------
 
 

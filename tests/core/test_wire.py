@@ -422,7 +422,7 @@ def test_other_answers_that_cannot_be_read(parse: Callable[..., object], content
 
 
 def test_a_download_is_the_bytes_of_the_picture() -> None:
-    assert parse_download(_reply(PNG), now=NOW) == PNG
+    assert parse_download(_reply(PNG), now=NOW) == {"data": PNG, "format": "png", "width": 8, "height": 6}
 
 
 # --- errors ---------------------------------------------------------------------------------------------------

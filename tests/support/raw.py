@@ -1,35 +1,21 @@
-"""An HTTP server made of plain sockets, which can break off at any byte."""
+"""Connections played by hand: scripts over a plain socket, for the service in `faulty`."""
 
 from __future__ import annotations
 
-import base64
-import json
 import socket
 import ssl
-import struct
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain, repeat
+from threading import Event
+from typing import TypeAlias
 
-PIXEL = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
-"""A whole PNG of one pixel."""
+from tests.support import faulty
+from tests.support.faulty import FaultyService, Talk, faulty_service
 
-Script = Callable[[socket.socket], None]
-
-
-def answer(body: bytes, *, status: str = "200 OK", headers: str = "", content_type: str = "application/json") -> bytes:
-    """The bytes of an HTTP answer."""
-    head = f"HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: {len(body)}\r\n{headers}\r\n"
-    return head.encode() + body
-
-
-def picture_answer(**more: object) -> bytes:
-    """The bytes of a whole success."""
-    item = {"seed": 7, "finish_reason": "success", "b64_json": base64.b64encode(PIXEL).decode()}
-    return answer(json.dumps({"created": 1, "data": [item], **more}).encode(), headers="x-trace-id: trace-1\r\n")
+Script: TypeAlias = Callable[[socket.socket], None]
+"""What is done with a connection once a request was read from it."""
 
 
 def say(data: bytes) -> Script:
@@ -39,7 +25,7 @@ def say(data: bytes) -> Script:
 
 def reset(connection: socket.socket) -> None:
     """End the connection with a reset."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    faulty.reset_on_close(connection)
     connection.close()
 
 
@@ -54,23 +40,6 @@ def stay_silent(connection: socket.socket) -> None:
         connection.recv(1)
 
 
-@dataclass
-class RawServer:
-    """What a running server saw, and what it does next."""
-
-    url: str
-    scripts: list[Script]
-    greet: Script | None = None
-    requests: list[bytes] = field(default_factory=list)
-    connections: int = 0
-    gone: threading.Event = field(default_factory=threading.Event)
-    """Set when some client closed its connection."""
-
-    def next_script(self) -> Script:
-        """The script for the next request: each once, the last for ever."""
-        return self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
-
-
 def socks_handshake(connection: socket.socket) -> None:
     """Be a SOCKS5 proxy that has connected to wherever it was asked to."""
     connection.recv(262)
@@ -79,64 +48,48 @@ def socks_handshake(connection: socket.socket) -> None:
     connection.sendall(b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")  # connected
 
 
+@dataclass
+class RawServer:
+    """What a running server saw."""
+
+    service: FaultyService
+    requests: list[bytes] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Its base URL."""
+        return self.service.url
+
+    @property
+    def connections(self) -> int:
+        """How many there were."""
+        return self.service.connections
+
+    @property
+    def gone(self) -> Event:
+        """Set when some connection ended."""
+        return self.service.gone
+
+    def play(self, talk: Talk, script: Script) -> None:
+        """Note the request, and do with the connection what `script` does."""
+        talk.read_request()
+        self.requests.append(talk.head + talk.body)
+        script(talk.connection)
+
+
 @contextmanager
 def raw_server(*scripts: Script, tls: ssl.SSLContext | None = None, greet: Script | None = None) -> Iterator[RawServer]:
-    """A server on loopback that meets each connection with `greet` and each request with the next script."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    if tls is not None:
-        listener = tls.wrap_socket(listener, server_side=True)
-    scheme = "https" if tls else "http"
-    server = RawServer(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/v1", list(scripts), greet)
-    open_connections: list[socket.socket] = []
-    threads = [threading.Thread(target=_accept, args=(listener, server, open_connections))]
-    threads[0].start()
-    try:
+    """A server on loopback that meets each connection with `greet` and each request with the next script.
+
+    The last script is for all further requests.
+    """
+    with faulty_service(certificate=tls, tls=tls is not None) as service:
+        server = RawServer(service)
+        coming = chain(scripts, repeat(scripts[-1]))
+        service.next_play = lambda: _playing(server, next(coming))
+        service.handshake = faulty.in_order(service.handshake, lambda talk: greet and greet(talk.connection))
         yield server
-    finally:
-        with suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        threads[0].join()
-        for connection in open_connections:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-            connection.close()
 
 
-def _accept(listener: socket.socket, server: RawServer, open_connections: list[socket.socket]) -> None:
-    serving: list[threading.Thread] = []
-    while True:
-        try:
-            connection, _ = listener.accept()
-        except ssl.SSLError:
-            continue  # the client did not trust us
-        except OSError:
-            break
-        server.connections += 1
-        open_connections.append(connection)
-        serving.append(threading.Thread(target=_serve, args=(connection, server), daemon=True))
-        serving[-1].start()
-
-
-def _serve(connection: socket.socket, server: RawServer) -> None:
-    with closing(connection), suppress(OSError):
-        if server.greet:
-            server.greet(connection)
-        while request := _read_request(connection):
-            server.requests.append(request)
-            server.next_script()(connection)
-    server.gone.set()
-
-
-def _read_request(connection: socket.socket) -> bytes:
-    data = b""
-    while b"\r\n\r\n" not in data:
-        piece = connection.recv(65536)
-        if not piece:
-            return b""
-        data += piece
-    head, _, body = data.partition(b"\r\n\r\n")
-    length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
-    while len(body) < length:
-        body += connection.recv(65536)
-    return head + b"\r\n\r\n" + body
+def _playing(server: RawServer, script: Script) -> faulty.Play:
+    return lambda talk: server.play(talk, script)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from stepfun_async._core.wire import Call, Progress, Reply
 
-from .raw import PIXEL
+from .answers import PIXEL
 
 Answer = Callable[[Call, Progress], Awaitable[Reply]]
 

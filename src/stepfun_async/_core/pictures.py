@@ -6,7 +6,6 @@ the header alone, so that a picture bomb is measured without being decoded.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import io
 import re
@@ -14,9 +13,11 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
-from .._files import read_all, read_bytes
+from pybase64 import b64decode, b64encode_as_string
+
+from .._files import FileSource, FileView, read_all, viewed
 
 CONTENT_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
 """The formats this package knows by their first bytes."""
@@ -27,24 +28,41 @@ MAX_PIXELS = 2**28
 EXTENSIONS = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif"}
 
 
+Seen: TypeAlias = bytes | FileView
+"""Bytes to look at, in memory or on disk."""
+
+
 class Header(NamedTuple):
-    """What a picture's bytes say: format, sides in pixels, and whether its end is there."""
+    """What a picture's first bytes say: its format, and its sides in pixels."""
 
     format: str
     width: int
     height: int
-    complete: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture to send: its bytes and what they say of themselves."""
+    """A picture to send: its bytes, in memory or still on disk, and what they say of themselves."""
 
-    data: bytes = field(repr=False)
+    content: bytes | FileSource = field(repr=False)
     format: str
     width: int
     height: int
     complete: bool = True
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return len(self.content) if isinstance(self.content, bytes) else self.content.size
+
+    @property
+    def data(self) -> bytes:
+        """Its bytes. Blocks where they are on disk.
+
+        Raises:
+            ChangedError: the file is not what it was.
+        """
+        return self.content if isinstance(self.content, bytes) else self.content.read()
 
     @property
     def content_type(self) -> str:
@@ -52,7 +70,7 @@ class Picture:
 
     def to_data_uri(self) -> str:
         """`data:image/...;base64,...`"""
-        return f"data:{self.content_type};base64,{base64.b64encode(self.data).decode('ascii')}"
+        return f"data:{self.content_type};base64,{b64encode_as_string(self.data)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +91,8 @@ def look(value: object) -> Picture | Link | Unreadable:
     """What the user handed in as a picture, with its bytes read and its header understood.
 
     Takes a path, bytes, a binary file object, a PIL image, an `Image` of an earlier answer, a data
-    URI or an http(s) link. A path and a file object are read here, once.
+    URI or an http(s) link. A file object is read here, once. Of a file no more is read than what says that
+    it is a whole picture: it is sent from disk.
     """
     if isinstance(value, str):
         return _look_text(value)
@@ -89,12 +108,17 @@ def look(value: object) -> Picture | Link | Unreadable:
 
 def of_bytes(data: bytes) -> Picture | Unreadable:
     """The picture in `data`."""
-    if not data:
+    return _of(data, data)
+
+
+def _of(seen: Seen, content: bytes | FileSource) -> Picture | Unreadable:
+    if not len(seen):
         return Unreadable("it is empty (0 bytes)")
-    header = read_header(data)
+    header = read_header(seen)
     if header is None:
-        return Unreadable(f"the bytes are no picture: they begin with {data[:12]!r}")
-    return _too_large(header.width, header.height) or Picture(data, *header)
+        return Unreadable(f"the bytes are no picture: they begin with {seen[:12]!r}")
+    too_large = _too_large(header.width, header.height)
+    return too_large or Picture(content, *header, complete=is_whole(seen, header.format))
 
 
 def _too_large(width: int, height: int) -> Unreadable | None:
@@ -109,7 +133,7 @@ def of_data_uri(text: str) -> Picture | Unreadable:
     if not comma or not head.lower().endswith(";base64"):
         return Unreadable("the data URI is not of the form data:image/...;base64,...")
     try:
-        return of_bytes(base64.b64decode(payload, validate=True))
+        return of_bytes(b64decode(payload, validate=True))
     except (binascii.Error, ValueError) as error:
         return Unreadable(f"the data URI's base64 is broken: {error}")
 
@@ -133,7 +157,8 @@ _LINK = re.compile(r"https?://[^\s/?#]+[^\s]*", re.IGNORECASE)
 
 def _look_path(path: Any) -> Picture | Unreadable:
     try:
-        return of_bytes(read_bytes(path))
+        with viewed(path) as (view, source):
+            return _of(view, source)
     except Exception as error:  # noqa: BLE001 - whatever a path-like of somebody's own may raise
         reason = getattr(error, "strerror", None) or str(error)
         return Unreadable(f"cannot read {str(path)!r}: {reason}")
@@ -165,6 +190,8 @@ def _piece_of(file: Any, size: int) -> bytes:
 def _look_result(value: Any) -> Picture | Link | Unreadable:
     if value.data is not None:
         return of_bytes(value.data)
+    if value.path is not None:
+        return _look_path(value.path)
     if value.url is not None:
         return Link(value.url)
     return Unreadable("that result has no picture")
@@ -191,82 +218,136 @@ _HANDLES: tuple[tuple[str, Callable[[Any], Picture | Link | Unreadable]], ...] =
 """How each kind of handle is known, and what reads it."""
 
 
-def read_header(data: bytes) -> Header | None:
-    """Format, sides and completeness of the picture in `data`; None where it is none that is known."""
-    for magic, read in _READERS:
-        if data.startswith(magic):
-            return read(data)
+# --- what the bytes say ---------------------------------------------------------------------------
+
+
+def read_header(data: Seen) -> Header | None:
+    """Format and sides of the picture in `data`, of which its first bytes will do; None for none that is known."""
+    for name, magic in _MAGIC:
+        if data[: len(magic)] == magic:
+            sides = _SIDES[name](data)
+            return sides and Header(name, *sides)
     return None
 
 
-def _png(data: bytes) -> Header | None:
+def is_whole(data: Seen, format: str) -> bool:
+    """Whether the end of the picture in `data`, of which `read_header` knows the format, is there."""
+    return _ENDS[format](data)
+
+
+_MAGIC = (
+    ("png", b"\x89PNG\r\n\x1a\n"),
+    ("jpeg", b"\xff\xd8\xff"),
+    ("webp", b"RIFF"),
+    ("gif", b"GIF87a"),
+    ("gif", b"GIF89a"),
+)
+
+_Sides: TypeAlias = tuple[int, int]
+
+_TAIL = 4096
+"""Bytes at the end in which a picture's end is looked for first."""
+
+
+def _png_sides(data: Seen) -> _Sides | None:
     if data[12:16] != b"IHDR" or len(data) < 24:
         return None
-    end = data.find(b"\x00\x00\x00\x00IEND")
-    return Header("png", _big(data[16:20]), _big(data[20:24]), complete=0 <= end <= len(data) - 12)
+    return _big(data[16:20]), _big(data[20:24])
+
+
+_PNG_END = b"\x00\x00\x00\x00IEND"
+
+
+def _png_ends(data: Seen) -> bool:
+    end = data.find(_PNG_END, max(0, len(data) - _TAIL))
+    if end < 0:  # or far from the end, with something else after it
+        end = data.find(_PNG_END)
+    return 0 <= end <= len(data) - 12
 
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG markers that start a frame, whose header has the sides."""
 
+_MAX_SEGMENTS = 10_000
+"""JPEG segments and fill bytes that are passed over to find the frame; cameras write some twenty."""
 
-def _jpeg(data: bytes) -> Header | None:
+
+def _jpeg_frame(data: Seen) -> int | None:
+    """Where the frame begins."""
     at = 2
-    while at + 9 <= len(data):
-        if data[at] != 0xFF:
+    for _ in range(_MAX_SEGMENTS):
+        head = data[at : at + 4]
+        if at + 9 > len(data) or head[0] != 0xFF:
             return None
-        marker = data[at + 1]
-        if marker in _FRAMES:
-            complete = data.find(b"\xff\xd9", max(at, len(data) - 4096)) != -1  # not that of an Exif thumbnail
-            return Header("jpeg", _big(data[at + 7 : at + 9]), _big(data[at + 5 : at + 7]), complete)
-        if marker == 0xFF:
-            at += 1
-        else:
-            at += 2 + _big(data[at + 2 : at + 4])
+        if head[1] in _FRAMES:
+            return at
+        at += 1 if head[1] == 0xFF else 2 + _big(head[2:])
     return None
 
 
-def _webp(data: bytes) -> Header | None:
+def _jpeg_sides(data: Seen) -> _Sides | None:
+    at = _jpeg_frame(data)
+    return None if at is None else (_big(data[at + 7 : at + 9]), _big(data[at + 5 : at + 7]))
+
+
+def _jpeg_ends(data: Seen) -> bool:
+    at = _jpeg_frame(data) or 0
+    return data.find(b"\xff\xd9", max(at, len(data) - _TAIL)) != -1  # not that of an Exif thumbnail
+
+
+def _webp_sides(data: Seen) -> _Sides | None:
     if data[8:12] != b"WEBP" or len(data) < 30:
         return None
-    complete = len(data) >= _little(data[4:8]) + 8
     sides = _WEBP_SIDES.get(data[12:16])
-    return Header("webp", *sides(data), complete) if sides else None
+    return sides and sides(data)
 
 
-def _webp_lossy(data: bytes) -> tuple[int, int]:
+def _webp_ends(data: Seen) -> bool:
+    return len(data) >= _little(data[4:8]) + 8
+
+
+def _webp_lossy(data: Seen) -> _Sides:
     return _little(data[26:28]) & 0x3FFF, _little(data[28:30]) & 0x3FFF
 
 
-def _webp_lossless(data: bytes) -> tuple[int, int]:
+def _webp_lossless(data: Seen) -> _Sides:
     bits = _little(data[21:25])
     return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
 
 
-def _webp_extended(data: bytes) -> tuple[int, int]:
+def _webp_extended(data: Seen) -> _Sides:
     return _little(data[24:27]) + 1, _little(data[27:30]) + 1
 
 
-_WEBP_SIDES: dict[bytes, Callable[[bytes], tuple[int, int]]] = {
+_WEBP_SIDES: dict[bytes, Callable[[Seen], _Sides]] = {
     b"VP8 ": _webp_lossy,
     b"VP8L": _webp_lossless,
     b"VP8X": _webp_extended,
 }
 
 
-def _gif(data: bytes) -> Header | None:
+def _gif_sides(data: Seen) -> _Sides | None:
     if len(data) < 10:
         return None
-    return Header("gif", _little(data[6:8]), _little(data[8:10]), complete=data[-1:] == b";")
+    return _little(data[6:8]), _little(data[8:10])
 
 
-_READERS: tuple[tuple[bytes, Callable[[bytes], Header | None]], ...] = (
-    (b"\x89PNG\r\n\x1a\n", _png),
-    (b"\xff\xd8\xff", _jpeg),
-    (b"RIFF", _webp),
-    (b"GIF87a", _gif),
-    (b"GIF89a", _gif),
-)
+def _gif_ends(data: Seen) -> bool:
+    return data[len(data) - 1 : len(data)] == b";"
+
+
+_SIDES: dict[str, Callable[[Seen], _Sides | None]] = {
+    "png": _png_sides,
+    "jpeg": _jpeg_sides,
+    "webp": _webp_sides,
+    "gif": _gif_sides,
+}
+_ENDS: dict[str, Callable[[Seen], bool]] = {
+    "png": _png_ends,
+    "jpeg": _jpeg_ends,
+    "webp": _webp_ends,
+    "gif": _gif_ends,
+}
 
 
 def _big(data: bytes) -> int:

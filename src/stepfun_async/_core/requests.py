@@ -3,17 +3,19 @@
 import os
 from collections.abc import Iterator, Mapping
 from copy import copy
+from functools import cached_property
 from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias, cast
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, SkipValidation
+from pydantic import BaseModel, ConfigDict, SkipValidation
 
+from .._files import FileSource
 from .capabilities import Capability, Money, Operation, Region
-from .pictures import look
+from .pictures import Picture, look
 from .problems import Problem, plain
 from .registry import row_of
 from .results import Image
 from .sizes import Size
-from .validation import Values, body_problems, notices_of, problems_of
+from .validation import Values, body_problems, notices_of, problems_of, unknown_model
 from .wire import Call, fingerprint_of, to_call
 
 if TYPE_CHECKING:
@@ -28,25 +30,83 @@ ResponseFormat = Literal["b64_json", "url"]
 
 
 class _Memo:
-    """Pictures already looked at, so that a file is read once; never part of a request's value."""
+    """Pictures already looked at, so that a file object is read once; never part of a request's value."""
 
     def __init__(self, seen: Mapping[str, tuple[object, object]] | None = None) -> None:
         self._seen = dict(seen or {})
 
     def look(self, name: str, value: object) -> object:
-        """What `value` is as a picture, remembered for as long as the field holds the same object."""
+        """What `value` is as a picture, remembered until the field or the file holds something else."""
         seen = self._seen.get(name)
-        if seen is None or seen[0] is not value:
+        if seen is None or seen[0] is not value or _has_changed(seen[1]):
             seen = self._seen[name] = (value, look(value))
         return seen[1]
 
     def __copy__(self) -> Self:
         return type(self)(self._seen)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Memo)
 
-    __hash__ = None  # type: ignore[assignment]
+class Reading:
+    """A request as it was at one moment, so that what follows is judged and said of the same values.
+
+    Attributes:
+        model: the model's name.
+        operation: what is asked of it.
+        row: the table's row for it; None where there is none.
+        given: the parameters that are given, by name.
+        has_pictures: whether there are pictures among them, which may have to be read from a disk.
+
+    Args:
+        request: the request.
+    """
+
+    __slots__ = ("_request", "_sound", "_values", "given", "has_pictures", "model", "operation", "row")
+
+    def __init__(self, request: "_Request") -> None:
+        self.model = request.model
+        self.operation: Operation = request.operation
+        self.row = request.row
+        self.given = request.given()
+        self.has_pictures = "image" in self.given or "style_reference" in self.given
+        self._values: Values | None = None if self.has_pictures else self.given
+        self._sound = False
+        self._request = request
+
+    @property
+    def values(self) -> Values:
+        """What is given, with every picture read and looked at."""
+        if self._values is None:
+            self._values = self._request.looked_at(self.given)
+        return self._values
+
+    def problems(self) -> tuple[Problem, ...]:
+        """See `_Request.problems`."""
+        if self.row is None:
+            wrong: tuple[Problem, ...] = (unknown_model(self.model, self.operation),)
+        else:
+            wrong = problems_of(self.row, self.values, self.given)
+            self._sound = not wrong
+        return (*wrong, *body_problems(self._request.extra_body))
+
+    def unsayable(self) -> tuple[Problem, ...]:
+        """What cannot go over the wire at all, whatever the server makes of the rest."""
+        model: object = self.model
+        named = () if type(model) is str else (Problem("model", plain(model), "the name of a model"),)
+        return (*named, *body_problems(self._request.extra_body))
+
+    def notices(self) -> tuple[str, ...]:
+        """See `_Request.notices`."""
+        return notices_of(self.row, self.values) if self.row else ()
+
+    def to_call(self) -> Call:
+        """See `_Request.to_call`."""
+        extra_body = self._request.extra_body
+        return to_call(self.model, self.operation, self.row, self.values, extra_body, known_good=self._sound)
+
+
+def _has_changed(picture: object) -> bool:
+    source = picture.content if isinstance(picture, Picture) else None
+    return isinstance(source, FileSource) and not source.is_current()
 
 
 class _Request(BaseModel):
@@ -55,7 +115,6 @@ class _Request(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", arbitrary_types_allowed=True)
 
     operation: ClassVar[Operation]
-    _memo: _Memo = PrivateAttr(default_factory=_Memo)
 
     model: Annotated[str, SkipValidation]
     prompt: Annotated[str | None, SkipValidation] = None
@@ -67,10 +126,14 @@ class _Request(BaseModel):
     cfg_scale: Annotated[float | None, SkipValidation] = None
     extra_body: Annotated[Mapping[str, Any] | None, SkipValidation] = None
 
+    @cached_property
+    def _memo(self) -> _Memo:
+        return _Memo()
+
     def __copy__(self) -> Self:
         copied = super().__copy__()
         # A copy with another picture would make this one forget what it read.
-        copied._memo = copy(self._memo)  # noqa: SLF001 - its own
+        vars(copied)["_memo"] = copy(self._memo)
         return copied
 
     def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
@@ -85,34 +148,34 @@ class _Request(BaseModel):
 
     def given(self) -> dict[str, object]:
         """The parameters that are given, by name, without `model` and `extra_body`."""
-        fields = {name: getattr(self, name) for name in type(self).model_fields}
-        values = {**fields, **(self.__pydantic_extra__ or {})}
-        row = self.row
-        if row is not None and "response_format" not in row.rules and values["response_format"] == "b64_json":
-            del values["response_format"]
-        return {name: value for name, value in values.items() if value is not None and name not in _NOT_PARAMETERS}
+        fields, more = self.__dict__.items(), self.__pydantic_extra__ or {}
+        values = {name: value for name, value in fields if value is not None and name not in _NOT_PARAMETERS}
+        if more:
+            values.update({name: value for name, value in more.items() if value is not None})
+        if values.get("response_format") == "b64_json":
+            row = self.row
+            if row is not None and "response_format" not in row.rules:
+                del values["response_format"]
+        return values
 
     def values(self) -> Values:
         """The parameters that are given, with every picture read and looked at."""
-        return {name: self._looked(name, value) for name, value in self.given().items()}
+        return self.read().values
+
+    def read(self) -> Reading:
+        """This request as it is now."""
+        return Reading(self)
 
     def problems(self) -> tuple[Problem, ...]:
         """Everything that is wrong with this request; empty when it is valid. Nothing is sent.
 
-        A picture given as a path or file object is read, once.
+        A picture given as a file object is read, once; one given as a path is looked at, and sent from disk.
         """
-        wrong = problems_of(self.model, self.operation, self.values(), self.given())
-        return (*wrong, *body_problems(self.extra_body))
-
-    def unsayable(self) -> tuple[Problem, ...]:
-        """What cannot go over the wire at all, whatever the server makes of the rest."""
-        model: object = self.model
-        named = () if type(model) is str else (Problem("model", plain(model), "the name of a model"),)
-        return (*named, *body_problems(self.extra_body))
+        return self.read().problems()
 
     def notices(self) -> tuple[str, ...]:
         """What is valid, but will not do what it seems to say; a client warns about each."""
-        return notices_of(self.model, self.operation, self.values())
+        return self.read().notices()
 
     def price(self, region: Region = "international") -> Money | None:
         """What StepFun charges for this request in `region`; None where it is not known."""
@@ -129,14 +192,17 @@ class _Request(BaseModel):
 
     def to_call(self) -> Call:
         """The request as it goes over the wire, whether it is valid or not."""
-        return to_call(self.model, self.operation, self.values(), self.extra_body)
+        return self.read().to_call()
 
-    def _looked(self, name: str, value: object) -> object:
-        if name == "image":
-            return self._memo.look(name, value)
-        if name == "style_reference" and isinstance(value, Mapping):
-            return self._looked_style(cast("Mapping[str, object]", value))
-        return value
+    def looked_at(self, given: Values) -> Values:
+        """`given` with every picture in it looked at."""
+        looked = dict(given)
+        if "image" in given:
+            looked["image"] = self._memo.look("image", given["image"])
+        style = given.get("style_reference")
+        if isinstance(style, Mapping):
+            looked["style_reference"] = self._looked_style(cast("Mapping[str, object]", style))
+        return looked
 
     def _looked_style(self, style: Mapping[str, object]) -> Mapping[str, object]:
         if "source_url" in style:
@@ -144,7 +210,8 @@ class _Request(BaseModel):
         return style
 
 
-_NOT_PARAMETERS = frozenset({"model", "extra_body"})
+_NOT_PARAMETERS = frozenset({"model", "extra_body", "_memo"})
+"""What a request holds beside its parameters."""
 
 
 class TextToImage(_Request):

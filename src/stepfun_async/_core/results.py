@@ -1,14 +1,16 @@
 """What a server's answer becomes: `ImagesResponse` and the `Image`s in it."""
 
-import base64
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pybase64 import b64encode_as_string
 
 from .._files import is_no_file, why_not_writable, write_bytes
 from .errors import ConfigurationError, ContentFilteredError, InvalidRequestError, MalformedResponseError, SaveError
@@ -26,7 +28,7 @@ class Image:
     """One picture of an answer.
 
     Attributes:
-        data: the picture's bytes; None for one that is only linked, or was filtered.
+        data: the picture's bytes; None for one that was saved by `save_to`, is only linked, or was filtered.
         url: the link to it, when asked for with `response_format="url"`.
         expires_at: when the link stops working, in UTC; None where the server's rule is not known.
         path: the file it was saved to by `save_to`; None when it was not.
@@ -66,32 +68,35 @@ class Image:
 
         Raises:
             SaveError (an OSError): `path` exists, is a directory or otherwise no place for a file, its
-                folder may not be written to, or the disk is full. The picture is still in `data`.
+                folder may not be written to, or the disk is full. The picture is still where it was.
             InvalidRequestError: this `Image` has no bytes.
         """
-        data = self.to_bytes()
         target = self.target(path)
         why = why_not_writable(target, overwrite=overwrite)
         if why:
             raise self._unsaved(target, why)
         try:
-            write_bytes(target, data, overwrite=overwrite)
+            write_bytes(target, self.to_bytes(), overwrite=overwrite)
         except OSError as error:
             raise self._unsaved(target, str(error)) from error
         return target
 
     def _unsaved(self, target: Path, why: str) -> SaveError:
-        message = f"{str(target)!r} is not written: {why}; the picture is still in image.data"
+        where = "image.data" if self.data is not None else repr(str(self.path))
+        message = f"{str(target)!r} is not written: {why}; the picture is still in {where}"
         return SaveError(message, response=ImagesResponse((self,), attempts=0, maybe_billed=0))
 
     def to_bytes(self) -> bytes:
-        """The picture's bytes: `data`, where there are any.
+        """The picture's bytes: `data`, or what is in the file at `path`.
 
         Raises:
             InvalidRequestError: there are none, because the picture is only linked or was filtered.
+            OSError: the file can no longer be read.
         """
         if self.data is not None:
             return self.data
+        if self.path is not None:
+            return self.path.read_bytes()
         if self.filtered:
             raise InvalidRequestError("this Image has no bytes: it was withheld by the content filter")
         raise InvalidRequestError("this Image is only a link: fetch it with client.images.download(image)")
@@ -109,6 +114,7 @@ class Image:
         Raises:
             ConfigurationError: Pillow is not installed.
             InvalidRequestError: this `Image` has no bytes.
+            OSError: its file can no longer be read.
         """
         if find_spec("PIL") is None:
             raise ConfigurationError('to_pil() needs Pillow: pip install "stepfun-async[embedded]"')
@@ -121,8 +127,9 @@ class Image:
     def mimebundle(self) -> dict[str, str]:
         """The picture by content type in base64, and its description, as notebooks show it."""
         bundle = {"text/plain": repr(self)}
-        if self.data is not None and self.format in CONTENT_TYPES:
-            bundle[CONTENT_TYPES[self.format]] = base64.b64encode(self.data).decode("ascii")
+        if self.format in CONTENT_TYPES:
+            with suppress(InvalidRequestError, OSError):
+                bundle[CONTENT_TYPES[self.format]] = b64encode_as_string(self.to_bytes())
         return bundle
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:

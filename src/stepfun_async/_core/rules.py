@@ -12,7 +12,8 @@ import math
 import numbers
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from functools import cached_property
+from typing import ClassVar, TypeGuard, cast
 
 from .pictures import Link, Picture, Unreadable
 from .problems import show
@@ -86,7 +87,7 @@ class Text(Rule):
             return Fault(f"{_kind_of(value)}, not text")
         if not self.minimum <= len(value) <= self.maximum:
             return Fault(f"{len(value):,} characters", self._nearest(value))
-        if not _encodable(value):
+        if not (value.isascii() or _encodable(value)):
             return Fault("has half of a surrogate pair, which UTF-8 cannot carry", self._nearest(value))
         return None
 
@@ -147,9 +148,9 @@ class Whole(Rule):
         return f"a whole number from {self.minimum} to {self.maximum}"
 
     def judge(self, value: object) -> Fault | None:
-        number = int(value) if not isinstance(value, bool) and isinstance(value, numbers.Integral) else None
-        if number is None:
+        if type(value) is not int and not _is_whole(value):
             return Fault(f"{_kind_of(value)}, not a whole number", self._nearest(value))
+        number = int(value)
         if not self.minimum <= number <= self.maximum:
             return Fault("", self._nearest(number))
         return None
@@ -161,7 +162,7 @@ class Whole(Rule):
         return round(min(max(number, self.minimum), self.maximum))
 
     def to_wire(self, value: object) -> object:
-        return int(value) if isinstance(value, numbers.Integral) else value
+        return value if type(value) is int or not _is_whole(value) else int(value)
 
     def from_text(self, text: str) -> object:
         try:
@@ -185,7 +186,7 @@ class Real(Rule):
         return f"a number {start} to {self.maximum:g}"
 
     def judge(self, value: object) -> Fault | None:
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        if type(value) is not float and not _is_real(value):
             return Fault(f"{_kind_of(value)}, not a number", self._nearest(value))
         number = _float(value)
         if not math.isfinite(number):
@@ -203,14 +204,14 @@ class Real(Rule):
         return None if self.above and nearest == self.minimum else nearest
 
     def to_wire(self, value: object) -> object:
-        return float(value) if isinstance(value, numbers.Real) else value
+        return float(value) if _is_real(value) else value
 
     def from_text(self, text: str) -> object:
         number = _number(text)
         return text if number is None else number
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots, so that it can keep what its texts mean
 class Sizes(Rule):
     """One of the sizes a model makes, given as `Size`, aspect ratio or the model's own wire string."""
 
@@ -238,7 +239,7 @@ class Sizes(Rule):
             return None if value in self.options else Fault("", self._nearest(value))
         if not isinstance(value, str):
             return Fault(f"{_kind_of(value)}, not a size", self._from_pair(value))
-        if value in self.wire_options or self._of_ratio(value):
+        if value in self._meant or self._of_ratio(value):
             return None
         if ratio_of(value) is not None:
             return Fault("no size of this model has that ratio", self._nearest_ratio(value))
@@ -261,11 +262,16 @@ class Sizes(Rule):
         if isinstance(value, Size):  # the option itself: `Size(width=1024.0, ...)` equals it, but prints otherwise
             return next((option for option in self.options if option == value), value)
         text = str(value)
-        return self._of_ratio(text) or Size.from_wire(text, self.order)
+        return self._meant.get(text) or self._of_ratio(text) or Size.from_wire(text, self.order)
 
     def to_wire(self, value: object) -> object:
         size = self.pick(value)
         return value if size is None else size.to_wire(self.order)
+
+    @cached_property
+    def _meant(self) -> Mapping[str, Size]:
+        """The documented strings, and what each means."""
+        return dict(zip(self.wire_options, self.options, strict=True))
 
     def _of_ratio(self, ratio: str) -> Size | None:
         fitting = [size for size in self.options if size.fits_ratio(ratio)]
@@ -327,8 +333,8 @@ class Photo(Rule):
         sides = (picture.width, picture.height)
         if picture.format not in self.formats:
             return Fault(f"the bytes are {picture.format}")
-        if self.max_bytes and len(picture.data) > self.max_bytes:
-            return Fault(f"{len(picture.data):,} bytes")
+        if self.max_bytes and picture.size > self.max_bytes:
+            return Fault(f"{picture.size:,} bytes")
         if min(sides) < self.min_side or max(sides) > self.max_side:
             return Fault(f"{picture.width}x{picture.height} pixels")
         if self.max_ratio and max(sides) > min(sides) * self.max_ratio:
@@ -408,9 +414,19 @@ def _kind_of(value: object) -> str:
     return f"an {name}" if name[0].lower() in "aeiou" else f"a {name}"
 
 
+def _is_whole(value: object) -> TypeGuard[numbers.Integral]:
+    """Whether `value` is a whole number of any kind; asking the abstract class is slow, and seldom needed."""
+    return type(value) is int or (not isinstance(value, bool) and isinstance(value, numbers.Integral))
+
+
+def _is_real(value: object) -> TypeGuard[numbers.Real]:
+    """Whether `value` is a number of any kind, a truth value excepted."""
+    return type(value) in (float, int) or (not isinstance(value, bool) and isinstance(value, numbers.Real))
+
+
 def _number(value: object) -> float | None:
     """The finite number in `value`, be it a number or text; None for truth values and the rest."""
-    if isinstance(value, bool) or not isinstance(value, str | numbers.Real):
+    if not (isinstance(value, str) or _is_real(value)):
         return None
     try:
         number = _float(value)
@@ -419,7 +435,7 @@ def _number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _float(value: str | numbers.Real) -> float:
+def _float(value: str | float | numbers.Real) -> float:
     """`value` as a float; infinity where it is a whole number or fraction too large for one."""
     try:
         return float(value)
@@ -433,7 +449,11 @@ def _truth_of(value: object) -> bool | None:
 
 
 def _encodable(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _without_surrogates(text: str) -> str:

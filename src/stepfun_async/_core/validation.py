@@ -3,51 +3,48 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import cast
 
 from .capabilities import Capability, Operation
 from .problems import Problem, plain
-from .registry import row_of, rows
+from .registry import rows
 from .rules import Fault, Ignored, Rule, Whole, closest
 
 Values = Mapping[str, object]
 """A request's parameters by name, without those not given; pictures are what `pictures.look` made of them."""
 
 
-def problems_of(model: object, operation: Operation, values: Values, given: Values) -> tuple[Problem, ...]:
+def problems_of(row: Capability, values: Values, given: Values) -> tuple[Problem, ...]:
     """Everything that is wrong with a request, in the order of the model's parameters.
 
     Args:
-        model: the model's name.
-        operation: what is asked of it.
+        row: the model's.
         values: the parameters, with pictures looked at.
         given: the same as the user gave them, for the messages.
     """
-    row = row_of(model, operation)
-    if row is None:
-        return (_unknown_model(model, operation),)
-    wrong = [problem for name, rule in row.rules.items() for problem in _judge(name, rule, values, given)]
+    wrong: list[Problem] = []
+    for name, rule in row.rules.items():
+        if name in values:
+            if rule.judge(values[name]) is not None:
+                wrong += [_problem(name, rule, given[name], fault) for fault in rule.faults(values[name])]
+        elif rule.required:
+            wrong.append(Problem(name, None, rule.allowed, "is required"))
     extra = [_no_such_parameter(row, name, given[name]) for name in values if name not in row.rules]
     return (*wrong, *extra)
 
 
-def notices_of(model: object, operation: Operation, values: Values) -> tuple[str, ...]:
+def notices_of(row: Capability, values: Values) -> tuple[str, ...]:
     """What is valid, but will not do what it seems to say."""
-    row = row_of(model, operation)
-    if row is None:
-        return ()
-    ignored = [
-        f"{name} {rule.effect}; it is not sent"
-        for name, rule in row.rules.items()
-        if isinstance(rule, Ignored) and name in values
-    ]
-    random = [
-        f"{name} 0 means a random one for {row.model}: give 1 or more to get the same picture again"
-        for name, rule in row.rules.items()
-        if isinstance(rule, Whole) and rule.zero_is_random and values.get(name) == 0
-    ]
-    return (*ignored, *random, *_idle_negative_prompt(row, values))
+    notices: list[str] = []
+    for name, value in values.items():
+        rule = row.rules.get(name)
+        if isinstance(rule, Ignored):
+            notices.append(f"{name} {rule.effect}; it is not sent")
+        elif isinstance(rule, Whole) and rule.zero_is_random and value == 0:
+            why = f"{name} 0 means a random one for {row.model}"
+            notices.append(f"{why}: give 1 or more to get the same picture again")
+    return (*notices, *_idle_negative_prompt(row, values))
 
 
 def body_problems(extra_body: object) -> tuple[Problem, ...]:
@@ -72,13 +69,6 @@ def _why_not_json(extra_body: object) -> str | None:
     return None
 
 
-def _judge(name: str, rule: Rule, values: Values, given: Values) -> Iterator[Problem]:
-    if name in values:
-        yield from (_problem(name, rule, given[name], fault) for fault in rule.faults(values[name]))
-    elif rule.required:
-        yield Problem(name, None, rule.allowed, "is required")
-
-
 def _problem(name: str, rule: Rule, shown: object, fault: Fault) -> Problem:
     field = f"{name}.{fault.part}" if fault.part else name
     if fault.part and isinstance(shown, Mapping):
@@ -87,15 +77,16 @@ def _problem(name: str, rule: Rule, shown: object, fault: Fault) -> Problem:
 
 
 def _idle_negative_prompt(row: Capability, values: Values) -> tuple[str, ...]:
-    scale = row.rules.get("cfg_scale")
-    if not values.get("negative_prompt") or scale is None:
+    scale = row.rules.get("cfg_scale") if values.get("negative_prompt") else None
+    if scale is None:
         return ()
     if values.get("cfg_scale", scale.default) != 1.0:
         return ()
     return ("negative_prompt has no effect while cfg_scale is 1.0: raise cfg_scale above 1.0",)
 
 
-def _unknown_model(model: object, operation: Operation) -> Problem:
+def unknown_model(model: object, operation: Operation) -> Problem:
+    """What is wrong with a model that the tables do not have for an operation."""
     able = tuple(row.model for row in rows() if row.operation == operation)
     others = sorted({row.operation for row in rows() if row.model == model})
     if model is None:

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, cast
 
-from .capabilities import ENDPOINTS, Operation
+from .._files import ChangedError, FileSource
+from .capabilities import ENDPOINTS, Capability, Operation
+from .cutting import Cut, Sink, restored
 from .errors import (
     InvalidRequestError,
 )
@@ -28,11 +30,25 @@ _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file of a multipart form."""
+    """A file of a multipart form; its content is in memory, or still on disk."""
 
     filename: str
     content_type: str
-    data: bytes = field(repr=False)
+    content: bytes | FileSource = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """Bytes of its content."""
+        return len(self.content) if isinstance(self.content, bytes) else self.content.size
+
+    @property
+    def data(self) -> bytes:
+        """Its content. Blocks where that is on disk.
+
+        Raises:
+            ChangedError: the file is not what it was.
+        """
+        return self.content if isinstance(self.content, bytes) else self.content.read()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +62,8 @@ class Call:
         form: the text fields of a multipart form.
         files: its files, by field.
         headers: what is sent besides, by lower-case name.
+        into: makes what takes in a picture of the answer, told how many bytes it has at most (0 where that is not
+            known). None keeps the answer in memory. A transport need not heed it.
     """
 
     method: str
@@ -54,15 +72,30 @@ class Call:
     form: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     files: Mapping[str, Upload] = field(default_factory=lambda: _EMPTY)
     headers: Mapping[str, str] = field(default_factory=lambda: _EMPTY, repr=False)
+    into: Callable[[int], Sink] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer on its way in; header names in lower case."""
+    """An answer on its way in.
+
+    Attributes:
+        status: the HTTP status.
+        headers: header names are in lower case.
+        body: the body; where pictures were cut out of it, with a mark in the place of each.
+        pictures: those pictures, in their order.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
+    pictures: tuple[Cut, ...] = field(default=(), repr=False)
+
+    def whole(self) -> Reply:
+        """The answer as it came, with what was cut out of it. Blocks where that is in a file."""
+        if not self.pictures:
+            return self
+        return Reply(self.status, self.headers, restored(self.body, self.pictures))
 
 
 class Progress:
@@ -91,35 +124,60 @@ class Progress:
 
 # --- requests out -------------------------------------------------------------------------------
 
-_WIRE_NAMES: Mapping[tuple[Operation, str], str] = {("image_to_image", "image"): "source_url"}
+_WIRE_NAMES: Mapping[Operation, Mapping[str, str]] = {
+    "text_to_image": {},
+    "edit": {},
+    "image_to_image": {"image": "source_url"},
+}
 """Where the wire's name of a parameter is another one than the SDK's."""
 
 
 def wire_name(operation: Operation, name: str) -> str:
     """What the wire calls a parameter."""
-    return _WIRE_NAMES.get((operation, name), name)
+    return _WIRE_NAMES[operation].get(name, name)
 
 
 def to_call(
-    model: object, operation: Operation, values: Mapping[str, object], extra_body: Mapping[str, Any] | None
+    model: object,
+    operation: Operation,
+    row: Capability | None,
+    values: Mapping[str, object],
+    extra_body: Mapping[str, Any] | None,
+    *,
+    known_good: bool = False,
 ) -> Call:
-    """The call that says a request; pictures in `values` are what `pictures.look` made of them.
+    """The call that says a request.
+
+    Args:
+        model: the model's name.
+        operation: what is asked of it.
+        row: the table's row for both; None where there is none.
+        values: the parameters, with pictures as `pictures.look` made them.
+        extra_body: what is sent besides, unchecked.
+        known_good: whether every value was judged, and is allowed.
 
     Raises:
         InvalidRequestError: a picture cannot be read, or a value has no wire form at all.
     """
-    row = row_of(model, operation)
-    endpoint = ENDPOINTS[operation]
+    endpoint, names = ENDPOINTS[operation], _WIRE_NAMES[operation]
+    rules: Mapping[str, Rule] = row.rules if row else _EMPTY
     said: dict[str, Any] = {"model": model}
     for name, value in values.items():
-        rule = row.rules.get(name) if row else None
+        rule = rules.get(name)
         if not isinstance(rule, Ignored):
-            said[wire_name(operation, name)] = _say(name, rule, value)
-    said.update(extra_body or {})
+            wire = rule.to_wire(value) if known_good and rule else _say(name, rule, value)
+            said[names.get(name, name)] = wire
+    if extra_body:
+        said.update(extra_body)
     if endpoint.body == "json":
-        return Call("POST", endpoint.path, json={name: _json_value(value) for name, value in said.items()})
+        own = {wire: name for name, wire in names.items()}
+        content = {
+            name: value if type(value) in _PLAIN else _json_value(own.get(name, name), value)
+            for name, value in said.items()
+        }
+        return Call("POST", endpoint.path, json=content)
     files = {name: _upload(value) for name, value in said.items() if isinstance(value, Picture)}
-    form = {name: _form_text(value) for name, value in said.items() if name not in files}
+    form = {name: _form_text(name, value) for name, value in said.items() if name not in files}
     return Call("POST", endpoint.path, form=form, files=files)
 
 
@@ -137,11 +195,26 @@ def encode_json(value: Mapping[str, Any]) -> bytes:
 
 
 def fingerprint_of(call: Call) -> str:
-    """SHA-256 over what a call asks for, pictures by their bytes, as 64 hex digits."""
-    files = {name: hashlib.sha256(upload.data).hexdigest() for name, upload in call.files.items()}
+    """SHA-256 over what a call asks for, pictures by their bytes, as 64 hex digits.
+
+    Raises:
+        InvalidRequestError: a picture's file is not what it was a moment ago.
+    """
+    files = {name: _hash_of(name, upload) for name, upload in call.files.items()}
     asked = {"path": call.path, "body": call.json or dict(call.form), "files": files}
     text = json.dumps(asked, sort_keys=True, default=repr, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _hash_of(name: str, upload: Upload) -> str:
+    pieces = (upload.content,) if isinstance(upload.content, bytes) else upload.content.pieces()
+    running = hashlib.sha256()
+    try:
+        for piece in pieces:
+            running.update(piece)
+    except ChangedError as error:
+        raise _changed(name, error) from error
+    return running.hexdigest()
 
 
 def _say(name: str, rule: Rule | None, value: object) -> object:
@@ -149,6 +222,10 @@ def _say(name: str, rule: Rule | None, value: object) -> object:
     if rule is not None and rule.judge(value) is None:
         return rule.to_wire(value)
     return value.to_wire("width x height") if isinstance(value, Size) else value
+
+
+_PLAIN = (str, int, float, bool)
+"""What JSON says as it is: most values, and quickly told from the others."""
 
 
 def _refuse_unreadable(name: str, value: object) -> None:
@@ -159,26 +236,38 @@ def _refuse_unreadable(name: str, value: object) -> None:
             _refuse_unreadable(f"{name}.{part}", item)
 
 
-def _json_value(value: object) -> object:
+def _json_value(name: str, value: object) -> object:
     if isinstance(value, Picture):
-        return value.to_data_uri()
+        return _data_uri(name, value)
     if isinstance(value, Link):
         return value.url
     if isinstance(value, Mapping):
-        return {key: _json_value(item) for key, item in cast("Mapping[str, object]", value).items()}
+        return {key: _json_value(f"{name}.{key}", item) for key, item in cast("Mapping[str, object]", value).items()}
     return value
 
 
+def _data_uri(name: str, picture: Picture) -> str:
+    try:
+        return picture.to_data_uri()
+    except ChangedError as error:
+        raise _changed(name, error) from error
+
+
+def _changed(name: str, error: ChangedError) -> InvalidRequestError:
+    problem = Problem(name, None, "a picture", f"{error} since it was looked at: ask again")
+    return InvalidRequestError.of("the request", (problem,))
+
+
 def _upload(picture: Picture) -> Upload:
-    return Upload(f"image.{picture.format}", picture.content_type, picture.data)
+    return Upload(f"image.{picture.format}", picture.content_type, picture.content)
 
 
-def _form_text(value: object) -> str:
+def _form_text(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping | list):
         return json.dumps(value)
-    return str(_json_value(value))
+    return str(_json_value(name, value))
 
 
 # --- requests in --------------------------------------------------------------------------------
@@ -196,7 +285,7 @@ def from_call(call: Call) -> tuple[Operation, dict[str, object]] | None:
 
 
 def _parameters(operation: Operation, call: Call) -> dict[str, object]:
-    names = {wire: name for (where, name), wire in _WIRE_NAMES.items() if where == operation}
+    names = {wire: name for name, wire in _WIRE_NAMES[operation].items()}
     if call.json is not None:
         return {names.get(name, name): value for name, value in call.json.items()}
     row = row_of(call.form.get("model"), operation)

@@ -1,15 +1,16 @@
 """Calls over HTTP. The only package that knows httpx.
 
-`calls` sends a `Call` and follows links, on the connections that `connections` keeps. `watching` hears
-from below what leaves and where to, `bodies` reads what comes, and `failures` says what went wrong.
+`calls` sends a `Call` and follows links, on the connections that `connections` keeps. Plain connections go
+straight (`direct`: `sockets` below, `http1` on them); proxies, users' own transports and tools that stand
+in for httpx go through it (`through_httpx`, imported when it is needed). `outgoing` has the requests,
+`bodies` takes answers in, `watching` hears what leaves and where to, `failures` says what went wrong.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from typing import Protocol, TypeAlias
-
-import httpx
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 from .._config import Config
 from .._core.errors import ConfigurationError
@@ -34,18 +35,32 @@ class Transport(Protocol):
         ...
 
 
-AnyTransport: TypeAlias = Transport | httpx.AsyncBaseTransport
+if TYPE_CHECKING:
+    import httpx
+
+    AnyTransport: TypeAlias = Transport | httpx.AsyncBaseTransport
 
 
 def make_transport(
     config: Config, *, transport: AnyTransport | None, proxy: str | None, headers: Mapping[str, str]
 ) -> Transport:
     """The transport for a client's settings. The one place where this is decided."""
-    if isinstance(transport, httpx.AsyncBaseTransport):
-        return HttpTransport(config, headers, Borrowed(transport))
     if transport is None:
         return HttpTransport(config, headers, Connections(checked_proxy(proxy)))
+    if (borrowed := _borrowed(transport)) is not None:
+        return HttpTransport(config, headers, borrowed)
     if not callable(getattr(transport, "send", None)):
         kind = type(transport).__name__
         raise ConfigurationError(f"a {kind} is no transport: give an httpx.AsyncBaseTransport or an EmbeddedTransport")
-    return transport
+    return cast("Transport", transport)
+
+
+def _borrowed(transport: object) -> Borrowed | None:
+    """What carries calls on an httpx transport; None where `transport` is none."""
+    if "httpx" not in sys.modules:  # then nobody can have made one
+        return None
+    import httpx
+
+    from .through_httpx import HttpxConnection
+
+    return Borrowed(HttpxConnection(transport)) if isinstance(transport, httpx.AsyncBaseTransport) else None

@@ -1,20 +1,18 @@
-"""Bodies: a request's in one piece, and an answer's, which is never longer than it may be."""
+"""Answers as they come in, whoever carries them: cut, gathered or written to disk, never longer than they may be."""
 
 from __future__ import annotations
 
-import io
 import zlib
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, Self, cast
+from collections.abc import Callable, Mapping
+from functools import partial
 
-import anyio
-import anyio.to_thread
-import httpx
-
-from .._config import hidden
-from .._core.errors import APIConnectionError, StepFunError
+from .._core.answers import CODING_HEADER, CUTTING_PAYS
+from .._core.capabilities import ENDPOINTS
+from .._core.cutting import Cut, Cutter, Memory, Sink, marked
+from .._core.errors import APIConnectionError
 from .._core.outcomes import billing_of
-from .._core.wire import Call, Reply, encode_json
+from .._core.wire import Call, Reply
+from .._loops import finished_in_thread
 
 MAX_BODY = 256 * 1024 * 1024
 """Bytes of the longest answer that is read; a 4096x4096 picture in base64 takes a third."""
@@ -22,113 +20,136 @@ MAX_BODY = 256 * 1024 * 1024
 MAX_PICTURE = 64 * 1024 * 1024
 """Bytes of the longest picture that is fetched from a link: 4096x4096 pixels of four bytes each."""
 
-
-# --- requests out -------------------------------------------------------------------------------
-
-
-def request_for(call: Call, url: str, headers: Mapping[str, str]) -> httpx.Request:
-    """The request that says `call`.
-
-    Raises:
-        InvalidRequestError: JSON cannot say the body.
-        APIConnectionError: `url` is none.
-    """
-    try:
-        request = _encoded(call, url, headers)
-    except (httpx.InvalidURL, ValueError) as error:
-        if isinstance(error, StepFunError):
-            raise
-        message = f"the address cannot be used: {error}"
-        raise APIConnectionError(message, billing="not_sent", again=False) from error
-    request.stream = _Body(request.read())
-    return request
+_WITH_PICTURES = frozenset(endpoint.path for endpoint in ENDPOINTS.values())
 
 
-def _encoded(call: Call, url: str, headers: Mapping[str, str]) -> httpx.Request:
-    said = {**headers, **{name.lower(): hidden(value) for name, value in call.headers.items()}}
-    if call.json is not None:
-        said["content-type"] = "application/json"
-        return httpx.Request(call.method, url, headers=said, content=encode_json(call.json))
-    if call.files or call.form:
-        files = {name: (upload.filename, upload.data, upload.content_type) for name, upload in call.files.items()}
-        fields = {name: (None, text.encode("utf-8", "surrogatepass")) for name, text in call.form.items()}
-        return httpx.Request(call.method, url, headers=said, files=cast("Any", {**fields, **files}))
-    return httpx.Request(call.method, url, headers=said)
+class Intake:
+    """Takes one answer in, from the end of its head on.
 
-
-class _Body(httpx.AsyncByteStream):
-    """A body in one piece.
-
-    httpx's own is an async generator, and one that is left half-way, because its call was cancelled, is
-    left to the garbage collector, of which trio complains.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return _Once(self._data)
-
-
-class _Once:
-    """An async iterator over one item, or none when it is empty."""
-
-    def __init__(self, item: bytes) -> None:
-        self._item = item
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if not self._item:
-            raise StopAsyncIteration
-        item, self._item = self._item, b""
-        return item
-
-
-# --- answers in ---------------------------------------------------------------------------------
-
-
-async def read(response: httpx.Response, longest: int) -> Reply:
-    """The whole answer, decompressed where it came compressed unasked.
-
-    httpx's own decoders are not used, since they unpack a few bytes to gigabytes before anybody can
-    say stop. A coding that cannot be undone is left on, and named in the reply's `content-encoding`.
+    Who carries it feeds it what comes, awaits `drain` whenever it is `full`, and ends with `finish`; or with
+    `abandon`, whatever went wrong, also in here.
 
     Args:
-        response: the answer, of which only the head is read.
+        call: what is answered.
+        status: the answer's status.
+        headers: its headers, names in lower case.
         longest: bytes that the body may have, packed and unpacked.
-
-    Raises:
-        APIConnectionError: the body is longer, or its packed form has no end.
     """
-    headers = dict(response.headers)
-    try:
-        body = await _gathered(cast("httpx.AsyncByteStream", response.stream), longest)
-    finally:
-        await response.aclose()
-    coding = headers.get("content-encoding", "").strip().lower()
-    if not body or coding in ("", "identity"):
-        headers.pop("content-encoding", None)
-    elif (unpacked := await anyio.to_thread.run_sync(_unpacked, body, coding, longest)) is not None:
-        body = unpacked
-        del headers["content-encoding"]
-    return Reply(response.status_code, headers, body)
+
+    def __init__(self, call: Call, status: int, headers: Mapping[str, str], longest: int) -> None:
+        self._status = status
+        self._headers = headers
+        self._longest = longest
+        self._came = 0
+        self._coding = headers.get(CODING_HEADER, "").strip().lower()
+        self._is_packed = self._coding not in ("", "identity")
+        self._sinks: list[Sink] = []
+        self._manner = self._manner_for(call, _length_of(headers))
+
+    @property
+    def full(self) -> bool:
+        """Whether `drain` is to be awaited before there is more to feed."""
+        return bool(self._sinks) and self._sinks[-1].full
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the body; never blocks.
+
+        Raises:
+            APIConnectionError: the body is longer than it may be.
+        """
+        self._came += len(data)
+        if self._came > self._longest:
+            raise _too_long(self._longest)
+        self._manner.feed(data)
+
+    async def drain(self) -> None:
+        """Write to disk what is waiting.
+
+        Raises:
+            APIConnectionError: what could not be written is lost.
+        """
+        await self._sinks[-1].drain()
+
+    async def finish(self) -> Reply:
+        """The answer, all of which is in; unpacked where it came packed unasked.
+
+        A coding that cannot be undone is left on, and named in the reply's `content-encoding`. What has come is
+        paid for, so this ends even when the call is cancelled by now.
+
+        Raises:
+            APIConnectionError: the body is too long, or its packed form has no end.
+        """
+        headers = dict(self._headers)
+        body, pictures = await self._taken()
+        unpack = partial(_unpacked, body, self._coding, self._longest)
+        if not body or not self._is_packed:
+            headers.pop(CODING_HEADER, None)
+        elif (unpacked := await finished_in_thread(unpack)) is not None:
+            body = unpacked
+            del headers[CODING_HEADER]
+        return Reply(self._status, headers, body, pictures)
+
+    async def abandon(self) -> None:
+        """Leave no file behind: the answer did not come whole."""
+        for sink in self._sinks:
+            await sink.abandon()
+
+    def _manner_for(self, call: Call, length: int) -> Cutter | _Gathered | _Raw:
+        if self._is_packed or not 200 <= self._status < 300:
+            return _Gathered(length)
+        begin = partial(_begun, self._sinks, call.into or Memory)
+        if call.path in _WITH_PICTURES and not 0 < length < CUTTING_PAYS:
+            return Cutter(begin, length)
+        if call.into and not call.path.startswith("/"):
+            return _Raw(begin(length))
+        return _Gathered(length)
+
+    async def _taken(self) -> tuple[bytes, tuple[Cut, ...]]:
+        """The body, and the pictures that were cut out of it."""
+        if not isinstance(self._manner, Cutter):
+            return self._manner.finish()
+        found = self._manner.finish()
+        if found is None:
+            found = await finished_in_thread(self._manner.whole), ()
+            await self.abandon()
+        return found
 
 
-async def _gathered(stream: httpx.AsyncByteStream, longest: int) -> bytes:
-    """All pieces as one: kept as one all along, since a million tiny pieces take much more than their bytes."""
-    whole = io.BytesIO()
-    # A body that is too long is left by cancelling: that ends every generator on the way to the socket.
-    with anyio.CancelScope() as scope:
-        async for piece in stream:
-            if whole.tell() + len(piece) > longest:
-                scope.cancel()
-            else:
-                whole.write(piece)
-    if scope.cancel_called:
-        raise _too_long(longest)
-    return whole.getvalue()
+class _Gathered:
+    """A body that stays as it comes, in memory."""
+
+    def __init__(self, length: int) -> None:
+        self._memory = Memory(length)
+        self.feed = self._memory.write
+
+    def finish(self) -> tuple[bytes, tuple[Cut, ...]]:
+        return self._memory.data, ()
+
+
+class _Raw:
+    """A body that is a picture itself."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.feed = sink.write
+
+    def finish(self) -> tuple[bytes, tuple[Cut, ...]]:
+        return marked([b"", b""]), (Cut(self._sink, coded=False),)
+
+
+def _begun(sinks: list[Sink], into: Callable[[int], Sink], room: int) -> Sink:
+    """One more sink, noted in `sinks`."""
+    sinks.append(into(room))
+    return sinks[-1]
+
+
+def _length_of(headers: Mapping[str, str]) -> int:
+    """How many bytes a body is said to have; 0 where that is not said."""
+    text = headers.get("content-length", "")
+    return int(text) if text.isdecimal() else 0
+
+
+# --- packed ones --------------------------------------------------------------------------------
 
 
 _WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}

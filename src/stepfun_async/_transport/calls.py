@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from socket import SOCK_STREAM
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 import anyio
-import httpx
 
 from .._config import Config, hidden
 from .._core.addresses import Guard, is_public, why_not_loopback, why_not_public
 from .._core.errors import APIConnectionError, ConfigurationError
 from .._core.wire import Call, Progress, Reply
-from .bodies import MAX_BODY, MAX_PICTURE, read, request_for
-from .connections import TIMEOUTS, Borrowed, Connections, Lane
+from .bodies import MAX_BODY, MAX_PICTURE, Intake
+from .connections import Borrowed, Connections
 from .failures import failure_of
+from .http1 import Head
+from .outgoing import Address, Outgoing, address_of, link_address, said
 from .watching import RefusedError, Watch
 
 MAX_REDIRECTS = 5
 """Hops that the link to a picture may take."""
+
+_ADDRESSES = 64
+"""Addresses of the API that are remembered at most."""
 
 
 class _Manner(NamedTuple):
@@ -47,21 +51,22 @@ class HttpTransport:
 
     def __init__(self, config: Config, headers: Mapping[str, str], connections: Connections | Borrowed) -> None:
         self._config = config
-        self._host = _checked_host(config.base_url)
+        self._base = _checked_base(config.base_url)
         self._connections = connections
         plain = {"accept": "*/*", "accept-encoding": "identity", "user-agent": f"stepfun-async/{_version()}"}
         key = {"authorization": config.key.authorization()} if config.key else {}
         self._link_headers = plain
         self._headers = {**plain, **key, **{name.lower(): hidden(value) for name, value in headers.items()}}
-        in_clear = urlsplit(config.base_url).scheme == "http" and not config.allow_http
+        in_clear = self._base.scheme == "http" and not config.allow_http
         self._api = _Manner(why_not_loopback if in_clear else None, MAX_BODY)
+        self._addresses: dict[str, Address] = {}
         self._is_inside = False
 
     async def send(self, call: Call, progress: Progress) -> Reply:
         """Send `call` to the base URL; or, when its path is a whole link, there, without the key."""
         if not call.path.startswith("/"):
             return await self._follow(call, progress)
-        request = request_for(call, self._config.base_url + call.path, self._headers)
+        request = await said(call, self._address_of(call.path), self._headers, progress)
         try:
             return await self._exchange(request, self._api, progress)
         except RefusedError as refused:
@@ -72,57 +77,64 @@ class HttpTransport:
     async def aclose(self) -> None:
         await self._connections.aclose()
 
+    def _address_of(self, path: str) -> Address:
+        """Where a call to the API goes: one of a few addresses, so each is read once."""
+        address = self._addresses.get(path)
+        if address is None:
+            if len(self._addresses) >= _ADDRESSES:
+                self._addresses.clear()
+            address = self._addresses[path] = link_address(self._config.base_url + path)
+        return address
+
     async def _follow(self, call: Call, progress: Progress) -> Reply:
         url = call.path
         for _ in range(MAX_REDIRECTS + 1):
-            reply = await self._fetch(request_for(call, url, self._link_headers), progress)
+            reply = await self._fetch(await said(call, link_address(url), self._link_headers, progress), progress)
             location = reply.headers.get("location")
             if reply.status not in (301, 302, 303, 307, 308) or not location:
                 return reply
             url = _joined(url, location)
         raise _not_followed(f"it was redirected more than {MAX_REDIRECTS} times")
 
-    async def _fetch(self, request: httpx.Request, progress: Progress) -> Reply:
+    async def _fetch(self, request: Outgoing, progress: Progress) -> Reply:
         """The answer to a link, where that is public, or the API is as little public itself."""
-        if self._is_inside or _host_of(request.url) == self._host:
+        if self._is_inside or request.address.host == self._base.host:
             return await self._exchange(request, _LINK_INSIDE, progress)
         try:
             return await self._exchange(request, _LINK, progress)
         except RefusedError as refused:
             why = str(refused)
-        self._is_inside = await _is_inside(self._host)
+        self._is_inside = await _is_inside(self._base.host)
         if self._is_inside:
             return await self._exchange(request, _LINK_INSIDE, progress)
         raise _not_followed(why)
 
-    async def _exchange(self, request: httpx.Request, manner: _Manner, progress: Progress) -> Reply:
-        host = _host_of(request.url)
-        watch = Watch(progress, host, manner.guard, self._config.key)
-        lane = Lane((request.url.scheme, host, request.url.port), manner.guard)
+    async def _exchange(self, request: Outgoing, manner: _Manner, progress: Progress) -> Reply:
+        watch = Watch(progress, request.address.host, manner.guard, self._config.key)
+        lane = self._connections.lane(request.address.origin, manner.guard)
         progress.sent = self._connections.sent_at_first
-        connection = await self._connections.take(lane)
-        request.extensions = {"timeout": TIMEOUTS, "trace": watch}
+        taken = await self._connections.take(lane)
         try:
-            reply = await read(await connection.handle_async_request(request), manner.longest)
+            begin = partial(_intake, request.call, manner.longest)
+            reply = await taken.connection.exchange(request, watch, begin)
         except BaseException as error:  # noqa: BLE001 - raised below
-            await self._connections.discard(connection)
-            failure = failure_of(error, watch, self._config.key)
+            await self._connections.discard(taken)
+            failure = failure_of(error, taken.connection.meaning, watch, self._config.key)
         else:
-            await self._connections.give_back(lane, connection)
+            await self._connections.give_back(taken)
             return reply
         raise failure  # out of reach of the error behind it, which may know the key
 
 
-def _checked_host(base_url: str) -> str:
+def _intake(call: Call, longest: int, head: Head) -> Intake:
+    return Intake(call, head.status, head.headers, longest)
+
+
+def _checked_base(base_url: str) -> Address:
     try:
-        return _host_of(httpx.URL(base_url))
-    except (httpx.InvalidURL, ValueError) as error:
+        return address_of(base_url)
+    except ValueError as error:
         raise ConfigurationError(f"base_url is {base_url!r}, which cannot be called: {error}") from error
-
-
-def _host_of(url: httpx.URL) -> str:
-    """The host as it goes to the resolver."""
-    return url.raw_host.decode("ascii")
 
 
 async def _is_inside(host: str) -> bool:

@@ -8,31 +8,60 @@ away with whatever state it was in, so there is nothing to poison.
 
 from __future__ import annotations
 
+import os
 import ssl
+import sys
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from functools import cache
 from importlib.util import find_spec
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 import anyio
 import anyio.to_thread
-import httpx
 
 from .._config import Origin, hidden, proxy_of
 from .._core.addresses import Guard
 from .._core.errors import ConfigurationError
+from .._core.wire import Reply
 from .._loops import PerLoop
-from .watching import CLOSING
+from .direct import DirectConnection
+from .failures import Meaning
 
-CONNECT_TIMEOUT = 5.0
-"""Seconds a connection may take to open; the deadline of the call bounds everything else."""
+if TYPE_CHECKING:
+    from .bodies import Intake
+    from .http1 import Head
+    from .outgoing import Outgoing
+    from .watching import Watch
 
 KEEPALIVE = 4.0
 """Seconds an idle connection is kept: under the 5 after which common servers close theirs."""
 
-TIMEOUTS = {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": None}
-"""httpx's, in seconds."""
+
+class Connection(Protocol):
+    """What carries one exchange after another."""
+
+    @property
+    def stale(self) -> bool:
+        """Whether it is no good any more, as far as can be told without sending."""
+        ...
+
+    @property
+    def reusable(self) -> bool:
+        """Whether it is good for another exchange."""
+        ...
+
+    async def exchange(self, request: Outgoing, watch: Watch, begin: Callable[[Head], Intake]) -> Reply:
+        """Send `request`, and take in the answer to it."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close it, in whatever state it is."""
+        ...
+
+    def meaning(self, error: Exception) -> Meaning | None:
+        """What an error of `exchange` means; None for what is no failure of a connection."""
+        ...
 
 
 class Lane(NamedTuple):
@@ -40,14 +69,30 @@ class Lane(NamedTuple):
 
     origin: Origin
     guard: Guard | None
+    direct: bool = True
 
 
-_Stack: TypeAlias = deque[tuple[float, httpx.AsyncBaseTransport]]
+_Stack: TypeAlias = deque[tuple[float, Connection]]
 """Idle connections with the time since when, the longest at the left."""
 
 
+class Taken(NamedTuple):
+    """A connection that a call has, and the stack it came from."""
+
+    connection: Connection
+    stack: _Stack
+
+
+async def _thin_out(stack: _Stack) -> None:
+    """Close what lies at the bottom for too long: two a call, so that none pays for all."""
+    oldest = anyio.current_time() - KEEPALIVE
+    for _ in range(2):
+        if len(stack) > 1 and stack[0][0] < oldest:
+            await stack.popleft()[1].aclose()
+
+
 class Connections:
-    """Idle connections, one httpx transport with one connection each, on a stack for each lane."""
+    """Idle connections on a stack for each lane, and how new ones are made."""
 
     sent_at_first = False
     """Nothing has left before a connection of ours says so."""
@@ -58,28 +103,35 @@ class Connections:
         self._closed = False
         self._idle: PerLoop[_Idle] = PerLoop(_Idle)
 
-    async def take(self, lane: Lane) -> httpx.AsyncBaseTransport:
+    def lane(self, origin: Origin, guard: Guard | None) -> Lane:
+        """The lane for calls to `origin`. This is where it is decided which go straight, and which through httpx."""
+        if origin not in self._proxies:
+            self._proxies[origin] = self._proxy or checked_proxy(proxy_of(origin))
+        return Lane(origin, guard, self._proxies[origin] is None and not _is_stood_in_for())
+
+    async def take(self, lane: Lane) -> Taken:
+        """A connection for one exchange: the one used last of those that lie idle, or a new one."""
         idle = self._idle.get()
         await idle.end_with_loop()
         stack = idle.stacks.setdefault(lane, deque())
-        await self._thin_out(stack)
-        return stack.pop()[1] if stack else await self._open(lane.origin)
-
-    async def give_back(self, lane: Lane, connection: httpx.AsyncBaseTransport) -> None:
-        if self._closed:
-            await self.discard(connection)
-        else:
-            self._idle.get().stacks[lane].append((anyio.current_time(), connection))
-
-    async def _thin_out(self, stack: _Stack) -> None:
-        """Close what lies at the bottom for too long: two a call, so that none pays for all."""
-        for _ in range(2):
-            if stack and stack[0][0] < anyio.current_time() - KEEPALIVE:
-                await self.discard(stack.popleft()[1])
-
-    async def discard(self, connection: httpx.AsyncBaseTransport) -> None:
-        with anyio.move_on_after(CLOSING, shield=True):
+        while stack:
+            await _thin_out(stack)
+            since, connection = stack.pop()
+            if since >= anyio.current_time() - KEEPALIVE and not connection.stale:
+                return Taken(connection, stack)
             await connection.aclose()
+        return Taken(await self._open(lane), stack)
+
+    async def give_back(self, taken: Taken) -> None:
+        """Put a connection back whose exchange ended well."""
+        if self._closed or not taken.connection.reusable:
+            await taken.connection.aclose()
+        else:
+            taken.stack.append((anyio.current_time(), taken.connection))
+
+    async def discard(self, taken: Taken) -> None:
+        """Throw a connection away, in whatever state it is."""
+        await taken.connection.aclose()
 
     async def aclose(self) -> None:
         self._closed = True
@@ -87,14 +139,39 @@ class Connections:
         if idle is not None:
             await idle.aclose()
 
-    async def _open(self, origin: Origin) -> httpx.AsyncBaseTransport:
-        if origin not in self._proxies:
-            self._proxies[origin] = self._proxy or checked_proxy(proxy_of(origin))
-        proxy = self._proxies[origin]
-        tls = origin[0] == "https" or (proxy or "").startswith("https")
-        context = await anyio.to_thread.run_sync(_tls_context) if tls else _no_tls()
-        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE)
-        return httpx.AsyncHTTPTransport(verify=context, limits=limits, proxy=proxy)
+    async def _open(self, lane: Lane) -> Connection:
+        proxy = self._proxies[lane.origin]
+        encrypted = lane.origin[0] == "https" or (proxy or "").startswith("https")
+        tls = await anyio.to_thread.run_sync(_tls_context) if encrypted else None
+        if lane.direct:
+            return DirectConnection(tls, lane.guard)
+        from .through_httpx import opened
+
+        return opened(tls or _no_tls(), proxy, KEEPALIVE)
+
+
+def _is_stood_in_for() -> bool:
+    """Whether some tool has put itself into httpx's way of sending, as respx, recorders and tracing agents do.
+
+    Known by the code that is run there, so it does not matter which was imported first.
+    """
+    for package, names in _WAYS.items():
+        module = sys.modules.get(package)
+        if module is None:
+            continue
+        home = os.path.dirname(module.__file__ or "")
+        for name in names:
+            code = getattr(getattr(module, name).handle_async_request, "__code__", None)
+            if code is None or not code.co_filename.startswith(home):
+                return True
+    return False
+
+
+_WAYS = {
+    "httpx": ("AsyncHTTPTransport",),
+    "httpcore": ("AsyncConnectionPool", "AsyncHTTPConnection"),
+}
+"""The classes whose `handle_async_request` such tools replace."""
 
 
 class Borrowed:
@@ -103,20 +180,23 @@ class Borrowed:
     sent_at_first = None
     """Nobody watches what leaves."""
 
-    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
-        self._transport = transport
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
-    async def take(self, lane: Lane) -> httpx.AsyncBaseTransport:
-        return self._transport
+    def lane(self, origin: Origin, guard: Guard | None) -> Lane:
+        return Lane(origin, guard, direct=False)
 
-    async def give_back(self, lane: Lane, connection: httpx.AsyncBaseTransport) -> None:
+    async def take(self, lane: Lane) -> Taken:
+        return Taken(self._connection, deque())
+
+    async def give_back(self, taken: Taken) -> None:
         pass
 
-    async def discard(self, connection: httpx.AsyncBaseTransport) -> None:
+    async def discard(self, taken: Taken) -> None:
         pass
 
     async def aclose(self) -> None:
-        await self._transport.aclose()
+        await self._connection.aclose()
 
 
 class _Idle:
@@ -154,11 +234,24 @@ class _Idle:
 def _tls_context() -> ssl.SSLContext:
     """One context for all connections of this process: building one costs tens of milliseconds."""
     try:
-        return httpx.create_ssl_context()
+        return _trusting()
     except OSError as error:
         raise ConfigurationError(
             f"no certificates to check servers by (SSL_CERT_FILE, SSL_CERT_DIR): {error}"
         ) from error
+
+
+def _trusting() -> ssl.SSLContext:
+    """What trusts the certificates that httpx trusts: those that the environment names, else certifi's."""
+    import certifi
+
+    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if file or not folder:
+        context = ssl.create_default_context(cafile=file or certifi.where())
+    else:
+        context = ssl.create_default_context(capath=folder)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 @cache
@@ -189,6 +282,8 @@ def checked_proxy(proxy: str | None) -> str | None:
 
 
 def _why_no_proxy(proxy: str) -> str | None:
+    import httpx
+
     try:
         httpx.Proxy(proxy)
     except (ValueError, httpx.InvalidURL) as error:

@@ -1,13 +1,14 @@
-"""What a connection tells while it works, through httpcore's trace hook.
+"""What a connection tells while it works.
 
-The hook is where three promises are kept, since nothing above it sees the socket: whether a byte of the
-body left, where a name really led to, and that httpcore's own log does not repeat what a server echoes.
+Three promises are kept here: it is known whether a byte of the body left, a name leads nowhere that it
+should not lead, and httpcore's own log does not repeat what a server echoes. A connection of our own says
+so itself; httpx's does through httpcore's trace hook, since nothing above that sees the socket.
 """
 
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 
@@ -18,13 +19,27 @@ from .._core.wire import Progress
 CLOSING = 1.0
 """Seconds that closing a connection may take after its call was cancelled."""
 
+CLOSED_AT_ONCE = "it was closed as soon as it was open"
+
+
+class Closable(Protocol):
+    """Something that can be closed, and again."""
+
+    async def aclose(self) -> None: ...
+
+
+async def close_in_time(opened: Closable) -> None:
+    """Close `opened`, even when the call was cancelled, in `CLOSING` seconds."""
+    with anyio.move_on_after(CLOSING, shield=True):
+        await opened.aclose()
+
 
 class RefusedError(Exception):
     """A connection may not lead to where it would lead, or does."""
 
 
 class Watch:
-    """A trace hook that notes when the body begins to leave, and ends a connection that leads astray.
+    """Notes when the body begins to leave, and ends a connection that leads astray. Also a trace hook of httpcore.
 
     A name is judged by the address that its socket is connected to, before anything is sent. So it does
     not help to answer one address when the name is looked up to be judged, and another one afterwards.
@@ -43,11 +58,21 @@ class Watch:
         self.progress = progress
         self.host = host
         self.saw = False
+        self.opened: Closable | None = None
         self._guard = guard
         self._key = key
         self._connecting_to: object = None
         if guard is not None and (why := guard(host)):
             raise RefusedError(f"{host} {why}")
+
+    def sees(self) -> None:
+        """Note that somebody tells what happens."""
+        self.saw = True
+
+    def leaves(self) -> None:
+        """Note that the body begins to leave."""
+        self.saw = True
+        self.progress.leaves()
 
     async def __call__(self, event: str, info: MutableMapping[str, Any]) -> None:
         self.saw = True
@@ -55,6 +80,7 @@ class Watch:
         if name == "connect_tcp.started":
             self._connecting_to = info["host"]
         elif name == "connect_tcp.complete":
+            self.opened = info["return_value"]
             await self._judge(info["return_value"])
         elif name == "send_request_body.started" and info["request"].method != b"CONNECT":
             self.progress.leaves()  # a CONNECT is for the proxy
@@ -71,11 +97,9 @@ class Watch:
         if self._guard is None or self._connecting_to != self.host:
             return
         address = _address_of(stream)
-        why = self._guard(address) if address else "does not say where it is"
-        if why:
-            with anyio.move_on_after(CLOSING, shield=True):
-                await stream.aclose()
-            raise RefusedError(f"{self.host} is {address}, which {why}" if address else f"{self.host} {why}")
+        if why := self._guard(address):
+            await close_in_time(stream)
+            raise RefusedError(f"{self.host} is {address}, which {why}")
 
     def _hide(self, info: MutableMapping[str, Any]) -> None:
         """Take the key out of what httpcore is about to log, where a server repeats it."""
@@ -87,9 +111,16 @@ class Watch:
                 info[name] = clean
 
 
-def _address_of(stream: Any) -> str | None:
+def _address_of(stream: Any) -> str:
+    """Where `stream` leads.
+
+    Raises:
+        ConnectionResetError: nowhere any more, so that there is nothing to judge.
+    """
     try:
         where = stream.get_extra_info("server_addr")
-    except OSError:  # gone already
-        return None
-    return str(where[0]) if where else None
+    except OSError:
+        where = None
+    if not where:
+        raise ConnectionResetError(CLOSED_AT_ONCE)
+    return str(where[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, cast
 
 import typer
@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from stepfun_async import StepFunError
 
-from . import exits
+from . import batch, exits
 from .account import account
 from .console import OutputError, abandon_stdout, complain, say, shown_warnings
 from .failures import Interrupted, tell, tell_plain
@@ -104,6 +104,11 @@ app = typer.Typer(
 )
 check_app = typer.Typer(rich_markup_mode=None, help="Check and price a request, unsent.\n\nNo key is needed.")
 
+batch_app = typer.Typer(
+    rich_markup_mode=None,
+    help="Make many pictures from a file, with a journal.\n\nRun it again, whatever ended it, and it goes on.",
+)
+
 
 @app.callback(invoke_without_command=True)
 def _top(
@@ -117,6 +122,11 @@ def _top(
 @check_app.callback(invoke_without_command=True)
 def _check(context: typer.Context) -> None:
     context.obj = CHECK
+    _help_without_command(context)
+
+
+@batch_app.callback(invoke_without_command=True)
+def _batch(context: typer.Context) -> None:
     _help_without_command(context)
 
 
@@ -139,6 +149,17 @@ for _name, _command, _lines in _PICTURES:
         epilog=_examples(*(f"{_NAME} check {_name} {line}" for line in _lines)),
     )(_command)
 app.add_typer(check_app, name="check", epilog=_examples(f'{_NAME} check generate "A lake" --steps 99'))
+_BATCHES: tuple[tuple[str, Callable[..., None], tuple[str, ...]], ...] = (
+    ("run", batch.run, ("prompts.txt --out pictures --set size=16:9", "prompts.jsonl --out pictures --limit-tier V1")),
+    ("check", batch.check, ("prompts.jsonl",)),
+    ("status", batch.status, ("pictures",)),
+    ("retry", batch.retry, ("pictures --failed --error ContentFilteredError",)),
+    ("manifest", batch.manifest, ("pictures",)),
+    ("pack", batch.pack, ("pictures --to shards",)),
+)
+for _part, _does, _uses in _BATCHES:
+    batch_app.command(_part, epilog=_examples(*(f"{_NAME} batch {_part} {line}" for line in _uses)))(_does)
+app.add_typer(batch_app, name="batch", epilog=_examples(f"{_NAME} batch run prompts.txt --out pictures"))
 app.command("models", epilog=_examples(f"{_NAME} models", f"{_NAME} models step-2x-large"))(models)
 app.command("account", epilog=_examples(f"{_NAME} account", f"{_NAME} account --json"))(account)
 app.command("serve", epilog=_examples(f"{_NAME} serve", f"{_NAME} serve --port 0 --fault '429*2'"))(serve)

@@ -130,9 +130,7 @@ def _size_text(request: ImageRequest) -> str:
 
 def _wire(call: Call) -> dict[str, object]:
     """The parameters as they are sent, pictures by their size only."""
-    files = {
-        name: f"{file.filename} ({file.content_type}, {len(file.data):,} bytes)" for name, file in call.files.items()
-    }
+    files = {name: f"{file.filename} ({file.content_type}, {file.size:,} bytes)" for name, file in call.files.items()}
     said = call.json if call.json is not None else call.form
     return {**{name: _short(value) for name, value in said.items()}, **files}
 

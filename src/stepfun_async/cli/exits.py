@@ -22,6 +22,7 @@ from stepfun_async import (
     RateLimitError,
     SaveError,
 )
+from stepfun_async.batch.database import JournalError
 
 DONE = 0
 OTHER = 1
@@ -39,7 +40,7 @@ MEANINGS: Mapping[int, str] = MappingProxyType(
         DONE: "done",
         OTHER: "anything not listed here, such as another error of the server",
         INVALID: "the request or the arguments are invalid; nothing was sent",
-        CONFIGURATION: "key, base URL, missing extra, port taken; wrong key (401, 403)",
+        CONFIGURATION: "key, base URL, extra, port or journal not usable; wrong key (401, 403)",
         NO_MONEY: "no money left (402)",
         RATE_LIMITED: "over the rate limit (429)",
         FILTERED: "filtered, or rejected by moderation (451)",
@@ -53,6 +54,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (InvalidRequestError, INVALID),
     (ConfigurationError, CONFIGURATION),
     (LimitsUnavailableError, CONFIGURATION),
+    (JournalError, CONFIGURATION),
     (AuthenticationError, CONFIGURATION),
     (PermissionDeniedError, CONFIGURATION),
     (InsufficientBalanceError, NO_MONEY),
@@ -71,6 +73,11 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
 def code_of(error: BaseException) -> int:
     """The exit code that `error` ends with."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), OTHER)
+
+
+def code_of_class(name: str) -> int:
+    """The exit code of errors whose class has this name."""
+    return next((code for kind, code in _CODES if kind.__name__ == name), OTHER)
 
 
 def told() -> str:

@@ -49,6 +49,8 @@ WORDS: tuple[tuple[str, str], ...] = (
     (r"\bbase_url\b", "--base-url"),
     (r"pass allow_http=True", "give --allow-http"),
     (r"overwrite=True", "--overwrite is given"),
+    (r"accept_changes=True", "--accept-changes"),
+    (r"raise Budget\(\.\.\.\) or stop here", "raise --budget or stop here"),
     (r"lower Limits\(max_concurrency=\.\.\.\)", "run fewer at once"),
     (r"; register_model\(\) adds one(, validation='off' sends as given)?", "; stepfun-async models lists them"),
     (r"Size\(width=([^,]+), height=([^)]+)\)", r"--width \1 --height \2"),

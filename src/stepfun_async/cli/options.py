@@ -16,7 +16,8 @@ from .ranges import height_first
 STREAM = "-"
 """The name of stdin or stdout in the place of a file."""
 
-_TIMEOUT = inspect.signature(Client).parameters["timeout"].default
+TIMEOUT: float = inspect.signature(Client).parameters["timeout"].default
+"""Seconds for a call, where nobody says otherwise."""
 
 Width = Annotated[int | None, typer.Option(metavar="PIXELS", help="The size by its sides: needs --height too.")]
 Height = Annotated[int | None, typer.Option(metavar="PIXELS", help="Needs --width too.")]
@@ -31,7 +32,7 @@ Out = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file that --out names.")]
 Timeout = Annotated[
     float | None,
-    typer.Option(metavar="SECONDS", help=f"For all attempts, the waits between them and the download: {_TIMEOUT:g}."),
+    typer.Option(metavar="SECONDS", help=f"For all attempts, the waits between them and the download: {TIMEOUT:g}."),
 ]
 BaseUrl = Annotated[
     str | None,

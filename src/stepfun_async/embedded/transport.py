@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NoReturn
 
 import anyio
@@ -11,6 +12,7 @@ import anyio.to_thread
 
 from stepfun_async._core.errors import APIConnectionError
 from stepfun_async._core.wire import Call, Progress, Reply
+from stepfun_async._files import ChangedError
 
 from .acts import Drop, Hang, Send, Step, Wait
 from .chosen import in_use
@@ -43,8 +45,9 @@ class EmbeddedTransport:
 
         Raises:
             APIConnectionError: the scenario lost the connection; whether it was billed, a caller
-                cannot know.
+                cannot know. Or a picture to send has changed on disk; then nothing was sent.
         """
+        call = await _in_memory(call)
         progress.leaves()
         engine = self.engine
         steps = engine.play(call)
@@ -56,6 +59,21 @@ class EmbeddedTransport:
 
     async def aclose(self) -> None:
         """Nothing to close."""
+
+
+async def _in_memory(call: Call) -> Call:
+    """`call` with its pictures read from disk, as a server has them once they have come."""
+    if all(isinstance(upload.content, bytes) for upload in call.files.values()):
+        return call
+    try:
+        return await anyio.to_thread.run_sync(_read, call)
+    except ChangedError as error:
+        message = f"{error} since it was looked at, so the request did not leave: make a new one"
+        raise APIConnectionError(message, billing="not_sent", again=False) from error
+
+
+def _read(call: Call) -> Call:
+    return replace(call, files={name: replace(upload, content=upload.data) for name, upload in call.files.items()})
 
 
 async def _next_here(steps: Iterator[Step]) -> Step:

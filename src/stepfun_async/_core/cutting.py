@@ -1,0 +1,347 @@
+"""Pictures cut out of an answer while it arrives.
+
+A success is a few hundred bytes of JSON around megabytes of base64. So the base64 is decoded piece by piece as
+it comes, and only the rest, with a mark where each picture stood, is left for `json.loads`.
+
+The cutter knows just enough JSON to tell a key from the same letters inside a text: where strings begin and
+end. What it finds under one of the keys is decoded strictly. Anything odd there (an escape, a line break, a
+`data:` prefix, wrong padding, a body that ends in the middle) stays or is put back as it came, and is left to
+who reads the whole body. So a body that was cut never says anything else than the whole one would.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from binascii import Error
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from pybase64 import b64decode, b64encode
+
+from .pictures import Header, read_header
+
+_KEYS = frozenset({b"b64_json", b"image"})
+"""The names under which answers have pictures; `image` is what servers of 2024 wrote."""
+
+_TELLING = max(map(len, _KEYS)) + 1
+"""Bytes of a string that are enough to see whether it is one of the keys."""
+
+_MARK = rb"\u0000"
+"""Stands, with its number, in the place of a picture: no string in JSON has a NUL in any other writing."""
+
+_IN_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+_SPACE = re.compile(rb"[ \t\n\r]*+")
+
+
+_LEAP = 2 * 1024 * 1024
+"""Bytes that are made room for when a server says that so many come; more than that only as they do come."""
+
+
+_STEP = 64 * 1024
+"""Characters that are decoded at once, unless they are the whole picture: larger buffers are made anew each time."""
+
+
+class Sink(Protocol):
+    """Where the bytes of one picture go as they come, and where they are then.
+
+    Attributes:
+        full: whether `drain` is to be awaited before there is more to write.
+        data: the bytes; None where they are in a file.
+        path: that file, which has no name of the user's yet, and may lack its end; None where there is none.
+        header: what the bytes say of themselves; None for no picture that is known.
+    """
+
+    @property
+    def full(self) -> bool: ...
+
+    @property
+    def data(self) -> bytes | None: ...
+
+    @property
+    def path(self) -> Path | None: ...
+
+    @property
+    def header(self) -> Header | None: ...
+
+    def write(self, data: bytes) -> None:
+        """Take some bytes; never blocks."""
+        ...
+
+    def read(self) -> bytes:
+        """All that was written. Blocks where it is in a file."""
+        ...
+
+    async def drain(self) -> None:
+        """Write to disk what was gathered."""
+        ...
+
+    async def abandon(self) -> None:
+        """Leave nothing behind."""
+        ...
+
+
+class Memory:
+    """A sink in memory: the buffer that the pieces are written to is the picture.
+
+    Args:
+        room: bytes that may come at most, so that the buffer need not grow by copying; 0 where it is not known.
+    """
+
+    full = False
+    path = None
+
+    def __init__(self, room: int = 0) -> None:
+        self._room = room
+        self._made = 0
+        self._size = 0
+        self._buffer = io.BytesIO()
+
+    def write(self, data: bytes) -> None:
+        if not self._size:
+            self._buffer = io.BytesIO(data)  # which copies nothing yet, and a whole body is one piece
+        else:
+            self._make_room(self._size + len(data))
+            self._buffer.seek(self._size)
+            self._buffer.write(data)
+        self._size += len(data)
+
+    def _make_room(self, size: int) -> None:
+        if size > self._made:
+            self._made = max(size, min(self._room, max(2 * size, _LEAP)))
+            self._buffer.seek(self._made - 1)
+            self._buffer.write(b"\0")
+
+    @property
+    def data(self) -> bytes:
+        self._buffer.truncate(self._size)
+        return self._buffer.getvalue()  # which copies nothing either
+
+    @property
+    def header(self) -> Header | None:
+        return read_header(self.data)
+
+    def read(self) -> bytes:
+        return self.data
+
+    async def drain(self) -> None:
+        """Nothing to do."""
+
+    async def abandon(self) -> None:
+        """Nothing to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A picture that was cut out.
+
+    Attributes:
+        sink: where its bytes are.
+        tail: its last four characters as they came, which more than one writing may stand for; empty for one
+            whose end did not come, or that is all of its body and in no base64.
+        coded: whether it was in base64.
+    """
+
+    sink: Sink
+    tail: bytes = b""
+    coded: bool = True
+
+    def as_it_came(self) -> bytes:
+        data = self.sink.read()
+        if not self.coded:
+            return data
+        sure = (len(data) - 1) // 3 * 3 if self.tail else len(data)
+        return b64encode(memoryview(data)[:sure]) + self.tail
+
+
+def marked(parts: Sequence[bytes | bytearray]) -> bytes:
+    """The parts of a body between its pictures, with a mark for each picture."""
+    first, *others = parts
+    marks = ((b"%b%d" % (_MARK, at), part) for at, part in enumerate(others))
+    return b"".join((first, *chain.from_iterable(marks)))
+
+
+def restored(body: bytes, cuts: Sequence[Cut]) -> bytes:
+    """The body as it came: the marks in `body` replaced by what was cut out there. Blocks where that is in a file."""
+    first, *others = body.split(_MARK)
+    parts = (other.removeprefix(b"%d" % at) for at, other in enumerate(others))
+    return _woven([first, *parts], cuts)
+
+
+def index_of(text: str) -> int | None:
+    """Which picture the mark in `text`, a value of a body that was cut, stands for; None for any other text."""
+    return int(text[1:]) if text[:1] == "\0" else None
+
+
+def _woven(parts: Sequence[bytes | bytearray], cuts: Sequence[Cut]) -> bytes:
+    first, *others = parts
+    pairs = zip((cut.as_it_came() for cut in cuts), others, strict=True)
+    return b"".join((first, *chain.from_iterable(pairs)))
+
+
+class Cutter:
+    """Cuts the pictures out of one body.
+
+    Args:
+        begin: makes the sink for the next picture, told how many bytes it has at most; 0 where that is not known.
+        length: bytes of the body; 0 where they are not known.
+    """
+
+    def __init__(self, begin: Callable[[int], Sink] = Memory, length: int = 0) -> None:
+        self._begin = begin
+        self._left = length
+        self._parts = [bytearray()]
+        self._cuts: list[Cut] = []
+        self._is_clean = True
+        self._state: _State = (
+            Cutter._between
+        )  # not bound: who keeps what is bound to him lives until the next collection
+        self._said = b""
+        self._sink: Sink | None = None
+        self._held = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the body, however many."""
+        at = 0
+        while at < len(data):
+            at = self._state(self, data, at)
+        self._left = max(0, self._left - len(data))
+
+    def finish(self) -> tuple[bytes, tuple[Cut, ...]] | None:
+        """The marked body and what was cut out of it; None where only the whole one will do."""
+        if self._state is Cutter._in_payload:
+            self._give_up()
+        body = marked(self._parts)
+        alone = body.count(_MARK) == len(self._cuts)  # and not in a text of the server's too
+        if self._is_clean and alone and json.detect_encoding(body).startswith("utf-8"):
+            return body, tuple(self._cuts)
+        return None
+
+    def whole(self) -> bytes:
+        """The whole body, when it has come. Blocks where pictures are in files."""
+        return _woven(self._parts, self._cuts)
+
+    # --- the states: each takes bytes from `at` on, and says how far it got
+
+    def _between(self, data: bytes, at: int) -> int:
+        quote = data.find(b'"', at)
+        if quote < 0:
+            return self._keep(data, at, len(data))
+        self._said = b""
+        self._state = Cutter._in_string
+        return self._keep(data, at, quote + 1)
+
+    def _in_string(self, data: bytes, at: int) -> int:
+        end = _end_of(_IN_STRING, data, at)
+        if len(self._said) < _TELLING:
+            self._said += data[at : min(end, at + _TELLING)]
+        if end == len(data):
+            return self._keep(data, at, end)
+        if data[end] == _BACKSLASH:  # the last byte, since what it escapes has not come
+            self._state = Cutter._in_escape
+        else:
+            self._state = Cutter._after_key if self._said in _KEYS else Cutter._between
+        return self._keep(data, at, end + 1)
+
+    def _in_escape(self, data: bytes, at: int) -> int:
+        self._state = Cutter._in_string
+        return self._keep(data, at, at + 1)
+
+    def _after_key(self, data: bytes, at: int) -> int:
+        return self._expect(_COLON, Cutter._after_colon, data, at)
+
+    def _after_colon(self, data: bytes, at: int) -> int:
+        return self._expect(_QUOTE, Cutter._in_payload, data, at)
+
+    def _expect(self, wanted: int, then: _State, data: bytes, at: int) -> int:
+        """Go on to `then` where `wanted` comes next, after spaces perhaps; for anything else it was no key."""
+        end = _end_of(_SPACE, data, at)
+        if end == len(data):
+            return self._keep(data, at, end)
+        if data[end] != wanted:
+            self._state = Cutter._between
+            return self._keep(data, at, end)
+        self._state = then
+        return self._keep(data, at, end + 1)
+
+    def _in_payload(self, data: bytes, at: int) -> int:
+        quote = data.find(b'"', at)
+        ends = quote >= 0
+        end = quote if ends else len(data)
+        if end - at > _STEP and not (ends and self._sink is None and not self._held):
+            end, ends = at + _STEP, False
+        came = memoryview(data)[at:end]
+        text = memoryview(self._held + came) if self._held else came
+        # The last group is held back, since it may be padded, and need not have come in full.
+        sure = len(text) if ends else max(0, len(text) - 1) // 4 * 4
+        decoded = _decoded(text[:sure], padded=ends)
+        if decoded is None:
+            self._give_up()
+            return at
+        self._write(decoded)
+        self._held = bytes(text[sure:])
+        if ends:
+            self._close(bytes(text[-4:]))
+        return end
+
+    # ---
+
+    def _keep(self, data: bytes, at: int, end: int) -> int:
+        self._parts[-1] += memoryview(data)[at:end]
+        return end
+
+    def _write(self, decoded: bytes) -> None:
+        if not decoded:
+            return
+        if self._sink is None:
+            self._sink = self._begin(self._left // 4 * 3)
+            self._cuts.append(Cut(self._sink))
+            self._parts.append(bytearray())
+        self._sink.write(decoded)
+
+    def _close(self, tail: bytes) -> None:
+        if self._sink is not None:
+            self._cuts[-1] = Cut(self._sink, tail)
+            self._sink = None
+        self._held = b""
+        self._said = _NO_KEY
+        self._state = Cutter._in_string
+
+    def _give_up(self) -> None:
+        """Take the string for one like any other: it is no base64, or not as it should be."""
+        self._is_clean = self._is_clean and self._sink is None
+        held, self._held, self._sink = self._held, b"", None
+        self._said = _NO_KEY
+        self._state = Cutter._in_string
+        if held:
+            self._in_string(held, 0)
+
+
+_State: TypeAlias = Callable[[Cutter, bytes, int], int]
+
+_NO_KEY = b"-" * _TELLING
+_QUOTE, _COLON, _BACKSLASH = b'":\\'
+
+
+def _end_of(pattern: re.Pattern[bytes], data: bytes, at: int) -> int:
+    """Where what `pattern` matches at `at` ends; both patterns match nothing, too."""
+    match = pattern.match(data, at)
+    return match.end() if match else at
+
+
+def _decoded(text: memoryview, *, padded: bool) -> bytes | None:
+    """The bytes that `text` stands for, padding allowed at its end or nowhere; None where it is not strictly base64.
+
+    The number of bytes is checked, since pybase64 without its extension, as the standard library, takes more `=`
+    than are due.
+    """
+    try:
+        data = b64decode(text, validate=True)
+    except (Error, ValueError):
+        return None
+    padding = bytes(text[-4:]).count(b"=") if padded else 0
+    return data if len(data) == len(text) // 4 * 3 - padding else None

@@ -1,0 +1,192 @@
+"""Pictures on their way to disk: gathered, written piece by piece in worker threads, named when they are whole.
+
+A picture gets a temporary file beside the one it is to be, and that one's name only when all of it has come and is
+flushed to disk. What is too small for a piece is written in one go. Whatever ends the call takes the temporary file
+away. A disk that is full costs memory, but no picture: what was written is read back, and the rest gathered.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import anyio.to_thread
+
+from ._core.errors import APIConnectionError, SaveError
+from ._core.outcomes import billing_of
+from ._core.pictures import Header, read_header
+from ._core.results import Image, ImagesResponse
+from ._files import TAKEN, Partial
+from ._loops import finished_in_thread
+
+GATHERED = 256 * 1024
+"""Bytes that are gathered before a thread writes them: each time costs a hop to it, and a slot has so many waiting."""
+
+
+class FileSink:
+    """A `Sink` that leads to a file beside `target`."""
+
+    def __init__(self, target: Path) -> None:
+        self._file = Partial(target)
+        self._gathered: list[bytes] = []
+        self._waiting = 0
+        self._header: Header | None = None
+        self._failed = False
+
+    @property
+    def full(self) -> bool:
+        return self._waiting >= GATHERED and not self._failed
+
+    @property
+    def path(self) -> Path | None:
+        return self._file.temporary if self._file.size else None
+
+    @property
+    def data(self) -> bytes | None:
+        return None if self._file.size else self._join()
+
+    @property
+    def header(self) -> Header | None:
+        return self._header if self._file.size else read_header(self._join())
+
+    def write(self, data: bytes) -> None:
+        self._gathered.append(data)
+        self._waiting += len(data)
+
+    def read(self) -> bytes:
+        return self._file.read() + self._join()
+
+    async def drain(self) -> None:
+        await anyio.to_thread.run_sync(self._flush)
+
+    def put(self, target: Path, *, overwrite: bool) -> None:
+        """Write the end of the picture, and give the file its name `target`.
+
+        Raises:
+            OSError: that is not possible; `read` still gives the picture.
+        """
+        self._file.append(self._join(), last=True)
+        self._gathered = []
+        self._file.put(target, overwrite=overwrite)
+
+    async def abandon(self) -> None:
+        self._gathered = []
+        if self._file.size:
+            await finished_in_thread(self.remove)
+
+    def remove(self) -> None:
+        """Leave nothing under the temporary name."""
+        self._file.remove()
+        self._file.size = 0
+
+    def _join(self) -> bytes:
+        """What is gathered, as one piece."""
+        if len(self._gathered) != 1:
+            self._gathered = [b"".join(self._gathered)]
+        return self._gathered[0]
+
+    def _flush(self) -> None:
+        data = self._join()
+        if not self._file.size:
+            self._header = read_header(data)
+        try:
+            self._file.append(data)
+        except OSError as error:
+            self._fall_back(error)
+        else:
+            self._gathered = []
+            self._waiting = 0
+
+    def _fall_back(self, error: OSError) -> None:
+        """Go on in memory."""
+        self._failed = True
+        try:
+            self._gathered.insert(0, self._file.read())
+            self.remove()
+        except OSError as other:
+            message = f"the picture can neither be written ({error}) nor what was written of it be read back ({other})"
+            raise APIConnectionError(message, billing=billing_of("lost", sent=True), again=False) from error
+
+
+class Place:
+    """Where the picture of one call goes. At the end of its block there is no temporary file left.
+
+    Args:
+        save_to: the file; without an extension it gets the real format's.
+        overwrite: whether a file that is there may be replaced.
+    """
+
+    def __init__(self, save_to: str | os.PathLike[str], *, overwrite: bool) -> None:
+        self._target = Path(save_to)
+        self._overwrite = overwrite
+        self._sinks: list[FileSink] = []
+
+    def begin(self, _room: int) -> FileSink:
+        """A sink for the next picture that comes: an answer that is asked for again begins a new file."""
+        self._sinks.append(FileSink(self._target))
+        return self._sinks[-1]
+
+    async def keep(self, response: ImagesResponse) -> ImagesResponse:
+        """`response` with its picture saved, even when the call is cancelled by now: it is paid for.
+
+        Raises:
+            ContentFilteredError: there is none.
+            SaveError: it cannot be saved.
+        """
+        return await finished_in_thread(partial(self._keep, response))
+
+    async def in_memory(self, response: ImagesResponse) -> ImagesResponse:
+        """`response` with its pictures in memory instead of temporary files."""
+        return await finished_in_thread(partial(self._in_memory, response))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for sink in self._sinks:
+            await sink.abandon()
+
+    def _keep(self, response: ImagesResponse) -> ImagesResponse:
+        image = response.image
+        try:
+            path = self._put(image)
+        except Exception as error:
+            paid = "was made and paid for, but" if response.attempts else "was fetched, but"
+            message = f"the picture {paid} {error}; error.response has it"
+            raise SaveError(message, response=self._in_memory(response)) from error
+        return self._in_memory(with_image(response, replace(image, path=path, data=None)))
+
+    def _put(self, image: Image) -> Path:
+        sink = self._sink_of(image)
+        if sink is None:
+            return image.save(self._target, overwrite=self._overwrite)
+        target = image.target(self._target)
+        try:
+            sink.put(target, overwrite=self._overwrite)
+        except OSError as error:
+            why = TAKEN if isinstance(error, FileExistsError) else error
+            raise OSError(f"{str(target)!r} is not written: {why}") from error
+        sink.remove()
+        return target
+
+    def _in_memory(self, response: ImagesResponse) -> ImagesResponse:
+        return replace(response, data=tuple(self._image_in_memory(image) for image in response.data))
+
+    def _image_in_memory(self, image: Image) -> Image:
+        sink = self._sink_of(image)
+        return replace(image, data=sink.read(), path=None) if sink else image
+
+    def _sink_of(self, image: Image) -> FileSink | None:
+        """The sink that has the bytes of `image` in its file; None where they are elsewhere."""
+        return next((sink for sink in self._sinks if sink.path is not None and sink.path == image.path), None)
+
+
+def with_image(response: ImagesResponse, image: Image) -> ImagesResponse:
+    """`response` with `image` in the place of its usable picture."""
+    return replace(response, data=tuple(image if old is response.image else old for old in response.data))

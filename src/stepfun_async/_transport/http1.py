@@ -1,0 +1,172 @@
+"""HTTP/1.1 as bytes: the head of a request, and an answer that comes in pieces. No socket in here.
+
+An answer of the usual shape (HTTP/1.1, a status that has a body, a plain content-length) is read here, in
+a few microseconds. Whatever else there is (chunks, a body that ends with the connection, interim answers,
+older versions, folded or broken heads) goes to h11, from its first byte on: what is rare need not be fast,
+and what is broken is h11's to judge.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import h11
+
+LONGEST_HEAD = 100 * 1024
+"""Bytes of the longest head of an answer."""
+
+_HEAD = re.compile(
+    rb"HTTP/1\.1 ([2-9]\d\d)(?: [^\r\n\0]*)?\r\n"
+    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r\n)*)\r\n"
+)
+_FIELD = re.compile(r"([^:\r]+):[ \t]*([^\r]*?)[ \t]*\r\n")
+_BODILESS = (204, 304)
+
+
+class NotHttpError(Exception):
+    """What came is not HTTP, or was broken off."""
+
+
+class Head(NamedTuple):
+    """What comes before the body of an answer; header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+
+
+def request_head(method: str, target: str, headers: dict[str, str], length: int | None) -> bytes:
+    """The bytes of a request's head.
+
+    Args:
+        method: the HTTP method.
+        target: path and query.
+        headers: all of them but `content-length`, names and values known to be fit for HTTP.
+        length: bytes of the body; None for no body.
+    """
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    if length is not None:
+        lines.append(f"content-length: {length}")
+    return "\r\n".join([*lines, "\r\n"]).encode("latin-1")
+
+
+class Answer:
+    """One answer, fed with what arrives.
+
+    Attributes:
+        head: status and headers, once they are there.
+        over: whether the whole answer is there.
+        reusable: whether the connection is good for another exchange, once it is over.
+    """
+
+    __slots__ = ("_buffer", "_h11", "_missing", "head", "over", "reusable")
+
+    def __init__(self) -> None:
+        self.head: Head | None = None
+        self.over = False
+        self.reusable = False
+        self._buffer = b""
+        self._missing = 0
+        self._h11: h11.Connection | None = None
+
+    def receive(self, data: bytes) -> bytes:
+        """Take what arrived, nothing at the connection's end; what of it belongs to the body.
+
+        Raises:
+            NotHttpError: it is not HTTP, or it ended too early.
+        """
+        if self._h11 is not None:
+            return self._receive_any(self._h11, data)
+        if self.head is None:
+            return self._receive_head(data)
+        if not data:
+            return self._hand_over(data)
+        return self._receive_body(data)
+
+    def _receive_head(self, data: bytes) -> bytes:
+        self._buffer += data
+        end = self._buffer.find(b"\r\n\r\n") + 4
+        if end < 4:
+            waits = data and len(self._buffer) < LONGEST_HEAD and b"\n\n" not in self._buffer
+            return b"" if waits else self._hand_over(data)
+        match = _HEAD.fullmatch(self._buffer, 0, end)
+        if match is None or (head := _read_head(match)) is None:
+            return self._hand_over(data)
+        self.head, self._missing, self.reusable = head
+        rest, self._buffer = self._buffer[end:], b""
+        self.over = not self._missing
+        return self._receive_body(rest) if rest else b""
+
+    def _receive_body(self, data: bytes) -> bytes:
+        if len(data) > self._missing:  # more than was announced: whose it is, nobody knows
+            self.reusable = False
+            data = data[: self._missing]
+        self._missing -= len(data)
+        self.over = not self._missing
+        return data
+
+    # --- everything else, by h11
+
+    def _hand_over(self, data: bytes) -> bytes:
+        """Have h11 read the answer from its beginning; `data`, nothing at the end, is in the buffer already."""
+        if self.head is not None:
+            raise NotHttpError(f"the server closed the connection, {self._missing:,} bytes too early")
+        if not self._buffer:
+            raise NotHttpError("the server closed the connection without an answer")
+        import h11
+
+        connection = self._h11 = h11.Connection(h11.CLIENT, LONGEST_HEAD)
+        connection.send(h11.Request(method="POST", target="/", headers=[("host", "h"), ("content-length", "0")]))
+        connection.send(h11.EndOfMessage())
+        arrived, self._buffer = self._buffer, b""
+        body = self._receive_any(connection, arrived)
+        return body if data or self.over else body + self._receive_any(connection, b"")
+
+    def _receive_any(self, connection: h11.Connection, data: bytes) -> bytes:
+        import h11
+
+        try:
+            connection.receive_data(data)
+            return b"".join(self._events(connection))
+        except h11.RemoteProtocolError as error:
+            raise NotHttpError(str(error)) from None
+
+    def _events(self, connection: h11.Connection) -> Iterator[bytes]:
+        """Take note of everything that can be read by now; the pieces of the body."""
+        import h11
+
+        while not self.over:
+            event = connection.next_event()
+            if event is h11.NEED_DATA:
+                return
+            if isinstance(event, h11.Response):
+                fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers]
+                self.head = Head(event.status_code, joined(fields))
+            elif isinstance(event, h11.Data):
+                yield bytes(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                self.over = True
+                self.reusable = connection.their_state is h11.DONE and not connection.trailing_data[0]
+
+
+def _read_head(match: re.Match[bytes]) -> tuple[Head, int, bool] | None:
+    """Head, length of the body and whether the connection stays; None where it is not of the usual shape."""
+    status = int(match[1])
+    fields = [(name.lower(), value) for name, value in _FIELD.findall(match[2].decode("latin-1"))]
+    headers = joined(fields)
+    length = headers.get("content-length", "")
+    if not (length.isascii() and length.isdigit() and len(length) < 16):
+        return None
+    if "transfer-encoding" in headers or status in _BODILESS:
+        return None
+    return Head(status, headers), int(length), "close" not in headers.get("connection", "").lower()
+
+
+def joined(fields: list[tuple[str, str]]) -> dict[str, str]:
+    """Header fields by name; what comes several times is joined by commas, as HTTP says."""
+    headers = dict(fields)
+    if len(headers) < len(fields):
+        headers = {name: ", ".join(value for other, value in fields if other == name) for name in headers}
+    return headers

@@ -1,0 +1,481 @@
+"""`Batch`: many pictures from a file or an iterable, with a journal, so that a run that was killed goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+)
+from contextlib import asynccontextmanager, suppress
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from weakref import WeakKeyDictionary
+
+import anyio
+import anyio.to_thread
+from anyio.from_thread import start_blocking_portal
+
+from stepfun_async._budget import Budget
+from stepfun_async._config import hidden, resolve
+from stepfun_async._core.errors import ConfigurationError
+from stepfun_async._core.problems import Problem
+from stepfun_async._core.retry import RetryPolicy
+from stepfun_async._limits import Limits
+from stepfun_async._service import DEFAULT_LIMITS, DEFAULT_RETRY, Service, service_for
+
+from .database import JournalError
+from .engine import Engine, Ways, recover
+from .inputs import Line, Source, source_of
+from .items import MOST_BAD_LINES, BadLine, Checked, Item, Progress, Status
+from .jobs import Terms, job_of, told_fields
+from .journal import Journal
+from .making import Maker
+from .names import DEFAULT_TEMPLATE, check_template
+from .records import Records
+from .store import FileStore
+from .writer import Writer
+
+if TYPE_CHECKING:
+    from stepfun_async._core.events import OnEvent
+    from stepfun_async._core.requests import ImageRequest
+    from stepfun_async._transport import AnyTransport
+
+T = TypeVar("T")
+
+if TYPE_CHECKING:
+    LineValue: TypeAlias = Mapping[str, Any] | ImageRequest
+    Inputs: TypeAlias = str | os.PathLike[str] | Iterable[LineValue] | AsyncIterable[LineValue]
+
+_CHECKED_AT_ONCE = 256
+
+_NOTHING_SENT = "nothing-is-sent"
+"""The key for a check, which needs none."""
+
+
+class Batch:
+    """Pictures for every line of a file, or of anything that can be iterated over.
+
+    A run enters each step of each line in a journal in `out`. Whatever ends it, the next run with the
+    same inputs and the same `out` goes on: what is done is not bought again, and what was in flight is
+    named. See the page on batches in the documentation.
+
+    Args:
+        inputs: a file (`.jsonl`, `.csv`, `.tsv`, `.txt` with a prompt a line, `.parquet`), an iterable
+            or an async iterable. A line is a mapping of the fields of `TextToImage`, `ImageEdit` or
+            `ImageToImage`, or one of these values. A mapping may have an `id`, and `operation`; a line
+            with an `image` is an edit, and with `source_weight` an image to image. Paths of pictures
+            are relative to the file.
+        out: the folder for pictures and journal. It has to be on a local disk.
+        model: the model of all lines that name none.
+        defaults: other fields that hold where a line does not have its own.
+        name: how pictures are named below `out`, without ending: of `{id}`, `{fingerprint}`, `{line}`,
+            `{model}` and `{shard}`, two hex digits that spread files over folders.
+        notes: whether each picture gets a `.json` beside it that says how to make it again.
+        max_failures: end the run with so many failures in it; None for any number.
+        hold_unknown: leave lines that may have been billed by an earlier run, instead of sending them again.
+        accept_changes: go on though settings, or lines that pictures were bought for, are others than before.
+        verify: before the run, compare every picture with what was written, and read every line anew.
+        api_key: as for `AsyncClient`, and so is all that follows.
+        base_url: where the API is.
+        limits: how much is in flight at once, and sent in a minute.
+        budget: what may be spent by all runs of this batch together, and by whoever else has the object.
+        timeout: seconds for each line, after its slot is granted.
+        retry: when an attempt is made again.
+        default_headers: headers sent with every call.
+        transport: what carries the calls.
+        proxy: the address of a proxy.
+        allow_http: let the key go to another machine over plain http.
+        on_event: is told of each call.
+
+    Raises:
+        ConfigurationError: a setting cannot be right; the client's own are looked at when a run begins.
+    """
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        *,
+        out: str | os.PathLike[str],
+        model: str | None = None,
+        defaults: Mapping[str, Any] | None = None,
+        name: str = DEFAULT_TEMPLATE,
+        notes: bool = True,
+        max_failures: int | None = None,
+        hold_unknown: bool = False,
+        accept_changes: bool = False,
+        verify: bool = False,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        budget: Budget | None = None,
+        timeout: float = 120.0,
+        retry: RetryPolicy = DEFAULT_RETRY,
+        default_headers: Mapping[str, str] | None = None,
+        transport: AnyTransport | None = None,
+        proxy: str | None = None,
+        allow_http: bool = False,
+        on_event: OnEvent | None = None,
+    ) -> None:
+        self._inputs: object = inputs
+        self._source: Source | None = None
+        self._defaults = _fields(model, defaults)
+        self._name = check_template(name)
+        self._notes = notes
+        self._ways = Ways(
+            hold_unknown=hold_unknown,
+            accept_changes=accept_changes,
+            verify=verify,
+            max_failures=_count(max_failures),
+        )
+        self._budget = budget
+        self._limits = limits
+        self._base_url = base_url
+        self._allow_http = allow_http
+        self._engine: Engine | None = None
+        self._stopping = False
+        self.records = Records(out)
+        self._service: Callable[[], Service] = partial(
+            service_for,
+            hidden(api_key),
+            base_url=base_url,
+            limits=limits,
+            timeout=timeout,
+            queue_timeout=None,
+            retry=retry,
+            budget=budget,
+            validation="strict",
+            default_headers=default_headers,
+            transport=transport,
+            proxy=proxy,
+            allow_http=allow_http,
+            on_event=on_event,
+        )
+
+    def __repr__(self) -> str:
+        return f"<Batch out={str(self.records.folder)!r}>"
+
+    # --- running ---
+
+    async def run(self) -> Progress:
+        """Send every line that is not settled, and return when the last one has ended.
+
+        A line that fails does not end the run. `stop`, `max_failures`, and what would meet every line, do.
+
+        Returns:
+            What this run did; `stopped` says why it ended before the inputs did, where it did.
+
+        Raises:
+            JournalError: the journal is in use, of a newer version, of other inputs, or cannot be written.
+            ConfigurationError: a setting cannot be right.
+            StepFunError: what ended the run: a wrong key, no money left, a full disk. All that was in
+                flight by then has ended and is entered, and the next run goes on.
+        """
+        async with self._begun() as engine:
+            await engine.work()
+            return engine.end()
+
+    def run_sync(self) -> Progress:
+        """`run` for code without an event loop; it may be called where one runs, which it blocks.
+
+        Ctrl-C ends what is in flight, enters it, and raises `KeyboardInterrupt`.
+        """
+        return _run_beside(self.run)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[AsyncIterator[Item]]:
+        """Run, and read what comes of each line meanwhile.
+
+            async with batch.running() as items:
+                async for item in items:
+                    print(item.line, item.state, item.path)
+
+        Lines that an earlier run settled are not among them. A reader that is slow slows the run; one
+        that leaves the block ends it as `stop` does.
+
+        Raises:
+            StepFunError: as `run`, at the end of the block.
+        """
+        send, receive = anyio.create_memory_object_stream[Item](1)
+        left: Exception | None = None
+        async with self._begun() as engine, send, receive:
+            async with anyio.create_task_group() as group:
+                group.start_soon(engine.work, send)
+                try:
+                    yield receive
+                except Exception as error:  # noqa: BLE001 - a task group would wrap it
+                    left = error
+                engine.stop("its reader left")
+                receive.close()
+            if left is not None:
+                raise left
+            engine.end()
+
+    def stop(self) -> None:
+        """End the run that is going on: nothing more is sent, and what is in flight ends. Any thread may."""
+        self._stopping = True
+        if self._engine is not None:
+            self._engine.stop("stop() was called")
+
+    @property
+    def progress(self) -> Progress:
+        """How the run that is going on, or the last one, stands."""
+        return Progress() if self._engine is None else self._engine.progress
+
+    # --- asking ---
+
+    async def check(self) -> Checked:
+        """Read all lines, and say what is wrong, what they cost, and how long they take at least.
+
+        Nothing is sent, and no key is needed.
+
+        Raises:
+            ConfigurationError: the inputs cannot be read, or only once.
+        """
+        config = resolve(_NOTHING_SENT, self._base_url, allow_http=self._allow_http)
+        source = self._fresh_source()
+        if source.once:
+            raise ConfigurationError("check would use these inputs up: they can be read once; give a list or a file")
+        region = None if config.plan else config.region
+        found = _Findings(self._terms(source), region, self._budget)
+        try:
+            while lines := await source.take(_CHECKED_AT_ONCE):
+                await anyio.to_thread.run_sync(found.look_at, lines)
+        finally:
+            source.close()
+        return found.checked(self._limits.requests_per_minute)
+
+    def check_sync(self) -> Checked:
+        """`check` for code without an event loop."""
+        return _run_beside(self.check)
+
+    def status(self) -> Status:
+        """How the batch stands, in all runs so far; `Records.status`."""
+        return self.records.status()
+
+    def items(self) -> Iterable[Item]:
+        """Every line and what came of it; `Records.items`."""
+        return self.records.items()
+
+    def retry(self, errors: Collection[str] | None = None, *, failed: bool = True, unknown: bool = False) -> int:
+        """Have failed lines sent again by the next run; `Records.retry`."""
+        return self.records.retry(errors, failed=failed, unknown=unknown)
+
+    # --- inside ---
+
+    @asynccontextmanager
+    async def _begun(self) -> AsyncGenerator[Engine]:
+        """Everything that a run needs, opened and in order."""
+        self._engine, self._stopping = None, False
+        source = self._fresh_source()
+        try:
+            service = self._service()
+            store = FileStore(self.records.folder, notes=self._notes)
+            try:
+                opened = partial(self._opened, store, service)
+                journal, adopted = await anyio.to_thread.run_sync(opened)
+                with Writer(journal, self.records.folder) as writer:
+                    maker = Maker(service, store, self._name)
+                    workers = service.limits.max_concurrency
+                    self._engine = Engine(source, self._terms(source), maker, writer, workers, self._ways, adopted)
+                    if self._stopping:
+                        self.stop()
+                    try:
+                        yield self._engine
+                    finally:
+                        with anyio.CancelScope(shield=True), suppress(JournalError):
+                            _note_known(self._budget, self.records.folder, await writer.do(Journal.money))
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await service.aclose()
+        finally:
+            source.close()
+
+    def _fresh_source(self) -> Source:
+        """The inputs from their beginning.
+
+        Raises:
+            ConfigurationError: they cannot be read, or were read before and can be read once only.
+        """
+        if self._source is not None and self._source.once:
+            raise ConfigurationError("these inputs were used up by an earlier run: make a new Batch")
+        self._source = source_of(self._inputs)
+        return self._source
+
+    def _terms(self, source: Source) -> Terms:
+        return Terms(self._defaults, source.folder, source.as_text)
+
+    def _opened(self, store: FileStore, service: Service) -> tuple[Journal, int]:
+        """The journal, put in order, and how many pictures were found that it did not have."""
+        folder = self.records.folder
+        journal = Journal.writing(folder)
+        try:
+            self._agree(journal, service.config.base_url)
+            adopted = recover(journal, store, self._name, verify=self._ways.verify)
+            _settle(self._budget, folder, journal.money())
+        except BaseException:
+            journal.close()
+            raise
+        return journal, adopted
+
+    def _agree(self, journal: Journal, server: str) -> None:
+        """Make sure that the settings are those of the runs before.
+
+        Raises:
+            JournalError: they are not, and that is not accepted.
+        """
+        now: dict[str, object] = {"server": server, "name": self._name, "defaults": told_fields(self._defaults)}
+        fact = journal.fact(_SETTINGS)
+        before: dict[str, object] = now if fact is None else json.loads(fact)
+        changed = [
+            f"{name} was {before.get(name)!r}, and is {now[name]!r}" for name in now if before[name] != now[name]
+        ]
+        if changed and not self._ways.accept_changes:
+            raise JournalError(
+                f"the batch in {str(self.records.folder)!r} was begun with other settings: {'; '.join(changed)}. "
+                "Pictures of both would be mixed: choose another folder, or give accept_changes=True; nothing was sent"
+            )
+        journal.begin()
+        if changed:
+            journal.forget_digests()
+        journal.put_fact(_SETTINGS, json.dumps(now, ensure_ascii=True))
+        journal.commit()
+
+
+_SETTINGS = "settings"
+
+
+def _fields(model: object, defaults: object) -> dict[str, object]:
+    """The fields that hold for all lines.
+
+    Raises:
+        ConfigurationError: they are no mapping, or a field of one line alone.
+    """
+    if defaults is not None and not isinstance(defaults, Mapping):
+        raise ConfigurationError(f"defaults are a mapping of fields, not {defaults!r}")
+    fields = {str(name): value for name, value in cast("Mapping[object, object]", defaults or {}).items()}
+    if "id" in fields:
+        raise ConfigurationError("defaults cannot have an id: each line has its own")
+    return fields if model is None else {**fields, "model": model}
+
+
+def _count(number: object) -> int | None:
+    if number is None:
+        return None
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise ConfigurationError(f"max_failures is a whole number above 0, or None, not {number!r}")
+    return number
+
+
+# --- money of earlier runs ----------------------------------------------------------------------
+
+_Sums: TypeAlias = tuple[Decimal, Decimal]
+
+_known_to: WeakKeyDictionary[Budget, dict[Path, _Sums]] = WeakKeyDictionary()
+"""What each budget has of each batch already, so that no run of this process is counted twice."""
+
+
+def _settle(
+    budget: Budget | None, folder: Path, money: tuple[Mapping[str, Decimal], Mapping[str, Decimal], int]
+) -> None:
+    """Have the budget know what earlier runs have spent, and may have."""
+    if budget is None:
+        return
+    spent, held = _sums(budget, money)
+    known_spent, known_held = _known_to.get(budget, {}).get(folder.absolute(), (Decimal(0), Decimal(0)))
+    budget.settle(held=held - known_held, spent=spent - known_spent)
+    _note_known(budget, folder, money)
+
+
+def _note_known(
+    budget: Budget | None, folder: Path, money: tuple[Mapping[str, Decimal], Mapping[str, Decimal], int]
+) -> None:
+    if budget is not None:
+        _known_to.setdefault(budget, {})[folder.absolute()] = _sums(budget, money)
+
+
+def _sums(budget: Budget, money: tuple[Mapping[str, Decimal], Mapping[str, Decimal], int]) -> _Sums:
+    spent, held, _ = money
+    return spent.get(budget.currency, Decimal(0)), held.get(budget.currency, Decimal(0))
+
+
+# --- checking -----------------------------------------------------------------------------------
+
+
+class _Findings:
+    """What a check has found so far."""
+
+    def __init__(self, terms: Terms, region: Any, budget: Budget | None) -> None:
+        self._terms = terms
+        self._region = region
+        self._budget = budget
+        self._ids: dict[str, int] = {}
+        self._bad: list[BadLine] = []
+        self._counts: Counter[str] = Counter()
+        self._price: dict[str, Decimal] = {}
+
+    def look_at(self, lines: Iterable[Line]) -> None:
+        """Check some lines; pictures that they name are read."""
+        for line in lines:
+            self._look_at(line)
+
+    def _look_at(self, line: Line) -> None:
+        job = job_of(line.number, line.read(), self._terms)
+        problems = (*job.problems, *self._taken(job.id, line.number))
+        self._counts["lines"] += 1
+        if problems or job.request is None:
+            self._counts["bad"] += 1
+            if len(self._bad) < MOST_BAD_LINES:
+                self._bad.append(BadLine(line=line.number, problems=problems))
+            return
+        listed = job.request.price(self._region) if self._region else None
+        price = self._budget.price_of(job.request.model, listed) if self._budget else listed
+        if price is None:
+            self._counts["unpriced"] += 1
+        else:
+            self._price[price.currency] = self._price.get(price.currency, Decimal(0)) + price.amount
+
+    def _taken(self, id: str | None, line: int) -> tuple[Problem, ...]:
+        if id is None:
+            return ()
+        first = self._ids.setdefault(id, line)
+        if first == line:
+            return ()
+        return (Problem("id", id, "an id of its own for each line", f"line {first} has it already"),)
+
+    def checked(self, requests_per_minute: int | None) -> Checked:
+        """The findings."""
+        good = self._counts["lines"] - self._counts["bad"]
+        minutes = None if requests_per_minute is None else max(0, good - 1) // requests_per_minute
+        return Checked(
+            lines=self._counts["lines"],
+            bad=self._counts["bad"],
+            bad_lines=tuple(self._bad),
+            price=self._price,
+            unpriced=self._counts["unpriced"],
+            seconds=None if minutes is None else 60.0 * minutes,
+        )
+
+
+# --- without a loop -----------------------------------------------------------------------------
+
+
+def _run_beside(function: Callable[[], Awaitable[T]]) -> T:
+    """What `function` returns in a loop of its own, in a thread of its own. An interrupt here cancels it there."""
+    with start_blocking_portal("asyncio") as portal:
+        future = portal.start_task_soon(function)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise

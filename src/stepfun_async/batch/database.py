@@ -1,0 +1,189 @@
+"""The database behind a journal: its tables, its version, who may write, and what is said when it cannot be used.
+
+One process at a time writes. It holds an exclusive transaction on a second, empty database beside the
+journal, which the system ends with the process, however that ends; reading goes on meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from stepfun_async._core.errors import StepFunError
+
+JOURNAL = "journal.sqlite3"
+_LOCK = "journal.lock"
+
+VERSION = 1
+"""The version of the tables below, as `user_version` of the database."""
+
+_APPLICATION = 0x53744241
+"""Tells a batch's journal from other SQLite databases (`application_id`): "StBA"."""
+
+_TABLES = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE jobs (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    line INTEGER UNIQUE,
+    digest BLOB,
+    fingerprint BLOB,
+    state TEXT NOT NULL,
+    request TEXT NOT NULL,
+    path TEXT,
+    sha256 BLOB,
+    bytes INTEGER,
+    format TEXT,
+    width INTEGER,
+    height INTEGER,
+    seed INTEGER,
+    finish_reason TEXT,
+    price TEXT,
+    currency TEXT,
+    trace_id TEXT,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    billed INTEGER NOT NULL DEFAULT 0,
+    maybe_billed INTEGER NOT NULL DEFAULT 0,
+    error TEXT,
+    message TEXT,
+    started REAL,
+    ended REAL,
+    elapsed REAL
+);
+CREATE INDEX equal_jobs ON jobs (fingerprint, line);
+CREATE INDEX open_jobs ON jobs (state) WHERE state <> 'done';
+"""
+
+OWNER = "owner"
+"""The fact that says which process opened the journal last."""
+
+
+class JournalError(StepFunError, OSError):
+    """The journal of a batch cannot be used: another process has it, it is of a newer version, the inputs are
+    others than before, or it cannot be written. What it holds is as it was after the last committed step.
+    """
+
+
+def connected(path: Path, mode: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=_PATIENCE,
+        isolation_level=None,  # transactions begin and end where this says so
+        check_same_thread=False,
+    )
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+_PATIENCE = 10.0
+"""Seconds to wait for a reader that is at work on the journal."""
+
+
+def opened(folder: Path) -> sqlite3.Connection:
+    connection = connected(folder / JOURNAL, "rwc")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        if not connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
+            _create(connection)
+        check_version(connection, folder)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    pragmas = f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {VERSION};"
+    connection.executescript(f"BEGIN; {_TABLES} {pragmas} COMMIT;")
+
+
+def check_version(connection: sqlite3.Connection, folder: Path) -> None:
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application != _APPLICATION:
+        raise JournalError(f"{str(folder / JOURNAL)!r} is no journal of a batch: choose another folder")
+    if version != VERSION:
+        raise JournalError(
+            f"{str(folder / JOURNAL)!r} is of version {version}, and this package reads {VERSION}: "
+            "update stepfun-async; nothing was changed"
+        )
+
+
+def locked(folder: Path, timeout: float = 1.0) -> sqlite3.Connection:
+    """A transaction that only one process at a time can have.
+
+    Args:
+        folder: the batch's.
+        timeout: seconds to wait for it, since `running_in` has it for a moment.
+
+    Raises:
+        JournalError: another one has it.
+    """
+    lock = sqlite3.connect(folder / _LOCK, timeout=timeout, isolation_level=None, check_same_thread=False)
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        lock.close()
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            raise
+        raise JournalError(
+            f"the batch in {str(folder)!r} is being run by {owner_of(folder) or 'another process'}: "
+            "wait for its end, or choose another folder; nothing was sent"
+        ) from None
+    return lock
+
+
+def running_in(folder: Path) -> str | None:
+    """The process that runs the batch in a folder now, in words; None where there is none."""
+    if not (folder / _LOCK).exists():
+        return None
+    try:
+        locked(folder, timeout=0).close()
+    except JournalError:
+        return owner_of(folder) or "another process"
+    except sqlite3.Error:  # who may not write there cannot ask
+        return None
+    return None
+
+
+def owner_of(folder: Path) -> str | None:
+    """Which process opened the journal last, in words."""
+    try:
+        with closing(connected(folder / JOURNAL, "ro")) as connection:
+            row = connection.execute("SELECT value FROM facts WHERE name = ?", (OWNER,)).fetchone()
+        owner: Any = json.loads(row[0]) if row else None
+    except (sqlite3.Error, ValueError):
+        return None
+    if not owner:
+        return None
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(owner["since"]))
+    return f"process {owner['pid']} on {owner['host']}, since {since}"
+
+
+def this_process() -> str:
+    """This process, for `owner_of`."""
+    return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()})
+
+
+@contextmanager
+def told(folder: Path) -> Generator[None]:
+    """Tell what the disk or SQLite says against a journal as a `JournalError`."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        if isinstance(error, StepFunError):
+            raise
+        reason = getattr(error, "strerror", None) or str(error)
+        raise JournalError(
+            f"the journal in {str(folder)!r} cannot be used: {reason}; nothing that was committed is lost: "
+            "put that right (is the disk full, or the folder not to be written to?) and run it again"
+        ) from error

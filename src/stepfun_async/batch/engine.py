@@ -1,0 +1,367 @@
+"""A run: a fixed number of workers that take lines from one source, and enter each step in the journal.
+
+    admitted -> started (committed) -> sent -> picture durable -> done (committed) -> told
+
+What is waited for is bounded at every place: lines are read `_AHEAD` at a time and only when a worker
+has nothing to do, so that a million of them cost no memory. A worker that is cancelled leaves its line
+as what is known of it says, and a picture that is paid for is kept and entered first.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+from anyio.lowlevel import current_token
+
+from stepfun_async._core.capabilities import Money
+from stepfun_async._core.errors import SaveError
+
+from .inputs import Line, Source
+from .items import Item, Progress
+from .jobs import Job, Terms, job_of
+from .journal import OUTPUT_LOST, Ended, Journal, Known, Task, settled
+from .making import STOPPING, Made, Maker, Witness, adopted, killed, shielded
+from .names import stem_of
+from .store import FileStore
+from .writer import Writer
+
+if TYPE_CHECKING:
+    from anyio.streams.memory import MemoryObjectSendStream
+
+_AHEAD = 256
+"""Lines that are read at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ways:
+    """How a run deals with what earlier runs left, and with failures.
+
+    Attributes:
+        hold_unknown: leave lines that may have been billed, instead of sending them again.
+        accept_changes: go on though lines or settings are others than before.
+        verify: read every picture and every line anew.
+        max_failures: end the run with so many failures; None for any number.
+    """
+
+    hold_unknown: bool = False
+    accept_changes: bool = False
+    verify: bool = False
+    max_failures: int | None = None
+
+
+@dataclass(slots=True)
+class _Tally:
+    """The counts of a run, as they grow."""
+
+    done: int = 0
+    failed: int = 0
+    unknown: int = 0
+    adopted: int = 0
+    skipped: int = 0
+    in_flight: int = 0
+    lines: int | None = None
+    spent: dict[str, Decimal] = field(default_factory=dict[str, Decimal])
+    held: dict[str, Decimal] = field(default_factory=dict[str, Decimal])
+
+    def pay(self, price: Money | None, ended: Ended) -> None:
+        """Add what a line has cost, and what it may have cost for nothing."""
+        if price is None:
+            return
+        for sums, times in ((self.spent, ended.billed), (self.held, ended.maybe_billed - ended.billed)):
+            if times:
+                sums[price.currency] = sums.get(price.currency, Decimal(0)) + price.amount * times
+
+
+class Engine:
+    """One run of a batch.
+
+    Args:
+        source: where lines come from.
+        terms: what holds for all of them.
+        maker: what makes their pictures.
+        writer: of the journal.
+        workers: how many lines are in flight at once.
+        ways: how to deal with what is left of earlier runs.
+        adopted: pictures that were found when the journal was opened.
+    """
+
+    def __init__(
+        self, source: Source, terms: Terms, maker: Maker, writer: Writer, workers: int, ways: Ways, adopted: int
+    ) -> None:
+        self._source = source
+        self._terms = terms
+        self._maker = maker
+        self._writer = writer
+        self._workers = workers
+        self._ways = ways
+        self._tally = _Tally(done=adopted, adopted=adopted)
+        self._ready: deque[Task] = deque()
+        self._exhausted = False
+        self._stopped: str | None = None
+        self._failure: Exception | None = None
+        self._pulling = anyio.Lock()
+        self._reading = anyio.CancelScope()
+        self._loop: Any = current_token().native_token
+        self._sink: MemoryObjectSendStream[Item] | None = None
+
+    @property
+    def progress(self) -> Progress:
+        """How the run stands."""
+        tally = self._tally
+        return Progress(
+            done=tally.done,
+            failed=tally.failed,
+            unknown=tally.unknown,
+            adopted=tally.adopted,
+            skipped=tally.skipped,
+            in_flight=tally.in_flight,
+            lines=tally.lines,
+            spent=dict(tally.spent),
+            held=dict(tally.held),
+            stopped=self._stopped,
+        )
+
+    def stop(self, why: str) -> None:
+        """Take no further lines. What is in flight goes on to its end. Any thread may ask for it."""
+        self._stopped = self._stopped or why
+        soon = getattr(self._loop, "call_soon_threadsafe", None) or self._loop.run_sync_soon
+        with suppress(RuntimeError):  # the loop has ended, and the run with it
+            soon(self._stop_reading)
+
+    def _stop_reading(self) -> None:
+        """End a wait for somebody's async iterable."""
+        self._reading.cancel()
+
+    async def work(self, sink: MemoryObjectSendStream[Item] | None = None) -> None:
+        """Send all lines; return when the last one has ended.
+
+        Args:
+            sink: where each line goes when it has ended; None for nowhere. It is closed at the end.
+        """
+        self._sink = sink
+        try:
+            async with anyio.create_task_group() as group:
+                for _ in range(self._workers):
+                    group.start_soon(self._work)
+        finally:
+            if sink is not None:
+                sink.close()
+
+    def end(self) -> Progress:
+        """How the run ended.
+
+        Raises:
+            Exception: what ended it before its inputs did.
+        """
+        if self._failure is not None:
+            raise self._failure
+        return self.progress
+
+    # --- lines in ---
+
+    async def _next(self) -> Task | None:
+        """The next line to be sent; None at the end."""
+        async with self._pulling:
+            while not self._ready and not self._exhausted and self._stopped is None:
+                await self._fill()
+            return self._ready.popleft() if self._ready and self._stopped is None else None
+
+    async def _fill(self) -> None:
+        """Read on until there is something to send."""
+        lines: list[Line] | None = None
+        with anyio.CancelScope() as self._reading:
+            lines = await self._source.take(_AHEAD)
+        if lines is None:
+            return
+        if not lines:
+            self._exhausted = True
+            self._tally.lines = await self._writer.do(Journal.finish_reading)
+            return
+        entries = await self._entries(lines)
+        admit = partial(
+            Journal.admit,
+            lines=entries,
+            hold_unknown=self._ways.hold_unknown,
+            accept_changes=self._ways.accept_changes,
+        )
+        admitted = await self._writer.do(admit)
+        self._tally.skipped += admitted.skipped
+        await self._tell_bad(admitted.bad)
+        await self._place(admitted.tasks)
+
+    async def _entries(self, lines: list[Line]) -> list[Job | int]:
+        """The lines, read; only their numbers where they are settled and stand as they did."""
+        known = await self._writer.do(partial(Journal.known, first=lines[0].number, last=lines[-1].number))
+        as_it_was = {line.number for line in lines if self._is_as_it_was(line, known.get(line.number))}
+        if len(as_it_was) == len(lines):
+            return [line.number for line in lines]
+        return await anyio.to_thread.run_sync(_read, lines, as_it_was, self._terms)
+
+    def _is_as_it_was(self, line: Line, known: Known | None) -> bool:
+        if known is None or self._ways.verify or line.digest is None or line.digest != known.digest:
+            return False
+        return settled(known.state, known.error, hold_unknown=self._ways.hold_unknown)
+
+    async def _tell_bad(self, numbers: tuple[int, ...]) -> None:
+        for number in numbers:
+            item = await self._writer.do(partial(Journal.item, number=number))
+            self._tally.failed += 1
+            self._check_failures()
+            await self._tell(item)
+
+    async def _place(self, tasks: tuple[Task, ...]) -> None:
+        """Find a place for each picture; those that are there already are entered."""
+        for placed, task in zip(await anyio.to_thread.run_sync(_placed, self._maker, tasks), tasks, strict=True):
+            if isinstance(placed, Task):
+                self._ready.append(placed)
+                continue
+            price = self._maker.price(task.job.request) if task.job.request else None
+            item = await self._writer.do(partial(_adopt, task=task, price=price, ended=placed))
+            self._tally.done += 1
+            self._tally.adopted += 1
+            await self._tell(item)
+
+    # --- pictures out ---
+
+    async def _work(self) -> None:
+        witness = Witness()
+        try:
+            while (task := await self._next()) is not None:
+                self._tally.in_flight += 1
+                try:
+                    await self._one(task, witness)
+                finally:
+                    self._tally.in_flight -= 1
+        except Exception as error:  # noqa: BLE001 - it ends the run, and is raised at its end
+            self._fail(error)
+
+    async def _one(self, task: Task, witness: Witness) -> None:
+        """One line's way from the journal to the journal."""
+        witness.begin()
+        request = task.job.request
+        price = self._maker.price(request) if request else None
+        try:
+            await self._writer.do(partial(Journal.start, number=task.number, stem=task.stem, price=price))
+            made = await self._maker.make(task)
+        except Exception:
+            raise
+        except BaseException:
+            await shielded(partial(self._cut_off, task, price, witness))
+            raise
+        await self._tell(await shielded(partial(self._enter, task, price, made)))
+
+    async def _cut_off(self, task: Task, price: Money | None, witness: Witness) -> None:
+        """Enter how a line stands that was cancelled; an answer that was there already is kept."""
+        answer = witness.answer()
+        usable = next((image for image in answer.data if image.data is not None), None) if answer else None
+        if answer is not None and usable is not None:
+            made = await self._maker.keep(task, answer, usable)
+        else:
+            made = Made(witness.interrupted())
+        await self._enter(task, price, made)
+
+    async def _enter(self, task: Task, price: Money | None, made: Made) -> Item:
+        item = await self._writer.do(partial(Journal.end, number=task.number, ended=made.ended))
+        state = made.ended.state
+        self._tally.pay(price, made.ended)
+        self._tally.done += state == "done"
+        self._tally.failed += state == "failed"
+        self._tally.unknown += state == "unknown"
+        if isinstance(made.error, STOPPING):
+            self._fail(made.error)
+        self._check_failures()
+        return item
+
+    def _check_failures(self) -> None:
+        most, failures = self._ways.max_failures, self._tally.failed + self._tally.unknown
+        if most is not None and failures >= most:
+            self.stop(f"{failures} lines failed, and max_failures is {most}")
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = self._failure or error
+        self.stop(str(error))
+
+    async def _tell(self, item: Item) -> None:
+        if self._sink is not None:
+            with suppress(anyio.BrokenResourceError):  # nobody reads any more
+                await self._sink.send(item)
+
+
+def _read(lines: Iterable[Line], as_it_was: set[int], terms: Terms) -> list[Job | int]:
+    return [
+        line.number if line.number in as_it_was else job_of(line.number, line.read(), terms, line.digest)
+        for line in lines
+    ]
+
+
+def _placed(maker: Maker, tasks: Iterable[Task]) -> list[Task | Ended]:
+    return [maker.place(task) for task in tasks]
+
+
+def _adopt(journal: Journal, task: Task, price: Money | None, ended: Ended) -> Item:
+    journal.start(task.number, task.stem, price)
+    return journal.end(task.number, ended)
+
+
+# --- before a run -------------------------------------------------------------------------------
+
+
+def recover(journal: Journal, store: FileStore, template: str, *, verify: bool) -> int:
+    """Put in order what a process left that was killed.
+
+    A line that was in flight is done where its picture is durable, and `unknown` otherwise. Pictures
+    that had to be put elsewhere are brought back.
+
+    Args:
+        journal: open for writing.
+        store: where the pictures are.
+        template: how they are named.
+        verify: whether every picture is read and compared with what was written; one that is gone or
+            changed is `failed` from then on, and made anew when `retry` says so.
+
+    Returns:
+        How many pictures were found that the journal did not have.
+    """
+    journal.begin()
+    found = sum(_recover_one(journal, store, number, item) for number, item in journal.of_state("started"))
+    found += sum(_bring_back(journal, store, template, number, item) for number, item in journal.of_state("failed"))
+    for number, path, sha256 in journal.files() if verify else ():
+        if store.digest(path) != sha256:
+            journal.end(number, _lost(path, sha256))
+    journal.commit()
+    return found
+
+
+def _recover_one(journal: Journal, store: FileStore, number: int, item: Item) -> bool:
+    stem = item.path or ""
+    store.sweep(stem)
+    saved = store.find(stem)
+    journal.end(number, killed() if saved is None else adopted(saved))
+    return saved is not None
+
+
+def _bring_back(journal: Journal, store: FileStore, template: str, number: int, item: Item) -> bool:
+    """Whether a picture that was paid for and put elsewhere is in its place now."""
+    if item.error != SaveError.__name__ or item.path is None:
+        return False
+    fingerprint, model = item.fingerprint or "", str(item.request.get("model"))
+    stem = stem_of(template, id=item.id, fingerprint=fingerprint, line=item.line or 0, model=model)
+    note = {name: getattr(item, name) for name in ("id", "fingerprint", "seed", "finish_reason", "trace_id")}
+    saved = store.fetch_back(store.free_stem(stem), item.path, {**note, "request": dict(item.request)})
+    if saved is None:
+        return False
+    journal.end(number, replace(adopted(saved), attempts=0, billed=0, maybe_billed=0))  # they were counted
+    return True
+
+
+def _lost(path: str, sha256: str) -> Ended:
+    message = f"{path} is gone, or no longer what was written (SHA-256 {sha256}); retry has it made anew"
+    return Ended(state="failed", error=OUTPUT_LOST, message=message)

@@ -1,0 +1,177 @@
+"""What a batch tells of its pictures and of itself: plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias, get_args
+
+from stepfun_async._core.capabilities import Money
+from stepfun_async._core.problems import Problem
+
+State: TypeAlias = Literal["pending", "started", "done", "failed", "unknown"]
+"""How a line of the inputs stands.
+
+`pending`: to be sent. `started`: in flight, or it was when the process died. `done`: the picture is in
+its file. `failed`: there is no picture, and what is known of money says all. `unknown`: there is no
+picture, and it may have been billed.
+"""
+
+STATES: tuple[State, ...] = get_args(State)
+
+_NONE: Mapping[str, int] = MappingProxyType({})
+_NO_MONEY: Mapping[str, Decimal] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One line of the inputs, and what came of it.
+
+    Attributes:
+        id: the user's, or the request's fingerprint, with `-2` and so on for lines that are equal.
+        line: its line or row in the inputs, from 1; None where the inputs no longer have it.
+        state: how it stands, see `State`.
+        request: what was asked for: `operation`, `model` and the parameters; pictures by path or SHA-256.
+        fingerprint: the request's; None where the line is no valid request.
+        path: the picture's file below the batch's folder, with `/`; a whole path where it had to be
+            rescued to another place; None without a picture.
+        sha256: of that file.
+        bytes: its size.
+        format: `png`, `jpeg`, `webp` or `gif`.
+        width: pixels.
+        height: pixels.
+        seed: what it was made from, as the server said.
+        finish_reason: `success` or `content_filtered`, as the server said.
+        price: of one picture; None where it is not known.
+        trace_id: the server's `X-Trace-Id`.
+        attempts: how many were made, in all runs.
+        billed: how many of them brought an answer that is charged.
+        maybe_billed: how many may have been charged, those included.
+        error: the name of the class of the last error; None without one.
+        message: what it said.
+        started: when it was last sent, seconds since 1970.
+        ended: when it ended.
+        elapsed: seconds from its slot to its answer.
+    """
+
+    id: str
+    line: int | None
+    state: State
+    request: Mapping[str, Any] = field(repr=False)
+    fingerprint: str | None = None
+    path: str | None = None
+    sha256: str | None = None
+    bytes: int | None = None
+    format: str | None = None
+    width: int | None = None
+    height: int | None = None
+    seed: int | None = None
+    finish_reason: str | None = None
+    price: Money | None = None
+    trace_id: str | None = None
+    attempts: int = 0
+    billed: int = 0
+    maybe_billed: int = 0
+    error: str | None = None
+    message: str | None = None
+    started: float | None = None
+    ended: float | None = None
+    elapsed: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadLine:
+    """A line that cannot be sent.
+
+    Attributes:
+        line: its number, from 1.
+        problems: everything that is wrong with it.
+    """
+
+    line: int
+    problems: tuple[Problem, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(f"line {self.line}: {problem}" for problem in self.problems)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What `check` found. Nothing was sent.
+
+    Attributes:
+        lines: how many requests the inputs have, good and bad.
+        bad: how many of them cannot be sent.
+        bad_lines: the first of those, `MOST_BAD_LINES` at most.
+        price: what the good ones cost together, by currency.
+        unpriced: how many have a price that is not known.
+        seconds: how long the limits make them take at least, whatever the server's speed; None where
+            they say nothing of time.
+    """
+
+    lines: int
+    bad: int
+    bad_lines: tuple[BadLine, ...]
+    price: Mapping[str, Decimal]
+    unpriced: int
+    seconds: float | None
+
+
+MOST_BAD_LINES = 1000
+"""Bad lines that are told one by one; a million of them help nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """How a batch stands, in all runs so far.
+
+    Attributes:
+        counts: lines by state; every state is there.
+        failures: lines that are `failed` or `unknown`, by the name of the error's class.
+        spent: what the pictures that came have cost, by currency.
+        held: what attempts cost that may have been billed and brought no picture.
+        unpriced: pictures whose price is not known.
+        lines: how many lines the inputs have; None until they were read to the end.
+        removed: lines of earlier runs that the inputs no longer have.
+        running: the process that works on it now, in words; None where there is none.
+    """
+
+    counts: Mapping[State, int]
+    failures: Mapping[str, int] = field(default_factory=lambda: _NONE)
+    spent: Mapping[str, Decimal] = field(default_factory=lambda: _NO_MONEY)
+    held: Mapping[str, Decimal] = field(default_factory=lambda: _NO_MONEY)
+    unpriced: int = 0
+    lines: int | None = None
+    removed: int = 0
+    running: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How a run stands at this moment.
+
+    Attributes:
+        done: pictures made in this run, those adopted included.
+        failed: lines that failed in this run without a doubt about money.
+        unknown: lines of this run that may have been billed and brought no picture.
+        adopted: pictures of an earlier run that were found whole, but not in the journal.
+        skipped: lines that an earlier run had settled.
+        in_flight: lines being sent.
+        lines: how many lines the inputs have; None until they were read to the end.
+        spent: what this run's pictures have cost, by currency.
+        held: what attempts of this run cost that may have been billed for nothing.
+        stopped: why the run ended before the inputs did, in words; None where it did not.
+    """
+
+    done: int = 0
+    failed: int = 0
+    unknown: int = 0
+    adopted: int = 0
+    skipped: int = 0
+    in_flight: int = 0
+    lines: int | None = None
+    spent: Mapping[str, Decimal] = field(default_factory=lambda: _NO_MONEY)
+    held: Mapping[str, Decimal] = field(default_factory=lambda: _NO_MONEY)
+    stopped: str | None = None

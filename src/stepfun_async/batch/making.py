@@ -1,0 +1,310 @@
+"""One line made into a picture in its file: sent through the client, saved, and told as a row for the journal.
+
+This part knows nothing of the journal, so that it can run wherever there is a client and a store.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from stepfun_async import _exchange
+from stepfun_async._core.capabilities import Money
+from stepfun_async._core.errors import (
+    AuthenticationError,
+    BudgetExceededError,
+    ConfigurationError,
+    ContentFilteredError,
+    InsufficientBalanceError,
+    LimitsUnavailableError,
+    NotFoundError,
+    PermissionDeniedError,
+    SaveError,
+    StepFunError,
+)
+from stepfun_async._core.requests import ImageRequest
+from stepfun_async._core.results import FILTERED, Image, ImagesResponse
+from stepfun_async._options import Options
+from stepfun_async._service import Service
+
+from .items import State
+from .journal import INTERRUPTED, Ended, Task
+from .names import stem_of
+from .store import Saved
+
+T = TypeVar("T")
+
+STOPPING: tuple[type[StepFunError], ...] = (
+    AuthenticationError,
+    BudgetExceededError,
+    ConfigurationError,
+    InsufficientBalanceError,
+    LimitsUnavailableError,
+    NotFoundError,
+    PermissionDeniedError,
+    SaveError,
+)
+"""What would meet every other line as well, so that the batch ends with it. The line stays to be sent, but for a
+picture that is paid for and cannot be written."""
+
+
+class Store(Protocol):
+    """Where pictures are kept."""
+
+    def put(self, stem: str, image: Image, note: Mapping[str, object]) -> Saved:
+        """Keep a picture; it survives the loss of power when this returns."""
+        ...
+
+    def find(self, stem: str) -> Saved | None:
+        """The picture under a stem, whole."""
+        ...
+
+    def free_stem(self, stem: str) -> str:
+        """`stem`, or the next one under which there is nothing."""
+        ...
+
+    def rescue(self, stem: str, image: Image) -> Saved:
+        """Keep a picture somewhere else."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What came of a line.
+
+    Attributes:
+        ended: for the journal.
+        error: what went wrong; None where nothing did.
+    """
+
+    ended: Ended
+    error: Exception | None = None
+
+
+class Maker:
+    """Makes pictures of lines.
+
+    Args:
+        service: what sends.
+        store: where the pictures go.
+        template: how they are named.
+    """
+
+    def __init__(self, service: Service, store: Store, template: str) -> None:
+        self._service = service
+        self._store = store
+        self._template = template
+        self._threads = anyio.CapacityLimiter(_THREADS)
+
+    def price(self, request: ImageRequest) -> Money | None:
+        """What its picture costs; None where it is not known."""
+        return price_of(self._service, request)
+
+    def place(self, task: Task) -> Task | Ended:
+        """The task with a free place for its picture, or its picture, durable already though nobody entered it.
+
+        A picture is taken for the task's where its note has the request's fingerprint, or its name is
+        made of it. Under the place there is nothing, so that what is found there later is the task's.
+        """
+        job = task.job
+        model, fingerprint = (job.request.model if job.request else ""), job.fingerprint or ""
+        stem = stem_of(self._template, id=task.id, fingerprint=fingerprint, line=job.line, model=model)
+        saved = self._store.find(stem)
+        if saved is not None and (saved.note.get("fingerprint") == fingerprint or fingerprint in stem):
+            return adopted(saved)
+        return replace(task, stem=self._store.free_stem(stem))
+
+    async def make(self, task: Task) -> Made:
+        """Send a task's request and keep its picture. A picture that is paid for is kept even when cancelled.
+
+        Raises:
+            Cancelled: `interrupted` tells by then how it stood.
+        """
+        request = task.job.request
+        assert request is not None  # noqa: S101 - only good lines become tasks
+        try:
+            response = await self._service.send(request, Options())
+            image = response.image
+        except Exception as error:  # noqa: BLE001 - every failure is an outcome
+            return Made(_failure(error), error)
+        return await self.keep(task, response, image)
+
+    async def keep(self, task: Task, response: ImagesResponse, image: Image) -> Made:
+        """Keep the picture of an answer, whatever else happens meanwhile."""
+        put = partial(self._store.put, task.stem, image, self._note(task, response))
+        try:
+            saved = await shielded(partial(anyio.to_thread.run_sync, put, limiter=self._threads))
+        except OSError as error:
+            return await shielded(partial(self._rescued, task.stem, response, image, error))
+        return Made(_done(saved, response, image))
+
+    async def _rescued(self, stem: str, response: ImagesResponse, image: Image, error: OSError) -> Made:
+        """A picture that the disk does not take."""
+        message = f"a picture was made and paid for, but not written: {error.strerror or error}"
+        saved: Saved | None = None
+        try:
+            saved = await anyio.to_thread.run_sync(self._store.rescue, stem, image, limiter=self._threads)
+            message += f"; it is in {saved.path}, and the next run takes it from there"
+        except OSError as trouble:
+            message += f"; nor to a temporary file: {trouble}; error.response has it"
+        failed = SaveError(message, response=response)
+        return Made(_unsaved(saved, response, image, failed), failed)
+
+    def _note(self, task: Task, response: ImagesResponse) -> dict[str, object]:
+        """What makes the picture again."""
+        return {
+            "id": task.id,
+            "line": task.job.line,
+            "fingerprint": task.job.fingerprint,
+            "request": dict(task.job.told),
+            "server": self._service.config.base_url,
+            "made": response.created or int(time.time()),
+            "trace_id": response.trace_id,
+        }
+
+
+_THREADS = 16
+"""Pictures that are written at once; more make a disk no faster."""
+
+
+async def shielded(function: Callable[[], Awaitable[T]]) -> T:
+    """What `function` returns, even when the task is cancelled meanwhile."""
+    results: list[T] = []
+    with anyio.CancelScope(shield=True):
+        results.append(await function())
+    return results[0]
+
+
+def price_of(service: Service, request: ImageRequest) -> Money | None:
+    """What a picture costs at a service; None where it is not known. The Step Plan is paid by the month."""
+    config = service.config
+    listed = request.price(config.region) if config.region and not config.plan else None
+    return service.budget.price_of(request.model, listed) if service.budget else listed
+
+
+class Witness:
+    """Sees how far the calls of one task get, so that one that is cancelled can be judged."""
+
+    def __init__(self) -> None:
+        self._windows: list[_exchange.Window] = []
+        _exchange.witness.set(self._windows)
+
+    def begin(self) -> None:
+        """The next call begins."""
+        self._windows.clear()
+
+    def answer(self) -> ImagesResponse | None:
+        """The answer that came before the end, which is paid for."""
+        return next((window.record.response for window in self._windows if window.record.response), None)
+
+    def interrupted(self) -> Ended:
+        """How a call stands that was cut off without an answer."""
+        attempts = sum(window.record.attempts for window in self._windows)
+        maybe_billed = sum(window.record.maybe_billed for window in self._windows)
+        state: State = "unknown" if maybe_billed else "pending"
+        message = "it was in flight when the batch was told to stop at once"
+        return Ended(state=state, attempts=attempts, maybe_billed=maybe_billed, error=INTERRUPTED, message=message)
+
+
+# --- rows ---------------------------------------------------------------------------------------
+
+
+def adopted(saved: Saved) -> Ended:
+    """The row of a picture that was found durable after a process had died in this very moment."""
+    note = saved.note
+    return _with_file(saved, Ended(state="done", attempts=1, billed=1, maybe_billed=1), note.get("trace_id"))
+
+
+def killed() -> Ended:
+    """The row of what was in flight when a process died."""
+    message = "it was in flight when the process died; it may have been billed"
+    return Ended(state="unknown", attempts=1, maybe_billed=1, error=INTERRUPTED, message=message)
+
+
+def _done(saved: Saved, response: ImagesResponse, image: Image) -> Ended:
+    counts = Ended(
+        state="done",
+        attempts=response.attempts,
+        billed=len(response.data),
+        maybe_billed=response.maybe_billed,
+        elapsed=response.elapsed,
+    )
+    return _with_file(saved, counts, response.trace_id, image)
+
+
+def _with_file(saved: Saved, counts: Ended, trace_id: str | None, image: Image | None = None) -> Ended:
+    seed = image.seed if image else saved.note.get("seed")
+    reason = image.finish_reason if image else saved.note.get("finish_reason")
+    return Ended(
+        state=counts.state,
+        path=saved.path,
+        sha256=saved.sha256,
+        bytes=saved.bytes,
+        format=saved.format,
+        width=saved.width,
+        height=saved.height,
+        seed=seed,
+        finish_reason=reason,
+        trace_id=trace_id,
+        attempts=counts.attempts,
+        billed=counts.billed,
+        maybe_billed=counts.maybe_billed,
+        error=counts.error,
+        message=counts.message,
+        elapsed=counts.elapsed,
+    )
+
+
+def _unsaved(saved: Saved | None, response: ImagesResponse, image: Image, error: SaveError) -> Ended:
+    counts = Ended(
+        state="failed",
+        attempts=response.attempts,
+        billed=len(response.data),
+        maybe_billed=response.maybe_billed,
+        error=type(error).__name__,
+        message=error.message,
+        elapsed=response.elapsed,
+    )
+    if saved is None:
+        return counts
+    return _with_file(saved, counts, response.trace_id, image)
+
+
+def _failure(error: Exception) -> Ended:
+    """The row of a line that brought no picture."""
+    name, message = type(error).__name__, str(error)
+    if not isinstance(error, StepFunError):
+        return Ended(state="unknown", attempts=1, maybe_billed=1, error=name, message=message)
+    if isinstance(error, ContentFilteredError):
+        return _filtered(error, error.response)
+    state: State = "unknown" if error.maybe_billed else "pending" if isinstance(error, STOPPING) else "failed"
+    return Ended(
+        state=state,
+        attempts=error.attempts,
+        maybe_billed=error.maybe_billed,
+        error=name,
+        message=message,
+        trace_id=error.trace_id,
+    )
+
+
+def _filtered(error: ContentFilteredError, response: ImagesResponse) -> Ended:
+    """The row of a picture that was made, charged and withheld."""
+    return Ended(
+        state="failed",
+        attempts=error.attempts,
+        billed=len(response.data),
+        maybe_billed=error.maybe_billed,
+        error=type(error).__name__,
+        message=error.message,
+        finish_reason=FILTERED,
+        seed=response.data[0].seed,
+        trace_id=error.trace_id,
+        elapsed=response.elapsed,
+    )

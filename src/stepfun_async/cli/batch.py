@@ -1,0 +1,348 @@
+"""`batch`: many pictures from a file, with a journal; run it again and it goes on."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Mapping
+from dataclasses import fields
+from decimal import Decimal
+from typing import Annotated, Any, cast
+
+import anyio
+import typer
+from anyio.abc import TaskStatus
+
+from stepfun_async import Batch, Budget, ConfigurationError, InvalidRequestError, Limits, Problem, StepFunError
+from stepfun_async._config import resolve
+from stepfun_async._core.errors import Billing
+from stepfun_async.batch import BadLine, Checked, Progress, Records, Status
+from stepfun_async.batch.database import JournalError
+from stepfun_async.batch.journal import INTERRUPTED
+from stepfun_async.batch.names import DEFAULT_TEMPLATE
+from stepfun_async.batch.records import MANIFEST, SHARD_SIZE
+
+from . import exits
+from .console import complain, plain_money, say, say_json
+from .failures import Interrupted, reworded
+from .options import TIMEOUT, AllowHttp, AsJson, BaseUrl, Timeout
+from .watching import line_of, money_of, watched
+
+_NO_KEY = "nothing-is-sent"
+"""The key where only the region of a base URL is asked for."""
+
+Inputs = Annotated[
+    str,
+    typer.Argument(metavar="INPUTS", help="A .jsonl, .csv, .tsv or .parquet file, or a .txt with a prompt a line."),
+]
+Folder = Annotated[str, typer.Argument(metavar="OUT", help="The folder of the batch.")]
+Out = Annotated[str, typer.Option(metavar="FOLDER", help="Where pictures and journal go, on a local disk.")]
+ModelOption = Annotated[str | None, typer.Option(metavar="MODEL", help="The model of lines that name none.")]
+Defaults = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="FIELD=VALUE", help="A field of lines without their own, such as steps=8. Several times."
+    ),
+]
+Tier = Annotated[
+    str | None, typer.Option(metavar="TIER", help="The limits of the account's tier, V0 to V4; in China V5 too.")
+]
+Concurrency = Annotated[
+    int | None, typer.Option(metavar="NUMBER", help=f"Pictures in flight at once: {Limits().max_concurrency}.")
+]
+Rpm = Annotated[int | None, typer.Option(metavar="NUMBER", help="Requests sent in a minute; any number when absent.")]
+BudgetOption = Annotated[
+    str | None,
+    typer.Option(metavar="AMOUNT", help="What all runs together may spend, such as 5.00 or '30 CNY'; USD when absent."),
+]
+
+
+def run(
+    inputs: Inputs,
+    out: Out,
+    model: ModelOption = None,
+    defaults: Defaults = None,
+    budget: BudgetOption = None,
+    limit_tier: Tier = None,
+    concurrency: Concurrency = None,
+    rpm: Rpm = None,
+    max_failures: Annotated[int | None, typer.Option(metavar="NUMBER", help="Stop with so many failures.")] = None,
+    hold_unknown: Annotated[
+        bool, typer.Option("--hold-unknown", help="Leave what an earlier run may have paid for, unsent.")
+    ] = False,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Go on with other settings or lines than before.")
+    ] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="First compare each picture with what was written.")] = False,
+    name: Annotated[
+        str,
+        typer.Option(metavar="TEMPLATE", help="A picture's name: {id}, {fingerprint}, {line}, {model}, {shard}."),
+    ] = DEFAULT_TEMPLATE,
+    notes: Annotated[bool, typer.Option(help="A .json beside each picture that says how to make it again.")] = True,
+    timeout: Timeout = None,
+    base_url: BaseUrl = None,
+    allow_http: AllowHttp = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a picture of every line, or go on where the last run ended.
+
+    Ctrl-C once: nothing more is sent, and what is in flight ends. Twice: stop now. Nothing is lost either way.
+    """
+    batch = Batch(
+        inputs,
+        out=out,
+        model=model,
+        defaults=_fields(defaults or []),
+        name=name,
+        notes=notes,
+        max_failures=max_failures,
+        hold_unknown=hold_unknown,
+        accept_changes=accept_changes,
+        verify=verify,
+        base_url=base_url,
+        allow_http=allow_http,
+        limits=_limits(limit_tier, concurrency, rpm, base_url),
+        budget=_budget(budget),
+        timeout=TIMEOUT if timeout is None else timeout,
+    )
+    attempt = _Attempt(batch)
+    anyio.run(attempt.make, inputs)
+    if isinstance(attempt.error, JournalError | ConfigurationError):
+        raise attempt.error  # there may be nothing to tell of
+    status = batch.status()
+    if as_json:
+        say_json({"run": _plain(batch.progress), "status": _plain(status)})
+    else:
+        say(_told(batch.progress, status, out))
+    if attempt.error is not None:
+        raise attempt.error
+    if attempt.pressed:
+        raise _interrupted(batch.progress, status)
+    raise typer.Exit(_code(status.failures))
+
+
+class _Attempt:
+    """One run, with somebody at the keyboard.
+
+    Attributes:
+        pressed: how often Ctrl-C was.
+        error: what ended the run; None where nothing did.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self.pressed = 0
+        self.error: StepFunError | None = None
+
+    async def make(self, inputs: str) -> None:
+        """Run to the end, whichever that is. No error leaves, since a task group would wrap it."""
+        async with anyio.create_task_group() as group:
+            with anyio.CancelScope() as scope:
+                await group.start(self._listen, scope)
+                async with watched(self._batch, inputs):
+                    await self._work()
+            group.cancel_scope.cancel()
+
+    async def _work(self) -> None:
+        try:
+            await self._batch.run()
+        except StepFunError as error:
+            self.error = error
+
+    async def _listen(self, scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
+            async for _ in signals:
+                self.pressed += 1
+                if self.pressed > 1:
+                    scope.cancel()
+                    return
+                self._batch.stop()
+                complain("stopping: what is in flight ends, nothing more is sent; Ctrl-C again stops at once")
+
+
+def check(
+    inputs: Inputs,
+    model: ModelOption = None,
+    defaults: Defaults = None,
+    limit_tier: Tier = None,
+    concurrency: Concurrency = None,
+    rpm: Rpm = None,
+    base_url: BaseUrl = None,
+    allow_http: AllowHttp = False,
+    as_json: AsJson = False,
+) -> None:
+    """Name every line that cannot be sent, and price the others. Nothing is sent, and no key is needed."""
+    batch = Batch(
+        inputs,
+        out="",
+        model=model,
+        defaults=_fields(defaults or []),
+        base_url=base_url,
+        allow_http=allow_http,
+        limits=_limits(limit_tier, concurrency, rpm, base_url),
+    )
+    found = batch.check_sync()
+    if as_json:
+        say_json({**_plain(found), "bad_lines": [_bad_line(line) for line in found.bad_lines]})
+    else:
+        say("\n".join(_findings(found)))
+    raise typer.Exit(exits.INVALID if found.bad else exits.DONE)
+
+
+def status(out: Folder, as_json: AsJson = False) -> None:
+    """Say how a batch stands, also while it runs."""
+    found = Records(out).status()
+    if as_json:
+        say_json(_plain(found))
+    else:
+        say("\n".join(_standing(found)))
+
+
+def retry(
+    out: Folder,
+    failed: Annotated[bool, typer.Option("--failed", help="Lines without a doubt about money.")] = False,
+    unknown: Annotated[bool, typer.Option("--unknown", help="Lines that may have been billed.")] = False,
+    error: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CLASS", help="Only those with this error, as status names it. Several times."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Have lines that failed sent again by the next run.
+
+    Without --failed, --unknown or --error it is --failed.
+    """
+    count = Records(out).retry(error or None, failed=failed or not unknown, unknown=unknown)
+    if as_json:
+        say_json({"lines": count})
+    else:
+        say(f"{count} lines will be sent again: run the batch as before")
+
+
+def pack(
+    out: Folder,
+    to: Annotated[str, typer.Option(metavar="FOLDER", help="Where the shards go.")],
+    shard_size: Annotated[
+        int, typer.Option(metavar="BYTES", help="Of pictures, after which a shard is full.")
+    ] = SHARD_SIZE,
+    as_json: AsJson = False,
+) -> None:
+    """Copy the pictures into tar shards as WebDataset reads them."""
+    paths = [str(path) for path in Records(out).pack(to, shard_size=shard_size)]
+    if as_json:
+        say_json({"shards": paths})
+    else:
+        say("\n".join(paths) if paths else "no pictures, no shards")
+
+
+def manifest(
+    out: Folder,
+    to: Annotated[
+        str | None, typer.Option(metavar="FILE", help=f"The file to write; {MANIFEST} in OUT when absent.")
+    ] = None,
+) -> None:
+    """Write a line of JSON for each line of the inputs, with all that is known of its picture."""
+    say(str(Records(out).write_manifest(to)))
+
+
+# --- what is given ------------------------------------------------------------------------------
+
+
+def _fields(texts: list[str]) -> dict[str, Any]:
+    """The fields of `--set`: values as JSON has them, anything else as text."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise _bad("set", text, "FIELD=VALUE, such as steps=8")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
+def _limits(tier: str | None, concurrency: int | None, rpm: int | None, base_url: str | None) -> Limits:
+    """The tier's limits, with the numbers given in the place of its own."""
+    region = resolve(_NO_KEY, base_url, allow_http=True).region or "international"
+    base = Limits() if tier is None else Limits.tier(tier, region=region)
+    return Limits(concurrency or base.max_concurrency, rpm or base.requests_per_minute)
+
+
+def _budget(text: str | None) -> Budget | None:
+    if text is None:
+        return None
+    amount, *currency = text.split()
+    return Budget(amount, *currency)
+
+
+def _bad(field: str, given: str, allowed: str) -> InvalidRequestError:
+    return InvalidRequestError.of("the command line", (Problem(field, given, allowed),))
+
+
+# --- what is said -------------------------------------------------------------------------------
+
+
+def _told(progress: Progress, status: Status, out: str) -> str:
+    lines = [f"this run: {line_of(progress)}", *_standing(status)]
+    if progress.stopped is not None:
+        lines.append(f"stopped: {reworded(progress.stopped.splitlines()[0])}; run it again to go on")
+    return "\n".join([*lines, f"pictures and journal are in {out}"])
+
+
+def _standing(status: Status) -> list[str]:
+    counts = [f"{number} {state}" for state, number in status.counts.items() if number]
+    lines = [f"{', '.join(counts) or 'nothing yet'}, of {status.lines or 'so far unknown'} lines"]
+    lines += [f"  {number} {name}" for name, number in status.failures.items()]
+    lines += [f"money: {', '.join(money)}" for money in [money_of(status.spent, status.held)] if money]
+    if status.removed:
+        lines.append(f"{status.removed} are no longer in the inputs")
+    if status.running:
+        lines.append(f"run by {status.running}")
+    return lines
+
+
+def _findings(found: Checked) -> list[str]:
+    lines = [reworded(str(line)) for line in found.bad_lines]
+    if found.bad > len(found.bad_lines):
+        lines.append(f"... and {found.bad - len(found.bad_lines)} more")
+    price = plain_money(found.price) or "nothing"
+    unpriced = f", and {found.unpriced} of a price that is not known" if found.unpriced else ""
+    time = "" if found.seconds is None else f"; at least {found.seconds:g} s by the limits"
+    return [
+        *lines,
+        f"{found.lines} lines, {found.bad} bad; the good ones cost {price}{unpriced}{time}; nothing was sent",
+    ]
+
+
+def _bad_line(line: BadLine) -> dict[str, object]:
+    return {"line": line.line, "problems": [str(problem) for problem in line.problems]}
+
+
+def _interrupted(progress: Progress, status: Status) -> Interrupted:
+    lost = status.failures.get(INTERRUPTED, 0)
+    named = f"{lost} pictures were in flight and may have been billed; " if lost else ""
+    billing: Billing = "unknown" if lost else "executed" if progress.done else "not_sent"
+    made = progress.done + progress.failed + progress.unknown
+    message = f"interrupted; {named}nothing is lost: run the same command again to go on"
+    return Interrupted(message, billing=billing, attempts=made, maybe_billed=progress.done + progress.unknown)
+
+
+def _code(failures: Mapping[str, int]) -> int:
+    """The exit code of a batch that ran to its end: that of its failures where they have one in common."""
+    codes = {exits.code_of_class(name) for name in failures}
+    if not codes:
+        return exits.DONE
+    return codes.pop() if len(codes) == 1 else exits.OTHER
+
+
+def _plain(value: Progress | Status | Checked) -> dict[str, object]:
+    """A value as JSON can say it; sums of money as text."""
+    return {field.name: _json(getattr(value, field.name)) for field in fields(value)}
+
+
+def _json(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {name: _json(part) for name, part in cast("Mapping[str, object]", value).items()}
+    return str(value) if isinstance(value, Decimal) else value

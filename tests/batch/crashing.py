@@ -1,0 +1,106 @@
+"""A batch in processes of its own, each of which ends at a named point of a line's way.
+
+`python -m tests.batch.crashing` reads orders from stdin, one JSON list a line: the server's base URL, the
+folder, how many prompts, the point (or `none`), and at which time of reaching it the process ends, without
+any clean-up. For each it forks, says the process's number, and then its exit code, below 0 for a signal.
+Everything is imported by then, so that a process begins in no time.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from stepfun_async import Batch, Limits, RetryPolicy, _files
+from stepfun_async.batch import engine, journal, making, store
+
+CONCURRENCY = 4
+
+Place = tuple[Any, str, Callable[..., bool] | None, bool]
+
+POINTS: dict[str, Place] = {
+    "before the line is admitted": (journal.Journal, "admit", None, False),
+    "the line is admitted, not committed": (journal.Journal, "admit", None, True),
+    "before the start is entered": (journal.Journal, "start", None, False),
+    "the start is entered, not committed": (journal.Journal, "start", None, True),
+    "the start is committed": (making.Maker, "make", None, False),
+    "the answer is there": (making.Maker, "keep", None, False),
+    "before the note is written": (store, "write_bytes", lambda *_, overwrite: overwrite, False),
+    "the note is written": (store, "write_bytes", lambda *_, overwrite: overwrite, True),
+    "the temporary file is written, not flushed": (os, "fsync", None, False),
+    "the temporary file is flushed": (_files, "_put", lambda *_, overwrite: not overwrite, False),
+    "the picture has its name": (_files, "_put", lambda *_, overwrite: not overwrite, True),
+    "before the folder is flushed": (store, "_sync", None, False),
+    "the folder is flushed": (store, "_sync", None, True),
+    "before the end is entered": (journal.Journal, "end", None, False),
+    "the end is entered, not committed": (journal.Journal, "end", None, True),
+    "the end is committed": (engine.Engine, "_tell", None, False),
+    "before the inputs are at their end": (journal.Journal, "finish_reading", None, False),
+}
+"""Each point: what is patched, when it counts, and whether the process ends after it instead of before."""
+
+
+def end_at(point: str, time: int) -> None:
+    """Have this process end when it comes to `point` for the given time."""
+    home, name, counts, after = POINTS[point]
+    original = getattr(home, name)
+    reached = itertools.count(1)
+
+    def patched(*args: Any, **keywords: Any) -> Any:
+        if counts is not None and not counts(*args, **keywords):
+            return original(*args, **keywords)
+        here = next(reached) == time
+        if here and not after:
+            os._exit(9)
+        result = original(*args, **keywords)
+        if here:
+            os._exit(9)
+        return result
+
+    setattr(home, name, patched)
+
+
+def work(url: str, out: str, count: int, point: str, time: int) -> None:
+    """Run the batch."""
+    if point != "none":
+        end_at(point, time)
+    small = {"model": "step-2x-large", "size": "256x256"}
+    lines = [{"prompt": f"lake {number}", "seed": number, **small} for number in range(1, count + 1)]
+    retry = RetryPolicy(max_attempts=1)
+    limits = Limits(max_concurrency=CONCURRENCY)
+    Batch(lines, out=out, base_url=url, api_key="sk-test", limits=limits, retry=retry).run_sync()
+
+
+READY = ("anyio._backends._asyncio", "httpcore", "attrs", "certifi", "stepfun_async._transport.connections")
+"""What a run would import by itself."""
+
+
+def main() -> None:
+    """Fork for each order."""
+    for name in READY:
+        importlib.import_module(name)
+    for line in sys.stdin:
+        process = os.fork()
+        if not process:
+            try:
+                work(*json.loads(line))
+                os._exit(0)
+            finally:
+                os._exit(1)
+        _say(process)
+        _, status = os.waitpid(process, 0)
+        _say(os.waitstatus_to_exitcode(status))
+
+
+def _say(number: int) -> None:
+    sys.stdout.write(f"{number}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,595 @@
+"""A batch makes each picture once, whatever ends it, and says what it did."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sqlite3
+import tarfile
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import anyio
+import PIL.Image
+import pytest
+
+from stepfun_async import (
+    AuthenticationError,
+    Batch,
+    Budget,
+    BudgetExceededError,
+    ConfigurationError,
+    ImageEdit,
+    Limits,
+    RetryPolicy,
+    SaveError,
+    TextToImage,
+)
+from stepfun_async._core.wire import Call, Progress, Reply
+from stepfun_async.batch import JournalError, Records
+from stepfun_async.batch.database import JOURNAL
+from stepfun_async.batch.journal import Journal
+from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
+
+pytestmark = pytest.mark.anyio
+
+ONCE = RetryPolicy(max_attempts=1)
+
+
+class Shop:
+    """An engine with its bill, and batches that it answers."""
+
+    def __init__(self, out: Path) -> None:
+        self.engine = Engine(plain=True)
+        self.transport: Any = EmbeddedTransport(self.engine)
+        self.out = out
+
+    def fail(self, *faults: str) -> None:
+        """Each of them once, unless it says otherwise."""
+        self.engine.scenario = Scenario(*(fault if "*" in fault else f"{fault}*1" for fault in faults))
+
+    def batch(self, inputs: Any, **settings: Any) -> Batch:
+        defaults: dict[str, Any] = {
+            "base_url": "embedded",
+            "transport": self.transport,
+            "out": self.out,
+            "limits": Limits(max_concurrency=4),
+            "retry": ONCE,
+        }
+        return Batch(inputs, **{**defaults, **settings})
+
+    @property
+    def pictures(self) -> int:
+        """How many were paid for."""
+        return self.engine.bill().pictures
+
+    def states(self) -> Counter[str]:
+        return Counter(item.state for item in Records(self.out).items())
+
+    def files(self) -> list[Path]:
+        return sorted(self.out.rglob("*.png"))
+
+    def assert_whole(self, pictures: int) -> None:
+        """Each picture is there once, decodable, with the bytes that the journal says."""
+        items = [item for item in Records(self.out).items() if item.state == "done"]
+        assert len(items) == len({item.path for item in items}) == pictures
+        assert self.files() == sorted(self.out / str(item.path) for item in items)
+        for path in self.files():
+            with PIL.Image.open(path) as picture:
+                picture.load()
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path / "out")
+
+
+def prompts(count: int) -> list[dict[str, object]]:
+    return [{"prompt": f"lake {number}", "seed": number} for number in range(1, count + 1)]
+
+
+async def test_every_line_becomes_a_picture_and_a_second_run_buys_nothing(shop: Shop) -> None:
+    first = await shop.batch(prompts(20)).run()
+    assert (first.done, first.failed, first.lines, first.stopped) == (20, 0, 20, None)
+    assert first.spent == {"USD": Decimal("0.060")}
+    shop.assert_whole(20)
+    again = await shop.batch(prompts(20)).run()
+    assert (again.done, again.skipped, shop.pictures) == (0, 20, 20)
+
+
+async def test_what_was_added_is_made_and_nothing_else(shop: Shop) -> None:
+    await shop.batch(prompts(5)).run()
+    progress = await shop.batch(prompts(8)).run()
+    assert (progress.done, progress.skipped, shop.pictures) == (3, 5, 8)
+
+
+async def test_equal_lines_are_as_many_pictures(shop: Shop) -> None:
+    await shop.batch([{"prompt": "a lake"}] * 3).run()
+    shop.assert_whole(3)
+    ids = [item.id for item in Records(shop.out).items()]
+    assert ids[1:] == [f"{ids[0]}-2", f"{ids[0]}-3"]
+
+
+async def test_a_note_beside_the_picture_says_how_to_make_it_again(shop: Shop) -> None:
+    await shop.batch([{"id": "cat/1", "prompt": "a cat", "size": "16:9"}], name="pictures/{id}").run()
+    item = next(iter(Records(shop.out).items()))
+    assert item.path is not None
+    assert item.path.startswith("pictures/cat1~")
+    note = json.loads((shop.out / item.path).with_suffix(".json").read_text())
+    assert note["request"] == {
+        "operation": "text_to_image",
+        "model": "step-image-edit-2",
+        "prompt": "a cat",
+        "size": "16:9",
+        "response_format": "b64_json",
+    }
+    assert (note["seed"], note["fingerprint"], note["sha256"]) == (item.seed, item.fingerprint, item.sha256)
+
+
+async def test_pictures_are_edited_by_path_and_by_value(shop: Shop, tmp_path: Path) -> None:
+    await shop.batch(prompts(1)).run()
+    (picture,) = shop.files()
+    (tmp_path / "cat.png").write_bytes(picture.read_bytes())
+    file = tmp_path / "edits.jsonl"
+    file.write_text('{"image": "cat.png", "prompt": "night"}\n{"image": "missing.png", "prompt": "night"}\n')
+    progress = await shop.batch(file, out=tmp_path / "edits").run()
+    assert (progress.done, progress.failed) == (1, 1)
+    value = ImageEdit(image=picture, prompt="day")
+    assert (await shop.batch([value], out=tmp_path / "more").run()).done == 1
+
+
+# --- failures -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "state", "again", "bought"),
+    [
+        ("filtered", "ContentFilteredError", "failed", False, 1),
+        ("451", "ContentRejectedError", "failed", False, 0),
+        ("400", "BadRequestError", "failed", False, 0),
+        ("429", "RateLimitError", "failed", True, 0),
+        ("503", "InternalServerError", "failed", True, 0),
+        ("500", "InternalServerError", "unknown", True, 0),
+        ("drop-before", "APIConnectionError", "unknown", True, 0),
+        ("drop-after", "APIConnectionError", "unknown", True, 1),
+        ("bad-json", "MalformedResponseError", "unknown", True, 1),
+        ("truncated", "APIConnectionError", "unknown", True, 1),
+    ],
+)
+async def test_a_failed_line_ends_nothing_and_is_sent_again_where_that_may_help(
+    shop: Shop, fault: str, error: str, state: str, again: bool, bought: int
+) -> None:
+    shop.fail(fault)
+    progress = await shop.batch(prompts(6)).run()
+    assert progress.done == 5
+    assert shop.pictures == 5 + bought
+    (item,) = [item for item in Records(shop.out).items() if item.state != "done"]
+    assert (item.error, item.state) == (error, state)
+    assert item.maybe_billed == (state == "unknown") + (fault == "filtered")
+    second = await shop.batch(prompts(6)).run()
+    assert second.done == again
+    assert shop.pictures == 5 + bought + again
+
+
+async def test_what_may_have_been_billed_can_be_held(shop: Shop) -> None:
+    shop.fail("drop-after")
+    await shop.batch(prompts(3)).run()
+    held = await shop.batch(prompts(3), hold_unknown=True).run()
+    assert (held.done, held.skipped, shop.pictures) == (0, 3, 3)
+    status = Records(shop.out).status()
+    assert status.held == {"USD": Decimal("0.003")}
+    assert (await shop.batch(prompts(3)).run()).done == 1
+
+
+async def test_final_failures_are_sent_again_when_asked_by_class(shop: Shop) -> None:
+    shop.fail("filtered", "451")
+    batch = shop.batch(prompts(4))
+    await batch.run()
+    assert batch.retry(["ContentFilteredError"]) == 1
+    assert (await batch.run()).done == 1
+    assert batch.status().failures == {"ContentRejectedError": 1}
+
+
+async def test_bad_lines_fail_with_their_problems_and_the_others_go_on(shop: Shop) -> None:
+    progress = await shop.batch([{"promt": "a"}, {"prompt": "b"}, 7]).run()
+    assert (progress.done, progress.failed, shop.pictures) == (1, 2, 1)
+    assert "Did you mean 'prompt'?" in str(next(iter(Records(shop.out).items())).message)
+
+
+async def test_so_many_failures_end_the_run(shop: Shop) -> None:
+    shop.fail("451*100")
+    progress = await shop.batch(prompts(100), max_failures=5).run()
+    assert 5 <= progress.failed < 5 + 4
+    assert "max_failures is 5" in str(progress.stopped)
+    assert progress.lines is None
+
+
+async def test_a_wrong_key_ends_the_run_and_every_line_stays_to_be_sent(shop: Shop) -> None:
+    shop.fail("401*100")
+    with pytest.raises(AuthenticationError):
+        await shop.batch(prompts(50)).run()
+    assert set(shop.states()) == {"pending"}
+    assert shop.engine.bill().calls <= 4
+    shop.fail()
+    assert (await shop.batch(prompts(50)).run()).done == 50
+
+
+async def test_a_budget_is_for_all_runs_together(shop: Shop) -> None:
+    shop.fail("drop-after")
+    with pytest.raises(BudgetExceededError):
+        await shop.batch(prompts(20), budget=Budget("0.015")).run()
+    assert shop.pictures == 5
+    with pytest.raises(BudgetExceededError):
+        await shop.batch(prompts(20), budget=Budget("0.015")).run()
+    assert shop.pictures == 5
+    budget = Budget("0.030")
+    for _ in range(2):
+        with pytest.raises(BudgetExceededError):
+            await shop.batch(prompts(20), budget=budget).run()
+    assert shop.pictures == 10
+    assert (budget.spent, budget.held) == (Decimal("0.027"), Decimal("0.003"))
+    await shop.batch(prompts(20)).run()
+    shop.assert_whole(20)
+
+
+# --- stopping -----------------------------------------------------------------------------------
+
+
+class Gated:
+    """Lets calls through to an engine one signal at a time, and says when they have come."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._inner = EmbeddedTransport(engine)
+        self.gate = anyio.Event()
+        self.waiting = 0
+        self.came = anyio.Event()
+
+    async def send(self, call: Call, progress: Progress) -> Reply:
+        progress.leaves()
+        self.waiting += 1
+        if self.waiting == 4:
+            self.came.set()
+        await self.gate.wait()
+        return await self._inner.send(call, progress)
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+async def test_stop_lets_what_is_in_flight_end(shop: Shop) -> None:
+    shop.transport = gated = Gated(shop.engine)
+    batch = shop.batch(prompts(50))
+    async with anyio.create_task_group() as group:
+        group.start_soon(batch.run)
+        await gated.came.wait()
+        batch.stop()
+        gated.gate.set()
+    assert (batch.progress.done, batch.progress.stopped) == (4, "stop() was called")
+    assert shop.states() == {"done": 4, "pending": 46}
+    shop.transport = EmbeddedTransport(shop.engine)
+    await shop.batch(prompts(50)).run()
+    shop.assert_whole(50)
+    assert shop.pictures == 50
+
+
+async def test_a_cancelled_run_says_what_may_have_been_billed(shop: Shop) -> None:
+    shop.transport = gated = Gated(shop.engine)
+    batch = shop.batch(prompts(50))
+    async with anyio.create_task_group() as group:
+        group.start_soon(batch.run)
+        await gated.came.wait()
+        group.cancel_scope.cancel()
+    assert shop.states() == {"unknown": 4, "pending": 46}
+    assert Records(shop.out).status().failures == {"Interrupted": 4}
+    shop.transport = EmbeddedTransport(shop.engine)
+    await shop.batch(prompts(50)).run()
+    shop.assert_whole(50)
+
+
+async def test_a_picture_that_came_is_kept_though_the_run_is_cancelled(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = anyio.Event()
+
+    async def slow(self: EmbeddedTransport, call: Call, progress: Progress) -> Reply:
+        reply = await original(self, call, progress)
+        started.set()
+        with anyio.CancelScope(shield=True):  # the answer is there by the time the run is cancelled
+            await anyio.lowlevel.checkpoint()
+        return reply
+
+    original = EmbeddedTransport.send
+    monkeypatch.setattr(EmbeddedTransport, "send", slow)
+    async with anyio.create_task_group() as group:
+        group.start_soon(shop.batch(prompts(1)).run)
+        await started.wait()
+        group.cancel_scope.cancel()
+    states = shop.states()
+    assert states in ({"done": 1}, {"unknown": 1})
+    assert shop.pictures == 1
+    await shop.batch(prompts(1)).run()
+    assert shop.pictures == (1 if states == {"done": 1} else 2)
+
+
+async def test_stop_ends_a_wait_for_somebodys_async_iterable(shop: Shop) -> None:
+    asked = anyio.Event()
+
+    async def endless() -> AsyncIterator[dict[str, object]]:
+        yield {"prompt": "a"}
+        asked.set()
+        await anyio.sleep_forever()
+
+    batch = shop.batch(endless())
+    async with anyio.create_task_group() as group:
+        group.start_soon(batch.run)
+        await asked.wait()
+        batch.stop()
+    assert batch.progress.done == 1
+
+
+async def test_an_error_of_the_inputs_ends_the_run_after_what_was_begun(shop: Shop) -> None:
+    def broken() -> Iterator[dict[str, object]]:
+        yield from prompts(300)
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        await shop.batch(broken()).run()
+    assert shop.states()["done"] >= 0
+    assert shop.states()["started"] == 0
+
+
+async def test_inputs_without_end_are_read_as_they_are_needed(shop: Shop) -> None:
+    taken = 0
+
+    def endless() -> Iterator[dict[str, object]]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield {"prompt": f"lake {taken}"}
+
+    batch = shop.batch(endless())
+    async with batch.running() as items:
+        async for _ in items:
+            if batch.progress.done >= 10:
+                break
+    assert taken <= 256
+    assert Records(shop.out).status().counts["done"] >= 10
+
+
+# --- reading while it runs ----------------------------------------------------------------------
+
+
+async def test_items_come_as_their_lines_end(shop: Shop) -> None:
+    shop.fail("451")
+    async with shop.batch(prompts(9)).running() as items:
+        seen = [item async for item in items]
+    assert Counter(item.state for item in seen) == {"done": 8, "failed": 1}
+    assert {item.line for item in seen} == set(range(1, 10))
+
+
+async def test_what_a_reader_raises_comes_out_as_it_is_and_loses_nothing(shop: Shop) -> None:
+    async def read() -> None:
+        async with shop.batch(prompts(30)).running() as items:
+            async for _ in items:
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await read()
+    assert set(shop.states()) <= {"done", "pending"}
+    assert shop.states()["done"] == shop.pictures
+
+
+async def test_what_ends_a_run_is_raised_at_the_end_of_the_block(shop: Shop) -> None:
+    async def read() -> None:
+        async with shop.batch(prompts(3)).running() as items:
+            async for _ in items:
+                pass
+
+    shop.fail("401*9")
+    with pytest.raises(AuthenticationError):
+        await read()
+
+
+async def test_a_batch_runs_without_a_loop_and_beside_one(shop: Shop) -> None:
+    assert shop.batch(prompts(2)).run_sync().done == 2
+    assert (await anyio.to_thread.run_sync(shop.batch(prompts(3)).run_sync)).done == 1
+    assert shop.batch(prompts(2)).check_sync().lines == 2
+
+
+# --- trouble with the disk ----------------------------------------------------------------------
+
+
+async def test_a_full_disk_ends_the_run_and_no_paid_picture_is_lost(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr("stepfun_async.batch.store.write_bytes", full)
+        with pytest.raises(SaveError, match=r"No space left on device.* it is in "):
+            await shop.batch(prompts(20)).run()
+    bought = shop.pictures
+    assert 1 <= bought <= 4
+    assert shop.states()["failed"] == bought
+    progress = await shop.batch(prompts(20)).run()
+    assert progress.adopted == bought
+    shop.assert_whole(20)
+    assert shop.pictures == 20
+    assert list(tmp_path.glob("*.png")) == []
+
+
+async def test_a_journal_that_cannot_be_written_ends_the_run_and_its_pictures_are_found(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "end", full)
+        with pytest.raises(JournalError, match=r"database or disk is full.*nothing that was committed is lost"):
+            await shop.batch(prompts(20)).run()
+    bought = shop.pictures
+    assert 1 <= bought <= 4
+    progress = await shop.batch(prompts(20)).run()
+    assert progress.adopted == bought
+    shop.assert_whole(20)
+    assert shop.pictures == 20
+
+
+async def test_pictures_are_found_again_when_the_journal_is_gone(shop: Shop) -> None:
+    lines = [*prompts(5), {"id": "cat", "prompt": "a cat"}]
+    await shop.batch(lines).run()
+    before = [(item.id, item.sha256, item.seed) for item in Records(shop.out).items()]
+    for path in shop.out.glob(f"{JOURNAL}*"):
+        path.unlink()
+    progress = await shop.batch(lines).run()
+    assert (progress.adopted, shop.pictures) == (6, 6)
+    assert [(item.id, item.sha256, item.seed) for item in Records(shop.out).items()] == before
+
+
+async def test_somebody_elses_file_is_neither_taken_nor_replaced(shop: Shop) -> None:
+    await shop.batch(prompts(1)).run()
+    (picture,) = shop.files()
+    (shop.out / "cat.png").write_bytes(picture.read_bytes())
+    await shop.batch([{"id": "cat", "prompt": "a cat"}], name="{id}", accept_changes=True).run()
+    assert shop.pictures == 2
+    assert (shop.out / "cat~2.png").is_file()
+
+
+async def test_verify_finds_pictures_that_are_gone_or_changed(shop: Shop) -> None:
+    batch = shop.batch(prompts(4), verify=True)
+    await batch.run()
+    gone, changed, *_ = shop.files()
+    gone.unlink()
+    changed.write_bytes(changed.read_bytes()[:-1] + b"x")
+    progress = await batch.run()
+    assert (progress.done, shop.pictures) == (0, 4)
+    assert batch.status().failures == {"OutputLostError": 2}
+    assert batch.retry(["OutputLostError"]) == 2
+    assert (await batch.run()).done == 2
+    assert shop.pictures == 6
+
+
+# --- settings and inputs that change ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"model": "step-2x-large"}, "step-2x-large"),
+        ({"defaults": {"steps": 9}}, "'steps': 9"),
+        ({"name": "{id}"}, "{id}"),
+    ],
+)
+async def test_other_settings_are_told_and_mixed_only_when_accepted(
+    shop: Shop, change: dict[str, Any], named: str
+) -> None:
+    await shop.batch(prompts(3)).run()
+    with pytest.raises(JournalError, match="other settings") as caught:
+        await shop.batch(prompts(3), **change).run()
+    assert named in str(caught.value)
+    assert shop.pictures == 3
+    await shop.batch(prompts(3), accept_changes=True, **change).run()
+    assert shop.pictures == (3 if "name" in change else 6)
+
+
+async def test_another_server_is_told(shop: Shop) -> None:
+    await shop.batch(prompts(1)).run()
+    with pytest.raises(JournalError, match=r"server was 'embedded', and is 'https://api\.stepfun\.ai/v1'"):
+        await shop.batch(prompts(1), base_url="https://api.stepfun.ai/v1", api_key="sk-test", transport=None).run()
+
+
+async def test_a_changed_line_is_told_before_it_is_sent(shop: Shop) -> None:
+    await shop.batch(prompts(3)).run()
+    lines = [*prompts(2), {"prompt": "a fox"}]
+    with pytest.raises(JournalError, match="line 3 of the inputs"):
+        await shop.batch(lines).run()
+    assert shop.pictures == 3
+    await shop.batch(lines, accept_changes=True).run()
+    assert (shop.pictures, Records(shop.out).status().removed) == (4, 1)
+
+
+async def test_a_second_run_at_once_is_refused(shop: Shop) -> None:
+    shop.transport = gated = Gated(shop.engine)
+    batch = shop.batch(prompts(4))
+    async with anyio.create_task_group() as group:
+        group.start_soon(batch.run)
+        await gated.came.wait()
+        with pytest.raises(JournalError, match="being run by process"):
+            await shop.batch(prompts(4)).run()
+        gated.gate.set()
+    shop.assert_whole(4)
+
+
+async def test_inputs_that_can_be_read_once_are_not_used_up_by_mistake(shop: Shop) -> None:
+    batch = shop.batch(iter(prompts(2)))
+    with pytest.raises(ConfigurationError, match="check would use"):
+        await batch.check()
+    assert (await shop.batch(iter(prompts(2))).run()).done == 2
+    used = shop.batch(iter(prompts(2)))
+    await used.run()
+    with pytest.raises(ConfigurationError, match="used up"):
+        await used.run()
+
+
+# --- checking and exporting ---------------------------------------------------------------------
+
+
+async def test_check_tells_every_bad_line_the_price_and_the_time(shop: Shop) -> None:
+    lines = [*prompts(41), {"promt": "a", "steps": 0}, TextToImage(prompt="b"), {"prompt": "c", "id": 1}]
+    batch = shop.batch([*lines, {"prompt": "d", "id": 1}], limits=Limits(requests_per_minute=20))
+    checked = await batch.check()
+    assert (checked.lines, checked.bad, checked.unpriced) == (45, 2, 0)
+    assert [line.line for line in checked.bad_lines] == [42, 45]
+    assert {problem.field for problem in checked.bad_lines[0].problems} == {"prompt", "promt", "steps"}
+    assert checked.price == {"USD": Decimal("0.129")}
+    assert checked.seconds == 120.0
+    assert not shop.out.exists()
+    assert shop.pictures == 0
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"defaults": 3},
+        {"defaults": {"id": "a"}},
+        {"max_failures": 0},
+        {"max_failures": True},
+        {"name": "{nothing}"},
+    ],
+)
+async def test_settings_that_cannot_be_right_are_refused(shop: Shop, settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        shop.batch(prompts(1), **settings)
+
+
+async def test_a_manifest_has_a_line_of_json_for_each(shop: Shop) -> None:
+    shop.fail("451")
+    await shop.batch(prompts(3)).run()
+    rows = [json.loads(line) for line in Records(shop.out).write_manifest().read_text().splitlines()]
+    assert [row["line"] for row in rows] == [1, 2, 3]
+    assert Counter(row["state"] for row in rows) == {"done": 2, "failed": 1}
+    assert rows[0]["price"] == {"amount": "0.003", "currency": "USD"}
+
+
+async def test_pictures_are_packed_as_webdataset_reads_them(shop: Shop, tmp_path: Path) -> None:
+    shop.fail("451")
+    await shop.batch(prompts(6)).run()
+    shards = Records(shop.out).pack(tmp_path / "shards", shard_size=1)
+    assert [path.name for path in shards] == [f"0000{number}.tar" for number in range(5)]
+    (whole,) = Records(shop.out).pack(tmp_path / "one")
+    assert whole.stat().st_size > sum(path.stat().st_size for path in shop.files())
+    names: list[str] = []
+    for path in shards:
+        with tarfile.open(path) as shard:
+            names += shard.getnames()
+    assert len(names) == len(set(names)) == 15
+    assert Counter(name.partition(".")[2] for name in names) == {"png": 5, "txt": 5, "json": 5}
+    shop.assert_whole(5)
+    with pytest.raises(ConfigurationError, match="shards"):
+        Records(shop.out).pack(tmp_path / "shards")

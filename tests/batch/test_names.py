@@ -1,0 +1,58 @@
+"""Names of pictures stay in the folder and tell pictures apart."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath, PureWindowsPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stepfun_async import ConfigurationError
+from stepfun_async.batch.names import DEFAULT_TEMPLATE, check_template, safe, stem_of
+
+
+@pytest.mark.parametrize(
+    "template", [DEFAULT_TEMPLATE, "{id}", "{model}/{line}", "pictures/{shard}/{id}-{fingerprint}"]
+)
+def test_templates_that_can_name_pictures(template: str) -> None:
+    assert check_template(template) == template
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["", None, "{prompt}", "{id!r}", "{id:>9}", "{", "{0}", "{shard}", "{fingerprint}", "/{id}", "../{id}", "a\\{id}"],
+)
+def test_templates_that_cannot(template: object) -> None:
+    with pytest.raises(ConfigurationError, match="cannot name pictures"):
+        check_template(template)
+
+
+@given(st.text(min_size=1, max_size=200) | st.text("./ \\:~ab", min_size=1, max_size=9))
+def test_no_id_leads_out_of_the_folder(id: str) -> None:
+    name = safe(id)
+    assert name
+    assert PurePosixPath(name).parts == (name,)
+    assert PureWindowsPath(name).parts == (name,)
+    assert name not in (".", "..")
+    assert not name.startswith((".", " "))
+    assert not name.endswith((".", " "))
+    assert len(name.encode("utf-8", "replace")) < 150
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_two_ids_have_two_names(one: str, other: str) -> None:
+    assert (safe(one) == safe(other)) == (one == other)
+
+
+def test_names_are_spread_by_two_digits() -> None:
+    fingerprint = "ab" + "0" * 62
+    assert stem_of("{shard}/{id}", id=fingerprint, fingerprint=fingerprint, line=1, model="m") == f"ab/{fingerprint}"
+    twin = stem_of("{shard}/{id}", id=f"{fingerprint}-2", fingerprint=fingerprint, line=2, model="m")
+    assert twin == f"ab/{fingerprint}-2"
+    assert stem_of("{shard}/{id}", id="cat", fingerprint=fingerprint, line=1, model="m") == "77/cat"
+
+
+@pytest.mark.parametrize("name", ["con", "NUL", "com1", "aux.png"])
+def test_names_that_a_system_keeps_for_itself_are_changed(name: str) -> None:
+    assert safe(name) != name

@@ -1,0 +1,227 @@
+"""`batch`: run, go on, be interrupted, and say what is so."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stepfun_async import Batch
+from stepfun_async.batch import Records
+from stepfun_async.embedded import Engine, Fault, Scenario
+from stepfun_async.embedded.server import running
+
+from .conftest import Run, start
+from .test_processes import PATIENCE, ended
+
+
+@pytest.fixture(autouse=True)
+def prompts(folder: Path) -> Path:
+    path = folder / "prompts.txt"
+    path.write_text("A lake\nA fox\n\nA cat\n")
+    return path
+
+
+def test_a_run_tells_what_it_did_and_the_next_one_buys_nothing(cli: Run) -> None:
+    first = cli("batch", "run", "prompts.txt", "--out", "out", "--set", "size=512x512", "--model", "step-2x-large")
+    assert first == (
+        0,
+        """\
+this run: 3 done, 0.06 USD spent
+3 done, of 3 lines
+money: 0.06 USD spent
+pictures and journal are in out
+""",
+        "",
+    )
+    again = cli("batch", "run", "prompts.txt", "--out", "out", "--set", "size=512x512", "--model", "step-2x-large")
+    assert again.out.startswith("this run: 0 done, 3 skipped\n")
+    items = list(Records("out").items())
+    assert [(item.line, item.request["prompt"], item.width) for item in items] == [
+        (1, "A lake", 512),
+        (2, "A fox", 512),
+        (4, "A cat", 512),
+    ]
+
+
+def test_json_has_the_run_and_the_whole(cli: Run) -> None:
+    found = json.loads(cli("batch", "run", "prompts.txt", "--out", "out", "--json").out)
+    assert (found["run"]["done"], found["run"]["spent"]) == (3, {"USD": "0.009"})
+    assert found["status"]["counts"] == {"pending": 0, "started": 0, "done": 3, "failed": 0, "unknown": 0}
+    assert json.loads(cli("batch", "status", "out", "--json").out) == found["status"]
+
+
+def test_check_names_every_bad_line(cli: Run, folder: Path) -> None:
+    (folder / "bad.jsonl").write_text('{"promt": "a"}\n{"prompt": "b", "steps": 99}\n{"prompt": "c"}\n{\n')
+    code, out, _ = cli("batch", "check", "bad.jsonl", "--rpm", "1")
+    assert code == 2
+    lines = out.splitlines()
+    assert [line.partition(":")[0] for line in lines[:-1]] == ["line 1", "line 1", "line 2", "line 4"]
+    assert lines[-1] == "4 lines, 3 bad; the good ones cost 0.003 USD; at least 0 s by the limits; nothing was sent"
+    found = json.loads(cli("batch", "check", "bad.jsonl", "--json").out)
+    assert [line["line"] for line in found["bad_lines"]] == [1, 2, 4]
+    assert cli("batch", "check", "prompts.txt").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["run", "missing.txt", "--out", "out"], 3, "missing.txt"),
+        (["run", "prompts.txt"], 2, "--out"),
+        (["run", "prompts.txt", "--out", "out", "--set", "steps"], 2, "--set: got 'steps'"),
+        (["run", "prompts.txt", "--out", "out", "--limit-tier", "V9"], 3, "V9"),
+        (["run", "prompts.txt", "--out", "out", "--budget", "much"], 3, "limit is a sum of money"),
+        (["run", "prompts.txt", "--out", "out", "--budget", "0.006"], 4, "raise --budget or stop here"),
+        (["run", "prompts.txt", "--out", "out", "--set", "steps=99"], 2, ""),
+        (["status", "nothing"], 3, "there is no batch in 'nothing'"),
+        (["retry", "nothing"], 3, "there is no batch in 'nothing'"),
+        (["pack", "nothing", "--to", "shards"], 3, "there is no batch in 'nothing'"),
+        (["manifest", "nothing"], 3, "there is no batch in 'nothing'"),
+    ],
+)
+def test_exit_codes_and_what_is_said(cli: Run, arguments: list[str], code: int, said: str) -> None:
+    ran = cli("batch", *arguments)
+    assert ran.code == code
+    assert said in ran.err
+
+
+def test_other_settings_are_told_in_the_words_of_the_command_line(cli: Run) -> None:
+    cli("batch", "run", "prompts.txt", "--out", "out")
+    code, _, err = cli("batch", "run", "prompts.txt", "--out", "out", "--set", "steps=9")
+    assert code == 3
+    assert "give --accept-changes" in err
+    assert cli("batch", "run", "prompts.txt", "--out", "out", "--set", "steps=9", "--accept-changes").code == 0
+
+
+def test_failures_are_told_by_class_and_sent_again_when_asked(
+    cli: Run, failing: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing("451*2")  # type: ignore[operator]
+    code, out, _ = cli("batch", "run", "prompts.txt", "--out", "out")
+    assert code == 6
+    assert "1 done, 2 failed, of 3 lines\n  2 ContentRejectedError\n" in out
+    assert cli("batch", "retry", "out", "--error", "BadRequestError").out.startswith("0 lines")
+    assert cli("batch", "retry", "out", "--unknown").out.startswith("0 lines")
+    assert json.loads(cli("batch", "retry", "out", "--json").out) == {"lines": 2}
+    assert cli("batch", "run", "prompts.txt", "--out", "out").code == 0
+
+
+def test_so_many_failures_stop_the_run(cli: Run, failing: object) -> None:
+    failing("451*9")  # type: ignore[operator]
+    code, out, _ = cli("batch", "run", "prompts.txt", "--out", "out", "--max-failures", "1", "--concurrency", "1")
+    assert code == 6
+    assert "stopped: 1 lines failed, and max_failures is 1; run it again to go on" in out
+
+
+def test_pictures_are_packed_and_listed(cli: Run, folder: Path) -> None:
+    cli("batch", "run", "prompts.txt", "--out", "out")
+    assert cli("batch", "pack", "out", "--to", "shards") == (0, "shards/00000.tar\n", "")
+    assert cli("batch", "pack", "out", "--to", "shards").code == 3
+    assert cli("batch", "manifest", "out", "--to", "all.jsonl") == (0, "all.jsonl\n", "")
+    assert len((folder / "all.jsonl").read_text().splitlines()) == 3
+    assert cli("batch", "manifest", "out", "--to", "no/such/folder.jsonl").code == 3
+
+
+# --- signals ------------------------------------------------------------------------------------
+
+
+class Slow(Scenario):
+    """Says when a call has come, and answers none before it is let go; or does as `fault` says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.came = threading.Semaphore(0)
+        self.go = threading.Event()
+        self.fault: Fault | None = None
+
+    def next_fault(self) -> Fault | None:
+        self.came.release()
+        if self.fault is None:
+            self.go.wait(PATIENCE)  # the server has a thread of its own
+        return self.fault
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
+    scenario = Slow()
+    with running(Engine(plain=True, scenario=scenario)) as url:
+        monkeypatch.setenv("STEP_BASE_URL", url)
+        monkeypatch.setenv("STEP_API_KEY", "sk-test")
+        yield scenario
+
+
+def test_ctrl_c_lets_what_is_in_flight_end_and_says_how_to_go_on(slow: Slow, cli: Run) -> None:
+    process = start("batch", "run", "prompts.txt", "--out", "out", "--concurrency", "1")
+    assert slow.came.acquire(timeout=PATIENCE)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith(b"stopping: what is in flight ends")
+    slow.go.set()
+    code, out, err = ended(process)
+    assert code == 130
+    assert out.startswith("this run: 1 done\n2 pending, 1 done, of so far unknown lines\nstopped: ")
+    assert err == "error: interrupted; nothing is lost: run the same command again to go on\n"
+    assert cli("batch", "run", "prompts.txt", "--out", "out").code == 0
+    assert Records("out").status().counts["done"] == 3
+
+
+def test_ctrl_c_twice_stops_at_once_and_names_what_was_in_flight(slow: Slow, cli: Run) -> None:
+    slow.fault = Fault("hang")
+    process = start("batch", "run", "prompts.txt", "--out", "out", "--concurrency", "2")
+    for _ in range(2):
+        assert slow.came.acquire(timeout=PATIENCE)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    code, out, err = ended(process)
+    assert code == 130
+    assert "1 pending, 2 unknown" in out
+    assert "2 pictures were in flight and may have been billed" in err
+    slow.fault = None
+    slow.go.set()
+    assert cli("batch", "run", "prompts.txt", "--out", "out").code == 0
+    assert Records("out").status().counts["done"] == 3
+
+
+def test_a_terminal_shows_how_it_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    ours, theirs = pty.openpty()
+    process = start("batch", "run", "prompts.txt", "--out", "out", stdout=theirs, stderr=theirs, stdin=theirs)
+    os.close(theirs)
+    text = b""
+    while True:
+        try:
+            piece = os.read(ours, 4096)
+        except OSError:
+            break
+        text += piece
+    os.close(ours)
+    with process:
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert b"3 done, 0.009 USD spent" in text
+    assert text.rstrip().endswith(b"pictures and journal are in out")
+
+
+def test_status_names_the_process_that_runs(slow: Slow, cli: Run) -> None:
+    slow.fault = Fault("hang")
+    process: subprocess.Popen[bytes] = start("batch", "run", "prompts.txt", "--out", "out", "--concurrency", "2")
+    for _ in range(2):
+        assert slow.came.acquire(timeout=PATIENCE)
+    assert f"run by process {process.pid} on " in cli("batch", "status", "out").out
+    assert f"is being run by process {process.pid}" in cli("batch", "run", "prompts.txt", "--out", "out").err
+    process.kill()
+
+
+def test_the_command_line_and_python_share_a_batch(cli: Run) -> None:
+    cli("batch", "run", "prompts.txt", "--out", "out")
+    assert Batch("prompts.txt", out="out").run_sync().skipped == 3

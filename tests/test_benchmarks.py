@@ -1,0 +1,97 @@
+"""The benchmarks run from end to end, as far as they need nothing but httpx besides this package."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.cases import CASES, Case
+from benchmarks.clients import CLIENTS
+from benchmarks.goals import GOALS, Goal, goals
+from benchmarks.measure import KINDS, WAYS
+from benchmarks.report import report
+from benchmarks.run import PROGRAMS, Results
+
+ROOT = Path(__file__).parent.parent
+
+
+def bench(out: Path, cases: tuple[str, ...], clients: tuple[str, ...]) -> tuple[Results, str]:
+    """What a run found, as it wrote it and as it printed it."""
+    named = [word for case in cases for word in ("--case", case)] + [
+        word for it in clients for word in ("--client", it)
+    ]
+    command = [sys.executable, "-m", "benchmarks", "--rounds", "1", "--seconds", "0.02", "--out", str(out), *named]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return Results.from_json(out.with_suffix(".json").read_text()), printed
+
+
+def test_a_run_measures_prints_and_writes(tmp_path: Path) -> None:
+    results, printed = bench(tmp_path / "found", ("1kb-c1", "import"), ("ours", "httpx"))
+    assert [(case, *clients) for case, clients in results.found.items()] == [
+        ("1kb-c1", "ours", "httpx"),
+        ("import", "ours", "httpx"),
+    ]
+    assert all(results.rounds("1kb-c1", client, "cpu_us")[0] > 0 for client in ("ours", "httpx"))
+    assert all(results.rounds("import", client, "wall_ms")[0] > 0 for client in ("ours", "httpx"))
+    assert CASES["1kb-c1"].title in printed
+    assert "import stepfun_async" in printed
+
+
+def test_every_way_of_measuring_works(tmp_path: Path) -> None:
+    cases = ("1.5mb-save-link-c16", "sync-8", "tls-first", "check")
+    results, _ = bench(tmp_path / "found", cases, ("ours",))
+    assert [results.failure(case, "ours") for case in cases] == [None] * len(cases)
+    assert [len(results.found[case]["ours"]) for case in cases] == [1] * len(cases)
+
+
+def found(**clients: list[object]) -> Results:
+    machine = {"python": "3", "system": "any", "cpus": 2, "load": 0.0}
+    cases = {"1kb-c64": clients}
+    return Results("now", machine, {}, found=cases)  # type: ignore[arg-type]  # as JSON has them
+
+
+def test_ratios_are_medians_over_rounds_in_which_neither_failed() -> None:
+    ours: list[object] = [{"cpu_us": 10.0}, {"cpu_us": 20.0}, {"cpu_us": 10.0}, "OSError: no"]
+    httpx: list[object] = [{"cpu_us": 30.0}, {"cpu_us": 80.0}, "OSError: no", {"cpu_us": 1.0}]
+    results = found(ours=ours, httpx=httpx)
+    assert results.ratio("1kb-c64", "cpu_us", "httpx", "ours") == 3.5
+    assert results.value("1kb-c64", "ours", "cpu_us") == 10.0
+    assert results.ratio("1kb-c64", "cpu_us", "aiohttp", "ours") is None
+    assert results.failure("1kb-c64", "httpx") is None
+
+
+def test_a_client_that_failed_in_every_round_says_how() -> None:
+    printed = report(found(ours=[{"cpu_us": 10.0}], httpx=["OSError: no", "OSError: no"]))
+    assert "httpx             failed: OSError: no" in printed
+
+
+def test_goals_are_met_missed_or_not_measured() -> None:
+    lines = goals(found(ours=[{"cpu_us": 10.0}], openai=[{"cpu_us": 100.0}], httpx=[{"cpu_us": 20.0}])).splitlines()
+    assert lines[1].endswith("0.1  met")
+    assert lines[2].endswith("0.5  NOT MET")
+    assert lines[3].endswith("not measured")
+
+
+def test_every_case_can_be_measured() -> None:
+    for case in CASES.values():
+        assert case.kind in (*KINDS, *PROGRAMS)
+        assert all(_knows(client, case) for client in case.clients), case.name
+
+
+def _knows(client: str, case: Case) -> bool:
+    """Whether the client's adapter has a method of its own for the job."""
+    if case.kind == "load":
+        return case.job in ("save", "save_link") or case.job in vars(_first_with(CLIENTS[client].awaited, case.job))
+    return client in CLIENTS or client in WAYS or client == "stdlib"
+
+
+def _first_with(kind: type, name: str) -> type:
+    return next(base for base in kind.__mro__[:-2] if name in vars(base))
+
+
+def test_no_goal_names_a_case_that_is_not_there() -> None:
+    """Measuring nothing is None, never an error."""
+    nothing = Results("now", {}, {})
+    assert [goal.measure(nothing) for goal in GOALS] == [None] * len(GOALS)
+    assert Goal("rate", "least", 2.0, "x", lambda _: 3.0).met(3.0)
