@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import errno
 import hashlib
 import os
@@ -21,10 +22,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as pillow
 
+from stepfun_async import Batch, ConfigurationError, Limits, RetryPolicy
 from stepfun_async._core.capabilities import Money
+from stepfun_async.batch import JournalError, Records
 from stepfun_async.batch.report import STATES, ReportRow, ReportSummary, thumbnails, write_report, writing
+from stepfun_async.batch.report.journalled import summary_from
 from stepfun_async.batch.report.page import page_around_records
 from stepfun_async.batch.report.tally import Durations, Pace, Tally
+from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
 from tests.support.reports import HOSTILE, PRICE, START, Page, failed, read, row, summary
 
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -51,10 +56,10 @@ def test_it_counts_pictures_failures_and_money(tmp_path: Path) -> None:
     text = said(report(tmp_path, *rows, total=20, budget=Money(Decimal(5), "USD")))
 
     assert "Pictures7of 20, 35 %" in text
-    assert "Without a picture31 filtered, 2 failed" in text
-    assert "Spent0.024 USDof a budget of 5 USDup to 0.003 USD more is uncertain" in text
+    assert "Without a picture41 filtered, 2 failed, 1 unknown" in text
+    assert "Spent0.024 USDof a budget of 5 USD0.003 USD more is uncertain" in text
     assert "7 done1 filtered2 failed1 unknown9 waiting" in text
-    assert "1 request on the way when the job was interrupted" in text
+    assert "1 request may have been charged, and brought no picture." in text
 
 
 def test_it_says_when_the_job_ran_and_how_fast(tmp_path: Path) -> None:
@@ -63,6 +68,13 @@ def test_it_says_when_the_job_ran_and_how_fast(tmp_path: Path) -> None:
     assert "Rate1.02 / min" in said(report(tmp_path, *rows))
     assert "Rate2.03 / min" in said(report(tmp_path, *rows, seconds=1800.0))
     assert "30 min at work" in said(report(tmp_path, *rows, seconds=1800.0))
+
+
+def test_a_night_between_two_runs_is_no_time_at_work(tmp_path: Path) -> None:
+    rows = [row(place) for place in [*range(0, 600, 2), *range(36_000, 36_600, 2)]]
+    text = said(report(tmp_path, *rows))
+    assert "19 min 59 s at work" in text
+    assert "Rate30 / min" in text
 
 
 def test_it_says_why_a_job_was_stopped(tmp_path: Path) -> None:
@@ -152,6 +164,7 @@ def test_each_row_keeps_everything_that_is_known_of_it(tmp_path: Path) -> None:
         "maybe_billed": 1,
         "error_message": None,
         "started": START + 3,
+        "ended": START + 5,
         "seconds": 2.0,
         "trace_id": "trace-3",
     }
@@ -488,6 +501,73 @@ def test_a_class_without_a_listed_row_offers_none(tmp_path: Path, monkeypatch: p
     assert page.values("data-failure") == ["0"]
 
 
+# --- from a batch ---------------------------------------------------------------------------------------------
+
+
+def test_a_batch_writes_its_own_report(tmp_path: Path) -> None:
+    """With a picture, a filtered one, one that may have been paid for nothing, and a line that is wrong."""
+    engine = Engine(plain=True, scenario=Scenario("filtered*1", "500*1"))
+    lines = [{"prompt": f"lake {place}", "id": f"lake-{place}"} for place in range(3)]
+    batch = Batch(
+        [*lines, {"prompt": "", "id": "wrong"}],
+        out=tmp_path / "lakes",
+        base_url="embedded",
+        transport=EmbeddedTransport(engine),
+        limits=Limits(max_concurrency=1),
+        retry=RetryPolicy(max_attempts=1),
+        defaults={"size": "1:1", "seed": 7},
+    )
+    batch.run_sync()
+
+    path = batch.records.write_report()
+
+    page = read(path)
+    assert path == tmp_path / "lakes" / "report.html"
+    assert [(record["id"], record["state"], record["error"]) for record in page.records] == [
+        ("lake-0", "filtered", "ContentFilteredError"),
+        ("lake-1", "unknown", "InternalServerError"),
+        ("lake-2", "done", None),
+        ("wrong", "failed", "InvalidRequestError"),
+    ]
+    done = page.records[2]
+    assert (path.parent / unquote(done["source"])).read_bytes().startswith(b"\x89PNG")
+    assert (done["prompt"], done["width"], done["attempts"]) == ("lake 2", 1024, 1)
+    assert done["parameters"]["seed"] == 7
+    assert "lakesFinished" in said(page)
+    assert f"Spent{batch.records.status().spent['USD']} USD" in said(page)
+    assert f"{batch.records.status().held['USD']} USD more is uncertain" in said(page)
+
+
+def test_the_report_of_a_batch_that_goes_on_says_so(tmp_path: Path) -> None:
+    batch = Batch([{"prompt": "a lake"}] * 3, out=tmp_path / "out", base_url="embedded")
+    batch.run_sync()
+    status = batch.records.status()
+    for changes, told in (
+        ({"running": "process 1"}, "running"),
+        ({"counts": {**status.counts, "pending": 1}}, "stopped"),
+        ({}, "finished"),
+    ):
+        assert summary_from(dataclasses.replace(status, **changes), title="lakes", made=START).status == told
+
+
+def test_a_report_elsewhere_names_the_pictures(tmp_path: Path) -> None:
+    batch = Batch([{"prompt": "a lake"}], out=tmp_path / "out", base_url="embedded")
+    batch.run_sync()
+    (record,) = read(batch.records.write_report(tmp_path / "elsewhere" / "lakes.html")).records
+    assert record["source"] is None
+    assert record["path"] == str(next((tmp_path / "out").rglob("*.png")))
+
+
+def test_a_report_that_cannot_be_written_says_why(tmp_path: Path) -> None:
+    batch = Batch([{"prompt": "a lake"}], out=tmp_path / "out", base_url="embedded")
+    batch.run_sync()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ConfigurationError, match=r"'.*folder' cannot be written: Is a directory"):
+        batch.records.write_report(tmp_path / "folder")
+    with pytest.raises(JournalError, match="there is no batch"):
+        Records(tmp_path).write_report()
+
+
 # --- sums ---------------------------------------------------------------------------------------------------
 
 
@@ -524,10 +604,10 @@ ODD_TIMES = [float("nan"), float("inf"), float("-inf"), -5.0, 0.0, 1e300, 32_503
 
 
 @pytest.mark.parametrize("started", ODD_TIMES)
-@pytest.mark.parametrize("seconds", ODD_TIMES)
-def test_odd_clocks_break_nothing(started: float, seconds: float) -> None:
+@pytest.mark.parametrize("ended", ODD_TIMES)
+def test_odd_clocks_break_nothing(started: float, ended: float) -> None:
     tally = Tally()
     tally.add(row(0), 0)
-    tally.add(row(1, started=started, seconds=seconds), 1)
+    tally.add(row(1, started=started, ended=ended, seconds=ended), 1)
     before, _ = page_around_records(summary(), tally)
     assert 'class="plot"' in before

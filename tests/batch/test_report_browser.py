@@ -231,6 +231,7 @@ def test_a_picture_opens_with_its_parameters(page: Browser) -> None:
         "attempts": "1",
         "attempts maybe charged": "1",
         "started": "2025-11-25 14:02:01 UTC",
+        "ended": "2025-11-25 14:02:03 UTC",
         "took": "2 s",
         "trace id": "trace-1",
     }
@@ -318,7 +319,7 @@ def test_a_failure_says_what_happened(page: Browser) -> None:
     page.click(FIRST_TILE)
     assert page.text("#canvas") == "RateLimitError"
     assert page.text("#details").startswith(
-        "Failed\n\na fox in the snow\n\nThere is no picture, and it is known why.\n\n"
+        "Failed\n\na fox in the snow\n\nThere is no picture, and no doubt about money.\n\n"
     )
     assert "slow down" in page.text("#details .failure")
 

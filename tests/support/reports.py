@@ -38,13 +38,15 @@ HOSTILE = (
 
 def row(place: int, state: Any = "done", **more: Any) -> ReportRow:
     """The row of a request that was sent in its second."""
+    started, seconds = more.get("started", START + place), more.get("seconds", 2.0)
     facts: dict[str, Any] = {
         "prompt": f"lake number {place}",
         "model": "step-image-edit-2",
         "operation": "text_to_image",
         "parameters": {"size": "1024x1024", "steps": 8},
-        "started": START + place,
-        "seconds": 2.0,
+        "started": started,
+        "ended": None if started is None or seconds is None else started + seconds,
+        "seconds": seconds,
         "attempts": 1,
         "maybe_billed": 1,
         "cost": PRICE,

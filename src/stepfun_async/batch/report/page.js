@@ -331,10 +331,10 @@
     ["Request", ["id", "model", "operation"]],
     ["Result", ["pixels", "bytes", "seed", "finish_reason", "path"]],
     ["Money", ["cost", "held", "attempts", "maybe_billed"]],
-    ["Time", ["started", "seconds", "trace_id"]],
+    ["Time", ["started", "ended", "seconds", "trace_id"]],
   ];
   const labels = { held: "uncertain", maybe_billed: "attempts maybe charged", path: "file", seconds: "took" };
-  const ways = { bytes: size, started: moment, seconds: (seconds) => `${Number(seconds.toPrecision(3))} s` };
+  const ways = { bytes: size, started: moment, ended: moment, seconds: (seconds) => `${Number(seconds.toPrecision(3))} s` };
 
   function detailsOf(record) {
     const state = record[at.state];

@@ -122,7 +122,7 @@ def _seconds(summary: ReportSummary, tally: Tally) -> float:
         return summary.seconds
     if tally.started is None or tally.ended is None:
         return 0.0
-    return max(0.0, tally.ended - tally.started)
+    return max(0.0, tally.ended - tally.started - tally.pace.paused())
 
 
 def _total(summary: ReportSummary, tally: Tally) -> int:
@@ -161,7 +161,7 @@ def _money_figure(summary: ReportSummary, tally: Tally) -> Html:
     spent, held = str(tally.all_costs.spent), str(tally.all_costs.held)
     budget = f"of a budget of {summary.budget}" if summary.budget else None
     return _figure(
-        "Spent", spent.replace(" ", words.SPACE, 1) or "0", budget, f"up to {held} more is uncertain" if held else None
+        "Spent", spent.replace(" ", words.SPACE, 1) or "0", budget, f"{held} more is uncertain" if held else None
     )
 
 
@@ -176,7 +176,8 @@ def _duration_figure(tally: Tally) -> Html:
     if not tally.durations.count:
         return _figure("Time for a picture", words.NOTHING)
     (_, half), *others = plots.percentiles(tally.durations)
-    return _figure("Time for a picture", half, " · ".join(f"{name}{words.SPACE}{value}" for name, value in others))
+    slow = ", ".join(f"{name}{words.SPACE}{value}" for name, value in others)
+    return _figure("Time for a picture", half, "median", slow)
 
 
 def _progress(summary: ReportSummary, tally: Tally) -> Html:
@@ -203,10 +204,9 @@ def _stop_notice(summary: ReportSummary) -> Iterable[Html]:
 def _unknown_notice(tally: Tally) -> Iterable[Html]:
     unknown = tally.states["unknown"]
     if unknown:
-        was = f"{words.count(unknown, 'request')} on the way"
-        text = " when the job was interrupted. They may have been charged, or not: nobody can know."
         show = element("button", "Show", class_="link", type="button", data_show="unknown")
-        yield element("p", element("strong", was), text, " ", show)
+        text = " may have been charged, and brought no picture. "
+        yield element("p", element("strong", words.count(unknown, "request")), text, show)
 
 
 # --- plots, failures, costs -----------------------------------------------------------------------
@@ -297,7 +297,7 @@ def _costs(summary: ReportSummary, tally: Tally) -> Html:
     rows = [_cost_row(name or "no model", costs) for name, costs in by_name]
     foot = element("tfoot", _cost_row("All models", tally.all_costs)) if len(rows) > 1 else None
     table = element("table", element("thead", head), element("tbody", *rows), foot)
-    return joined(element("div", table, class_="wide"), _cost_note(summary))
+    return joined(element("div", table, class_="wide", tabindex=0), _cost_note(summary))
 
 
 def _cost_row(name: str, costs: Costs) -> Html:

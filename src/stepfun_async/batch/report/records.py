@@ -46,6 +46,7 @@ FIELDS = (
     "maybe_billed",
     "error_message",
     "started",
+    "ended",
     "seconds",
     "trace_id",
 )

@@ -21,11 +21,29 @@ _MOST_KINDS = 50
 REST = "all others"
 """What the classes and models beyond `_MOST_KINDS` are called."""
 
-_WIDTHS = (1, 5, 15, 60, 300, 900, 3600, 10800, 43200, 86400, 604800, *(604800 * 52 * 10**power for power in range(3)))
+_WIDTHS: tuple[int, ...] = (
+    1,
+    5,
+    15,
+    60,
+    300,
+    900,
+    3600,
+    10800,
+    43200,
+    86400,
+    604800,
+    604800 * 52,
+    604800 * 520,
+    604800 * 5200,
+)
 """Seconds that a column of the plot over time may be wide; each a multiple of the one before."""
 
 _MOST_BINS = 1024
 """Moments that are told apart; from this many on, seconds are counted together."""
+
+_PAUSE = 600
+"""Seconds in which nothing ended, after which nothing was at work; a request has 120 by default."""
 
 _LAST = 32_503_680_000
 """The year 3000, in seconds since 1970; what lies beyond is no time."""
@@ -116,6 +134,12 @@ class Pace:
         while len(self._bins) > _MOST_BINS:
             self._level += 1
             self._bins = _coarser(self._bins, self._level)
+
+    def paused(self) -> int:
+        """The seconds in which nothing was at work: all stretches longer than `_PAUSE` without an end."""
+        width = _WIDTHS[self._level]
+        gaps = ((later - earlier - 1) * width for earlier, later in pairwise(sorted(self._bins)))
+        return sum(gap for gap in gaps if gap > _PAUSE)
 
     def columns(self, most: int) -> tuple[int, list[Column]]:
         """At most `most` columns, those that are not empty, and how many seconds each is wide."""

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from ..._core.capabilities import Money
 
-State: TypeAlias = Literal["done", "filtered", "failed", "unknown", "pending"]
+State: TypeAlias = Literal["done", "filtered", "failed", "unknown", "started", "pending"]
 """What became of a request, see `STATES`."""
 
 
@@ -26,14 +26,15 @@ STATES: Mapping[State, StateName] = MappingProxyType(
     {
         "done": StateName("Done", "the picture is there"),
         "filtered": StateName("Filtered", "a picture was made, and withheld by the content filter"),
-        "failed": StateName("Failed", "there is no picture, and it is known why"),
-        "unknown": StateName("Unknown", "was on its way when the job was interrupted, and may have been charged"),
+        "failed": StateName("Failed", "there is no picture, and no doubt about money"),
+        "unknown": StateName("Unknown", "there is no picture, and it may have been charged"),
+        "started": StateName("In flight", "was on its way when this page was written, or when the job was interrupted"),
         "pending": StateName("Waiting", "not sent yet"),
     }
 )
 """Every state, in the order of the page."""
 
-FAILING: tuple[State, ...] = ("filtered", "failed")
+FAILING: tuple[State, ...] = ("filtered", "failed", "unknown")
 """The states that count as failures."""
 
 
@@ -64,7 +65,8 @@ class ReportRow:
         error: the class of the failure, such as `RateLimitError`.
         error_message: what the failure said.
         started: when it was sent, in seconds since 1970.
-        seconds: how long it took until the answer or the failure.
+        ended: when the answer or the failure was there, likewise.
+        seconds: how long it took.
         trace_id: the server's `X-Trace-Id`.
     """
 
@@ -87,6 +89,7 @@ class ReportRow:
     error: str | None = None
     error_message: str | None = None
     started: float | None = None
+    ended: float | None = None
     seconds: float | None = None
     trace_id: str | None = None
 
@@ -96,13 +99,6 @@ class ReportRow:
         if self.state not in FAILING:
             return None
         return self.error or STATES[self.state].label
-
-    @property
-    def ended(self) -> float | None:
-        """When the answer or the failure was there, in seconds since 1970; None where that is not known."""
-        if self.started is None or self.seconds is None:
-            return None
-        return self.started + self.seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +112,7 @@ class ReportSummary:
         reason: why it was stopped.
         total: how many requests it has; None where nobody knows yet, so that its rows are counted.
         seconds: how long it was at work, all its runs together; None takes the time from the first start to
-            the last end.
+            the last end, without pauses of more than ten minutes.
         budget: the most it may spend.
         settings: how it was run, such as `{"concurrency": 40}`.
     """
