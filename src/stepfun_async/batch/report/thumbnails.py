@@ -30,6 +30,9 @@ _SMALL_FILE = 30_000
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 _QUALITY = 80
 
+_SMOOTH = ("RGB", "RGBA")
+"""Modes of pictures that can be made small as they are."""
+
 
 def possible() -> bool:
     """Whether Pillow is there."""
@@ -78,7 +81,7 @@ def _shrunk(file: io.BufferedReader) -> bytes:
     buffer = io.BytesIO()
     with pillow.open(file, formats=_FORMATS) as image:
         image.draft("RGB", (_SIDE, _SIDE))
-        small = image.convert("RGBA" if image.has_transparency_data else "RGB")
+        small = image if image.mode in _SMOOTH else image.convert("RGBA" if image.has_transparency_data else "RGB")
         small.thumbnail((_SIDE, _SIDE), reducing_gap=2.0)
         small.save(buffer, format="WEBP", quality=_QUALITY)
     return buffer.getvalue()
