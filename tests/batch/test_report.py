@@ -284,6 +284,13 @@ def test_what_cannot_be_seen_is_shown_by_a_sign(tmp_path: Path) -> None:
     assert "\N{SYMBOL FOR ESCAPE}[31m" in text
 
 
+def test_long_texts_are_whole_in_the_data_and_short_around_it(tmp_path: Path) -> None:
+    rows, job = everywhere("long " * 2000)
+    page = read(write_report(tmp_path / "report.html", rows, job))
+    assert "long " * 81 not in page.text
+    assert page.records[0]["prompt"] == "long " * 2000
+
+
 def test_a_text_of_a_megabyte_is_cut_and_says_so(tmp_path: Path) -> None:
     path = write_report(tmp_path / "report.html", [failed(0, prompt="x" * 1_000_000)], summary())
     (record,) = read(path).records

@@ -344,6 +344,9 @@ def test_hostile_text_is_only_ever_text(browser: Browser, tmp_path: Path, width:
     browser.open(write_report(tmp_path / "report.html", rows, job))
 
     assert browser.text("h1 span") == HOSTILE[0]
+    assert (
+        browser.run("Math.max(...Array.from(document.querySelectorAll('article'), (each) => each.offsetHeight))") < 900
+    )
     for text in HOSTILE[:-1]:
         browser.click(f"[data-place='{HOSTILE.index(text)}']")
         assert browser.run("details.querySelector('.prompt').textContent") == shown(text)

@@ -94,8 +94,8 @@
     }
     const only = id("only");
     only.hidden = filter.failure === null;
-    only.textContent = filter.failure === null ? "" : visible(`Only ${filter.failure} ×`);
-    only.setAttribute("aria-label", visible(`Show not only ${filter.failure}`));
+    only.textContent = filter.failure === null ? "" : visible(`Only ${filter.failure.slice(0, 100)} ×`);
+    only.setAttribute("aria-label", visible(`Show not only ${filter.failure.slice(0, 100)}`));
     updateEmpty();
     draw();
   }
@@ -198,7 +198,7 @@
 
   const insteadOf = (record) => {
     if (record[at.path]) return "The picture lies outside of this folder";
-    return record[at.error] ?? about.states[record[at.state]][0];
+    return (record[at.error] ?? about.states[record[at.state]][0]).slice(0, 100);
   };
 
   // A small picture that is gone gives way to the whole one, and that to a note.

@@ -16,7 +16,10 @@ from .tally import REST, Costs, Example, Failures, Tally
 from .values import FAILING, STATES, ReportSummary, State
 
 _SHOWN = 400
-"""Characters of a text that an example shows."""
+"""Characters of a text that are shown outside of the viewer."""
+
+_NAME = 100
+"""Characters of a name that are shown there."""
 
 _STATUS = {"running": "Running", "finished": "Finished", "stopped": "Stopped"}
 
@@ -46,7 +49,7 @@ def page_around_records(summary: ReportSummary, tally: Tally) -> tuple[str, str]
         "policy": _policy(style, script),
         "style": Html(style),
         "script": Html(script),
-        "title": summary.title,
+        "title": _short(summary.title, _NAME),
         "icon": _icon(),
         "head": _head(summary, tally),
         "figures": _figures(summary, tally),
@@ -96,7 +99,7 @@ def _head(summary: ReportSummary, tally: Tally) -> Html:
     facts = [span for span in (_span(tally), _length(summary, tally), _models(tally)) if span]
     return joined(
         element("p", "Batch report", class_="eyebrow"),
-        element("h1", element("span", summary.title, dir="auto"), status),
+        element("h1", element("span", _short(summary.title, _NAME), dir="auto"), status),
         element("p", *(element("span", fact) for fact in facts), class_="facts") if facts else None,
     )
 
@@ -113,7 +116,7 @@ def _length(summary: ReportSummary, tally: Tally) -> str | None:
 
 
 def _models(tally: Tally) -> str | None:
-    names = [name or "no model" for name in tally.costs]
+    names = [_short(name, _NAME) or "no model" for name in tally.costs]
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") if names else None
 
 
@@ -198,7 +201,9 @@ def _notices(summary: ReportSummary, tally: Tally) -> Html:
 
 def _stop_notice(summary: ReportSummary) -> Iterable[Html]:
     if summary.reason:
-        yield element("p", element("strong", "Stopped early:"), " ", element("span", summary.reason, dir="auto"))
+        yield element(
+            "p", element("strong", "Stopped early:"), " ", element("span", _short(summary.reason), dir="auto")
+        )
 
 
 def _unknown_notice(tally: Tally) -> Iterable[Html]:
@@ -266,7 +271,9 @@ def _class(place: int, name: str, failures: Failures, whole: int) -> Html:
     show = element("button", "Show all", class_="link", type="button", data_failure=place)
     return element(
         "article",
-        element("header", element("h3", name, dir="auto"), element("p", share), show if listed else None),
+        element(
+            "header", element("h3", _short(name, _NAME), dir="auto"), element("p", share), show if listed else None
+        ),
         element("ol", *(_example(example) for example in failures.examples)),
     )
 
@@ -278,12 +285,12 @@ def _example(example: Example) -> Html:
         "li",
         opening if example.place is not None else element("p", prompt, dir="auto"),
         element("p", _short(row.error_message), class_="said", dir="auto") if row.error_message else None,
-        element("p", row.id, class_="id", dir="auto"),
+        element("p", _short(row.id, _NAME), class_="id", dir="auto"),
     )
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+def _short(text: str, most: int = _SHOWN) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 _COST_COLUMNS = ("Model", "Pictures", "Attempts", "Maybe charged", "Spent", "Uncertain")
@@ -294,7 +301,7 @@ def _costs(summary: ReportSummary, tally: Tally) -> Html:
         return element("p", element("strong", "Nothing spent."), " No request has left this machine.", class_="empty")
     head = element("tr", *(element("th", name, scope="col") for name in _COST_COLUMNS))
     by_name = sorted(tally.costs.items())
-    rows = [_cost_row(name or "no model", costs) for name, costs in by_name]
+    rows = [_cost_row(_short(name, _NAME) or "no model", costs) for name, costs in by_name]
     foot = element("tfoot", _cost_row("All models", tally.all_costs)) if len(rows) > 1 else None
     table = element("table", element("thead", head), element("tbody", *rows), foot)
     return joined(element("div", table, class_="wide", tabindex=0), _cost_note(summary))
@@ -316,7 +323,11 @@ def _settings(summary: ReportSummary) -> Html | None:
     if not summary.settings:
         return None
     pairs = (
-        element("div", element("dt", name.replace("_", " ")), element("dd", _short(str(plain(value))), dir="auto"))
+        element(
+            "div",
+            element("dt", _short(name.replace("_", " "), _NAME)),
+            element("dd", _short(str(plain(value))), dir="auto"),
+        )
         for name, value in summary.settings.items()
     )
     return element("section", element("h2", "Settings"), element("dl", *pairs, class_="settings"))
