@@ -6,8 +6,10 @@ import subprocess
 import sys
 from importlib.metadata import distribution
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import stepfun_async
+from stepfun_async.batch.report import ReportRow, ReportSummary, write_report
 from stepfun_async.otel import OpenTelemetry
 from stepfun_async.redis import RedisBackend
 from stepfun_async.testing import FakeStepFun
@@ -41,9 +43,18 @@ def check_plain() -> None:
         assert 'pip install "stepfun-async[redis]"' in str(error)
     else:
         raise AssertionError("RedisBackend() works without redis?")
+    check_report()
     script = _command("--version")
     assert script.returncode == 3
     assert 'pip install "stepfun-async[cli]"' in script.stderr
+
+
+def check_report() -> None:
+    """A report needs no extra, and what its page is made of is in the wheel."""
+    with TemporaryDirectory() as folder:
+        rows = [ReportRow(id="1", state="failed", prompt="a lake", error="RateLimitError")]
+        page = write_report(Path(folder, "report.html"), rows, ReportSummary(title="lakes", made=0.0))
+        assert "RateLimitError" in page.read_text(encoding="utf-8")
 
 
 def check_all() -> None:

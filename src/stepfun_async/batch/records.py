@@ -1,4 +1,4 @@
-"""What a batch leaves in its folder, for asking while it runs and after: status, rows, manifest, tar shards."""
+"""What a batch leaves in its folder, for asking while it runs and after: status, rows, manifest, report, shards."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import json
 import os
 import tarfile
+import time
 from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -16,8 +17,11 @@ from stepfun_async._core.errors import ConfigurationError, StepFunError
 from .database import JournalError, running_in, told
 from .items import Item, Status
 from .journal import Journal
+from .report import ReportRow, write_report
+from .report.journalled import row_from, summary_from
 
 MANIFEST = "manifest.jsonl"
+REPORT = "report.html"
 
 SHARD_SIZE = 1_000_000_000
 """Bytes of pictures after which a tar shard is full."""
@@ -95,6 +99,29 @@ class Records:
                 os.fsync(file.fileno())
             temporary.replace(target)
         return target
+
+    def write_report(self, path: str | os.PathLike[str] | None = None, *, thumbnails: bool = True) -> Path:
+        """Write a page for a browser: sums, plots, failures, costs, and every picture with its parameters.
+
+        It is one HTML file that opens from disk and needs no network; see `report.write_report`.
+
+        Args:
+            path: the file; `report.html` in the batch's folder when absent. It is replaced. Only pictures in its
+                own folder are shown, so elsewhere it has words alone.
+            thumbnails: make small copies of the first pictures, in `thumbnails` beside it, where Pillow is there.
+
+        Raises:
+            JournalError: as `status`.
+            ConfigurationError: it cannot be written.
+        """
+        target = Path(os.path.abspath(self.folder / REPORT if path is None else path))
+        summary = summary_from(self.status(), title=Path(os.path.abspath(self.folder)).name, made=time.time())
+        with _written(target):
+            return write_report(target, map(self._row, self.items()), summary, thumbnails=thumbnails)
+
+    def _row(self, item: Item) -> ReportRow:
+        row = row_from(item)
+        return row if row.path is None else replace(row, path=self.folder.absolute() / row.path)
 
     def pack(self, folder: str | os.PathLike[str], *, shard_size: int = SHARD_SIZE) -> tuple[Path, ...]:
         """Copy the pictures into tar shards as WebDataset reads them: each picture with a `.json` and a `.txt`.

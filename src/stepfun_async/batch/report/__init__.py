@@ -1,0 +1,19 @@
+"""The report of a batch: one HTML file with sums, plots, failures, costs and a gallery of the pictures.
+
+It opens from disk, needs no network, and whatever prompts, ids and error messages have in them is
+shown as text and nothing else.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from stepfun_async.batch.report import ReportRow, ReportSummary, write_report
+    >>> rows = [ReportRow(id="1", state="failed", prompt="a lake", error="RateLimitError", started=0.0, seconds=0.5)]
+    >>> with TemporaryDirectory() as folder:
+    ...     path = write_report(Path(folder, "report.html"), rows, ReportSummary(title="lakes", made=60.0))
+    ...     "RateLimitError" in path.read_text(encoding="utf-8")
+    True
+"""
+
+from .values import STATES, ReportRow, ReportSummary, State
+from .writing import write_report
+
+__all__ = ["STATES", "ReportRow", "ReportSummary", "State", "write_report"]

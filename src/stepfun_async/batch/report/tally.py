@@ -1,0 +1,246 @@
+"""The sums over all rows of a report, in memory that does not grow with their number."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import pairwise
+
+from ..._core.capabilities import Money
+from .values import ReportRow, State
+
+_EXAMPLES = 3
+"""Failures of a class that are shown as examples."""
+
+_MOST_KINDS = 50
+"""Classes of failures, and models, that are counted each on its own; a job has a few, a mistake in one, thousands."""
+
+REST = "all others"
+"""What the classes and models beyond `_MOST_KINDS` are called."""
+
+_WIDTHS: tuple[int, ...] = (
+    1,
+    5,
+    15,
+    60,
+    300,
+    900,
+    3600,
+    10800,
+    43200,
+    86400,
+    604800,
+    604800 * 52,
+    604800 * 520,
+    604800 * 5200,
+)
+"""Seconds that a column of the plot over time may be wide; each a multiple of the one before."""
+
+_MOST_BINS = 1024
+"""Moments that are told apart; from this many on, seconds are counted together."""
+
+_PAUSE = 600
+"""Seconds in which nothing ended, after which nothing was at work; a request has 120 by default."""
+
+_LAST = 32_503_680_000
+"""The year 3000, in seconds since 1970; what lies beyond is no time."""
+
+_STEP = math.log(1.01)
+"""How far the logarithms of two durations are apart that are told apart: 1 %."""
+
+_SHORTEST = 0.001
+"""Seconds of the shortest duration that is told apart."""
+
+
+@dataclass(slots=True)
+class Amounts:
+    """Sums of money by currency."""
+
+    by_currency: dict[str, Decimal] = field(default_factory=dict[str, Decimal])
+
+    def add(self, money: Money | None) -> None:
+        if money is not None:
+            self.by_currency[money.currency] = self.by_currency.get(money.currency, Decimal(0)) + money.amount
+
+    def __str__(self) -> str:
+        """The sums that are not 0, such as `5.820 USD`; empty where there are none."""
+        return " + ".join(str(Money(amount, name)) for name, amount in sorted(self.by_currency.items()) if amount)
+
+
+@dataclass(slots=True)
+class Costs:
+    """What was tried and charged."""
+
+    pictures: int = 0
+    attempts: int = 0
+    maybe_billed: int = 0
+    spent: Amounts = field(default_factory=Amounts)
+    held: Amounts = field(default_factory=Amounts)
+
+    def add(self, row: ReportRow) -> None:
+        self.pictures += row.state == "done"
+        self.attempts += row.attempts
+        self.maybe_billed += row.maybe_billed
+        self.spent.add(row.cost)
+        self.held.add(row.held)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A failure that stands for its class, and where it is among the rows listed; None where it is not."""
+
+    row: ReportRow
+    place: int | None
+
+
+@dataclass(slots=True)
+class Failures:
+    """The failures of a class."""
+
+    count: int = 0
+    examples: list[Example] = field(default_factory=list[Example])
+
+    def add(self, row: ReportRow, place: int | None) -> None:
+        self.count += 1
+        if len(self.examples) < _EXAMPLES:
+            self.examples.append(Example(row, place))
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What ended in a stretch of time, in seconds since 1970: pictures, and everything else."""
+
+    start: float
+    pictures: int
+    others: int
+
+
+class Pace:
+    """How many requests ended when."""
+
+    def __init__(self) -> None:
+        self._level = 0
+        self._bins: dict[int, list[int]] = {}
+
+    def add(self, moment: float, *, picture: bool) -> None:
+        """Count a request that ended at `moment`, in seconds since 1970."""
+        if not 0 <= moment < _LAST:
+            return
+        counts = self._bins.setdefault(int(moment // _WIDTHS[self._level]), [0, 0])
+        counts[not picture] += 1
+        while len(self._bins) > _MOST_BINS:
+            self._level += 1
+            self._bins = _coarser(self._bins, self._level)
+
+    def paused(self) -> int:
+        """The seconds in which nothing was at work: all stretches longer than `_PAUSE` without an end."""
+        width = _WIDTHS[self._level]
+        gaps = ((later - earlier - 1) * width for earlier, later in pairwise(sorted(self._bins)))
+        return sum(gap for gap in gaps if gap > _PAUSE)
+
+    def columns(self, most: int) -> tuple[int, list[Column]]:
+        """At most `most` columns, those that are not empty, and how many seconds each is wide."""
+        bins, level = self._bins, self._level
+        while bins and max(bins) - min(bins) >= most:
+            level += 1
+            bins = _coarser(bins, level)
+        width = _WIDTHS[level]
+        return width, [Column(at * width, *counts) for at, counts in sorted(bins.items())]
+
+
+def _coarser(bins: Mapping[int, list[int]], level: int) -> dict[int, list[int]]:
+    """`bins`, counted together to the width of `level` from the width before."""
+    factor = _WIDTHS[level] // _WIDTHS[level - 1]
+    merged: dict[int, list[int]] = {}
+    for at, counts in bins.items():
+        sums = merged.setdefault(at // factor, [0, 0])
+        sums[:] = [sums[0] + counts[0], sums[1] + counts[1]]
+    return merged
+
+
+class Durations:
+    """How long requests took, to 1 %."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()
+
+    def add(self, seconds: float) -> None:
+        if math.isfinite(seconds) and seconds >= 0:
+            self._counts[round(math.log(max(seconds, _SHORTEST)) / _STEP)] += 1
+
+    @property
+    def count(self) -> int:
+        return self._counts.total()
+
+    def percentile(self, share: float) -> float:
+        """The seconds within which `share` of the requests were over; 0 where there are none."""
+        left = share * self.count
+        for bin_, count in sorted(self._counts.items()):
+            left -= count
+            if left <= 1e-9:
+                return math.exp(bin_ * _STEP)
+        return 0.0
+
+    def columns(self, most: int) -> Iterator[tuple[float, float, int]]:
+        """At most `most` columns of equal width on a logarithmic scale: from, to, in seconds, and how many."""
+        if not self._counts:
+            return
+        first, last = min(self._counts), max(self._counts) + 1
+        width = max(1, math.ceil((last - first) / most))
+        for start, end in pairwise(range(first, last + width, width)):
+            count = sum(self._counts[bin_] for bin_ in range(start, end))
+            yield math.exp((start - 0.5) * _STEP), math.exp((end - 0.5) * _STEP), count
+
+
+class Tally:
+    """The sums over all rows.
+
+    Attributes:
+        states: how many rows are in each state.
+        listed: how many of these the page lists.
+        failures: by class.
+        costs: by model.
+        all_costs: of all models together.
+        pace: when requests ended.
+        durations: how long the pictures took that are there.
+        started: the first start, in seconds since 1970; None where none is known.
+        ended: the last end, likewise.
+    """
+
+    def __init__(self) -> None:
+        self.states: Counter[State] = Counter()
+        self.listed: Counter[State] = Counter()
+        self.failures: dict[str, Failures] = {}
+        self.costs: dict[str, Costs] = {}
+        self.all_costs = Costs()
+        self.pace = Pace()
+        self.durations = Durations()
+        self.started: float | None = None
+        self.ended: float | None = None
+
+    def add(self, row: ReportRow, place: int | None) -> None:
+        """Count `row`, which stands at `place` among the rows listed; None where it is not listed."""
+        self.states[row.state] += 1
+        self.listed[row.state] += place is not None
+        self.all_costs.add(row)
+        if row.attempts:
+            self.costs.setdefault(_kind(row.model or "", self.costs), Costs()).add(row)
+        if row.failure is not None:
+            self.failures.setdefault(_kind(row.failure, self.failures), Failures()).add(row, place)
+        self._add_times(row)
+
+    def _add_times(self, row: ReportRow) -> None:
+        if row.state == "done" and row.seconds is not None:
+            self.durations.add(row.seconds)
+        if row.started is not None and 0 <= row.started < _LAST:
+            self.started = row.started if self.started is None else min(self.started, row.started)
+        if row.ended is not None and 0 <= row.ended < _LAST:
+            self.ended = row.ended if self.ended is None else max(self.ended, row.ended)
+            self.pace.add(row.ended, picture=row.state == "done")
+
+
+def _kind(name: str, known: Mapping[str, object]) -> str:
+    return name if name in known or len(known) < _MOST_KINDS else REST
