@@ -197,7 +197,7 @@ class _Call(Generic[T]):
 
 
 def _asyncio_context() -> Context:
-    """A copy of the caller's context, for a task of asyncio. The caller may be one of trio, whose name is there then."""
+    """A copy of the caller's context, for a task of asyncio. The caller may be one of trio: its name is there then."""
     context = copy_context()
     sniffio = sys.modules.get("sniffio")
     if sniffio is not None:
