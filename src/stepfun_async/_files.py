@@ -253,7 +253,8 @@ class Partial:
         self.size += len(data)
 
     def _write(self, file: io.FileIO, data: bytes, *, last: bool) -> None:
-        file.seek(self.size)
+        if self.size:
+            file.seek(self.size)
         rest = memoryview(data)
         while rest:
             rest = rest[file.write(rest) :]
@@ -263,7 +264,10 @@ class Partial:
     def _opened(self) -> io.FileIO:
         if self.size:
             return open(self.temporary, "r+b", buffering=0, opener=_open_no_link)
-        self.temporary.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return open(self.temporary, "xb", buffering=0)
+        except FileNotFoundError:
+            self.temporary.parent.mkdir(parents=True, exist_ok=True)
         return open(self.temporary, "xb", buffering=0)
 
     def read(self) -> bytes:

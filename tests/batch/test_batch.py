@@ -200,8 +200,8 @@ async def test_bad_lines_fail_with_their_problems_and_the_others_go_on(shop: Sho
 
 
 async def test_so_many_failures_end_the_run(shop: Shop) -> None:
-    shop.fail("451*100")
-    progress = await shop.batch(prompts(100), max_failures=5).run()
+    shop.fail("451*1000")
+    progress = await shop.batch(prompts(1000), max_failures=5).run()
     assert 5 <= progress.failed < 5 + 4
     assert "max_failures is 5" in str(progress.stopped)
     assert progress.lines is None

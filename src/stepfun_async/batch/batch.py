@@ -27,12 +27,12 @@ import anyio.to_thread
 from anyio.from_thread import start_blocking_portal
 
 from stepfun_async._budget import Budget
-from stepfun_async._config import hidden, resolve
+from stepfun_async._config import Config, hidden, resolve
 from stepfun_async._core.errors import ConfigurationError
 from stepfun_async._core.problems import Problem
 from stepfun_async._core.retry import RetryPolicy
 from stepfun_async._limits import Limits
-from stepfun_async._service import DEFAULT_LIMITS, DEFAULT_RETRY, Service, service_for
+from stepfun_async._service import DEFAULT_LIMITS, DEFAULT_RETRY, Service, price_at, service_for
 
 from .database import JournalError, told
 from .engine import Engine, Ways, recover
@@ -246,8 +246,7 @@ class Batch:
         source = self._fresh_source()
         if source.once:
             raise ConfigurationError("check would use these inputs up: they can be read once; give a list or a file")
-        region = None if config.plan else config.region
-        found = _Findings(self._terms(source), region, self._budget)
+        found = _Findings(self._terms(source), config, self._budget)
         try:
             while lines := await source.take(_CHECKED_AT_ONCE):
                 await anyio.to_thread.run_sync(found.look_at, lines)
@@ -416,9 +415,9 @@ def _sums(budget: Budget, money: tuple[Mapping[str, Decimal], Mapping[str, Decim
 class _Findings:
     """What a check has found so far."""
 
-    def __init__(self, terms: Terms, region: Any, budget: Budget | None) -> None:
+    def __init__(self, terms: Terms, config: Config, budget: Budget | None) -> None:
         self._terms = terms
-        self._region = region
+        self._config = config
         self._budget = budget
         self._ids: dict[str, int] = {}
         self._bad: list[BadLine] = []
@@ -439,8 +438,7 @@ class _Findings:
             if len(self._bad) < MOST_BAD_LINES:
                 self._bad.append(BadLine(line=line.number, problems=problems))
             return
-        listed = job.request.price(self._region) if self._region else None
-        price = self._budget.price_of(job.request.model, listed) if self._budget else listed
+        price = price_at(self._config, self._budget, job.request)
         if price is None:
             self._counts["unpriced"] += 1
         else:

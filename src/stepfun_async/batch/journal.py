@@ -270,7 +270,7 @@ class Journal:
             number,
         )
 
-    def end(self, number: int, ended: Ended) -> Item:
+    def end(self, number: int, ended: Ended) -> None:
         """A line's end, of whichever kind; its counts are added to those of earlier runs."""
         sha256 = None if ended.sha256 is None else bytes.fromhex(ended.sha256)
         self._do(
@@ -296,7 +296,6 @@ class Journal:
             ended.elapsed,
             number,
         )
-        return self.item(number)
 
     def item(self, number: int) -> Item:
         """One row."""

@@ -32,6 +32,7 @@ class Writer:
         self._journal = journal
         self._folder = folder
         self._steps: queue.SimpleQueue[_Step[Any] | None] = queue.SimpleQueue()
+        self._loop: Any = current_token().native_token
         self._failure: JournalError | None = None
         self._thread = threading.Thread(target=self._work, name="stepfun-journal", daemon=True)
         self._thread.start()
@@ -70,8 +71,7 @@ class Writer:
             group, going_on = self._next_group()
             if group:
                 self._commit(group)
-                for step in group:
-                    step.tell()
+                self._tell(group)
 
     def _next_group(self) -> tuple[list[_Step[Any]], bool]:
         """All steps that wait, at least one, and whether more may come."""
@@ -84,6 +84,12 @@ class Writer:
             except queue.Empty:
                 return group, True
         return group, False
+
+    def _tell(self, group: list[_Step[Any]]) -> None:
+        """Wake all who wait for a group at once, from this thread: each time costs the loop a turn."""
+        soon = getattr(self._loop, "call_soon_threadsafe", None) or self._loop.run_sync_soon
+        with suppress(RuntimeError):  # the loop is gone, and its tasks with it
+            soon(_wake, group)
 
     def _commit(self, group: list[_Step[Any]]) -> None:
         try:
@@ -107,7 +113,6 @@ class _Step(Generic[T]):
 
     def __init__(self, change: Callable[[Journal], T]) -> None:
         self._change = change
-        self._loop: Any = current_token().native_token
         self._result: T | None = None
         self.error: Exception | None = None
         self.over = anyio.Event()
@@ -121,14 +126,13 @@ class _Step(Generic[T]):
         except Exception as error:  # noqa: BLE001 - whatever it is, who asked for it is told
             self.error = error
 
-    def tell(self) -> None:
-        """Wake who waits, from the writer's thread."""
-        soon = getattr(self._loop, "call_soon_threadsafe", None) or self._loop.run_sync_soon
-        with suppress(RuntimeError):  # the loop is gone, and its tasks with it
-            soon(self.over.set)
-
     def outcome(self) -> T:
         """What came of it."""
         if self.error is not None:
             raise self.error
         return cast("T", self._result)
+
+
+def _wake(group: list[_Step[Any]]) -> None:
+    for step in group:
+        step.over.set()
