@@ -20,6 +20,10 @@ from .journal import Journal
 T = TypeVar("T")
 
 
+_WOKEN_AT_ONCE = 8
+"""Tasks, each of which then works for some tenths of a millisecond: to check and to send a request."""
+
+
 class Writer:
     """A journal, written by a thread for the tasks of one event loop.
 
@@ -32,7 +36,8 @@ class Writer:
         self._journal = journal
         self._folder = folder
         self._steps: queue.SimpleQueue[_Step[Any] | None] = queue.SimpleQueue()
-        self._loop: Any = current_token().native_token
+        loop: Any = current_token().native_token
+        self._soon: Callable[..., object] = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
         self._failure: JournalError | None = None
         self._thread = threading.Thread(target=self._work, name="stepfun-journal", daemon=True)
         self._thread.start()
@@ -86,10 +91,16 @@ class Writer:
         return group, False
 
     def _tell(self, group: list[_Step[Any]]) -> None:
-        """Wake all who wait for a group at once, from this thread: each time costs the loop a turn."""
-        soon = getattr(self._loop, "call_soon_threadsafe", None) or self._loop.run_sync_soon
+        """Wake all who wait for a group with one call from this thread, since each costs the loop a turn."""
         with suppress(RuntimeError):  # the loop is gone, and its tasks with it
-            soon(_wake, group)
+            self._soon(self._wake, group)
+
+    def _wake(self, group: list[_Step[Any]]) -> None:
+        """Wake some, and the others when these have had their turn, so that the loop has time for anything else."""
+        for step in group[:_WOKEN_AT_ONCE]:
+            step.over.set()
+        if len(group) > _WOKEN_AT_ONCE:
+            self._soon(self._wake, group[_WOKEN_AT_ONCE:])
 
     def _commit(self, group: list[_Step[Any]]) -> None:
         try:
@@ -131,8 +142,3 @@ class _Step(Generic[T]):
         if self.error is not None:
             raise self.error
         return cast("T", self._result)
-
-
-def _wake(group: list[_Step[Any]]) -> None:
-    for step in group:
-        step.over.set()
