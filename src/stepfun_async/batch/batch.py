@@ -34,7 +34,7 @@ from stepfun_async._core.retry import RetryPolicy
 from stepfun_async._limits import Limits
 from stepfun_async._service import DEFAULT_LIMITS, DEFAULT_RETRY, Service, price_at, service_for
 
-from .database import JournalError, told
+from .database import Ids, JournalError, told
 from .engine import Engine, Ways, recover
 from .inputs import Line, Source, source_of
 from .items import MOST_BAD_LINES, BadLine, Checked, Item, Progress, Status
@@ -252,6 +252,7 @@ class Batch:
                 await anyio.to_thread.run_sync(found.look_at, lines)
         finally:
             source.close()
+            found.close()
         return found.checked(self._limits.requests_per_minute)
 
     def check_sync(self) -> Checked:
@@ -419,7 +420,7 @@ class _Findings:
         self._terms = terms
         self._config = config
         self._budget = budget
-        self._ids: dict[str, int] = {}
+        self._ids = Ids()
         self._bad: list[BadLine] = []
         self._counts: Counter[str] = Counter()
         self._price: dict[str, Decimal] = {}
@@ -445,12 +446,14 @@ class _Findings:
             self._price[price.currency] = self._price.get(price.currency, Decimal(0)) + price.amount
 
     def _taken(self, id: str | None, line: int) -> tuple[Problem, ...]:
-        if id is None:
-            return ()
-        first = self._ids.setdefault(id, line)
+        first = line if id is None else self._ids.first_line(id, line)
         if first == line:
             return ()
         return (Problem("id", id, "an id of its own for each line", f"line {first} has it already"),)
+
+    def close(self) -> None:
+        """Forget the ids."""
+        self._ids.close()
 
     def checked(self, requests_per_minute: int | None) -> Checked:
         """The findings."""

@@ -7,6 +7,7 @@ import json
 import os
 import stat
 import tempfile
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ class FileStore:
         self._folder = folder
         self._beginning = os.path.join(folder, "")
         self._notes = notes
-        self._made: set[Path] = set()
+        self._making = threading.RLock()
 
     def put(self, stem: str, image: Image, note: Mapping[str, object]) -> Saved:
         """Write a picture. When this returns, it survives the loss of power.
@@ -179,15 +180,14 @@ class FileStore:
         return any(os.path.lexists(f"{self._beginning}{stem}{ending}") for ending in _ENDINGS)
 
     def _make(self, folder: Path) -> None:
-        """Make a folder and what is above it, each so that it survives the loss of power."""
-        if folder in self._made:
-            return
-        if not folder.is_dir():
+        """Make a folder and what is above it; when this returns, all of it survives the loss of power."""
+        with self._making:  # or a folder would be taken for made that another thread has not yet flushed
+            if os.path.isdir(folder):
+                return
             self._make(folder.parent)
             with suppress(FileExistsError):
                 folder.mkdir()
             _sync(folder.parent)
-        self._made.add(folder)
 
     def _look(self, path: Path) -> Saved | None:
         data = path.read_bytes()
