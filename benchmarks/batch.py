@@ -55,8 +55,8 @@ class Lateness:
 
     Attributes:
         worst: milliseconds.
-        busy: milliseconds of CPU that this thread itself has used meanwhile, at worst: as late as that it was
-            by its own doing, however many processes share the machine.
+        busy: milliseconds of CPU that this thread has used from one look to the next, at worst. By its own doing
+            it was never later than that, however many processes share the machine.
     """
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Lateness:
         late = max(0.0, (time.perf_counter() - began - TICK) * 1e3)
         self._counts[min(int(late), 2000)] += 1
         self.worst = max(self.worst, late)
-        self.busy = max(self.busy, (time.thread_time() - spent - TICK) * 1e3)
+        self.busy = max(self.busy, (time.thread_time() - spent) * 1e3)
 
     def over(self, milliseconds: int) -> float:
         """The share of wake-ups that were later than that."""
@@ -249,7 +249,7 @@ def whole(prompts: Path, out: Path, options: argparse.Namespace) -> None:
     _row("memory", f"{' '.join(f'{size:.1f}' for size in tenths.values())} MB after each tenth from 0 to 10")
     _row("", f"{end['peak_mb']:.1f} MB at the peak")
     _row("event loop late", f"{end['lag_ms']:.1f} ms at worst, more than 10 ms in {end['lag_over']:.3%} of looks")
-    _row("by its own CPU", f"{end['busy_ms']:.1f} ms at worst")
+    _row("its own CPU", f"{end['busy_ms']:.1f} ms at worst from one look to the next")
     _row("an idle process", f"{machine.worst:.1f} ms at worst, more than 10 ms in {machine.over(10):.3%} of looks")
 
 
