@@ -15,7 +15,7 @@ from collections.abc import (
     Iterable,
     Mapping,
 )
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -27,16 +27,17 @@ import anyio.to_thread
 from anyio.from_thread import start_blocking_portal
 
 from stepfun_async._budget import Budget
-from stepfun_async._config import hidden, resolve
+from stepfun_async._config import Config, hidden, resolve
 from stepfun_async._core.errors import ConfigurationError
 from stepfun_async._core.problems import Problem
 from stepfun_async._core.retry import RetryPolicy
 from stepfun_async._limits import Limits
-from stepfun_async._service import DEFAULT_LIMITS, DEFAULT_RETRY, Service, service_for
+from stepfun_async._loops import finished_in_thread
+from stepfun_async._service import DEFAULT_LIMITS, DEFAULT_RETRY, Service, price_at, service_for
 
-from .database import JournalError, told
+from .database import Ids, JournalError, told
 from .engine import Engine, Ways, recover
-from .inputs import Line, Source, source_of
+from .inputs import Line, Source, is_file, source_of
 from .items import MOST_BAD_LINES, BadLine, Checked, Item, Progress, Status
 from .jobs import Terms, job_of, told_fields
 from .journal import Journal
@@ -243,16 +244,14 @@ class Batch:
             ConfigurationError: the inputs cannot be read, or only once.
         """
         config = resolve(_NOTHING_SENT, self._base_url, allow_http=self._allow_http)
-        source = self._fresh_source()
-        if source.once:
-            raise ConfigurationError("check would use these inputs up: they can be read once; give a list or a file")
-        region = None if config.plan else config.region
-        found = _Findings(self._terms(source), region, self._budget)
-        try:
-            while lines := await source.take(_CHECKED_AT_ONCE):
-                await anyio.to_thread.run_sync(found.look_at, lines)
-        finally:
-            source.close()
+        async with self._fresh_source() as source:
+            if source.once:
+                raise ConfigurationError(
+                    "check would use these inputs up: they can be read once; give a list or a file"
+                )
+            with closing(_Findings(self._terms(source), config, self._budget)) as found:
+                while lines := await source.take(_CHECKED_AT_ONCE):
+                    await anyio.to_thread.run_sync(found.look_at, lines)
         return found.checked(self._limits.requests_per_minute)
 
     def check_sync(self) -> Checked:
@@ -277,8 +276,7 @@ class Batch:
     async def _begun(self) -> AsyncGenerator[Engine]:
         """Everything that a run needs, opened and in order."""
         self._engine, self._stopping = None, False
-        source = self._fresh_source()
-        try:
+        async with self._fresh_source() as source:
             service = self._service()
             store = FileStore(self.records.folder, notes=self._notes)
             try:
@@ -298,19 +296,23 @@ class Batch:
             finally:
                 with anyio.CancelScope(shield=True):
                     await service.aclose()
-        finally:
-            source.close()
 
-    def _fresh_source(self) -> Source:
-        """The inputs from their beginning.
+    @asynccontextmanager
+    async def _fresh_source(self) -> AsyncGenerator[Source]:
+        """The inputs from their beginning; a file is opened in a thread, since that may load what reads it.
 
         Raises:
             ConfigurationError: they cannot be read, or were read before and can be read once only.
         """
         if self._source is not None and self._source.once:
             raise ConfigurationError("these inputs were used up by an earlier run: make a new Batch")
-        self._source = source_of(self._inputs)
-        return self._source
+        with ExitStack() as stack:
+
+            def opened() -> Source:
+                return stack.enter_context(closing(source_of(self._inputs)))
+
+            self._source = await finished_in_thread(opened) if is_file(self._inputs) else opened()
+            yield self._source
 
     def _terms(self, source: Source) -> Terms:
         return Terms(self._defaults, source.folder, source.as_text)
@@ -416,11 +418,11 @@ def _sums(budget: Budget, money: tuple[Mapping[str, Decimal], Mapping[str, Decim
 class _Findings:
     """What a check has found so far."""
 
-    def __init__(self, terms: Terms, region: Any, budget: Budget | None) -> None:
+    def __init__(self, terms: Terms, config: Config, budget: Budget | None) -> None:
         self._terms = terms
-        self._region = region
+        self._config = config
         self._budget = budget
-        self._ids: dict[str, int] = {}
+        self._ids = Ids()
         self._bad: list[BadLine] = []
         self._counts: Counter[str] = Counter()
         self._price: dict[str, Decimal] = {}
@@ -439,20 +441,21 @@ class _Findings:
             if len(self._bad) < MOST_BAD_LINES:
                 self._bad.append(BadLine(line=line.number, problems=problems))
             return
-        listed = job.request.price(self._region) if self._region else None
-        price = self._budget.price_of(job.request.model, listed) if self._budget else listed
+        price = price_at(self._config, self._budget, job.request)
         if price is None:
             self._counts["unpriced"] += 1
         else:
             self._price[price.currency] = self._price.get(price.currency, Decimal(0)) + price.amount
 
     def _taken(self, id: str | None, line: int) -> tuple[Problem, ...]:
-        if id is None:
-            return ()
-        first = self._ids.setdefault(id, line)
+        first = line if id is None else self._ids.first_line(id, line)
         if first == line:
             return ()
         return (Problem("id", id, "an id of its own for each line", f"line {first} has it already"),)
+
+    def close(self) -> None:
+        """Forget the ids."""
+        self._ids.close()
 
     def checked(self, requests_per_minute: int | None) -> Checked:
         """The findings."""

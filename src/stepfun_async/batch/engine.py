@@ -2,13 +2,14 @@
 
     admitted -> started (committed) -> sent -> picture durable -> done (committed) -> told
 
-What is waited for is bounded at every place: lines are read `_AHEAD` at a time and only when a worker
-has nothing to do, so that a million of them cost no memory. A worker that is cancelled leaves its line
+What is waited for is bounded at every place: lines are read `_AHEAD` at a time and only when few are
+left to be sent, so that a million of them cost no memory. A worker that is cancelled leaves its line
 as what is known of it says, and a picture that is paid for is kept and entered first.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 _AHEAD = 256
 """Lines that are read at a time."""
+
+_FEW = _AHEAD // 2
+"""Lines that are ready when the next ones are read: all workers would wait for those otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,11 +172,20 @@ class Engine:
     # --- lines in ---
 
     async def _next(self) -> Task | None:
-        """The next line to be sent; None at the end."""
-        async with self._pulling:
-            while not self._ready and not self._exhausted and self._stopped is None:
-                await self._fill()
-            return self._ready.popleft() if self._ready and self._stopped is None else None
+        """The next line to be sent; None at the end. Whoever finds few of them reads on, and the others go on."""
+        if len(self._ready) <= _FEW and not (self._ready and self._pulling.locked()):
+            async with self._pulling:
+                await self._read_on()
+        return self._ready.popleft() if self._ready and self._stopped is None else None
+
+    async def _read_on(self) -> None:
+        """Have more than a few lines ready; but what is ready waits for no more than the next ones."""
+        if len(self._ready) > _FEW:
+            return
+        while not self._exhausted and self._stopped is None:
+            await self._fill()
+            if self._ready:
+                return
 
     async def _fill(self) -> None:
         """Read on until there is something to send."""
@@ -224,7 +237,8 @@ class Engine:
                 self._ready.append(placed)
                 continue
             price = self._maker.price(task.job.request) if task.job.request else None
-            item = await self._writer.do(partial(_adopt, task=task, price=price, ended=placed))
+            adopt = partial(_adopt, task=task, price=price, ended=placed, asked=self._sink is not None)
+            item = await self._writer.do(adopt)
             self._tally.done += 1
             self._tally.adopted += 1
             await self._tell(item)
@@ -268,8 +282,9 @@ class Engine:
             made = Made(witness.interrupted())
         await self._enter(task, price, made)
 
-    async def _enter(self, task: Task, price: Money | None, made: Made) -> Item:
-        item = await self._writer.do(partial(Journal.end, number=task.number, ended=made.ended))
+    async def _enter(self, task: Task, price: Money | None, made: Made) -> Item | None:
+        end = partial(_end, number=task.number, ended=made.ended, asked=self._sink is not None)
+        item = await self._writer.do(end)
         state = made.ended.state
         self._tally.pay(price, made.ended)
         self._tally.done += state == "done"
@@ -289,26 +304,38 @@ class Engine:
         self._failure = self._failure or error
         self.stop(str(error))
 
-    async def _tell(self, item: Item) -> None:
-        if self._sink is not None:
+    async def _tell(self, item: Item | None) -> None:
+        if self._sink is not None and item is not None:
             with suppress(anyio.BrokenResourceError):  # nobody reads any more
                 await self._sink.send(item)
 
 
 def _read(lines: Iterable[Line], as_it_was: set[int], terms: Terms) -> list[Job | int]:
-    return [
-        line.number if line.number in as_it_was else job_of(line.number, line.read(), terms, line.digest)
-        for line in lines
-    ]
+    return [line.number if line.number in as_it_was else _job_of(line, terms) for line in lines]
+
+
+def _job_of(line: Line, terms: Terms) -> Job:
+    time.sleep(_TURN)
+    return job_of(line.number, line.read(), terms, line.digest)
+
+
+_TURN = 5e-5
+"""Seconds for the event loop to have its turn: it would get one from a thread that computes every 5 ms only."""
 
 
 def _placed(maker: Maker, tasks: Iterable[Task]) -> list[Task | Ended]:
     return [maker.place(task) for task in tasks]
 
 
-def _adopt(journal: Journal, task: Task, price: Money | None, ended: Ended) -> Item:
+def _adopt(journal: Journal, task: Task, price: Money | None, ended: Ended, *, asked: bool) -> Item | None:
     journal.start(task.number, task.stem, price)
-    return journal.end(task.number, ended)
+    return _end(journal, task.number, ended, asked=asked)
+
+
+def _end(journal: Journal, number: int, ended: Ended, *, asked: bool) -> Item | None:
+    """Enter a line's end; the whole row, where anybody asked for it."""
+    journal.end(number, ended)
+    return journal.item(number) if asked else None
 
 
 # --- before a run -------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 import anyio
-import anyio.to_thread
 
 from stepfun_async import _exchange
 from stepfun_async._core.capabilities import Money
@@ -37,6 +36,7 @@ from .items import State
 from .journal import INTERRUPTED, Ended, Task
 from .names import stem_of
 from .store import Saved
+from .threads import Threads
 
 T = TypeVar("T")
 
@@ -56,6 +56,11 @@ picture that is paid for and cannot be written."""
 
 class Store(Protocol):
     """Where pictures are kept."""
+
+    @property
+    def threads(self) -> int:
+        """How many threads are to put pictures there at once."""
+        ...
 
     def put(self, stem: str, image: Image, note: Mapping[str, object]) -> Saved:
         """Keep a picture; it survives the loss of power when this returns."""
@@ -100,11 +105,11 @@ class Maker:
         self._service = service
         self._store = store
         self._template = template
-        self._threads = anyio.CapacityLimiter(_THREADS)
+        self._threads = Threads(store.threads)
 
     def price(self, request: ImageRequest) -> Money | None:
         """What its picture costs; None where it is not known."""
-        return price_of(self._service, request)
+        return self._service.price(request)
 
     def place(self, task: Task) -> Task | Ended:
         """The task with a free place for its picture, or its picture, durable already though nobody entered it.
@@ -115,10 +120,11 @@ class Maker:
         job = task.job
         model, fingerprint = (job.request.model if job.request else ""), job.fingerprint or ""
         stem = stem_of(self._template, id=task.id, fingerprint=fingerprint, line=job.line, model=model)
-        saved = self._store.find(stem)
+        free = self._store.free_stem(stem)
+        saved = None if free == stem else self._store.find(stem)
         if saved is not None and (saved.note.get("fingerprint") == fingerprint or fingerprint in stem):
             return adopted(saved)
-        return replace(task, stem=self._store.free_stem(stem))
+        return replace(task, stem=free)
 
     async def make(self, task: Task) -> Made:
         """Send a task's request and keep its picture. A picture that is paid for is kept even when cancelled.
@@ -139,7 +145,7 @@ class Maker:
         """Keep the picture of an answer, whatever else happens meanwhile."""
         put = partial(self._store.put, task.stem, image, self._note(task, response))
         try:
-            saved = await shielded(partial(anyio.to_thread.run_sync, put, limiter=self._threads))
+            saved = await shielded(partial(self._threads.do, put))
         except OSError as error:
             return await shielded(partial(self._rescued, task.stem, response, image, error))
         return Made(_done(saved, response, image))
@@ -149,7 +155,7 @@ class Maker:
         message = f"a picture was made and paid for, but not written: {error.strerror or error}"
         saved: Saved | None = None
         try:
-            saved = await anyio.to_thread.run_sync(self._store.rescue, stem, image, limiter=self._threads)
+            saved = await self._threads.do(partial(self._store.rescue, stem, image))
             message += f"; it is in {saved.path}, and the next run takes it from there"
         except OSError as trouble:
             message += f"; nor to a temporary file: {trouble}; error.response has it"
@@ -169,23 +175,12 @@ class Maker:
         }
 
 
-_THREADS = 16
-"""Pictures that are written at once; more make a disk no faster."""
-
-
 async def shielded(function: Callable[[], Awaitable[T]]) -> T:
     """What `function` returns, even when the task is cancelled meanwhile."""
     results: list[T] = []
     with anyio.CancelScope(shield=True):
         results.append(await function())
     return results[0]
-
-
-def price_of(service: Service, request: ImageRequest) -> Money | None:
-    """What a picture costs at a service; None where it is not known. The Step Plan is paid by the month."""
-    config = service.config
-    listed = request.price(config.region) if config.region and not config.plan else None
-    return service.budget.price_of(request.model, listed) if service.budget else listed
 
 
 class Witness:
