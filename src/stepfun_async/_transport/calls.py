@@ -19,7 +19,7 @@ from .bodies import MAX_BODY, MAX_PICTURE, Intake
 from .connections import Borrowed, Connections
 from .failures import failure_of
 from .http1 import Head
-from .outgoing import Address, Outgoing, address_of, link_address, said
+from .outgoing import Address, Outgoing, address_of, headers_of, link_address, said
 from .watching import RefusedError, Watch
 
 MAX_REDIRECTS = 5
@@ -55,8 +55,9 @@ class HttpTransport:
         self._connections = connections
         plain = {"accept": "*/*", "accept-encoding": "identity", "user-agent": f"stepfun-async/{_version()}"}
         key = {"authorization": config.key.authorization()} if config.key else {}
-        self._link_headers = plain
-        self._headers = {**plain, **key, **{name.lower(): hidden(value) for name, value in headers.items()}}
+        self._link_headers = headers_of(plain)
+        own = {name.lower(): hidden(value) for name, value in headers.items()}
+        self._headers = headers_of({**plain, **key, **own})
         in_clear = self._base.scheme == "http" and not config.allow_http
         self._api = _Manner(why_not_loopback if in_clear else None, MAX_BODY)
         self._addresses: dict[str, Address] = {}

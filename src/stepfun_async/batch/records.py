@@ -139,12 +139,13 @@ class Records:
             JournalError: as `status`.
             ConfigurationError: it cannot be written.
         """
-        target = Path(os.path.abspath(check_folder(self.folder / REPORT if path is None else path, "reports")))
+        target = check_folder(self.folder / REPORT if path is None else path, "reports")
         summary = summary_from(self.status(), title=Path(os.path.abspath(self.folder)).name, made=time.time())
         place = self._place()
         rows = (_placed(row_from(item), place) for item in self.items())
         with _written(target):
-            return write_report(target, rows, summary, thumbnails=thumbnails)
+            write_report(target, rows, summary, thumbnails=thumbnails)
+        return target
 
     def pack(self, folder: str | os.PathLike[str], *, shard_size: int = SHARD_SIZE) -> tuple[Path, ...]:
         """Copy the pictures into tar shards as WebDataset reads them: each picture with a `.json` and a `.txt`.

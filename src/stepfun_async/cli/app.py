@@ -154,6 +154,7 @@ _BATCHES: tuple[tuple[str, Callable[..., None], tuple[str, ...]], ...] = (
     ("check", batch.check, ("prompts.jsonl",)),
     ("status", batch.status, ("pictures",)),
     ("retry", batch.retry, ("pictures --failed --error ContentFilteredError",)),
+    ("report", batch.report, ("pictures",)),
     ("manifest", batch.manifest, ("pictures",)),
     ("pack", batch.pack, ("pictures --to shards",)),
 )
