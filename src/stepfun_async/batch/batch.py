@@ -86,6 +86,8 @@ class Batch:
         name: how pictures are named below `out`, without ending: of `{id}`, `{fingerprint}`, `{line}`,
             `{model}` and `{shard}`, two hex digits that spread files over folders.
         notes: whether each picture gets a `.json` beside it that says how to make it again.
+        metadata: whether each picture gets that into its own file too, as text of a PNG or EXIF of a JPEG or WebP.
+            Its pixels stay as they are, its bytes do not.
         max_failures: end the run with so many failures in it; None for any number.
         hold_unknown: leave lines that may have been billed by an earlier run, instead of sending them again.
         accept_changes: go on though settings, or lines that pictures were bought for, are others than before.
@@ -116,6 +118,7 @@ class Batch:
         defaults: Mapping[str, Any] | None = None,
         name: str = DEFAULT_TEMPLATE,
         notes: bool = True,
+        metadata: bool = False,
         max_failures: int | None = None,
         hold_unknown: bool = False,
         accept_changes: bool = False,
@@ -150,7 +153,7 @@ class Batch:
         self._engine: Engine | None = None
         self._stopping = False
         self.records = Records(out)
-        self._keeping = Keeping(self._pictures or os.path.abspath(out), notes=notes)
+        self._keeping = Keeping(self._pictures or os.path.abspath(out), notes=notes, metadata=metadata)
         self._service: Callable[[], Service] = partial(
             service_for,
             hidden(api_key),

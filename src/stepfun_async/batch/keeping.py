@@ -20,14 +20,16 @@ class Keeping:
     Attributes:
         where: a folder, or the URL of a bucket.
         notes: whether each picture gets its note.
+        metadata: whether each picture gets it into its own file too.
     """
 
     where: str
     notes: bool
+    metadata: bool = False
 
     def store(self) -> PictureStore:
         """The store, for one process. Nothing is opened or made before its first use."""
-        return PictureStore(place_at(self.where), notes=self.notes)
+        return PictureStore(place_at(self.where), notes=self.notes, metadata=self.metadata)
 
 
 def place_at(where: str) -> Place:

@@ -23,6 +23,8 @@ from stepfun_async._core.pictures import EXTENSIONS, Picture, of_bytes
 from stepfun_async._core.results import Image
 from stepfun_async._files import why_not_writable, write_bytes
 
+from .metadata import with_metadata
+
 NOTE = ".json"
 """The ending of a note beside its picture."""
 
@@ -106,11 +108,13 @@ class PictureStore:
     Args:
         place: where.
         notes: whether each picture gets its note.
+        metadata: whether each picture gets it into its own file too.
     """
 
-    def __init__(self, place: Place, *, notes: bool) -> None:
+    def __init__(self, place: Place, *, notes: bool, metadata: bool = False) -> None:
         self.place = place
         self._notes = notes
+        self._metadata = metadata
 
     def put(self, stem: str, image: Image, note: Mapping[str, object]) -> Saved:
         """Write a picture. When this returns, it survives the loss of power.
@@ -127,9 +131,10 @@ class PictureStore:
         Raises:
             OSError: it cannot be written.
         """
-        data = image.to_bytes()
+        told = {"seed": image.seed, "finish_reason": image.finish_reason, **note}
+        data = with_metadata(image.to_bytes(), told) if self._metadata else image.to_bytes()
         digest = hashlib.sha256(data).hexdigest()
-        noted = {"sha256": digest, "seed": image.seed, "finish_reason": image.finish_reason, **note}
+        noted = {"sha256": digest, **told}
         stem = self.free_stem(stem)
         while not self._written(stem, _ending_of(image), data, noted):
             stem = self.free_stem(stem)

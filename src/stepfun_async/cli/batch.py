@@ -83,6 +83,9 @@ def run(
         typer.Option(metavar="TEMPLATE", help="A picture's name: {id}, {fingerprint}, {line}, {model}, {shard}."),
     ] = DEFAULT_TEMPLATE,
     notes: Annotated[bool, typer.Option(help="A .json beside each picture that says how to make it again.")] = True,
+    metadata: Annotated[
+        bool, typer.Option("--embed-metadata", help="The same in each picture's own file: PNG text, or EXIF.")
+    ] = False,
     timeout: Timeout = None,
     base_url: BaseUrl = None,
     allow_http: AllowHttp = False,
@@ -100,6 +103,7 @@ def run(
         defaults=_fields(defaults or []),
         name=name,
         notes=notes,
+        metadata=metadata,
         max_failures=max_failures,
         hold_unknown=hold_unknown,
         accept_changes=accept_changes,
