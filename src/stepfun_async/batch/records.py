@@ -7,9 +7,9 @@ import json
 import os
 import tarfile
 import time
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import tee
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
@@ -21,6 +21,7 @@ from .database import JournalError, running_in, told
 from .items import Item, Status
 from .journal import SETTINGS, Journal
 from .keeping import check_folder, place_at
+from .manifest import row_of, writer_for
 from .report import ReportRow, write_report
 from .report.journalled import row_from, summary_from
 from .store import Place
@@ -88,42 +89,34 @@ class Records:
             journal.close()
 
     def write_manifest(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Write every line as one of JSON, as `Item` has it.
+        """Write every line with all that is known of it, as `Item` has it.
 
         Args:
             path: the file, or `s3://bucket/manifest.jsonl` and the like; `manifest.jsonl` in the batch's folder when
-                absent. It is replaced.
+                absent. It is replaced. One that ends in `.parquet` becomes Parquet, with the extra `parquet`, and any
+                other lines of JSON.
 
         Returns:
             Where it is.
 
         Raises:
             JournalError: as `status`.
-            ConfigurationError: it cannot be written.
+            ConfigurationError: it cannot be written, or its extra is not installed.
             StorageError: the bucket does not take it.
         """
         target = str(self.folder / MANIFEST) if path is None else os.fspath(path)
+        write = writer_for(target)
         if is_url(target):
             above, _, name = target.rpartition("/")
             bucket = Bucket(above)
             with _part_of(self.folder / name) as temporary:
-                self._write_manifest(temporary)
+                write(self.items(), temporary)
                 bucket.upload(name, temporary)
         else:
             with _written(Path(target)), _part_of(Path(target)) as temporary:
-                self._write_manifest(temporary)
+                write(self.items(), temporary)
                 temporary.replace(target)
         return target
-
-    def _write_manifest(self, path: Path) -> None:
-        with (
-            Journal.reading(self.folder) as journal,
-            path.open("w", encoding="utf-8", errors="backslashreplace") as file,
-        ):
-            for item in journal.items():
-                file.write(json.dumps(row_of(item), ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
 
     def write_report(self, path: str | os.PathLike[str] | None = None, *, thumbnails: bool = True) -> Path:
         """Write a page for a browser: sums, plots, failures, costs, and every picture with its parameters.
@@ -250,11 +243,3 @@ def _written(path: Path) -> Generator[None]:
         if isinstance(error, StepFunError):
             raise
         raise ConfigurationError(f"{str(path)!r} cannot be written: {error.strerror or error}") from error
-
-
-def row_of(item: Item) -> Mapping[str, object]:
-    """An item as JSON can say it."""
-    row = {field.name: getattr(item, field.name) for field in fields(item)}
-    price = item.price
-    row["price"] = None if price is None else {"amount": str(price.amount), "currency": price.currency}
-    return row

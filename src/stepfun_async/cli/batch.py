@@ -248,10 +248,13 @@ def pack(
 def manifest(
     out: Folder,
     to: Annotated[
-        str | None, typer.Option(metavar="FILE", help=f"The file to write, or s3://...; {MANIFEST} in OUT when absent.")
+        str | None,
+        typer.Option(
+            metavar="FILE", help=f"The file, or s3://...; as Parquet with .parquet; {MANIFEST} in OUT when absent."
+        ),
     ] = None,
 ) -> None:
-    """Write a line of JSON for each line of the inputs, with all that is known of its picture."""
+    """Write a line of JSON, or a row of Parquet, for each line of the inputs, with all that is known of its picture."""
     say(Records(out).write_manifest(to))
 
 
