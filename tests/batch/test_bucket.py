@@ -19,6 +19,7 @@ from stepfun_async.batch.database import JOURNAL
 from stepfun_async.batch.keeping import Keeping
 from stepfun_async.batch.store import PictureStore
 
+from ..support.google_store import google_store
 from ..support.object_store import BUCKET, ObjectStore
 from .test_batch import Gated, Shop, prompts
 from .test_store import IMAGE, PNG
@@ -192,11 +193,12 @@ def test_the_extra_is_asked_for_first(tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize(
     "pictures",
-    ["s3://", "s3:///x", "s3://lakes//x", "s3://lakes/../x", "s3://key:secret@lakes", "azure://lakes", "", 3],
+    ["s3://", "s3:///x", "s3://lakes//x", "s3://lakes/../x", "s3://key:sec/ret/secret@lakes", "azure://lakes", "", 3],
 )
 def test_what_is_no_place_is_refused(tmp_path: Path, pictures: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"s3://bucket/prefix|neither a folder nor"):
+    with pytest.raises(ConfigurationError, match=r"s3://bucket/prefix|neither a folder nor") as caught:
         Batch([], out=tmp_path, pictures=pictures)
+    assert "secret" not in str(caught.value)
 
 
 def test_journals_reports_and_shards_go_to_no_bucket(tmp_path: Path) -> None:
@@ -220,6 +222,23 @@ async def test_every_line_becomes_a_picture_and_a_second_run_buys_nothing(shop: 
     assert {path.name.partition(".")[0] for path in shop.out.iterdir()} == {"journal"}
     again = await bought(shop, 12, verify=True).run()
     assert (again.done, again.skipped, shop.pictures) == (0, 12, 12)
+
+
+async def test_a_bucket_of_google_keeps_the_same_promises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop(tmp_path / "out")
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", str(tmp_path / "account.json"))
+    monkeypatch.setenv("GOOGLE_ALLOW_HTTP", "true")
+    with google_store() as server:
+        server.account(tmp_path / "account.json")
+        server.objects["lakes/all lakes/cat.png"] = PNG
+        lines = [{"id": name, "prompt": f"a {name}"} for name in ("cat", "dog")]
+        for _ in range(2):
+            await shop.batch(lines, pictures="gs://lakes/all lakes", name="{id}", verify=True).run()
+    assert shop.pictures == 2
+    assert shop.states() == {"done": 2}
+    names = ["cat.png", "cat~2.json", "cat~2.png", "dog.json", "dog.png"]
+    assert sorted(server.objects) == [f"lakes/all lakes/{name}" for name in names]
+    assert server.objects["lakes/all lakes/cat.png"] == PNG
 
 
 async def test_pictures_are_found_again_when_the_journal_is_gone(shop: Shop) -> None:

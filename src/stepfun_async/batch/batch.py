@@ -140,6 +140,8 @@ class Batch:
         self._defaults = _fields(model, defaults)
         self._name = check_template(name)
         self._pictures = check_pictures(pictures)
+        self._notes = notes
+        self._metadata = metadata
         self._ways = Ways(
             hold_unknown=hold_unknown,
             accept_changes=accept_changes,
@@ -153,7 +155,6 @@ class Batch:
         self._engine: Engine | None = None
         self._stopping = False
         self.records = Records(out)
-        self._keeping = Keeping(self._pictures or os.path.abspath(out), notes=notes, metadata=metadata)
         self._service: Callable[[], Service] = partial(
             service_for,
             hidden(api_key),
@@ -290,7 +291,7 @@ class Batch:
         source = self._fresh_source()
         try:
             service = self._service()
-            store = self._keeping.store()
+            store = self._keeping().store()
             try:
                 opened = partial(self._opened, store, service)
                 journal, adopted = await anyio.to_thread.run_sync(opened)
@@ -310,6 +311,11 @@ class Batch:
                     await service.aclose()
         finally:
             source.close()
+
+    def _keeping(self) -> Keeping:
+        """Where and how the pictures are kept."""
+        where = self._pictures or os.path.abspath(self.records.folder)
+        return Keeping(where, notes=self._notes, metadata=self._metadata)
 
     def _fresh_source(self) -> Source:
         """The inputs from their beginning.

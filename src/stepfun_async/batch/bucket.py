@@ -85,6 +85,11 @@ def is_url(where: str) -> bool:
     return "://" in where
 
 
+def shown(url: str) -> str:
+    """`url` for a message, without the credentials that somebody wrote into it."""
+    return re.sub("//.*@", "//...@", url, flags=re.DOTALL)
+
+
 def needed() -> None:
     """Make sure that buckets can be used.
 
@@ -110,7 +115,7 @@ class Bucket:
         parts = _URL.fullmatch(url)
         prefix = "" if parts is None else (parts["prefix"] or "").removesuffix("/")
         if parts is None or (prefix and not _NOWHERE.isdisjoint(prefix.split("/"))):
-            raise ConfigurationError(f"{url!r} is no bucket: write s3://bucket/prefix or gs://bucket/prefix")
+            raise ConfigurationError(f"{shown(url)!r} is no bucket: write s3://bucket/prefix or gs://bucket/prefix")
         self._scheme, self._bucket, self._prefix = parts["scheme"], parts["bucket"], prefix
         self._retries = retries
         self.name = "/".join(part for part in (f"{self._scheme}://{self._bucket}", prefix) if part)

@@ -9,7 +9,7 @@ from typing import cast
 
 from stepfun_async._core.errors import ConfigurationError
 
-from .bucket import Bucket, is_url, needed
+from .bucket import Bucket, is_url, needed, shown
 from .store import Folder, PictureStore, Place
 
 
@@ -69,5 +69,5 @@ def check_folder(folder: str | os.PathLike[str], what: str) -> Path:
         ConfigurationError: it is a URL.
     """
     if is_url(os.fspath(folder)):
-        raise ConfigurationError(f"{what} go to a folder on a local disk, not to {os.fspath(folder)!r}")
+        raise ConfigurationError(f"{what} go to a folder on a local disk, not to {shown(os.fspath(folder))!r}")
     return Path(folder)

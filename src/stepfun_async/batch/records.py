@@ -106,17 +106,23 @@ class Records:
         """
         target = str(self.folder / MANIFEST) if path is None else os.fspath(path)
         write = writer_for(target)
+        with Journal.reading(self.folder) as journal, self._manifest_at(target) as temporary:
+            write(journal.items(), temporary)
+        return target
+
+    @contextmanager
+    def _manifest_at(self, target: str) -> Generator[Path]:
+        """A file to be written first, which goes to `target` at the end."""
         if is_url(target):
             above, _, name = target.rpartition("/")
             bucket = Bucket(above)
             with _part_of(self.folder / name) as temporary:
-                write(self.items(), temporary)
+                yield temporary
                 bucket.upload(name, temporary)
         else:
             with _written(Path(target)), _part_of(Path(target)) as temporary:
-                write(self.items(), temporary)
+                yield temporary
                 temporary.replace(target)
-        return target
 
     def write_report(self, path: str | os.PathLike[str] | None = None, *, thumbnails: bool = True) -> Path:
         """Write a page for a browser: sums, plots, failures, costs, and every picture with its parameters.
