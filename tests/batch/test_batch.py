@@ -521,7 +521,7 @@ async def test_settings_that_cannot_be_right_are_refused(shop: Shop, settings: d
 async def test_a_manifest_has_a_line_of_json_for_each(shop: Shop) -> None:
     shop.fail("451")
     await shop.batch(prompts(3)).run()
-    rows = [json.loads(line) for line in Records(shop.out).write_manifest().read_text().splitlines()]
+    rows = [json.loads(line) for line in Path(Records(shop.out).write_manifest()).read_text().splitlines()]
     assert [row["line"] for row in rows] == [1, 2, 3]
     assert Counter(row["state"] for row in rows) == {"done": 2, "failed": 1}
     assert rows[0]["price"] == {"amount": "0.003", "currency": "USD"}

@@ -9,5 +9,17 @@ from .batch import Batch
 from .database import JournalError
 from .items import BadLine, Checked, Item, Progress, State, Status
 from .records import Records
+from .store import StorageError
 
-__all__ = ["BadLine", "Batch", "Checked", "Item", "JournalError", "Progress", "Records", "State", "Status"]
+__all__ = [
+    "BadLine",
+    "Batch",
+    "Checked",
+    "Item",
+    "JournalError",
+    "Progress",
+    "Records",
+    "State",
+    "Status",
+    "StorageError",
+]

@@ -40,11 +40,12 @@ from .engine import Engine, Ways, recover
 from .inputs import Line, Source, is_file, source_of
 from .items import MOST_BAD_LINES, BadLine, Checked, Item, Progress, Status
 from .jobs import Terms, job_of, told_fields
-from .journal import Journal
+from .journal import SETTINGS, Journal
+from .keeping import Keeping, check_pictures
 from .making import Maker
 from .names import DEFAULT_TEMPLATE, check_template
 from .records import Records
-from .store import FileStore
+from .store import PictureStore, Place, StorageError
 from .writer import Writer
 
 if TYPE_CHECKING:
@@ -78,11 +79,16 @@ class Batch:
             with an `image` is an edit, and with `source_weight` an image to image. Paths of pictures
             are relative to the file.
         out: the folder for pictures and journal. It has to be on a local disk.
+        pictures: where the pictures go in the place of `out`: a bucket, as `s3://bucket/prefix` or
+            `gs://bucket/prefix` (needs the extra `cloud`; credentials come from the environment), or another
+            folder, on whichever disk. Before anything is sent, it is tried out.
         model: the model of all lines that name none.
         defaults: other fields that hold where a line does not have its own.
         name: how pictures are named below `out`, without ending: of `{id}`, `{fingerprint}`, `{line}`,
             `{model}` and `{shard}`, two hex digits that spread files over folders.
         notes: whether each picture gets a `.json` beside it that says how to make it again.
+        metadata: whether each picture gets that into its own file too, as text of a PNG or EXIF of a JPEG or WebP.
+            Its pixels stay as they are, its bytes do not.
         max_failures: end the run with so many failures in it; None for any number.
         hold_unknown: leave lines that may have been billed by an earlier run, instead of sending them again.
         accept_changes: go on though settings, or lines that pictures were bought for, are others than before.
@@ -108,10 +114,12 @@ class Batch:
         inputs: Inputs,
         *,
         out: str | os.PathLike[str],
+        pictures: str | os.PathLike[str] | None = None,
         model: str | None = None,
         defaults: Mapping[str, Any] | None = None,
         name: str = DEFAULT_TEMPLATE,
         notes: bool = True,
+        metadata: bool = False,
         max_failures: int | None = None,
         hold_unknown: bool = False,
         accept_changes: bool = False,
@@ -132,7 +140,9 @@ class Batch:
         self._source: Source | None = None
         self._defaults = _fields(model, defaults)
         self._name = check_template(name)
+        self._pictures = check_pictures(pictures)
         self._notes = notes
+        self._metadata = metadata
         self._ways = Ways(
             hold_unknown=hold_unknown,
             accept_changes=accept_changes,
@@ -179,6 +189,7 @@ class Batch:
         Raises:
             JournalError: the journal is in use, of a newer version, of other inputs, or cannot be written.
             ConfigurationError: a setting cannot be right.
+            StorageError: no pictures can be written where they are to go, or it can no longer be asked.
             StepFunError: what ended the run: a wrong key, no money left, a full disk. All that was in
                 flight by then has ended and is entered, and the next run goes on.
         """
@@ -278,7 +289,7 @@ class Batch:
         self._engine, self._stopping = None, False
         async with self._fresh_source() as source:
             service = self._service()
-            store = FileStore(self.records.folder, notes=self._notes)
+            store = self._keeping().store()
             try:
                 opened = partial(self._opened, store, service)
                 journal, adopted = await anyio.to_thread.run_sync(opened)
@@ -296,6 +307,11 @@ class Batch:
             finally:
                 with anyio.CancelScope(shield=True):
                     await service.aclose()
+
+    def _keeping(self) -> Keeping:
+        """Where and how the pictures are kept."""
+        where = self._pictures or os.path.abspath(self.records.folder)
+        return Keeping(where, notes=self._notes, metadata=self._metadata)
 
     @asynccontextmanager
     async def _fresh_source(self) -> AsyncGenerator[Source]:
@@ -317,13 +333,14 @@ class Batch:
     def _terms(self, source: Source) -> Terms:
         return Terms(self._defaults, source.folder, source.as_text)
 
-    def _opened(self, store: FileStore, service: Service) -> tuple[Journal, int]:
+    def _opened(self, store: PictureStore, service: Service) -> tuple[Journal, int]:
         """The journal, put in order, and how many pictures were found that it did not have."""
         folder = self.records.folder
         journal = Journal.writing(folder)
         try:
             with told(folder):
                 self._agree(journal, service.config.base_url)
+                _try_out(store.place)
                 adopted = recover(journal, store, self._name, verify=self._ways.verify)
                 _settle(self._budget, folder, journal.money())
         except BaseException:
@@ -337,8 +354,13 @@ class Batch:
         Raises:
             JournalError: they are not, and that is not accepted.
         """
-        now: dict[str, object] = {"server": server, "name": self._name, "defaults": told_fields(self._defaults)}
-        fact = journal.fact(_SETTINGS)
+        now: dict[str, object] = {
+            "server": server,
+            "name": self._name,
+            "defaults": told_fields(self._defaults),
+            "pictures": self._pictures,
+        }
+        fact = journal.fact(SETTINGS)
         before: dict[str, object] = now if fact is None else json.loads(fact)
         changed = [
             f"{name} was {before.get(name)!r}, and is {now[name]!r}" for name in now if before[name] != now[name]
@@ -351,11 +373,8 @@ class Batch:
         journal.begin()
         if changed:
             journal.forget_digests()
-        journal.put_fact(_SETTINGS, json.dumps(now, ensure_ascii=True))
+        journal.put_fact(SETTINGS, json.dumps(now, ensure_ascii=True))
         journal.commit()
-
-
-_SETTINGS = "settings"
 
 
 def _fields(model: object, defaults: object) -> dict[str, object]:
@@ -378,6 +397,14 @@ def _count(number: object) -> int | None:
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
         raise ConfigurationError(f"max_failures is a whole number above 0, or None, not {number!r}")
     return number
+
+
+def _try_out(place: Place) -> None:
+    try:
+        place.try_out()
+    except StorageError as error:
+        error.tell("nothing was sent")
+        raise
 
 
 # --- money of earlier runs ----------------------------------------------------------------------

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -31,7 +32,7 @@ from .jobs import Job, Terms, job_of
 from .journal import OUTPUT_LOST, Ended, Journal, Known, Task, settled
 from .making import STOPPING, Made, Maker, Witness, adopted, killed, shielded
 from .names import stem_of
-from .store import FileStore
+from .store import PictureStore
 from .writer import Writer
 
 if TYPE_CHECKING:
@@ -232,7 +233,7 @@ class Engine:
 
     async def _place(self, tasks: tuple[Task, ...]) -> None:
         """Find a place for each picture; those that are there already are entered."""
-        for placed, task in zip(await anyio.to_thread.run_sync(_placed, self._maker, tasks), tasks, strict=True):
+        for placed, task in zip(await anyio.to_thread.run_sync(self._maker.place, tasks), tasks, strict=True):
             if isinstance(placed, Task):
                 self._ready.append(placed)
                 continue
@@ -323,10 +324,6 @@ _TURN = 5e-5
 """Seconds for the event loop to have its turn: it would get one from a thread that computes every 5 ms only."""
 
 
-def _placed(maker: Maker, tasks: Iterable[Task]) -> list[Task | Ended]:
-    return [maker.place(task) for task in tasks]
-
-
 def _adopt(journal: Journal, task: Task, price: Money | None, ended: Ended, *, asked: bool) -> Item | None:
     journal.start(task.number, task.stem, price)
     return _end(journal, task.number, ended, asked=asked)
@@ -341,7 +338,7 @@ def _end(journal: Journal, number: int, ended: Ended, *, asked: bool) -> Item | 
 # --- before a run -------------------------------------------------------------------------------
 
 
-def recover(journal: Journal, store: FileStore, template: str, *, verify: bool) -> int:
+def recover(journal: Journal, store: PictureStore, template: str, *, verify: bool) -> int:
     """Put in order what a process left that was killed.
 
     A line that was in flight is done where its picture is durable, and `unknown` otherwise. Pictures
@@ -357,24 +354,41 @@ def recover(journal: Journal, store: FileStore, template: str, *, verify: bool) 
     Returns:
         How many pictures were found that the journal did not have.
     """
-    journal.begin()
     found = sum(_recover_one(journal, store, number, item) for number, item in journal.of_state("started"))
     found += sum(_bring_back(journal, store, template, number, item) for number, item in journal.of_state("failed"))
-    for number, path, sha256 in journal.files() if verify else ():
-        if store.digest(path) != sha256:
-            journal.end(number, _lost(path, sha256))
-    journal.commit()
+    if verify:
+        _verify(journal, store)
     return found
 
 
-def _recover_one(journal: Journal, store: FileStore, number: int, item: Item) -> bool:
+def _recover_one(journal: Journal, store: PictureStore, number: int, item: Item) -> bool:
     stem = item.path or ""
     store.sweep(stem)
+    refuge = store.rescued(stem)
     saved = store.find(stem)
-    if saved is None and (refuge := store.rescued(stem)) is not None:
+    if saved is None and refuge is not None:
         saved = store.fetch_back(stem, refuge, _note_of(item))
-    journal.end(number, killed() if saved is None else adopted(saved))
+    _enter(journal, number, killed() if saved is None else adopted(saved), refuge if saved else None)
     return saved is not None
+
+
+def _enter(journal: Journal, number: int, ended: Ended, refuge: str | None) -> None:
+    """Enter a line's end for good; only then its picture is taken away where it was rescued to."""
+    journal.begin()
+    journal.end(number, ended)
+    journal.commit()
+    if refuge is not None:
+        Path(refuge).unlink(missing_ok=True)
+
+
+def _verify(journal: Journal, store: PictureStore) -> None:
+    journal.begin()
+    files = journal.files()
+    digests = store.digests(path for _, path, _ in files)
+    for (number, path, sha256), digest in zip(files, digests, strict=True):
+        if digest != sha256:
+            journal.end(number, _lost(path, sha256))
+    journal.commit()
 
 
 def _note_of(item: Item) -> dict[str, object]:
@@ -382,16 +396,17 @@ def _note_of(item: Item) -> dict[str, object]:
     return {**{name: getattr(item, name) for name in names}, "request": dict(item.request)}
 
 
-def _bring_back(journal: Journal, store: FileStore, template: str, number: int, item: Item) -> bool:
+def _bring_back(journal: Journal, store: PictureStore, template: str, number: int, item: Item) -> bool:
     """Whether a picture that was paid for and put elsewhere is in its place now."""
     if item.error != SaveError.__name__ or item.path is None:
         return False
     fingerprint, model = item.fingerprint or "", str(item.request.get("model"))
     stem = stem_of(template, id=item.id, fingerprint=fingerprint, line=item.line or 0, model=model)
-    saved = store.fetch_back(store.free_stem(stem), item.path, _note_of(item))
+    saved = store.fetch_back(stem, item.path, _note_of(item))
     if saved is None:
         return False
-    journal.end(number, replace(adopted(saved), attempts=0, billed=0, maybe_billed=0))  # they were counted
+    counted = replace(adopted(saved), attempts=0, billed=0, maybe_billed=0)
+    _enter(journal, number, counted, item.path)
     return True
 
 

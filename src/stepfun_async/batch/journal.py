@@ -45,6 +45,9 @@ FINAL = frozenset(
 INTERRUPTED = "Interrupted"
 """The class of what was in flight when the process died, or was told to stop."""
 
+SETTINGS = "settings"
+"""The fact that says what the batch was begun with."""
+
 OUTPUT_LOST = "OutputLostError"
 """The class of a picture whose file is no longer as it was written."""
 

@@ -6,7 +6,7 @@ This part knows nothing of the journal, so that it can run wherever there is a c
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, TypeVar
@@ -66,8 +66,12 @@ class Store(Protocol):
         """Keep a picture; it survives the loss of power when this returns."""
         ...
 
-    def find(self, stem: str) -> Saved | None:
-        """The picture under a stem, whole."""
+    def own(self, stem: str, fingerprint: str) -> Saved | None:
+        """The picture under a stem, whole, where it is that of a request."""
+        ...
+
+    def taken(self, stems: Iterable[str]) -> set[str]:
+        """Those of `stems` under which there is something."""
         ...
 
     def free_stem(self, stem: str) -> str:
@@ -111,20 +115,28 @@ class Maker:
         """What its picture costs; None where it is not known."""
         return self._service.price(request)
 
-    def place(self, task: Task) -> Task | Ended:
-        """The task with a free place for its picture, or its picture, durable already though nobody entered it.
+    def place(self, tasks: Sequence[Task]) -> list[Task | Ended]:
+        """Each task with a free place for its picture, or its picture, durable already though nobody entered it.
 
-        A picture is taken for the task's where its note has the request's fingerprint, or its name is
+        A picture is taken for a task's where its note has the request's fingerprint, or its name is
         made of it. Under the place there is nothing, so that what is found there later is the task's.
         """
+        stems = [self._stem(task) for task in tasks]
+        taken = self._store.taken(stems)
+        return [
+            self._placed(task, stem) if stem in taken else replace(task, stem=stem)
+            for task, stem in zip(tasks, stems, strict=True)
+        ]
+
+    def _stem(self, task: Task) -> str:
         job = task.job
         model, fingerprint = (job.request.model if job.request else ""), job.fingerprint or ""
-        stem = stem_of(self._template, id=task.id, fingerprint=fingerprint, line=job.line, model=model)
-        free = self._store.free_stem(stem)
-        saved = None if free == stem else self._store.find(stem)
-        if saved is not None and (saved.note.get("fingerprint") == fingerprint or fingerprint in stem):
-            return adopted(saved)
-        return replace(task, stem=free)
+        return stem_of(self._template, id=task.id, fingerprint=fingerprint, line=job.line, model=model)
+
+    def _placed(self, task: Task, stem: str) -> Task | Ended:
+        """What becomes of a task where something is there already."""
+        saved = self._store.own(stem, task.job.fingerprint or "")
+        return adopted(saved) if saved is not None else replace(task, stem=self._store.free_stem(stem))
 
     async def make(self, task: Task) -> Made:
         """Send a task's request and keep its picture. A picture that is paid for is kept even when cancelled.
