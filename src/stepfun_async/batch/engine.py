@@ -2,7 +2,7 @@
 
     admitted -> started (committed) -> sent -> picture durable -> done (committed) -> told
 
-What is waited for is bounded at every place: lines are read `_AHEAD` at a time and only when a worker
+What is waited for is bounded at every place: lines are read `AHEAD` at a time and only when a worker
 has nothing to do, so that a million of them cost no memory. A worker that is cancelled leaves its line
 as what is known of it says, and a picture that is paid for is kept and entered first.
 """
@@ -10,7 +10,7 @@ as what is known of it says, and a picture that is paid for is kept and entered 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -36,7 +36,7 @@ from .writer import Writer
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
 
-_AHEAD = 256
+AHEAD = 256
 """Lines that are read at a time."""
 
 
@@ -178,7 +178,7 @@ class Engine:
         """Read on until there is something to send."""
         lines: list[Line] | None = None
         with anyio.CancelScope() as self._reading:
-            lines = await self._source.take(_AHEAD)
+            lines = await self._source.take(AHEAD)
         if lines is None:
             return
         if not lines:
@@ -270,6 +270,10 @@ class Engine:
 
     async def _enter(self, task: Task, price: Money | None, made: Made) -> Item:
         item = await self._writer.do(partial(Journal.end, number=task.number, ended=made.ended))
+        self._count(price, made)
+        return item
+
+    def _count(self, price: Money | None, made: Made) -> None:
         state = made.ended.state
         self._tally.pay(price, made.ended)
         self._tally.done += state == "done"
@@ -278,7 +282,6 @@ class Engine:
         if isinstance(made.error, STOPPING):
             self._fail(made.error)
         self._check_failures()
-        return item
 
     def _check_failures(self) -> None:
         most, failures = self._ways.max_failures, self._tally.failed + self._tally.unknown
@@ -314,11 +317,13 @@ def _adopt(journal: Journal, task: Task, price: Money | None, ended: Ended) -> I
 # --- before a run -------------------------------------------------------------------------------
 
 
-def recover(journal: Journal, store: FileStore, template: str, *, verify: bool) -> int:
+def recover(
+    journal: Journal, store: FileStore, template: str, *, verify: bool, unsent: Collection[int] = frozenset()
+) -> int:
     """Put in order what a process left that was killed.
 
-    A line that was in flight is done where its picture is durable, and `unknown` otherwise. Pictures
-    that had to be put elsewhere are brought back.
+    A line that was in flight is done where its picture is durable, `pending` where it was handed out and
+    provably not sent, and `unknown` otherwise. Pictures that had to be put elsewhere are brought back.
 
     Args:
         journal: open for writing.
@@ -326,12 +331,16 @@ def recover(journal: Journal, store: FileStore, template: str, *, verify: bool) 
         template: how they are named.
         verify: whether every picture is read and compared with what was written; one that is gone or
             changed is `failed` from then on, and made anew when `retry` says so.
+        unsent: the numbers of lines that were handed out and not sent.
 
     Returns:
         How many pictures were found that the journal did not have.
     """
     journal.begin()
-    found = sum(_recover_one(journal, store, number, item) for number, item in journal.of_state("started"))
+    found = sum(
+        _recover_one(journal, store, number, item, sent=number not in unsent)
+        for number, item in journal.of_state("started")
+    )
     found += sum(_bring_back(journal, store, template, number, item) for number, item in journal.of_state("failed"))
     for number, path, sha256 in journal.files() if verify else ():
         if store.digest(path) != sha256:
@@ -340,13 +349,14 @@ def recover(journal: Journal, store: FileStore, template: str, *, verify: bool) 
     return found
 
 
-def _recover_one(journal: Journal, store: FileStore, number: int, item: Item) -> bool:
+def _recover_one(journal: Journal, store: FileStore, number: int, item: Item, *, sent: bool) -> bool:
     stem = item.path or ""
     store.sweep(stem)
     saved = store.find(stem)
     if saved is None and (refuge := store.rescued(stem)) is not None:
         saved = store.fetch_back(stem, refuge, _note_of(item))
-    journal.end(number, killed() if saved is None else adopted(saved))
+    unmade = killed() if sent else Ended(state="pending")
+    journal.end(number, unmade if saved is None else adopted(saved))
     return saved is not None
 
 

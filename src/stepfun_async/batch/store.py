@@ -83,7 +83,7 @@ class FileStore:
         target = self._folder / (self.free_stem(stem) + ending)
         while not self._written(target, data, noted):
             target = self._folder / (self.free_stem(stem) + ending)
-        _sync(target.parent)
+        sync_folder(target.parent)
         return self._saved(target, digest, len(data), image.format, image.width, image.height, noted)
 
     def find(self, stem: str) -> Saved | None:
@@ -184,7 +184,7 @@ class FileStore:
             self._make(folder.parent)
             with suppress(FileExistsError):
                 folder.mkdir()
-            _sync(folder.parent)
+            sync_folder(folder.parent)
         self._made.add(folder)
 
     def _look(self, path: Path) -> Saved | None:
@@ -235,7 +235,7 @@ def _escaped(name: str) -> str:
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Have the names in a folder survive the loss of power, where the system can say so."""
     if os.name == "nt":
         return
