@@ -15,6 +15,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any
 
@@ -127,8 +128,11 @@ class _Workers:
 
     def close(self) -> None:
         """Have the scheduler forget the slots, unless some are still held for workers that died."""
-        if self._semaphore is not None and not self._semaphore.get_value():
-            self._semaphore.close()
+        if self._semaphore is None:
+            return
+        with suppress(OSError, RuntimeError):  # a cluster that is gone has forgotten
+            if not self._semaphore.get_value():
+                self._semaphore.close()
 
 
 def _semaphore(name: str, most: int) -> Any:

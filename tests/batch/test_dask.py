@@ -12,13 +12,15 @@ from typing import Any
 import PIL.Image
 import pytest
 
-from stepfun_async import Batch, ConfigurationError, RetryPolicy
+from stepfun_async import Batch, ConfigurationError, Limits, RetryPolicy
 from stepfun_async._core.wire import Call
 from stepfun_async.batch import Records
 from stepfun_async.dask import run_on
 from stepfun_async.embedded import Engine, Fault, Mount, Scenario
 from stepfun_async.embedded.server import running
+from stepfun_async.redis import RedisBackend
 from tests.support.dask_cluster import dask_cluster
+from tests.support.redis_server import redis_server
 
 KEY = "sk-only-the-workers-have-this-one"
 MOST = 8
@@ -102,8 +104,9 @@ def job(tmp_path: Path) -> Iterator[Job]:
         yield job
 
 
-def test_a_worker_is_killed_and_every_picture_is_there_once(cluster: Any, job: Job) -> None:
-    job.scenario.left, job.scenario.process = 60, next(iter(cluster.run(os.getpid).values()))
+@pytest.mark.parametrize("call", [3, 60, 190])
+def test_a_worker_is_killed_and_every_picture_is_there_once(cluster: Any, job: Job, call: int) -> None:
+    job.scenario.left, job.scenario.process = call, next(iter(cluster.run(os.getpid).values()))
     progress = run_on(cluster, job.batch(200), chunk=10, max_in_flight=MOST)
     assert (progress.done, progress.unknown, progress.lines, progress.stopped) == (200, 0, 200, None)
     assert job.assert_right(200) <= MOST
@@ -112,6 +115,18 @@ def test_a_worker_is_killed_and_every_picture_is_there_once(cluster: Any, job: J
     assert job.scenario.process not in cluster.run(os.getpid).values()
     again = run_on(cluster, job.batch(200), chunk=10, max_in_flight=MOST)
     assert (again.done, again.skipped) == (0, 200)
+
+
+def test_workers_keep_the_limits_that_are_shared(cluster: Any, job: Job, tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server:
+        backend = RedisBackend(server.url, name="images")
+        limits = Limits(max_concurrency=4, requests_per_minute=100, backend=backend)
+        assert run_on(cluster, job.batch(30, limits=limits), chunk=5).done == 30
+        with server.inside() as redis:
+            (places,) = (redis.zcard(key) for key in redis.scan_iter() if key.endswith(":places"))
+    assert places == 30
+    assert job.engine.peak <= 4
+    job.assert_right(30)
 
 
 def have_key(key: str | None) -> None:

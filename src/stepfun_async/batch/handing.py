@@ -25,6 +25,7 @@ from stepfun_async._core.errors import BudgetExceededError, StepFunError
 from stepfun_async._core.requests import ImageRequest
 
 from .chunks import Chunk, ChunkError, Conditions, Row, shipped
+from .database import told
 from .engine import Engine, Ways
 from .inputs import Source
 from .items import Item
@@ -127,7 +128,8 @@ class HandingEngine(Engine):
 
     async def work(self, sink: MemoryObjectSendStream[Item] | None = None) -> None:
         """Hand out all lines; return when the last one has come back."""
-        await anyio.to_thread.run_sync(self._tickets.begin, self._conditions.run)
+        with told(self._conditions.folder):
+            await anyio.to_thread.run_sync(self._tickets.begin, self._conditions.run)
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._withdraw_when_stopped)
@@ -183,7 +185,8 @@ class HandingEngine(Engine):
         self._tally.in_flight += len(charged)
         rows: Sequence[Row] = ()
         try:
-            out.tickets = await anyio.to_thread.run_sync(self._tickets.issue, numbers)
+            with told(self._conditions.folder):
+                out.tickets = await anyio.to_thread.run_sync(self._tickets.issue, numbers)
             await self._writer.do(partial(_start, lines=charged))
             rows = await self._rows_of(charged, out)
         finally:
@@ -211,17 +214,21 @@ class HandingEngine(Engine):
 
         Raises:
             BudgetExceededError: it has no room for one, though nothing is out that may give some back.
+            ConfigurationError: a price is not known.
         """
         charged: list[_Charged] = []
         try:
-            for task in tasks:
-                charged.append(self._set_aside(task))  # noqa: PERF401 - as far as it goes
+            charged.extend(map(self._set_aside, tasks))
         except BudgetExceededError:
             if not charged and not self._out:
                 raise
             self._ready.extendleft(reversed(tasks[len(charged) :]))
             if not charged:
                 await self._came_back.wait()
+        except BaseException:
+            for each in charged:
+                _settle(each, Ended(state="pending"))
+            raise
         return charged
 
     def _set_aside(self, task: Task) -> _Charged:
