@@ -147,7 +147,8 @@ async def _ended(future: Any) -> None:
     done = anyio.Event()
 
     def tell(_: object) -> None:
-        loop.call_soon_threadsafe(done.set)
+        with suppress(RuntimeError):  # nobody waits any more, and the loop is gone
+            loop.call_soon_threadsafe(done.set)
 
     future.add_done_callback(tell)
     await done.wait()

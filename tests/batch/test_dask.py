@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,16 +17,20 @@ import pytest
 from stepfun_async import Batch, ConfigurationError, Limits, RetryPolicy
 from stepfun_async._core.wire import Call
 from stepfun_async.batch import Records
+from stepfun_async.batch.chunks import _benches
 from stepfun_async.dask import run_on
 from stepfun_async.embedded import Engine, Fault, Mount, Scenario
 from stepfun_async.embedded.server import running
 from stepfun_async.redis import RedisBackend
-from tests.support.dask_cluster import dask_cluster
+from tests.support.dask_cluster import connected, dask_cluster
 from tests.support.redis_server import redis_server
 
 KEY = "sk-only-the-workers-have-this-one"
 MOST = 8
 """Lines in flight at once."""
+
+COUNT = 120
+"""Lines of a job."""
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +72,13 @@ class Killing(Scenario):
         return None
 
 
+def lakes(count: int, **settings: Any) -> Batch:
+    """A batch of so many lines."""
+    small = {"model": "step-2x-large", "size": "256x256"}
+    lines = [{"prompt": f"lake {number}", "seed": number, **small} for number in range(1, count + 1)]
+    return Batch(lines, retry=RetryPolicy(max_attempts=1), **settings)
+
+
 class Job:
     """A batch, the server that answers it, and its bill."""
 
@@ -76,9 +89,7 @@ class Job:
         self.url = ""
 
     def batch(self, count: int, **settings: Any) -> Batch:
-        small = {"model": "step-2x-large", "size": "256x256"}
-        lines = [{"prompt": f"lake {number}", "seed": number, **small} for number in range(1, count + 1)]
-        return Batch(lines, out=self.out, base_url=self.url, retry=RetryPolicy(max_attempts=1), **settings)
+        return lakes(count, out=self.out, base_url=self.url, **settings)
 
     def assert_right(self, count: int) -> int:
         """Every picture is there once, whole, and nothing else is; what was billed for nothing is named: how many."""
@@ -104,17 +115,37 @@ def job(tmp_path: Path) -> Iterator[Job]:
         yield job
 
 
-@pytest.mark.parametrize("call", [3, 60, 190])
+@pytest.mark.parametrize("call", [3, 60, 115])
 def test_a_worker_is_killed_and_every_picture_is_there_once(cluster: Any, job: Job, call: int) -> None:
     job.scenario.left, job.scenario.process = call, next(iter(cluster.run(os.getpid).values()))
-    progress = run_on(cluster, job.batch(200), chunk=10, max_in_flight=MOST)
-    assert (progress.done, progress.unknown, progress.lines, progress.stopped) == (200, 0, 200, None)
-    assert job.assert_right(200) <= MOST
+    progress = run_on(cluster, job.batch(COUNT), chunk=10, max_in_flight=MOST)
+    assert (progress.done, progress.unknown, progress.lines, progress.stopped) == (COUNT, 0, COUNT, None)
+    assert job.assert_right(COUNT) <= MOST
     assert job.engine.peak <= MOST
     cluster.wait_for_workers(2)
     assert job.scenario.process not in cluster.run(os.getpid).values()
-    again = run_on(cluster, job.batch(200), chunk=10, max_in_flight=MOST)
-    assert (again.done, again.skipped) == (0, 200)
+    again = run_on(cluster, job.batch(COUNT), chunk=10, max_in_flight=MOST)
+    assert (again.done, again.skipped) == (0, COUNT)
+
+
+def busy() -> bool:
+    """Whether this process, a worker, has a chunk."""
+    return bool(_benches)
+
+
+def test_the_run_itself_is_killed_and_its_pictures_are_found(cluster: Any, job: Job) -> None:
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "tests.batch.test_dask", cluster.scheduler.address, job.url, str(job.out)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])},
+    )
+    job.scenario.left, job.scenario.process = 60, driver.pid
+    assert driver.wait() == -signal.SIGKILL
+    while any(cluster.run(busy).values()):
+        pass  # else what they have in flight would be bought again, and named
+    assert Records(job.out).status().counts["started"] > 0
+    progress = run_on(cluster, job.batch(COUNT), chunk=10, max_in_flight=MOST)
+    assert progress.adopted > 0
+    assert job.assert_right(COUNT) <= MOST
 
 
 def test_workers_keep_the_limits_that_are_shared(cluster: Any, job: Job, tmp_path: Path) -> None:
@@ -153,3 +184,13 @@ def test_a_worker_without_a_key_is_named_before_anything_is_sent(cluster: Any, j
 def test_what_is_no_client_that_blocks_is_refused(job: Job) -> None:
     with pytest.raises(ConfigurationError, match=r"a distributed\.Client that is not asynchronous"):
         run_on("tcp://127.0.0.1:8786", job.batch(1))
+
+
+def main(scheduler: str, url: str, out: str) -> None:
+    """The run that is killed, in a process of its own."""
+    with connected(scheduler) as client:
+        run_on(client, lakes(COUNT, out=out, base_url=url), chunk=10, max_in_flight=MOST)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

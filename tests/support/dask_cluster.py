@@ -25,12 +25,20 @@ def dask_cluster(environment: Mapping[str, str]) -> Iterator[Any]:
         say = pytest.fail if os.environ.get("CI") else pytest.skip
         say("distributed is not installed: pip install distributed")
     dask: Any = importlib.import_module("dask")
-    distributed: Any = importlib.import_module("distributed")
     leases = {"distributed.scheduler.locks.lease-timeout": "2s"}
     leases["distributed.scheduler.locks.lease-validation-interval"] = "1s"
     with dask.config.set(leases):
-        cluster = distributed.LocalCluster(
+        cluster = _distributed().LocalCluster(
             n_workers=2, threads_per_worker=2, dashboard_address=None, env=dict(environment), silence_logs=50
         )
-        with cluster, distributed.Client(cluster) as client:
+        with cluster, connected(cluster) as client:
             yield client
+
+
+def connected(cluster: Any) -> Any:
+    """A client of a cluster, by itself or by its address."""
+    return _distributed().Client(cluster)
+
+
+def _distributed() -> Any:
+    return importlib.import_module("distributed")

@@ -203,7 +203,8 @@ class HandingEngine(Engine):
                 except StepFunError as error:
                     self._fail(error)
                 except Exception as error:  # noqa: BLE001 - whatever the engine of a cluster raises
-                    message = f"a chunk of {len(lines)} lines came back without an answer: {error!r}"
+                    why = f"{type(error).__name__}: {error}"
+                    message = f"a chunk of {len(lines)} lines came back without an answer: {why}"
                     self._fail(ChunkError(message))
         return rows
 
