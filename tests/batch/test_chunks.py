@@ -374,7 +374,7 @@ async def _stopped(
     batch = shop.batch(20)
 
     async def submit(chunk: Chunk) -> Sequence[Row]:
-        return await anyio.to_thread.run_sync(run_chunk, chunk, narrow)
+        return await anyio.to_thread.run_sync(run_chunk, chunk, narrow, abandon_on_cancel=True)
 
     async with anyio.create_task_group() as group:
         group.start_soon(partial(batch.run_chunks, submit, chunk=2, chunks_at_once=4, lines_at_once=2, max_in_flight=8))
