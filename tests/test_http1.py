@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepfun_async._transport.http1 import LONGEST_HEAD, Answer, Head, NotHttpError, request_head
+from stepfun_async._transport.http1 import LONGEST_HEAD, Answer, Head, NotHttpError, end_of_head, request_head
 
 Read = tuple[Head, bytes, bool]
 
@@ -163,6 +163,9 @@ def test_what_is_no_answer_is_refused(data: bytes) -> None:
 
 
 def test_a_request_says_what_it_has_to() -> None:
-    head = request_head("POST", "/v1/images/generations", {"host": "a.test", "x": "é"}, 5)
-    assert head == b"POST /v1/images/generations HTTP/1.1\r\nhost: a.test\r\nx: \xe9\r\ncontent-length: 5\r\n\r\n"
-    assert request_head("GET", "/", {"host": "a"}, None) == b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+    head = request_head("POST", "/v1/images/generations", {"host": "a.test", "x": "é"})
+    assert (
+        head + end_of_head(5)
+        == b"POST /v1/images/generations HTTP/1.1\r\nhost: a.test\r\nx: \xe9\r\ncontent-length: 5\r\n\r\n"
+    )
+    assert request_head("GET", "/", {"host": "a"}) + end_of_head(None) == b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"

@@ -86,9 +86,9 @@ def appended(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     noted: list[tuple[int, int]] = []
     real = Partial.append
 
-    def append(file: Partial, data: bytes, *, last: bool = False) -> None:
-        noted.append((threading.get_ident(), len(data)))
-        real(file, data, last=last)
+    def append(file: Partial, *pieces: bytes, last: bool = False) -> None:
+        noted.append((threading.get_ident(), sum(map(len, pieces))))
+        real(file, *pieces, last=last)
 
     monkeypatch.setattr(Partial, "append", append)
     return noted
@@ -582,10 +582,10 @@ async def test_a_disk_that_has_room_again_gets_the_picture(tmp_path: Path, monke
     real = Partial.append
     full = iter([True])
 
-    def append(file: Partial, data: bytes, *, last: bool = False) -> None:
+    def append(file: Partial, *pieces: bytes, last: bool = False) -> None:
         if file.size and next(full, False):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(file, data, last=last)
+        real(file, *pieces, last=last)
 
     monkeypatch.setattr(Partial, "append", append)
     with raw_server(say(answer(BODY))) as server:

@@ -124,9 +124,9 @@ __all__ = sorted(_HOME_OF)  # pyright: ignore[reportUnsupportedDunderAll]
 def _load(name: str) -> object:
     """Load a public name when it is first asked for."""
     if name == "__version__":
-        from importlib.metadata import version
+        from ._version import __version__
 
-        return version("stepfun-async")
+        return __version__
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from html import escape
 from typing import Literal, TypeAlias, TypeVar, cast
 from urllib.parse import SplitResult, urlsplit
 
@@ -104,6 +103,10 @@ class Key:
         return (self._alone if paid else self._anywhere).sub(b"***", body)
 
 
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"}
+"""What HTML writes for a letter, as `html.escape` does, whose module is large to load."""
+
+
 def _spellings(key: str) -> str:
     """A pattern for the key as it is, and as JSON, URLs and HTML write what is no letter or digit."""
     return "".join(letter if letter.isalnum() else _spellings_of(letter) for letter in key)
@@ -111,7 +114,7 @@ def _spellings(key: str) -> str:
 
 def _spellings_of(letter: str) -> str:
     plain, code = re.escape(letter), ord(letter)
-    named = re.escape(escape(letter))
+    named = re.escape(_ENTITIES.get(letter, letter))
     return rf"(?:\\?{plain}|(?i:\\u{code:04x}|%{code:02x}|&#{code};|&#x{code:x};)|{named})"
 
 

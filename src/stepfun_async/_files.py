@@ -6,7 +6,7 @@ import errno
 import io
 import os
 import stat
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -237,26 +237,27 @@ class Partial:
         self.temporary = path.with_name(_temporary_name(path.name))
         self.size = 0
 
-    def append(self, data: bytes, *, last: bool = False) -> None:
-        """Write `data` at the end, and flush it all to disk where it is the last.
+    def append(self, *pieces: bytes, last: bool = False) -> None:
+        """Write `pieces` at the end, and flush it all to disk where they are the last.
 
         Raises:
-            OSError: it cannot be written; `size` bytes still are.
+            OSError: they cannot be written; `size` bytes still are.
         """
         with self._opened() as file:
             try:
-                self._write(file, data, last=last)
+                self._write(file, pieces, last=last)
             except BaseException:
                 if not self.size:
                     self.remove()
                 raise
-        self.size += len(data)
+        self.size += sum(map(len, pieces))
 
-    def _write(self, file: io.FileIO, data: bytes, *, last: bool) -> None:
+    def _write(self, file: io.FileIO, pieces: Iterable[bytes], *, last: bool) -> None:
         file.seek(self.size)
-        rest = memoryview(data)
-        while rest:
-            rest = rest[file.write(rest) :]
+        for piece in pieces:
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[file.write(rest) :]
         if last:
             os.fsync(file.fileno())
 

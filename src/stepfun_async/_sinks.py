@@ -21,7 +21,7 @@ from ._core.results import Image, ImagesResponse
 from ._files import TAKEN, Partial
 from ._loops import finished_in_thread
 
-GATHERED = 256 * 1024
+GATHERED = 128 * 1024
 """Bytes that are gathered before a thread writes them: each time costs a hop to it, and a slot has so many waiting."""
 
 
@@ -67,7 +67,7 @@ class FileSink:
         Raises:
             OSError: that is not possible; `read` still gives the picture.
         """
-        self._file.append(self._join(), last=True)
+        self._file.append(*self._gathered, last=True)
         self._gathered = []
         self._file.put(target, overwrite=overwrite)
 
@@ -88,11 +88,10 @@ class FileSink:
         return self._gathered[0]
 
     def _flush(self) -> None:
-        data = self._join()
         if not self._file.size:
-            self._header = read_header(data)
+            self._header = read_header(self._join())
         try:
-            self._file.append(data)
+            self._file.append(*self._gathered)
         except OSError as error:
             self._fall_back(error)
         else:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import sys
 import threading
 import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, Unpack, overload
 
@@ -136,7 +137,7 @@ class _Call(Generic[T]):
     _value: T
 
     def __init__(self, service: Service, function: Callable[[], Awaitable[T]]) -> None:
-        self.context = copy_context()
+        self.context = _asyncio_context()
         self._service = service
         self._function = function
         self._windows: list[Window] = []
@@ -193,6 +194,15 @@ class _Call(Generic[T]):
             raise self._error
         finally:
             self._error = None  # or traceback, frame and error would hold each other
+
+
+def _asyncio_context() -> Context:
+    """A copy of the caller's context, for a task of asyncio. The caller may be one of trio: its name is there then."""
+    context = copy_context()
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is not None:
+        context.run(sniffio.current_async_library_cvar.set, "asyncio")
+    return context
 
 
 class _Running:

@@ -20,7 +20,6 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -32,6 +31,7 @@ from ._core.errors import (
     SaveError,
 )
 from ._core.events import AttemptEnded, CallEnded, CallStarted, Event
+from ._version import __version__
 
 _INSTALLED = find_spec("opentelemetry") is not None
 
@@ -110,7 +110,7 @@ class OpenTelemetry:
     ) -> None:
         if not _INSTALLED:
             raise ConfigurationError('OpenTelemetry() needs opentelemetry-api: pip install "stepfun-async[otel]"')
-        release = version("stepfun-async")
+        release = __version__
         meter = metrics.get_meter("stepfun_async", release, meter_provider)
         self._tracer = trace.get_tracer("stepfun_async", release, tracer_provider)
         self._duration = meter.create_histogram(

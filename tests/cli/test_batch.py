@@ -130,6 +130,15 @@ def test_pictures_are_packed_and_listed(cli: Run, folder: Path) -> None:
     assert cli("batch", "manifest", "out", "--to", "no/such/folder.jsonl").code == 3
 
 
+def test_a_report_is_written_beside_the_pictures(cli: Run, folder: Path) -> None:
+    cli("batch", "run", "prompts.txt", "--out", "out")
+    assert cli("batch", "report", "out") == (0, "out/report.html\n", "")
+    assert (folder / "out" / "thumbnails").is_dir()
+    assert cli("batch", "report", "out", "--to", "out/plain.html", "--no-thumbnails") == (0, "out/plain.html\n", "")
+    assert "A lake" in (folder / "out" / "plain.html").read_text()
+    assert cli("batch", "report", "nothing").code == 3
+
+
 # --- signals ------------------------------------------------------------------------------------
 
 

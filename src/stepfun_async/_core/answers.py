@@ -147,12 +147,25 @@ def _content(reply: Reply, now: float) -> Mapping[str, Any]:
     raise_for_status(reply, now)
     _refuse_packed(reply)
     try:
-        content: object = json.loads(reply.body)
+        content = _read_json(reply.body)
     except (ValueError, RecursionError) as error:
         raise _malformed(f"the answer is not JSON ({error})", reply) from error
     if not isinstance(content, dict):
         raise _malformed("the answer is not a JSON object", reply)
     return cast("dict[str, Any]", content)
+
+
+def _read_json(body: bytes) -> object:
+    """What `body` says; by pydantic's reader, which takes a fifth of the time, unless it finds it odd.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    from pydantic_core import from_json  # which the first request has loaded
+
+    with suppress(ValueError):
+        return from_json(body)
+    return json.loads(body)
 
 
 def _refuse_packed(reply: Reply) -> None:

@@ -267,10 +267,12 @@ class Cutter:
         return self._keep(data, at, end + 1)
 
     def _in_payload(self, data: bytes, at: int) -> int:
-        quote = data.find(b'"', at)
+        begins = self._sink is None and not self._held
+        stop = len(data) if begins else min(len(data), at + _STEP)
+        quote = data.find(b'"', at, stop)
         ends = quote >= 0
-        end = quote if ends else len(data)
-        if end - at > _STEP and not (ends and self._sink is None and not self._held):
+        end = quote if ends else stop
+        if end - at > _STEP and not (ends and begins):
             end, ends = at + _STEP, False
         came = memoryview(data)[at:end]
         text = memoryview(self._held + came) if self._held else came

@@ -180,6 +180,9 @@ def to_call(
     return Call("POST", endpoint.path, form=form, files=files)
 
 
+_write_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
 def encode_json(value: Mapping[str, Any]) -> bytes:
     """The bytes of a JSON body.
 
@@ -187,7 +190,7 @@ def encode_json(value: Mapping[str, Any]) -> bytes:
         InvalidRequestError: JSON cannot say a value of it (NaN, half a surrogate pair, an object).
     """
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        return _write_json(value).encode()
     except (TypeError, ValueError, RecursionError) as error:
         problem = Problem("body", Description("a mapping"), "JSON values", str(error))
         raise InvalidRequestError.of("the request", (problem,)) from error

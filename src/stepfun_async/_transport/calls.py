@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache, partial
-from importlib.metadata import version
+from functools import partial
 from socket import SOCK_STREAM
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
@@ -15,11 +14,12 @@ from .._config import Config, hidden
 from .._core.addresses import Guard, is_public, why_not_loopback, why_not_public
 from .._core.errors import APIConnectionError, ConfigurationError
 from .._core.wire import Call, Progress, Reply
+from .._version import __version__
 from .bodies import MAX_BODY, MAX_PICTURE, Intake
 from .connections import Borrowed, Connections
 from .failures import failure_of
 from .http1 import Head
-from .outgoing import Address, Outgoing, address_of, link_address, said
+from .outgoing import Address, Outgoing, address_of, headers_of, link_address, said
 from .watching import RefusedError, Watch
 
 MAX_REDIRECTS = 5
@@ -53,10 +53,11 @@ class HttpTransport:
         self._config = config
         self._base = _checked_base(config.base_url)
         self._connections = connections
-        plain = {"accept": "*/*", "accept-encoding": "identity", "user-agent": f"stepfun-async/{_version()}"}
+        plain = {"accept": "*/*", "accept-encoding": "identity", "user-agent": f"stepfun-async/{__version__}"}
         key = {"authorization": config.key.authorization()} if config.key else {}
-        self._link_headers = plain
-        self._headers = {**plain, **key, **{name.lower(): hidden(value) for name, value in headers.items()}}
+        self._link_headers = headers_of(plain)
+        own = {name.lower(): hidden(value) for name, value in headers.items()}
+        self._headers = headers_of({**plain, **key, **own})
         in_clear = self._base.scheme == "http" and not config.allow_http
         self._api = _Manner(why_not_loopback if in_clear else None, MAX_BODY)
         self._addresses: dict[str, Address] = {}
@@ -160,8 +161,3 @@ def _joined(url: str, location: str) -> str:
 
 def _not_followed(why: str) -> APIConnectionError:
     return APIConnectionError(f"the link was not followed: {why}", billing="not_sent", again=False)
-
-
-@cache
-def _version() -> str:
-    return version("stepfun-async")

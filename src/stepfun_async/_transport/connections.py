@@ -24,7 +24,7 @@ from .._config import Origin, hidden, proxy_of
 from .._core.addresses import Guard
 from .._core.errors import ConfigurationError
 from .._core.wire import Reply
-from .._loops import PerLoop
+from .._loops import PerLoop, loop_time
 from .direct import DirectConnection
 from .failures import Meaning
 
@@ -83,9 +83,8 @@ class Taken(NamedTuple):
     stack: _Stack
 
 
-async def _thin_out(stack: _Stack) -> None:
+async def _thin_out(stack: _Stack, oldest: float) -> None:
     """Close what lies at the bottom for too long: two a call, so that none pays for all."""
-    oldest = anyio.current_time() - KEEPALIVE
     for _ in range(2):
         if len(stack) > 1 and stack[0][0] < oldest:
             await stack.popleft()[1].aclose()
@@ -115,9 +114,11 @@ class Connections:
         await idle.end_with_loop()
         stack = idle.stacks.setdefault(lane, deque())
         while stack:
-            await _thin_out(stack)
+            oldest = loop_time() - KEEPALIVE
+            if stack[0][0] < oldest:
+                await _thin_out(stack, oldest)
             since, connection = stack.pop()
-            if since >= anyio.current_time() - KEEPALIVE and not connection.stale:
+            if since >= oldest and not connection.stale:
                 return Taken(connection, stack)
             await connection.aclose()
         return Taken(await self._open(lane), stack)
@@ -127,7 +128,7 @@ class Connections:
         if self._closed or not taken.connection.reusable:
             await taken.connection.aclose()
         else:
-            taken.stack.append((anyio.current_time(), taken.connection))
+            taken.stack.append((loop_time(), taken.connection))
 
     async def discard(self, taken: Taken) -> None:
         """Throw a connection away, in whatever state it is."""

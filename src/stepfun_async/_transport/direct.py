@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
@@ -17,7 +17,7 @@ from .._core.addresses import Guard
 from .._core.wire import Reply
 from .bodies import Intake
 from .failures import CONNECT_TIMEOUT, Meaning
-from .http1 import Answer, Head, NotHttpError, request_head
+from .http1 import Answer, Head, NotHttpError, end_of_head, request_head
 from .outgoing import Address, Outgoing
 from .sockets import Socket, connect
 from .uploads import Body
@@ -38,6 +38,8 @@ class DirectConnection:
         self._guard = guard
         self._socket: Socket | None = None
         self._stage = "connect"
+        self._told: tuple[str, Address, Mapping[str, str]] | None = None
+        self._head = b""
         self.reusable = False
 
     @property
@@ -72,8 +74,7 @@ class DirectConnection:
 
     async def _send(self, opened: Socket, request: Outgoing, watch: Watch) -> bool:
         """Send head and body; whether all of it went out before an answer came."""
-        host = {"host": request.address.host_header, **request.headers}
-        head = request_head(request.call.method, request.address.target, host, request.length)
+        head = self._head_of(request) + end_of_head(request.length)
         watch.leaves()
         try:
             whole = request.body.whole
@@ -84,6 +85,14 @@ class DirectConnection:
             return await _send_pieces(opened, request.body)
         except (OSError, anyio.BrokenResourceError):
             return False  # there may be an answer all the same, which says why
+
+    def _head_of(self, request: Outgoing) -> bytes:
+        """The head of `request`, which mostly is that of the one before."""
+        told = (request.call.method, request.address, request.headers)
+        if told != self._told:
+            host = {"host": request.address.host_header, **request.headers}
+            self._told, self._head = told, request_head(request.call.method, request.address.target, host)
+        return self._head
 
     async def aclose(self) -> None:
         if self._socket is not None:

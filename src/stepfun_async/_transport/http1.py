@@ -9,7 +9,7 @@ and what is broken is h11's to judge.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -37,19 +37,21 @@ class Head(NamedTuple):
     headers: dict[str, str]
 
 
-def request_head(method: str, target: str, headers: dict[str, str], length: int | None) -> bytes:
-    """The bytes of a request's head.
+def request_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
+    """The bytes of a request's head, up to `end_of_head`.
 
     Args:
         method: the HTTP method.
         target: path and query.
         headers: all of them but `content-length`, names and values known to be fit for HTTP.
-        length: bytes of the body; None for no body.
     """
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    if length is not None:
-        lines.append(f"content-length: {length}")
-    return "\r\n".join([*lines, "\r\n"]).encode("latin-1")
+    return "\r\n".join([*lines, ""]).encode("latin-1")
+
+
+def end_of_head(length: int | None) -> bytes:
+    """The bytes of its end; `length` is that of the body, None for no body."""
+    return b"\r\n" if length is None else b"content-length: %d\r\n\r\n" % length
 
 
 class Answer:

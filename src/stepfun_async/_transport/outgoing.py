@@ -10,7 +10,7 @@ from typing import NamedTuple
 from .._config import Origin, hidden
 from .._core.errors import APIConnectionError, StepFunError
 from .._core.wire import Call, Progress
-from .uploads import Body, body_of
+from .uploads import JSON, Body, body_of
 
 _PLAIN = re.compile(
     r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
@@ -114,7 +114,19 @@ class Outgoing:
         return None if self.body.content_type is None and self.call.method == "GET" else self.body.length
 
 
-async def said(call: Call, address: Address, headers: Mapping[str, str], progress: Progress) -> Outgoing:
+class Headers(NamedTuple):
+    """The headers that all calls have, by lower-case name; and with those of a body in JSON."""
+
+    all: Mapping[str, str]
+    of_json: Mapping[str, str]
+
+
+def headers_of(headers: Mapping[str, str]) -> Headers:
+    """`headers`, which all calls have."""
+    return Headers(headers, {**headers, "content-type": JSON})
+
+
+async def said(call: Call, address: Address, headers: Headers, progress: Progress) -> Outgoing:
     """The request that says `call`.
 
     Raises:
@@ -122,7 +134,9 @@ async def said(call: Call, address: Address, headers: Mapping[str, str], progres
         APIConnectionError: a file to send has changed.
     """
     body = await body_of(call, progress)
+    if body.content_type == JSON and not call.headers:
+        return Outgoing(call, address, headers.of_json, body)
     more = {name.lower(): hidden(value) for name, value in call.headers.items()}
     if body.content_type is not None:
         more["content-type"] = body.content_type
-    return Outgoing(call, address, {**headers, **more}, body)
+    return Outgoing(call, address, {**headers.all, **more}, body)

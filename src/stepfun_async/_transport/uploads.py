@@ -17,6 +17,8 @@ from .._loops import finished_in_thread
 
 _Part = bytes | FileSource
 
+JSON = "application/json"
+
 LONG = 1024 * 1024
 """Characters from which on JSON is written in a thread: that takes milliseconds then."""
 
@@ -70,9 +72,9 @@ async def body_of(call: Call, progress: Progress) -> Body:
         APIConnectionError: a file to send has changed since it was looked at, or is gone.
     """
     if call.json is not None:
-        write = partial(encode_json, call.json)
-        data = await finished_in_thread(write) if _length_of(call.json) > LONG else write()
-        return Body("application/json", (data,), progress)
+        long = _length_of(call.json) > LONG
+        data = await finished_in_thread(partial(encode_json, call.json)) if long else encode_json(call.json)
+        return Body(JSON, (data,), progress)
     if not (call.files or call.form):
         return Body(None, (b"",), progress)
     boundary = secrets.token_hex(16)
@@ -83,11 +85,13 @@ async def body_of(call: Call, progress: Progress) -> Body:
 
 def _length_of(json: Mapping[str, object]) -> int:
     """About how many characters of text there are in `json`."""
-    return sum(
-        _length_of(cast("Mapping[str, object]", value)) if isinstance(value, Mapping) else len(value)
-        for value in json.values()
-        if isinstance(value, Mapping | str)
-    )
+    length = 0
+    for value in json.values():
+        if isinstance(value, str):
+            length += len(value)
+        elif isinstance(value, Mapping):
+            length += _length_of(cast("Mapping[str, object]", value))
+    return length
 
 
 # --- forms --------------------------------------------------------------------------------------

@@ -114,10 +114,11 @@ class Records:
             JournalError: as `status`.
             ConfigurationError: it cannot be written.
         """
-        target = Path(os.path.abspath(self.folder / REPORT if path is None else path))
+        target = self.folder / REPORT if path is None else Path(path)
         summary = summary_from(self.status(), title=Path(os.path.abspath(self.folder)).name, made=time.time())
         with _written(target):
-            return write_report(target, map(self._row, self.items()), summary, thumbnails=thumbnails)
+            write_report(target, map(self._row, self.items()), summary, thumbnails=thumbnails)
+        return target
 
     def _row(self, item: Item) -> ReportRow:
         row = row_from(item)

@@ -11,6 +11,7 @@ import typer
 from typer.main import get_command
 
 from stepfun_async import StepFunError
+from stepfun_async._version import __version__
 
 from . import batch, exits
 from .account import account
@@ -78,9 +79,7 @@ def _accept_any_text() -> None:
 
 def _version(*, wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        say(f"{_NAME} {version(_NAME)}")
+        say(f"{_NAME} {__version__}")
         raise typer.Exit
 
 
@@ -154,6 +153,7 @@ _BATCHES: tuple[tuple[str, Callable[..., None], tuple[str, ...]], ...] = (
     ("check", batch.check, ("prompts.jsonl",)),
     ("status", batch.status, ("pictures",)),
     ("retry", batch.retry, ("pictures --failed --error ContentFilteredError",)),
+    ("report", batch.report, ("pictures",)),
     ("manifest", batch.manifest, ("pictures",)),
     ("pack", batch.pack, ("pictures --to shards",)),
 )

@@ -20,7 +20,7 @@ from stepfun_async.batch import BadLine, Checked, Progress, Records, Status
 from stepfun_async.batch.database import JournalError
 from stepfun_async.batch.journal import INTERRUPTED
 from stepfun_async.batch.names import DEFAULT_TEMPLATE
-from stepfun_async.batch.records import MANIFEST, SHARD_SIZE
+from stepfun_async.batch.records import MANIFEST, REPORT, SHARD_SIZE
 
 from . import exits
 from .console import complain, plain_money, say, say_json
@@ -244,6 +244,17 @@ def manifest(
 ) -> None:
     """Write a line of JSON for each line of the inputs, with all that is known of its picture."""
     say(str(Records(out).write_manifest(to)))
+
+
+def report(
+    out: Folder,
+    to: Annotated[
+        str | None, typer.Option(metavar="FILE", help=f"The file to write; {REPORT} in OUT when absent.")
+    ] = None,
+    thumbnails: Annotated[bool, typer.Option(help="Small copies of the first pictures, for a quick gallery.")] = True,
+) -> None:
+    """Write a page for a browser: sums, plots, failures, costs, and a gallery of all pictures."""
+    say(str(Records(out).write_report(to, thumbnails=thumbnails)))
 
 
 # --- what is given ------------------------------------------------------------------------------

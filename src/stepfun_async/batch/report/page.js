@@ -93,9 +93,10 @@
       button.setAttribute("aria-pressed", String(button.dataset.filter === filter.state));
     }
     const only = id("only");
+    const failure = (filter.failure ?? "").slice(0, 100);
     only.hidden = filter.failure === null;
-    only.textContent = filter.failure === null ? "" : visible(`Only ${filter.failure.slice(0, 100)} ×`);
-    only.setAttribute("aria-label", visible(`Show not only ${filter.failure.slice(0, 100)}`));
+    only.textContent = visible(`Only ${failure} ×`);
+    only.setAttribute("aria-label", visible(`Show not only ${failure}`));
     updateEmpty();
     draw();
   }

@@ -6,9 +6,9 @@ import base64
 import hashlib
 from collections.abc import Iterable
 from functools import cache
-from importlib.metadata import version
 from importlib.resources import files
 
+from ..._version import __version__
 from . import plots, words
 from .markup import Html, data_block, element, fill, joined, script_json
 from .records import FIELDS, plain
@@ -60,7 +60,7 @@ def page_around_records(summary: ReportSummary, tally: Tally) -> tuple[str, str]
         "states": _state_buttons(tally),
         "listed": _listed(tally),
         "about": data_block(script_json(_about(tally)), id="about"),
-        "version": version("stepfun-async"),
+        "version": __version__,
         "made": words.moment(summary.made),
     }
     return fill(before, pieces), fill(after, pieces)
