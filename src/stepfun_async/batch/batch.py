@@ -35,8 +35,9 @@ from stepfun_async._core.problems import Problem
 from stepfun_async._core.retry import RetryPolicy
 from stepfun_async._limits import Limits
 from stepfun_async._service import DEFAULT_LIMITS, DEFAULT_RETRY, Service, service_for
+from stepfun_async._version import __version__
 
-from .chunks import Conditions, own_version
+from .chunks import Conditions
 from .database import JournalError, told
 from .engine import AHEAD, Engine, Ways, recover
 from .handing import HandingEngine, Spread, Submit
@@ -414,7 +415,7 @@ class Batch:
             limits = replace(limits, max_concurrency=most)
         return Conditions(
             run=secrets.token_hex(8),
-            version=own_version(),
+            version=__version__,
             folder=self.records.folder.absolute(),
             notes=self._notes,
             base_url=resolve(_NOTHING_SENT, self._base_url, allow_http=self._allow_http).base_url,

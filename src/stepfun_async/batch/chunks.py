@@ -14,7 +14,6 @@ from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -36,6 +35,7 @@ from stepfun_async._core.retry import RetryPolicy
 from stepfun_async._limits import Limits
 from stepfun_async._locks import ForkSafeLock
 from stepfun_async._service import service_for
+from stepfun_async._version import __version__
 
 from .journal import Ended, Task
 from .making import STOPPING, Made, Maker, adopted
@@ -154,19 +154,14 @@ def run_chunk(chunk: Chunk, slots: Slots | None = None) -> tuple[Row, ...]:
         return bench.make(chunk, slots)
 
 
-def own_version() -> str:
-    """The version of this package in this process."""
-    return version("stepfun-async")
-
-
 def check_worker(conditions: Conditions) -> None:
     """Make sure that this process can work for a run.
 
     Raises:
         ConfigurationError: it cannot, and why.
     """
-    if (here := own_version()) != conditions.version:
-        raise _unfit(f"it has stepfun-async {here}, and the batch runs with {conditions.version}")
+    if conditions.version != __version__:
+        raise _unfit(f"it has stepfun-async {__version__}, and the batch runs with {conditions.version}")
     try:
         resolve(None, conditions.base_url, allow_http=conditions.allow_http)
     except ConfigurationError as error:
