@@ -14,6 +14,7 @@ from benchmarks.gauges import Figures
 from benchmarks.goals import GOALS, Goal, goals
 from benchmarks.measure import DECODERS, KINDS, WAYS, Task, decode, fan_out
 from benchmarks.report import report
+from benchmarks.resume import WAYS as WAYS_TO_REMEMBER
 from benchmarks.run import PROGRAMS, Results
 
 ROOT = Path(__file__).parent.parent
@@ -113,3 +114,24 @@ def test_no_goal_names_a_case_that_is_not_there() -> None:
     nothing = Results("now", {}, {})
     assert [goal.measure(nothing) for goal in GOALS] == [None] * len(GOALS)
     assert Goal("rate", "least", 2.0, "x", lambda _: 3.0).met(3.0)
+
+
+def run(module: str, *arguments: str) -> str:
+    """What a program prints that ends well."""
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_batch_is_measured_to_its_end_killed_and_begun_again(tmp_path: Path) -> None:
+    printed = run("benchmarks.batch", "--jobs", "300", "--in-flight", "8", "--folder", str(tmp_path))
+    assert "300, 8 in flight" in printed
+    assert "passed over" in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_killed_and_run_again_a_batch_buys_less_twice_than_the_others() -> None:
+    printed = run("benchmarks.resume", "--jobs", "60", "--in-flight", "4", "--latency", "0.05", "--shard", "20")
+    rows = {words[0]: words for words in map(str.split, printed.splitlines()) if words and words[0] in WAYS_TO_REMEMBER}
+    twice = {way: int(words[3]) for way, words in rows.items()}
+    assert twice["ours"] <= 4 < twice["shards"] < twice["cookbook"]
+    assert [words[4] for words in rows.values()] == ["0", "0", "0"]

@@ -253,7 +253,8 @@ class Partial:
         self.size += sum(map(len, pieces))
 
     def _write(self, file: io.FileIO, pieces: Iterable[bytes], *, last: bool) -> None:
-        file.seek(self.size)
+        if self.size:
+            file.seek(self.size)
         for piece in pieces:
             rest = memoryview(piece)
             while rest:
@@ -264,7 +265,10 @@ class Partial:
     def _opened(self) -> io.FileIO:
         if self.size:
             return open(self.temporary, "r+b", buffering=0, opener=_open_no_link)
-        self.temporary.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return open(self.temporary, "xb", buffering=0)
+        except FileNotFoundError:
+            self.temporary.parent.mkdir(parents=True, exist_ok=True)
         return open(self.temporary, "xb", buffering=0)
 
     def read(self) -> bytes:

@@ -165,7 +165,7 @@ class Service:
             BudgetExceededError: it does not fit into what is left of the budget.
         """
         record = CallRecord(request.operation, request)
-        price = self._price(request)
+        price = self.price(request)
         hold = self.budget.reserve(request.model, price, _pictures(request)) if self.budget else None
 
         async def make(window: Window) -> ImagesResponse:
@@ -204,11 +204,9 @@ class Service:
         self._reporter.ended(record, None)
         return result
 
-    def _price(self, request: ImageRequest) -> Money | None:
-        """What one picture costs here; None where it is not known. The Step Plan is paid by the month."""
-        region = None if self.config.plan else self.config.region
-        listed = request.price(region) if region else None
-        return self.budget.price_of(request.model, listed) if self.budget else listed
+    def price(self, request: ImageRequest) -> Money | None:
+        """What one picture costs here; None where it is not known."""
+        return price_at(self.config, self.budget, request)
 
     async def fetch(
         self,
@@ -306,6 +304,13 @@ class Service:
         record = CallRecord("download")
         facts = await self._reported(record, window.exchange(Call("GET", image.url, into=place.begin), parse, record))
         return _told(with_image(response, replace(image, **facts)), window)
+
+
+def price_at(config: Config, budget: Budget | None, request: ImageRequest) -> Money | None:
+    """What one picture costs at a server; None where it is not known. The Step Plan is paid by the month."""
+    region = None if config.plan else config.region
+    listed = request.price(region) if region else None
+    return budget.price_of(request.model, listed) if budget else listed
 
 
 def _transport_for(

@@ -1,9 +1,9 @@
 """A batch in processes of its own, each of which ends at a named point of a line's way.
 
 `python -m tests.batch.crashing` reads orders from stdin, one JSON list a line: the server's base URL, the
-folder, how many prompts, the point (or `none`), and at which time of reaching it the process ends, without
-any clean-up. For each it forks, says the process's number, and then its exit code, below 0 for a signal.
-Everything is imported by then, so that a process begins in no time.
+folder, a bucket for the pictures (or `null`), how many prompts, the point (or `none`), and at which time of
+reaching it the process ends, without any clean-up. For each it forks, says the process's number, and then its
+exit code, below 0 for a signal. Everything is imported by then, so that a process begins in no time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from stepfun_async import Batch, Limits, RetryPolicy, _files
-from stepfun_async.batch import engine, journal, making, store
+from stepfun_async.batch import bucket, engine, journal, making, store
 
 CONCURRENCY = 4
 
@@ -45,9 +45,23 @@ POINTS: dict[str, Place] = {
 """Each point: what is patched, when it counts, and whether the process ends after it instead of before."""
 
 
+BUCKET_POINTS: dict[str, Place] = {
+    "before the note is put": (bucket.Bucket, "write", lambda *_, overwrite: overwrite, False),
+    "the note is put": (bucket.Bucket, "write", lambda *_, overwrite: overwrite, True),
+    "before the picture is put": (bucket.Bucket, "write", lambda *args, overwrite: _is_picture(*args), False),
+    "the picture is put": (bucket.Bucket, "write", lambda *args, overwrite: _is_picture(*args), True),
+    **{point: place for point, place in POINTS.items() if place[0] not in (store, os, _files)},
+}
+"""The points of a line whose picture goes to a bucket."""
+
+
+def _is_picture(_bucket: bucket.Bucket, name: str, _data: bytes) -> bool:
+    return name.endswith(".png")
+
+
 def end_at(point: str, time: int) -> None:
     """Have this process end when it comes to `point` for the given time."""
-    home, name, counts, after = POINTS[point]
+    home, name, counts, after = {**POINTS, **BUCKET_POINTS}[point]
     original = getattr(home, name)
     reached = itertools.count(1)
 
@@ -65,7 +79,7 @@ def end_at(point: str, time: int) -> None:
     setattr(home, name, patched)
 
 
-def work(url: str, out: str, count: int, point: str, time: int) -> None:
+def work(url: str, out: str, pictures: str | None, count: int, point: str, time: int) -> None:
     """Run the batch."""
     if point != "none":
         end_at(point, time)
@@ -73,7 +87,7 @@ def work(url: str, out: str, count: int, point: str, time: int) -> None:
     lines = [{"prompt": f"lake {number}", "seed": number, **small} for number in range(1, count + 1)]
     retry = RetryPolicy(max_attempts=1)
     limits = Limits(max_concurrency=CONCURRENCY)
-    Batch(lines, out=out, base_url=url, api_key="sk-test", limits=limits, retry=retry).run_sync()
+    Batch(lines, out=out, pictures=pictures, base_url=url, api_key="sk-test", limits=limits, retry=retry).run_sync()
 
 
 READY = ("anyio._backends._asyncio", "httpcore", "attrs", "certifi", "stepfun_async._transport.connections")

@@ -31,7 +31,7 @@ from stepfun_async import (
 )
 from stepfun_async.batch import Chunk, ChunkError, Records, Row, run_chunk
 from stepfun_async.batch.handing import HandingEngine
-from stepfun_async.batch.store import FileStore
+from stepfun_async.batch.store import PictureStore
 from stepfun_async.batch.tickets import Tickets
 from stepfun_async.embedded import Engine, Scenario, use
 from stepfun_async.embedded.server import running
@@ -343,7 +343,7 @@ class Narrow:
     def release(self) -> None:
         """Nobody else gets it before the gate opens."""
 
-    def put(self, store: FileStore, *arguments: Any) -> Any:
+    def put(self, store: PictureStore, *arguments: Any) -> Any:
         with self._lock:
             self._writing += 1
             self._look()
@@ -355,7 +355,7 @@ class Narrow:
             self.full.set()
 
 
-_put = FileStore.put
+_put = PictureStore.put
 _withdrawn = HandingEngine._withdrawn
 
 
@@ -370,7 +370,7 @@ async def _stopped(
         narrow.gate.set()
 
     monkeypatch.setattr(HandingEngine, "_withdrawn", withdrawn)
-    monkeypatch.setattr(FileStore, "put", lambda store, *arguments: narrow.put(store, *arguments))
+    monkeypatch.setattr(PictureStore, "put", lambda store, *arguments: narrow.put(store, *arguments))
     batch = shop.batch(20)
 
     async def submit(chunk: Chunk) -> Sequence[Row]:
@@ -481,7 +481,7 @@ async def test_a_late_picture_of_a_worker_that_was_given_up_is_taken(shop: Shop)
             return ()
         image = await _picture(shop)
         task = chunk.lines[0].task
-        FileStore(chunk.conditions.folder, notes=True).put(task.stem, image, {"fingerprint": task.job.fingerprint})
+        chunk.conditions.keeping.store().put(task.stem, image, {"fingerprint": task.job.fingerprint})
         return await shop.submit(chunk)
 
     progress = await shop.batch(1).run_chunks(submit)

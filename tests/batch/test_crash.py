@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -18,7 +19,8 @@ from stepfun_async.batch import Records
 from stepfun_async.embedded import Engine, Fault, Scenario
 from stepfun_async.embedded.server import running
 
-from .crashing import CONCURRENCY, POINTS
+from ..support.object_store import BUCKET, ObjectStore
+from .crashing import BUCKET_POINTS, CONCURRENCY, POINTS
 
 ROOT = Path(__file__).parents[2]
 KILLS = 50
@@ -48,6 +50,7 @@ class Job:
     def __init__(self, url: str, out: Path, engine: Engine, forks: subprocess.Popen[str]) -> None:
         self.url = url
         self.out = out
+        self.pictures: str | None = None
         self.engine = engine
         self.count = 200
         self.killed = 0
@@ -56,7 +59,11 @@ class Job:
     def start(self, point: str = "none", time: int = 1) -> int:
         """Have a process begin; its number."""
         assert self._forks.stdin is not None
-        print(json.dumps([self.url, str(self.out), self.count, point, time]), file=self._forks.stdin, flush=True)
+        print(
+            json.dumps([self.url, str(self.out), self.pictures, self.count, point, time]),
+            file=self._forks.stdin,
+            flush=True,
+        )
         return self._said()
 
     def ended(self) -> int:
@@ -71,15 +78,19 @@ class Job:
         assert self._forks.stdout is not None
         return int(self._forks.stdout.readline())
 
+    def files(self) -> dict[str, bytes]:
+        """The pictures that are there, by their names."""
+        return {path.relative_to(self.out).as_posix(): path.read_bytes() for path in self.out.rglob("*.png")}
+
     def assert_right(self) -> None:
         """Every picture is there once, whole; all that was billed is a picture or is named; nothing else is left."""
         items = list(Records(self.out).items())
         assert [item.line for item in items] == list(range(1, self.count + 1))
         assert {item.state for item in items} == {"done"}
-        paths = sorted(self.out / str(item.path) for item in items)
-        assert sorted(self.out.rglob("*.png")) == paths
-        for path in paths:
-            with PIL.Image.open(path) as picture:
+        files = self.files()
+        assert sorted(files) == sorted(str(item.path) for item in items)
+        for data in files.values():
+            with PIL.Image.open(io.BytesIO(data)) as picture:
                 picture.load()
         assert list(self.out.rglob("*.part")) == []
         unknown = sum(item.maybe_billed - item.billed for item in items)
@@ -87,6 +98,21 @@ class Job:
         assert unknown <= CONCURRENCY * self.killed
         status = Records(self.out).status()
         assert (status.lines, status.counts["done"]) == (self.count, self.count)
+
+
+class BucketJob(Job):
+    """A job whose pictures go to a bucket."""
+
+    def __init__(self, job: Job, server: ObjectStore) -> None:
+        super().__init__(job.url, job.out, job.engine, job._forks)
+        self.pictures = f"s3://{BUCKET}/lakes of all sorts"
+        self.count = 24
+        self._server = server
+
+    def files(self) -> dict[str, bytes]:
+        above = "lakes of all sorts/"
+        keys = [key for key in self._server.names() if key.endswith(".png")]
+        return {key.removeprefix(above): self._server.get(key) for key in keys}
 
 
 @pytest.fixture
@@ -129,3 +155,17 @@ def test_ended_at_every_point_of_a_lines_way_and_run_again(job: Job) -> None:
     job.start()
     assert job.ended() == 0
     job.assert_right()
+
+
+@pytest.fixture
+def bucket_job(bucket: ObjectStore, job: Job) -> Job:
+    return BucketJob(job, bucket)
+
+
+def test_with_a_bucket_ended_at_every_point_and_run_again(bucket_job: Job) -> None:
+    for number, point in enumerate(BUCKET_POINTS):
+        bucket_job.start(point, 1 if "admitted" in point or "inputs" in point else 1 + number % 3)
+        assert bucket_job.ended() == 9, point
+    bucket_job.start()
+    assert bucket_job.ended() == 0
+    bucket_job.assert_right()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -136,6 +138,16 @@ async def test_iterables_are_taken_from_as_needed() -> None:
     assert [line.number for line in await source.take(3)] == [1, 2, 3]
     assert len(taken) == 3
     assert not source_of([{"prompt": "a"}]).once
+
+
+async def test_an_iterable_that_takes_its_time_has_a_few_milliseconds_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    milliseconds = count()
+    clock = SimpleNamespace(perf_counter=lambda: 0.001 * next(milliseconds))
+    monkeypatch.setattr("stepfun_async.batch.inputs.time", clock)
+    source = source_of([{"prompt": str(number)} for number in range(30)])
+    sizes = [len(await source.take(256)) for _ in range(8)]
+    assert sum(sizes) == 30
+    assert 1 <= max(sizes) <= 6
 
 
 async def test_async_iterables_give_one_line_at_a_time() -> None:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import PIL.Image
 import pytest
 
 from stepfun_async import Batch
@@ -50,6 +51,33 @@ pictures and journal are in out
         (2, "A fox", 512),
         (4, "A cat", 512),
     ]
+
+
+def test_pictures_go_where_they_are_told_and_say_how_they_were_made(cli: Run, folder: Path) -> None:
+    arguments = ("prompts.txt", "--out", "out", "--pictures", "elsewhere", "--embed-metadata")
+    code, out, _ = cli("batch", "run", *arguments)
+    assert code == 0
+    assert out.endswith("pictures are in elsewhere, and the journal is in out\n")
+    assert [path.name for path in (folder / "out").iterdir() if path.suffix in (".png", ".json")] == []
+    (picture, *_) = (folder / "elsewhere").rglob("*.png")
+    with PIL.Image.open(picture) as opened:
+        assert opened.text["Description"] in ("A lake", "A fox", "A cat")  # type: ignore[attr-defined]  # PNG has it
+
+
+def test_a_bucket_that_is_not_there_is_told_before_anything_is_bought(
+    cli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "nowhere")
+    code, _, err = cli("batch", "run", "prompts.txt", "--out", "out", "--pictures", "s3://lakes")
+    assert code == 3
+    assert "AWS_ENDPOINT_URL='nowhere' is no endpoint" in err
+    assert Records("out").status().counts["done"] == 0
+
+
+def test_a_manifest_is_parquet_by_its_name(cli: Run, folder: Path) -> None:
+    cli("batch", "run", "prompts.txt", "--out", "out")
+    assert cli("batch", "manifest", "out", "--to", "manifest.parquet").out == "manifest.parquet\n"
+    assert (folder / "manifest.parquet").read_bytes()[:4] == b"PAR1"
 
 
 def test_json_has_the_run_and_the_whole(cli: Run) -> None:

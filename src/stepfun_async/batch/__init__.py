@@ -11,6 +11,7 @@ from .chunks import Chunk, ChunkError, Row, run_chunk
 from .database import JournalError
 from .items import BadLine, Checked, Item, Progress, State, Status
 from .records import Records
+from .store import StorageError
 
 __all__ = [
     "BadLine",
@@ -25,5 +26,6 @@ __all__ = [
     "Row",
     "State",
     "Status",
+    "StorageError",
     "run_chunk",
 ]

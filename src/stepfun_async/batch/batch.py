@@ -16,7 +16,7 @@ from collections.abc import (
     Iterable,
     Mapping,
 )
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
@@ -29,26 +29,29 @@ import anyio.to_thread
 from anyio.from_thread import start_blocking_portal
 
 from stepfun_async._budget import Budget
-from stepfun_async._config import KEY_VARIABLES, hidden, resolve
+from stepfun_async._config import KEY_VARIABLES, Config, hidden, resolve
 from stepfun_async._core.errors import ConfigurationError
 from stepfun_async._core.problems import Problem
 from stepfun_async._core.retry import RetryPolicy
 from stepfun_async._limits import Limits
-from stepfun_async._service import DEFAULT_LIMITS, DEFAULT_RETRY, Service, service_for
+from stepfun_async._loops import finished_in_thread
+from stepfun_async._service import DEFAULT_LIMITS, DEFAULT_RETRY, Service, price_at, service_for
 from stepfun_async._version import __version__
 
+from .bucket import is_url
 from .chunks import Conditions
-from .database import JournalError, told
+from .database import Ids, JournalError, told
 from .engine import AHEAD, Engine, Ways, recover
 from .handing import HandingEngine, Spread, Submit
-from .inputs import Line, Source, source_of
+from .inputs import Line, Source, is_file, source_of
 from .items import MOST_BAD_LINES, BadLine, Checked, Item, Progress, Status
 from .jobs import Terms, job_of, told_fields
-from .journal import Journal
+from .journal import SETTINGS, Journal
+from .keeping import Keeping, check_pictures
 from .making import Maker
 from .names import DEFAULT_TEMPLATE, check_template
 from .records import Records
-from .store import FileStore
+from .store import PictureStore, Place, StorageError
 from .tickets import Tickets
 from .writer import Writer
 
@@ -86,11 +89,16 @@ class Batch:
             with an `image` is an edit, and with `source_weight` an image to image. Paths of pictures
             are relative to the file.
         out: the folder for pictures and journal. It has to be on a local disk.
+        pictures: where the pictures go in the place of `out`: a bucket, as `s3://bucket/prefix` or
+            `gs://bucket/prefix` (needs the extra `cloud`; credentials come from the environment), or another
+            folder, on whichever disk. Before anything is sent, it is tried out.
         model: the model of all lines that name none.
         defaults: other fields that hold where a line does not have its own.
         name: how pictures are named below `out`, without ending: of `{id}`, `{fingerprint}`, `{line}`,
             `{model}` and `{shard}`, two hex digits that spread files over folders.
         notes: whether each picture gets a `.json` beside it that says how to make it again.
+        metadata: whether each picture gets that into its own file too, as text of a PNG or EXIF of a JPEG or WebP.
+            Its pixels stay as they are, its bytes do not.
         max_failures: end the run with so many failures in it; None for any number.
         hold_unknown: leave lines that may have been billed by an earlier run, instead of sending them again.
         accept_changes: go on though settings, or lines that pictures were bought for, are others than before.
@@ -120,10 +128,12 @@ class Batch:
         inputs: Inputs,
         *,
         out: str | os.PathLike[str],
+        pictures: str | os.PathLike[str] | None = None,
         model: str | None = None,
         defaults: Mapping[str, Any] | None = None,
         name: str = DEFAULT_TEMPLATE,
         notes: bool = True,
+        metadata: bool = False,
         max_failures: int | None = None,
         hold_unknown: bool = False,
         accept_changes: bool = False,
@@ -144,7 +154,9 @@ class Batch:
         self._source: Source | None = None
         self._defaults = _fields(model, defaults)
         self._name = check_template(name)
+        self._pictures = check_pictures(pictures)
         self._notes = notes
+        self._metadata = metadata
         self._ways = Ways(
             hold_unknown=hold_unknown,
             accept_changes=accept_changes,
@@ -201,6 +213,7 @@ class Batch:
         Raises:
             JournalError: the journal is in use, of a newer version, of other inputs, or cannot be written.
             ConfigurationError: a setting cannot be right.
+            StorageError: no pictures can be written where they are to go, or it can no longer be asked.
             StepFunError: what ended the run: a wrong key, no money left, a full disk. All that was in
                 flight by then has ended and is entered, and the next run goes on.
         """
@@ -333,16 +346,14 @@ class Batch:
             ConfigurationError: the inputs cannot be read, or only once.
         """
         config = resolve(_NOTHING_SENT, self._base_url, allow_http=self._allow_http)
-        source = self._fresh_source()
-        if source.once:
-            raise ConfigurationError("check would use these inputs up: they can be read once; give a list or a file")
-        region = None if config.plan else config.region
-        found = _Findings(self._terms(source), region, self._budget)
-        try:
-            while lines := await source.take(_CHECKED_AT_ONCE):
-                await anyio.to_thread.run_sync(found.look_at, lines)
-        finally:
-            source.close()
+        async with self._fresh_source() as source:
+            if source.once:
+                raise ConfigurationError(
+                    "check would use these inputs up: they can be read once; give a list or a file"
+                )
+            with closing(_Findings(self._terms(source), config, self._budget)) as found:
+                while lines := await source.take(_CHECKED_AT_ONCE):
+                    await anyio.to_thread.run_sync(found.look_at, lines)
         return found.checked(self.limits.requests_per_minute)
 
     def check_sync(self) -> Checked:
@@ -367,10 +378,9 @@ class Batch:
     async def _begun(self, connect: Callable[[], Service], begin: Begin) -> AsyncGenerator[Engine]:
         """Everything that a run needs, opened and in order."""
         self._engine, self._stopping = None, False
-        source = self._fresh_source()
-        try:
+        async with self._fresh_source() as source:
             service = connect()
-            store = FileStore(self.records.folder, notes=self._notes)
+            store = self._keeping().store()
             try:
                 opened = partial(self._opened, store, service)
                 journal, adopted = await anyio.to_thread.run_sync(opened)
@@ -387,8 +397,6 @@ class Batch:
             finally:
                 with anyio.CancelScope(shield=True):
                     await service.aclose()
-        finally:
-            source.close()
 
     def _here(self, source: Source, terms: Terms, maker: Maker, writer: Writer, ways: Ways, adopted: int) -> Engine:
         return Engine(source, terms, maker, writer, self.limits.max_concurrency, ways, adopted)
@@ -416,8 +424,8 @@ class Batch:
         return Conditions(
             run=secrets.token_hex(8),
             version=__version__,
-            folder=self.records.folder.absolute(),
-            notes=self._notes,
+            folder=self._shared(),
+            keeping=self._keeping(),
             base_url=resolve(_NOTHING_SENT, self._base_url, allow_http=self._allow_http).base_url,
             limits=limits,
             timeout=self._timeout,
@@ -426,28 +434,45 @@ class Batch:
             lines_at_once=lines_at_once,
         )
 
-    def _fresh_source(self) -> Source:
-        """The inputs from their beginning.
+    def _keeping(self) -> Keeping:
+        """Where and how the pictures are kept."""
+        where = self._pictures or os.path.abspath(self.records.folder)
+        return Keeping(where, notes=self._notes, metadata=self._metadata)
+
+    def _shared(self) -> Path:
+        """The folder that workers share: that of the pictures, or the batch's where they go to a bucket."""
+        where = self._keeping().where
+        return self.records.folder.absolute() if is_url(where) else Path(where)
+
+    @asynccontextmanager
+    async def _fresh_source(self) -> AsyncGenerator[Source]:
+        """The inputs from their beginning; a file is opened in a thread, since that may load what reads it.
 
         Raises:
             ConfigurationError: they cannot be read, or were read before and can be read once only.
         """
         if self._source is not None and self._source.once:
             raise ConfigurationError("these inputs were used up by an earlier run: make a new Batch")
-        self._source = source_of(self._inputs)
-        return self._source
+        with ExitStack() as stack:
+
+            def opened() -> Source:
+                return stack.enter_context(closing(source_of(self._inputs)))
+
+            self._source = await finished_in_thread(opened) if is_file(self._inputs) else opened()
+            yield self._source
 
     def _terms(self, source: Source) -> Terms:
         return Terms(self._defaults, source.folder, source.as_text)
 
-    def _opened(self, store: FileStore, service: Service) -> tuple[Journal, int]:
+    def _opened(self, store: PictureStore, service: Service) -> tuple[Journal, int]:
         """The journal, put in order, and how many pictures were found that it did not have."""
         folder = self.records.folder
         journal = Journal.writing(folder)
         try:
             with told(folder):
                 self._agree(journal, service.config.base_url)
-                tickets = Tickets(folder)
+                _try_out(store.place)
+                tickets = Tickets(self._shared())
                 unsent = tickets.withdraw_all()
                 adopted = recover(journal, store, self._name, verify=self._ways.verify, unsent=unsent)
                 tickets.clear()
@@ -463,8 +488,13 @@ class Batch:
         Raises:
             JournalError: they are not, and that is not accepted.
         """
-        now: dict[str, object] = {"server": server, "name": self._name, "defaults": told_fields(self._defaults)}
-        fact = journal.fact(_SETTINGS)
+        now: dict[str, object] = {
+            "server": server,
+            "name": self._name,
+            "defaults": told_fields(self._defaults),
+            "pictures": self._pictures,
+        }
+        fact = journal.fact(SETTINGS)
         before: dict[str, object] = now if fact is None else json.loads(fact)
         changed = [
             f"{name} was {before.get(name)!r}, and is {now[name]!r}" for name in now if before[name] != now[name]
@@ -477,11 +507,8 @@ class Batch:
         journal.begin()
         if changed:
             journal.forget_digests()
-        journal.put_fact(_SETTINGS, json.dumps(now, ensure_ascii=True))
+        journal.put_fact(SETTINGS, json.dumps(now, ensure_ascii=True))
         journal.commit()
-
-
-_SETTINGS = "settings"
 
 
 def _fields(model: object, defaults: object) -> dict[str, object]:
@@ -511,6 +538,14 @@ def _whole(name: str, number: object, most: int | None = None) -> int:
         allowed = "above 0" if most is None else f"from 1 to {most}"
         raise ConfigurationError(f"{name} is a whole number {allowed}, not {number!r}")
     return number
+
+
+def _try_out(place: Place) -> None:
+    try:
+        place.try_out()
+    except StorageError as error:
+        error.tell("nothing was sent")
+        raise
 
 
 # --- money of earlier runs ----------------------------------------------------------------------
@@ -551,11 +586,11 @@ def _sums(budget: Budget, money: tuple[Mapping[str, Decimal], Mapping[str, Decim
 class _Findings:
     """What a check has found so far."""
 
-    def __init__(self, terms: Terms, region: Any, budget: Budget | None) -> None:
+    def __init__(self, terms: Terms, config: Config, budget: Budget | None) -> None:
         self._terms = terms
-        self._region = region
+        self._config = config
         self._budget = budget
-        self._ids: dict[str, int] = {}
+        self._ids = Ids()
         self._bad: list[BadLine] = []
         self._counts: Counter[str] = Counter()
         self._price: dict[str, Decimal] = {}
@@ -574,20 +609,21 @@ class _Findings:
             if len(self._bad) < MOST_BAD_LINES:
                 self._bad.append(BadLine(line=line.number, problems=problems))
             return
-        listed = job.request.price(self._region) if self._region else None
-        price = self._budget.price_of(job.request.model, listed) if self._budget else listed
+        price = price_at(self._config, self._budget, job.request)
         if price is None:
             self._counts["unpriced"] += 1
         else:
             self._price[price.currency] = self._price.get(price.currency, Decimal(0)) + price.amount
 
     def _taken(self, id: str | None, line: int) -> tuple[Problem, ...]:
-        if id is None:
-            return ()
-        first = self._ids.setdefault(id, line)
+        first = line if id is None else self._ids.first_line(id, line)
         if first == line:
             return ()
         return (Problem("id", id, "an id of its own for each line", f"line {first} has it already"),)
+
+    def close(self) -> None:
+        """Forget the ids."""
+        self._ids.close()
 
     def checked(self, requests_per_minute: int | None) -> Checked:
         """The findings."""

@@ -38,8 +38,9 @@ from stepfun_async._service import service_for
 from stepfun_async._version import __version__
 
 from .journal import Ended, Task
+from .keeping import Keeping
 from .making import STOPPING, Made, Maker, adopted
-from .store import FileStore
+from .store import StorageError
 from .tickets import Tickets
 
 
@@ -66,8 +67,8 @@ class Conditions:
     Attributes:
         run: the run's name, which its folder says too.
         version: of this package, where the run is.
-        folder: where pictures go, by the same whole path for everybody.
-        notes: whether each picture gets its note.
+        folder: where tickets are, by the same whole path for everybody; pictures too, unless they go to a bucket.
+        keeping: where and how pictures are kept.
         base_url: where the API is.
         limits: of the client in each process.
         timeout: seconds for each line.
@@ -79,7 +80,7 @@ class Conditions:
     run: str
     version: str
     folder: Path
-    notes: bool
+    keeping: Keeping
     base_url: str
     limits: Limits
     timeout: float
@@ -171,6 +172,9 @@ def check_worker(conditions: Conditions) -> None:
         run = tickets.run()
         if run == conditions.run:
             tickets.try_out()
+            conditions.keeping.store().place.try_out()
+    except StorageError as error:
+        raise _unfit(error.message) from error
     except OSError as error:
         raise _unfit(f"{str(conditions.folder)!r} cannot be used: {error.strerror or error}") from error
     if run is None:
@@ -193,7 +197,7 @@ class _Bench:
         check_worker(conditions)
         self._conditions = conditions
         self._tickets = Tickets(conditions.folder)
-        self._store = FileStore(conditions.folder, notes=conditions.notes)
+        self._store = conditions.keeping.store()
         self._service = service_for(
             None,
             base_url=conditions.base_url,

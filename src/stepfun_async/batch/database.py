@@ -61,6 +61,29 @@ CREATE INDEX equal_jobs ON jobs (fingerprint, line);
 CREATE INDEX open_jobs ON jobs (state) WHERE state <> 'done';
 """
 
+
+class Ids:
+    """Which line has an id, for any number of them: in a database that goes to disk when it is large, and away when
+    it is closed. It is used by one thread at a time.
+    """
+
+    def __init__(self) -> None:
+        self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._connection.execute("PRAGMA journal_mode = OFF")
+        self._connection.execute("CREATE TABLE ids (id TEXT PRIMARY KEY, line INTEGER NOT NULL) WITHOUT ROWID")
+        self._connection.execute("BEGIN")
+
+    def first_line(self, id: str, line: int) -> int:
+        """The line that had the id first: this one, unless it was asked about before."""
+        if self._connection.execute("INSERT OR IGNORE INTO ids VALUES (?, ?)", (id, line)).rowcount:
+            return line
+        return int(self._connection.execute("SELECT line FROM ids WHERE id = ?", (id,)).fetchone()[0])
+
+    def close(self) -> None:
+        """Forget them."""
+        self._connection.close()
+
+
 OWNER = "owner"
 """The fact that says which process opened the journal last."""
 

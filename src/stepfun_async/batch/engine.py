@@ -2,19 +2,21 @@
 
     admitted -> started (committed) -> sent -> picture durable -> done (committed) -> told
 
-What is waited for is bounded at every place: lines are read `AHEAD` at a time and only when a worker
-has nothing to do, so that a million of them cost no memory. A worker that is cancelled leaves its line
+What is waited for is bounded at every place: lines are read `AHEAD` at a time and only when few are
+left to be sent, so that a million of them cost no memory. A worker that is cancelled leaves its line
 as what is known of it says, and a picture that is paid for is kept and entered first.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -30,7 +32,7 @@ from .jobs import Job, Terms, job_of
 from .journal import OUTPUT_LOST, Ended, Journal, Known, Task, settled
 from .making import STOPPING, Made, Maker, Witness, adopted, killed, shielded
 from .names import stem_of
-from .store import FileStore
+from .store import PictureStore
 from .writer import Writer
 
 if TYPE_CHECKING:
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
 
 AHEAD = 256
 """Lines that are read at a time."""
+
+_FEW = AHEAD // 2
+"""Lines that are ready when the next ones are read: all workers would wait for those otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,11 +173,20 @@ class Engine:
     # --- lines in ---
 
     async def _next(self) -> Task | None:
-        """The next line to be sent; None at the end."""
-        async with self._pulling:
-            while not self._ready and not self._exhausted and self._stopped is None:
-                await self._fill()
-            return self._ready.popleft() if self._ready and self._stopped is None else None
+        """The next line to be sent; None at the end. Whoever finds few of them reads on, and the others go on."""
+        if len(self._ready) <= _FEW and not (self._ready and self._pulling.locked()):
+            async with self._pulling:
+                await self._read_on()
+        return self._ready.popleft() if self._ready and self._stopped is None else None
+
+    async def _read_on(self) -> None:
+        """Have more than a few lines ready; but what is ready waits for no more than the next ones."""
+        if len(self._ready) > _FEW:
+            return
+        while not self._exhausted and self._stopped is None:
+            await self._fill()
+            if self._ready:
+                return
 
     async def _fill(self) -> None:
         """Read on until there is something to send."""
@@ -219,12 +233,13 @@ class Engine:
 
     async def _place(self, tasks: tuple[Task, ...]) -> None:
         """Find a place for each picture; those that are there already are entered."""
-        for placed, task in zip(await anyio.to_thread.run_sync(_placed, self._maker, tasks), tasks, strict=True):
+        for placed, task in zip(await anyio.to_thread.run_sync(self._maker.place, tasks), tasks, strict=True):
             if isinstance(placed, Task):
                 self._ready.append(placed)
                 continue
             price = self._maker.price(task.job.request) if task.job.request else None
-            item = await self._writer.do(partial(_adopt, task=task, price=price, ended=placed))
+            adopt = partial(_adopt, task=task, price=price, ended=placed, asked=self._sink is not None)
+            item = await self._writer.do(adopt)
             self._tally.done += 1
             self._tally.adopted += 1
             await self._tell(item)
@@ -268,8 +283,9 @@ class Engine:
             made = Made(witness.interrupted())
         await self._enter(task, price, made)
 
-    async def _enter(self, task: Task, price: Money | None, made: Made) -> Item:
-        item = await self._writer.do(partial(Journal.end, number=task.number, ended=made.ended))
+    async def _enter(self, task: Task, price: Money | None, made: Made) -> Item | None:
+        end = partial(_end, number=task.number, ended=made.ended, asked=self._sink is not None)
+        item = await self._writer.do(end)
         self._count(price, made)
         return item
 
@@ -292,33 +308,41 @@ class Engine:
         self._failure = self._failure or error
         self.stop(str(error))
 
-    async def _tell(self, item: Item) -> None:
-        if self._sink is not None:
+    async def _tell(self, item: Item | None) -> None:
+        if self._sink is not None and item is not None:
             with suppress(anyio.BrokenResourceError):  # nobody reads any more
                 await self._sink.send(item)
 
 
 def _read(lines: Iterable[Line], as_it_was: set[int], terms: Terms) -> list[Job | int]:
-    return [
-        line.number if line.number in as_it_was else job_of(line.number, line.read(), terms, line.digest)
-        for line in lines
-    ]
+    return [line.number if line.number in as_it_was else _job_of(line, terms) for line in lines]
 
 
-def _placed(maker: Maker, tasks: Iterable[Task]) -> list[Task | Ended]:
-    return [maker.place(task) for task in tasks]
+def _job_of(line: Line, terms: Terms) -> Job:
+    time.sleep(_TURN)
+    return job_of(line.number, line.read(), terms, line.digest)
 
 
-def _adopt(journal: Journal, task: Task, price: Money | None, ended: Ended) -> Item:
+_TURN = 5e-5
+"""Seconds for the event loop to have its turn: it would get one from a thread that computes every 5 ms only."""
+
+
+def _adopt(journal: Journal, task: Task, price: Money | None, ended: Ended, *, asked: bool) -> Item | None:
     journal.start(task.number, task.stem, price)
-    return journal.end(task.number, ended)
+    return _end(journal, task.number, ended, asked=asked)
+
+
+def _end(journal: Journal, number: int, ended: Ended, *, asked: bool) -> Item | None:
+    """Enter a line's end; the whole row, where anybody asked for it."""
+    journal.end(number, ended)
+    return journal.item(number) if asked else None
 
 
 # --- before a run -------------------------------------------------------------------------------
 
 
 def recover(
-    journal: Journal, store: FileStore, template: str, *, verify: bool, unsent: Collection[int] = frozenset()
+    journal: Journal, store: PictureStore, template: str, *, verify: bool, unsent: Collection[int] = frozenset()
 ) -> int:
     """Put in order what a process left that was killed.
 
@@ -336,28 +360,45 @@ def recover(
     Returns:
         How many pictures were found that the journal did not have.
     """
-    journal.begin()
     found = sum(
         _recover_one(journal, store, number, item, sent=number not in unsent)
         for number, item in journal.of_state("started")
     )
     found += sum(_bring_back(journal, store, template, number, item) for number, item in journal.of_state("failed"))
-    for number, path, sha256 in journal.files() if verify else ():
-        if store.digest(path) != sha256:
-            journal.end(number, _lost(path, sha256))
-    journal.commit()
+    if verify:
+        _verify(journal, store)
     return found
 
 
-def _recover_one(journal: Journal, store: FileStore, number: int, item: Item, *, sent: bool) -> bool:
+def _recover_one(journal: Journal, store: PictureStore, number: int, item: Item, *, sent: bool) -> bool:
     stem = item.path or ""
     store.sweep(stem)
+    refuge = store.rescued(stem)
     saved = store.find(stem)
-    if saved is None and (refuge := store.rescued(stem)) is not None:
+    if saved is None and refuge is not None:
         saved = store.fetch_back(stem, refuge, _note_of(item))
     unmade = killed() if sent else Ended(state="pending")
-    journal.end(number, unmade if saved is None else adopted(saved))
+    _enter(journal, number, adopted(saved) if saved else unmade, refuge if saved else None)
     return saved is not None
+
+
+def _enter(journal: Journal, number: int, ended: Ended, refuge: str | None) -> None:
+    """Enter a line's end for good; only then its picture is taken away where it was rescued to."""
+    journal.begin()
+    journal.end(number, ended)
+    journal.commit()
+    if refuge is not None:
+        Path(refuge).unlink(missing_ok=True)
+
+
+def _verify(journal: Journal, store: PictureStore) -> None:
+    journal.begin()
+    files = journal.files()
+    digests = store.digests(path for _, path, _ in files)
+    for (number, path, sha256), digest in zip(files, digests, strict=True):
+        if digest != sha256:
+            journal.end(number, _lost(path, sha256))
+    journal.commit()
 
 
 def _note_of(item: Item) -> dict[str, object]:
@@ -365,16 +406,17 @@ def _note_of(item: Item) -> dict[str, object]:
     return {**{name: getattr(item, name) for name in names}, "request": dict(item.request)}
 
 
-def _bring_back(journal: Journal, store: FileStore, template: str, number: int, item: Item) -> bool:
+def _bring_back(journal: Journal, store: PictureStore, template: str, number: int, item: Item) -> bool:
     """Whether a picture that was paid for and put elsewhere is in its place now."""
     if item.error != SaveError.__name__ or item.path is None:
         return False
     fingerprint, model = item.fingerprint or "", str(item.request.get("model"))
     stem = stem_of(template, id=item.id, fingerprint=fingerprint, line=item.line or 0, model=model)
-    saved = store.fetch_back(store.free_stem(stem), item.path, _note_of(item))
+    saved = store.fetch_back(stem, item.path, _note_of(item))
     if saved is None:
         return False
-    journal.end(number, replace(adopted(saved), attempts=0, billed=0, maybe_billed=0))  # they were counted
+    counted = replace(adopted(saved), attempts=0, billed=0, maybe_billed=0)
+    _enter(journal, number, counted, item.path)
     return True
 
 

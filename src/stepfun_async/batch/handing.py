@@ -32,7 +32,6 @@ from .items import Item
 from .jobs import Terms
 from .journal import INTERRUPTED, Ended, Journal, Task
 from .making import Made, Maker, adopted, killed, shielded
-from .store import FileStore
 from .tickets import Tickets
 from .writer import Writer
 
@@ -119,7 +118,7 @@ class HandingEngine(Engine):
         self._spread = spread
         self._conditions = conditions
         self._budget = budget
-        self._store = FileStore(conditions.folder, notes=conditions.notes)
+        self._store = conditions.keeping.store()
         self._tickets = Tickets(conditions.folder)
         self._out: dict[int, _Out] = {}
         self._losses: Counter[int] = Counter()
@@ -254,7 +253,7 @@ class HandingEngine(Engine):
             made = await anyio.to_thread.run_sync(self._fates, charged, out.tickets, rows)
             for each, one in zip(charged, made, strict=True):
                 _settle(each, one.ended)
-            items = await self._writer.do(partial(_end, lines=charged, made=made))
+            items = await self._writer.do(partial(_end, lines=charged, made=made, asked=self._sink is not None))
             await anyio.to_thread.run_sync(self._tickets.discard, out.tickets)
         finally:
             self._tally.in_flight -= len(charged)
@@ -332,5 +331,8 @@ def _start(journal: Journal, lines: Sequence[_Charged]) -> None:
         journal.start(line.task.number, line.task.stem, line.price)
 
 
-def _end(journal: Journal, lines: Sequence[_Charged], made: Sequence[Made]) -> list[Item]:
-    return [journal.end(line.task.number, one.ended) for line, one in zip(lines, made, strict=True)]
+def _end(journal: Journal, lines: Sequence[_Charged], made: Sequence[Made], *, asked: bool) -> list[Item | None]:
+    """Enter the ends of lines; their whole rows, where anybody asked for them."""
+    for line, one in zip(lines, made, strict=True):
+        journal.end(line.task.number, one.ended)
+    return [journal.item(line.task.number) if asked else None for line in lines]

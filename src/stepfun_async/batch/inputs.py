@@ -11,6 +11,7 @@ import csv
 import hashlib
 import importlib
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -78,6 +79,11 @@ class Source(Protocol):
         ...
 
 
+def is_file(inputs: object) -> bool:
+    """Whether inputs are the path of a file, which takes a while to open."""
+    return isinstance(inputs, str) or hasattr(inputs, "__fspath__")
+
+
 def source_of(inputs: Any) -> Source:
     """A source, from its beginning.
 
@@ -87,7 +93,7 @@ def source_of(inputs: Any) -> Source:
     Raises:
         ConfigurationError: it is none of these, the file cannot be read, or its format is not known.
     """
-    if isinstance(inputs, str) or hasattr(inputs, "__fspath__"):
+    if is_file(inputs):
         return _FileSource(Path(inputs))
     single = hasattr(inputs, "to_call") or hasattr(inputs, "keys") or isinstance(inputs, bytes | type)
     if hasattr(inputs, "__aiter__") and not single:
@@ -119,6 +125,10 @@ def _digest(text: bytes) -> bytes:
     return hashlib.blake2b(text, digest_size=16).digest()
 
 
+_TURN = 0.004
+"""Seconds that somebody's iterable has at a time."""
+
+
 class _IterableSource:
     folder = None
     as_text = False
@@ -129,8 +139,14 @@ class _IterableSource:
         self._taken = 0
 
     async def take(self, most: int) -> list[Line]:
-        lines = [_line_of(number, value) for number, value in enumerate(islice(self._items, most), self._taken + 1)]
-        self._taken += len(lines)
+        """The next lines, or those of the next few milliseconds: whatever makes them keeps the event loop waiting."""
+        until = time.perf_counter() + _TURN
+        lines: list[Line] = []
+        for value in islice(self._items, most):
+            self._taken += 1
+            lines.append(_line_of(self._taken, value))
+            if time.perf_counter() > until:
+                break
         return lines
 
     def close(self) -> None:

@@ -35,8 +35,8 @@ class Item:
         state: how it stands, see `State`.
         request: what was asked for: `operation`, `model` and the parameters; pictures by path or SHA-256.
         fingerprint: the request's; None where the line is no valid request.
-        path: the picture's file below the batch's folder, with `/`; a whole path where it had to be
-            rescued to another place; None without a picture.
+        path: the picture's file below the batch's folder, or below where its `pictures` are, with `/`; a
+            whole path where it had to be rescued to another place; None without a picture.
         sha256: of that file.
         bytes: its size.
         format: `png`, `jpeg`, `webp` or `gif`.

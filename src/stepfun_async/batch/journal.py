@@ -12,6 +12,7 @@ not there. Everything here is plain and synchronous; `writer` calls it from one 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -43,6 +44,9 @@ FINAL = frozenset(
 
 INTERRUPTED = "Interrupted"
 """The class of what was in flight when the process died, or was told to stop."""
+
+SETTINGS = "settings"
+"""The fact that says what the batch was begun with."""
 
 OUTPUT_LOST = "OutputLostError"
 """The class of a picture whose file is no longer as it was written."""
@@ -130,11 +134,16 @@ class Journal:
     Args:
         connection: to the database.
         lock: the transaction that keeps others out; None for reading.
+        folder: where it is written; None for reading.
     """
 
-    def __init__(self, connection: sqlite3.Connection, lock: sqlite3.Connection | None) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, lock: sqlite3.Connection | None, folder: Path | None = None
+    ) -> None:
         self._connection = connection
         self._lock = lock
+        self._folder = folder
+        self._file = None if folder is None else _file_of(folder)
         self._last_line = 0
 
     # --- opening ---
@@ -150,7 +159,7 @@ class Journal:
             folder.mkdir(parents=True, exist_ok=True)
             lock = locked(folder)
             try:
-                journal = cls(opened(folder), lock)
+                journal = cls(opened(folder), lock, folder)
             except BaseException:
                 lock.close()
                 raise
@@ -181,8 +190,17 @@ class Journal:
         self._connection.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
-        """Make the group's changes durable."""
+        """Make the group's changes durable.
+
+        Raises:
+            JournalError: its file is no longer in its folder, where the next run would look for it.
+        """
         self._connection.commit()
+        if self._folder is not None and _file_of(self._folder) != self._file:
+            raise JournalError(
+                f"the journal of {str(self._folder)!r} is no longer where it was: the folder was moved or deleted "
+                "while the batch was running, and nothing more is sent; put it back, or begin anew"
+            )
 
     def rollback(self) -> None:
         """Forget the group's changes."""
@@ -270,7 +288,7 @@ class Journal:
             number,
         )
 
-    def end(self, number: int, ended: Ended) -> Item:
+    def end(self, number: int, ended: Ended) -> None:
         """A line's end, of whichever kind; its counts are added to those of earlier runs."""
         sha256 = None if ended.sha256 is None else bytes.fromhex(ended.sha256)
         self._do(
@@ -296,7 +314,6 @@ class Journal:
             ended.elapsed,
             number,
         )
-        return self.item(number)
 
     def item(self, number: int) -> Item:
         """One row."""
@@ -472,6 +489,15 @@ class Journal:
 
 
 # --- rows ---------------------------------------------------------------------------------------
+
+
+def _file_of(folder: Path) -> tuple[int, int] | None:
+    """Which file the journal of a folder is; None where there is none."""
+    try:
+        facts = os.stat(folder / JOURNAL)
+    except FileNotFoundError:
+        return None
+    return facts.st_dev, facts.st_ino
 
 
 def _verdict(job: Job) -> tuple[State, str | None, str | None]:

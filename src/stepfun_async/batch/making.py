@@ -6,13 +6,12 @@ This part knows nothing of the journal, so that it can run wherever there is a c
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, TypeVar
 
 import anyio
-import anyio.to_thread
 
 from stepfun_async import _exchange
 from stepfun_async._core.capabilities import Money
@@ -37,6 +36,7 @@ from .items import State
 from .journal import INTERRUPTED, Ended, Task
 from .names import stem_of
 from .store import Saved
+from .threads import Threads
 
 T = TypeVar("T")
 
@@ -57,12 +57,21 @@ picture that is paid for and cannot be written."""
 class Store(Protocol):
     """Where pictures are kept."""
 
+    @property
+    def threads(self) -> int:
+        """How many threads are to put pictures there at once."""
+        ...
+
     def put(self, stem: str, image: Image, note: Mapping[str, object]) -> Saved:
         """Keep a picture; it survives the loss of power when this returns."""
         ...
 
-    def find(self, stem: str) -> Saved | None:
-        """The picture under a stem, whole."""
+    def own(self, stem: str, fingerprint: str) -> Saved | None:
+        """The picture under a stem, whole, where it is that of a request."""
+        ...
+
+    def taken(self, stems: Iterable[str]) -> set[str]:
+        """Those of `stems` under which there is something."""
         ...
 
     def free_stem(self, stem: str) -> str:
@@ -100,25 +109,34 @@ class Maker:
         self._service = service
         self._store = store
         self._template = template
-        self._threads = anyio.CapacityLimiter(_THREADS)
+        self._threads = Threads(store.threads)
 
     def price(self, request: ImageRequest) -> Money | None:
         """What its picture costs; None where it is not known."""
-        return price_of(self._service, request)
+        return self._service.price(request)
 
-    def place(self, task: Task) -> Task | Ended:
-        """The task with a free place for its picture, or its picture, durable already though nobody entered it.
+    def place(self, tasks: Sequence[Task]) -> list[Task | Ended]:
+        """Each task with a free place for its picture, or its picture, durable already though nobody entered it.
 
-        A picture is taken for the task's where its note has the request's fingerprint, or its name is
+        A picture is taken for a task's where its note has the request's fingerprint, or its name is
         made of it. Under the place there is nothing, so that what is found there later is the task's.
         """
+        stems = [self._stem(task) for task in tasks]
+        taken = self._store.taken(stems)
+        return [
+            self._placed(task, stem) if stem in taken else replace(task, stem=stem)
+            for task, stem in zip(tasks, stems, strict=True)
+        ]
+
+    def _stem(self, task: Task) -> str:
         job = task.job
         model, fingerprint = (job.request.model if job.request else ""), job.fingerprint or ""
-        stem = stem_of(self._template, id=task.id, fingerprint=fingerprint, line=job.line, model=model)
-        saved = self._store.find(stem)
-        if saved is not None and (saved.note.get("fingerprint") == fingerprint or fingerprint in stem):
-            return adopted(saved)
-        return replace(task, stem=self._store.free_stem(stem))
+        return stem_of(self._template, id=task.id, fingerprint=fingerprint, line=job.line, model=model)
+
+    def _placed(self, task: Task, stem: str) -> Task | Ended:
+        """What becomes of a task where something is there already."""
+        saved = self._store.own(stem, task.job.fingerprint or "")
+        return adopted(saved) if saved is not None else replace(task, stem=self._store.free_stem(stem))
 
     async def make(self, task: Task) -> Made:
         """Send a task's request and keep its picture. A picture that is paid for is kept even when cancelled.
@@ -139,7 +157,7 @@ class Maker:
         """Keep the picture of an answer, whatever else happens meanwhile."""
         put = partial(self._store.put, task.stem, image, self._note(task, response))
         try:
-            saved = await shielded(partial(anyio.to_thread.run_sync, put, limiter=self._threads))
+            saved = await shielded(partial(self._threads.do, put))
         except OSError as error:
             return await shielded(partial(self._rescued, task.stem, response, image, error))
         return Made(_done(saved, response, image))
@@ -149,7 +167,7 @@ class Maker:
         message = f"a picture was made and paid for, but not written: {error.strerror or error}"
         saved: Saved | None = None
         try:
-            saved = await anyio.to_thread.run_sync(self._store.rescue, stem, image, limiter=self._threads)
+            saved = await self._threads.do(partial(self._store.rescue, stem, image))
             message += f"; it is in {saved.path}, and the next run takes it from there"
         except OSError as trouble:
             message += f"; nor to a temporary file: {trouble}; error.response has it"
@@ -169,23 +187,12 @@ class Maker:
         }
 
 
-_THREADS = 16
-"""Pictures that are written at once; more make a disk no faster."""
-
-
 async def shielded(function: Callable[[], Awaitable[T]]) -> T:
     """What `function` returns, even when the task is cancelled meanwhile."""
     results: list[T] = []
     with anyio.CancelScope(shield=True):
         results.append(await function())
     return results[0]
-
-
-def price_of(service: Service, request: ImageRequest) -> Money | None:
-    """What a picture costs at a service; None where it is not known. The Step Plan is paid by the month."""
-    config = service.config
-    listed = request.price(config.region) if config.region and not config.plan else None
-    return service.budget.price_of(request.model, listed) if service.budget else listed
 
 
 class Witness:

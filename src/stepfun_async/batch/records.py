@@ -7,18 +7,24 @@ import json
 import os
 import tarfile
 import time
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
-from pathlib import Path
+from dataclasses import replace
+from itertools import tee
+from pathlib import Path, PurePosixPath
+from typing import TypeAlias
 
 from stepfun_async._core.errors import ConfigurationError, StepFunError
 
+from .bucket import Bucket, is_url
 from .database import JournalError, running_in, told
 from .items import Item, Status
-from .journal import Journal
+from .journal import SETTINGS, Journal
+from .keeping import check_folder, place_at
+from .manifest import row_of, writer_for
 from .report import ReportRow, write_report
 from .report.journalled import row_from, summary_from
+from .store import Place
 
 MANIFEST = "manifest.jsonl"
 REPORT = "report.html"
@@ -32,10 +38,13 @@ class Records:
 
     Args:
         folder: what the batch was given as `out`.
+
+    Raises:
+        ConfigurationError: it is no folder on a disk.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
+        self.folder = check_folder(folder, "the journal of a batch has to")
 
     def status(self) -> Status:
         """How the batch stands; it may be running.
@@ -79,26 +88,41 @@ class Records:
         finally:
             journal.close()
 
-    def write_manifest(self, path: str | os.PathLike[str] | None = None) -> Path:
-        """Write every line as one of JSON, as `Item` has it.
+    def write_manifest(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Write every line with all that is known of it, as `Item` has it.
 
         Args:
-            path: the file; `manifest.jsonl` in the batch's folder when absent. It is replaced.
+            path: the file, or `s3://bucket/manifest.jsonl` and the like; `manifest.jsonl` in the batch's folder when
+                absent. It is replaced. One that ends in `.parquet` becomes Parquet, with the extra `parquet`, and any
+                other lines of JSON.
+
+        Returns:
+            Where it is.
 
         Raises:
             JournalError: as `status`.
-            ConfigurationError: it cannot be written.
+            ConfigurationError: it cannot be written, or its extra is not installed.
+            StorageError: the bucket does not take it.
         """
-        target = self.folder / MANIFEST if path is None else Path(path)
-        temporary = target.with_name(f".{target.name}.part")
-        with Journal.reading(self.folder) as journal, _written(target):
-            with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
-                for item in journal.items():
-                    file.write(json.dumps(row_of(item), ensure_ascii=False) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
+        target = str(self.folder / MANIFEST) if path is None else os.fspath(path)
+        write = writer_for(target)
+        with Journal.reading(self.folder) as journal, self._manifest_at(target) as temporary:
+            write(journal.items(), temporary)
         return target
+
+    @contextmanager
+    def _manifest_at(self, target: str) -> Generator[Path]:
+        """A file to be written first, which goes to `target` at the end."""
+        if is_url(target):
+            above, _, name = target.rpartition("/")
+            bucket = Bucket(above)
+            with _part_of(self.folder / name) as temporary:
+                yield temporary
+                bucket.upload(name, temporary)
+        else:
+            with _written(Path(target)), _part_of(Path(target)) as temporary:
+                yield temporary
+                temporary.replace(target)
 
     def write_report(self, path: str | os.PathLike[str] | None = None, *, thumbnails: bool = True) -> Path:
         """Write a page for a browser: sums, plots, failures, costs, and every picture with its parameters.
@@ -107,22 +131,20 @@ class Records:
 
         Args:
             path: the file; `report.html` in the batch's folder when absent. It is replaced. Only pictures in its
-                own folder are shown, so elsewhere it has words alone.
+                own folder are shown, so elsewhere it has words alone, and so it has of pictures in a bucket.
             thumbnails: make small copies of the first pictures, in `thumbnails` beside it, where Pillow is there.
 
         Raises:
             JournalError: as `status`.
             ConfigurationError: it cannot be written.
         """
-        target = self.folder / REPORT if path is None else Path(path)
+        target = check_folder(self.folder / REPORT if path is None else path, "reports")
         summary = summary_from(self.status(), title=Path(os.path.abspath(self.folder)).name, made=time.time())
+        place = self._place()
+        rows = (_placed(row_from(item), place) for item in self.items())
         with _written(target):
-            write_report(target, map(self._row, self.items()), summary, thumbnails=thumbnails)
+            write_report(target, rows, summary, thumbnails=thumbnails)
         return target
-
-    def _row(self, item: Item) -> ReportRow:
-        row = row_from(item)
-        return row if row.path is None else replace(row, path=self.folder.absolute() / row.path)
 
     def pack(self, folder: str | os.PathLike[str], *, shard_size: int = SHARD_SIZE) -> tuple[Path, ...]:
         """Copy the pictures into tar shards as WebDataset reads them: each picture with a `.json` and a `.txt`.
@@ -142,50 +164,80 @@ class Records:
         """
         if shard_size < 1:
             raise ConfigurationError(f"shard_size is a number of bytes above 0, not {shard_size!r}")
-        target = Path(folder)
+        target = check_folder(folder, "shards")
         with _written(target):
             target.mkdir(parents=True, exist_ok=True)
             if any(target.glob("*.tar")):
                 raise ConfigurationError(f"there are shards in {str(target)!r} already: choose another folder")
             return tuple(self._shards(target, shard_size))
 
+    def _place(self) -> Place:
+        """Where the pictures are."""
+        with Journal.reading(self.folder) as journal:
+            settings = json.loads(journal.fact(SETTINGS) or "{}")
+        return place_at(settings.get("pictures") or os.path.abspath(self.folder))
+
+    def _pictures(self) -> Iterator[tuple[Item, bytes]]:
+        """Each line that is done, with its picture."""
+        place = self._place()
+        done, again = tee(item for item in self.items() if item.state == "done")
+        for item, data in zip(done, place.contents(str(item.path) for item in again), strict=True):
+            if data is None:
+                raise JournalError(f"{place.name}/{item.path} cannot be packed: it is gone; run the batch with verify")
+            yield item, data
+
     def _shards(self, folder: Path, shard_size: int) -> Iterator[Path]:
-        items = (item for item in self.items() if item.state == "done")
-        first = next(items, None)
+        pictures = self._pictures()
+        first = next(pictures, None)
         number = 0
         while first is not None:
             path = folder / f"{number:05}.tar"
             temporary = path.with_name(f".{path.name}.part")
             with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as shard:
-                first = self._fill(shard, first, items, shard_size, number)
+                first = _fill(shard, first, pictures, shard_size, number)
             temporary.replace(path)
             yield path
             number += 1
 
-    def _fill(
-        self, shard: tarfile.TarFile, item: Item | None, items: Iterator[Item], shard_size: int, number: int
-    ) -> Item | None:
-        """Put pictures in a shard until it is full; the first one that did not go in, or None at the end."""
-        size = count = 0
-        while item is not None and (size < shard_size or not count):
-            for name, data in self._members(item, f"{number:05}{count:06}"):
-                info = tarfile.TarInfo(name)
-                info.size = len(data)
-                shard.addfile(info, io.BytesIO(data))
-            size += item.bytes or 0
-            count += 1
-            item = next(items, None)
-        return item
 
-    def _members(self, item: Item, key: str) -> Iterator[tuple[str, bytes]]:
-        path = self.folder / (item.path or "")
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise JournalError(f"{path} cannot be packed: {error.strerror}; run the batch with verify") from error
-        yield f"{key}{path.suffix}", data
-        yield f"{key}.txt", str(item.request.get("prompt", "")).encode("utf-8", "backslashreplace")
-        yield f"{key}.json", json.dumps(row_of(item), ensure_ascii=False).encode("utf-8", "backslashreplace")
+Pictures: TypeAlias = Iterator[tuple[Item, bytes]]
+
+
+def _fill(
+    shard: tarfile.TarFile, picture: tuple[Item, bytes] | None, pictures: Pictures, shard_size: int, number: int
+) -> tuple[Item, bytes] | None:
+    """Put pictures in a shard until it is full; the first one that did not go in, or None at the end."""
+    size = count = 0
+    while picture is not None and (size < shard_size or not count):
+        for name, data in _members(*picture, f"{number:05}{count:06}"):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            shard.addfile(info, io.BytesIO(data))
+        size += len(picture[1])
+        count += 1
+        picture = next(pictures, None)
+    return picture
+
+
+def _members(item: Item, data: bytes, key: str) -> Iterator[tuple[str, bytes]]:
+    yield f"{key}{PurePosixPath(str(item.path)).suffix}", data
+    yield f"{key}.txt", str(item.request.get("prompt", "")).encode("utf-8", "backslashreplace")
+    yield f"{key}.json", json.dumps(row_of(item), ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
+def _placed(row: ReportRow, place: Place) -> ReportRow:
+    """The row with the whole name of its picture."""
+    return row if row.path is None else replace(row, path=f"{place.name}/{os.fspath(row.path)}")
+
+
+@contextmanager
+def _part_of(path: Path) -> Generator[Path]:
+    """A file beside `path` to be written first; what is left of it at the end is taken away."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -197,11 +249,3 @@ def _written(path: Path) -> Generator[None]:
         if isinstance(error, StepFunError):
             raise
         raise ConfigurationError(f"{str(path)!r} cannot be written: {error.strerror or error}") from error
-
-
-def row_of(item: Item) -> Mapping[str, object]:
-    """An item as JSON can say it."""
-    row = {field.name: getattr(item, field.name) for field in fields(item)}
-    price = item.price
-    row["price"] = None if price is None else {"amount": str(price.amount), "currency": price.currency}
-    return row

@@ -1,4 +1,8 @@
-"""The folder of a batch: pictures that are whole and durable or not there, each with a note of how it was made."""
+"""The pictures of a batch: whole and durable or not there, each with a note of how it was made.
+
+`PictureStore` names them, never replaces one, and knows its own again. It does so at a `Place`, which knows
+nothing of pictures: `Folder` here, or `Bucket`. All of it blocks, and is called in worker threads.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,20 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
+from stepfun_async._core.errors import StepFunError
 from stepfun_async._core.pictures import EXTENSIONS, Picture, of_bytes
 from stepfun_async._core.results import Image
-from stepfun_async._files import write_bytes
+from stepfun_async._files import why_not_writable, write_bytes
+
+from .metadata import with_metadata
 
 NOTE = ".json"
 """The ending of a note beside its picture."""
@@ -25,12 +33,18 @@ _UNKNOWN_FORMAT = ".bin"
 _ENDINGS = (*EXTENSIONS.values(), _UNKNOWN_FORMAT)
 
 
+class StorageError(StepFunError, OSError):
+    """The place for a batch's pictures cannot be used: there is no such bucket, the credentials are wrong or may
+    not do that, or it cannot be reached. What is in it is as it was.
+    """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
     """A picture in its file.
 
     Attributes:
-        path: below the folder, with `/`; a whole path for one that was rescued to another place.
+        path: below the place, with `/`; a whole path for one that was rescued to another place.
         sha256: of the file.
         bytes: its size.
         format: `png`, `jpeg`, `webp` or `gif`; None for anything else.
@@ -48,18 +62,66 @@ class Saved:
     note: Mapping[str, Any]
 
 
-class FileStore:
-    """Pictures as files below one folder.
+class Place(Protocol):
+    """Where files are kept under names with `/` in them. Everything may raise OSError."""
+
+    @property
+    def threads(self) -> int:
+        """How many threads are to write there at once."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Where it is, as users write it; a file is at `{name}/{the file's name}`."""
+        ...
+
+    def try_out(self) -> None:
+        """Write something and take it away again, as far as that says whether pictures can be written.
+
+        Raises:
+            StorageError: they cannot, and why.
+        """
+        ...
+
+    def present(self, names: Iterable[str]) -> set[str]:
+        """Those of `names` under which there is something."""
+        ...
+
+    def contents(self, names: Iterable[str]) -> Iterator[bytes | None]:
+        """What is in files, in their order; None for one that is not there."""
+        ...
+
+    def write(self, name: str, data: bytes, *, overwrite: bool) -> None:
+        """Write a file in one step: at no moment is there half of it.
+
+        Raises:
+            FileExistsError: there is something under `name`, and `overwrite` is False.
+        """
+        ...
+
+    def flush(self, name: str) -> None:
+        """Have what was written beside `name`, and that itself, survive the loss of power."""
+        ...
+
+    def sweep(self, stem: str) -> None:
+        """Take away what a killed process left half-written for names that begin with `stem`."""
+        ...
+
+
+class PictureStore:
+    """Pictures at a place.
 
     Args:
-        folder: where; made when the first picture is.
+        place: where.
         notes: whether each picture gets its note.
+        metadata: whether each picture gets it into its own file too.
     """
 
-    def __init__(self, folder: Path, *, notes: bool) -> None:
-        self._folder = folder
+    def __init__(self, place: Place, *, notes: bool, metadata: bool = False) -> None:
+        self.place = place
+        self.threads = place.threads
         self._notes = notes
-        self._made: set[Path] = set()
+        self._metadata = metadata
 
     def put(self, stem: str, image: Image, note: Mapping[str, object]) -> Saved:
         """Write a picture. When this returns, it survives the loss of power.
@@ -69,73 +131,69 @@ class FileStore:
         picture, the next one that is free is used.
 
         Args:
-            stem: its path below the folder, without an ending.
+            stem: its name without an ending.
             image: the picture, with its bytes.
             note: what its note is to say.
 
         Raises:
             OSError: it cannot be written.
         """
-        data = image.to_bytes()
+        told = {"seed": image.seed, "finish_reason": image.finish_reason, **note}
+        data = with_metadata(image.to_bytes(), told) if self._metadata else image.to_bytes()
         digest = hashlib.sha256(data).hexdigest()
-        noted = {"sha256": digest, "seed": image.seed, "finish_reason": image.finish_reason, **note}
-        ending = EXTENSIONS.get(image.format or "", _UNKNOWN_FORMAT)
-        target = self._folder / (self.free_stem(stem) + ending)
-        while not self._written(target, data, noted):
-            target = self._folder / (self.free_stem(stem) + ending)
-        sync_folder(target.parent)
-        return self._saved(target, digest, len(data), image.format, image.width, image.height, noted)
+        noted = {"sha256": digest, **told}
+        stem = self.free_stem(stem)
+        while not self._written(stem, _ending_of(image), data, noted):
+            stem = self.free_stem(stem)
+        name = stem + _ending_of(image)
+        self.place.flush(name)
+        return _saved(name, digest, len(data), image, noted)
 
     def find(self, stem: str) -> Saved | None:
         """The picture under a stem, whole and as its note has it; None where there is none, or only something else."""
-        for ending in _ENDINGS:
-            path = self._folder / (stem + ending)
-            if path.is_file():
-                return self._look(path)
+        present = self.place.present(_names(stem))
+        name = next((name for name in _names(stem) if name in present), None)
+        return None if name is None else self._look(name, stem + NOTE)
+
+    def own(self, stem: str, fingerprint: str) -> Saved | None:
+        """The picture under a stem, where it is that of a request: its note says so, or its name is made of it."""
+        saved = self.find(stem)
+        if saved is not None and (saved.note.get("fingerprint") == fingerprint or fingerprint in stem):
+            return saved
         return None
+
+    def taken(self, stems: Iterable[str]) -> set[str]:
+        """Those of `stems` under which there is something; a note without a picture is no hindrance."""
+        stem_of = {name: stem for stem in stems for name in _names(stem)}
+        return {stem_of[name] for name in self.place.present(stem_of)}
 
     def free_stem(self, stem: str) -> str:
         """`stem`, or the next one under which there is nothing, be it a picture of somebody else's."""
         stems = (stem if number == 1 else f"{stem}~{number}" for number in count(1))
-        return next(stem for stem in stems if not self._taken(stem))
+        return next(stem for stem in stems if not self.taken([stem]))
 
     def sweep(self, stem: str) -> None:
         """Take away what a killed process left half-written for a stem."""
-        target = self._folder / stem
-        with suppress(FileNotFoundError):
-            for path in target.parent.glob(f".{_escaped(target.name[:40])}*.part"):
-                path.unlink(missing_ok=True)
+        self.place.sweep(stem)
 
-    def digest(self, path: str) -> str | None:
-        """The SHA-256 of a file below the folder as it is now; None where it is not there."""
-        try:
-            with (self._folder / path).open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError:
-            return None
+    def digests(self, names: Iterable[str]) -> Iterator[str | None]:
+        """The SHA-256 of files as they are now, in their order; None for one that is not there."""
+        for data in self.place.contents(names):
+            yield None if data is None else hashlib.sha256(data).hexdigest()
 
     def rescue(self, stem: str, image: Image) -> Saved:
-        """Write a paid picture that the folder does not take to the system's place for temporary files.
+        """Write a paid picture that the place does not take to the system's folder for temporary files.
 
         Raises:
             OSError: it cannot be written there either.
         """
         data = image.to_bytes()
-        path = self._refuge(stem, EXTENSIONS.get(image.format or "", _UNKNOWN_FORMAT))
+        path = self._refuge(stem, _ending_of(image))
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        digest = hashlib.sha256(data).hexdigest()
-        return Saved(
-            path=str(path),
-            sha256=digest,
-            bytes=len(data),
-            format=image.format,
-            width=image.width,
-            height=image.height,
-            note={},
-        )
+        return _saved(str(path), hashlib.sha256(data).hexdigest(), len(data), image, {})
 
     def rescued(self, stem: str) -> str | None:
         """Where `rescue` put the picture of a stem; None where there is none of this user's."""
@@ -144,11 +202,15 @@ class FileStore:
 
     def _refuge(self, stem: str, ending: str) -> Path:
         """A place that is found again without a note, since the journal may be on the same full disk."""
-        place = hashlib.sha256(str((self._folder / stem).absolute()).encode("utf-8", "surrogateescape")).hexdigest()
+        place = hashlib.sha256(f"{self.place.name}/{stem}".encode("utf-8", "surrogateescape")).hexdigest()
         return Path(tempfile.gettempdir()) / f"stepfun-{place[:32]}{ending}"
 
     def fetch_back(self, stem: str, path: str, note: Mapping[str, object]) -> Saved | None:
-        """Bring a rescued picture into the folder; None where it is gone."""
+        """Write a rescued picture to its place; None where it is gone.
+
+        It stays where it is, to be taken away when the journal knows of the other one. That one may be
+        there already: what failed to be written may have been written, with only the answer lost.
+        """
         try:
             picture = of_bytes(Path(path).read_bytes())
         except OSError:
@@ -156,67 +218,123 @@ class FileStore:
         if not isinstance(picture, Picture):
             return None
         image = Image(data=picture.data, format=picture.format, width=picture.width, height=picture.height)
-        saved = self.put(stem, image, note)
-        Path(path).unlink(missing_ok=True)
-        return saved
+        fingerprint = note.get("fingerprint")
+        return (self.own(stem, str(fingerprint)) if fingerprint else None) or self.put(stem, image, note)
 
-    def _written(self, target: Path, data: bytes, note: Mapping[str, object]) -> bool:
-        """Whether `target` was still free, and is written now."""
-        self._make(target.parent)
+    def _written(self, stem: str, ending: str, data: bytes, note: Mapping[str, object]) -> bool:
+        """Whether the name was still free, and is written now."""
         if self._notes:
-            text = json.dumps(note, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")
-            write_bytes(target.with_suffix(NOTE), text, overwrite=True)
+            self.place.write(stem + NOTE, _as_text(note), overwrite=True)
         try:
-            write_bytes(target, data, overwrite=False)
+            self.place.write(stem + ending, data, overwrite=False)
         except FileExistsError:
             return False
         return True
 
-    def _taken(self, stem: str) -> bool:
-        """Whether there is a file under `stem`; a note without a picture is no hindrance."""
-        return any(os.path.lexists(self._folder / (stem + ending)) for ending in _ENDINGS)
+    def _look(self, name: str, note_name: str) -> Saved | None:
+        data, note_text = self.place.contents([name, note_name])
+        picture = of_bytes(data or b"")
+        if not isinstance(picture, Picture) or not picture.complete:
+            return None
+        digest = hashlib.sha256(picture.data).hexdigest()
+        note = _note_of(note_text)
+        if note.get("sha256", digest) != digest:
+            return None
+        return _saved(name, digest, picture.size, picture, note)
+
+
+class Folder:
+    """A folder and what is below it.
+
+    Args:
+        folder: where; made when the first file is.
+    """
+
+    threads = 4
+    """More make a disk no faster, and keep the event loop waiting."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._beginning = os.path.join(folder, "")
+        self._making = threading.RLock()
+
+    @property
+    def name(self) -> str:
+        return str(self._folder.absolute())
+
+    def try_out(self) -> None:
+        why = why_not_writable(self._folder / "trial", overwrite=True)
+        if why:
+            raise StorageError(f"no pictures can be written to {self.name!r}: {why}")
+
+    def present(self, names: Iterable[str]) -> set[str]:
+        return {name for name in names if os.path.lexists(self._beginning + name)}
+
+    def contents(self, names: Iterable[str]) -> Iterator[bytes | None]:
+        for name in names:
+            try:
+                data = (self._folder / name).read_bytes()
+            except OSError:
+                data = None
+            yield data
+
+    def write(self, name: str, data: bytes, *, overwrite: bool) -> None:
+        path = self._folder / name
+        self._make(path.parent)
+        write_bytes(path, data, overwrite=overwrite)
+
+    def flush(self, name: str) -> None:
+        sync_folder((self._folder / name).parent)
+
+    def sweep(self, stem: str) -> None:
+        target = self._folder / stem
+        with suppress(FileNotFoundError):
+            for path in target.parent.glob(f".{_escaped(target.name[:40])}*.part"):
+                path.unlink(missing_ok=True)
 
     def _make(self, folder: Path) -> None:
-        """Make a folder and what is above it, each so that it survives the loss of power."""
-        if folder in self._made:
-            return
-        if not folder.is_dir():
+        """Make a folder and what is above it; when this returns, all of it survives the loss of power."""
+        with self._making:  # or a folder would be taken for made that another thread has not yet flushed
+            if os.path.isdir(folder):
+                return
             self._make(folder.parent)
             with suppress(FileExistsError):
                 folder.mkdir()
             sync_folder(folder.parent)
-        self._made.add(folder)
-
-    def _look(self, path: Path) -> Saved | None:
-        data = path.read_bytes()
-        picture = of_bytes(data)
-        if not isinstance(picture, Picture) or not picture.complete:
-            return None
-        digest = hashlib.sha256(data).hexdigest()
-        note = _note_beside(path)
-        if note.get("sha256", digest) != digest:
-            return None
-        return self._saved(path, digest, len(data), picture.format, picture.width, picture.height, note)
-
-    def _saved(
-        self,
-        path: Path,
-        digest: str,
-        size: int,
-        format: str | None,
-        width: int | None,
-        height: int | None,
-        note: Mapping[str, Any],
-    ) -> Saved:
-        below = path.relative_to(self._folder).as_posix()
-        return Saved(path=below, sha256=digest, bytes=size, format=format, width=width, height=height, note=note)
 
 
-def _note_beside(path: Path) -> Mapping[str, Any]:
-    """The note beside the picture at `path`; empty where there is none that can be read."""
+def _names(stem: str) -> tuple[str, ...]:
+    """The names that the picture of a stem may have."""
+    return tuple(stem + ending for ending in _ENDINGS)
+
+
+def _as_text(note: Mapping[str, object]) -> bytes:
+    """A note as JSON, one thing a line; `indent` would do nearly that, in ten times the time."""
+    lines = ",\n".join(f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in note.items())
+    return f"{{\n{lines}\n}}".encode("utf-8", "backslashreplace")
+
+
+def _ending_of(image: Image) -> str:
+    return EXTENSIONS.get(image.format or "", _UNKNOWN_FORMAT)
+
+
+def _saved(path: str, digest: str, size: int, picture: Image | Picture, note: Mapping[str, Any]) -> Saved:
+    return Saved(
+        path=path,
+        sha256=digest,
+        bytes=size,
+        format=picture.format,
+        width=picture.width,
+        height=picture.height,
+        note=note,
+    )
+
+
+def _note_of(text: bytes | None) -> Mapping[str, Any]:
+    """What a note says; empty where it says nothing that can be read."""
     try:
-        note: object = json.loads(path.with_suffix(NOTE).read_bytes())
-    except (OSError, ValueError):
+        note: object = json.loads(text or b"")
+    except ValueError:
         return {}
     return cast("dict[str, Any]", note) if isinstance(note, dict) else {}
 

@@ -20,6 +20,10 @@ from .journal import Journal
 T = TypeVar("T")
 
 
+_WOKEN_AT_ONCE = 8
+"""Tasks, each of which then works for some tenths of a millisecond: to check and to send a request."""
+
+
 class Writer:
     """A journal, written by a thread for the tasks of one event loop.
 
@@ -32,6 +36,8 @@ class Writer:
         self._journal = journal
         self._folder = folder
         self._steps: queue.SimpleQueue[_Step[Any] | None] = queue.SimpleQueue()
+        loop: Any = current_token().native_token
+        self._soon: Callable[..., object] = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
         self._failure: JournalError | None = None
         self._thread = threading.Thread(target=self._work, name="stepfun-journal", daemon=True)
         self._thread.start()
@@ -70,8 +76,7 @@ class Writer:
             group, going_on = self._next_group()
             if group:
                 self._commit(group)
-                for step in group:
-                    step.tell()
+                self._tell(group)
 
     def _next_group(self) -> tuple[list[_Step[Any]], bool]:
         """All steps that wait, at least one, and whether more may come."""
@@ -84,6 +89,18 @@ class Writer:
             except queue.Empty:
                 return group, True
         return group, False
+
+    def _tell(self, group: list[_Step[Any]]) -> None:
+        """Wake all who wait for a group with one call from this thread, since each costs the loop a turn."""
+        with suppress(RuntimeError):  # the loop is gone, and its tasks with it
+            self._soon(self._wake, group)
+
+    def _wake(self, group: list[_Step[Any]]) -> None:
+        """Wake some, and the others when these have had their turn, so that the loop has time for anything else."""
+        for step in group[:_WOKEN_AT_ONCE]:
+            step.over.set()
+        if len(group) > _WOKEN_AT_ONCE:
+            self._soon(self._wake, group[_WOKEN_AT_ONCE:])
 
     def _commit(self, group: list[_Step[Any]]) -> None:
         try:
@@ -107,7 +124,6 @@ class _Step(Generic[T]):
 
     def __init__(self, change: Callable[[Journal], T]) -> None:
         self._change = change
-        self._loop: Any = current_token().native_token
         self._result: T | None = None
         self.error: Exception | None = None
         self.over = anyio.Event()
@@ -120,12 +136,6 @@ class _Step(Generic[T]):
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, who asked for it is told
             self.error = error
-
-    def tell(self) -> None:
-        """Wake who waits, from the writer's thread."""
-        soon = getattr(self._loop, "call_soon_threadsafe", None) or self._loop.run_sync_soon
-        with suppress(RuntimeError):  # the loop is gone, and its tasks with it
-            soon(self.over.set)
 
     def outcome(self) -> T:
         """What came of it."""

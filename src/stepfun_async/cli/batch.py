@@ -16,7 +16,7 @@ from anyio.abc import TaskStatus
 from stepfun_async import Batch, Budget, ConfigurationError, InvalidRequestError, Limits, Problem, StepFunError
 from stepfun_async._config import resolve
 from stepfun_async._core.errors import Billing
-from stepfun_async.batch import BadLine, Checked, Progress, Records, Status
+from stepfun_async.batch import BadLine, Checked, Progress, Records, Status, StorageError
 from stepfun_async.batch.database import JournalError
 from stepfun_async.batch.journal import INTERRUPTED
 from stepfun_async.batch.names import DEFAULT_TEMPLATE
@@ -74,11 +74,18 @@ def run(
         bool, typer.Option("--accept-changes", help="Go on with other settings or lines than before.")
     ] = False,
     verify: Annotated[bool, typer.Option("--verify", help="First compare each picture with what was written.")] = False,
+    pictures: Annotated[
+        str | None,
+        typer.Option(metavar="PLACE", help="Where pictures go but to --out: s3://BUCKET/PREFIX, gs://..., a folder."),
+    ] = None,
     name: Annotated[
         str,
         typer.Option(metavar="TEMPLATE", help="A picture's name: {id}, {fingerprint}, {line}, {model}, {shard}."),
     ] = DEFAULT_TEMPLATE,
     notes: Annotated[bool, typer.Option(help="A .json beside each picture that says how to make it again.")] = True,
+    metadata: Annotated[
+        bool, typer.Option("--embed-metadata", help="The same in each picture's own file: PNG text, or EXIF.")
+    ] = False,
     timeout: Timeout = None,
     base_url: BaseUrl = None,
     allow_http: AllowHttp = False,
@@ -91,10 +98,12 @@ def run(
     batch = Batch(
         inputs,
         out=out,
+        pictures=pictures,
         model=model,
         defaults=_fields(defaults or []),
         name=name,
         notes=notes,
+        metadata=metadata,
         max_failures=max_failures,
         hold_unknown=hold_unknown,
         accept_changes=accept_changes,
@@ -107,13 +116,13 @@ def run(
     )
     attempt = _Attempt(batch)
     anyio.run(attempt.make, inputs)
-    if isinstance(attempt.error, JournalError | ConfigurationError):
+    if isinstance(attempt.error, JournalError | ConfigurationError | StorageError):
         raise attempt.error  # there may be nothing to tell of
     status = batch.status()
     if as_json:
         say_json({"run": _plain(batch.progress), "status": _plain(status)})
     else:
-        say(_told(batch.progress, status, out))
+        say(_told(batch.progress, status, out, pictures))
     if attempt.error is not None:
         raise attempt.error
     if attempt.pressed:
@@ -239,11 +248,14 @@ def pack(
 def manifest(
     out: Folder,
     to: Annotated[
-        str | None, typer.Option(metavar="FILE", help=f"The file to write; {MANIFEST} in OUT when absent.")
+        str | None,
+        typer.Option(
+            metavar="FILE", help=f"The file, or s3://...; as Parquet with .parquet; {MANIFEST} in OUT when absent."
+        ),
     ] = None,
 ) -> None:
-    """Write a line of JSON for each line of the inputs, with all that is known of its picture."""
-    say(str(Records(out).write_manifest(to)))
+    """Write a line of JSON, or a row of Parquet, for each line of the inputs, with all that is known of its picture."""
+    say(Records(out).write_manifest(to))
 
 
 def report(
@@ -295,11 +307,13 @@ def _bad(field: str, given: str, allowed: str) -> InvalidRequestError:
 # --- what is said -------------------------------------------------------------------------------
 
 
-def _told(progress: Progress, status: Status, out: str) -> str:
+def _told(progress: Progress, status: Status, out: str, pictures: str | None) -> str:
     lines = [f"this run: {line_of(progress)}", *_standing(status)]
     if progress.stopped is not None:
         lines.append(f"stopped: {reworded(progress.stopped.splitlines()[0])}; run it again to go on")
-    return "\n".join([*lines, f"pictures and journal are in {out}"])
+    if pictures is None:
+        return "\n".join([*lines, f"pictures and journal are in {out}"])
+    return "\n".join([*lines, f"pictures are in {pictures}, and the journal is in {out}"])
 
 
 def _standing(status: Status) -> list[str]:

@@ -22,6 +22,7 @@ from stepfun_async import (
     RateLimitError,
     SaveError,
 )
+from stepfun_async.batch import StorageError
 from stepfun_async.batch.database import JournalError
 
 DONE = 0
@@ -40,7 +41,7 @@ MEANINGS: Mapping[int, str] = MappingProxyType(
         DONE: "done",
         OTHER: "anything not listed here, such as another error of the server",
         INVALID: "the request or the arguments are invalid; nothing was sent",
-        CONFIGURATION: "key, base URL, extra, port or journal not usable; wrong key (401, 403)",
+        CONFIGURATION: "key, URL, extra, port, journal, bucket not usable; wrong key (401, 403)",
         NO_MONEY: "no money left (402)",
         RATE_LIMITED: "over the rate limit (429)",
         FILTERED: "filtered, or rejected by moderation (451)",
@@ -55,6 +56,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (ConfigurationError, CONFIGURATION),
     (LimitsUnavailableError, CONFIGURATION),
     (JournalError, CONFIGURATION),
+    (StorageError, CONFIGURATION),
     (AuthenticationError, CONFIGURATION),
     (PermissionDeniedError, CONFIGURATION),
     (InsufficientBalanceError, NO_MONEY),

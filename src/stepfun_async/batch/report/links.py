@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
+
+_URL = re.compile(r"\w+://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +32,11 @@ def inside(path: str | os.PathLike[str], folder: Path) -> str | None:
     It is judged by its name alone, so a link in the file system counts as lying where it is called.
 
     Args:
-        path: absolute, or relative to `folder`.
+        path: absolute, or relative to `folder`; or a URL, which lies in no folder.
         folder: absolute.
     """
+    if _URL.match(os.fspath(path)):
+        return None
     # Words and not `Path`, which takes several times as long, for a million rows.
     try:
         seen = os.path.relpath(os.path.join(folder, path), folder)

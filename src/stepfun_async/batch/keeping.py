@@ -1,0 +1,73 @@
+"""Where and how the pictures of a batch are kept, as a plain value that other processes understand too."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from stepfun_async._core.errors import ConfigurationError
+
+from .bucket import Bucket, is_url, needed, shown
+from .store import Folder, PictureStore, Place
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """Where and how pictures are kept. It pickles; whoever opens it needs credentials of its own.
+
+    Attributes:
+        where: a folder, or the URL of a bucket.
+        notes: whether each picture gets its note.
+        metadata: whether each picture gets it into its own file too.
+    """
+
+    where: str
+    notes: bool
+    metadata: bool = False
+
+    def store(self) -> PictureStore:
+        """The store, for one process. Nothing is opened or made before its first use."""
+        return PictureStore(place_at(self.where), notes=self.notes, metadata=self.metadata)
+
+
+def place_at(where: str) -> Place:
+    """The place called `where`.
+
+    Raises:
+        ConfigurationError: it is a URL of no bucket.
+    """
+    return Bucket(where) if is_url(where) else Folder(Path(where))
+
+
+def check_pictures(pictures: object) -> str | None:
+    """Where pictures go as it goes into the journal: a URL, the whole path of a folder, or None for the batch's own.
+
+    Raises:
+        ConfigurationError: it is none of these, or its extra is not installed.
+    """
+    if pictures is None:
+        return None
+    if not isinstance(pictures, str | os.PathLike) or not os.fspath(pictures):
+        raise ConfigurationError(f"pictures={pictures!r} is neither a folder nor the URL of a bucket")
+    where = os.fsdecode(cast("str | os.PathLike[str]", pictures))
+    if not is_url(where):
+        return os.path.abspath(where)
+    needed()
+    return Bucket(where).name
+
+
+def check_folder(folder: str | os.PathLike[str], what: str) -> Path:
+    """`folder` as a path.
+
+    Args:
+        folder: what was given.
+        what: what it is for, with which the message begins.
+
+    Raises:
+        ConfigurationError: it is a URL.
+    """
+    if is_url(os.fspath(folder)):
+        raise ConfigurationError(f"{what} go to a folder on a local disk, not to {shown(os.fspath(folder))!r}")
+    return Path(folder)

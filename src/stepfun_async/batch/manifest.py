@@ -1,0 +1,178 @@
+"""The manifest: every line of a batch with all that is known of it, as lines of JSON or as Parquet, by its ending.
+
+Both are written as the rows come, so that a million of them need no more memory than ten thousand.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields
+from decimal import Context, Decimal
+from importlib.util import find_spec
+from itertools import islice
+from operator import attrgetter
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from stepfun_async._core.errors import ConfigurationError
+
+from .items import Item
+
+Write = Callable[[Iterable[Item], Path], None]
+
+
+def writer_for(name: str) -> Write:
+    """What writes a manifest of this name: Parquet for `.parquet`, lines of JSON for anything else.
+
+    Raises:
+        ConfigurationError: its extra is not installed.
+    """
+    if not name.lower().endswith(".parquet"):
+        return write_lines
+    if find_spec("pyarrow") is None:
+        raise ConfigurationError('Parquet needs pyarrow: pip install "stepfun-async[parquet]"')
+    return write_parquet
+
+
+# --- lines of JSON ------------------------------------------------------------------------------
+
+
+def write_lines(items: Iterable[Item], path: Path) -> None:
+    """Write a line of JSON for each item.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
+        for item in items:
+            file.write(json.dumps(row_of(item), ensure_ascii=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def row_of(item: Item) -> Mapping[str, object]:
+    """An item as JSON can say it."""
+    row = {field.name: getattr(item, field.name) for field in fields(item)}
+    price = item.price
+    row["price"] = None if price is None else {"amount": str(price.amount), "currency": price.currency}
+    return row
+
+
+# --- Parquet ------------------------------------------------------------------------------------
+
+_ROWS_IN_GROUP = 10_000
+"""Rows that are gathered and written together: some 10 MB."""
+
+_DIGITS, _DECIMALS = 38, 18
+"""Of sums of money: as many as Parquet's decimals have, and as fine as any price is."""
+
+_TYPES: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
+    {
+        "text": lambda arrow: arrow.string(),
+        "count": lambda arrow: arrow.int32(),
+        "number": lambda arrow: arrow.int64(),
+        "money": lambda arrow: arrow.decimal128(_DIGITS, _DECIMALS),
+        "moment": lambda arrow: arrow.timestamp("us", tz="UTC"),
+        "seconds": lambda arrow: arrow.float64(),
+    }
+)
+
+_COLUMNS: Mapping[str, str] = MappingProxyType(
+    {
+        "id": "text",
+        "line": "number",
+        "state": "text",
+        "operation": "text",
+        "model": "text",
+        "prompt": "text",
+        "request": "text",
+        "fingerprint": "text",
+        "path": "text",
+        "sha256": "text",
+        "bytes": "number",
+        "format": "text",
+        "width": "count",
+        "height": "count",
+        "seed": "number",
+        "finish_reason": "text",
+        "price": "money",
+        "currency": "text",
+        "trace_id": "text",
+        "attempts": "count",
+        "billed": "count",
+        "maybe_billed": "count",
+        "error": "text",
+        "message": "text",
+        "started": "moment",
+        "ended": "moment",
+        "elapsed": "seconds",
+    }
+)
+"""The columns. Requests differ in their fields, so that those of one are JSON together; what all have has its own."""
+
+_VALUES: Mapping[str, Callable[[Item], object]] = MappingProxyType(
+    {
+        "operation": lambda item: item.request.get("operation"),
+        "model": lambda item: item.request.get("model"),
+        "prompt": lambda item: item.request.get("prompt"),
+        "request": lambda item: json.dumps(item.request, ensure_ascii=False),
+        "price": lambda item: None if item.price is None else item.price.amount,
+        "currency": lambda item: None if item.price is None else item.price.currency,
+    }
+)
+"""Columns that are no field of an item."""
+
+
+def _text(value: object) -> str:
+    return str(value).encode("utf-8", "backslashreplace").decode()
+
+
+def _money(value: Any) -> Decimal:
+    """An amount in the column's decimals; what is finer is rounded."""
+    rounded: Decimal = value.quantize(Decimal(1).scaleb(-_DECIMALS), context=Context(prec=_DIGITS))
+    return rounded
+
+
+_AS: Mapping[str, Callable[[Any], object]] = MappingProxyType(
+    {"text": _text, "money": _money, "moment": lambda seconds: round(seconds * 1e6)}
+)
+"""How a value becomes one of its column's type, where it is none."""
+
+
+def write_parquet(items: Iterable[Item], path: Path) -> None:
+    """Write a row for each item, in groups of rows.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    arrow: Any = importlib.import_module("pyarrow")
+    parquet: Any = importlib.import_module("pyarrow.parquet")
+    schema = arrow.schema([(name, _TYPES[kind](arrow)) for name, kind in _COLUMNS.items()])
+    with path.open("wb") as file:
+        with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+            for group in _groups(items):
+                columns = {name: _column(group, name, kind) for name, kind in _COLUMNS.items()}
+                writer.write_table(arrow.table(columns, schema=schema))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _groups(items: Iterable[Item]) -> Iterator[list[Item]]:
+    rest = iter(items)
+    while group := list(islice(rest, _ROWS_IN_GROUP)):
+        yield group
+
+
+def _column(group: Iterable[Item], name: str, kind: str) -> list[object]:
+    value_of = _VALUES.get(name) or attrgetter(name)
+    convert = _AS.get(kind, _as_it_is)
+    values = (value_of(item) for item in group)
+    return [None if value is None else convert(value) for value in values]
+
+
+def _as_it_is(value: object) -> object:
+    return value

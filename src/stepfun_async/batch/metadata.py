@@ -1,0 +1,158 @@
+"""What makes a picture again, put into the picture's own file: text of a PNG, EXIF of a JPEG or a WebP.
+
+The compressed picture is taken over byte for byte, so that no pixel changes, whatever the format; an
+encoder would do a JPEG over again, and worse. Everything else in the file stays too.
+
+    PNG          iTXt chunks: `Description` with the prompt, `stepfun-async` with the JSON
+    JPEG, WebP   EXIF: ImageDescription with the prompt in UTF-8, UserComment with the JSON in ASCII
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import cast
+
+from stepfun_async._core.pictures import Picture, of_bytes
+
+KEYWORD = "stepfun-async"
+"""What the JSON is called in a PNG."""
+
+Embed = Callable[[Picture, str, str], bytes | None]
+
+
+def with_metadata(data: bytes, note: Mapping[str, object]) -> bytes:
+    """A picture's file with a note in it.
+
+    Args:
+        data: the file.
+        note: what makes the picture again; the prompt is in its `request`.
+
+    Returns:
+        The file with the note; as it was where it is no whole picture, where its format takes none, where it has EXIF
+        already, or where the note is longer than the 64 KB that a JPEG has room for.
+    """
+    picture = of_bytes(data)
+    if not isinstance(picture, Picture) or not picture.complete or picture.format not in _EMBED:
+        return data
+    request = note.get("request")
+    prompt = cast("Mapping[str, object]", request).get("prompt", "") if isinstance(request, Mapping) else ""
+    described = str(prompt).replace("\0", "").encode("utf-8", "backslashreplace").decode()
+    return _EMBED[picture.format](picture, described, json.dumps(note)) or data
+
+
+# --- PNG ----------------------------------------------------------------------------------------
+
+_AFTER_HEADER = 8 + 4 + 4 + 13 + 4
+"""Where the first chunk ends: signature, length, name, header, checksum."""
+
+
+def _in_png(picture: Picture, prompt: str, text: str) -> bytes:
+    data = picture.data
+    chunks = _itxt("Description", prompt) + _itxt(KEYWORD, text)
+    return data[:_AFTER_HEADER] + chunks + data[_AFTER_HEADER:]
+
+
+def _itxt(keyword: str, text: str) -> bytes:
+    """A chunk of text: not compressed, in no language that is said."""
+    body = b"iTXt" + keyword.encode("ascii") + b"\0" + b"\0\0" + b"\0" + b"\0" + text.encode()
+    return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+
+
+# --- EXIF ---------------------------------------------------------------------------------------
+
+_EXIF = b"Exif\0\0"
+_ASCII, _LONG, _UNDEFINED = 2, 4, 7
+_IMAGE_DESCRIPTION, _EXIF_FOLDER, _USER_COMMENT = 0x010E, 0x8769, 0x9286
+
+
+def _tiff(prompt: str, text: str) -> bytes:
+    """The two texts as EXIF has them: a TIFF without a picture, in two folders, behind which their values lie."""
+    described, comment = prompt.encode() + b"\0", b"ASCII\0\0\0" + text.encode("ascii")
+    first, second = 8, 8 + 2 + 2 * 12 + 4
+    values = second + 2 + 12 + 4
+    return b"".join(
+        (
+            b"II*\0" + struct.pack("<I", first),
+            struct.pack("<H", 2),
+            _entry(_IMAGE_DESCRIPTION, _ASCII, described, values),
+            struct.pack("<HHII", _EXIF_FOLDER, _LONG, 1, second),
+            struct.pack("<I", 0),
+            struct.pack("<H", 1),
+            _entry(_USER_COMMENT, _UNDEFINED, comment, values + len(described)),
+            struct.pack("<I", 0),
+            described,
+            comment,
+        )
+    )
+
+
+def _entry(tag: int, kind: int, value: bytes, place: int) -> bytes:
+    """An entry whose value lies at `place`, or in itself when it is that small."""
+    where = struct.pack("<I", place) if len(value) > 4 else value.ljust(4, b"\0")
+    return struct.pack("<HHI", tag, kind, len(value)) + where
+
+
+_SOI = b"\xff\xd8"
+_APP0, _APP1, _SOS, _FILL = 0xE0, 0xE1, 0xDA, 0xFF
+_LONGEST_SEGMENT = 0xFFFF
+
+
+def _in_jpeg(picture: Picture, prompt: str, text: str) -> bytes | None:
+    """EXIF behind the header that says JFIF, where there is one: that has to come first."""
+    data, body = picture.data, _EXIF + _tiff(prompt, text)
+    segments = list(_segments(data))
+    has_exif = any(marker == _APP1 and data.startswith(_EXIF, start + 4) for marker, start, _ in segments)
+    if has_exif or len(body) + 2 > _LONGEST_SEGMENT:
+        return None
+    marker, _, end = segments[0]
+    place = end if marker == _APP0 else len(_SOI)
+    return data[:place] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[place:]
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """The segments before the compressed picture, with that of its beginning: marker, start and end of each."""
+    start = len(_SOI)
+    while len(head := data[start : start + 4]) == 4 and head[0] == 0xFF:
+        marker = head[1]
+        end = start + (1 if marker == _FILL else 2 + int.from_bytes(head[2:], "big"))
+        yield marker, start, end
+        if marker == _SOS:
+            return
+        start = end
+
+
+_HAS_EXIF, _HAS_ALPHA = 0x08, 0x10
+_LEAST = 18
+"""Bytes of the first chunk that are looked at; the longest is a header with its 10 bytes."""
+
+
+def _in_webp(picture: Picture, prompt: str, text: str) -> bytes | None:
+    """EXIF at the end, and a header that says so, which a simple file gets here."""
+    data = picture.data
+    chunks = data[12 : 8 + int.from_bytes(data[4:8], "little")]
+    extended = chunks[:4] == b"VP8X"
+    if len(chunks) < _LEAST:  # whatever comes behind what it calls its end
+        return None
+    flags = chunks[8] if extended else _alpha_of(chunks)
+    if flags & _HAS_EXIF:
+        return None
+    sides = struct.pack("<I", picture.width - 1)[:3] + struct.pack("<I", picture.height - 1)[:3]
+    head = _chunk(b"VP8X", bytes([flags | _HAS_EXIF, 0, 0, 0]) + sides)
+    body = b"WEBP" + head + chunks[len(head) if extended else 0 :] + _chunk(b"EXIF", _tiff(prompt, text))
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def _alpha_of(chunks: bytes) -> int:
+    """The flag of a simple file whose pixels may be transparent: a lossless one, which has a bit for it."""
+    return _HAS_ALPHA if chunks[:4] == b"VP8L" and chunks[12] & 0x10 else 0
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return kind + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
+
+
+_EMBED: Mapping[str, Embed] = MappingProxyType({"png": _in_png, "jpeg": _in_jpeg, "webp": _in_webp})

@@ -1,0 +1,120 @@
+"""The manifest in Parquet: typed, whole, and written as its rows come."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stepfun_async import Budget, ConfigurationError
+from stepfun_async._core.capabilities import Money
+from stepfun_async.batch import Item, Records, manifest
+
+from ..support.object_store import ObjectStore
+from .shop import Shop, prompts
+from .test_bucket import ABOVE, URL
+
+pytestmark = pytest.mark.anyio
+
+parquet = pytest.importorskip("pyarrow.parquet")
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path / "out")
+
+
+def rows_of(path: str | Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+    return rows
+
+
+def item(line: int, **more: Any) -> Item:
+    request = {"operation": "text_to_image", "model": "m", "prompt": f"lake {line}"}
+    return Item(**{"id": f"i{line}", "line": line, "state": "done", "request": request, **more})
+
+
+async def test_every_line_is_a_row_with_what_the_journal_has(shop: Shop) -> None:
+    shop.fail("451")
+    lines = [{"prompt": "雪中的红狐", "seed": 2**31 - 1}, *prompts(3), {"promt": "a"}]
+    await shop.batch(lines, budget=Budget("1")).run()
+    items = list(Records(shop.out).items())
+    rows = rows_of(Records(shop.out).write_manifest(shop.out / "manifest.PARQUET"))
+    assert [row["line"] for row in rows] == [1, 2, 3, 4, 5]
+    plain = ("id", "state", "path", "sha256", "bytes", "width", "seed", "error", "attempts", "billed", "elapsed")
+    for row, known in zip(rows, items, strict=True):
+        assert {name: row[name] for name in plain} == {name: getattr(known, name) for name in plain}
+        assert json.loads(row["request"]) == known.request
+    assert (rows[0]["prompt"], rows[0]["model"]) == ("雪中的红狐", "step-image-edit-2")
+    assert (rows[0]["price"], rows[0]["currency"]) == (Decimal("0.003"), "USD")
+    assert rows[4]["price"] is None
+    assert rows[0]["started"] == datetime.fromtimestamp(items[0].started or 0, UTC)
+    assert [path.name for path in shop.out.glob(".*")] == []
+
+
+def test_the_columns_have_types_that_others_understand(tmp_path: Path) -> None:
+    manifest.write_parquet([], tmp_path / "a.parquet")
+    types = {field.name: str(field.type) for field in parquet.read_schema(tmp_path / "a.parquet")}
+    assert types["price"] == "decimal128(38, 18)"
+    assert types["started"] == types["ended"] == "timestamp[us, tz=UTC]"
+    assert (types["seed"], types["width"], types["elapsed"]) == ("int64", "int32", "double")
+    missing = set(Item.__dataclass_fields__) - set(types)
+    assert missing == set()
+
+
+def test_rows_are_written_in_groups_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest, "_ROWS_IN_GROUP", 4)
+    path, sizes = tmp_path / "a.parquet", list[int]()
+
+    def items() -> Iterator[Item]:
+        for line in range(1, 11):
+            sizes.append(path.stat().st_size)
+            yield item(line, request={"prompt": os.urandom(50_000).hex()})  # more than any buffer has
+
+    manifest.write_parquet(items(), path)
+    file = parquet.ParquetFile(path)
+    assert [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)] == [4, 4, 2]
+    assert sizes[0] < sizes[4] < sizes[8]  # the first groups were on the disk before the last rows were asked for
+    assert [row["id"] for row in rows_of(path)] == [f"i{line}" for line in range(1, 11)]
+
+
+@pytest.mark.parametrize(
+    ("amount", "written"),
+    [("0.003", "0.003"), ("12345678901234567890", "12345678901234567890"), ("1E-20", "0"), ("1E+3", "1000")],
+)
+def test_sums_of_money_are_exact(tmp_path: Path, amount: str, written: str) -> None:
+    manifest.write_parquet([item(1, price=Money(Decimal(amount), "USD"))], tmp_path / "a.parquet")
+    assert rows_of(tmp_path / "a.parquet")[0]["price"] == Decimal(written)
+
+
+def test_half_of_a_character_is_written_in_words(tmp_path: Path) -> None:
+    manifest.write_parquet([item(1, request={"prompt": "a\ud800"})], tmp_path / "a.parquet")
+    row = rows_of(tmp_path / "a.parquet")[0]
+    assert row["prompt"] == "a\\ud800"
+
+
+async def test_it_goes_to_a_bucket_too(shop: Shop, bucket: ObjectStore, tmp_path: Path) -> None:
+    await shop.batch(prompts(3), pictures=URL).run()
+    Records(shop.out).write_manifest(f"{URL}/manifest.parquet")
+    (tmp_path / "a.parquet").write_bytes(bucket.get(f"{ABOVE}manifest.parquet"))
+    assert len(rows_of(tmp_path / "a.parquet")) == 3
+
+
+async def test_the_extra_is_asked_for_first(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    await shop.batch(prompts(1)).run()
+    monkeypatch.setattr(manifest, "find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match=r'pip install "stepfun-async\[parquet\]"'):
+        Records(shop.out).write_manifest(shop.out / "manifest.parquet")
+    assert list(shop.out.glob("*manifest*")) == []
+
+
+async def test_one_that_cannot_be_written_is_told_and_leaves_nothing(shop: Shop, tmp_path: Path) -> None:
+    await shop.batch(prompts(1)).run()
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        Records(shop.out).write_manifest(tmp_path / "missing" / "manifest.parquet")
