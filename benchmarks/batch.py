@@ -10,6 +10,7 @@ Meanwhile an idle process wakes up as often as the watch in the event loop does:
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import shutil
@@ -53,20 +54,24 @@ SIDE = 18
 class Lateness:
     """How late wake-ups were, in a histogram, so that hours of them take no memory.
 
+    Args:
+        spent: tells the CPU that this thread has used, in seconds.
+
     Attributes:
         worst: milliseconds.
-        busy: milliseconds of CPU that this thread has used from one look to the next, at worst. By its own doing
-            it was never later than that, however many processes share the machine.
+        busy: milliseconds of CPU from one look to the next, at worst. By its own doing this thread was never later
+            than that, however many processes share the machine.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, spent: Callable[[], float] = time.thread_time) -> None:
+        self._spent = spent
         self._counts = [0] * 2001
         self.worst = 0.0
         self.busy = 0.0
 
     def begin(self) -> tuple[float, float]:
         """A sleep of a tick begins."""
-        return time.perf_counter(), time.thread_time()
+        return time.perf_counter(), self._spent()
 
     def end(self, since: tuple[float, float]) -> None:
         """It is over."""
@@ -74,11 +79,40 @@ class Lateness:
         late = max(0.0, (time.perf_counter() - began - TICK) * 1e3)
         self._counts[min(int(late), 2000)] += 1
         self.worst = max(self.worst, late)
-        self.busy = max(self.busy, (time.thread_time() - spent) * 1e3)
+        self.busy = max(self.busy, (self._spent() - spent) * 1e3)
 
     def over(self, milliseconds: int) -> float:
         """The share of wake-ups that were later than that."""
         return sum(self._counts[milliseconds:]) / max(1, sum(self._counts))
+
+
+class Garbage:
+    """What Python's collector of garbage takes of this thread: the more a process has imported, the longer.
+
+    Attributes:
+        worst: milliseconds of CPU.
+    """
+
+    def __init__(self) -> None:
+        self._thread = threading.get_ident()
+        self._began = 0.0
+        self._seconds = 0.0
+        self.worst = 0.0
+        gc.callbacks.append(self._note)
+
+    def spent_beside(self) -> float:
+        """Seconds of CPU that this thread has used for anything else."""
+        return time.thread_time() - self._seconds
+
+    def _note(self, phase: str, _: object) -> None:
+        if threading.get_ident() != self._thread:
+            return
+        if phase == "start":
+            self._began = time.thread_time()
+        else:
+            taken = time.thread_time() - self._began
+            self._seconds += taken
+            self.worst = max(self.worst, taken * 1e3)
 
 
 class First(AtOnce):
@@ -109,7 +143,8 @@ async def work(prompts: str, out: str, in_flight: int, most: int) -> None:
     batch = Batch(
         prompts, out=out, base_url=URL, api_key="sk-bench", limits=Limits(in_flight), transport=cast("Any", transport)
     )
-    lateness = Lateness()
+    garbage = Garbage()
+    lateness = Lateness(garbage.spent_beside)
 
     async def watch() -> None:
         await anyio.sleep(START)
@@ -144,6 +179,7 @@ async def work(prompts: str, out: str, in_flight: int, most: int) -> None:
         lag_ms=lateness.worst,
         lag_over=lateness.over(10),
         busy_ms=lateness.busy,
+        garbage_ms=garbage.worst,
     )
 
 
@@ -249,7 +285,8 @@ def whole(prompts: Path, out: Path, options: argparse.Namespace) -> None:
     _row("memory", f"{' '.join(f'{size:.1f}' for size in tenths.values())} MB after each tenth from 0 to 10")
     _row("", f"{end['peak_mb']:.1f} MB at the peak")
     _row("event loop late", f"{end['lag_ms']:.1f} ms at worst, more than 10 ms in {end['lag_over']:.3%} of looks")
-    _row("its own CPU", f"{end['busy_ms']:.1f} ms at worst from one look to the next")
+    _row("its own CPU", f"{end['busy_ms']:.1f} ms at worst from one look to the next, without garbage collection")
+    _row("", f"{end['garbage_ms']:.1f} ms at worst for Python's garbage collection")
     _row("an idle process", f"{machine.worst:.1f} ms at worst, more than 10 ms in {machine.over(10):.3%} of looks")
 
 

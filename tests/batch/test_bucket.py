@@ -21,7 +21,8 @@ from stepfun_async.batch.store import PictureStore
 
 from ..support.google_store import google_store
 from ..support.object_store import BUCKET, ObjectStore
-from .shop import Gated, Shop, prompts
+from .shop import Shop, prompts
+from .test_batch import Gated
 from .test_store import IMAGE, PNG
 
 pytestmark = pytest.mark.anyio
