@@ -4,7 +4,7 @@
     from stepfun_async.dask import run_on
 
     with Client("tcp://scheduler:8786") as cluster:
-        progress = run_on(cluster, Batch("prompts.jsonl", out="/shared/pictures"), max_in_flight=200)
+        progress = run_on(cluster, Batch("prompts.jsonl", out="batch", pictures="/shared"), max_in_flight=200)
 
 Dask brings chunks to workers and rows back. How many lines are in flight on all workers is kept by its
 `Semaphore`, whose leases a worker renews for as long as it lives. Everything else is `Batch.run_chunks`.
@@ -47,8 +47,8 @@ def run_on(cluster: Any, batch: Batch, *, chunk: int = 50, max_in_flight: int | 
 
     Args:
         cluster: a `distributed.Client` that is not asynchronous.
-        batch: what to run. Its folder has the same whole path here and on all workers; the key is in the
-            environment of the workers, and nowhere else.
+        batch: what to run. The folder of its pictures has the same whole path here and on all workers; the key
+            is in the environment of the workers, and nowhere else.
         chunk: lines that go to a worker in one go, 1 to 256.
         max_in_flight: lines in flight at once on all workers together; `max_concurrency` of the batch's
             limits when absent.

@@ -36,6 +36,8 @@ from stepfun_async.batch.tickets import Tickets
 from stepfun_async.embedded import Engine, Scenario, use
 from stepfun_async.embedded.server import running
 
+from ..support.object_store import BUCKET, ObjectStore
+
 pytestmark = pytest.mark.anyio
 
 KEY = "sk-of-the-environment-0123456789"
@@ -318,6 +320,45 @@ async def test_a_run_that_was_killed_knows_what_was_sent(shop: Shop, monkeypatch
         run_chunk(late)
     assert (await shop.batch(10).run()).done == 1
     shop.assert_whole(10)
+
+
+# --- pictures elsewhere ---------------------------------------------------------------------------
+
+
+async def test_only_the_pictures_folder_has_to_be_shared(shop: Shop, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    homes: list[Path] = []
+
+    async def submit(chunk: Chunk) -> Sequence[Row]:
+        homes.append(chunk.conditions.folder)
+        assert not (shop.out / "sending").exists()
+        return await shop.submit(chunk)
+
+    assert (await shop.batch(6, pictures=shared).run_chunks(submit)).done == 6
+    assert homes == [shared]
+    assert len(list(shared.rglob("*.png"))) == 6
+    assert not (shared / "sending").exists()
+    assert sorted(path.suffix for path in shop.out.iterdir()) == [".lock", ".sqlite3"]
+
+
+async def test_workers_write_to_a_bucket_and_what_was_in_flight_is_named(shop: Shop, bucket: ObjectStore) -> None:
+    progress = await shop.batch(6, pictures=f"s3://{BUCKET}/lakes").run_chunks(Dying(shop).submit, chunk=3)
+    assert (progress.done, shop.pictures, shop.unknown) == (6, 6, 2)
+    assert len([name for name in bucket.names() if name.endswith(".png")]) == 6
+    assert not (shop.out / "sending").exists()
+
+
+async def test_a_worker_that_may_not_write_to_the_bucket_says_so(
+    shop: Shop, bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def submit(chunk: Chunk) -> Sequence[Row]:
+        with monkeypatch.context() as patch:
+            patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+            return await shop.submit(chunk)
+
+    with pytest.raises(ConfigurationError, match=r"cannot work: s3://.* cannot be reached"):
+        await shop.batch(2, pictures=f"s3://{BUCKET}/lakes").run_chunks(submit)
+    assert (shop.states(), shop.pictures) == ({"pending": 2}, 0)
 
 
 # --- stopping -------------------------------------------------------------------------------------

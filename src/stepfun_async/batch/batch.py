@@ -268,9 +268,10 @@ class Batch:
     ) -> Progress:
         """Run as `run` does, with the pictures made by other processes: workers of a cluster.
 
-        Journal, budget and inputs stay here. Workers need the batch's folder under the same whole path, and
-        a key in their own environment. `stepfun_async.dask.run_on` does this with Dask; see the page on
-        clusters in the documentation for it and for other engines.
+        Journal, budget and inputs stay here. Workers need the folder of the pictures under the same whole path
+        (where they go to a bucket, the batch's own folder), and a key in their own environment.
+        `stepfun_async.dask.run_on` does this with Dask; see the page on clusters in the documentation for it
+        and for other engines.
 
         Args:
             submit: has `run_chunk(chunk)` run somewhere, and returns what it returned. The engine may run a
