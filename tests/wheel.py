@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import stepfun_async
 from stepfun_async.batch.report import ReportRow, ReportSummary, write_report
+from stepfun_async.dask import run_on
 from stepfun_async.otel import OpenTelemetry
 from stepfun_async.redis import RedisBackend
 from stepfun_async.testing import FakeStepFun
@@ -43,10 +44,21 @@ def check_plain() -> None:
         assert 'pip install "stepfun-async[redis]"' in str(error)
     else:
         raise AssertionError("RedisBackend() works without redis?")
+    check_cluster()
     check_report()
     script = _command("--version")
     assert script.returncode == 3
     assert 'pip install "stepfun-async[cli]"' in script.stderr
+
+
+def check_cluster() -> None:
+    """What runs a batch on a cluster is there without Dask, which whoever has a cluster has."""
+    try:
+        run_on(None, stepfun_async.Batch([], out="never-made"))
+    except stepfun_async.ConfigurationError as error:
+        assert "a distributed.Client" in str(error)
+    else:
+        raise AssertionError("a batch runs on nothing?")
 
 
 def check_report() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections import Counter
 from collections.abc import (
     AsyncGenerator,
@@ -16,6 +17,7 @@ from collections.abc import (
     Mapping,
 )
 from contextlib import ExitStack, asynccontextmanager, closing, suppress
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -27,16 +29,20 @@ import anyio.to_thread
 from anyio.from_thread import start_blocking_portal
 
 from stepfun_async._budget import Budget
-from stepfun_async._config import Config, hidden, resolve
+from stepfun_async._config import KEY_VARIABLES, Config, hidden, resolve
 from stepfun_async._core.errors import ConfigurationError
 from stepfun_async._core.problems import Problem
 from stepfun_async._core.retry import RetryPolicy
 from stepfun_async._limits import Limits
 from stepfun_async._loops import finished_in_thread
 from stepfun_async._service import DEFAULT_LIMITS, DEFAULT_RETRY, Service, price_at, service_for
+from stepfun_async._version import __version__
 
+from .bucket import is_url
+from .chunks import Conditions
 from .database import Ids, JournalError, told
-from .engine import Engine, Ways, recover
+from .engine import AHEAD, Engine, Ways, recover
+from .handing import HandingEngine, Spread, Submit
 from .inputs import Line, Source, is_file, source_of
 from .items import MOST_BAD_LINES, BadLine, Checked, Item, Progress, Status
 from .jobs import Terms, job_of, told_fields
@@ -46,6 +52,7 @@ from .making import Maker
 from .names import DEFAULT_TEMPLATE, check_template
 from .records import Records
 from .store import PictureStore, Place, StorageError
+from .tickets import Tickets
 from .writer import Writer
 
 if TYPE_CHECKING:
@@ -59,10 +66,13 @@ if TYPE_CHECKING:
     LineValue: TypeAlias = Mapping[str, Any] | ImageRequest
     Inputs: TypeAlias = str | os.PathLike[str] | Iterable[LineValue] | AsyncIterable[LineValue]
 
+Begin: TypeAlias = Callable[[Source, Terms, Maker, Writer, Ways, int], Engine]
+"""Makes the engine of a run."""
+
 _CHECKED_AT_ONCE = 256
 
 _NOTHING_SENT = "nothing-is-sent"
-"""The key for a check, which needs none."""
+"""The key where nothing is sent from here: for a check, and for a run on other processes."""
 
 
 class Batch:
@@ -104,6 +114,10 @@ class Batch:
         proxy: the address of a proxy.
         allow_http: let the key go to another machine over plain http.
         on_event: is told of each call.
+
+    Attributes:
+        records: what it leaves in its folder.
+        limits: as given.
 
     Raises:
         ConfigurationError: a setting cannot be right; the client's own are looked at when a run begins.
@@ -150,15 +164,25 @@ class Batch:
             max_failures=_count(max_failures),
         )
         self._budget = budget
-        self._limits = limits
+        self.limits = limits
+        self._timeout = timeout
+        self._retry = retry
         self._base_url = base_url
         self._allow_http = allow_http
         self._engine: Engine | None = None
         self._stopping = False
         self.records = Records(out)
-        self._service: Callable[[], Service] = partial(
+        self._key = hidden(api_key)
+        here_only: dict[str, object] = {
+            "api_key": api_key,
+            "default_headers": default_headers,
+            "on_event": on_event,
+            "proxy": proxy,
+            "transport": transport,
+        }
+        self._here_only = [name for name, value in here_only.items() if value is not None]
+        self._service: Callable[[str | None], Service] = partial(
             service_for,
-            hidden(api_key),
             base_url=base_url,
             limits=limits,
             timeout=timeout,
@@ -193,7 +217,7 @@ class Batch:
             StepFunError: what ended the run: a wrong key, no money left, a full disk. All that was in
                 flight by then has ended and is entered, and the next run goes on.
         """
-        async with self._begun() as engine:
+        async with self._begun(partial(self._service, self._key), self._here) as engine:
             await engine.work()
             return engine.end()
 
@@ -220,7 +244,7 @@ class Batch:
         """
         send, receive = anyio.create_memory_object_stream[Item](1)
         left: Exception | None = None
-        async with self._begun() as engine, send, receive:
+        async with self._begun(partial(self._service, self._key), self._here) as engine, send, receive:
             async with anyio.create_task_group() as group:
                 group.start_soon(engine.work, send)
                 try:
@@ -232,6 +256,74 @@ class Batch:
             if left is not None:
                 raise left
             engine.end()
+
+    async def run_chunks(
+        self,
+        submit: Submit,
+        *,
+        chunk: int = 50,
+        chunks_at_once: int = 4,
+        max_in_flight: int | None = None,
+        lines_at_once: int | None = None,
+    ) -> Progress:
+        """Run as `run` does, with the pictures made by other processes: workers of a cluster.
+
+        Journal, budget and inputs stay here. Workers need the folder of the pictures under the same whole path
+        (where they go to a bucket, the batch's own folder), and a key in their own environment.
+        `stepfun_async.dask.run_on` does this with Dask; see the page on clusters in the documentation for it
+        and for other engines.
+
+        Args:
+            submit: has `run_chunk(chunk)` run somewhere, and returns what it returned. The engine may run a
+                chunk again when a worker dies.
+            chunk: lines in a chunk at most, 1 to 256.
+            chunks_at_once: chunks that are out at once, at most.
+            max_in_flight: lines in flight at once, on all workers together; `max_concurrency` of the limits
+                when absent.
+            lines_at_once: lines in flight at once in a chunk; as many as keep to `max_in_flight` when
+                absent. To be given where something else keeps to it, by `slots` of `run_chunk`.
+
+        Returns:
+            As `run`. `in_flight` counts all lines that are out.
+
+        Raises:
+            ChunkError: a chunk came back without an answer. What is known of its lines is entered.
+            ConfigurationError: a setting cannot be right, or cannot be carried to other processes, such as
+                a key; or a worker cannot work.
+            StepFunError: as `run`.
+        """
+        most = self.limits.max_concurrency if max_in_flight is None else max_in_flight
+        at_once = min(_whole("chunks_at_once", chunks_at_once), _whole("max_in_flight", most))
+        lines = most // at_once if lines_at_once is None else _whole("lines_at_once", lines_at_once)
+        spread = Spread(chunk=_whole("chunk", chunk, AHEAD), chunks_at_once=at_once)
+        conditions = self._conditions(most, lines)
+        begin = partial(HandingEngine, submit=submit, spread=spread, conditions=conditions, budget=self._budget)
+        async with self._begun(partial(self._service, _NOTHING_SENT), begin) as engine:
+            await engine.work()
+            return engine.end()
+
+    def run_chunks_sync(
+        self,
+        submit: Submit,
+        *,
+        chunk: int = 50,
+        chunks_at_once: int = 4,
+        max_in_flight: int | None = None,
+        lines_at_once: int | None = None,
+    ) -> Progress:
+        """`run_chunks` for code without an event loop, as `run_sync` is to `run`.
+
+        Ctrl-C sends nothing more, waits for what is in flight, enters it, and raises `KeyboardInterrupt`.
+        """
+        run = partial(
+            self.run_chunks,
+            submit,
+            chunk=chunk,
+            chunks_at_once=chunks_at_once,
+            max_in_flight=max_in_flight,
+            lines_at_once=lines_at_once,
+        )
+        return _run_beside(run)
 
     def stop(self) -> None:
         """End the run that is going on: nothing more is sent, and what is in flight ends. Any thread may."""
@@ -263,7 +355,7 @@ class Batch:
             with closing(_Findings(self._terms(source), config, self._budget)) as found:
                 while lines := await source.take(_CHECKED_AT_ONCE):
                     await anyio.to_thread.run_sync(found.look_at, lines)
-        return found.checked(self._limits.requests_per_minute)
+        return found.checked(self.limits.requests_per_minute)
 
     def check_sync(self) -> Checked:
         """`check` for code without an event loop."""
@@ -284,19 +376,18 @@ class Batch:
     # --- inside ---
 
     @asynccontextmanager
-    async def _begun(self) -> AsyncGenerator[Engine]:
+    async def _begun(self, connect: Callable[[], Service], begin: Begin) -> AsyncGenerator[Engine]:
         """Everything that a run needs, opened and in order."""
         self._engine, self._stopping = None, False
         async with self._fresh_source() as source:
-            service = self._service()
+            service = connect()
             store = self._keeping().store()
             try:
                 opened = partial(self._opened, store, service)
                 journal, adopted = await anyio.to_thread.run_sync(opened)
                 with Writer(journal, self.records.folder) as writer:
                     maker = Maker(service, store, self._name)
-                    workers = service.limits.max_concurrency
-                    self._engine = Engine(source, self._terms(source), maker, writer, workers, self._ways, adopted)
+                    self._engine = begin(source, self._terms(source), maker, writer, self._ways, adopted)
                     if self._stopping:
                         self.stop()
                     try:
@@ -308,10 +399,51 @@ class Batch:
                 with anyio.CancelScope(shield=True):
                     await service.aclose()
 
+    def _here(self, source: Source, terms: Terms, maker: Maker, writer: Writer, ways: Ways, adopted: int) -> Engine:
+        return Engine(source, terms, maker, writer, self.limits.max_concurrency, ways, adopted)
+
+    def _conditions(self, most: int, lines_at_once: int) -> Conditions:
+        """What holds for the chunks of a run, with so many lines in flight on all workers.
+
+        Raises:
+            ConfigurationError: something was given that cannot go to them.
+        """
+        if self._here_only:
+            raise ConfigurationError(
+                f"{', '.join(self._here_only)} would have to go to the workers of a cluster with every chunk, and "
+                f"cannot: leave it out; workers take key ({' or '.join(KEY_VARIABLES)}) and proxy from their own "
+                "environment; nothing was sent"
+            )
+        limits = self.limits
+        if limits.backend is None:
+            if limits.requests_per_minute is not None:
+                raise ConfigurationError(
+                    f"requests_per_minute={limits.requests_per_minute} would hold in each worker by itself: share it "
+                    "with Limits(..., backend=RedisBackend(...)), or leave it out; nothing was sent"
+                )
+            limits = replace(limits, max_concurrency=most)
+        return Conditions(
+            run=secrets.token_hex(8),
+            version=__version__,
+            folder=self._shared(),
+            keeping=self._keeping(),
+            base_url=resolve(_NOTHING_SENT, self._base_url, allow_http=self._allow_http).base_url,
+            limits=limits,
+            timeout=self._timeout,
+            retry=self._retry,
+            allow_http=self._allow_http,
+            lines_at_once=lines_at_once,
+        )
+
     def _keeping(self) -> Keeping:
         """Where and how the pictures are kept."""
         where = self._pictures or os.path.abspath(self.records.folder)
         return Keeping(where, notes=self._notes, metadata=self._metadata)
+
+    def _shared(self) -> Path:
+        """The folder that workers share: that of the pictures, or the batch's where they go to a bucket."""
+        where = self._keeping().where
+        return self.records.folder.absolute() if is_url(where) else Path(where)
 
     @asynccontextmanager
     async def _fresh_source(self) -> AsyncGenerator[Source]:
@@ -341,7 +473,10 @@ class Batch:
             with told(folder):
                 self._agree(journal, service.config.base_url)
                 _try_out(store.place)
-                adopted = recover(journal, store, self._name, verify=self._ways.verify)
+                tickets = Tickets(self._shared())
+                unsent = tickets.withdraw_all()
+                adopted = recover(journal, store, self._name, verify=self._ways.verify, unsent=unsent)
+                tickets.clear()
                 _settle(self._budget, folder, journal.money())
         except BaseException:
             journal.close()
@@ -396,6 +531,13 @@ def _count(number: object) -> int | None:
         return None
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
         raise ConfigurationError(f"max_failures is a whole number above 0, or None, not {number!r}")
+    return number
+
+
+def _whole(name: str, number: object, most: int | None = None) -> int:
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= (most or number):
+        allowed = "above 0" if most is None else f"from 1 to {most}"
+        raise ConfigurationError(f"{name} is a whole number {allowed}, not {number!r}")
     return number
 
 

@@ -2,7 +2,7 @@
 
     admitted -> started (committed) -> sent -> picture durable -> done (committed) -> told
 
-What is waited for is bounded at every place: lines are read `_AHEAD` at a time and only when few are
+What is waited for is bounded at every place: lines are read `AHEAD` at a time and only when few are
 left to be sent, so that a million of them cost no memory. A worker that is cancelled leaves its line
 as what is known of it says, and a picture that is paid for is kept and entered first.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -38,10 +38,10 @@ from .writer import Writer
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
 
-_AHEAD = 256
+AHEAD = 256
 """Lines that are read at a time."""
 
-_FEW = _AHEAD // 2
+_FEW = AHEAD // 2
 """Lines that are ready when the next ones are read: all workers would wait for those otherwise."""
 
 
@@ -192,7 +192,7 @@ class Engine:
         """Read on until there is something to send."""
         lines: list[Line] | None = None
         with anyio.CancelScope() as self._reading:
-            lines = await self._source.take(_AHEAD)
+            lines = await self._source.take(AHEAD)
         if lines is None:
             return
         if not lines:
@@ -286,6 +286,10 @@ class Engine:
     async def _enter(self, task: Task, price: Money | None, made: Made) -> Item | None:
         end = partial(_end, number=task.number, ended=made.ended, asked=self._sink is not None)
         item = await self._writer.do(end)
+        self._count(price, made)
+        return item
+
+    def _count(self, price: Money | None, made: Made) -> None:
         state = made.ended.state
         self._tally.pay(price, made.ended)
         self._tally.done += state == "done"
@@ -294,7 +298,6 @@ class Engine:
         if isinstance(made.error, STOPPING):
             self._fail(made.error)
         self._check_failures()
-        return item
 
     def _check_failures(self) -> None:
         most, failures = self._ways.max_failures, self._tally.failed + self._tally.unknown
@@ -338,11 +341,13 @@ def _end(journal: Journal, number: int, ended: Ended, *, asked: bool) -> Item | 
 # --- before a run -------------------------------------------------------------------------------
 
 
-def recover(journal: Journal, store: PictureStore, template: str, *, verify: bool) -> int:
+def recover(
+    journal: Journal, store: PictureStore, template: str, *, verify: bool, unsent: Collection[int] = frozenset()
+) -> int:
     """Put in order what a process left that was killed.
 
-    A line that was in flight is done where its picture is durable, and `unknown` otherwise. Pictures
-    that had to be put elsewhere are brought back.
+    A line that was in flight is done where its picture is durable, `pending` where it was handed out and
+    provably not sent, and `unknown` otherwise. Pictures that had to be put elsewhere are brought back.
 
     Args:
         journal: open for writing.
@@ -350,25 +355,30 @@ def recover(journal: Journal, store: PictureStore, template: str, *, verify: boo
         template: how they are named.
         verify: whether every picture is read and compared with what was written; one that is gone or
             changed is `failed` from then on, and made anew when `retry` says so.
+        unsent: the numbers of lines that were handed out and not sent.
 
     Returns:
         How many pictures were found that the journal did not have.
     """
-    found = sum(_recover_one(journal, store, number, item) for number, item in journal.of_state("started"))
+    found = sum(
+        _recover_one(journal, store, number, item, sent=number not in unsent)
+        for number, item in journal.of_state("started")
+    )
     found += sum(_bring_back(journal, store, template, number, item) for number, item in journal.of_state("failed"))
     if verify:
         _verify(journal, store)
     return found
 
 
-def _recover_one(journal: Journal, store: PictureStore, number: int, item: Item) -> bool:
+def _recover_one(journal: Journal, store: PictureStore, number: int, item: Item, *, sent: bool) -> bool:
     stem = item.path or ""
     store.sweep(stem)
     refuge = store.rescued(stem)
     saved = store.find(stem)
     if saved is None and refuge is not None:
         saved = store.fetch_back(stem, refuge, _note_of(item))
-    _enter(journal, number, killed() if saved is None else adopted(saved), refuge if saved else None)
+    unmade = killed() if sent else Ended(state="pending")
+    _enter(journal, number, adopted(saved) if saved else unmade, refuge if saved else None)
     return saved is not None
 
 
