@@ -168,6 +168,20 @@ async def test_a_connection_idle_for_too_long_is_closed_and_not_used_again(monke
             assert server.gone.wait(5)
 
 
+async def test_many_connections_that_are_idle_for_too_long_are_no_hindrance_to_many_calls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each call closes some of them, and while it waits for that, others take what is left."""
+    with raw_server(say(picture_answer())) as server:
+        async with client_for(server.url) as client:
+            for age in (connections.KEEPALIVE, -1.0):
+                monkeypatch.setattr(connections, "KEEPALIVE", age)
+                async with anyio.create_task_group() as group:
+                    for _ in range(8):
+                        group.start_soon(client.images.generate, "a lake")
+            assert client.usage.billed == 16
+
+
 async def test_a_call_in_flight_when_the_client_is_closed_leaves_no_connection_open() -> None:
     arrived, go_on = threading.Event(), threading.Event()
 

@@ -117,6 +117,8 @@ class Connections:
             oldest = loop_time() - KEEPALIVE
             if stack[0][0] < oldest:
                 await _thin_out(stack, oldest)
+                if not stack:  # others took theirs meanwhile
+                    break
             since, connection = stack.pop()
             if since >= oldest and not connection.stale:
                 return Taken(connection, stack)
