@@ -13,7 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 import pytest
@@ -394,3 +396,105 @@ def test_a_call_ended_by_closing_is_not_told_by_an_earlier_one_of_the_same_threa
     (error,) = closed
     assert isinstance(error, APIConnectionError)
     assert (error.billing, error.attempts, error.maybe_billed) == ("not_sent", 0, 0)
+
+
+# --- at awkward moments ---------------------------------------------------------------------------------------------
+
+
+def at_entry_of(name: str, act: Callable[[], object]) -> None:
+    """Do `act` when the function with that qualified name is entered next in this thread, as a signal's handler may."""
+
+    def trace(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_qualname == name:
+            sys.settrace(None)
+            act()
+
+    sys.settrace(trace)
+
+
+ENTERED: Final = (
+    "_Bridge.open",
+    "Service.refuse_if_closed",
+    "_Running.run",
+    "_Running._soon",
+    "BaseEventLoop.call_soon_threadsafe",
+    "BaseEventLoop._call_soon",
+    "BaseSelectorEventLoop._write_to_self",
+    "_Call.wait",
+    "_Call.result",
+)
+
+
+@pytest.mark.parametrize("begun", [True, False])
+@pytest.mark.parametrize("name", ENTERED)
+def test_an_interrupt_anywhere_leaves_a_client_that_works(name: str, begun: bool) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with Client(base_url="embedded") as client:
+        if begun:
+            client.models.list()
+        at_entry_of(name, interrupt)
+        try:
+            with suppress(KeyboardInterrupt):
+                client.models.list()
+        finally:
+            sys.settrace(None)
+        assert client.models.list()
+
+
+@pytest.mark.parametrize("begun", [True, False])
+@pytest.mark.parametrize("name", ENTERED)
+def test_a_signals_handler_may_close_the_client_anywhere(name: str, begun: bool) -> None:
+    client = Client(base_url="embedded")
+    if begun:
+        client.models.list()
+    at_entry_of(name, client.close)
+    try:
+        with suppress(ConfigurationError, APIConnectionError):
+            client.models.list()
+    finally:
+        sys.settrace(None)
+    client.close()
+    with pytest.raises(ConfigurationError, match="closed"):
+        client.models.list()
+    del client
+
+
+def test_closing_in_its_own_loop_is_refused_and_closes_nothing() -> None:
+    refused: list[ConfigurationError] = []
+
+    def close(_: object) -> None:
+        if not refused:
+            with pytest.raises(ConfigurationError, match="its own background loop") as caught:
+                client.close()
+            refused.append(caught.value)
+
+    client = Client(base_url="embedded", on_event=close)
+    client.images.generate("a lake", model=LARGE, size="256x256")
+    assert refused
+    client.close()
+    assert loops() == []
+
+
+def test_closing_at_exit_says_nothing() -> None:
+    code = (
+        "import atexit, stepfun_async\n"
+        "client = stepfun_async.Client(base_url='embedded')\n"
+        "atexit.register(client.close)\n"
+        "print(len(client.models.list()))"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("4\n", "")
+
+
+def test_a_map_whose_client_is_closed_ends_with_an_error() -> None:
+    client = Client(base_url="embedded", limits=Limits(2))
+    outcomes = client.images.map(small() for _ in range(50))
+    assert isinstance(next(outcomes), Finished)
+    closing = threading.Thread(target=client.close)
+    closing.start()
+    with pytest.raises((APIConnectionError, ConfigurationError), match="closed"):
+        for _ in outcomes:
+            pass
+    closing.join()

@@ -21,7 +21,7 @@ import anyio
 from ._budget import Budget
 from ._client import AsyncAccount, AsyncModels
 from ._config import Validation, hidden
-from ._core.errors import ConfigurationError
+from ._core.errors import APIConnectionError, ConfigurationError
 from ._core.results import Account, Image, ImagesResponse, Model, Usage
 from ._core.retry import RetryPolicy
 from ._exchange import Window, ended_by_closing, witness
@@ -53,6 +53,9 @@ if TYPE_CHECKING:
 _CLOSING = 2.0
 """Seconds to wait for a cancelled call to put things in order."""
 
+_HEARD = 1.0
+"""Seconds after which a call sees to it itself that the loop is woken, instead of trusting somebody before it."""
+
 loop_options: dict[str, Any] = {}
 """`asyncio.Runner`'s options for the background loops that start from now on; `testing.virtual_time` sets them."""
 
@@ -83,11 +86,14 @@ class _Bridge:
     def close(self) -> None:
         """Close the client, end the loop and its thread. Any thread may, and again."""
         with self._lock:
-            self.service.closed = True
             running, finalizer = self._running, self._finalizer
+            if running is not None:
+                running.refuse_own_thread()
+            self.service.closed = True
             self._finalizer = None
-        if running is not None and finalizer is not None:
-            running.run(_Call(self.service, self.service.aclose))
+        if running is not None and finalizer is not None and finalizer.alive:
+            with suppress(APIConnectionError):  # the loop has just ended by itself, as it does at exit
+                running.run(_Call(self.service, self.service.aclose))
             finalizer()
 
     def after_fork(self) -> None:
@@ -98,12 +104,15 @@ class _Bridge:
         self._begin()
 
     def _begin(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler, or a finalizer, may run while it is held
         self._running = None
         self._finalizer = None
 
     def open(self) -> _Running:
         """The loop, started where it does not run."""
+        running, finalizer = self._running, self._finalizer
+        if running is not None and finalizer is not None and finalizer.alive and not self.service.closed:
+            return running
         with self._lock:
             self.service.refuse_if_closed()
             if self._running is None or (self._finalizer is not None and not self._finalizer.alive):
@@ -122,6 +131,7 @@ class _Call(Generic[T]):
 
     __slots__ = (
         "_cancelled",
+        "_ended",
         "_ends",
         "_error",
         "_function",
@@ -143,6 +153,7 @@ class _Call(Generic[T]):
         self._windows: list[Window] = []
         self._scope: anyio.CancelScope | None = None
         self._cancelled = False
+        self._ended = False
         self._error: BaseException | None = None
         self._ends = threading.Lock()
         self._ends.acquire()
@@ -154,7 +165,11 @@ class _Call(Generic[T]):
         except BaseException as error:  # noqa: BLE001 - raised where the call was made
             self._error = error
         finally:
-            self._ends.release()
+            self._end()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._ends.release()
 
     async def _outcome(self) -> T:
         witness.set(self._windows)
@@ -177,14 +192,11 @@ class _Call(Generic[T]):
     def refuse(self) -> None:
         """Say that it does not run any more, as the loop has ended."""
         self._error = ended_by_closing(self._windows)
-        self._ends.release()
+        self._end()
 
     def wait(self, seconds: float = -1.0) -> bool:
         """Whether it has ended, now or within so many seconds; -1 waits for ever."""
-        ended = self._ends.acquire(timeout=seconds)
-        if ended:
-            self._ends.release()
-        return ended
+        return self._ended or self._ends.acquire(timeout=seconds)
 
     def result(self) -> T:
         """What it returned or raised."""
@@ -219,19 +231,26 @@ class _Running:
 
     def run(self, call: _Call[T]) -> T:
         """What comes of `call`. An interrupt here cancels it there."""
-        if threading.current_thread() is self.thread:
-            raise ConfigurationError("a Client cannot be used from its own background loop: it would wait for itself")
+        self.refuse_own_thread()
         try:
             self._inbox.append(call)
             if not self._woken:
                 self._woken = True
                 self._soon(self._take_in)
+            elif not call.wait(_HEARD):  # who was to wake the loop may have been stopped at that very point
+                self._soon(self._take_in)
             call.wait()
         except BaseException:
+            self._soon(self._take_in)
             self._soon(call.cancel)
             call.wait(_CLOSING)  # so that usage and connections are as after the call
             raise
         return call.result()
+
+    def refuse_own_thread(self) -> None:
+        """Raise `ConfigurationError` in the loop's own thread, where nothing can wait for the loop."""
+        if threading.current_thread() is self.thread:
+            raise ConfigurationError("a Client cannot be used from its own background loop: it would wait for itself")
 
     def end(self) -> None:
         """Cancel what is in flight, and wait until loop and thread are gone."""
