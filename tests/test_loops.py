@@ -60,7 +60,36 @@ async def test_a_task_that_is_cancelled_ends_when_the_work_has_ended(fails: bool
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_a_loop_that_gives_no_more_threads_does_the_work_itself() -> None:
-    """As it is while `asyncio.run` or the interpreter ends."""
-    await asyncio.get_running_loop().shutdown_default_executor()
-    assert await finished_in_thread(threading.get_ident) == threading.get_ident()
+async def test_a_system_that_gives_no_more_threads_has_the_work_done_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here, or by a thread that was there already: a pool keeps what it could start no thread for."""
+    begun, go_on = threading.Event(), threading.Event()
+    done: list[int] = []
+
+    def busy() -> None:
+        begun.set()
+        assert go_on.wait(10)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(finished_in_thread, busy)
+        while not begun.is_set():
+            await anyio.lowlevel.checkpoint()
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        await finished_in_thread(lambda: done.append(1))
+        monkeypatch.undo()
+        go_on.set()
+    await finished_in_thread(lambda: None)
+    assert done == [1]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_threads_of_the_loop_that_all_wait_are_no_hindrance() -> None:
+    """As those of `asyncio.to_thread` that wait for calls made with `run_coroutine_threadsafe`."""
+    loop = asyncio.get_running_loop()
+
+    def ask() -> int:
+        return asyncio.run_coroutine_threadsafe(finished_in_thread(threading.get_ident), loop).result(10)
+
+    assert len(await asyncio.gather(*(asyncio.to_thread(ask) for _ in range(40)))) == 40

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 import anyio
 import anyio.to_thread
 from anyio.lowlevel import current_token
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 T = TypeVar("T")
 
@@ -82,25 +88,50 @@ async def finished_in_thread(work: Callable[[], T]) -> T:
     What has come is paid for, and a thread that writes on while its file is being taken away would leave one. A
     scope of anyio's keeps cancelled scopes off, but not `Task.cancel()`, which is how `asyncio.timeout` ends a
     call: that one takes effect when the thread is done. On asyncio this also costs half of anyio's way to a thread.
+    The threads are the package's own: the loop's may all be waiting for calls that need one.
     """
     loop = running_loop()
     done: list[T] = []
     with anyio.CancelScope(shield=True):
-        if not isinstance(loop, asyncio.AbstractEventLoop):
-            done.append(await anyio.to_thread.run_sync(work))
-        elif (future := _in_executor(loop, lambda: done.append(work()))) is not None:
-            await _outlasting_cancels(future)
+        if isinstance(loop, asyncio.AbstractEventLoop):
+            await _outlasting_cancels(asyncio.wrap_future(_submitted(lambda: done.append(work()))))
         else:
-            done.append(work())
+            done.append(await anyio.to_thread.run_sync(work))
     return done[0]
 
 
-def _in_executor(loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> asyncio.Future[None] | None:
-    """`work` in a thread of the loop's; None where loop or interpreter are about to end, and take no more of it."""
+def _submitted(work: Callable[[], None]) -> Future[None]:
+    """`work` in a thread; here, where the system or an interpreter about to end gives none."""
+    outcome: Future[None] = Future()
+    turn = threading.Lock()
+
+    def once() -> None:
+        if not turn.acquire(blocking=False):  # a pool that can start no thread keeps what it refused
+            return
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(None)
+
     try:
-        return loop.run_in_executor(None, work)
+        _pool().submit(once)
     except RuntimeError:
-        return None
+        once()
+    return outcome
+
+
+_pools: dict[int, ThreadPoolExecutor] = {}
+"""By process: a fork has none of its threads."""
+
+
+def _pool() -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor  # which most calls do without
+
+    process = os.getpid()
+    pool = _pools.get(process)
+    return pool or _pools.setdefault(process, ThreadPoolExecutor(thread_name_prefix="stepfun-async"))
 
 
 async def _outlasting_cancels(future: asyncio.Future[None]) -> None:
