@@ -167,8 +167,14 @@ class _Crew:
         """Whether the next outcome is there already."""
         return self._given in self._outcomes
 
-    async def dismiss(self) -> None:
-        """End the workers and wait until they are gone; those of another loop have ended or end with it."""
+    async def dismiss(self, failure: Exception | None = None) -> None:
+        """End the workers and wait until they are gone; those of another loop have ended or end with it.
+
+        Args:
+            failure: what is raised where outcomes are still waited for; None for a silent end.
+        """
+        if failure is not None and (self._workers or not self._exhausted):
+            self._failure = self._failure or failure
         self._exhausted = True
         if self._loop is not running_loop():
             return

@@ -17,6 +17,7 @@ from ._calls import CallRecord, Reporter
 from ._config import Config, Validation, check_headers, check_seconds, resolve
 from ._core.answers import parse_download, parse_images
 from ._core.errors import (
+    APIConnectionError,
     ConfigurationError,
     ContentFilteredError,
     IneffectiveParameterWarning,
@@ -98,8 +99,8 @@ def _why_never_free(limits: Limits, timeout: float) -> str | None:
 class Crew(Protocol):
     """Whoever works in the background for a fan-out."""
 
-    async def dismiss(self) -> None:
-        """End what is in flight in the running loop."""
+    async def dismiss(self, failure: Exception | None = None) -> None:
+        """End what is in flight in the running loop; whoever waits for more of it gets `failure`."""
         ...
 
 
@@ -127,7 +128,8 @@ class Service:
         """End the fan-outs, close the connections, and refuse every further call."""
         self.closed = True
         for crew in tuple(self.crews):
-            await crew.dismiss()
+            message = "the client was closed while a map was going on; client.usage has what may have been billed"
+            await crew.dismiss(APIConnectionError(message, billing="unknown", again=False))
         await self._exchanger.transport.aclose()
 
     def refuse_if_closed(self) -> None:
