@@ -113,3 +113,27 @@ async def test_a_task_that_is_cancelled_while_it_leads_leaves_nothing_undone() -
         bench.gate.set()
     assert sorted(bench.done) == [0, 2, 4, 6]
     assert sorted(number for number in came if number) == [2, 4, 6]
+
+
+async def test_what_ends_one_piece_of_a_lot_ends_no_other() -> None:
+    """Not even what is no `Exception`, as a panic in Rust is none."""
+    bench, threads, came = Bench(), Threads(1), dict[int, object]()
+
+    class Panic(BaseException):
+        pass
+
+    def panic() -> int:
+        raise Panic
+
+    async def ask(number: int) -> None:
+        try:
+            came[number] = await threads.do(panic if number == 2 else bench.piece(number))
+        except Panic:
+            came[number] = "panic"
+
+    async with anyio.create_task_group() as group:
+        for number in (0, 2, 4, 6):
+            group.start_soon(ask, number)
+        await anyio.wait_all_tasks_blocked()
+        bench.gate.set()
+    assert came == {0: 0, 2: "panic", 4: 4, 6: 6}

@@ -9,6 +9,7 @@ import math
 import os
 import shutil
 import struct
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from stepfun_async import (
     APIConnectionError,
     AuthenticationError,
     InsufficientBalanceError,
+    Limits,
     NotFoundError,
     PermissionDeniedError,
     RetryPolicy,
@@ -28,9 +30,11 @@ from stepfun_async import (
 )
 from stepfun_async._core.wire import Call, Progress, Reply
 from stepfun_async.batch import JournalError, Records
+from stepfun_async.batch.journal import Journal
 from stepfun_async.embedded import EmbeddedTransport
 from stepfun_async.embedded.faults import KINDS
 from stepfun_async.testing import virtual_backend
+from tests.support.scripted import PICTURE, Scripted
 
 from .shop import Shop, prompts
 
@@ -277,3 +281,37 @@ async def test_a_folder_that_is_taken_away_ends_the_run_before_more_is_bought(sh
     assert progress.done == 100
     assert shop.pictures == bought + 100 - progress.adopted
     shop.assert_whole(100)
+
+
+# --- what no file can hold ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [200, 400])
+async def test_half_a_character_in_the_servers_text_ends_no_run(shop: Shop, status: int) -> None:
+    """SQLite and files hold UTF-8, which cannot say it; JSON can."""
+    refused = Reply(400, {}, b'{"error": {"message": "bad \\ud800 prompt", "type": "t\\ud800"}}')
+    paid = Reply(200, {}, PICTURE.body.replace(b'"success"', b'"\\ud800x"'))
+    replies = iter([paid if status == 200 else refused])
+
+    async def answer(call: Call, progress: Progress) -> Reply:
+        return next(replies, PICTURE)
+
+    progress = await shop.batch(prompts(3), transport=Scripted(answer), limits=Limits(1)).run()
+    assert (progress.done, progress.failed) == ((3, 0) if status == 200 else (2, 1))
+    first = next(iter(Records(shop.out).items()))
+    assert "\\ud800" in str(first.finish_reason if status == 200 else first.message)
+
+
+async def test_an_error_of_whatever_kind_while_the_journal_is_written_ends_the_run(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Journal.commit
+
+    def commit(journal: Journal) -> None:
+        if threading.current_thread().name == "stepfun-journal":  # it is opened by another one
+            raise MemoryError
+        real(journal)
+
+    monkeypatch.setattr(Journal, "commit", commit)
+    with pytest.raises(JournalError, match="MemoryError"):
+        await shop.batch(prompts(3)).run()

@@ -265,7 +265,12 @@ def _float(value: object) -> float | None:
 
 
 def _str(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+    return _sayable(value) if isinstance(value, str) else None
+
+
+def _sayable(text: str) -> str:
+    """`text`, which may hold half a surrogate pair, as UTF-8 can say it."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 # --- error answers ------------------------------------------------------------------------------
@@ -376,7 +381,7 @@ def _error_body(body: bytes) -> tuple[str | None, str | None, Mapping[str, Any] 
     mapping = cast("dict[str, Any]", content)
     error = mapping.get("error") or mapping
     if not isinstance(error, dict):
-        return str(error)[:_SHOWN_BODY], None, mapping
+        return _sayable(str(error))[:_SHOWN_BODY], None, mapping
     inner = cast("dict[str, object]", error)
     said = _str(inner.get("message")) or (text if mapping else "")
     return said[:_SHOWN_BODY], _str(inner.get("type")), mapping

@@ -485,7 +485,14 @@ class Journal:
         return row
 
     def _do(self, sql: str, *values: object) -> None:
-        self._connection.execute(sql, values)
+        try:
+            self._connection.execute(sql, values)
+        except UnicodeEncodeError:  # half a surrogate pair, as in names of files that are no UTF-8
+            self._connection.execute(sql, [_sayable(value) for value in values])
+
+
+def _sayable(value: object) -> object:
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 # --- rows ---------------------------------------------------------------------------------------

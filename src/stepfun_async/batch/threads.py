@@ -85,7 +85,7 @@ class _Piece(Generic[T]):
     def __init__(self, work: Callable[[], T]) -> None:
         self._work = work
         self._result: T | None = None
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self.turn = anyio.Event()
         self.lot: list[_Piece[Any]] = []
 
@@ -93,7 +93,7 @@ class _Piece(Generic[T]):
         """Do it, in a thread."""
         try:
             self._result = self._work()
-        except Exception as error:  # noqa: BLE001 - whatever it is, who asked for it is told
+        except BaseException as error:  # noqa: BLE001 - whatever it is, who asked for it is told, and nobody else
             self._error = error
 
     def outcome(self) -> T:

@@ -111,11 +111,12 @@ class Writer:
                 for step in group:
                     step.make(self._journal)
                 self._journal.commit()
-        except JournalError as error:
-            self._failure = error
+        except BaseException as error:  # noqa: BLE001 - whoever waits is told, whatever it is
+            failure = error if isinstance(error, JournalError) else JournalError(f"nothing can be written: {error!r}")
+            self._failure = failure
             for step in group:
-                step.error = error
-            with suppress(JournalError), told(self._folder):
+                step.error = failure
+            with suppress(Exception), told(self._folder):
                 self._journal.rollback()
 
 
