@@ -24,6 +24,7 @@ def dask_cluster(environment: Mapping[str, str]) -> Iterator[Any]:
     if find_spec("distributed") is None:
         say = pytest.fail if os.environ.get("CI") else pytest.skip
         say("distributed is not installed: pip install distributed")
+    _distributed()  # whose settings would go again with the ones below, were it loaded only then
     dask: Any = importlib.import_module("dask")
     leases = {"distributed.scheduler.locks.lease-timeout": "2s"}
     leases["distributed.scheduler.locks.lease-validation-interval"] = "1s"
