@@ -113,6 +113,10 @@ class _Work(Generic[T]):
         self._error: BaseException | None = None
         self._over = False
         self._waiter: asyncio.Future[None] = loop.create_future()
+        # Virtual time waits for threads that it knows of.
+        self._note: Callable[[int], object] | None = getattr(loop, "note_work", None)
+        if self._note is not None:
+            self._note(1)
         try:
             _pool().submit(self._do)
         except RuntimeError:  # no thread can be started, or the interpreter is about to end
@@ -148,6 +152,8 @@ class _Work(Generic[T]):
             self._loop.call_soon_threadsafe(self._wake)
 
     def _wake(self) -> None:
+        if self._note is not None:
+            self._note(-1)
         if not self._waiter.done():
             self._waiter.set_result(None)
 

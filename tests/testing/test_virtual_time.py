@@ -11,6 +11,7 @@ import random
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -30,6 +31,7 @@ from stepfun_async import (
     RateLimitError,
     TextToImage,
 )
+from stepfun_async._files import Partial
 from stepfun_async.embedded import Engine
 from stepfun_async.embedded.server import running
 from stepfun_async.testing import FakeStepFun, VirtualLoop, run, virtual_backend, virtual_time
@@ -224,6 +226,31 @@ def test_drawn_pictures_and_files_are_waited_for(in_virtual_time: Callable[[Main
 
     in_virtual_time(main)
     assert (tmp_path / "lake.png").stat().st_size > 10_000
+
+
+def test_time_stands_still_while_a_picture_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the loop looks meanwhile whether anything else can happen."""
+    stepfun = FakeStepFun()
+    real = Partial.append
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def slow(file: Partial, *pieces: bytes, last: bool = False) -> None:
+        for _ in range(50):
+            looked = threading.Event()
+            loops[0].call_soon_threadsafe(looked.set)
+            assert looked.wait(10)
+        real(file, *pieces, last=last)
+
+    async def main() -> None:
+        loops.append(asyncio.get_running_loop())
+        async with stepfun.async_client(timeout=600) as client, anyio.create_task_group() as group:
+            group.start_soon(anyio.sleep, 500)
+            await client.images.generate("a lake", save_to=tmp_path / "lake.png")
+            assert anyio.current_time() < 1
+            group.cancel_scope.cancel()
+
+    monkeypatch.setattr(Partial, "append", slow)
+    run(main)
 
 
 def test_no_deadline_passes_while_a_socket_is_waited_for(in_virtual_time: Callable[[Main], Any]) -> None:

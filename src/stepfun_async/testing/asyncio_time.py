@@ -67,6 +67,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         finally:
             self._jobs -= 1
 
+    def note_work(self, more: int) -> None:
+        """Note that so many more threads work for the loop, or fewer, which nobody else would tell of."""
+        self._jobs += more
+
     async def _meet_limiter(self) -> None:
         self._limiter = anyio.to_thread.current_default_thread_limiter()
 
