@@ -355,5 +355,6 @@ def test_only_clients_begun_inside_are_in_virtual_time() -> None:
         stepfun.fail("429=100")
         with pytest.raises(RateLimitError):  # no time is left to wait
             outside.images.generate("a lake")
+    with stepfun.client() as outside:  # another one, since the first is to send nothing for a minute
         stepfun.fail("delay=0.001")
         assert 0.001 <= outside.images.generate("a lake", timeout=60).elapsed < 60
