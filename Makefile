@@ -54,7 +54,7 @@ bench-batch: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/python docs/tables.py
 
-# Against other clients, in an environment of their own: everything takes about 25 minutes, the headlines 3.
+# Against other clients, in an environment of their own: everything takes about half an hour, the headlines 3 minutes.
 bench: $(BENCH)/.made
 	$(BENCH)/bin/python -m benchmarks --out benchmarks/results/full
 
