@@ -65,13 +65,13 @@ class Peer:
         """What is to be done in the event loop before the first call."""
 
     async def generate(self, worker: int) -> bytes:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has to say how it makes a picture")
 
     async def link(self, worker: int) -> bytes:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} takes part in no case with links")
 
     async def edit(self, worker: int) -> bytes:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} takes part in no case with edits")
 
     async def save(self, worker: int) -> None:
         self.target.file(worker).write_bytes(await self.generate(worker))
@@ -384,7 +384,7 @@ class SyncPeer:
         self.target = target
 
     def generate(self, worker: int) -> bytes:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has to say how it makes a picture")
 
 
 class OursSync(SyncPeer):
