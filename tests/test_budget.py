@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import decimal
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -88,6 +89,31 @@ def test_a_currency_is_three_capital_letters(currency: Any) -> None:
 def test_sums_are_exact(limit: Any) -> None:
     assert Budget(limit).limit == Decimal("0.1")
     assert repr(Budget(limit, "CNY")) == "<Budget limit=0.1 CNY, spent=0, held=0>"
+
+
+@pytest.mark.parametrize(
+    "context",
+    [decimal.Context(prec=2), decimal.Context(prec=3, traps=[decimal.Inexact]), decimal.Context(Emax=0, Emin=0)],
+    ids=["few digits", "trap of all that is inexact", "no exponents"],
+)
+def test_a_limit_holds_in_whatever_decimal_context_the_caller_has(context: decimal.Context) -> None:
+    engine = Engine(plain=True)
+    budget = Budget("0.300")
+    with Client(base_url="embedded", transport=EmbeddedTransport(engine), budget=budget) as client:
+        with decimal.localcontext(context):
+            for _ in range(100):
+                client.images.generate("a lake")
+            with pytest.raises(BudgetExceededError):
+                client.images.generate("a lake")
+        assert client.usage.spent == {"USD": Decimal("0.300")}
+    assert (engine.bill().pictures, str(engine.bill().amount())) == (100, "0.300")
+    assert (str(budget.spent), str(budget.left)) == ("0.300", "0.000")
+
+
+@pytest.mark.parametrize("limit", ["1e30", "1e-31", Decimal("1e9999"), 10**6000], ids=range(4))
+def test_a_limit_has_no_more_digits_than_can_be_added_up_exactly(limit: Any) -> None:
+    with pytest.raises(ConfigurationError, match="limit is a sum of money"):
+        Budget(limit)
 
 
 @pytest.mark.parametrize("twin", [copy.copy, copy.deepcopy, pickle.dumps])

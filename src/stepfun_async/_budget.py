@@ -8,6 +8,8 @@ from typing import NoReturn
 
 from ._core.capabilities import Money
 from ._core.errors import BudgetExceededError, ConfigurationError
+from ._core.money import NOTHING, is_amount, less, times, total
+from ._core.text import shown
 from ._locks import ForkSafeLock
 
 
@@ -44,8 +46,8 @@ class Budget:
         self.currency = _currency(currency)
         self._prices = {model: _amount(f"prices[{model!r}]", price) for model, price in (prices or {}).items()}
         self._lock = ForkSafeLock()
-        self._spent = Decimal(0)
-        self._held = Decimal(0)
+        self._spent = NOTHING
+        self._held = NOTHING
 
     @property
     def spent(self) -> Decimal:
@@ -61,7 +63,7 @@ class Budget:
     def left(self) -> Decimal:
         """What may still be set aside; below 0 only where a server made more pictures than were asked for."""
         with self._lock:
-            return self.limit - self._spent - self._held
+            return less(self.limit, self._spent, self._held)
 
     def __repr__(self) -> str:
         sums = f"spent={self._spent:f}, held={self._held:f}"
@@ -108,17 +110,18 @@ class Budget:
             BudgetExceededError: it does not fit into what is left.
         """
         with self._lock:
-            if self._spent + self._held + amount > self.limit:
+            held = total((self._held, amount))
+            if total((self._spent, held)) > self.limit:
                 raise BudgetExceededError.of(
                     price=Money(amount, self.currency), limit=self.limit, spent=self._spent, held=self._held
                 )
-            self._held += amount
+            self._held = held
 
     def settle(self, *, held: Decimal, spent: Decimal) -> None:
         """Add to what is held (or, below 0, take from it) and to what is spent."""
         with self._lock:
-            self._held += held
-            self._spent += spent
+            self._held = total((self._held, held))
+            self._spent = total((self._spent, spent))
 
 
 class Hold:
@@ -130,7 +133,7 @@ class Hold:
         self._budget = budget
         self._price = price.amount
         self._pictures = pictures
-        self._aside = Decimal(0)
+        self._aside = NOTHING
 
     def set_aside(self) -> None:
         """Set the price of one more attempt aside.
@@ -138,9 +141,9 @@ class Hold:
         Raises:
             BudgetExceededError: it does not fit into what is left.
         """
-        amount = self._price * self._pictures
+        amount = times(self._price, self._pictures)
         self._budget.set_aside(amount)
-        self._aside += amount
+        self._aside = total((self._aside, amount))
 
     def settle(self, *, billed: int, unknown: int) -> None:
         """The call is over.
@@ -149,25 +152,28 @@ class Hold:
             billed: pictures that were answered.
             unknown: attempts that may have been billed and brought nothing; their price stays held.
         """
-        stays = self._price * self._pictures * unknown
-        self._budget.settle(held=stays - self._aside, spent=self._price * billed)
+        stays = times(self._price, self._pictures * unknown)
+        self._budget.settle(held=less(stays, self._aside), spent=times(self._price, billed))
 
 
 def _amount(name: str, value: object) -> Decimal:
-    try:
-        if isinstance(value, bool) or not isinstance(value, Decimal | int | float | str):
-            raise InvalidOperation
-        amount = Decimal(str(value))
-        if not amount.is_finite() or amount < 0:
-            raise InvalidOperation
-    except InvalidOperation:
-        raise ConfigurationError(
-            f"{name} is a sum of money, 0 or more, such as 12.5 or '12.50', not {value!r}"
-        ) from None
+    amount = _decimal(value)
+    if amount is None or not is_amount(amount):
+        raise ConfigurationError(f"{name} is a sum of money, 0 or more, such as 12.5 or '12.50', not {shown(value)}")
     return amount
+
+
+def _decimal(value: object) -> Decimal | None:
+    """The number that `value` is or says; None where it says none."""
+    if isinstance(value, bool) or not isinstance(value, Decimal | int | float | str):
+        return None
+    try:
+        return Decimal(str(value))
+    except (InvalidOperation, ValueError):  # what is no number; a whole number too long to be written
+        return None
 
 
 def _currency(value: object) -> str:
     if not isinstance(value, str) or len(value) != 3 or not value.isascii() or not value.isupper():
-        raise ConfigurationError(f"currency is three capital letters such as 'USD' or 'CNY', not {value!r}")
+        raise ConfigurationError(f"currency is three capital letters such as 'USD' or 'CNY', not {shown(value)}")
     return value

@@ -8,6 +8,7 @@ from typing import Any
 
 from ._calls import CallRecord
 from ._core.capabilities import Money
+from ._core.money import NOTHING, times, total
 from ._core.results import ModelUsage, Usage
 from ._locks import ForkSafeLock
 
@@ -36,7 +37,7 @@ class Ledger:
             if price is None:
                 sums.unpriced += billed
             elif billed:
-                sums.spend(price.currency, price.amount * billed)
+                sums.spend(price.currency, times(price.amount, billed))
 
     def snapshot(self) -> Usage:
         """The sums as they are now."""
@@ -60,7 +61,7 @@ class _Sums:
     spent: dict[str, Decimal] = field(default_factory=dict[str, Decimal])
 
     def spend(self, currency: str, amount: Decimal) -> None:
-        self.spent[currency] = self.spent.get(currency, Decimal(0)) + amount
+        self.spent[currency] = total((self.spent.get(currency, NOTHING), amount))
 
     def add(self, other: _Sums) -> None:
         for name in _NUMBERS:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from stepfun_async._core.capabilities import Money
 from stepfun_async._core.errors import ConfigurationError
+from stepfun_async._core.money import NOTHING, less, times, total
 
 _NOTHING: Mapping[str, Decimal] = MappingProxyType({})
 
@@ -31,16 +32,16 @@ class Bill:
 
     def __add__(self, other: Bill) -> Bill:
         currencies = {**self.spent, **other.spent}
-        spent = {name: self.spent.get(name, Decimal(0)) + other.spent.get(name, Decimal(0)) for name in currencies}
+        spent = {name: total((self.spent.get(name, NOTHING), other.spent.get(name, NOTHING))) for name in currencies}
         return Bill(self.calls + other.calls, self.pictures + other.pictures, MappingProxyType(spent))
 
     def amount(self) -> Decimal:
         """The sum of `spent`; StepFun's international prices are in one currency, USD."""
-        return sum(self.spent.values(), Decimal(0))
+        return total(self.spent.values())
 
 
 def _priced(price: Money | None, sign: int) -> Bill:
-    spent = {price.currency: sign * price.amount} if price else {}
+    spent = {price.currency: times(price.amount, sign)} if price else {}
     return Bill(0, sign, MappingProxyType(spent))
 
 
@@ -66,7 +67,7 @@ class Ledger:
         """Charge one picture; False, with nothing charged, where its price is more than what is left."""
         with self._lock:
             bill = self._bills.get(key, Bill())
-            if price is not None and bill.amount() + price.amount > self._credit:
+            if price is not None and total((bill.amount(), price.amount)) > self._credit:
                 return False
             self._bills[key] = bill + _priced(price, 1)
             return True
@@ -77,7 +78,7 @@ class Ledger:
 
     def balance(self, key: str) -> Decimal:
         """What `key` may still spend."""
-        return self._credit - self.bill(key).amount()
+        return less(self._credit, self.bill(key).amount())
 
     def bill(self, key: str | None) -> Bill:
         """The bill of `key`; of all keys for None."""
