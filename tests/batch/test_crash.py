@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import PIL.Image
@@ -30,17 +31,25 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="a process that 
 
 
 class Killing(Scenario):
-    """Kills a process when the n-th call has come to the server; what else is under way then is up to chance."""
+    """Kills a process when its n-th call has come to the server; what else is under way then is up to chance."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.left = 0
-        self.process = 0
+        self._left = 0
+        self._process: Future[int] = Future()
+
+    def at(self, call: int) -> None:
+        """Kill the process that begins next at its n-th call, however early that comes; 0 for never."""
+        self._left, self._process = call, Future()
+
+    def begun(self, process: int) -> None:
+        """Which process that is."""
+        self._process.set_result(process)
 
     def next_fault(self) -> Fault | None:
-        self.left -= 1
-        if self.left == 0:
-            os.kill(self.process, signal.SIGKILL)
+        self._left -= 1
+        if self._left == 0:
+            os.kill(self._process.result(), signal.SIGKILL)
         return None
 
 
@@ -136,12 +145,12 @@ def job(tmp_path: Path, killing: Killing) -> Iterator[Job]:
 def test_killed_at_some_instants_and_run_again(job: Job, killing: Killing) -> None:
     chance = random.Random(7)
     for _ in range(KILLS):
-        killing.left = chance.randint(1, 2 * job.count // KILLS - 1)
-        killing.process = job.start()
+        killing.at(chance.randint(1, 2 * job.count // KILLS - 1))
+        killing.begun(job.start())
         if job.ended() == 0:  # so few were left that it was done first
             break
     assert job.killed > KILLS / 2
-    killing.left = 0
+    killing.at(0)
     job.start()
     assert job.ended() == 0
     job.assert_right()

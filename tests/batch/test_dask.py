@@ -117,7 +117,7 @@ def job(tmp_path: Path) -> Iterator[Job]:
 
 @pytest.mark.parametrize("call", [3, 60, 115])
 def test_a_worker_is_killed_and_every_picture_is_there_once(cluster: Any, job: Job, call: int) -> None:
-    job.scenario.left, job.scenario.process = call, next(iter(cluster.run(os.getpid).values()))
+    job.scenario.process, job.scenario.left = next(iter(cluster.run(os.getpid).values())), call
     progress = run_on(cluster, job.batch(COUNT), chunk=10, max_in_flight=MOST)
     assert (progress.done, progress.unknown, progress.lines, progress.stopped) == (COUNT, 0, COUNT, None)
     assert job.assert_right(COUNT) <= MOST
@@ -138,7 +138,7 @@ def test_the_run_itself_is_killed_and_its_pictures_are_found(cluster: Any, job: 
         [sys.executable, "-m", "tests.batch.test_dask", cluster.scheduler.address, job.url, str(job.out)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])},
     )
-    job.scenario.left, job.scenario.process = 60, driver.pid
+    job.scenario.process, job.scenario.left = driver.pid, 60
     assert driver.wait() == -signal.SIGKILL
     while any(cluster.run(busy).values()):
         pass  # else what they have in flight would be bought again, and named
