@@ -134,11 +134,11 @@ def test_every_default_is_allowed_itself(rule: Rule) -> None:
 
 # --- text -----------------------------------------------------------------------------------------
 
-characters = st.characters(exclude_categories=["Cs"])
+characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 
 
 @pytest.mark.parametrize("rule", _rules(Text))
-@pytest.mark.parametrize("character", ["a", "湖", "🏔", "\U0010ffff", "\n", "\0"])
+@pytest.mark.parametrize("character", ["a", "湖", "🏔", "\U0010ffff", "\n", "\x01"])
 def test_text_is_counted_in_code_points(rule: Text, character: str) -> None:
     assert rule.judge(character * rule.maximum) is None
     fault = _fault(rule, character * (rule.maximum + 1))
@@ -156,6 +156,14 @@ def test_512_cjk_characters_pass_though_they_are_1536_bytes() -> None:
 @given(text=st.text(characters, max_size=2000))
 def test_text_passes_exactly_within_its_lengths(rule: Text, text: str) -> None:
     assert (rule.judge(text) is None) == (rule.minimum <= len(text) <= rule.maximum)
+
+
+@pytest.mark.parametrize("rule", _rules(Text))
+@pytest.mark.parametrize("text", ["\0", "A lake\0", "\0A\0 \0f\0o\0x", "\ud800\0"])
+def test_a_nul_is_refused_wherever_it_stands(rule: Text, text: str) -> None:
+    fault = _fault(rule, text)
+    assert "NUL" in fault.why
+    assert fault.nearest in (None, "A lake", "A fox")
 
 
 @pytest.mark.parametrize("rule", _rules(Text))
@@ -211,15 +219,85 @@ def test_what_is_no_number_is_refused_without_a_nearest_one(rule: Rule, value: o
 
 @pytest.mark.parametrize("rule", _rules(Whole))
 @given(number=st.floats(allow_nan=False, allow_infinity=False))
-def test_a_float_is_no_whole_number_even_if_it_is_one(rule: Whole, number: float) -> None:
-    nearest = _fault(rule, number).nearest
-    assert type(nearest) is int
-    assert rule.minimum <= nearest <= rule.maximum
+def test_a_float_is_a_whole_number_exactly_if_it_has_no_fraction(rule: Whole, number: float) -> None:
+    inside = number.is_integer() and rule.minimum <= number <= rule.maximum
+    assert (rule.judge(number) is None) == inside
+    if not inside:
+        assert type(_fault(rule, number).nearest) is int
+
+
+class Scalar:
+    """As the scalars of numpy and torch are: `item()` gives Python's own value."""
+
+    shape = ()
+    dtype = "any"
+
+    def __init__(self, value: object, text: str | None = None) -> None:
+        self._value = value
+        self._text = str(value) if text is None else text
+
+    def item(self) -> object:
+        return self._value
+
+    def __str__(self) -> str:
+        return self._text
+
+
+WHOLE = Whole(minimum=0, maximum=2**31 - 1)
+REAL = Real(minimum=0, maximum=10)
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "wire"),
+    [
+        (WHOLE, 5.0, 5),
+        (WHOLE, Decimal(5), 5),
+        (WHOLE, Decimal("5.00"), 5),
+        (WHOLE, Fraction(10, 2), 5),
+        (WHOLE, NumpyFloat(5.0), 5),
+        (WHOLE, Scalar(5), 5),
+        (WHOLE, Scalar(5.0), 5),
+        (WHOLE, 2147483647.0, 2147483647),
+        (REAL, Decimal("2.50"), 2.5),
+        (REAL, Decimal(2), 2.0),
+        (REAL, Scalar(1.100000023841858, "1.1"), 1.1),
+        (REAL, Scalar(1.100000023841858, "tensor(1.1000)"), 1.100000023841858),
+        (REAL, Scalar(3), 3.0),
+        (Flag(), Scalar(value=True), True),
+        (Flag(), Scalar(value=False), False),
+    ],
+)
+def test_a_number_or_truth_value_of_any_type_is_sent_as_what_it_is(rule: Rule, value: object, wire: object) -> None:
+    assert rule.judge(value) is None
+    sent = rule.to_wire(value)
+    assert (sent, type(sent)) == (wire, type(wire))
+
+
+@pytest.mark.parametrize(
+    ("rule", "value"),
+    [
+        (WHOLE, 5.5),
+        (WHOLE, Decimal("5.5")),
+        (WHOLE, Fraction(11, 2)),
+        (WHOLE, Scalar(5.5)),
+        (WHOLE, Scalar(value=True)),
+        (WHOLE, Decimal("NaN")),
+        (WHOLE, Decimal("1E+999999")),
+        (WHOLE, math.inf),
+        (REAL, Decimal("Infinity")),
+        (REAL, Decimal("sNaN")),
+        (REAL, Scalar(math.nan)),
+        (REAL, Scalar(value=True)),
+        (Flag(), Scalar(1)),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_whatever_its_type(rule: Rule, value: object) -> None:
+    _fault(rule, value)
 
 
 @pytest.mark.parametrize(
     ("value", "nearest"),
-    [("8", 8), ("99", 50), (" 7 ", 7), (8.0, 8), (8.4, 8), (Fraction(17, 2), 8), (10**400, None), (-(10**400), None)],
+    [("8", 8), ("99", 50), (" 7 ", 7), (8.4, 8), (Fraction(17, 2), 8), (10**400, None), (-(10**400), None)],
 )
 def test_the_whole_number_meant_is_named(value: object, nearest: int | None) -> None:
     assert _fault(Whole(minimum=1, maximum=50), value).nearest == nearest
@@ -249,7 +327,7 @@ def test_a_number_too_large_for_a_float_is_refused(value: object) -> None:
     assert _fault(Real(minimum=1, maximum=10), value).why == "not a finite number"
 
 
-@pytest.mark.parametrize(("value", "nearest"), [("2.5", 2.5), ("99", 10.0), (0.5, 1.0), (Decimal(5), None)])
+@pytest.mark.parametrize(("value", "nearest"), [("2.5", 2.5), ("99", 10.0), (0.5, 1.0), (Decimal("0.5"), 1.0)])
 def test_the_number_meant_is_named(value: object, nearest: float | None) -> None:
     assert _fault(Real(minimum=1.0, maximum=10.0), value).nearest == nearest
 
@@ -285,11 +363,16 @@ def test_an_allowed_value_has_a_json_form(rule: Rule, value: object, wire: str) 
     [
         (Whole(minimum=1, maximum=9), "5", 5),
         (Whole(minimum=1, maximum=9), "five", "five"),
-        (Whole(minimum=1, maximum=9), "5.0", "5.0"),
+        (Whole(minimum=1, maximum=9), "5.0", 5),
+        (Whole(minimum=1, maximum=9), " 5. ", 5),
+        (Whole(minimum=1, maximum=9), "5.5", "5.5"),
+        (Whole(minimum=1, maximum=9), ".0", ".0"),
+        (Whole(minimum=1, maximum=9), "1.2E+05", "1.2E+05"),
         (Real(minimum=1, maximum=9), "5", 5.0),
         (Real(minimum=1, maximum=9), "nan", "nan"),
         (Flag(), "true", True),
         (Flag(), "False", False),
+        (Flag(), " TRUE ", True),
         (Flag(), "yes", "yes"),
         (Text(), "5", "5"),
         (Choice(options=("url",)), "url", "url"),

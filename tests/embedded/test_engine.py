@@ -93,6 +93,11 @@ def test_the_seed_is_the_one_asked_for_or_drawn() -> None:
     assert seed_of("step-image-edit-2", 0) == 0
 
 
+def test_a_seed_written_as_a_fraction_is_the_seed() -> None:
+    call = post("/images/generations", model="step-2x-large", prompt="a lake", seed=41.0, steps=1.0)
+    assert content(Engine().respond(call))["data"][0]["seed"] == 41
+
+
 @pytest.mark.parametrize("row", list(rows()), ids=lambda row: f"{row.model}-{row.operation}")
 def test_every_row_of_the_tables_is_served(row: Capability) -> None:
     wanted: dict[str, object] = {"image": photo(), "source_weight": 0.5, "size": "1:1"}

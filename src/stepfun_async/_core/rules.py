@@ -7,15 +7,18 @@ with the reason and the nearest allowed value. `to_wire` gives the JSON value of
 
 from __future__ import annotations
 
+import json
 import math
 import numbers
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, TypeGuard, cast
+from typing import ClassVar, cast
 
 from .pictures import Link, Picture, Unreadable
 from .problems import show
+from .scalars import python_value
 from .sizes import RATIOS, Order, Size, ratio_of
 
 
@@ -50,6 +53,11 @@ class Rule:
     def allowed(self) -> str:
         """What is allowed, in words."""
         raise AssertionError(type(self))
+
+    @property
+    def wire_allowed(self) -> str:
+        """What is allowed, for whoever writes JSON or a form, in whichever language."""
+        return self.allowed
 
     @property
     def notable(self) -> bool:
@@ -91,12 +99,14 @@ class Text(Rule):
             return Fault(f"{_kind_of(value)}, not text")
         if not self.minimum <= len(value) <= self.maximum:
             return Fault(f"{len(value):,} characters", self._nearest(value))
+        if "\0" in value:
+            return Fault("has a NUL character: it is not text, or text in UTF-16 or UTF-32", self._nearest(value))
         if not (value.isascii() or _encodable(value)):
             return Fault("has half of a surrogate pair, which UTF-8 cannot carry", self._nearest(value))
         return None
 
     def _nearest(self, text: str) -> str | None:
-        nearest = _without_surrogates(text)[: self.maximum]
+        nearest = _sayable(text)[: self.maximum]
         return nearest if len(nearest) >= max(self.minimum, 1) else None
 
 
@@ -110,6 +120,10 @@ class Choice(Rule):
     @property
     def allowed(self) -> str:
         return " or ".join(repr(option) for option in self.options)
+
+    @property
+    def wire_allowed(self) -> str:
+        return " or ".join(json.dumps(option) for option in self.options)
 
     def judge(self, value: object) -> Fault | None:
         if isinstance(value, str) and value in self.options:
@@ -127,18 +141,25 @@ class Flag(Rule):
     def allowed(self) -> str:
         return "True or False"
 
+    @property
+    def wire_allowed(self) -> str:
+        return "true or false"
+
     def judge(self, value: object) -> Fault | None:
-        if isinstance(value, bool):
+        if isinstance(value, bool) or isinstance(python_value(value), bool):
             return None
         return Fault(f"{_kind_of(value)}, not a truth value", _truth_of(value))
 
+    def to_wire(self, value: object) -> object:
+        return python_value(value)
+
     def from_text(self, text: str) -> object:
-        return {"true": True, "false": False}.get(text.lower(), text)
+        return {"true": True, "false": False}.get(text.strip().lower(), text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Whole(Rule):
-    """A whole number, both ends included."""
+    """A whole number, both ends included. A float or decimal without a fraction is one: tables write 1 as 1.0."""
 
     minimum: int
     maximum: int
@@ -156,9 +177,9 @@ class Whole(Rule):
         return self.zero_is_random
 
     def judge(self, value: object) -> Fault | None:
-        if type(value) is not int and not _is_whole(value):
+        number = value if type(value) is int else _whole(value)
+        if number is None:
             return Fault(f"{_kind_of(value)}, not a whole number", self._nearest(value))
-        number = int(value)
         if not self.minimum <= number <= self.maximum:
             return Fault("", self._nearest(number))
         return None
@@ -170,13 +191,18 @@ class Whole(Rule):
         return round(min(max(number, self.minimum), self.maximum))
 
     def to_wire(self, value: object) -> object:
-        return value if type(value) is int or not _is_whole(value) else int(value)
+        number = value if type(value) is int else _whole(value)
+        return value if number is None else number
 
     def from_text(self, text: str) -> object:
         try:
-            return int(text)
+            return int(_ZEROS.sub("", text.strip()))
         except ValueError:
             return text
+
+
+_ZEROS = re.compile(r"(?<=[0-9])\.0*$")
+"""The end of a whole number that is written as a fraction, such as 1.0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,9 +220,9 @@ class Real(Rule):
         return f"a number {start} to {self.maximum:g}"
 
     def judge(self, value: object) -> Fault | None:
-        if type(value) is not float and not _is_real(value):
+        number = value if type(value) is float else _real(value)
+        if number is None:
             return Fault(f"{_kind_of(value)}, not a number", self._nearest(value))
-        number = _float(value)
         if not math.isfinite(number):
             return Fault("not a finite number", self._nearest(value))
         too_low = number <= self.minimum if self.above else number < self.minimum
@@ -212,7 +238,8 @@ class Real(Rule):
         return None if self.above and nearest == self.minimum else nearest
 
     def to_wire(self, value: object) -> object:
-        return float(value) if _is_real(value) else value
+        number = _real(value)
+        return value if number is None else number
 
     def from_text(self, text: str) -> object:
         number = _number(text)
@@ -239,8 +266,11 @@ class Sizes(Rule):
 
     @property
     def allowed(self) -> str:
-        options = ", ".join(self.wire_options)
-        return f"{options} ({self.order}); or Size(width=..., height=...); or {', '.join(self.ratios)}"
+        return f"{self.wire_allowed}; or Size(width=..., height=...); or {', '.join(self.ratios)}"
+
+    @property
+    def wire_allowed(self) -> str:
+        return f"{', '.join(self.wire_options)} ({self.order})"
 
     def judge(self, value: object) -> Fault | None:
         if isinstance(value, Size):
@@ -364,6 +394,10 @@ class Style(Rule):
     def allowed(self) -> str:
         return f"{{'source_url': {self.picture.allowed}, 'weight': {self.weight.allowed}}}"
 
+    @property
+    def wire_allowed(self) -> str:
+        return f'{{"source_url": {self.picture.allowed}, "weight": {self.weight.allowed}}}'
+
     def judge(self, value: object) -> Fault | None:
         return next(iter(self.faults(value)), None)
 
@@ -428,25 +462,34 @@ def _kind_of(value: object) -> str:
     return f"an {name}" if name[0].lower() in "aeiou" else f"a {name}"
 
 
-def _is_whole(value: object) -> TypeGuard[numbers.Integral]:
-    """Whether `value` is a whole number of any kind; asking the abstract class is slow, and seldom needed."""
-    return type(value) is int or (not isinstance(value, bool) and isinstance(value, numbers.Integral))
+def _whole(value: object) -> int | None:
+    """The whole number that `value` is, of whichever type; None for truth values, fractions and the rest."""
+    number = python_value(value)
+    if isinstance(number, bool):
+        return None
+    if isinstance(number, numbers.Integral):
+        return int(number)
+    if isinstance(number, numbers.Rational):
+        return int(number.numerator) if number.denominator == 1 else None
+    real = _real(number)
+    return int(real) if real is not None and real.is_integer() else None
 
 
-def _is_real(value: object) -> TypeGuard[numbers.Real]:
-    """Whether `value` is a number of any kind, a truth value excepted."""
-    return type(value) in (float, int) or (not isinstance(value, bool) and isinstance(value, numbers.Real))
+def _real(value: object) -> float | None:
+    """The number that `value` is, of whichever type, as a float; None for truth values and the rest."""
+    number = python_value(value)
+    if isinstance(number, bool) or not isinstance(number, float | int | numbers.Real):
+        return None
+    return _float(number)
 
 
 def _number(value: object) -> float | None:
     """The finite number in `value`, be it a number or text; None for truth values and the rest."""
-    if not (isinstance(value, str) or _is_real(value)):
-        return None
     try:
-        number = _float(value)
+        number = _float(value) if isinstance(value, str) else _real(value)
     except ValueError:
         return None
-    return number if math.isfinite(number) else None
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _float(value: str | float | numbers.Real) -> float:
@@ -470,5 +513,6 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _without_surrogates(text: str) -> str:
-    return "".join(character for character in text if not "\ud800" <= character <= "\udfff")
+def _sayable(text: str) -> str:
+    """`text` without NUL and without halves of surrogate pairs."""
+    return "".join(character for character in text if character != "\0" and not "\ud800" <= character <= "\udfff")

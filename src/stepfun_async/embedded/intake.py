@@ -12,7 +12,7 @@ from stepfun_async._core.capabilities import ENDPOINTS, Capability, Operation
 from stepfun_async._core.problems import Problem, show
 from stepfun_async._core.registry import row_of
 from stepfun_async._core.requests import REQUESTS, ImageRequest
-from stepfun_async._core.rules import Photo, Rule, Style
+from stepfun_async._core.rules import Photo, Real, Rule, Style, Whole
 from stepfun_async._core.validation import Values
 from stepfun_async._core.wire import Call, from_call, wire_name
 
@@ -79,7 +79,12 @@ def _stray_problems(values: Mapping[str, object]) -> list[Problem]:
 
 def _whole(request: ImageRequest, row: Capability) -> Values:
     defaults = {name: rule.default for name, rule in row.rules.items() if rule.default is not None}
-    return {**defaults, **request.values()}
+    return {**defaults, **{name: _number(row.rules.get(name), value) for name, value in request.values().items()}}
+
+
+def _number(rule: Rule | None, value: object) -> object:
+    """A number of the type that its rule has: JSON may write a seed as 5.0."""
+    return rule.to_wire(value) if isinstance(rule, Whole | Real) else value
 
 
 def _named(operation: Operation, problem: Problem) -> Problem:
