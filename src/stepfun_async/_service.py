@@ -273,7 +273,7 @@ class Service:
     def _checked(self, reading: Reading, options: Options) -> Call:
         problems = (*(self._problems(reading) if self._strict else reading.unsayable()), *options.problems())
         if problems:
-            raise InvalidRequestError.of(f"{reading.model} {reading.operation}", problems)
+            raise InvalidRequestError.of(reading.subject, problems)
         call = reading.to_call()
         if not self._strict:
             encode_json(call.json or dict(call.form))  # or what cannot be said would be found out too late

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import cast
 
-_SHOWN = 80
-"""Characters of a value shown in messages."""
+from .text import LONGEST, described, escaped, shown
 
 _PLAIN = (str, int, float, bool, type(None))
+
+_WRITABLE = 2**2000
+"""Whole numbers up to which Python writes digits whatever its settings are; it may refuse more than 640 of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Problem:
             parts.append(f"; allowed: {self.allowed}")
         if self.nearest is not None:
             parts.append(f". Did you mean {show(self.nearest)}?")
-        return "".join(parts)
+        return escaped("".join(parts))
 
 
 class Description(str):
@@ -51,21 +53,42 @@ def show(value: object) -> str:
     """`value` for a message: exact when short, cut and measured when long."""
     if value is None:
         return "nothing"
+    if isinstance(value, str) and not isinstance(value, Description):
+        length = f" ({len(value)} characters)" if len(repr(value)) > LONGEST else ""
+        return f"{shown(value)}{length}"
+    if type(value) in _PLAIN:
+        return shown(value)
     try:
-        text = repr(value) if isinstance(value, _PLAIN) else str(value)
-    except ValueError:  # Python prints no whole number of more than 4,300 digits
-        return "a number with thousands of digits"
-    if len(text) <= _SHOWN:
-        return text
-    length = f" ({len(value)} characters)" if isinstance(value, str) else ""
-    return f"{text[: _SHOWN - 3]}...{length}"
+        text = escaped(str(value))
+    except Exception:  # noqa: BLE001 - whatever the `__str__` of somebody's own may raise
+        return described(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 def plain(value: object) -> object:
     """`value` itself where it pickles and prints for certain, otherwise its description."""
-    if isinstance(value, _PLAIN):
+    try:
+        return _plain(value)
+    except Exception:  # noqa: BLE001 - whatever the methods of somebody's own may raise
+        return Description(described(value))
+
+
+def _plain(value: object) -> object:
+    if type(value) in _PLAIN:
+        return _number(value) if type(value) is int else value
+    if isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        return _number(int.__int__(value))
+    if isinstance(value, float):
+        return float.__float__(value)
+    if isinstance(value, str):
+        return value if isinstance(value, Description) else str.__str__(value)
     if isinstance(value, bytes | bytearray | memoryview):
-        return Description(f"{len(cast('bytes', value)):,} bytes")
-    text = repr(value)
-    return Description(text if len(text) <= _SHOWN else f"a {type(value).__name__}")
+        return Description(f"{memoryview(cast('bytes', value)).nbytes:,} bytes")
+    text = escaped(repr(value))
+    return Description(text if len(text) <= LONGEST else described(value))
+
+
+def _number(value: int) -> object:
+    return value if -_WRITABLE < value < _WRITABLE else Description(described(value))

@@ -10,11 +10,12 @@ from pydantic import BaseModel, ConfigDict, SkipValidation
 
 from .._files import FileSource
 from .capabilities import Capability, Money, Operation, Region
-from .pictures import Picture, look
+from .pictures import Picture, Unreadable, look
 from .problems import Problem, plain
 from .registry import row_of
 from .results import Image
 from .sizes import Size
+from .text import reason
 from .validation import Values, body_problems, notices_of, problems_of, unknown_model
 from .wire import Call, fingerprint_of, to_call
 
@@ -39,11 +40,18 @@ class _Memo:
         """What `value` is as a picture, remembered until the field or the file holds something else."""
         seen = self._seen.get(name)
         if seen is None or seen[0] is not value or _has_changed(seen[1]):
-            seen = self._seen[name] = (value, look(value))
+            seen = self._seen[name] = (value, _looked(value))
         return seen[1]
 
     def __copy__(self) -> Self:
         return type(self)(self._seen)
+
+
+def _looked(value: object) -> object:
+    try:
+        return look(value)
+    except Exception as error:  # noqa: BLE001 - whatever the methods of somebody's own may raise
+        return Unreadable(f"it cannot be read: {reason(error)}")
 
 
 class Reading:
@@ -82,6 +90,11 @@ class Reading:
             self._values = self._request.looked_at(self.given)
         return self._values
 
+    @property
+    def subject(self) -> str:
+        """Model and operation, for messages."""
+        return f"{plain(self.model)} {self.operation}"
+
     def problems(self) -> tuple[Problem, ...]:
         """See `_Request.problems`."""
         if self.row is None:
@@ -99,7 +112,10 @@ class Reading:
 
     def notices(self) -> tuple[str, ...]:
         """See `_Request.notices`."""
-        return notices_of(self.row, self.values) if self.row else ()
+        try:
+            return notices_of(self.row, self.values) if self.row else ()
+        except Exception:  # noqa: BLE001 - a value of somebody's own that raises is a problem, and no notice
+            return ()
 
     def to_call(self) -> Call:
         """See `_Request.to_call`."""
@@ -112,9 +128,13 @@ def _given(
     values = {name: value for name, value in fields.items() if value is not None and name not in _NOT_PARAMETERS}
     if more:
         values.update({name: value for name, value in more.items() if value is not None})
-    if row is not None and "response_format" not in row.rules and values.get("response_format") == "b64_json":
+    if row is not None and "response_format" not in row.rules and _is_b64(values.get("response_format")):
         del values["response_format"]
     return values
+
+
+def _is_b64(value: object) -> bool:
+    return type(value) is str and value == "b64_json"
 
 
 _NOT_PARAMETERS = frozenset({"model", "extra_body", "_memo"})
@@ -124,6 +144,17 @@ _NOT_PARAMETERS = frozenset({"model", "extra_body", "_memo"})
 def _has_changed(picture: object) -> bool:
     source = picture.content if isinstance(picture, Picture) else None
     return isinstance(source, FileSource) and not source.is_current()
+
+
+def _prints(value: object) -> bool:
+    """Whether `value` may stand in a `repr`: no bytes, and nothing that raises there."""
+    if issubclass(type(value), bytes | bytearray | memoryview):
+        return False
+    try:
+        repr(value)
+    except Exception:  # noqa: BLE001 - whatever the `__repr__` of somebody's own may raise
+        return False
+    return True
 
 
 class _Request(BaseModel):
@@ -155,8 +186,7 @@ class _Request(BaseModel):
 
     def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
         for name, value in super().__repr_args__():
-            brief = isinstance(value, bytes | bytearray | memoryview)
-            yield name, plain(cast("object", value)) if brief else value
+            yield name, value if _prints(value) else plain(value)
 
     @property
     def row(self) -> Capability | None:
@@ -208,14 +238,17 @@ class _Request(BaseModel):
         looked = dict(given)
         if "image" in given:
             looked["image"] = self._memo.look("image", given["image"])
-        style = given.get("style_reference")
-        if isinstance(style, Mapping):
-            looked["style_reference"] = self._looked_style(cast("Mapping[str, object]", style))
+        if "style_reference" in given:
+            looked["style_reference"] = self._looked_style(given["style_reference"])
         return looked
 
-    def _looked_style(self, style: Mapping[str, object]) -> Mapping[str, object]:
-        if "source_url" in style:
-            return {**style, "source_url": self._memo.look("style_reference", style["source_url"])}
+    def _looked_style(self, style: object) -> object:
+        try:
+            if isinstance(style, Mapping) and "source_url" in style:
+                parts = cast("Mapping[str, object]", style)
+                return {**parts, "source_url": self._memo.look("style_reference", parts["source_url"])}
+        except Exception as error:  # noqa: BLE001 - whatever a mapping of somebody's own may raise
+            return Unreadable(f"it cannot be read: {reason(error)}")
         return style
 
 

@@ -404,7 +404,7 @@ class Style(Rule):
     def faults(self, value: object) -> tuple[Fault, ...]:
         """`value` is the user's mapping with `source_url` replaced by what `pictures.look` made of it."""
         if not isinstance(value, Mapping):
-            return (Fault(f"{_kind_of(value)}, not a mapping"),)
+            return (Fault(value.why if isinstance(value, Unreadable) else f"{_kind_of(value)}, not a mapping"),)
         return tuple(self._faults(cast("Mapping[object, object]", value)))
 
     def _faults(self, style: Mapping[object, object]) -> Iterator[Fault]:
@@ -447,11 +447,12 @@ class Ignored(Rule):
 
 def closest(value: object, options: tuple[str, ...]) -> str | None:
     """The option spelled most like `value`; None where none is close."""
-    if not isinstance(value, str):
+    if not issubclass(type(value), str):  # which asks nothing of the value itself
         return None
     import difflib  # only for those who have mistyped
 
-    matches = difflib.get_close_matches(value.lower(), options, n=1, cutoff=0.6)
+    text = str.__str__(cast("str", value)).lower()
+    matches = difflib.get_close_matches(text, options, n=1, cutoff=0.6)
     return matches[0] if matches else None
 
 

@@ -48,7 +48,18 @@ def shown(value: object) -> str:
 
 def described(value: object) -> str:
     """The kind of `value`, for one that is not shown itself."""
-    if isinstance(value, int):  # Python writes none of more than 4,300 digits
+    kind = type(value)
+    if issubclass(kind, int):
         return "a number with thousands of digits"
-    name = escaped(type(value).__name__)
+    name = escaped(kind.__name__)
     return f"an {name}" if name[:1].lower() in "aeiou" else f"a {name}"
+
+
+def reason(error: BaseException) -> str:
+    """What `error` says, and its kind: for one that others' code raised."""
+    try:
+        said = escaped(str(error))
+    except Exception:  # noqa: BLE001 - whatever the `__str__` of somebody's own may raise
+        said = ""
+    kind = escaped(type(error).__name__)
+    return f"{kind}: {said[:LONGEST]}" if said else kind

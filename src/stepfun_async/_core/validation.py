@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 from .capabilities import Capability, Operation
 from .problems import Problem, plain
 from .registry import rows
 from .rules import Fault, Ignored, Rule, Whole, closest
+from .text import reason
 
 Values = Mapping[str, object]
 """A request's parameters by name, without those not given; pictures are what `pictures.look` made of them."""
@@ -26,12 +27,20 @@ def problems_of(row: Capability, values: Values, given: Values) -> tuple[Problem
     wrong: list[Problem] = []
     for name, rule in row.rules.items():
         if name in values:
-            if rule.judge(values[name]) is not None:
-                wrong += [_problem(name, rule, given[name], fault) for fault in rule.faults(values[name])]
+            wrong += _problems(name, rule, values[name], given[name])
         elif rule.required:
             wrong.append(Problem(name, None, rule.allowed, "is required"))
     extra = [_no_such_parameter(row, name, given[name]) for name in values if name not in row.rules]
     return (*wrong, *extra)
+
+
+def _problems(name: str, rule: Rule, value: object, shown: object) -> Iterable[Problem]:
+    try:
+        if rule.judge(value) is None:
+            return ()
+        return [_problem(name, rule, shown, fault) for fault in rule.faults(value)]
+    except Exception as error:  # noqa: BLE001 - whatever the methods of somebody's own value may raise
+        return (Problem(name, plain(shown), rule.allowed, f"it cannot be judged: {reason(error)}"),)
 
 
 def notices_of(row: Capability, values: Values) -> tuple[str, ...]:
@@ -57,15 +66,15 @@ def body_problems(extra_body: object) -> tuple[Problem, ...]:
 
 
 def _why_not_json(extra_body: object) -> str | None:
-    if not isinstance(extra_body, Mapping):
-        return ""
-    content = dict(cast("Mapping[object, object]", extra_body))
-    if not all(isinstance(name, str) for name in content):
-        return "a name is no text"
     try:
+        if not isinstance(extra_body, Mapping):
+            return ""
+        content = dict(cast("Mapping[object, object]", extra_body))
+        if not all(isinstance(name, str) for name in content):
+            return "a name is no text"
         json.dumps(content, allow_nan=False, ensure_ascii=False).encode()
-    except (RecursionError, TypeError, ValueError) as error:
-        return str(error)
+    except Exception as error:  # noqa: BLE001 - whatever the methods of somebody's own values may raise
+        return reason(error)
     return None
 
 
@@ -88,7 +97,7 @@ def _idle_negative_prompt(row: Capability, values: Values) -> tuple[str, ...]:
 def unknown_model(model: object, operation: Operation) -> Problem:
     """What is wrong with a model that the tables do not have for an operation."""
     able = tuple(row.model for row in rows() if row.operation == operation)
-    others = sorted({row.operation for row in rows() if row.model == model})
+    others = sorted({row.operation for row in rows() if row.model == model}) if type(model) is str else []
     if model is None:
         why = "is required"
     elif others:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, cast
@@ -24,6 +25,7 @@ from .problems import Description, Problem
 from .registry import row_of
 from .rules import Ignored, Rule
 from .sizes import Size
+from .text import reason
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -160,24 +162,43 @@ def to_call(
         InvalidRequestError: a picture cannot be read, or a value has no wire form at all.
     """
     endpoint, names = ENDPOINTS[operation], _WIRE_NAMES[operation]
-    rules: Mapping[str, Rule] = row.rules if row else _EMPTY
     said: dict[str, Any] = {"model": model}
+    said.update(_said(row.rules if row else _EMPTY, names, values, known_good=known_good))
+    if extra_body is not None:
+        with _named("extra_body"):
+            said.update(json.loads(json.dumps(dict(extra_body))))  # as it is now, and of plain values
+    own = {wire: name for name, wire in names.items()}
+    if endpoint.body == "json":
+        for name, value in said.items():
+            if type(value) not in _PLAIN:
+                said[name] = _json_of(own.get(name, name), value)
+        return Call("POST", endpoint.path, said, _EMPTY, _EMPTY, _EMPTY)
+    files = {name: _upload(value) for name, value in said.items() if type(value) is Picture}
+    form = {name: _form_text(own.get(name, name), value) for name, value in said.items() if name not in files}
+    return Call("POST", endpoint.path, form=form, files=files)
+
+
+def _said(
+    rules: Mapping[str, Rule], names: Mapping[str, str], values: Mapping[str, object], *, known_good: bool
+) -> Iterator[tuple[str, object]]:
+    """The parameters as the wire names and says them."""
     for name, value in values.items():
         rule = rules.get(name)
         if not isinstance(rule, Ignored):
             wire = rule.to_wire(value) if known_good and rule else _say(name, rule, value)
-            said[names.get(name, name)] = wire
-    if extra_body:
-        said.update(extra_body)
-    if endpoint.body == "json":
-        own = {wire: name for name, wire in names.items()}
-        for name, value in said.items():
-            if type(value) not in _PLAIN:
-                said[name] = _json_value(own.get(name, name), value)
-        return Call("POST", endpoint.path, said, _EMPTY, _EMPTY, _EMPTY)
-    files = {name: _upload(value) for name, value in said.items() if isinstance(value, Picture)}
-    form = {name: _form_text(name, value) for name, value in said.items() if name not in files}
-    return Call("POST", endpoint.path, form=form, files=files)
+            yield names.get(name, name), wire
+
+
+@contextmanager
+def _named(name: str) -> Generator[None]:
+    """Raise what others' values raise in the block as a problem of the parameter `name`."""
+    try:
+        yield
+    except InvalidRequestError:
+        raise
+    except Exception as error:
+        problem = Problem(name, None, "a value that can be sent", reason(error))
+        raise InvalidRequestError.of("the request", (problem,)) from error
 
 
 _write_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -191,8 +212,8 @@ def encode_json(value: Mapping[str, Any]) -> bytes:
     """
     try:
         return _write_json(value).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        problem = Problem("body", Description("a mapping"), "JSON values", str(error))
+    except Exception as error:  # also whatever the methods of somebody's own values may raise
+        problem = Problem("body", Description("a mapping"), "JSON values", reason(error))
         raise InvalidRequestError.of("the request", (problem,)) from error
 
 
@@ -200,11 +221,12 @@ def fingerprint_of(call: Call) -> str:
     """SHA-256 over what a call asks for, pictures by their bytes, as 64 hex digits.
 
     Raises:
-        InvalidRequestError: a picture's file is not what it was a moment ago.
+        InvalidRequestError: a picture's file is not what it was a moment ago, or a value cannot be written down.
     """
     files = {name: _hash_of(name, upload) for name, upload in call.files.items()}
     asked = {"path": call.path, "body": call.json or dict(call.form), "files": files}
-    text = json.dumps(asked, sort_keys=True, default=repr, separators=(",", ":"))
+    with _named("body"):
+        text = json.dumps(asked, sort_keys=True, default=repr, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -220,10 +242,11 @@ def _hash_of(name: str, upload: Upload) -> str:
 
 
 def _say(name: str, rule: Rule | None, value: object) -> object:
-    _refuse_unreadable(name, value)
-    if rule is not None and rule.judge(value) is None:
-        return rule.to_wire(value)
-    return value.to_wire("width x height") if isinstance(value, Size) else value
+    with _named(name):
+        _refuse_unreadable(name, value)
+        if rule is not None and rule.judge(value) is None:
+            return rule.to_wire(value)
+        return value.to_wire("width x height") if isinstance(value, Size) else value
 
 
 _PLAIN = (str, int, float, bool)
@@ -236,6 +259,11 @@ def _refuse_unreadable(name: str, value: object) -> None:
     if isinstance(value, Mapping):
         for part, item in cast("Mapping[object, object]", value).items():
             _refuse_unreadable(f"{name}.{part}", item)
+
+
+def _json_of(name: str, value: object) -> object:
+    with _named(name):
+        return _json_value(name, value)
 
 
 def _json_value(name: str, value: object) -> object:
@@ -265,11 +293,12 @@ def _upload(picture: Picture) -> Upload:
 
 
 def _form_text(name: str, value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Mapping | list):
-        return json.dumps(value)
-    return str(_json_value(name, value))
+    with _named(name):
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, Mapping | list):
+            return json.dumps(value)
+        return str(_json_value(name, value))
 
 
 # --- requests in --------------------------------------------------------------------------------
