@@ -24,7 +24,11 @@ def _raise(*_: object, **__: object) -> Any:
     raise OddError
 
 
-_METHODS = [
+_METHODS = (
+    *("__repr__", "__str__", "__format__", "__hash__", "__bool__", "__int__", "__float__", "__index__", "__fspath__"),
+    *("__eq__", "__lt__", "__gt__", "__le__", "__ge__", "__len__", "__iter__", "__getitem__", "__contains__"),
+    *("__getattr__", "keys", "items", "get", "read"),
+)
     "__repr__",
     "__str__",
     "__eq__",
