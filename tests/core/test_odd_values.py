@@ -29,30 +29,6 @@ _METHODS = (
     *("__eq__", "__lt__", "__gt__", "__le__", "__ge__", "__len__", "__iter__", "__getitem__", "__contains__"),
     *("__getattr__", "keys", "items", "get", "read"),
 )
-    "__repr__",
-    "__str__",
-    "__eq__",
-    "__hash__",
-    "__bool__",
-    "__len__",
-    "__iter__",
-    "__getitem__",
-    "__contains__",
-    "__int__",
-    "__float__",
-    "__index__",
-    "__lt__",
-    "__gt__",
-    "__le__",
-    "__ge__",
-    "__fspath__",
-    "__format__",
-    "__getattr__",
-    "keys",
-    "items",
-    "get",
-    "read",
-]
 RAISES = dict.fromkeys(_METHODS, _raise)
 Raises = type("Raises", (), RAISES)
 RaisingText = type("RaisingText", (str,), RAISES)
