@@ -27,6 +27,7 @@ from stepfun_async import (
     Failed,
     Finished,
     InternalServerError,
+    InvalidRequestError,
     Limits,
     Money,
     RetryPolicy,
@@ -133,6 +134,46 @@ LOST = APIConnectionError("lost", billing="unknown")
 NOT_SENT = APIConnectionError("no connection", billing="not_sent")
 FILTERED = Reply(200, {}, b'{"data": [{"seed": 1, "finish_reason": "content_filtered"}]}')
 BROKEN = Reply(200, {}, b'{"data": [')
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("options", "amount", "model"),
+    [
+        ({"extra_body": {"n": 3}}, "0.009", "step-image-edit-2"),
+        ({"extra_body": {"n": "3"}}, "0.009", "step-image-edit-2"),
+        ({"extra_body": {"model": LARGE}}, "0.02", LARGE),
+        ({"extra_body": {"model": LARGE, "n": 2}}, "0.04", LARGE),
+        ({"n": 3.0}, "0.009", "step-image-edit-2"),
+        ({"n": "3"}, "0.009", "step-image-edit-2"),
+    ],
+)
+async def test_what_is_set_aside_is_the_price_of_what_is_sent(options: Any, amount: str, model: str) -> None:
+    seen: list[Decimal] = []
+
+    async def answer(call: Call, progress: Progress) -> Reply:
+        seen.append(budget.held)
+        return PICTURE
+
+    budget = Budget("0.04")
+    client = AsyncClient("sk-test", base_url=INTERNATIONAL, transport=Scripted(answer), budget=budget, validation="off")
+    async with client:
+        response = await client.images.generate("a lake", **options)
+        with pytest.raises(BudgetExceededError):
+            await client.images.generate("a lake", extra_body={"model": LARGE, "n": 3})
+    assert seen == [Decimal(amount)]
+    assert (response.model, list(client.usage.by_model)) == (model, [model])
+
+
+@pytest.mark.anyio
+async def test_a_request_whose_number_of_pictures_nobody_can_tell_is_refused_while_there_is_a_budget() -> None:
+    options: dict[str, Any] = {"extra_body": {"n": "as many as you can"}}
+    async with client_of(Budget(1), PICTURE) as client:
+        with pytest.raises(InvalidRequestError, match="does not say how many pictures will be charged"):
+            await client.images.generate("a lake", **options)
+        assert client.usage.requests == 0
+    async with AsyncClient("sk-test", base_url=INTERNATIONAL, transport=answering(PICTURE)) as client:
+        await client.images.generate("a lake", **options)
 
 
 @pytest.mark.anyio

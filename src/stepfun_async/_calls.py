@@ -50,7 +50,7 @@ class CallRecord:
     Attributes:
         number: what its events share.
         operation: what it asks for.
-        model: whom it asks; None for calls without a model.
+        model: the model that is asked, as it is sent; None for calls without one.
         request: the request value; None for calls without one.
         free: whether it costs nothing, so that trying again is always safe.
         attempts: how many were begun.
@@ -78,10 +78,10 @@ class CallRecord:
         "response",
     )
 
-    def __init__(self, operation: str, request: ImageRequest | None = None) -> None:
+    def __init__(self, operation: str, request: ImageRequest | None = None, model: str | None = None) -> None:
         self.number = next(_numbers)
         self.operation = operation
-        self.model = request.model if request else None
+        self.model = model
         self.request = request
         self.free = request is None
         self.attempts = 0

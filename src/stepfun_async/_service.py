@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ._core.capabilities import Capability, Money
     from ._core.cutting import Sink
     from ._core.events import OnEvent
-    from ._core.requests import ImageRequest, Reading
+    from ._core.requests import ImageRequest, Purchase, Reading
     from ._transport import AnyTransport, Transport
 
 T = TypeVar("T")
@@ -153,26 +153,29 @@ class Service:
         if self._strict:
             self._warn(reading)
         if options.save_to is None:
-            return await self._made(request, call, options, None)
+            return await self._made(request, reading.purchase, call, options, None)
         async with Place(options.save_to, overwrite=options.overwrite) as place:
-            return await self._made(request, replace(call, into=place.begin), options, place)
+            return await self._made(request, reading.purchase, replace(call, into=place.begin), options, place)
 
-    async def _made(self, request: ImageRequest, call: Call, options: Options, place: Place | None) -> ImagesResponse:
+    async def _made(
+        self, request: ImageRequest, purchase: Purchase, call: Call, options: Options, place: Place | None
+    ) -> ImagesResponse:
         """The answer to `call`, with its picture fetched and saved where it has a place.
 
         The price is set aside for as long as it takes; then what came of it is entered, whatever that is.
 
         Raises:
             ConfigurationError: there is a budget, and the price is not known.
+            InvalidRequestError: there is a budget, and nobody can tell how many pictures are asked for.
             BudgetExceededError: it does not fit into what is left of the budget.
         """
-        record = CallRecord(request.operation, request)
-        price = self.price(request)
-        hold = self.budget.reserve(request.model, price, _pictures(request)) if self.budget else None
+        record = CallRecord(request.operation, request, purchase.model)
+        price = _price_of(purchase, self.config, self.budget)
+        hold = self.budget.reserve(purchase.model, price, _countable(purchase)) if self.budget else None
 
         async def make(window: Window) -> ImagesResponse:
             self.refuse_if_closed()  # while this call was waiting for its slot
-            answer = await window.exchange(call, partial(self._parse_images, model=request.model))
+            answer = await window.exchange(call, partial(self._parse_images, model=purchase.model))
             record.response = _told(answer, window)
             return record.response if place is None else await self._with_bytes(window, place)
 
@@ -310,9 +313,13 @@ class Service:
 
 def price_at(config: Config, budget: Budget | None, request: ImageRequest) -> Money | None:
     """What one picture costs at a server; None where it is not known. The Step Plan is paid by the month."""
+    return _price_of(request.read().purchase, config, budget)
+
+
+def _price_of(purchase: Purchase, config: Config, budget: Budget | None) -> Money | None:
     region = None if config.plan else config.region
-    listed = request.price(region) if region else None
-    return budget.price_of(request.model, listed) if budget else listed
+    listed = purchase.price(region) if region else None
+    return budget.price_of(purchase.model, listed) if budget else listed
 
 
 def _transport_for(
@@ -329,9 +336,13 @@ def _transport_for(
     return make_transport(config, transport=transport, proxy=proxy, headers=headers)
 
 
-def _pictures(request: ImageRequest) -> int:
-    """How many are asked for, as far as that can be told."""
-    return request.n if isinstance(request.n, int) and request.n > 0 else 1
+def _countable(purchase: Purchase) -> int:
+    """How many pictures are asked for, where there is a budget."""
+    if purchase.pictures is not None:
+        return purchase.pictures
+    why = "what is sent does not say how many pictures will be charged, so a budget cannot hold their price"
+    problem = Problem("n", None, "a whole number, also in extra_body", why)
+    raise InvalidRequestError.of(f"{purchase.model} {purchase.operation}", (problem,))
 
 
 def _is(value: object, kind: type) -> bool:

@@ -50,6 +50,15 @@ def test_the_operation_is_the_one_named_or_what_the_fields_imply(line: dict[str,
     assert type(made.request) is kind
 
 
+@pytest.mark.parametrize(
+    ("extra_body", "field"),
+    [({"n": 2}, "n"), ({"n": "2"}, "n"), ({"n": "many"}, "n"), ({"model": "step-2x-large"}, "extra_body")],
+)
+def test_a_line_buys_one_picture_of_the_model_that_it_names(extra_body: dict[str, object], field: str) -> None:
+    assert fields(job({"prompt": "A lake", "extra_body": extra_body})) == [field]
+    assert fields(job({"prompt": "A lake", "extra_body": {"n": 1, "model": "step-image-edit-2"}})) == []
+
+
 def test_all_problems_are_told_at_once() -> None:
     made = job({"id": "", "promt": "A lake", "steps": 99, "size": "nope", "response_format": "url", "n": 3})
     assert made.request is None

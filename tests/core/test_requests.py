@@ -138,10 +138,32 @@ def test_the_defaults_are_the_documented_ones() -> None:
         (ImageEdit(model="step-1x-edit"), "0 USD", "0 CNY"),
         (TextToImage(model="step-1x-medium"), "None", "None"),
         (TextToImage(model="nope"), "None", "None"),
+        (TextToImage(n=3), "0.009 USD", "0.06 CNY"),
+        (TextToImage(extra_body={"n": 3}), "0.009 USD", "0.06 CNY"),
+        (TextToImage(n=2, extra_body={"n": 1}), "0.003 USD", "0.02 CNY"),
+        (TextToImage(extra_body={"model": "step-2x-large"}), "0.02 USD", "0.1 CNY"),
+        (TextToImage(extra_body={"model": "nope"}), "None", "None"),
+        (TextToImage(extra_body={"model": ["step-2x-large"]}), "None", "None"),
+        (ImageEdit(extra_body={"model": "step-1x-edit", "n": "2"}), "0 USD", "0 CNY"),
     ],
 )
 def test_the_price_is_that_of_the_region(request_: ImageRequest, international: str, china: str) -> None:
     assert (str(request_.price()), str(request_.price("china"))) == (international, china)
+
+
+@pytest.mark.parametrize(
+    ("n", "pictures"),
+    [
+        *[(None, 1), (1, 1), (3, 3), (3.0, 3), (2.5, 3), ("3", 3), (" 3 ", 3), ("3.0", 3), ("1e2", 100), (True, 1)],
+        *[(0, 1), (-5, 1), ("-1", 1), (0.0, 1), (10**6000, 10**6000)],
+        *[("many", None), ("", None), ("inf", None), ([3], None), ({"n": 3}, None), ("9" * 5000, None)],
+    ],
+    ids=range(21),
+)
+def test_how_many_pictures_are_bought_is_read_as_any_server_may(n: Any, pictures: int | None) -> None:
+    assert TextToImage(prompt="a", n=n).read().purchase.pictures == pictures
+    if n is not None:
+        assert TextToImage(prompt="a", n=1, extra_body={"n": n}).read().purchase.pictures == pictures
 
 
 # --- fingerprints ------------------------------------------------------------------------------------------

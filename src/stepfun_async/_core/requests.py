@@ -1,15 +1,17 @@
 """The three requests as values: put anything in, ask `.problems()`, `.price()` and `.fingerprint()` offline."""
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from copy import copy
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias, cast
+from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, cast
 
 from pydantic import BaseModel, ConfigDict, SkipValidation
 
 from .._files import FileSource
 from .capabilities import Capability, Money, Operation, Region
+from .money import times
 from .pictures import Picture, Unreadable, look
 from .problems import Problem, plain
 from .registry import row_of
@@ -54,6 +56,45 @@ def _looked(value: object) -> object:
         return Unreadable(f"it cannot be read: {reason(error)}")
 
 
+class Purchase(NamedTuple):
+    """What a server is asked to make and to charge.
+
+    Attributes:
+        model: the model's name, as it is sent; a description of what is no name.
+        operation: what is asked of it.
+        pictures: how many pictures it may charge; None where that cannot be told from what is sent.
+    """
+
+    model: str
+    operation: Operation
+    pictures: int | None
+
+    def price(self, region: Region) -> Money | None:
+        """What StepFun charges for one of the pictures in `region`; None where it is not known."""
+        row = row_of(self.model, self.operation)
+        return row.prices.get(region) if row else None
+
+
+def _model_name(model: object) -> str:
+    return str(plain(model))
+
+
+def _count(n: object) -> int | None:
+    """How many pictures a server may make for `n`, however it reads it; None where that cannot be told.
+
+    Servers take whole numbers as numbers of either kind and as text. What they can only refuse counts as one.
+    """
+    if n is None or isinstance(n, bool):
+        return 1
+    if isinstance(n, int):
+        return max(int(n), 1)
+    try:
+        number = float(n) if isinstance(n, str | float) else math.inf
+    except ValueError:
+        return None
+    return max(math.ceil(number), 1) if math.isfinite(number) else None
+
+
 class Reading:
     """A request as it was at one moment, so that what follows is judged and said of the same values.
 
@@ -89,6 +130,18 @@ class Reading:
         if self._values is None:
             self._values = self._request.looked_at(self.given)
         return self._values
+
+    @property
+    def purchase(self) -> Purchase:
+        """What the server is asked to make and charge, as it is sent: `extra_body` goes over the parameters."""
+        more = self.extra_body
+        if not more:  # most have none
+            return Purchase(_model_name(self.model), self.operation, _count(self.given.get("n")))
+        try:
+            model, n = more.get("model", self.model), more.get("n", self.given.get("n"))
+        except Exception:  # noqa: BLE001 - a mapping of somebody's own that raises is a problem of `extra_body`
+            return Purchase(_model_name(self.model), self.operation, None)
+        return Purchase(_model_name(model), self.operation, _count(n))
 
     @property
     def subject(self) -> str:
@@ -217,9 +270,15 @@ class _Request(BaseModel):
         return self.read().notices()
 
     def price(self, region: Region = "international") -> Money | None:
-        """What StepFun charges for this request in `region`; None where it is not known."""
-        row = self.row
-        return row.prices.get(region) if row else None
+        """What StepFun charges for this request in `region`, all of its pictures together; None where it is not known.
+
+        It is that of the model and of the number of pictures that are sent, `extra_body` included.
+        """
+        purchase = self.read().purchase
+        one = purchase.price(region)
+        if one is None or purchase.pictures is None:
+            return None
+        return Money(times(one.amount, purchase.pictures), one.currency)
 
     def fingerprint(self) -> str:
         """64 hex digits that are equal exactly for requests that ask for the same.

@@ -217,8 +217,12 @@ def _not_for_batches(request: ImageRequest) -> Iterator[Problem]:
     if request.response_format not in ("b64_json", None):
         allowed = "b64_json: a batch takes the pictures themselves, since links expire"
         yield Problem("response_format", plain(request.response_format), allowed, nearest="b64_json")
-    if request.n not in (1, None):
-        yield Problem("n", plain(request.n), "1: a line is one picture; repeat the line for more", nearest=1)
+    purchase = request.read().purchase
+    if purchase.pictures != 1:
+        given = plain(request.n if purchase.pictures is None else purchase.pictures)
+        yield Problem("n", given, "1, also in extra_body: a line is one picture; repeat the line for more", nearest=1)
+    if purchase.model != request.model:
+        yield Problem("extra_body", plain(request.extra_body), "no model: it is the line's field `model`")
 
 
 def _afresh(request: ImageRequest) -> ImageRequest:
