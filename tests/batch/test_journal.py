@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 
 from stepfun_async import Money
 from stepfun_async.batch import JournalError, Records
+from stepfun_async.batch.admission import Admitted, settled
 from stepfun_async.batch.database import JOURNAL, VERSION
 from stepfun_async.batch.jobs import Job, Terms, job_of
-from stepfun_async.batch.journal import Admitted, Ended, Journal, settled
+from stepfun_async.batch.journal import Ended, Journal
 
 PRICE = Money(Decimal("0.003"), "USD")
 
@@ -45,9 +46,10 @@ def opened(folder: Path) -> Iterator[Journal]:
 
 
 def finish(journal: Journal, number: int, state: Any = "done", **fields: Any) -> None:
-    journal.start(number, "ab/cat", PRICE)
-    counts: dict[str, Any] = {"attempts": 1, "billed": 1, "maybe_billed": 1} if state == "done" else {}
-    journal.end(number, Ended(state=state, path="ab/cat.png", sha256="ab" * 32, **{**counts, **fields}))
+    journal.start(number, f"ab/{number}", PRICE, 1)
+    file = {"path": f"ab/{number}.png", "sha256": "ab" * 32}
+    done: dict[str, Any] = {"attempts": 1, "billed": 1, "maybe_billed": 1, **file} if state == "done" else {}
+    journal.end(number, Ended(state=state, **{**done, **fields}))
 
 
 def test_equal_lines_are_numbered_and_known_again(tmp_path: Path) -> None:
@@ -159,7 +161,7 @@ def test_money_counts_pictures_and_what_may_have_been_paid_for_nothing(tmp_path:
         one, two, three = admit(journal, job(1), job(2, "b"), job(3, "c")).tasks
         finish(journal, one.number, attempts=2, billed=1, maybe_billed=2)
         finish(journal, two.number, "unknown", maybe_billed=1)
-        journal.start(three.number, "x", None)
+        journal.start(three.number, "x", None, 1)
         journal.end(three.number, Ended(state="done", path="x.png", billed=1, maybe_billed=1))
         status = journal.status()
         assert (status.spent, status.held) == ({"USD": Decimal("0.003")}, {"USD": Decimal("0.006")})
@@ -254,7 +256,7 @@ for line in range(1, 13):
     task = admit(journal, job(line, str(line))).tasks[0]
     journal.commit()
     journal.begin()
-    journal.start(task.number, f"s/{{line}}", None)
+    journal.start(task.number, f"s/{{line}}", None, 1)
     journal.commit()
     journal.begin()
     finish(journal, task.number)

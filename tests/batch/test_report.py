@@ -51,7 +51,7 @@ def said(page: Page) -> str:
 def test_it_counts_pictures_failures_and_money(tmp_path: Path) -> None:
     rows = [row(place) for place in range(7)]
     rows += [failed(7), failed(8), row(9, "filtered", error="ContentFilteredError")]
-    rows += [row(10, "unknown", cost=None, held=PRICE, seconds=None)]
+    rows += [row(10, "unknown", cost=(), held=(PRICE,), seconds=None)]
 
     text = said(report(tmp_path, *rows, total=20, budget=Money(Decimal(5), "USD")))
 
@@ -117,8 +117,8 @@ def test_costs_are_by_model_and_currency(tmp_path: Path) -> None:
     yuan = Money(Decimal("0.02"), "CNY")
     rows = [
         row(0),
-        row(1, model="step-2x-large", cost=yuan),
-        row(2, model="step-2x-large", cost=yuan, held=yuan, attempts=3),
+        row(1, model="step-2x-large", cost=(yuan,)),
+        row(2, model="step-2x-large", cost=(yuan,), held=(yuan,), attempts=3),
     ]
 
     text = said(report(tmp_path, *rows))
@@ -141,7 +141,7 @@ def test_a_job_without_failures_says_so(tmp_path: Path) -> None:
 
 
 def test_each_row_keeps_everything_that_is_known_of_it(tmp_path: Path) -> None:
-    (record,) = report(tmp_path, row(3, seed=7, path="00/a.png", width=64, height=32, bytes=900, held=PRICE)).records
+    (record,) = report(tmp_path, row(3, seed=7, path="00/a.png", width=64, height=32, bytes=900, held=(PRICE,))).records
     assert record == {
         "id": "000003",
         "state": "done",

@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         failed(4, prompt="a fox in the snow"),
         failed(5, "APITimeoutError", prompt="a fox asleep", error_message="no answer within 120 s"),
         row(6, "filtered", error="ContentFilteredError"),
-        row(7, "unknown", cost=None, held=PRICE, seconds=None),
+        row(7, "unknown", cost=(), held=(PRICE,), seconds=None),
     ]
     settings = {"concurrency": 40, "limit_tier": "V1"}
     job = summary(status="stopped", reason="more than 2 failures", total=20, settings=settings)

@@ -75,7 +75,7 @@ def test_notes_can_be_left_out(tmp_path: Path) -> None:
 def test_a_picture_that_the_folder_does_not_take_is_rescued_and_brought_back(
     store: PictureStore, tmp_path: Path
 ) -> None:
-    rescued = store.rescue("ab/cat", IMAGE)
+    rescued = store.rescue("ab/cat", "f1", IMAGE)
     assert Path(rescued.path).read_bytes() == PNG
     saved = store.fetch_back("ab/cat", rescued.path, {"seed": 7})
     assert saved is not None
@@ -91,7 +91,7 @@ def test_a_rescued_picture_that_was_written_after_all_is_not_written_twice(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     written = store.put("ab/cat", IMAGE, {"fingerprint": "f1"})
-    rescued = store.rescue("ab/cat", IMAGE)
+    rescued = store.rescue("ab/cat", "f1", IMAGE)
     assert store.fetch_back("ab/cat", rescued.path, {"fingerprint": "f1"}) == written
     other = store.fetch_back("ab/cat", rescued.path, {"fingerprint": "f2"})
     assert other is not None

@@ -49,7 +49,7 @@ def row(place: int, state: Any = "done", **more: Any) -> ReportRow:
         "seconds": seconds,
         "attempts": 1,
         "maybe_billed": 1,
-        "cost": PRICE,
+        "cost": (PRICE,),
         "trace_id": f"trace-{place}",
     }
     return ReportRow(id=f"{place:06d}", state=state, **{**facts, **more})
@@ -57,7 +57,7 @@ def row(place: int, state: Any = "done", **more: Any) -> ReportRow:
 
 def failed(place: int, error: str = "RateLimitError", **more: Any) -> ReportRow:
     """The row of a request that the server refused."""
-    facts = {"error": error, "error_message": "slow down", "cost": None, "maybe_billed": 0, **more}
+    facts = {"error": error, "error_message": "slow down", "cost": (), "maybe_billed": 0, **more}
     return row(place, "failed", **facts)
 
 

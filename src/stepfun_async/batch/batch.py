@@ -31,6 +31,7 @@ from anyio.from_thread import start_blocking_portal
 from stepfun_async._budget import Budget
 from stepfun_async._config import KEY_VARIABLES, Config, hidden, resolve
 from stepfun_async._core.errors import ConfigurationError
+from stepfun_async._core.money import NOTHING, less, times, total
 from stepfun_async._core.problems import Problem
 from stepfun_async._core.retry import RetryPolicy
 from stepfun_async._limits import Limits
@@ -386,7 +387,7 @@ class Batch:
                 opened = partial(self._opened, store, service)
                 journal, adopted = await anyio.to_thread.run_sync(opened)
                 with Writer(journal, self.records.folder) as writer:
-                    maker = Maker(service, store, self._name)
+                    maker = Maker(service, store, self._name, self._retry)
                     self._engine = begin(source, self._terms(source), maker, writer, self._ways, adopted)
                     if self._stopping:
                         self.stop()
@@ -394,13 +395,13 @@ class Batch:
                         yield self._engine
                     finally:
                         with anyio.CancelScope(shield=True), suppress(JournalError):
-                            _note_known(self._budget, self.records.folder, await writer.do(Journal.money))
+                            await writer.do(partial(_note_known, budget=self._budget, folder=self.records.folder))
             finally:
                 with anyio.CancelScope(shield=True):
                     await service.aclose()
 
     def _here(self, source: Source, terms: Terms, maker: Maker, writer: Writer, ways: Ways, adopted: int) -> Engine:
-        return Engine(source, terms, maker, writer, self.limits.max_concurrency, ways, adopted)
+        return Engine(source, terms, maker, writer, self.limits.max_concurrency, ways, adopted, self._budget)
 
     def _conditions(self, most: int, lines_at_once: int) -> Conditions:
         """What holds for the chunks of a run, with so many lines in flight on all workers.
@@ -475,9 +476,9 @@ class Batch:
                 _try_out(store.place)
                 tickets = Tickets(self._shared())
                 unsent = tickets.withdraw_all()
-                adopted = recover(journal, store, self._name, verify=self._ways.verify, unsent=unsent)
+                adopted = recover(journal, store, verify=self._ways.verify, unsent=unsent)
                 tickets.clear()
-                _settle(self._budget, folder, journal.money())
+                _settle(journal, self._budget, folder)
         except BaseException:
             journal.close()
             raise
@@ -557,28 +558,58 @@ _known_to: WeakKeyDictionary[Budget, dict[Path, _Sums]] = WeakKeyDictionary()
 """What each budget has of each batch already, so that no run of this process is counted twice."""
 
 
-def _settle(
-    budget: Budget | None, folder: Path, money: tuple[Mapping[str, Decimal], Mapping[str, Decimal], int]
-) -> None:
-    """Have the budget know what earlier runs have spent, and may have."""
+def _settle(journal: Journal, budget: Budget | None, folder: Path) -> None:
+    """Have the budget know what earlier runs have spent, and may have.
+
+    Raises:
+        ConfigurationError: for some of it the budget has no price.
+    """
     if budget is None:
         return
-    spent, held = _sums(budget, money)
-    known_spent, known_held = _known_to.get(budget, {}).get(folder.absolute(), (Decimal(0), Decimal(0)))
-    budget.settle(held=held - known_held, spent=spent - known_spent)
-    _note_known(budget, folder, money)
+    journal.begin()
+    unpriced = journal.charges.price_unpriced(lambda model: budget.price_of(model, None))
+    journal.commit()
+    _refuse_unpriced(budget, unpriced, "at a price that is not known")
+    spent, held = _sums(journal, budget)
+    known_spent, known_held = _known_to.get(budget, {}).get(folder.absolute(), (NOTHING, NOTHING))
+    budget.settle(held=less(held, known_held), spent=less(spent, known_spent))
+    _note_known(journal, budget, folder)
 
 
-def _note_known(
-    budget: Budget | None, folder: Path, money: tuple[Mapping[str, Decimal], Mapping[str, Decimal], int]
-) -> None:
+def _note_known(journal: Journal, budget: Budget | None, folder: Path) -> None:
     if budget is not None:
-        _known_to.setdefault(budget, {})[folder.absolute()] = _sums(budget, money)
+        _known_to.setdefault(budget, {})[folder.absolute()] = _sums(journal, budget)
 
 
-def _sums(budget: Budget, money: tuple[Mapping[str, Decimal], Mapping[str, Decimal], int]) -> _Sums:
-    spent, held, _ = money
-    return spent.get(budget.currency, Decimal(0)), held.get(budget.currency, Decimal(0))
+def _sums(journal: Journal, budget: Budget) -> _Sums:
+    """What is spent and held in the budget's currency; what was paid in another one counts at the budget's own price.
+
+    Raises:
+        ConfigurationError: it has none for that.
+    """
+    money = journal.money()
+    spent, held = money.spent.get(budget.currency, NOTHING), money.held.get(budget.currency, NOTHING)
+    unknown: Counter[str] = Counter()
+    for model, charge in journal.charges.not_in(budget.currency):
+        price = budget.price_of(model, None)
+        if price is None:
+            unknown[model] += charge.maybe_billed
+            continue
+        spent = total((spent, times(price.amount, charge.billed)))
+        held = total((held, times(price.amount, charge.maybe_billed - charge.billed)))
+    _refuse_unpriced(budget, unknown, "in another currency")
+    return spent, held
+
+
+def _refuse_unpriced(budget: Budget, counts: Mapping[str, int], how: str) -> None:
+    if not counts:
+        return
+    bought = ", ".join(f"{count} images of {model}" for model, count in sorted(counts.items()))
+    prices = ", ".join(f"{model!r}: ..." for model in sorted(counts))
+    raise ConfigurationError(
+        f"earlier runs of this batch bought {bought} {how}, so the budget cannot count them: "
+        f"Budget({budget.limit:f}, {budget.currency!r}, prices={{{prices}}}); nothing was sent"
+    )
 
 
 # --- checking -----------------------------------------------------------------------------------
@@ -614,7 +645,7 @@ class _Findings:
         if price is None:
             self._counts["unpriced"] += 1
         else:
-            self._price[price.currency] = self._price.get(price.currency, Decimal(0)) + price.amount
+            self._price[price.currency] = total((self._price.get(price.currency, NOTHING), price.amount))
 
     def _taken(self, id: str | None, line: int) -> tuple[Problem, ...]:
         first = line if id is None else self._ids.first_line(id, line)

@@ -37,9 +37,10 @@ from stepfun_async._locks import ForkSafeLock
 from stepfun_async._service import service_for
 from stepfun_async._version import __version__
 
-from .journal import Ended, Task
+from .admission import Task
+from .journal import Ended
 from .keeping import Keeping
-from .making import STOPPING, Made, Maker, adopted
+from .making import STOPPING, Made, Maker, found
 from .store import StorageError
 from .tickets import Tickets
 
@@ -213,7 +214,7 @@ class _Bench:
             allow_http=conditions.allow_http,
             on_event=None,
         )
-        self._maker = Maker(self._service, self._store, template="")
+        self._maker = Maker(self._service, self._store, template="", retry=conditions.retry)
         self._open = ExitStack()
         self._portal = self._open.enter_context(start_blocking_portal("asyncio"))
         self.chunks = 0
@@ -261,7 +262,9 @@ class _Bench:
     async def _made(self, task: Task) -> Made:
         """The picture of a line; one that came late from a process that was given up is taken."""
         saved = await anyio.to_thread.run_sync(self._store.find, task.stem)
-        return await self._maker.make(task) if saved is None else Made(adopted(saved))
+        if saved is None or saved.note.get("fingerprint", task.job.fingerprint) != task.job.fingerprint:
+            return await self._maker.make(task)
+        return Made(replace(found(saved), billed=1))  # of an attempt that was entered as possibly billed
 
     @asynccontextmanager
     async def _slot(self, slots: Slots | None) -> AsyncGenerator[None]:

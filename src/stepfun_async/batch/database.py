@@ -31,12 +31,13 @@ _TABLES = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE jobs (
     number INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
+    id TEXT NOT NULL,
     line INTEGER UNIQUE,
     digest BLOB,
     fingerprint BLOB,
     state TEXT NOT NULL,
     request TEXT NOT NULL,
+    stem TEXT,
     path TEXT,
     sha256 BLOB,
     bytes INTEGER,
@@ -49,17 +50,79 @@ CREATE TABLE jobs (
     currency TEXT,
     trace_id TEXT,
     attempts INTEGER NOT NULL DEFAULT 0,
-    billed INTEGER NOT NULL DEFAULT 0,
-    maybe_billed INTEGER NOT NULL DEFAULT 0,
+    reserved INTEGER NOT NULL DEFAULT 0,
     error TEXT,
     message TEXT,
+    own_state TEXT,
+    own_error TEXT,
+    own_message TEXT,
     started REAL,
     ended REAL,
-    elapsed REAL
+    elapsed REAL,
+    UNIQUE (id, fingerprint)
 );
 CREATE INDEX equal_jobs ON jobs (fingerprint, line);
 CREATE INDEX open_jobs ON jobs (state) WHERE state <> 'done';
+CREATE INDEX kept_images ON jobs (path) WHERE sha256 IS NOT NULL;
+CREATE TABLE charges (
+    number INTEGER NOT NULL,
+    price TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    billed INTEGER NOT NULL,
+    maybe_billed INTEGER NOT NULL,
+    PRIMARY KEY (number, price, currency)
+) WITHOUT ROWID;
 """
+"""A job is a line's id with a request: a line that changes has another job, and what the first one bought stays its
+own.
+
+`stem` is where its image goes, and `reserved` how many of its attempts are in flight and may be billed. An image is
+kept where `sha256` is not NULL. `own_state`, `own_error` and `own_message` are how the job stands by itself while its
+line cannot be sent as it is now; NULL otherwise. `charges` has how many images and lost attempts of a job were bought
+at which price; price and currency are empty where they are not known.
+"""
+
+
+class Tables:
+    """Statements on the tables of a journal.
+
+    Args:
+        connection: to its database.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def do(self, sql: str, *values: object) -> sqlite3.Cursor:
+        """Run a statement. Values that SQLite cannot hold are stored as `_storable` has them."""
+        try:
+            return self._connection.execute(sql, values)
+        except (UnicodeEncodeError, OverflowError):
+            return self._connection.execute(sql, [_storable(value) for value in values])
+
+    def one(self, sql: str, *values: object) -> sqlite3.Row | None:
+        """The first row of a query; None where there is none."""
+        row: sqlite3.Row | None = self.do(sql, *values).fetchone()
+        return row
+
+    def count(self, sql: str, *values: object) -> int:
+        """The number that a query gives."""
+        return int(self.do(sql, *values).fetchone()[0])
+
+
+_LARGEST = 2**63
+"""From here on SQLite has no whole numbers."""
+
+
+def _storable(value: object) -> object:
+    """Text with half a surrogate pair, as in names of files that are no UTF-8, with that escaped; no number that is
+    too large.
+    """
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
+        return None
+    return value
 
 
 class Ids:

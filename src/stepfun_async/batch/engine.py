@@ -23,16 +23,18 @@ import anyio
 import anyio.to_thread
 from anyio.lowlevel import current_token
 
+from stepfun_async._budget import Budget
 from stepfun_async._core.capabilities import Money
-from stepfun_async._core.errors import SaveError
+from stepfun_async._core.money import NOTHING, times, total
 
+from .admission import Admitted, Task, settled
+from .charges import Charge
 from .inputs import Line, Source
 from .items import Item, Progress
 from .jobs import Job, Terms, job_of
-from .journal import OUTPUT_LOST, Ended, Journal, Known, Task, settled
-from .making import STOPPING, Made, Maker, Witness, adopted, killed, shielded
-from .names import stem_of
-from .store import PictureStore
+from .journal import OUTPUT_LOST, Ended, Journal, Known, Left
+from .making import STOPPING, Made, Maker, Witness, adopted, found, killed, shielded
+from .store import PictureStore, Saved
 from .writer import Writer
 
 if TYPE_CHECKING:
@@ -80,9 +82,10 @@ class _Tally:
         """Add what a line has cost, and what it may have cost for nothing."""
         if price is None:
             return
-        for sums, times in ((self.spent, ended.billed), (self.held, ended.maybe_billed - ended.billed)):
-            if times:
-                sums[price.currency] = sums.get(price.currency, Decimal(0)) + price.amount * times
+        for sums, count in ((self.spent, ended.billed), (self.held, ended.maybe_billed - ended.billed)):
+            if count:
+                amount = times(price.amount, count)
+                sums[price.currency] = total((sums.get(price.currency, NOTHING), amount))
 
 
 class Engine:
@@ -96,10 +99,19 @@ class Engine:
         workers: how many lines are in flight at once.
         ways: how to deal with what is left of earlier runs.
         adopted: pictures that were found when the journal was opened.
+        budget: what may be spent; None for any sum.
     """
 
     def __init__(
-        self, source: Source, terms: Terms, maker: Maker, writer: Writer, workers: int, ways: Ways, adopted: int
+        self,
+        source: Source,
+        terms: Terms,
+        maker: Maker,
+        writer: Writer,
+        workers: int,
+        ways: Ways,
+        adopted: int,
+        budget: Budget | None,
     ) -> None:
         self._source = source
         self._terms = terms
@@ -107,6 +119,7 @@ class Engine:
         self._writer = writer
         self._workers = workers
         self._ways = ways
+        self._budget = budget
         self._tally = _Tally(done=adopted, adopted=adopted)
         self._ready: deque[Task] = deque()
         self._exhausted = False
@@ -199,7 +212,15 @@ class Engine:
             self._exhausted = True
             self._tally.lines = await self._writer.do(Journal.finish_reading)
             return
-        entries = await self._entries(lines)
+        admitted = await self._admit(lines, await self._known(lines))
+        if admitted.unread is not None:  # a line before it has taken its row
+            await self._admit([line for line in lines if line.number >= admitted.unread], set())
+
+    async def _admit(self, lines: list[Line], as_it_was: set[int]) -> Admitted:
+        """Enter lines, of which some stand as they did and are not read, and place those that are to be sent."""
+        entries: list[Job | int] = [line.number for line in lines]
+        if len(as_it_was) < len(lines):
+            entries = await anyio.to_thread.run_sync(_read, lines, as_it_was, self._terms)
         admit = partial(
             Journal.admit,
             lines=entries,
@@ -210,14 +231,12 @@ class Engine:
         self._tally.skipped += admitted.skipped
         await self._tell_bad(admitted.bad)
         await self._place(admitted.tasks)
+        return admitted
 
-    async def _entries(self, lines: list[Line]) -> list[Job | int]:
-        """The lines, read; only their numbers where they are settled and stand as they did."""
+    async def _known(self, lines: list[Line]) -> set[int]:
+        """The numbers of the lines that are settled and stand as they did."""
         known = await self._writer.do(partial(Journal.known, first=lines[0].number, last=lines[-1].number))
-        as_it_was = {line.number for line in lines if self._is_as_it_was(line, known.get(line.number))}
-        if len(as_it_was) == len(lines):
-            return [line.number for line in lines]
-        return await anyio.to_thread.run_sync(_read, lines, as_it_was, self._terms)
+        return {line.number for line in lines if self._is_as_it_was(line, known.get(line.number))}
 
     def _is_as_it_was(self, line: Line, known: Known | None) -> bool:
         if known is None or self._ways.verify or line.digest is None or line.digest != known.digest:
@@ -237,12 +256,29 @@ class Engine:
             if isinstance(placed, Task):
                 self._ready.append(placed)
                 continue
-            price = self._maker.price(task.job.request) if task.job.request else None
-            adopt = partial(_adopt, task=task, price=price, ended=placed, asked=self._sink is not None)
-            item = await self._writer.do(adopt)
-            self._tally.done += 1
-            self._tally.adopted += 1
-            await self._tell(item)
+            await self._adopt(task, placed)
+
+    async def _adopt(self, task: Task, found: Ended) -> None:
+        """Enter a picture that is there already; one that is another line's is left alone, and this one's is made."""
+        price = self._maker.price(task.job.request) if task.job.request else None
+        stem = str(found.path).rpartition(".")[0]
+        adopt = partial(Journal.adopt, number=task.number, stem=stem, price=price, found=found)
+        added = await self._writer.do(adopt)
+        if added is None:
+            self._ready.append(await anyio.to_thread.run_sync(self._maker.elsewhere, replace(task, stem=stem)))
+            return
+        self._pay(added)
+        self._tally.done += 1
+        self._tally.adopted += 1
+        if self._sink is not None:
+            await self._tell(await self._writer.do(partial(Journal.item, number=task.number)))
+
+    def _pay(self, charge: Charge) -> None:
+        """Have the budget know of a picture that was found."""
+        if self._budget is None or charge.price is None or charge.price.currency != self._budget.currency:
+            return
+        spent, more = charge.billed, charge.maybe_billed - charge.billed
+        self._budget.settle(spent=times(charge.price.amount, spent), held=times(charge.price.amount, more))
 
     # --- pictures out ---
 
@@ -264,7 +300,10 @@ class Engine:
         request = task.job.request
         price = self._maker.price(request) if request else None
         try:
-            await self._writer.do(partial(Journal.start, number=task.number, stem=task.stem, price=price))
+            start = partial(
+                Journal.start, number=task.number, stem=task.stem, price=price, attempts=self._maker.most_billed
+            )
+            await self._writer.do(start)
             made = await self._maker.make(task)
         except Exception:
             raise
@@ -327,11 +366,6 @@ _TURN = 5e-5
 """Seconds for the event loop to have its turn: it would get one from a thread that computes every 5 ms only."""
 
 
-def _adopt(journal: Journal, task: Task, price: Money | None, ended: Ended, *, asked: bool) -> Item | None:
-    journal.start(task.number, task.stem, price)
-    return _end(journal, task.number, ended, asked=asked)
-
-
 def _end(journal: Journal, number: int, ended: Ended, *, asked: bool) -> Item | None:
     """Enter a line's end; the whole row, where anybody asked for it."""
     journal.end(number, ended)
@@ -341,9 +375,7 @@ def _end(journal: Journal, number: int, ended: Ended, *, asked: bool) -> Item | 
 # --- before a run -------------------------------------------------------------------------------
 
 
-def recover(
-    journal: Journal, store: PictureStore, template: str, *, verify: bool, unsent: Collection[int] = frozenset()
-) -> int:
+def recover(journal: Journal, store: PictureStore, *, verify: bool, unsent: Collection[int] = frozenset()) -> int:
     """Put in order what a process left that was killed.
 
     A line that was in flight is done where its picture is durable, `pending` where it was handed out and
@@ -352,7 +384,6 @@ def recover(
     Args:
         journal: open for writing.
         store: where the pictures are.
-        template: how they are named.
         verify: whether every picture is read and compared with what was written; one that is gone or
             changed is `failed` from then on, and made anew when `retry` says so.
         unsent: the numbers of lines that were handed out and not sent.
@@ -360,26 +391,31 @@ def recover(
     Returns:
         How many pictures were found that the journal did not have.
     """
-    found = sum(
-        _recover_one(journal, store, number, item, sent=number not in unsent)
-        for number, item in journal.of_state("started")
-    )
-    found += sum(_bring_back(journal, store, template, number, item) for number, item in journal.of_state("failed"))
+    count = sum(_recover_one(journal, store, left, sent=left.number not in unsent) for left in journal.in_flight())
+    count += sum(_bring_back(journal, store, left) for left in journal.rescued())
     if verify:
         _verify(journal, store)
-    return found
+    return count
 
 
-def _recover_one(journal: Journal, store: PictureStore, number: int, item: Item, *, sent: bool) -> bool:
-    stem = item.path or ""
-    store.sweep(stem)
-    refuge = store.rescued(stem)
-    saved = store.find(stem)
+def _recover_one(journal: Journal, store: PictureStore, left: Left, *, sent: bool) -> bool:
+    store.sweep(left.stem)
+    fingerprint = left.item.fingerprint or ""
+    refuge = store.rescued(left.stem, fingerprint)
+    saved = store.find(left.stem)
+    if saved is not None and not _is_its_own(journal, left, saved):
+        saved = None
     if saved is None and refuge is not None:
-        saved = store.fetch_back(stem, refuge, _note_of(item))
-    unmade = killed() if sent else Ended(state="pending")
-    _enter(journal, number, adopted(saved) if saved else unmade, refuge if saved else None)
+        saved = store.fetch_back(left.stem, refuge, _note_of(left.item))
+    unmade = killed(left.reserved) if sent else Ended(state="pending")
+    _enter(journal, left.number, adopted(saved, left.reserved) if saved else unmade, refuge if saved else None)
     return saved is not None
+
+
+def _is_its_own(journal: Journal, left: Left, saved: Saved) -> bool:
+    """Whether a picture is that of the row under whose stem it is, and not of one whose stem was the same."""
+    fingerprint = saved.note.get("fingerprint", left.item.fingerprint)
+    return fingerprint == left.item.fingerprint and not journal.is_of_another(left.number, saved.path)
 
 
 def _enter(journal: Journal, number: int, ended: Ended, refuge: str | None) -> None:
@@ -406,17 +442,13 @@ def _note_of(item: Item) -> dict[str, object]:
     return {**{name: getattr(item, name) for name in names}, "request": dict(item.request)}
 
 
-def _bring_back(journal: Journal, store: PictureStore, template: str, number: int, item: Item) -> bool:
+def _bring_back(journal: Journal, store: PictureStore, left: Left) -> bool:
     """Whether a picture that was paid for and put elsewhere is in its place now."""
-    if item.error != SaveError.__name__ or item.path is None:
-        return False
-    fingerprint, model = item.fingerprint or "", str(item.request.get("model"))
-    stem = stem_of(template, id=item.id, fingerprint=fingerprint, line=item.line or 0, model=model)
-    saved = store.fetch_back(stem, item.path, _note_of(item))
+    path = str(left.item.path)
+    saved = store.fetch_back(left.stem, path, _note_of(left.item))
     if saved is None:
         return False
-    counted = replace(adopted(saved), attempts=0, billed=0, maybe_billed=0)
-    _enter(journal, number, counted, item.path)
+    _enter(journal, left.number, found(saved), path)
     return True
 
 

@@ -24,13 +24,14 @@ from stepfun_async._core.capabilities import Money
 from stepfun_async._core.errors import BudgetExceededError, StepFunError
 from stepfun_async._core.requests import ImageRequest
 
+from .admission import Task
 from .chunks import Chunk, ChunkError, Conditions, Row, shipped
 from .database import told
 from .engine import Engine, Ways
 from .inputs import Source
 from .items import Item
 from .jobs import Terms
-from .journal import INTERRUPTED, Ended, Journal, Task
+from .journal import INTERRUPTED, Ended, Journal
 from .making import Made, Maker, adopted, killed, shielded
 from .tickets import Tickets
 from .writer import Writer
@@ -113,11 +114,10 @@ class HandingEngine(Engine):
         conditions: Conditions,
         budget: Budget | None,
     ) -> None:
-        super().__init__(source, terms, maker, writer, spread.chunks_at_once, ways, adopted)
+        super().__init__(source, terms, maker, writer, spread.chunks_at_once, ways, adopted, budget)
         self._submit = submit
         self._spread = spread
         self._conditions = conditions
-        self._budget = budget
         self._store = conditions.keeping.store()
         self._tickets = Tickets(conditions.folder)
         self._out: dict[int, _Out] = {}
@@ -186,7 +186,7 @@ class HandingEngine(Engine):
         try:
             with told(self._conditions.folder):
                 out.tickets = await anyio.to_thread.run_sync(self._tickets.issue, numbers)
-            await self._writer.do(partial(_start, lines=charged))
+            await self._writer.do(partial(_start, lines=charged, attempts=self._maker.most_billed))
             rows = await self._rows_of(charged, out)
         finally:
             await shielded(partial(self._take_in, charged, out, rows))
@@ -237,13 +237,7 @@ class HandingEngine(Engine):
         price = self._maker.price(request)
         if self._budget is None:
             return _Charged(task, price, None)
-        return _Charged(task, price, _hold(self._budget, request, price, self._most_paid))
-
-    @property
-    def _most_paid(self) -> int:
-        """How many attempts at a line may be billed."""
-        retry = self._conditions.retry
-        return retry.max_attempts if retry.retry_unknown else 1
+        return _Charged(task, price, _hold(self._budget, request, price, self._maker.most_billed))
 
     # --- rows in ---
 
@@ -284,7 +278,8 @@ class HandingEngine(Engine):
             return Made(Ended(state="pending"), error)
         self._store.sweep(task.stem)
         saved = self._store.find(task.stem)
-        return Made(_lost() if saved is None else adopted(saved), error)
+        most = self._maker.most_billed
+        return Made(_lost(most) if saved is None else adopted(saved, most), error)
 
     def _is_to_go_again(self, task: Task, made: Made) -> bool:
         """Whether a line came back unsent, or was in flight when its worker died, and this run sends it once more."""
@@ -299,9 +294,9 @@ class HandingEngine(Engine):
 _LOST = "it was in flight when its worker died or was given up; it may have been billed"
 
 
-def _lost() -> Ended:
-    """The row of what was in flight when a worker died."""
-    return replace(killed(), message=_LOST)
+def _lost(attempts: int) -> Ended:
+    """The row of what was in flight when a worker died, with so many attempts that may have been billed."""
+    return replace(killed(attempts), message=_LOST)
 
 
 def _settle(charged: _Charged, ended: Ended) -> None:
@@ -326,9 +321,9 @@ def _hold(budget: Budget, request: ImageRequest, price: Money | None, attempts: 
     return hold
 
 
-def _start(journal: Journal, lines: Sequence[_Charged]) -> None:
+def _start(journal: Journal, lines: Sequence[_Charged], attempts: int) -> None:
     for line in lines:
-        journal.start(line.task.number, line.task.stem, line.price)
+        journal.start(line.task.number, line.task.stem, line.price, attempts)
 
 
 def _end(journal: Journal, lines: Sequence[_Charged], made: Sequence[Made], *, asked: bool) -> list[Item | None]:

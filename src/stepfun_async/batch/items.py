@@ -44,11 +44,13 @@ class Item:
         height: pixels.
         seed: what it was made from, as the server said.
         finish_reason: `success` or `content_filtered`, as the server said.
-        price: of one picture; None where it is not known.
+        price: of one picture when it was last sent; None where it is not known.
         trace_id: the server's `X-Trace-Id`.
         attempts: how many were made, in all runs.
-        billed: how many of them brought an answer that is charged.
-        maybe_billed: how many may have been charged, those included.
+        billed: how many images were charged, in all runs.
+        maybe_billed: how many attempts may have been charged, those included, and those in flight now.
+        spent: what those images have cost, by currency, each at the price at which it was bought.
+        held: what the other attempts cost that may have been charged, likewise.
         error: the name of the class of the last error; None without one.
         message: what it said.
         started: when it was last sent, seconds since 1970.
@@ -74,6 +76,8 @@ class Item:
     attempts: int = 0
     billed: int = 0
     maybe_billed: int = 0
+    spent: Mapping[str, Decimal] = field(default_factory=lambda: _NO_MONEY)
+    held: Mapping[str, Decimal] = field(default_factory=lambda: _NO_MONEY)
     error: str | None = None
     message: str | None = None
     started: float | None = None
@@ -131,7 +135,7 @@ class Status:
         counts: lines by state; every state is there.
         failures: lines that are `failed` or `unknown`, by the name of the error's class.
         spent: what the pictures that came have cost, by currency.
-        held: what attempts cost that may have been billed and brought no picture.
+        held: what attempts cost that may have been billed and brought no picture, those in flight included.
         unpriced: pictures whose price is not known.
         lines: how many lines the inputs have; None until they were read to the end.
         removed: lines of earlier runs that the inputs no longer have.

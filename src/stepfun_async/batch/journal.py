@@ -15,7 +15,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
@@ -23,24 +23,24 @@ from pathlib import Path
 from typing import Self
 
 from stepfun_async._core.capabilities import Money
-from stepfun_async._core.errors import InvalidRequestError
-from stepfun_async._core.problems import Problem
+from stepfun_async._core.errors import SaveError
 
-from .database import JOURNAL, OWNER, JournalError, check_version, connected, locked, opened, this_process, told
+from .admission import Admission, Admitted
+from .charges import OF_JOB, Charge, Charges, Sums, key_of, parsed
+from .database import (
+    JOURNAL,
+    OWNER,
+    JournalError,
+    Tables,
+    check_version,
+    connected,
+    locked,
+    opened,
+    this_process,
+    told,
+)
 from .items import STATES, Item, State, Status
 from .jobs import Job
-
-FINAL = frozenset(
-    {
-        "BadRequestError",
-        "ContentFilteredError",
-        "ContentRejectedError",
-        "InvalidRequestError",
-        "OutputLostError",
-        "SaveError",
-    }
-)
-"""Failures that would be the same again, or cost money again: sent again only when `retry` says so."""
 
 INTERRUPTED = "Interrupted"
 """The class of what was in flight when the process died, or was told to stop."""
@@ -68,35 +68,20 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """A job that is to be sent, with its place in the journal.
+class Left:
+    """A row that an earlier run left to be put in order.
 
     Attributes:
         number: the row's.
-        id: its id, the user's or ours.
-        job: what to send.
-        stem: where its picture goes, below the folder and without its ending; empty until it is placed.
+        stem: where its image was to go, without its ending.
+        reserved: how many attempts were in flight at most that may have been billed.
+        item: the row.
     """
 
     number: int
-    id: str
-    job: Job
-    stem: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admitted:
-    """What came of putting lines in the journal.
-
-    Attributes:
-        tasks: those to be sent.
-        bad: the rows of those that failed here and now, since they are no valid requests.
-        skipped: how many were settled before.
-    """
-
-    tasks: tuple[Task, ...]
-    bad: tuple[int, ...]
-    skipped: int
+    stem: str
+    reserved: int
+    item: Item
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,13 +106,6 @@ class Ended:
     elapsed: float | None = None
 
 
-def settled(state: State, error: str | None, *, hold_unknown: bool) -> bool:
-    """Whether a line stays as an earlier run left it."""
-    if state == "failed":
-        return error in FINAL
-    return state == "done" or (state == "unknown" and hold_unknown)
-
-
 class Journal:
     """An open journal. One process writes at a time; `Journal.reading` reads beside it.
 
@@ -141,10 +119,12 @@ class Journal:
         self, connection: sqlite3.Connection, lock: sqlite3.Connection | None, folder: Path | None = None
     ) -> None:
         self._connection = connection
+        self._tables = Tables(connection)
+        self._admission = Admission(self._tables)
         self._lock = lock
         self._folder = folder
         self._file = None if folder is None else _file_of(folder)
-        self._last_line = 0
+        self.charges = Charges(self._tables)
 
     # --- opening ---
 
@@ -218,12 +198,14 @@ class Journal:
 
     def fact(self, name: str) -> str | None:
         """A fact of the batch as a whole; None where it is not known."""
-        row = self._one("SELECT value FROM facts WHERE name = ?", name)
+        row = self._tables.one("SELECT value FROM facts WHERE name = ?", name)
         return None if row is None else str(row[0])
 
     def put_fact(self, name: str, value: str) -> None:
         """Set a fact."""
-        self._do("INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value)
+        self._tables.do(
+            "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value
+        )
 
     # --- reading the inputs ---
 
@@ -246,55 +228,51 @@ class Journal:
             JournalError: a line is another one than before, and a picture was bought for it; `accept_changes`
                 keeps that picture, and goes on.
         """
-        tasks: list[Task] = []
-        bad: list[int] = []
-        skipped = 0
-        for job in lines:
-            if isinstance(job, int):
-                self._drop_between(job)
-                self._last_line = job
-                skipped += 1
-                continue
-            number, own_id, row = self._entered(job, accept_changes=accept_changes)
-            if row is not None and settled(row.state, row.error, hold_unknown=hold_unknown):
-                skipped += 1
-            elif row is not None and row.error == "InvalidRequestError":
-                bad.append(number)
-            else:
-                tasks.append(Task(number, own_id, job))
-            self._last_line = job.line
-        return Admitted(tasks=tuple(tasks), bad=tuple(bad), skipped=skipped)
+        return self._admission.admit(lines, hold_unknown=hold_unknown, accept_changes=accept_changes)
 
     def finish_reading(self) -> int:
         """The inputs were read to their end: forget the lines behind it, and count the others."""
-        self._do("UPDATE jobs SET line = NULL WHERE line > ?", self._last_line)
-        row = self._one("SELECT COUNT(*) FROM jobs WHERE line IS NOT NULL")
-        lines = int(row[0]) if row else 0
+        self._admission.finish()
+        lines = self._tables.count("SELECT COUNT(*) FROM jobs WHERE line IS NOT NULL")
         self.put_fact("lines", str(lines))
         return lines
 
     # --- one line's way ---
 
-    def start(self, number: int, stem: str, price: Money | None) -> None:
-        """A line is about to be sent; `stem` is where its picture will be, without its ending."""
+    def start(self, number: int, stem: str, price: Money | None, attempts: int) -> None:
+        """A line is about to be sent. All of its attempts count as possibly billed until `end` says how many were.
+
+        Args:
+            number: its row.
+            stem: where its picture will be, without its ending.
+            price: of its picture; None where it is not known.
+            attempts: how many attempts may be billed.
+        """
         amount, currency = (None, None) if price is None else (str(price.amount), price.currency)
-        self._do(
-            "UPDATE jobs SET state = 'started', path = ?, price = ?, currency = ?, started = ?, error = NULL, "
-            "message = NULL WHERE number = ?",
+        self._tables.do(
+            "UPDATE jobs SET state = 'started', stem = ?, price = ?, currency = ?, reserved = ?, started = ?, "
+            "path = NULL, sha256 = NULL, error = NULL, message = NULL WHERE number = ?",
             stem,
             amount,
             currency,
+            attempts,
             time.time(),
             number,
         )
+        self.charges.add(number, price, billed=0, maybe_billed=attempts)
 
     def end(self, number: int, ended: Ended) -> None:
-        """A line's end, of whichever kind; its counts are added to those of earlier runs."""
+        """A line's end, of whichever kind. Its counts are added to those of earlier runs, at the price of its start."""
+        row = self._tables.one("SELECT price, currency, reserved FROM jobs WHERE number = ?", number)
+        assert row is not None  # noqa: S101 - no row in flight is deleted
+        self.charges.add(
+            number, _price(row), billed=ended.billed, maybe_billed=ended.maybe_billed - int(row["reserved"])
+        )
         sha256 = None if ended.sha256 is None else bytes.fromhex(ended.sha256)
-        self._do(
+        self._tables.do(
             "UPDATE jobs SET state = ?, path = ?, sha256 = ?, bytes = ?, format = ?, width = ?, height = ?, seed = ?, "
-            "finish_reason = ?, trace_id = ?, attempts = attempts + ?, billed = billed + ?, "
-            "maybe_billed = maybe_billed + ?, error = ?, message = ?, ended = ?, elapsed = ? WHERE number = ?",
+            "finish_reason = ?, trace_id = ?, attempts = attempts + ?, reserved = 0, error = ?, message = ?, "
+            "ended = ?, elapsed = ? WHERE number = ?",
             ended.state,
             ended.path,
             sha256,
@@ -306,14 +284,38 @@ class Journal:
             ended.finish_reason,
             ended.trace_id,
             ended.attempts,
-            ended.billed,
-            ended.maybe_billed,
             ended.error,
             ended.message,
             time.time(),
             ended.elapsed,
             number,
         )
+
+    def adopt(self, number: int, stem: str, price: Money | None, found: Ended) -> Charge | None:
+        """Enter a picture that was found where a line's own would be.
+
+        Args:
+            number: the line's row.
+            stem: the picture's name without its ending.
+            price: what it would cost now.
+            found: the picture.
+
+        Returns:
+            What was added to the counts of which price; None where another row has the picture, and nothing is entered.
+        """
+        if self.is_of_another(number, str(found.path)):
+            return None
+        self._tables.do("UPDATE jobs SET stem = ? WHERE number = ?", stem, number)
+        added = self.charges.found(number, price)
+        if added.billed and added.price is not None:
+            self._tables.do("UPDATE jobs SET price = ?, currency = ? WHERE number = ?", *key_of(added.price), number)
+        self.end(number, replace(found, attempts=added.maybe_billed, billed=0, maybe_billed=0))
+        return added
+
+    def is_of_another(self, number: int, path: str) -> bool:
+        """Whether a picture belongs to another row than `number`."""
+        which = "path = ? AND sha256 IS NOT NULL AND number <> ?"
+        return self._tables.one(f"SELECT 1 FROM jobs WHERE {which}", path, number) is not None  # noqa: S608
 
     def item(self, number: int) -> Item:
         """One row."""
@@ -325,11 +327,17 @@ class Journal:
         """All rows, in the order of the inputs; those that the inputs no longer have come last."""
         return self._items("ORDER BY line IS NULL, line, number")
 
-    def of_state(self, *states: State) -> list[tuple[int, Item]]:
-        """The rows of some states, with their numbers."""
-        marks = ", ".join("?" * len(states))
-        rows = self._rows(f"WHERE state IN ({marks}) ORDER BY number", *states)
-        return [(row["number"], _item(row)) for row in rows]
+    def in_flight(self) -> list[Left]:
+        """The rows that a process left that was killed."""
+        return self._left("state = 'started'")
+
+    def rescued(self) -> list[Left]:
+        """The rows whose picture was paid for and put elsewhere."""
+        return self._left("state = 'failed' AND error = ? AND sha256 IS NOT NULL", SaveError.__name__)
+
+    def _left(self, which: str, *values: object) -> list[Left]:
+        rows = self._rows(f"WHERE {which} ORDER BY number", *values)
+        return [Left(row["number"], row["stem"] or "", row["reserved"], _item(row)) for row in rows]
 
     def files(self) -> list[tuple[int, str, str]]:
         """The pictures that are there: the numbers of their rows, their paths and their SHA-256."""
@@ -338,23 +346,11 @@ class Journal:
 
     def forget_digests(self) -> None:
         """Have every line read anew, since what holds for all of them has changed."""
-        self._do("UPDATE jobs SET digest = NULL")
+        self._tables.do("UPDATE jobs SET digest = NULL")
 
-    def money(self) -> tuple[dict[str, Decimal], dict[str, Decimal], int]:
-        """What was spent and what is held, by currency, and how many pictures have a price that is not known."""
-        spent: dict[str, Decimal] = {}
-        held: dict[str, Decimal] = {}
-        unpriced = 0
-        rows = self._connection.execute(
-            "SELECT price, currency, SUM(billed), SUM(maybe_billed - billed) FROM jobs GROUP BY price, currency"
-        )
-        for price, currency, billed, lost in rows:
-            if price is None:
-                unpriced += billed
-                continue
-            spent[currency] = spent.get(currency, Decimal(0)) + Decimal(price) * billed
-            held[currency] = held.get(currency, Decimal(0)) + Decimal(price) * lost
-        return _without_zeros(spent), _without_zeros(held), unpriced
+    def money(self) -> Sums:
+        """What was spent and what is held, and how many pictures have a price that is not known."""
+        return self.charges.sums()
 
     def status(self) -> Status:
         """How the batch stands."""
@@ -364,135 +360,52 @@ class Journal:
                 "SELECT error, COUNT(*) FROM jobs WHERE state IN ('failed', 'unknown') GROUP BY 1 ORDER BY 2 DESC, 1"
             ).fetchall()
         )
-        spent, held, unpriced = self.money()
+        money = self.money()
         lines = self.fact("lines")
-        removed = self._one("SELECT COUNT(*) FROM jobs WHERE line IS NULL")
         return Status(
             counts={state: counts.get(state, 0) for state in STATES},
             failures=failures,
-            spent=spent,
-            held=held,
-            unpriced=unpriced,
+            spent=money.spent,
+            held=money.held,
+            unpriced=money.unpriced,
             lines=None if lines is None else int(lines),
-            removed=int(removed[0]) if removed else 0,
+            removed=self._tables.count("SELECT COUNT(*) FROM jobs WHERE line IS NULL"),
         )
 
     def reopen(self, errors: Iterable[str] | None, *, failed: bool, unknown: bool) -> int:
-        """Make failed lines pending.
+        """Make failed lines pending, but for those whose picture was paid for and put elsewhere: the next run has that.
 
         Args:
-            errors: the classes of their failures; None for all.
+            errors: the classes of their failures; None for all. Where `SaveError` is among them, lines whose picture
+                is no longer where it was put are made pending too.
             failed: whether those count that are `failed`.
             unknown: whether those count that are `unknown`.
 
         Returns:
             How many they are.
         """
-        states = [state for state, chosen in (("failed", failed), ("unknown", unknown)) if chosen]
-        marks = ", ".join("?" * len(states))
         chosen = None if errors is None else tuple(errors)
-        which = "" if chosen is None else f" AND error IN ({', '.join('?' * len(chosen))})"
-        changed = self._connection.execute(
-            f"UPDATE jobs SET state = 'pending' WHERE state IN ({marks}){which}",  # noqa: S608 - marks
-            (*states, *(chosen or ())),
-        )
+        if chosen is not None and SaveError.__name__ in chosen:
+            self._forget_lost_rescues()
+        states = [state for state, asked in (("failed", failed), ("unknown", unknown)) if asked]
+        which = f"state IN ({_marks(states)}) AND (sha256 IS NULL OR own_state IS NOT NULL)"
+        if chosen is not None:
+            which += f" AND error IN ({_marks(chosen)})"
+        changed = self._tables.do(f"UPDATE jobs SET state = 'pending' WHERE {which}", *states, *(chosen or ()))  # noqa: S608
         return changed.rowcount
 
+    def _forget_lost_rescues(self) -> None:
+        for left in self.rescued():
+            if not os.path.lexists(str(left.item.path)):
+                self._tables.do("UPDATE jobs SET path = NULL, sha256 = NULL WHERE number = ?", left.number)
+
     # --- inside ---
-
-    def _entered(self, job: Job, *, accept_changes: bool) -> tuple[int, str, Known | None]:
-        """The number and the id of the job's row, and how it stands; None where it is to be sent."""
-        self._drop_between(job.line)
-        own_id = self._id_for(job)
-        row = self._one("SELECT number, line, state, error, fingerprint, request FROM jobs WHERE id = ?", own_id)
-        if row is not None and job.id is not None and row["line"] is not None and row["line"] < job.line:
-            taken = Problem("id", job.id, "an id of its own for each line", f"line {row['line']} has it already")
-            job = replace(job, id=None, fingerprint=None, request=None, problems=(*job.problems, taken))
-            return self._entered(job, accept_changes=accept_changes)
-        self._displace(job, own_id, accept_changes=accept_changes or row is not None)  # one that moved buys nothing
-        if row is None:
-            return self._inserted(job, own_id)
-        return self._met(job, own_id, row, accept_changes=accept_changes)
-
-    def _inserted(self, job: Job, own_id: str) -> tuple[int, str, Known | None]:
-        state, error, message = _verdict(job)
-        cursor = self._connection.execute(
-            "INSERT INTO jobs (id, line, digest, fingerprint, state, request, error, message) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (own_id, job.line, job.digest, _blob(job.fingerprint), state, _text(job.told), error, message),
-        )
-        known = None if error is None else Known(None, "pending", error)
-        return int(cursor.lastrowid or 0), own_id, known
-
-    def _met(self, job: Job, own_id: str, row: sqlite3.Row, *, accept_changes: bool) -> tuple[int, str, Known | None]:
-        """A line whose id the journal has."""
-        number, state, error = int(row["number"]), row["state"], row["error"]
-        same = row["fingerprint"] == _blob(job.fingerprint)
-        if not same and state in ("done", "unknown") and not accept_changes:
-            raise _changed(job, f"under its id {own_id!r}", str(row["request"]), job.told)
-        if (same and not job.problems) or (job.problems and state == "done"):
-            self._do("UPDATE jobs SET line = ?, digest = ? WHERE number = ?", job.line, job.digest, number)
-            return number, own_id, Known(None, state, error)
-        now, error, message = _verdict(job)
-        self._do(
-            "UPDATE jobs SET line = ?, digest = ?, fingerprint = ?, request = ?, state = ?, error = ?, message = ? "
-            "WHERE number = ?",
-            job.line,
-            job.digest,
-            _blob(job.fingerprint),
-            _text(job.told),
-            now,
-            error,
-            message,
-            number,
-        )
-        return number, own_id, None if error is None else Known(None, "pending", error)
-
-    def _id_for(self, job: Job) -> str:
-        """The user's id; else the fingerprint, numbered where earlier lines ask for the same."""
-        if job.id is not None:
-            return job.id
-        if job.fingerprint is None:
-            return f"line-{job.line}"
-        row = self._one(
-            "SELECT COUNT(*) FROM jobs WHERE fingerprint = ? AND line < ?", _blob(job.fingerprint), job.line
-        )
-        before = int(row[0]) if row else 0
-        return f"{job.fingerprint}-{before + 1}" if before else job.fingerprint
-
-    def _displace(self, job: Job, own_id: str, *, accept_changes: bool) -> None:
-        """Take the line from the row that had it before, where that is another one."""
-        row = self._one("SELECT number, state, request FROM jobs WHERE line = ? AND id <> ?", job.line, own_id)
-        if row is None:
-            return
-        if row["state"] in ("done", "unknown") and not accept_changes:
-            raise _changed(job, "there", str(row["request"]), job.told)
-        self._do("UPDATE jobs SET line = NULL WHERE number = ?", row["number"])
-
-    def _drop_between(self, line: int) -> None:
-        """Forget the lines between the last one read and this one: they are blank now."""
-        if line > self._last_line + 1:
-            self._do("UPDATE jobs SET line = NULL WHERE line > ? AND line < ?", self._last_line, line)
 
     def _items(self, which: str, *values: object) -> Iterator[Item]:
         return (_item(row) for row in self._rows(which, *values))
 
     def _rows(self, which: str, *values: object) -> Iterator[sqlite3.Row]:
-        return iter(self._connection.execute(f"SELECT * FROM jobs {which}", values))  # noqa: S608 - our own words
-
-    def _one(self, sql: str, *values: object) -> sqlite3.Row | None:
-        row: sqlite3.Row | None = self._connection.execute(sql, values).fetchone()
-        return row
-
-    def _do(self, sql: str, *values: object) -> None:
-        try:
-            self._connection.execute(sql, values)
-        except UnicodeEncodeError:  # half a surrogate pair, as in names of files that are no UTF-8
-            self._connection.execute(sql, [_sayable(value) for value in values])
-
-
-def _sayable(value: object) -> object:
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+        return iter(self._tables.do(f"SELECT jobs.*, {OF_JOB} AS charges FROM jobs {which}", *values))  # noqa: S608
 
 
 # --- rows ---------------------------------------------------------------------------------------
@@ -507,53 +420,31 @@ def _file_of(folder: Path) -> tuple[int, int] | None:
     return facts.st_dev, facts.st_ino
 
 
-def _verdict(job: Job) -> tuple[State, str | None, str | None]:
-    """State, class and message of a line that was just read."""
-    if not job.problems:
-        return "pending", None, None
-    error = InvalidRequestError.of(f"line {job.line}", job.problems)
-    return "failed", type(error).__name__, error.message
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
 
 
-def _changed(job: Job, where: str, before: str, now: Mapping[str, object]) -> JournalError:
-    return JournalError(
-        f"line {job.line} of the inputs is not what it was, and a picture was bought for what stood {where}. "
-        f"Before: {_shortened(before)}. Now: {_shortened(_text(now))}. With accept_changes=True that picture is kept, "
-        "and the line as it is now is one more; or choose another folder. Nothing of this line was sent"
-    )
-
-
-_SHOWN = 300
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
-
-
-def _blob(digits: str | None) -> bytes | None:
-    return None if digits is None else bytes.fromhex(digits)
-
-
-def _text(value: Mapping[str, object]) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "backslashreplace").decode()
-
-
-def _without_zeros(sums: Mapping[str, Decimal]) -> dict[str, Decimal]:
-    return {currency: amount for currency, amount in sums.items() if amount}
-
-
-_READ = ("request", "fingerprint", "sha256", "price")
+_READ = ("request", "fingerprint", "sha256", "price", "billed", "maybe_billed", "spent", "held")
 """The fields of an item that the table has in another form."""
 
 _PLAIN = tuple(field.name for field in fields(Item) if field.name not in _READ)
 
 
 def _item(row: sqlite3.Row) -> Item:
-    price = None if row["price"] is None else Money(Decimal(row["price"]), row["currency"])
+    charges = parsed(row["charges"])
+    money = Sums.of(charges)
     return Item(
         **{name: row[name] for name in _PLAIN},
         request=json.loads(row["request"]),
         fingerprint=None if row["fingerprint"] is None else row["fingerprint"].hex(),
         sha256=None if row["sha256"] is None else row["sha256"].hex(),
-        price=price,
+        price=_price(row),
+        billed=sum(charge.billed for charge in charges),
+        maybe_billed=sum(charge.maybe_billed for charge in charges),
+        spent=money.spent,
+        held=money.held,
     )
+
+
+def _price(row: sqlite3.Row) -> Money | None:
+    return Money(Decimal(row["price"]), row["currency"]) if row["price"] else None

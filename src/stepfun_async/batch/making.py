@@ -29,11 +29,13 @@ from stepfun_async._core.errors import (
 )
 from stepfun_async._core.requests import ImageRequest
 from stepfun_async._core.results import FILTERED, Image, ImagesResponse
+from stepfun_async._core.retry import RetryPolicy
 from stepfun_async._options import Options
 from stepfun_async._service import Service
 
+from .admission import Task
 from .items import State
-from .journal import INTERRUPTED, Ended, Task
+from .journal import INTERRUPTED, Ended
 from .names import stem_of
 from .store import Saved
 from .threads import Threads
@@ -78,8 +80,8 @@ class Store(Protocol):
         """`stem`, or the next one under which there is nothing."""
         ...
 
-    def rescue(self, stem: str, image: Image) -> Saved:
-        """Keep a picture somewhere else."""
+    def rescue(self, stem: str, fingerprint: str, image: Image) -> Saved:
+        """Keep a picture of a request somewhere else."""
         ...
 
 
@@ -103,9 +105,11 @@ class Maker:
         service: what sends.
         store: where the pictures go.
         template: how they are named.
+        retry: when the service makes an attempt again.
     """
 
-    def __init__(self, service: Service, store: Store, template: str) -> None:
+    def __init__(self, service: Service, store: Store, template: str, retry: RetryPolicy) -> None:
+        self.most_billed = most_billed(retry)
         self._service = service
         self._store = store
         self._template = template
@@ -136,7 +140,11 @@ class Maker:
     def _placed(self, task: Task, stem: str) -> Task | Ended:
         """What becomes of a task where something is there already."""
         saved = self._store.own(stem, task.job.fingerprint or "")
-        return adopted(saved) if saved is not None else replace(task, stem=self._store.free_stem(stem))
+        return found(saved) if saved is not None else self.elsewhere(replace(task, stem=stem))
+
+    def elsewhere(self, task: Task) -> Task:
+        """The task with the next place that is free."""
+        return replace(task, stem=self._store.free_stem(task.stem))
 
     async def make(self, task: Task) -> Made:
         """Send a task's request and keep its picture. A picture that is paid for is kept even when cancelled.
@@ -150,7 +158,7 @@ class Maker:
             response = await self._service.send(request, Options())
             image = response.image
         except Exception as error:  # noqa: BLE001 - every failure is an outcome
-            return Made(_failure(error), error)
+            return Made(_failure(error, self.most_billed), error)
         return await self.keep(task, response, image)
 
     async def keep(self, task: Task, response: ImagesResponse, image: Image) -> Made:
@@ -159,15 +167,15 @@ class Maker:
         try:
             saved = await shielded(partial(self._threads.do, put))
         except OSError as error:
-            return await shielded(partial(self._rescued, task.stem, response, image, error))
+            return await shielded(partial(self._rescued, task, response, image, error))
         return Made(_done(saved, response, image))
 
-    async def _rescued(self, stem: str, response: ImagesResponse, image: Image, error: OSError) -> Made:
+    async def _rescued(self, task: Task, response: ImagesResponse, image: Image, error: OSError) -> Made:
         """A picture that the disk does not take."""
         message = f"a picture was made and paid for, but not written: {error.strerror or error}"
         saved: Saved | None = None
         try:
-            saved = await self._threads.do(partial(self._store.rescue, stem, image))
+            saved = await self._threads.do(partial(self._store.rescue, task.stem, task.job.fingerprint or "", image))
             message += f"; it is in {saved.path}, and the next run takes it from there"
         except OSError as trouble:
             message += f"; nor to a temporary file: {trouble}; error.response has it"
@@ -222,16 +230,30 @@ class Witness:
 # --- rows ---------------------------------------------------------------------------------------
 
 
-def adopted(saved: Saved) -> Ended:
-    """The row of a picture that was found durable after a process had died in this very moment."""
-    note = saved.note
-    return _with_file(saved, Ended(state="done", attempts=1, billed=1, maybe_billed=1), note.get("trace_id"))
+def most_billed(retry: RetryPolicy) -> int:
+    """How many attempts at a line may be billed."""
+    return retry.max_attempts if retry.retry_unknown else 1
 
 
-def killed() -> Ended:
-    """The row of what was in flight when a process died."""
+def adopted(saved: Saved, attempts: int) -> Ended:
+    """The row of a picture that was found durable after a process had died in this very moment.
+
+    Args:
+        saved: the picture.
+        attempts: how many may have been billed until it came.
+    """
+    return replace(found(saved), attempts=attempts, billed=1, maybe_billed=attempts)
+
+
+def found(saved: Saved) -> Ended:
+    """The row of a picture that is there, with nothing said of what it cost."""
+    return _with_file(saved, Ended(state="done"), saved.note.get("trace_id"))
+
+
+def killed(attempts: int) -> Ended:
+    """The row of what was in flight when a process died, with so many attempts that may have been billed."""
     message = "it was in flight when the process died; it may have been billed"
-    return Ended(state="unknown", attempts=1, maybe_billed=1, error=INTERRUPTED, message=message)
+    return Ended(state="unknown", attempts=attempts, maybe_billed=attempts, error=INTERRUPTED, message=message)
 
 
 def _done(saved: Saved, response: ImagesResponse, image: Image) -> Ended:
@@ -283,11 +305,11 @@ def _unsaved(saved: Saved | None, response: ImagesResponse, image: Image, error:
     return _with_file(saved, counts, response.trace_id, image)
 
 
-def _failure(error: Exception) -> Ended:
-    """The row of a line that brought no picture."""
+def _failure(error: Exception, most: int) -> Ended:
+    """The row of a line that brought no picture, of whose attempts `most` may be billed."""
     name, message = type(error).__name__, str(error)
     if not isinstance(error, StepFunError):
-        return Ended(state="unknown", attempts=1, maybe_billed=1, error=name, message=message)
+        return Ended(state="unknown", attempts=most, maybe_billed=most, error=name, message=message)
     if isinstance(error, ContentFilteredError):
         return _filtered(error, error.response)
     state: State = "unknown" if error.maybe_billed else "pending" if isinstance(error, STOPPING) else "failed"

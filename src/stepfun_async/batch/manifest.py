@@ -59,6 +59,8 @@ def row_of(item: Item) -> Mapping[str, object]:
     row = {field.name: getattr(item, field.name) for field in fields(item)}
     price = item.price
     row["price"] = None if price is None else {"amount": str(price.amount), "currency": price.currency}
+    for name in ("spent", "held"):
+        row[name] = {currency: str(amount) for currency, amount in getattr(item, name).items()}
     return row
 
 
@@ -76,6 +78,7 @@ _TYPES: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
         "count": lambda arrow: arrow.int32(),
         "number": lambda arrow: arrow.int64(),
         "money": lambda arrow: arrow.decimal128(_DIGITS, _DECIMALS),
+        "sums": lambda arrow: arrow.map_(arrow.string(), arrow.decimal128(_DIGITS, _DECIMALS)),
         "moment": lambda arrow: arrow.timestamp("us", tz="UTC"),
         "seconds": lambda arrow: arrow.float64(),
     }
@@ -105,6 +108,8 @@ _COLUMNS: Mapping[str, str] = MappingProxyType(
         "attempts": "count",
         "billed": "count",
         "maybe_billed": "count",
+        "spent": "sums",
+        "held": "sums",
         "error": "text",
         "message": "text",
         "started": "moment",
@@ -131,6 +136,10 @@ def _text(value: object) -> str:
     return str(value).encode("utf-8", "backslashreplace").decode()
 
 
+def _sums(value: Any) -> list[tuple[str, Decimal]]:
+    return [(currency, _money(amount)) for currency, amount in value.items()]
+
+
 def _money(value: Any) -> Decimal:
     """An amount in the column's decimals; what is finer is rounded."""
     rounded: Decimal = value.quantize(Decimal(1).scaleb(-_DECIMALS), context=Context(prec=_DIGITS))
@@ -138,7 +147,7 @@ def _money(value: Any) -> Decimal:
 
 
 _AS: Mapping[str, Callable[[Any], object]] = MappingProxyType(
-    {"text": _text, "money": _money, "moment": lambda seconds: round(seconds * 1e6)}
+    {"text": _text, "money": _money, "sums": _sums, "moment": lambda seconds: round(seconds * 1e6)}
 )
 """How a value becomes one of its column's type, where it is none."""
 

@@ -181,29 +181,37 @@ class PictureStore:
         for data in self.place.contents(names):
             yield None if data is None else hashlib.sha256(data).hexdigest()
 
-    def rescue(self, stem: str, image: Image) -> Saved:
+    def rescue(self, stem: str, fingerprint: str, image: Image) -> Saved:
         """Write a paid picture that the place does not take to the system's folder for temporary files.
+
+        What is there already is another picture that is paid for, and stays.
+
+        Args:
+            stem: the picture's name without its ending.
+            fingerprint: of its request.
+            image: the picture, with its bytes.
 
         Raises:
             OSError: it cannot be written there either.
         """
         data = image.to_bytes()
-        path = self._refuge(stem, _ending_of(image))
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        return _saved(str(path), hashlib.sha256(data).hexdigest(), len(data), image, {})
+        for number in count(1):
+            path = self._refuge(stem, fingerprint, number, _ending_of(image))
+            with suppress(FileExistsError):
+                _write_new(path, data)
+                return _saved(str(path), hashlib.sha256(data).hexdigest(), len(data), image, {})
+        raise AssertionError
 
-    def rescued(self, stem: str) -> str | None:
-        """Where `rescue` put the picture of a stem; None where there is none of this user's."""
-        paths = (self._refuge(stem, ending) for ending in _ENDINGS)
+    def rescued(self, stem: str, fingerprint: str) -> str | None:
+        """Where `rescue` put the picture of a request; None where there is none of this user's."""
+        paths = (self._refuge(stem, fingerprint, 1, ending) for ending in _ENDINGS)
         return next((str(path) for path in paths if _is_own(path)), None)
 
-    def _refuge(self, stem: str, ending: str) -> Path:
+    def _refuge(self, stem: str, fingerprint: str, number: int, ending: str) -> Path:
         """A place that is found again without a note, since the journal may be on the same full disk."""
-        place = hashlib.sha256(f"{self.place.name}/{stem}".encode("utf-8", "surrogateescape")).hexdigest()
-        return Path(tempfile.gettempdir()) / f"stepfun-{place[:32]}{ending}"
+        named = f"{self.place.name}/{stem}\0{fingerprint}".encode("utf-8", "surrogateescape")
+        more = "" if number == 1 else f"-{number}"
+        return Path(tempfile.gettempdir()) / f"stepfun-{hashlib.sha256(named).hexdigest()[:32]}{more}{ending}"
 
     def fetch_back(self, stem: str, path: str, note: Mapping[str, object]) -> Saved | None:
         """Write a rescued picture to its place; None where it is gone.
@@ -215,7 +223,7 @@ class PictureStore:
             picture = of_bytes(Path(path).read_bytes())
         except OSError:
             return None
-        if not isinstance(picture, Picture):
+        if not isinstance(picture, Picture) or not picture.complete:
             return None
         image = Image(data=picture.data, format=picture.format, width=picture.width, height=picture.height)
         fingerprint = note.get("fingerprint")
@@ -337,6 +345,22 @@ def _note_of(text: bytes | None) -> Mapping[str, Any]:
     except ValueError:
         return {}
     return cast("dict[str, Any]", note) if isinstance(note, dict) else {}
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    """Write a file that is not there yet, for this user alone; it is there whole or not at all.
+
+    Raises:
+        FileExistsError: it is there.
+    """
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        try:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def _is_own(path: Path) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 from stepfun_async._core.capabilities import Money
+from stepfun_async._core.errors import SaveError
 from stepfun_async._core.results import FILTERED
 
 from ..items import Item, Status
@@ -23,14 +25,14 @@ def row_from(item: Item) -> ReportRow:
         model=_text(item.request, "model"),
         operation=_text(item.request, "operation"),
         parameters={name: value for name, value in item.request.items() if name not in _NAMED},
-        path=item.path if item.state == "done" else None,
+        path=_path_of(item),
         width=item.width,
         height=item.height,
         bytes=item.bytes,
         seed=item.seed,
         finish_reason=item.finish_reason,
-        cost=_times(item.price, item.billed),
-        held=_times(item.price, item.maybe_billed - item.billed),
+        cost=_sums(item.spent),
+        held=_sums(item.held),
         attempts=item.attempts,
         maybe_billed=item.maybe_billed,
         error=item.error,
@@ -70,5 +72,10 @@ def _text(request: Mapping[str, object], name: str) -> str | None:
     return None if value is None else str(value)
 
 
-def _times(price: Money | None, count: int) -> Money | None:
-    return None if price is None or count <= 0 else Money(price.amount * count, price.currency)
+def _path_of(item: Item) -> str | None:
+    """The line's picture; one that had to be put elsewhere is not shown."""
+    return None if item.error == SaveError.__name__ else item.path
+
+
+def _sums(amounts: Mapping[str, Decimal]) -> tuple[Money, ...]:
+    return tuple(Money(amount, currency) for currency, amount in sorted(amounts.items()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias, cast
 
 from ..._core.capabilities import Money
@@ -108,5 +108,5 @@ def _cut(text: str) -> str:
     return f"{text[:LONGEST]}… ({len(text) - LONGEST:,} more characters)"
 
 
-def _money(money: Money | None) -> str | None:
-    return str(money) if money is not None and money.amount else None
+def _money(sums: Iterable[Money]) -> str | None:
+    return " + ".join(str(money) for money in sums if money.amount) or None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import pairwise
 
 from ..._core.capabilities import Money
+from ..._core.money import NOTHING, total
 from .values import ReportRow, State
 
 _EXAMPLES = 3
@@ -61,9 +62,10 @@ class Amounts:
 
     by_currency: dict[str, Decimal] = field(default_factory=dict[str, Decimal])
 
-    def add(self, money: Money | None) -> None:
-        if money is not None:
-            self.by_currency[money.currency] = self.by_currency.get(money.currency, Decimal(0)) + money.amount
+    def add(self, sums: Iterable[Money]) -> None:
+        for money in sums:
+            whole = self.by_currency.get(money.currency, NOTHING)
+            self.by_currency[money.currency] = total((whole, money.amount))
 
     def __str__(self) -> str:
         """The sums that are not 0, such as `5.820 USD`; empty where there are none."""

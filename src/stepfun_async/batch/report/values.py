@@ -58,8 +58,8 @@ class ReportRow:
         bytes: the size of the file.
         seed: the seed that the picture was made from.
         finish_reason: as the server said it.
-        cost: what was certainly charged.
-        held: what may have been charged on top of `cost`.
+        cost: what was certainly charged, a sum for each currency.
+        held: what may have been charged on top of `cost`, likewise.
         attempts: how many times it was tried.
         maybe_billed: how many of these attempts may have been charged, as the client counts them.
         error: the class of the failure, such as `RateLimitError`.
@@ -82,8 +82,8 @@ class ReportRow:
     bytes: int | None = None
     seed: int | None = None
     finish_reason: str | None = None
-    cost: Money | None = None
-    held: Money | None = None
+    cost: tuple[Money, ...] = ()
+    held: tuple[Money, ...] = ()
     attempts: int = 0
     maybe_billed: int = 0
     error: str | None = None

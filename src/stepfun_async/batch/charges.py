@@ -1,0 +1,177 @@
+"""What the jobs of a journal have cost: images and lost attempts, each at the price at which it was bought."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from stepfun_async._core.capabilities import Money
+from stepfun_async._core.money import NOTHING, times, total
+
+from .database import Tables
+
+OF_JOB = (
+    "(SELECT group_concat(price || ' ' || currency || ' ' || billed || ' ' || maybe_billed, ';') "
+    "FROM charges WHERE charges.number = jobs.number)"
+)
+"""The charges of a row of `jobs`, as `Charged.parsed` reads them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """Images that were bought at one price.
+
+    Attributes:
+        price: of one image; None where it is not known.
+        billed: how many are charged.
+        maybe_billed: how many may have been charged, those included.
+    """
+
+    price: Money | None
+    billed: int
+    maybe_billed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Sums of money.
+
+    Attributes:
+        spent: what images have cost, by currency.
+        held: what attempts may have cost that brought no image.
+        unpriced: how many images have a price that is not known.
+    """
+
+    spent: Mapping[str, Decimal]
+    held: Mapping[str, Decimal]
+    unpriced: int
+
+    @staticmethod
+    def of(charges: Iterable[Charge]) -> Sums:
+        """The sums of charges. Amounts that are 0 are left out."""
+        spent: dict[str, Decimal] = {}
+        held: dict[str, Decimal] = {}
+        unpriced = 0
+        for charge in charges:
+            if charge.price is None:
+                unpriced += charge.billed
+                continue
+            _add(spent, charge.price, charge.billed)
+            _add(held, charge.price, charge.maybe_billed - charge.billed)
+        return Sums(spent, held, unpriced)
+
+
+def _add(sums: dict[str, Decimal], price: Money, count: int) -> None:
+    amount = times(price.amount, count)
+    if amount:
+        sums[price.currency] = total((sums.get(price.currency, NOTHING), amount))
+
+
+def parsed(text: str | None) -> list[Charge]:
+    """The charges of a job, from what `OF_JOB` gives."""
+    parts = (part.split(" ") for part in text.split(";")) if text else ()
+    return [Charge(_price(*price), int(billed), int(maybe)) for *price, billed, maybe in parts]
+
+
+def _price(amount: str, currency: str) -> Money | None:
+    return Money(Decimal(amount), currency) if amount else None
+
+
+def key_of(price: Money | None) -> tuple[str, str]:
+    """Amount and currency as the tables have them."""
+    return ("", "") if price is None else (str(price.amount), price.currency)
+
+
+class Charges:
+    """The charges in a journal."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def add(self, number: int, price: Money | None, *, billed: int, maybe_billed: int) -> None:
+        """Add to the counts of a job at a price, or take away where they are below 0."""
+        if not billed and not maybe_billed:
+            return
+        key = key_of(price)
+        self._tables.do(
+            "INSERT INTO charges VALUES (?, ?, ?, ?, ?) ON CONFLICT (number, price, currency) DO UPDATE "
+            "SET billed = billed + excluded.billed, maybe_billed = maybe_billed + excluded.maybe_billed",
+            number,
+            *key,
+            billed,
+            maybe_billed,
+        )
+        if maybe_billed < 0:
+            self._tables.do(
+                "DELETE FROM charges WHERE number = ? AND price = ? AND currency = ? "
+                "AND billed = 0 AND maybe_billed = 0",
+                number,
+                *key,
+            )
+
+    def of(self, number: int) -> list[Charge]:
+        """Those of a job."""
+        rows = self._tables.do("SELECT price, currency, billed, maybe_billed FROM charges WHERE number = ?", number)
+        return [Charge(_price(price, currency), billed, maybe) for price, currency, billed, maybe in rows]
+
+    def found(self, number: int, price: Money | None) -> Charge:
+        """An image of a job was found that no answer was entered for: count it, unless it is counted already.
+
+        It is one of the job's attempts that may have been billed, where there is one; only else it is one more.
+
+        Args:
+            number: the job's.
+            price: of an image now.
+
+        Returns:
+            What was added to the counts of which price.
+        """
+        charges = self.of(number)
+        if any(charge.billed for charge in charges):
+            return Charge(price, 0, 0)
+        added = Charge(charges[0].price, 1, 0) if charges else Charge(price, 1, 1)
+        self.add(number, added.price, billed=added.billed, maybe_billed=added.maybe_billed)
+        return added
+
+    def sums(self) -> Sums:
+        """The sums over all jobs."""
+        rows = self._tables.do(
+            "SELECT price, currency, SUM(billed), SUM(maybe_billed) FROM charges GROUP BY price, currency"
+        )
+        return Sums.of(Charge(_price(price, currency), billed, maybe) for price, currency, billed, maybe in rows)
+
+    def price_unpriced(self, price_of: Callable[[str], Money | None]) -> Mapping[str, int]:
+        """Give images whose price was not known when they were bought the price that `price_of` knows by now.
+
+        Returns:
+            Of which models it knows none, and how many images, and attempts that may have been billed, those have.
+        """
+        unknown: dict[str, int] = {}
+        for number, model, billed, maybe in self._by_model("charges.price = ''"):
+            price = price_of(model)
+            if price is None:
+                unknown[model] = unknown.get(model, 0) + maybe
+                continue
+            self.add(number, None, billed=-billed, maybe_billed=-maybe)
+            self.add(number, price, billed=billed, maybe_billed=maybe)
+            self._tables.do(
+                "UPDATE jobs SET price = ?, currency = ? WHERE number = ? AND price IS NULL", *key_of(price), number
+            )
+        return unknown
+
+    def not_in(self, currency: str) -> Iterator[tuple[str, Charge]]:
+        """What was bought in other currencies, each with its model."""
+        which = "charges.currency <> ? AND charges.price <> ''"
+        for _, model, billed, maybe in self._by_model(which, currency):
+            yield model, Charge(None, billed, maybe)
+
+    def _by_model(self, which: str, *values: object) -> list[tuple[int, str, int, int]]:
+        """Charges with the model of their job."""
+        columns = "jobs.number, jobs.request, charges.billed, charges.maybe_billed"
+        sql = f"SELECT {columns} FROM charges JOIN jobs USING (number) WHERE {which}"  # noqa: S608 - our own words
+        rows = self._tables.do(sql, *values)
+        return [
+            (number, str(json.loads(request).get("model")), billed, maybe) for number, request, billed, maybe in rows
+        ]
