@@ -6,8 +6,9 @@ PICTURES ?= pictures
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
+GATEWAYS := .venv-gateways
 
-.PHONY: demo test check types imports pytest wheel soak docs bench bench-quick bench-batch clean
+.PHONY: demo test check types imports pytest wheel soak gateways docs bench bench-quick bench-batch clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python docs/examples/demo.py $(PICTURES)
@@ -26,7 +27,7 @@ types: $(VENV)/.dev
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports
 
-pytest: $(VENV)/.dev
+pytest: $(VENV)/.dev $(GATEWAYS)/gateways/.made
 	$(BIN)/python -m pytest
 
 # What users install: the wheel alone in a fresh environment, then with its extras.
@@ -42,6 +43,11 @@ wheel: $(VENV)/.dev
 # A hundred thousand calls with faults, each held against the bill; takes minutes, and is not part of `make test`.
 soak: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.soak
+
+# Every fault through every real gateway, what was reported against what was billed; takes half an hour, most of which
+# LiteLLM's proxy spends on sending again. `make pytest` has the part that takes less than two minutes.
+gateways: $(VENV)/.dev $(GATEWAYS)/gateways/.made $(GATEWAYS)/gateways-mitmproxy/.made $(GATEWAYS)/gateways-litellm/.made
+	$(BIN)/python -m tests.gateways
 
 # A million jobs of a batch, then the same job killed and begun again in three ways; takes an hour on two
 # busy cores, and 14 GB of disk, which are given back.
@@ -62,7 +68,7 @@ bench-quick: $(BENCH)/.made
 	$(BENCH)/bin/python -m benchmarks --quick --out benchmarks/results/quick
 
 clean:
-	rm -rf $(VENV) $(BENCH) build dist
+	rm -rf $(VENV) $(BENCH) $(GATEWAYS) build dist
 
 $(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12")'
@@ -82,4 +88,11 @@ $(BENCH)/.made: $(VENV)/.made pyproject.toml
 	$(BIN)/python -m venv $(BENCH) || { $(PYTHON) -m pip install --user virtualenv && $(PYTHON) -m virtualenv $(BENCH); }
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --editable . --group bench
+	touch $@
+
+# An environment for each dependency group of gateways, whose requirements exclude each other's.
+$(GATEWAYS)/%/.made: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m venv $(GATEWAYS)/$* || { $(PYTHON) -m pip install --user virtualenv && $(PYTHON) -m virtualenv $(GATEWAYS)/$*; }
+	$(GATEWAYS)/$*/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(GATEWAYS)/$*/bin/python -m pip install --quiet --disable-pip-version-check --group $*
 	touch $@

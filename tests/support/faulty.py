@@ -529,6 +529,11 @@ class FaultyService:
         self.see_to_all()
         self._await(lambda: not self._talks)
 
+    def await_idle(self, seconds: float) -> bool:
+        """Whether all connections just wait for their next request, after `seconds` at the latest."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self.busy, seconds)
+
     def drop_idle(self) -> None:
         """Close every connection, as servers do with those that lie idle."""
         for talk in tuple(self._talks):
