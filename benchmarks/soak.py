@@ -31,7 +31,7 @@ from types import MappingProxyType
 from typing import Any
 
 import anyio
-from tests.support.answers import answer, data_answer
+from tests.support.answers import REFUSAL, answer, data_answer
 from tests.support.faulty import (
     FaultyService,
     Play,
@@ -56,6 +56,9 @@ from tests.support.faulty import (
 
 from stepfun_async import APIError, AsyncClient, Client, ImagesResponse, Limits, RetryPolicy, Usage
 
+ENVOY = b"upstream connect error or disconnect/reset before headers. reset reason: "
+VARNISH = b"<html><head><title>503 Backend fetch failed</title></head></html>"
+
 FAULTS: Mapping[str, Play] = MappingProxyType(
     {
         "reset in the upload": midway(reset),
@@ -71,9 +74,16 @@ FAULTS: Mapping[str, Play] = MappingProxyType(
         "an answer too many": billed(succeed_and_say(answer(b"{}", status="408 Request Timeout"))),
         "closed after the answer": billed(succeed_and_close),
         "401": unbilled(say_status("401 Unauthorized")),
-        "429": unbilled(say_status("429 Too Many Requests", headers="retry-after: 0.01\r\n")),
+        "429": unbilled(say_status("429 Too Many Requests", REFUSAL, "retry-after: 0.01\r\n")),
+        "429 of a gateway, made": billed(say_status("429 Too Many Requests", headers="retry-after: 0.01\r\n")),
         "451": unbilled(say_status("451 Unavailable For Legal Reasons")),
-        "503": unbilled(say_status("503 Service Unavailable")),
+        "503": unbilled(say_status("503 Service Unavailable", REFUSAL)),
+        "503 of Envoy, made": billed(say_status("503 Service Unavailable", ENVOY + b"connection termination")),
+        "503 of Envoy, not sent on": unbilled(
+            say_status("503 Service Unavailable", ENVOY + b"remote connection failure")
+        ),
+        "503 of Varnish, made": billed(say_status("503 Service Unavailable", VARNISH, "retry-after: 0.01\r\n")),
+        "408 of LiteLLM, made": billed(say_status("408 Request Timeout", REFUSAL, "x-litellm-call-id: 1\r\n")),
         "500, not made": unbilled(say_status("500 Internal Server Error")),
         "500, made": billed(say_status("500 Internal Server Error")),
         "504 page, made": billed(say_status("504 Gateway Timeout", b"<html>504</html>")),

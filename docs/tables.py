@@ -6,15 +6,23 @@ import re
 from pathlib import Path
 
 from stepfun_async import Capability, capabilities
-from stepfun_async._core.answers import STATUSES, StatusMeaning, meaning_of
 from stepfun_async._core.capabilities import TIERS, Region
-from stepfun_async._core.outcomes import OUTCOMES, Outcome
+from stepfun_async._core.outcomes import (
+    GATEWAY_TEXTS,
+    OTHERS,
+    OUTCOMES,
+    STATUSES,
+    GatewayText,
+    Outcome,
+    StatusOutcome,
+)
 from stepfun_async.embedded.faults import KINDS, KindFacts
 
 ROOT = Path(__file__).parent.parent
 _BEGIN, _END = "<!-- models: made from the tables by `make docs` -->", "<!-- end of models -->"
 _FAULTS, _FAULTS_END = "<!-- faults: made from the code by `make docs` -->", "<!-- end of faults -->"
 _OUTCOMES, _OUTCOMES_END = "<!-- outcomes: made from the code by `make docs` -->", "<!-- end of outcomes -->"
+_TEXTS, _TEXTS_END = "<!-- texts: made from the code by `make docs` -->", "<!-- end of texts -->"
 _TIERS, _TIERS_END = "<!-- tiers: made from the code by `make docs` -->", "<!-- end of tiers -->"
 _NAMES = {"text_to_image": "text to image", "edit": "edit", "image_to_image": "image to image"}
 
@@ -108,15 +116,31 @@ def outcomes() -> str:
     """docs/failures.md's table: a line for each event, then one for each status."""
     head = "| what happened | `.billing` | tried again? |\n|---|---|---|"
     events = [f"| {outcome.meaning} | {_billing(outcome)} | {_again(outcome)} |" for outcome in OUTCOMES.values()]
-    statuses = [
-        f"| status {status} | {meaning_of(status).billing} | {_again_after_status(meaning_of(status))} |"
-        for status in sorted([*STATUSES, 500, 502, 504])
+    named = {f"status {status}": outcome for status, outcome in STATUSES.items()}
+    others = {f"any other {digit}xx": outcome for digit, outcome in OTHERS.items()}
+    lines = [line for name, outcome in (named | others).items() for line in _status_lines(name, outcome)]
+    return "\n".join([head, *events, *lines])
+
+
+def _status_lines(name: str, outcome: StatusOutcome) -> list[str]:
+    what = f"{name}: {outcome.meaning}"
+    if outcome.refusal is None:
+        return [f"| {what} | {outcome.billing} | {_ONLY if outcome.billing == 'unknown' else 'no'} |"]
+    again = "yes, after a wait" if outcome.again else "no"
+    return [
+        f"| {what}, in the API's own words or in one of the texts below | {outcome.refusal} | {again} |",
+        f"| {what}, in other words | {outcome.billing} | {_ONLY} |",
     ]
-    others = [
-        f"| any other {name} | {meaning_of(status).billing} | {_again_after_status(meaning_of(status))} |"
-        for name, status in (("3xx", 399), ("4xx", 499), ("5xx", 599))
-    ]
-    return "\n".join([head, *events, *statuses, *others])
+
+
+def gateway_texts() -> str:
+    """docs/failures.md's second table: a line for each text that proves that nothing was sent on."""
+    head = "| gateway, status | text | what happened | seen in |\n|---|---|---|---|"
+    return "\n".join([head, *(_text(row) for row in GATEWAY_TEXTS)])
+
+
+def _text(row: GatewayText) -> str:
+    return f"| {row.gateway}, {row.status} | `{row.example}` | {row.meaning} | {row.source} |"
 
 
 def _billing(outcome: Outcome) -> str:
@@ -133,12 +157,6 @@ def _again(outcome: Outcome) -> str:
     if outcome.before != outcome.after:
         return f"where not_sent; else {_ONLY}"
     return {"not_sent": "yes", "unknown": _ONLY, "executed": "no", "rejected": "no"}[outcome.after]
-
-
-def _again_after_status(meaning: StatusMeaning) -> str:
-    if meaning.again:
-        return "yes, after a wait"
-    return _ONLY if meaning.billing == "unknown" else "no"
 
 
 def tiers() -> str:
@@ -167,7 +185,9 @@ def pages() -> dict[Path, str]:
     return {
         readme: _between(readme.read_text(), _BEGIN, _END, summary()),
         embedded: _between(embedded.read_text(), _FAULTS, _FAULTS_END, faults()),
-        failures: _between(failures.read_text(), _OUTCOMES, _OUTCOMES_END, outcomes()),
+        failures: _between(
+            _between(failures.read_text(), _OUTCOMES, _OUTCOMES_END, outcomes()), _TEXTS, _TEXTS_END, gateway_texts()
+        ),
         limits: _between(limits.read_text(), _TIERS, _TIERS_END, tiers()),
         docs / "models.md": details(),
     }

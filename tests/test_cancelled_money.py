@@ -18,7 +18,7 @@ from stepfun_async import AsyncClient, Budget, Limits, RetryPolicy, TextToImage
 from stepfun_async._core.wire import Call
 from stepfun_async.embedded import EmbeddedTransport, Engine
 from stepfun_async.embedded.server import running
-from tests.support.answers import answer
+from tests.support.answers import REFUSAL, answer
 from tests.support.raw import raw_server, say
 from tests.test_cancellation import Interruption
 
@@ -122,7 +122,7 @@ async def test_cancelled_anywhere_nothing_is_left_and_the_next_call_works(name: 
 
 
 async def test_a_call_cancelled_between_two_attempts_counts_the_first() -> None:
-    refusals = [say(answer(b"{}", status="503 Busy", headers="retry-after: 3600\r\n"))]
+    refusals = [say(answer(REFUSAL, status="503 Busy", headers="retry-after: 3600\r\n"))]
     with raw_server(*refusals) as server:
         policy = RetryPolicy(max_attempts=2)
         async with AsyncClient("sk-test", base_url=server.url, timeout=10_000, retry=policy) as client:

@@ -28,7 +28,7 @@ from stepfun_async._files import PIECE, FileSource
 from stepfun_async._transport import uploads
 from stepfun_async._transport.uploads import Body, body_of
 from stepfun_async.embedded import EmbeddedTransport, Engine
-from tests.support.answers import PIXEL, answer, picture_answer
+from tests.support.answers import PIXEL, REFUSAL, answer, picture_answer
 from tests.support.raw import hang_up, raw_server, say
 from tests.support.services import parts_of
 
@@ -154,7 +154,7 @@ async def test_a_file_is_sent_in_pieces_of_known_length(path: Path) -> None:
 
 
 async def test_an_attempt_more_sends_the_file_again(path: Path) -> None:
-    with raw_server(say(answer(b"", status="503 Busy")), say(picture_answer())) as server:
+    with raw_server(say(answer(REFUSAL, status="503 Busy")), say(picture_answer())) as server:
         async with client_for(server.url) as client:
             response = await client.images.edit(path, "a hat")
     assert response.attempts == 2

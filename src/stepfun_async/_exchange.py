@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import anyio
 
 from ._calls import CallRecord, Reporter
-from ._core.answers import TRACE_HEADER
 from ._core.errors import (
     APIConnectionError,
     APIError,
@@ -20,10 +19,12 @@ from ._core.errors import (
     Billing,
     BudgetExceededError,
     MalformedResponseError,
+    RateLimitError,
     StepFunError,
 )
 from ._core.outcomes import billing_of
 from ._core.pace import RetryQuota
+from ._core.reasons import trace_id_of
 from ._core.retry import RetryPolicy, cost_of_retry, pause_after, wait_before_next
 from ._core.wire import Call, Progress, Reply
 from ._locks import ForkSafeLock
@@ -233,7 +234,7 @@ class Window:
         jitter = random.random()  # noqa: S311 - spreads load, guards nothing
         pause = pause_after(retry, record.attempts, error, jitter=jitter)
         if pause is not None:
-            self.grant.throttled(pause)
+            self.grant.throttled(pause, cut=isinstance(error, RateLimitError))
         if record.free and error.billing == "unknown":  # a lost answer may be asked for again, one that came stays
             error.billing = "not_sent" if isinstance(error, APIConnectionError) else "rejected"
         remaining = self.deadline - record.clock()
@@ -278,7 +279,7 @@ class _Attempt:
         trace_id: str | None = None
         try:
             reply = await exchanger.send(call, self._progress)
-            trace_id = reply.headers.get(TRACE_HEADER)
+            trace_id = trace_id_of(reply.headers)
             result = await _read(reply, parse)
         except APIError:
             raise
@@ -342,3 +343,5 @@ def _tell_money(error: APIError, record: CallRecord) -> None:
         error.tell("it may have been billed; asking again may pay twice")
     elif error.billing == "not_sent":
         error.tell("nothing was sent")
+    if error.resent_by:
+        error.tell(f"{error.resent_by}, which answered, sends requests again by itself: more may have been billed")

@@ -181,12 +181,17 @@ class Gate:
         """How often the concurrency was lowered so far."""
         return self._adaptive.cuts if self._adaptive else 0
 
-    def throttled(self, cuts: int, pause: float) -> None:
-        """An attempt that began after `cuts` cuts met a 429: nothing is sent for `pause` seconds."""
+    def throttled(self, cuts: int | None, pause: float) -> None:
+        """An attempt was told to wait: nothing is sent for `pause` seconds.
+
+        Args:
+            cuts: after how many cuts it began, where it met a 429, which lowers an adaptive limit; None otherwise.
+            pause: seconds.
+        """
         with self._lock:
             self._timed = True
             self._pause.begin(self.now(), pause, expected=self._capacity)
-            if self._adaptive:
+            if self._adaptive and cuts is not None:
                 self._adaptive.throttled(cuts)
 
     def answered(self) -> None:
@@ -395,9 +400,9 @@ class Grant:
         """The attempt was answered."""
         self._gate.answered()
 
-    def throttled(self, pause: float) -> None:
-        """The attempt met a 429: nothing is sent for `pause` seconds."""
-        self._gate.throttled(self._cuts, pause)
+    def throttled(self, pause: float, *, cut: bool) -> None:
+        """The attempt was told to wait: nothing is sent for `pause` seconds; `cut` lowers an adaptive limit too."""
+        self._gate.throttled(self._cuts if cut else None, pause)
 
 
 def _ahead_of_this_loop() -> float:

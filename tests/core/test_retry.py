@@ -17,8 +17,8 @@ from stepfun_async import (
     MalformedResponseError,
     RetryPolicy,
 )
-from stepfun_async._core.answers import meaning_of
 from stepfun_async._core.errors import Billing
+from stepfun_async._core.outcomes import status_outcome
 from stepfun_async._core.pace import RetryQuota
 from stepfun_async._core.retry import LONGEST_PAUSE, cost_of_retry, pause_after, wait_before_next
 
@@ -28,8 +28,15 @@ PATIENT = RetryPolicy(max_attempts=10)
 
 
 def _status(status: int, retry_after: float | None = None) -> APIStatusError:
-    meaning = meaning_of(status)
-    return meaning.error("", status=status, billing=meaning.billing, retry_after=retry_after)
+    """The API's own answer with this status."""
+    outcome = status_outcome(status)
+    return outcome.error("", status=status, billing=outcome.refusal or outcome.billing, retry_after=retry_after)
+
+
+def _foreign(status: int, retry_after: float | None = None) -> APIStatusError:
+    """Somebody else's answer with this status."""
+    outcome = status_outcome(status)
+    return outcome.error("", status=status, billing=outcome.billing, retry_after=retry_after)
 
 
 def _connection(billing: Billing) -> APIConnectionError:
@@ -81,11 +88,12 @@ CUT = MalformedResponseError("", body=b"")
         (RISKY, 1, REFUSED, 0.0, 100, None),
         (RISKY, 1, ENDLESS, 0.0, 100, None),
         # What may have been billed is raised, unless the user says otherwise.
-        *[(DEFAULT, 1, _status(status, 1), 0.0, 100, None) for status in (500, 502, 504)],
+        *[(DEFAULT, 1, _foreign(status, 1), 0.0, 100, None) for status in (408, 424, 429, 499, 500, 502, 503, 504)],
         (DEFAULT, 1, LOST, 0.0, 100, None),
         (DEFAULT, 1, APITimeoutError(""), 0.0, 100, None),
         (DEFAULT, 1, CUT, 0.0, 100, None),
-        *[(RISKY, 1, _status(status), 1.0, 100, 1.0) for status in (500, 502, 504)],
+        *[(RISKY, 1, _foreign(status), 1.0, 100, 1.0) for status in (408, 424, 429, 499, 500, 502, 503, 504)],
+        (RISKY, 1, _foreign(503, 5), 0.0, 100, 5.0),
         (RISKY, 1, LOST, 1.0, 100, 1.0),
         (RISKY, 2, LOST, 1.0, 100, 2.0),
         (RISKY, 3, LOST, 1.0, 100, None),
@@ -182,12 +190,21 @@ def test_a_pause_is_waited_for(error: APIError, paused: float, remaining: float,
         (_status(429), 2, 2.0),
         (_status(429, 0), 1, 1.0),
         (_status(429, 86_400), 1, LONGEST_PAUSE),
-        *[(_status(status, 7), 1, None) for status in (400, 401, 402, 451, 500, 503)],
+        (_foreign(429, 7), 1, 7.0),  # though it may have been billed, and is not tried again
+        (_foreign(429), 2, 2.0),
+        (_status(503, 7), 1, 7.0),  # the server says for how long
+        (_foreign(503, 7), 1, 7.0),
+        (_foreign(503, 86_400), 1, LONGEST_PAUSE),
+        (_status(503), 1, None),
+        (_status(503, 0), 1, None),
+        *[(_status(status, 7), 1, None) for status in (400, 401, 402, 408, 451, 500, 502)],
         (NOT_SENT, 1, None),
         (LOST, 1, None),
     ],
 )
-def test_only_a_429_stops_everybody(error: APIError, attempt: int, pause: float | None) -> None:
+def test_a_429_stops_everybody_and_a_503_that_says_for_how_long(
+    error: APIError, attempt: int, pause: float | None
+) -> None:
     assert pause_after(DEFAULT, attempt, error, jitter=1.0) == pause
 
 

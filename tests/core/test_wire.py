@@ -40,7 +40,6 @@ from stepfun_async import (
     capabilities,
 )
 from stepfun_async._core.answers import (
-    meaning_of,
     parse_account,
     parse_download,
     parse_images,
@@ -50,6 +49,7 @@ from stepfun_async._core.answers import (
     retry_after,
 )
 from stepfun_async._core.capabilities import BUILT_IN, Operation
+from stepfun_async._core.outcomes import status_outcome
 from stepfun_async._core.pictures import of_data_uri
 from stepfun_async._core.requests import REQUESTS
 from stepfun_async._core.rules import Choice, Flag, Real, Sizes, Text, Whole
@@ -359,6 +359,36 @@ def test_an_answer_that_cannot_be_read_keeps_its_body_since_it_may_be_paid_for(c
     assert (error.body, error.billing, error.trace_id) == (reply.body, "unknown", "t-1")
 
 
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (({"error": {"message": "no quota", "type": "quota"}},), "no picture in it: no quota;"),
+        (({"error": "no quota"},), ": no quota;"),
+        (({"code": 1001, "message": "no quota"},), r": no quota \(code 1001\);"),
+        (({"code": 0, "msg": "no quota", "data": None},), ": no quota;"),
+        (({"detail": "no quota"},), ": no quota;"),
+        (({"detail": [{"loc": ["body", "n"], "msg": "too many"}, {"msg": "x"}]},), ": body.n: too many; x;"),
+        (({"task_id": "t-1", "message": "queued"}, 202), "202, accepted as the task 't-1'.*(queued)"),
+        (({"id": 7}, 202), "202, accepted as the task '7'"),
+        (({"data": []},), "perhaps the content filter withheld it.*or a gateway did not ask the server"),
+        (({"data": [{"b64_json": None, "url": None}]},), "perhaps the content filter withheld it"),
+        (({"data": [{"finish_reason": "odd"}]},), "its finish_reason is 'odd'"),
+        ((b"<html><title>Sign in</title></html>",), 'not JSON .*: an HTML page, "Sign in"'),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_a_reason_inside_a_success_is_in_the_error(reply: tuple[Any, ...], said: str) -> None:
+    with pytest.raises(MalformedResponseError, match=said) as caught:
+        _parse(_reply(*reply))
+    assert caught.value.billing == "unknown"
+
+
+def test_a_success_that_cannot_be_read_says_that_a_gateway_sends_again() -> None:
+    with pytest.raises(MalformedResponseError) as caught:
+        _parse(_reply({"data": []}, x_litellm_call_id="c-1"))
+    assert (caught.value.resent_by, caught.value.trace_id) == ("LiteLLM", "c-1")
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(B64),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -435,28 +465,36 @@ def _raised(reply: Reply) -> APIStatusError:
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "billing", "hint", "again"),
+    ("status", "kind", "billing", "hint"),
     [
-        (400, BadRequestError, "rejected", "", False),
-        (401, AuthenticationError, "rejected", "STEP_API_KEY", False),
-        (402, InsufficientBalanceError, "rejected", "top the account up", False),
-        (403, PermissionDeniedError, "rejected", "this key may not do that", False),
-        (404, NotFoundError, "rejected", "base_url", False),
-        (429, RateLimitError, "rejected", "max_concurrency", True),
-        (451, ContentRejectedError, "rejected", "prompt", False),
-        (500, InternalServerError, "unknown", "no", False),
-        (502, InternalServerError, "unknown", "no", False),
-        (503, InternalServerError, "rejected", "overloaded", True),
-        (504, InternalServerError, "unknown", "no", False),
-        (529, InternalServerError, "unknown", "no", False),
-        (301, APIStatusError, "rejected", "base_url", False),
-        (304, APIStatusError, "rejected", "redirect", False),
-        (405, APIStatusError, "rejected", "", False),
-        (413, APIStatusError, "rejected", "", False),
-        (418, APIStatusError, "rejected", "", False),
+        (400, BadRequestError, "rejected", ""),
+        (401, AuthenticationError, "rejected", "STEP_API_KEY"),
+        (402, InsufficientBalanceError, "rejected", "top the account up"),
+        (403, PermissionDeniedError, "rejected", "this key may not do that"),
+        (404, NotFoundError, "rejected", "base_url"),
+        (429, RateLimitError, "rejected", "max_concurrency"),
+        (451, ContentRejectedError, "rejected", "prompt"),
+        (500, InternalServerError, "unknown", "no"),
+        (502, InternalServerError, "unknown", "no"),
+        (503, InternalServerError, "rejected", "no"),
+        (504, InternalServerError, "unknown", "no"),
+        (529, InternalServerError, "unknown", "no"),
+        (301, APIStatusError, "rejected", "base_url"),
+        (303, APIStatusError, "unknown", "base_url"),
+        (304, APIStatusError, "rejected", "redirect"),
+        (405, APIStatusError, "rejected", ""),
+        (408, APIStatusError, "unknown", ""),
+        (409, APIStatusError, "unknown", ""),
+        (413, APIStatusError, "rejected", ""),
+        (418, APIStatusError, "unknown", ""),
+        (422, APIStatusError, "rejected", ""),
+        (424, APIStatusError, "unknown", ""),
+        (499, APIStatusError, "unknown", ""),
     ],
 )
-def test_a_status_means(status: int, kind: type[APIStatusError], billing: str, hint: str, again: bool) -> None:
+def test_what_a_status_means_in_the_words_of_the_api(
+    status: int, kind: type[APIStatusError], billing: str, hint: str
+) -> None:
     error = _raised(_reply({"error": {"message": "no", "type": "request_params_invalid"}}, status, x_trace_id="t"))
     assert type(error) is kind
     assert (error.status, error.billing, error.type, error.trace_id) == (
@@ -467,7 +505,53 @@ def test_a_status_means(status: int, kind: type[APIStatusError], billing: str, h
     )
     assert str(error).startswith(f"{status}: no")
     assert hint in str(error)
-    assert meaning_of(status).again is again
+
+
+ENVOY = "upstream connect error or disconnect/reset before headers. "
+REFUSED = f"{ENVOY}reset reason: remote connection failure"
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        {},
+        b"<html><body><h1>503 Service Unavailable</h1>\nNo server is available to handle this request.\n</body></html>",
+        b"no healthy upstream",
+        {"error": "Service Unavailable", "status": 503},
+        {"error": {"type": "busy"}},
+        {"detail": "busy"},
+        {"message": "API rate limit exceeded"},
+        [{"error": {"message": "busy"}}],
+        f"{ENVOY}reset reason: connection termination".encode(),
+        f"{ENVOY}retried and the latest reset reason: remote connection failure".encode(),
+        f"{REFUSED} and more".encode(),
+        f'{{"error": "{REFUSED}"}}'.encode(),
+    ],
+    ids=lambda value: repr(value)[:60],
+)
+def test_a_status_in_other_words_than_the_api_s_proves_nothing(status: int, body: object) -> None:
+    assert _raised(_reply(body, status)).billing == "unknown"
+
+
+@pytest.mark.parametrize("reason", ["remote connection failure", "local connection failure", "connection timeout"])
+@pytest.mark.parametrize("more", ["", "\n", ", transport failure reason: delayed connect error: Connection refused"])
+def test_a_gateway_s_text_from_before_sending_is_a_refusal(reason: str, more: str) -> None:
+    body = f"{ENVOY}reset reason: {reason}{more}".encode()
+    assert _raised(Reply(503, {"server": "envoy"}, body)).billing == "rejected"
+    assert _raised(Reply(429, {}, body)).billing == "unknown"
+    assert _raised(Reply(502, {}, body)).billing == "unknown"
+    through_another = {"server": "envoy", "x-envoy-upstream-service-time": "3"}
+    assert _raised(Reply(503, through_another, body)).billing == "unknown", "that one may have sent it before"
+
+
+def test_an_answer_that_shows_a_gateway_that_sends_again_says_so() -> None:
+    body = {"error": {"message": "timeout", "code": "408"}}
+    assert _raised(_reply(body, 408, x_litellm_call_id="c")).resent_by == "LiteLLM"
+    assert _raised(_reply(body, 429, x_litellm_call_id="c")).resent_by == "LiteLLM"
+    assert _raised(_reply(body, 400, x_litellm_call_id="c")).resent_by is None, "it did not even begin"
+    assert _raised(_reply(body, 408)).resent_by is None
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
@@ -487,7 +571,7 @@ def test_a_success_is_no_error(status: int) -> None:
         ({"error": "too long"}, "too long", None, {"error": "too long"}),
         ({"message": "too long"}, "too long", None, {"message": "too long"}),
         ({"error": None, "message": "too long"}, "too long", None, {"error": None, "message": "too long"}),
-        ({"detail": "Not Found"}, '{"detail": "Not Found"}', None, {"detail": "Not Found"}),
+        ({"detail": "Not Found"}, "Not Found", None, {"detail": "Not Found"}),
         (
             {"error": {"message": 5, "type": 5}},
             '{"error": {"message": 5, "type": 5}}',
@@ -496,7 +580,7 @@ def test_a_success_is_no_error(status: int) -> None:
         ),
         ({}, "the server gave no reason", None, {}),
         (b"", "the server gave no reason", None, ""),
-        (b"  <html>Bad Gateway</html>", "the server gave no reason", None, "<html>Bad Gateway</html>"),
+        (b"  <html>Bad Gateway</html>", "an HTML page", None, "<html>Bad Gateway</html>"),
         (b"upstream timed out\n", "upstream timed out", None, "upstream timed out"),
         (b"\xff\xfe", "\ufffd\ufffd", None, "\ufffd\ufffd"),
         (["a"], '["a"]', None, '["a"]'),
@@ -521,7 +605,7 @@ def test_a_long_message_is_cut(body: object) -> None:
 def test_any_error_answer_is_an_error_of_its_status(status: int, body: bytes) -> None:
     error = _raised(Reply(status, {}, body))
     assert error.status == status
-    assert type(error) is meaning_of(status).error
+    assert type(error) is status_outcome(status).error
 
 
 # --- Retry-After ------------------------------------------------------------------------------------------------
@@ -554,11 +638,23 @@ DATE = "Sun, 13 Sep 2020 12:26:40 GMT"
         ({"retry-after": "Sun, 13 Sep 2020 13:00:30 GMT", "date": "Sun, 13 Sep 2020 13:00:00 GMT"}, 30.0),
         ({"retry-after": "Sun, 13 Sep 2020 12:27:10 GMT", "date": "garbage"}, 30.0),
         ({"retry-after": "5", "date": "Sun, 13 Sep 2020 13:00:00 GMT"}, 5.0),
+        ({"retry-after-ms": "1500"}, 1.5),
+        ({"retry-after-ms": "1500", "retry-after": "2"}, 1.5),
+        ({"retry-after-ms": "soon", "retry-after": "2"}, 2.0),
+        ({"retry-after-ms": "inf"}, None),
     ],
 )
 def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers, NOW) == seconds
     assert _raised(Reply(429, headers, b"")).retry_after == seconds
+
+
+def test_words_say_how_long_to_wait_where_no_header_does() -> None:
+    body = b'{"error": {"message": "No deployments available, Try again in 5 seconds."}}'
+    assert _raised(Reply(429, {}, body)).retry_after == 5.0
+    assert _raised(Reply(429, {"retry-after": "2"}, body)).retry_after == 2.0
+    assert _raised(Reply(429, {"retry-after": "soon"}, body)).retry_after == 5.0
+    assert _raised(Reply(503, {}, b"Overloaded. Please retry after 3")).retry_after == 3.0
 
 
 @pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone of a process is set on POSIX only")

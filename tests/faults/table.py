@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal, TypeAlias
 
@@ -27,7 +26,7 @@ from stepfun_async import (
 )
 from stepfun_async._core.errors import Billing
 from tests.faults.world import Way, World
-from tests.support.answers import answer, data_answer, picture_answer
+from tests.support.answers import REFUSAL, answer, data_answer, picture_answer
 from tests.support.faulty import (
     Play,
     Talk,
@@ -122,6 +121,7 @@ PICTURE = Ending(None, "executed", maybe_billed=1)
 FREE_LOST = Ending(APIConnectionError, "not_sent", attempts=3)
 """What is lost on the way to a link is asked for again: that costs nothing."""
 FREE_LATE = Ending(APITimeoutError, "not_sent", attempts=1)
+FREE_BUSY = Ending(InternalServerError, "rejected", attempts=3)
 FREE_TROUBLE = Ending(InternalServerError, "rejected", attempts=1)
 NO_PICTURE = Ending(MalformedResponseError, "rejected", attempts=1)
 
@@ -193,8 +193,8 @@ def all_is_well(_: World) -> AbstractContextManager[None]:
 
 # --- answers ------------------------------------------------------------------------------------
 
+BUSY = "503 Service Unavailable"
 HTML = b"<html><body><h1>Bad Gateway</h1></body></html>"
-SAID = json.dumps({"error": {"message": "no", "type": "test"}}).encode()
 WHOLE = picture_answer()
 BODY = WHOLE.partition(b"\r\n\r\n")[2]
 CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -202,7 +202,7 @@ MUCH = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 90
 FILTERED = {"seed": 7, "finish_reason": "content_filtered"}
 
 
-def status(line: str, headers: str = "", body: bytes = SAID) -> Fault:
+def status(line: str, headers: str = "", body: bytes = REFUSAL) -> Fault:
     """Every request is answered with this status, and no picture is made."""
     return meets(unbilled(say_status(line, body, headers)))
 
@@ -339,11 +339,11 @@ DURING_THE_UPLOAD = (
     Row("the upload stalls under TLS", meets_in_tls(midway(stop_reading)), LATE, way="tls", later=HOUR, large=True),
     Row(
         "401 before the body is read",
-        meets(midway(say_status("401 No", SAID), Talk.read_body)),
+        meets(midway(say_status("401 No", REFUSAL), Talk.read_body)),
         refused(AuthenticationError),
         large=True,
     ),
-    Row("401 and closed, the body unread", meets(midway(say_status("401 No", SAID), hang_up)), None, large=True),
+    Row("401 and closed, the body unread", meets(midway(say_status("401 No", REFUSAL), hang_up)), None, large=True),
 )
 
 INSTEAD_OF_AN_ANSWER = (
@@ -378,20 +378,101 @@ REFUSALS: Mapping[str, type[APIStatusError]] = {
     "403 Forbidden": PermissionDeniedError,
     "404 Not Found": NotFoundError,
     "405 Method Not Allowed": APIStatusError,
-    "408 Request Timeout": APIStatusError,
-    "409 Conflict": APIStatusError,
     "413 Content Too Large": APIStatusError,
-    "418 I am a teapot": APIStatusError,
+    "422 Unprocessable Content": APIStatusError,
     "451 Unavailable For Legal Reasons": ContentRejectedError,
 }
 """Statuses after which nothing was made and nothing is tried again."""
 
+DOUBTS = (
+    "408 Request Timeout",
+    "409 Conflict",
+    "418 I am a teapot",
+    "424 Failed Dependency",
+    "499 Client Closed Request",
+)
+"""Statuses of which nobody can say whether the work was done."""
+
+ENVOY = b"upstream connect error or disconnect/reset before headers. reset reason: "
+VARNISH = (
+    b"<!DOCTYPE html><html><head><title>503 Backend fetch failed</title></head><body>Guru Meditation</body></html>"
+)
+HAPROXY = (
+    b"<html><body><h1>503 Service Unavailable</h1>\nNo server is available to handle this request.\n</body></html>\n"
+)
+
+
+def foreign(line: str, body: bytes, headers: str = "") -> Fault:
+    """Every picture is made and charged, and a gateway answers in its place."""
+    return meets(billed(say_status(line, body, headers)))
+
+
+REFUSAL_BY_A_GATEWAY = (
+    Row("Envoy's 503 after the work", foreign(BUSY, ENVOY + b"connection termination"), TROUBLE, FREE_BUSY, charged=1),
+    Row(
+        "Envoy's 503 after it sent again",
+        foreign(
+            BUSY, ENVOY.replace(b"reset reason", b"retried and the latest reset reason") + b"remote connection failure"
+        ),
+        TROUBLE,
+        FREE_BUSY,
+        charged=1,
+    ),
+    Row("Envoy has no upstream", foreign(BUSY, b"no healthy upstream"), TROUBLE, FREE_BUSY, charged=1),
+    Row(
+        "Envoy's 503 behind an Envoy",
+        foreign(BUSY, ENVOY + b"remote connection failure", "x-envoy-upstream-service-time: 9\r\n"),
+        TROUBLE,
+        FREE_BUSY,
+        charged=1,
+    ),
+    Row(
+        "Envoy's 503 before sending",
+        status(BUSY, body=ENVOY + b"remote connection failure"),
+        refused(InternalServerError, 3),
+        FREE_BUSY,
+    ),
+    Row(
+        "Varnish's 503 after the work",
+        foreign(BUSY, VARNISH, "server: Varnish\r\nretry-after: 5\r\n"),
+        TROUBLE,
+        replace(FREE_BUSY, attempts=1),
+        charged=1,
+        later=20,
+        timeout=4,
+        passing="queued",
+        pause=10,
+    ),
+    Row("HAProxy's 503 after the work", foreign(BUSY, HAPROXY), TROUBLE, FREE_BUSY, charged=1),
+    Row("an empty 503 after the work", foreign(BUSY, b""), TROUBLE, FREE_BUSY, charged=1),
+    Row(
+        "LiteLLM's 408 after the work",
+        foreign("408 Request Timeout", REFUSAL, "x-litellm-call-id: 1\r\n"),
+        Ending(APIStatusError, "unknown", maybe_billed=1),
+        refused(APIStatusError),
+        charged=1,
+    ),
+    Row(
+        "a gateway's 429 after the work",
+        foreign("429 Too Many Requests", HTML),
+        Ending(RateLimitError, "unknown", maybe_billed=1),
+        refused(RateLimitError, 3),
+        charged=1,
+        pause=1,
+    ),
+)
+
 STATUSES = (
     *(Row(line, status(line), refused(error), refused(error)) for line, error in REFUSALS.items()),
+    *(
+        Row(line, status(line), Ending(APIStatusError, "unknown", maybe_billed=1), refused(APIStatusError))
+        for line in DOUBTS
+    ),
     *(
         Row(f"{line} as a page", status(line, "connection: close\r\n", HTML), refused(error), refused(error))
         for line, error in (("403 Forbidden", PermissionDeniedError), ("404 Not Found", NotFoundError))
     ),
+    *REFUSAL_BY_A_GATEWAY,
     Row("429", status("429 Too Many Requests"), refused(RateLimitError, 3), refused(RateLimitError, 3), pause=1),
     Row(
         "429 for a moment",
@@ -499,7 +580,7 @@ UNREADABLE_SUCCESSES = (
     Row("a picture that is a number", meets(billed(say(data_answer(5)))), UNREADABLE, charged=1),
     Row("an empty picture", meets(billed(say(data_answer({"b64_json": ""})))), UNREADABLE, charged=1),
     Row("no base64", meets(billed(say(data_answer({"b64_json": "!!!!"})))), UNREADABLE, charged=1),
-    Row("an error with status 200", made(SAID), UNREADABLE, charged=1),
+    Row("an error with status 200", made(REFUSAL), UNREADABLE, charged=1),
 )
 
 ODD_BUT_WELL = (
@@ -522,7 +603,7 @@ ODD_BUT_WELL = (
     ),
     Row(
         "408 after the answer",
-        meets(billed(succeed_and_say(answer(SAID, status="408 Request Timeout")), hang_up)),
+        meets(billed(succeed_and_say(answer(REFUSAL, status="408 Request Timeout")), hang_up)),
         PICTURE,
         PICTURE,
         charged=1,

@@ -43,9 +43,9 @@ from stepfun_async import (
     TextToImage,
 )
 from stepfun_async._transport import connections
-from tests.faults.table import HTML, PICTURE, ROWS, STATUSES, UNREADABLE_SUCCESSES, Ending, Row
+from tests.faults.table import BUSY, HTML, PICTURE, ROWS, STATUSES, UNREADABLE_SUCCESSES, Ending, Row
 from tests.faults.world import World, world
-from tests.support.answers import PIXEL, answer
+from tests.support.answers import PIXEL, REFUSAL, answer
 from tests.support.faulty import (
     FaultyService,
     Play,
@@ -273,8 +273,10 @@ def test_who_asks_again_is_told_how_often_it_may_have_been_billed(
 @pytest.mark.parametrize(
     ("play", "maybe_billed", "charged"),
     [
-        pytest.param(unbilled(say_status("429 Too Many Requests")), 1, 1, id="429"),
-        pytest.param(unbilled(say_status("503 Service Unavailable")), 1, 1, id="503"),
+        pytest.param(unbilled(say_status("429 Too Many Requests", REFUSAL)), 1, 1, id="429"),
+        pytest.param(unbilled(say_status(BUSY, REFUSAL)), 1, 1, id="503"),
+        pytest.param(billed(say_status(BUSY, HTML)), 2, 2, id="503 of a gateway"),
+        pytest.param(billed(say_status("408 Request Timeout", REFUSAL)), 2, 2, id="408"),
         pytest.param(unbilled(reset), 2, 1, id="lost, not made"),
         pytest.param(billed(reset), 2, 2, id="lost, made"),
         pytest.param(billed(say_cut(0.8), hang_up), 2, 2, id="cut"),

@@ -10,6 +10,9 @@ PIXEL = base64.b64decode(
 )
 """A whole PNG of one pixel."""
 
+REFUSAL = json.dumps({"error": {"message": "no", "type": "test"}}).encode()
+"""The body of a refusal in the API's own words."""
+
 
 def answer(body: bytes, *, status: str = "200 OK", headers: str = "", content_type: str = "application/json") -> bytes:
     """The bytes of an HTTP answer."""

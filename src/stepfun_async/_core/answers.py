@@ -1,6 +1,6 @@
 """Answers: the pictures, models and accounts in a reply, or the error that it is.
 
-What an error status means (the error it becomes, what it cost, whether to try again) is one table.
+What an error means for money is the table of `outcomes`; what a body says in words is read by `reasons`.
 """
 
 from __future__ import annotations
@@ -10,39 +10,29 @@ import binascii
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
 from typing import Any, cast
 from urllib.parse import urljoin
 
 from pybase64 import b64decode
 
 from .cutting import Cut, Cutter, index_of
-from .errors import (
-    APIStatusError,
-    AuthenticationError,
-    BadRequestError,
-    Billing,
-    ContentRejectedError,
-    InsufficientBalanceError,
-    InternalServerError,
-    MalformedResponseError,
-    NotFoundError,
-    PermissionDeniedError,
-    RateLimitError,
-)
-from .outcomes import Event, billing_of
+from .errors import MalformedResponseError
+from .outcomes import Event, billing_of, refused_by_gateway, status_outcome
 from .pictures import Header, read_header
 from .problems import show
+from .reasons import described, encodable, read_reason, resender_of, said_by_success, trace_id_of, wish_in
 from .results import FILTERED, Account, Image, ImagesResponse, Model
 from .wire import Reply
 
-TRACE_HEADER = "x-trace-id"
 CODING_HEADER = "content-encoding"
 
 CUTTING_PAYS = 16 * 1024
 """Bytes of a body from which on its pictures are cut out; smaller ones are read more quickly as they are."""
+
+
+_WITHHELD = "the content filter withheld it, and a gateway dropped its finish_reason (LiteLLM does)"
 
 
 def parse_images(
@@ -89,11 +79,12 @@ def _images(reply: Reply, model: str, base_url: str, now: float, link_lifetime: 
     content = _content(reply, now)
     items = content.get("data")
     if not isinstance(items, list) or not items:
-        raise _malformed("the answer has no picture in it", reply, "empty")
+        maybe = f"; perhaps {_WITHHELD}, or a gateway did not ask the server at all" if items == [] else ""
+        raise _malformed(f"the answer has no picture in it{maybe}", reply, "empty")
     created = _int(content.get("created"))
     expires = None if link_lifetime is None else _expiry(created, now, link_lifetime)
     read = [_image(item, reply, base_url, expires) for item in cast("list[object]", items)]
-    return ImagesResponse(tuple(read), created, _str(content.get("id")), reply.headers.get(TRACE_HEADER), model)
+    return ImagesResponse(tuple(read), created, _str(content.get("id")), trace_id_of(reply.headers), model)
 
 
 def parse_models(reply: Reply, *, now: float) -> tuple[Model, ...]:
@@ -191,7 +182,8 @@ def _image(item: object, reply: Reply, base_url: str, expires: datetime | None) 
     url = content.get("url")
     if isinstance(url, str) and url:
         return Image(seed=seed, finish_reason=reason, url=_absolute(url, base_url, reply), expires_at=expires)
-    raise _malformed("the answer has neither a picture nor a link", reply)
+    maybe = f"its finish_reason is {show(reason)}" if reason else f"perhaps {_WITHHELD}"
+    raise _malformed(f"the answer has neither a picture nor a link; {maybe}", reply)
 
 
 def _absolute(url: str, base_url: str, reply: Reply) -> str:
@@ -241,12 +233,21 @@ def _model(item: object, reply: Reply) -> Model:
 
 
 def _malformed(message: str, reply: Reply, event: Event = "malformed") -> MalformedResponseError:
-    return MalformedResponseError(
-        f"{message}; error.body has what came",
+    error = MalformedResponseError(
+        f"{message}{_said(reply)}; error.body has what came",
         body=reply.body,
         billing=billing_of(event, sent=True),
-        trace_id=reply.headers.get(TRACE_HEADER),
+        trace_id=trace_id_of(reply.headers),
     )
+    error.resent_by = resender_of(reply.headers)
+    return error
+
+
+def _said(reply: Reply) -> str:
+    """The reason that a success without a picture gives, as the end of a sentence."""
+    readable = not reply.headers.get(CODING_HEADER) and len(reply.body) < CUTTING_PAYS
+    said = said_by_success(reply.status, reply.headers, reply.body) if readable else None
+    return f": {said}" if said else ""
 
 
 def _int(value: object) -> int | None:
@@ -265,53 +266,10 @@ def _float(value: object) -> float | None:
 
 
 def _str(value: object) -> str | None:
-    return _sayable(value) if isinstance(value, str) else None
-
-
-def _sayable(text: str) -> str:
-    """`text`, which may hold half a surrogate pair, as UTF-8 can say it."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+    return encodable(value)
 
 
 # --- error answers ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class StatusMeaning:
-    """What a status says: the error it becomes, what it cost, what a user can do, and whether to try again."""
-
-    error: type[APIStatusError]
-    billing: Billing = "rejected"
-    hint: str = ""
-    again: bool = False
-
-
-STATUSES: Mapping[int, StatusMeaning] = MappingProxyType(
-    {
-        400: StatusMeaning(BadRequestError),
-        401: StatusMeaning(AuthenticationError, hint="check STEP_API_KEY, and that it belongs to this host"),
-        402: StatusMeaning(InsufficientBalanceError, hint="top the account up"),
-        403: StatusMeaning(PermissionDeniedError, hint="this key may not do that"),
-        404: StatusMeaning(NotFoundError, hint="check base_url, which usually ends in /v1"),
-        429: StatusMeaning(RateLimitError, hint="lower Limits(max_concurrency=...)", again=True),
-        451: StatusMeaning(ContentRejectedError, hint="change the prompt or the picture"),
-        503: StatusMeaning(InternalServerError, hint="the server is overloaded", again=True),
-    }
-)
-"""Statuses with a meaning of their own; `meaning_of` knows the others."""
-
-_SERVER_TROUBLE = StatusMeaning(InternalServerError, "unknown")
-_REDIRECT = StatusMeaning(APIStatusError, hint="not followed: where it is a redirect, use its address as base_url")
-_REFUSED = StatusMeaning(APIStatusError)
-
-
-def meaning_of(status: int) -> StatusMeaning:
-    """What a status says. Beside `STATUSES`, a 5xx is `unknown` and anything else `rejected`."""
-    if status in STATUSES:
-        return STATUSES[status]
-    if status >= 500:
-        return _SERVER_TROUBLE
-    return _REDIRECT if status < 400 else _REFUSED
 
 
 def raise_for_status(reply: Reply, now: float) -> None:
@@ -323,36 +281,52 @@ def raise_for_status(reply: Reply, now: float) -> None:
     """
     if 200 <= reply.status < 300:
         return
-    meaning = meaning_of(reply.status)
-    said, kind, body = _error_body(b"" if reply.headers.get(CODING_HEADER) else reply.body)
-    hint = f" ({meaning.hint})" if meaning.hint else ""
-    raise meaning.error(
-        f"{reply.status}: {said or 'the server gave no reason'}{hint}",
+    outcome = status_outcome(reply.status)
+    reason = read_reason(b"" if reply.headers.get(CODING_HEADER) else reply.body)
+    text = reason.content if isinstance(reason.content, str) else ""
+    refused = reason.by_api or refused_by_gateway(reply.status, reply.headers, text) is not None
+    hint = f" ({outcome.hint})" if outcome.hint else ""
+    error = outcome.error(
+        f"{reply.status}: {described(reason, reply.headers)}{hint}",
         status=reply.status,
-        billing=meaning.billing,
-        type=kind,
-        body=body,
-        trace_id=reply.headers.get(TRACE_HEADER),
-        retry_after=retry_after(reply.headers, now),
+        billing=(refused and outcome.refusal) or outcome.billing,
+        type=reason.type,
+        body=reason.content,
+        trace_id=trace_id_of(reply.headers),
+        retry_after=retry_after(reply.headers, now, reason.text or ""),
     )
+    if outcome.billing == "unknown":
+        error.resent_by = resender_of(reply.headers)
+    raise error
 
 
-def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds to wait by the `Retry-After` header, given in seconds or as a date; None without one.
+def retry_after(headers: Mapping[str, str], now: float, text: str = "") -> float | None:
+    """Seconds that the server asked to wait; None where it did not.
 
-    A date is compared with the answer's own `Date` where it has one, so that a clock that is off
-    does not matter.
+    Args:
+        headers: the answer's. `Retry-After` is in seconds or a date, which is compared with the answer's
+            own `Date` where it has one, so that a clock that is off does not matter. `retry-after-ms`
+            is OpenAI's and Azure's.
+        now: the time of the answer, seconds since 1970.
+        text: what the answer says in words, read where no header says how long.
     """
-    text = headers.get("retry-after", "").strip()
-    if not text:
-        return None
+    exact = _seconds(headers.get("retry-after-ms", ""), 0.001)
+    if exact is not None:
+        return exact
+    said = headers.get("retry-after", "").strip()
+    seconds = _seconds(said)
+    if seconds is not None:
+        return seconds
+    when = _epoch(said) if said else None
+    return wish_in(text) if when is None else max(0.0, when - (_epoch(headers.get("date", "")) or now))
+
+
+def _seconds(text: str, unit: float = 1.0) -> float | None:
+    """`text`, a number of `unit` seconds, as seconds; None where it is none, or an endless one."""
     try:
-        seconds = float(text)
+        seconds = float(text) * unit
     except ValueError:
-        when = _epoch(text)
-        if when is None:
-            return None
-        seconds = when - (_epoch(headers.get("date", "")) or now)
+        return None
     return max(0.0, seconds) if seconds < float("inf") else None
 
 
@@ -364,24 +338,3 @@ def _epoch(text: str) -> float | None:
         return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
-
-
-_SHOWN_BODY = 500
-
-
-def _error_body(body: bytes) -> tuple[str | None, str | None, Mapping[str, Any] | str]:
-    """Message, type and content of an error body, be it StepFun's JSON, other JSON, HTML or nothing."""
-    text = body[: _SHOWN_BODY * 4].decode("utf-8", "replace")[:_SHOWN_BODY].strip()
-    try:
-        content: object = json.loads(body)
-    except (ValueError, RecursionError):
-        return (None if text.startswith("<") else text or None), None, text
-    if not isinstance(content, dict):
-        return text, None, text
-    mapping = cast("dict[str, Any]", content)
-    error = mapping.get("error") or mapping
-    if not isinstance(error, dict):
-        return _sayable(str(error))[:_SHOWN_BODY], None, mapping
-    inner = cast("dict[str, object]", error)
-    said = _str(inner.get("message")) or (text if mapping else "")
-    return said[:_SHOWN_BODY], _str(inner.get("type")), mapping

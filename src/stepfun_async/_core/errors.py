@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 Billing = Literal["not_sent", "rejected", "executed", "unknown"]
 """What is known about money after an attempt.
 
-`not_sent`: no byte of the body left this machine. `rejected`: the server refused and did nothing.
+`not_sent`: no byte of the body left this machine. `rejected`: the API refused, in its own words, and did nothing.
 `executed`: the server did the work. `unknown`: it may or may not have; asking again may pay twice.
 """
 
@@ -59,8 +59,9 @@ class StepFunError(Exception):
     Attributes:
         billing: what is known about money for the last attempt, see `Billing`.
         attempts: how many times the request was tried; 0 when it never left.
-        maybe_billed: how many of these attempts may have been charged.
-        trace_id: the server's `X-Trace-Id`, which StepFun's support asks for; None without an answer.
+        maybe_billed: how many of these attempts may have been charged. A gateway may multiply them.
+        trace_id: the server's `X-Trace-Id`, which StepFun's support asks for, or what a gateway has in its
+            place (`x-request-id`, `x-litellm-call-id`); None without an answer.
     """
 
     billing: Billing = "not_sent"
@@ -141,9 +142,16 @@ class LimitsUnavailableError(StepFunError):
 
 
 class APIError(StepFunError):
-    """A request was tried and brought no usable answer."""
+    """A request was tried and brought no usable answer.
+
+    Attributes:
+        resent_by: the gateway that answered, where it is known to send requests again by itself (LiteLLM), so
+            that more may have been billed than `maybe_billed` says, which counts the attempts of this package;
+            None where no such gateway shows.
+    """
 
     billing: Billing = "unknown"
+    resent_by: str | None = None
 
 
 class APIConnectionError(APIError):
@@ -171,7 +179,7 @@ class APIStatusError(APIError):
         status: the HTTP status.
         type: StepFun's error type, such as `request_params_invalid`; None where the body has none.
         body: the decoded error body: a mapping for JSON, otherwise the text's beginning.
-        retry_after: seconds the server asked to wait; None where it did not.
+        retry_after: seconds the server asked to wait, in a header or in words; None where it did not.
     """
 
     def __init__(
@@ -221,7 +229,7 @@ class ContentRejectedError(APIStatusError):
 
 
 class InternalServerError(APIStatusError):
-    """5xx: the server had trouble; after 503 nothing was done, after the others nobody can say."""
+    """5xx: the server had trouble; what that cost, `billing` says: a 503 in the API's own words is a refusal."""
 
 
 class MalformedResponseError(APIError):

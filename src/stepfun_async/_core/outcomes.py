@@ -1,17 +1,33 @@
-"""What can happen to a request, and what each means for money. One table.
+"""What can happen to a request, and what each means for money. One table, in two parts.
 
-Who carries a request says what happened, in the words of this table, and whether a byte of the body
-may have left this machine by then. The table says the rest: nothing else in this package decides
-whether something may have been billed. What an error status means is a table of its own, `STATUSES`
-in `answers`, since a status brings its meaning with it.
+`OUTCOMES` is for whatever is not an error status. Who carries a request says what happened, in the words
+of this table, and whether a byte of the body may have left this machine by then.
+
+`STATUSES` is for error statuses. A status alone proves nothing: a gateway answers 503 or 429 as readily
+after the server has done the work as before it was asked. So two of them count as refusals only in the
+API's own words, or in one of `GATEWAY_TEXTS`.
+
+Nothing else in this package decides whether something may have been billed.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from .errors import Billing
+from .errors import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    Billing,
+    ContentRejectedError,
+    InsufficientBalanceError,
+    InternalServerError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+)
 
 Event = Literal[
     "name",
@@ -100,3 +116,189 @@ def billing_of(event: Event, *, sent: bool | None) -> Billing:
     """
     outcome = OUTCOMES[event]
     return outcome.before if sent is False else outcome.after
+
+
+# --- error statuses -----------------------------------------------------------------------------
+
+Pause = Literal["never", "asked", "always"]
+"""Whether an error status stops all calls: never, where the server says for how long, or always."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusOutcome:
+    """What an error status means.
+
+    Attributes:
+        meaning: what the status says, in words.
+        error: the error it becomes.
+        billing: what holds whoever answered with it.
+        refusal: what holds instead in the API's own words, or in one of `GATEWAY_TEXTS`; None for no difference.
+        again: whether another attempt may end otherwise, after a refusal.
+        pause: whether it stops all calls for a while.
+        hint: what a user can do.
+    """
+
+    meaning: str
+    error: type[APIStatusError] = APIStatusError
+    billing: Billing = "unknown"
+    refusal: Billing | None = None
+    again: bool = False
+    pause: Pause = "never"
+    hint: str = ""
+
+
+def _refused(meaning: str, error: type[APIStatusError] = APIStatusError, hint: str = "") -> StatusOutcome:
+    return StatusOutcome(meaning=meaning, error=error, billing="rejected", hint=hint)
+
+
+def _after_work(meaning: str) -> StatusOutcome:
+    return StatusOutcome(meaning=meaning)
+
+
+def _trouble(meaning: str) -> StatusOutcome:
+    return StatusOutcome(meaning=meaning, error=InternalServerError)
+
+
+_MOVED = "not followed: where it is a redirect, use its address as base_url"
+
+STATUSES: Mapping[int, StatusOutcome] = MappingProxyType(
+    {
+        303: StatusOutcome(meaning="done, and the result is elsewhere (RFC 9110, 15.4.4)", hint=_MOVED),
+        400: _refused("bad parameters", BadRequestError),
+        401: _refused("wrong key", AuthenticationError, "check STEP_API_KEY, and that it belongs to this host"),
+        402: _refused("no balance left", InsufficientBalanceError, "top the account up"),
+        403: _refused("not allowed", PermissionDeniedError, "this key may not do that"),
+        404: _refused("nothing at this path", NotFoundError, "check base_url, which usually ends in /v1"),
+        405: _refused("wrong method"),
+        406: _refused("no format that was accepted"),
+        407: _refused("the proxy wants a password"),
+        408: _after_work("gave up waiting; LiteLLM says it after the server was asked"),
+        409: _after_work("met a conflict or a lock on the way"),
+        410: _refused("no longer there"),
+        411: _refused("no length was given"),
+        412: _refused("a condition of the request does not hold"),
+        413: _refused("the body is too large"),
+        414: _refused("the address is too long"),
+        415: _refused("the type of the body is not taken"),
+        416: _refused("no such range"),
+        417: _refused("an expectation is not met"),
+        421: _refused("the wrong server was asked"),
+        422: _refused("bad parameters"),
+        423: _after_work("something is locked"),
+        424: _after_work("something that it needed failed"),
+        425: _refused("too early to be sure that it was asked once (RFC 8470, 5.2)"),
+        426: _refused("another protocol is needed"),
+        428: _refused("a condition is missing from the request"),
+        429: StatusOutcome(
+            meaning="over a limit",
+            error=RateLimitError,
+            refusal="rejected",
+            again=True,
+            pause="always",
+            hint="lower Limits(max_concurrency=...)",
+        ),
+        431: _refused("the headers are too large"),
+        451: _refused("moderation said no", ContentRejectedError, "change the prompt or the picture"),
+        499: _after_work("the client is said to have gone"),
+        500: _trouble("trouble of the server"),
+        502: _trouble("a gateway got no good answer"),
+        503: StatusOutcome(
+            meaning="overloaded or not there",
+            error=InternalServerError,
+            refusal="rejected",
+            again=True,
+            pause="asked",
+        ),
+        504: _trouble("a gateway got no answer in time"),
+    }
+)
+"""Statuses with a meaning of their own; `status_outcome` knows the others.
+
+What a status refuses about the request itself (RFC 9110) is said before the work, whoever says it. A 4xx
+that is not listed proves nothing.
+"""
+
+OTHERS: Mapping[int, StatusOutcome] = MappingProxyType(
+    {
+        3: StatusOutcome(meaning="a redirect", billing="rejected", hint=_MOVED),
+        4: _after_work("not known"),
+        5: _trouble("trouble of the server, or of a gateway"),
+    }
+)
+"""What the statuses that are not in `STATUSES` mean, by their first digit."""
+
+
+def status_outcome(status: int) -> StatusOutcome:
+    """What `status` means, from 100 on; what is no success and no known class counts as a 5xx."""
+    return STATUSES.get(status) or OTHERS.get(status // 100, OTHERS[5])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayText:
+    """A text that a gateway writes before it has sent anything on, and never after.
+
+    Attributes:
+        gateway: who writes it.
+        status: with which status.
+        example: the text, as it was seen.
+        text: matches the whole body.
+        without: a header that shows another gateway of the kind behind this one, where the text proves nothing.
+        meaning: what happened, in words.
+        source: where it is written, and with which version it was seen.
+    """
+
+    gateway: str
+    status: int
+    example: str
+    text: re.Pattern[str]
+    without: str
+    meaning: str
+    source: str
+
+    def matches(self, status: int, headers: Mapping[str, str], body: str) -> bool:
+        """Whether an answer is this text."""
+        known = status == self.status and self.without not in headers
+        return known and self.text.fullmatch(body.strip()) is not None
+
+
+def _envoy(reason: str, meaning: str) -> GatewayText:
+    example = f"upstream connect error or disconnect/reset before headers. reset reason: {reason}"
+    return GatewayText(
+        gateway="Envoy",
+        status=503,
+        example=example,
+        text=re.compile(rf"{re.escape(example)}(, transport failure reason: .{{0,500}})?", re.DOTALL),
+        without="x-envoy-upstream-service-time",
+        meaning=meaning,
+        source="Envoy 1.40.0, source/common/router/router.cc, Filter::onUpstreamReset",
+    )
+
+
+GATEWAY_TEXTS: tuple[GatewayText, ...] = (
+    _envoy("remote connection failure", "the server refused the connection"),
+    _envoy("local connection failure", "no connection to the server could be opened"),
+    _envoy("connection timeout", "no connection to the server was opened in time"),
+)
+"""The texts that prove that nothing was sent on.
+
+A connection of Envoy's fails so only before it takes a request, and an Envoy that had sent the request
+before says "retried and the latest reset reason" instead. One with another Envoy behind it adds
+`x-envoy-upstream-service-time` to what that one says.
+
+These were tried and are not here, since the gateway writes them after the server has read the request too:
+Envoy's "no healthy upstream" (1.40.0, a retry policy and outlier detection: the only host is ejected for
+its answer), HAProxy's "No server is available to handle this request." (2.8.25, `retry-on` for more than
+failed connections: the second attempt is refused), Varnish's "Backend fetch failed" (7.1.1), and nginx's
+own pages for 503 and 429, which `error_page` puts in the place of any other.
+"""
+
+
+def refused_by_gateway(status: int, headers: Mapping[str, str], body: str) -> GatewayText | None:
+    """The row of `GATEWAY_TEXTS` that an answer is.
+
+    Args:
+        status: its status.
+        headers: its headers, by lower-case name.
+        body: its body as text.
+    """
+    return next((row for row in GATEWAY_TEXTS if row.matches(status, headers, body)), None)

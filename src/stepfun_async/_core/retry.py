@@ -2,19 +2,19 @@
 
 A picture must not be paid for twice in silence, so only attempts that cannot have been billed are
 made again: `not_sent` (no byte of the body left) and the `rejected` statuses that say "later" (429
-and 503). What is `unknown` is raised, unless the user's policy says otherwise; and what would end
-the same way again is raised in any case.
+and 503, in the API's own words). What is `unknown` is raised, unless the user's policy says otherwise;
+and what would end the same way again is raised in any case.
 """
 
 import math
 from dataclasses import dataclass
 
-from .answers import meaning_of
 from .errors import APIConnectionError, APIError, APIStatusError, ConfigurationError, RateLimitError
+from .outcomes import status_outcome
 from .pace import RetryQuota
 
 LONGEST_PAUSE = 60.0
-"""Seconds for which one 429 stops all calls at most: StepFun's limits are those of a minute."""
+"""Seconds for which one answer stops all calls at most: StepFun's limits are those of a minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,13 +84,16 @@ def wait_before_next(
 def pause_after(policy: RetryPolicy, attempt: int, error: APIError, *, jitter: float) -> float | None:
     """Seconds for which no call is sent after `error`, whosever it was; None where it is no reason to pause.
 
-    A 429 speaks to the whole account. So everybody waits as long as the server asked, or else as long
-    as the call that met it, instead of finding out one by one.
+    A 429 speaks to the whole account, whoever answers with it. So everybody waits as long as the server
+    asked, or else as long as the call that met it, instead of finding out one by one. A 503 stops
+    everybody where it says for how long.
     """
-    if not isinstance(error, RateLimitError):
+    if not isinstance(error, APIStatusError):
         return None
-    asked = error.retry_after or _wait(policy, attempt, error, jitter)
-    return min(asked, LONGEST_PAUSE)
+    pause = status_outcome(error.status).pause
+    if pause == "never" or (pause == "asked" and not error.retry_after):
+        return None
+    return min(error.retry_after or _wait(policy, attempt, error, jitter), LONGEST_PAUSE)
 
 
 def cost_of_retry(error: APIError) -> int:
@@ -104,7 +107,7 @@ def _may_repeat(policy: RetryPolicy, error: APIError) -> bool:
     if error.billing == "unknown":
         return policy.retry_unknown
     if isinstance(error, APIStatusError):
-        return meaning_of(error.status).again
+        return status_outcome(error.status).again
     return error.billing == "not_sent"
 
 

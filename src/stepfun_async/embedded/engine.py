@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from stepfun_async._core.answers import TRACE_HEADER
 from stepfun_async._core.capabilities import ENDPOINTS, Capability, Money
+from stepfun_async._core.reasons import TRACE_HEADERS
 from stepfun_async._core.registry import rows
 from stepfun_async._core.rules import Whole
 from stepfun_async._core.wire import Call, Reply
@@ -35,6 +35,7 @@ KEYLESS = "embedded"
 """The key of calls that bring none."""
 
 _PATHS = frozenset(endpoint.path for endpoint in ENDPOINTS.values())
+_TRACE = TRACE_HEADERS[0]
 _SINCE = 1_735_689_600
 """The `created` of every model listed: the start of 2025, in seconds since 1970."""
 
@@ -142,9 +143,9 @@ class Engine:
         return self._traced(self._answer(call, mount))
 
     def _traced(self, reply: Reply) -> Reply:
-        if TRACE_HEADER in reply.headers:
+        if _TRACE in reply.headers:
             return reply
-        return replace(reply, headers={**reply.headers, TRACE_HEADER: f"embedded-{next(self._traces):08d}"})
+        return replace(reply, headers={**reply.headers, _TRACE: f"embedded-{next(self._traces):08d}"})
 
     def _answer(self, call: Call, mount: Mount) -> Reply:
         path = call.path.removeprefix(mount.base or self.link_base)

@@ -1,0 +1,234 @@
+"""Reasons: what a response says in words, be it StepFun's JSON, other JSON, text, a gateway's HTML page or nothing."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+SHOWN = 500
+"""Characters of a reason that are kept."""
+
+_READ = 4 * SHOWN
+"""Bytes of a body that are read as text."""
+
+_NAME = 60
+"""Characters of a server's name that are kept."""
+
+TRACE_HEADERS = (
+    "x-trace-id",
+    "llm_provider-x-trace-id",
+    "x-request-id",
+    "request-id",
+    "x-litellm-call-id",
+    "x-amzn-requestid",
+    "cf-ray",
+)
+"""The headers that identify a response, StepFun's own first. LiteLLM renames it to the second (1.106.12)."""
+
+RESENDERS: Mapping[str, str] = {"x-litellm-": "LiteLLM"}
+"""Gateways that send a request again by themselves, by the beginning of the headers that show them.
+
+LiteLLM: up to 9 times (1.106.12). It adds `x-litellm-call-id` to every response.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What the body of a response says.
+
+    Attributes:
+        text: in words; None where it says nothing.
+        type: StepFun's error type; None where there is none.
+        content: the decoded body: a mapping for JSON, otherwise the text's beginning.
+        by_api: whether it has the form in which the API reports errors.
+        by_page: whether it is an HTML page.
+    """
+
+    text: str | None
+    type: str | None
+    content: Mapping[str, Any] | str
+    by_api: bool = False
+    by_page: bool = False
+
+
+def read_reason(body: bytes) -> Reason:
+    """The reason that `body` gives."""
+    text = body[:_READ].decode("utf-8", "replace")[:SHOWN].strip()
+    try:
+        content: object = json.loads(body)
+    except (ValueError, RecursionError):
+        return _of_page(body, text) if text.startswith("<") else Reason(text or None, None, text)
+    if not isinstance(content, dict):
+        return Reason(text, None, text)
+    mapping = cast("dict[str, Any]", content)
+    error = mapping.get("error")
+    said = reason_in(mapping) or (text if mapping else None)
+    by_api = isinstance(error, dict) and isinstance(cast("dict[str, object]", error).get("message"), str)
+    kind = encodable(cast("dict[str, object]", error).get("type")) if isinstance(error, dict) else None
+    return Reason(said and said[:SHOWN], kind or encodable(mapping.get("type")), mapping, by_api=by_api)
+
+
+def reason_in(content: Mapping[str, Any]) -> str | None:
+    """The reason that a JSON object gives, at most `SHOWN` characters; None where it gives none.
+
+    It takes `{"error": {"message"}}` (StepFun, OpenAI, LiteLLM, vLLM), `{"error": "text"}`,
+    `{"message"}` or `{"msg"}` with or without `code`, and FastAPI's `{"detail"}`, which is a text or a
+    list of `{"loc", "msg"}`.
+    """
+    error = content.get("error")
+    if isinstance(error, dict):
+        return reason_in(cast("dict[str, Any]", error))
+    said = (_words(content.get(key)) for key in ("error", "message", "msg", "detail", "error_msg", "error_message"))
+    words = ": ".join(dict.fromkeys(word for word in said if word))
+    return f"{words[:SHOWN]}{_code(content.get('code'))}" if words else None
+
+
+def _words(value: object) -> str | None:
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, dict):
+        return reason_in(cast("dict[str, Any]", value))
+    if isinstance(value, list):
+        items = cast("Sequence[object]", value)[:10]
+        return "; ".join(filter(None, map(_item, items))) or None
+    return None
+
+
+def _item(value: object) -> str | None:
+    """One of FastAPI's: where it is, and what is wrong there."""
+    words = _words(value)
+    where = cast("dict[str, object]", value).get("loc") if isinstance(value, dict) else None
+    if words and isinstance(where, list):
+        return f"{'.'.join(map(str, cast('list[object]', where)[:10]))}: {words}"
+    return words
+
+
+def _code(code: object) -> str:
+    """A code that says more than the status does, in brackets."""
+    text = code if isinstance(code, str) else str(code) if type(code) is int else ""
+    says_more = text not in ("", "0") and not re.fullmatch("[1-5][0-9][0-9]", text)
+    return f" (code {encodable(text[:_NAME])})" if says_more else ""
+
+
+def encodable(value: object) -> str | None:
+    """`value` as UTF-8 can say it, since a text may hold half a surrogate pair; None where it is no text."""
+    if not isinstance(value, str):
+        return None
+    return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+
+
+# --- pages --------------------------------------------------------------------------------------
+
+_TITLE = re.compile(r"<(title|h1)\b[^>]{0,200}>(.{1,500}?)</\1>", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<[^>]{0,200}>")
+
+
+def _of_page(body: bytes, text: str) -> Reason:
+    """The reason of an HTML page: its title, or else its first headline."""
+    page = body[:_READ].decode("utf-8", "replace")
+    found = {match[1].lower(): match[2] for match in reversed(list(_TITLE.finditer(page)))}
+    title = " ".join(html.unescape(_TAG.sub(" ", found.get("title") or found.get("h1") or "")).split())
+    return Reason(title[:SHOWN] or None, None, text, by_page=True)
+
+
+def described(reason: Reason, headers: Mapping[str, str]) -> str:
+    """What an error response says, and where that is not the API itself, who it is from.
+
+    >>> described(read_reason(b"<title>503 Backend fetch failed</title>"), {"server": "Varnish"})
+    'an HTML page from Varnish, "503 Backend fetch failed"'
+    """
+    name = answered_by(headers)
+    origin = f" from {name}" if name else ""
+    if reason.by_page:
+        return f"an HTML page{origin}" + (f', "{reason.text}"' if reason.text else "")
+    if reason.text is None:
+        return f"an empty response{origin}" if name else "the server gave no reason"
+    return f"{reason.text} ({origin.strip()})" if name and isinstance(reason.content, str) else reason.text
+
+
+_TASKS = ("task_id", "taskId", "job_id", "request_id", "id")
+"""What an accepted task is named by."""
+
+
+def said_by_success(status: int, headers: Mapping[str, str], body: bytes) -> str | None:
+    """What a success without a picture says; None where it says nothing.
+
+    >>> said_by_success(202, {}, b'{"task_id": "t-1"}')
+    "202, accepted as the task 't-1', which this package does not wait for"
+    """
+    reason = read_reason(body)
+    if not isinstance(reason.content, dict):
+        foreign = reason.by_page or (reason.text is None and answered_by(headers))
+        return described(reason, headers) if foreign else None
+    content = cast("dict[str, Any]", reason.content)
+    task = next((content[name] for name in _TASKS if isinstance(content.get(name), str | int)), None)
+    said = reason_in(content)
+    if status == 202 and task is not None:
+        accepted = f"202, accepted as the task {str(task)[:_NAME]!r}, which this package does not wait for"
+        return f"{accepted} ({said})" if said else accepted
+    return said
+
+
+def answered_by(headers: Mapping[str, str]) -> str | None:
+    """Who answered, by `Server`, or else by the last of `Via`; None where neither is there."""
+    server = headers.get("server", "").strip()
+    if not server:
+        last = headers.get("via", "").rpartition(",")[2].strip()
+        comment = re.search(r"\(([^()]{1,60})\)", last)
+        server = comment[1] if comment else last.partition(" ")[2]
+    name = "".join(letter for letter in server[:_NAME] if letter.isprintable()).strip()
+    return name or None
+
+
+def resender_of(headers: Mapping[str, str]) -> str | None:
+    """The gateway that is known to send requests again by itself, where a response shows one."""
+    for start, name in RESENDERS.items():
+        if any(header.startswith(start) for header in headers):
+            return name
+    return None
+
+
+def trace_id_of(headers: Mapping[str, str]) -> str | None:
+    """What identifies a response for whoever is asked about it; None where nothing does."""
+    for name in TRACE_HEADERS:
+        if found := headers.get(name):
+            return found
+    return None
+
+
+# --- how long to wait ---------------------------------------------------------------------------
+
+_NUMBER = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
+_UNITS: Mapping[str, float] = {
+    **dict.fromkeys(("ms", "millisecond", "milliseconds"), 0.001),
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hour", "hours"), 3600.0),
+}
+"""Seconds in each unit of time that servers name."""
+
+_UNIT = "|".join(sorted(_UNITS, key=len, reverse=True))
+_PART = re.compile(rf"({_NUMBER}) ?({_UNIT})(?![a-z])", re.IGNORECASE)
+_WISH = re.compile(
+    rf"\b(?:try again|retry) (?:in|after) (?:((?:{_NUMBER} ?(?:{_UNIT})(?![a-z]) ?){{1,3}})"
+    rf"|({_NUMBER})(?![0-9.]*[-:/\w]| ?[a-z]))",
+    re.IGNORECASE,
+)
+
+
+def wish_in(text: str) -> float | None:
+    """Seconds to wait by what a text says; None where it does not say so.
+
+    It takes "Try again in 5 seconds" (LiteLLM), "Please retry after 2 seconds" (Azure), and "Please try
+    again in 6m0s" or "in 120ms" (OpenAI). Without a unit they are seconds.
+    """
+    match = _WISH.search(text)
+    if match is None:
+        return None
+    if match[2]:
+        return float(match[2])
+    return sum(float(amount) * _UNITS[unit.lower()] for amount, unit in _PART.findall(match[1]))
