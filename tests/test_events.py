@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import pickle
 from pathlib import Path
@@ -21,10 +22,12 @@ from stepfun_async import (
     CallStarted,
     Client,
     ConfigurationError,
+    InternalServerError,
     InvalidRequestError,
     Limits,
     QueueTimeoutError,
     RetryPolicy,
+    SaveError,
     TextToImage,
 )
 from stepfun_async._core.wire import Call, Progress, Reply
@@ -63,8 +66,8 @@ def client_of(events: list[Any], *replies: Reply | Exception, **more: Any) -> As
             raise reply
         return reply
 
-    options: dict[str, Any] = {"base_url": "https://stepfun.test:8443/v1", "retry": QUICK, **more}
-    return AsyncClient("sk-canary-123456", transport=Scripted(answer), on_event=events.append, **options)
+    base: dict[str, Any] = {"base_url": "https://stepfun.test:8443/v1", "retry": QUICK, "on_event": events.append}
+    return AsyncClient("sk-canary-123456", transport=Scripted(answer), **{**base, **more})
 
 
 async def test_a_call_is_told_of_when_it_begins_at_each_attempt_and_when_it_ends() -> None:
@@ -284,3 +287,138 @@ async def test_the_log_holds_the_listed_fields_and_no_other(caplog: pytest.LogCa
 def test_a_program_that_did_not_set_up_logging_sees_nothing() -> None:
     """Warnings of loggers without a handler would go to stderr."""
     assert any(isinstance(handler, logging.NullHandler) for handler in logging.getLogger("stepfun_async").handlers)
+
+
+# --- what is plugged in raises
+
+
+class Interrupt(BaseException):
+    """As Ctrl-C is, of no kind that anything expects."""
+
+
+KINDS = [Interrupt, KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError]
+RAISED: dict[str, type[Any]] = {"CallStarted": CallStarted, "AttemptEnded": AttemptEnded, "CallEnded": CallEnded}
+
+
+class Raising:
+    """An `on_event` that raises `error` at the `nth` event of a kind, and notes all events."""
+
+    def __init__(self, at: type[Any], error: BaseException, nth: int = 1) -> None:
+        self.events: list[Any] = []
+        self._at, self._error, self._left = at, error, nth
+
+    def __call__(self, event: Any) -> None:
+        self.events.append(event)
+        if isinstance(event, self._at):
+            self._left -= 1
+            if not self._left:
+                raise self._error
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("at", RAISED.values(), ids=RAISED)
+async def test_what_is_paid_is_settled_and_kept_before_an_interruption_goes_on(
+    at: type[Any], kind: type[BaseException], tmp_path: Path
+) -> None:
+    sent, on_event, budget = at is not CallStarted, Raising(at, kind("stop")), Budget(1, prices={LARGE: 1})
+    limits = Limits(max_concurrency=1, requests_per_minute=1_000)
+    client = client_of([], PICTURE, on_event=on_event, budget=budget, limits=limits)
+    with pytest.raises(kind, match="stop") as caught:
+        await client.images.generate(PROMPT, model=LARGE, size="256x256", save_to=tmp_path / "lake.png")
+    assert (tmp_path / "lake.png").exists() == sent
+    assert (int(budget.spent), int(budget.held)) == (int(sent), 0)
+    assert client.usage.billed == int(sent)
+    assert limits.state.in_flight == 0
+    assert [type(event) for event in on_event.events].count(CallEnded) == 1
+    assert list(tmp_path.iterdir()) == ([tmp_path / "lake.png"] if sent else [])
+    cause = caught.value.__cause__
+    assert (isinstance(cause, SaveError) and cause.response.image.path == tmp_path / "lake.png") or not sent
+
+
+async def test_a_picture_in_memory_is_behind_the_interruption() -> None:
+    on_event = Raising(AttemptEnded, Interrupt("stop"))
+    with pytest.raises(Interrupt) as caught:
+        await client_of([], PICTURE, on_event=on_event).images.generate(PROMPT)
+    assert isinstance(caught.value.__cause__, SaveError)
+    assert caught.value.__cause__.response.image.data
+    assert on_event.events[-1].response.image.data
+
+
+async def test_an_interruption_is_raised_instead_of_a_further_attempt() -> None:
+    on_event = Raising(AttemptEnded, Interrupt("stop"))
+    client = client_of([], refusal(503), PICTURE, on_event=on_event)
+    with pytest.raises(Interrupt) as caught:
+        await client.images.generate(PROMPT)
+    assert isinstance(caught.value.__cause__, InternalServerError)
+    assert client.usage.attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("at", "nth"), [(CallStarted, 2), (AttemptEnded, 1), (AttemptEnded, 2), (CallEnded, 1), (CallEnded, 2)]
+)
+async def test_a_linked_picture_is_fetched_and_saved_although_something_interrupts(
+    at: type[Any], nth: int, tmp_path: Path
+) -> None:
+    on_event = Raising(at, Interrupt("stop"), nth)
+    path = tmp_path / "lake.png"
+    async with AsyncClient(base_url="embedded", on_event=on_event) as client:
+        with pytest.raises(Interrupt):
+            await client.images.generate(PROMPT, model=LARGE, size="256x256", response_format="url", save_to=path)
+    assert path.exists()
+    assert on_event.events[-1].operation == "text_to_image"
+
+
+class RaisingFilter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        raise LookupError("no such attribute")
+
+
+class RaisingHandler(logging.Handler):
+    def handle(self, record: logging.LogRecord) -> bool:
+        raise LookupError("no such attribute")
+
+
+def _raising_factory(*args: Any, **kwargs: Any) -> logging.LogRecord:
+    record = logging.LogRecord(*args, **kwargs)
+    record.stepfun_call = "mine"
+    return record
+
+
+@pytest.mark.parametrize("plugged", ["filter", "handler", "factory", "all levels"])
+async def test_logging_that_fails_does_not_cost_the_picture(
+    plugged: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger = logging.getLogger("stepfun_async")
+    logger.setLevel(logging.DEBUG)
+    monkeypatch.setattr(logger, "filters", [RaisingFilter()] if plugged == "filter" else [])
+    monkeypatch.setattr(logger, "handlers", [RaisingHandler()] if plugged == "handler" else [])
+    if plugged == "all levels":
+        monkeypatch.setattr(logger, "isEnabledFor", lambda level: {}[level])
+    factory = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(_raising_factory if plugged == "factory" else factory)
+    try:
+        response = await client_of([], refusal(503), PICTURE, on_event=None).images.generate(PROMPT)
+    finally:
+        logging.setLogRecordFactory(factory)
+        logger.setLevel(logging.NOTSET)
+    assert response.image.data
+    assert ("the log failed; the call goes on" in capsys.readouterr().err) == (plugged != "all levels")
+
+
+async def test_a_log_handler_that_interrupts_is_settled_first() -> None:
+    class Interrupts(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "attempt" in record.getMessage():
+                raise Interrupt
+
+    logger, handler = logging.getLogger("stepfun_async"), Interrupts()
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        client = client_of([], PICTURE, on_event=None)
+        with pytest.raises(Interrupt):
+            await client.images.generate(PROMPT)
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
+    assert client.usage.billed == 1

@@ -9,11 +9,16 @@ from __future__ import annotations
 import inspect
 import itertools
 import logging
-from typing import TYPE_CHECKING
+import sys
+import traceback
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ._core.errors import APIStatusError, Billing, ConfigurationError, StepFunError
 from ._core.events import AttemptEnded, CallEnded, CallStarted
+from ._core.text import escaped, shown
 from ._loops import clock
 
 if TYPE_CHECKING:
@@ -44,6 +49,31 @@ _FIELDS = (
 _numbers = itertools.count(1)
 
 
+def log(level: int, message: str, *args: object, **more: Any) -> None:
+    """Write to the log of the package.
+
+    What filters, handlers and record factories of the application raise must not cost a picture: it is shown on
+    stderr, as `logging` does with what handlers raise, and nowhere else.
+    """
+    try:
+        _log.log(level, message, *args, **more)
+    except Exception:  # noqa: BLE001 - whatever the application's logging may raise
+        _show_failed_log()
+
+
+def _show_failed_log() -> None:
+    if logging.raiseExceptions and sys.stderr is not None:  # pyright: ignore[reportUnnecessaryComparison]
+        with suppress(Exception):
+            sys.stderr.write(f"stepfun_async: the log failed; the call goes on\n{traceback.format_exc()}")
+
+
+def _is_logged(level: int) -> bool:
+    try:
+        return _log.isEnabledFor(level)
+    except Exception:  # noqa: BLE001 - whatever the application's logging may raise
+        return False
+
+
 class CallRecord:
     """What is known of one call so far.
 
@@ -60,6 +90,8 @@ class CallRecord:
         queued: seconds it waited for it.
         clock: tells the time of the loop that it is made in.
         response: the answer, once there is one.
+        interruption: what the log or `on_event` raised that must not be held up for good, such as
+            `KeyboardInterrupt`; raised as soon as nothing that is paid for can be lost by it.
     """
 
     __slots__ = (
@@ -69,6 +101,7 @@ class CallRecord:
         "clock",
         "free",
         "granted",
+        "interruption",
         "maybe_billed",
         "model",
         "number",
@@ -92,6 +125,7 @@ class CallRecord:
         self.began = self.clock()
         self.queued = 0.0
         self.response: ImagesResponse | None = None
+        self.interruption: BaseException | None = None
 
     def grant(self) -> float:
         """Note that the slot is there, and tell since when."""
@@ -147,7 +181,7 @@ class Reporter:
             port=self._port,
             request=record.request,
         )
-        self._tell(event, logging.DEBUG, "started")
+        self._tell(record, event, logging.DEBUG, "started")
 
     def attempted(
         self,
@@ -177,7 +211,7 @@ class Reporter:
         told = _name(error)
         if wait is not None:
             told += f", tried again in {wait:.2f} s"
-        self._tell(event, level, f"attempt {record.attempts} {told}")
+        self._tell(record, event, level, f"attempt {record.attempts} {told}")
 
     def ended(self, record: CallRecord, error: BaseException | None) -> None:
         """A call ended."""
@@ -198,27 +232,42 @@ class Reporter:
             error=error,
         )
         lost = f", {record.unknown} of {record.attempts} attempts may have been billed for nothing"
-        self._tell(event, level, f"{_name(error)}{lost if record.unknown else ''}")
+        self._tell(record, event, level, f"{_name(error)}{lost if record.unknown else ''}")
 
     def _listens(self, level: int) -> bool:
-        return self._on_event is not None or _log.isEnabledFor(level)
+        return self._on_event is not None or _is_logged(level)
 
-    def _tell(self, event: Event, level: int, what: str) -> None:
-        if _log.isEnabledFor(level):
-            fields = {f"stepfun_{name}": getattr(event, name, None) for name in _FIELDS}
-            subject = f"{event.operation} {event.model}" if event.model else event.operation
-            _log.log(level, "call %d, %s: %s", event.call, subject, what, extra=fields)
+    def _tell(self, record: CallRecord, event: Event, level: int, what: str) -> None:
+        """Tell both, whatever they raise: it must not cost a picture, nor keep the next one from being told."""
+        for tell in (partial(_write, event, level, what), partial(self._hand_over, event)):
+            try:
+                tell()
+            except BaseException as interruption:  # noqa: BLE001 - raised when the call is settled
+                record.interruption = record.interruption or interruption
+
+    def _hand_over(self, event: Event) -> None:
         if self._on_event is None:
             return
         try:
             self._on_event(event)
         except Exception:  # noqa: BLE001 - a user's function must not cost a picture
-            _log.exception("on_event failed for %s; the call goes on", type(event).__name__)
+            log(logging.ERROR, "on_event failed for %s; the call goes on", type(event).__name__, exc_info=True)
+
+
+def _write(event: Event, level: int, what: str) -> None:
+    if not _is_logged(level):
+        return
+    fields = {f"stepfun_{name}": getattr(event, name, None) for name in _FIELDS}
+    subject = escaped(f"{event.operation} {event.model}" if event.model else event.operation)
+    log(level, "call %d, %s: %s", event.call, subject, what, extra=fields)
 
 
 def _check_plain_function(given: object) -> None:
-    if given is not None and (not callable(given) or inspect.iscoroutinefunction(given)):
-        raise ConfigurationError(f"on_event is a plain function of one event, not {given!r}")
+    if given is None:
+        return
+    call = getattr(type(given), "__call__", None)  # noqa: B004 - that of the class, for objects that are called
+    if not callable(given) or inspect.iscoroutinefunction(given) or inspect.iscoroutinefunction(call):
+        raise ConfigurationError(f"on_event is a plain function of one event, not {shown(given)}")
 
 
 def _name(error: BaseException | None) -> str:

@@ -208,7 +208,7 @@ class Window:
                 return await attempt.make(call, parse)
             except APIError as error:
                 wait = await attempt.failed(error, self._wait_after(error, record))
-                if wait is None:
+                if wait is None or record.interruption is not None:
                     if not record.free:
                         _tell_money(error, record)
                     raise

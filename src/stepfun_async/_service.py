@@ -179,13 +179,12 @@ class Service:
             record.response = _told(answer, window)
             return record.response if place is None else await self._with_bytes(window, place)
 
-        async def keep(made: Awaitable[ImagesResponse], place: Place) -> ImagesResponse:
-            record.response = await place.keep(await made)
+        async def work() -> ImagesResponse:
+            record.response = await _kept(await self._within(record, options, make, hold), place)
             return record.response
 
         try:
-            made = self._within(record, options, make, hold)
-            return await self._reported(record, made if place is None else keep(made, place))
+            return await self._reported(record, work)
         except (ContentFilteredError, SaveError):
             raise
         except Exception as error:
@@ -198,15 +197,30 @@ class Service:
             if record.granted:
                 self.ledger.enter(record, price)
 
-    async def _reported(self, record: CallRecord, work: Awaitable[T]) -> T:
-        """What `work` comes to; the log and `on_event` are told of the call that it is."""
+    async def _reported(
+        self, record: CallRecord, work: Callable[[], Awaitable[T]], outer: CallRecord | None = None
+    ) -> T:
+        """What `work` comes to; the log and `on_event` are told of the call that it is.
+
+        Where one of them raises what is no `Exception`, that is raised here: before anything was sent, or else when
+        what came is settled and kept. In a call within another one it is the other's to raise.
+
+        Args:
+            record: the call's.
+            work: the call.
+            outer: that of the call around it; None where there is none.
+        """
         self._reporter.began(record)
         try:
-            result = await work
+            if outer is None:
+                _pass_on(record, outer)
+            result = await work()
         except BaseException as error:
             self._reporter.ended(record, error)
+            _pass_on(record, outer, error)
             raise
         self._reporter.ended(record, None)
+        _pass_on(record, outer)
         return result
 
     def price(self, request: ImageRequest) -> Money | None:
@@ -237,7 +251,8 @@ class Service:
         async def ask(window: Window) -> T:
             return await window.exchange(Call("GET", path, headers=options.headers or {}, into=into), parse)
 
-        return await self._reported(record, self._within(record, options, ask, counted=path.startswith("/")))
+        counted = path.startswith("/")
+        return await self._reported(record, lambda: self._within(record, options, ask, counted=counted))
 
     async def download(self, image: Image | str, options: Options) -> Image:
         """The picture behind a link; see `AsyncImages.download`."""
@@ -307,8 +322,30 @@ class Service:
             return response
         parse = partial(parse_download, now=time.time())
         record = CallRecord("download")
-        facts = await self._reported(record, window.exchange(Call("GET", image.url, into=place.begin), parse, record))
+        call = Call("GET", image.url, into=place.begin)
+        facts = await self._reported(record, lambda: window.exchange(call, parse, record), window.record)
         return _told(with_image(response, replace(image, **facts)), window)
+
+
+async def _kept(response: ImagesResponse, place: Place | None) -> ImagesResponse:
+    return response if place is None else await place.keep(response)
+
+
+def _pass_on(record: CallRecord, outer: CallRecord | None, error: BaseException | None = None) -> None:
+    """Raise what interrupted the call of `record`, or leave that to the call around it."""
+    interruption, record.interruption = record.interruption, None
+    if interruption is None:
+        return
+    if outer is not None:
+        outer.interruption = outer.interruption or interruption
+        return
+    if error is None and record.response is not None:
+        message = "the picture was made and paid for, and then the log or on_event raised; error.response has it"
+        error = SaveError(message, response=record.response)
+    try:
+        raise interruption from error
+    finally:
+        del interruption  # or its traceback and this frame would hold each other
 
 
 def price_at(config: Config, budget: Budget | None, request: ImageRequest) -> Money | None:

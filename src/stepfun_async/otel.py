@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeAlias
@@ -141,7 +142,8 @@ class OpenTelemetry:
             else:
                 self._end(event)
         except Exception:  # noqa: BLE001 - telemetry must not fail a call, whatever is plugged into it
-            _log.warning("OpenTelemetry could not take note of an event", exc_info=True)
+            with suppress(Exception):  # nor must the log
+                _log.warning("OpenTelemetry could not take note of an event", exc_info=True)
 
     def _begin(self, event: CallStarted) -> None:
         labels = _labels(event)

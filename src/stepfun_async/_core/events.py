@@ -100,4 +100,9 @@ class CallEnded:
 
 Event: TypeAlias = CallStarted | AttemptEnded | CallEnded
 OnEvent: TypeAlias = "Callable[[Event], object]"
-"""A plain function that is told of each event, in the task of the call. What it raises is logged, never passed on."""
+"""A plain function that is called with each event, in the task of the call.
+
+An `Exception` that it raises is logged, and the call goes on. What is no `Exception`, such as `KeyboardInterrupt`, ends
+the call and is raised to the caller: at `CallStarted` before anything is sent, later instead of a further attempt. An
+image that has come is saved, and its price entered, before; the `SaveError` behind what is raised (`__cause__`) has it.
+"""
