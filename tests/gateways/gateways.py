@@ -189,7 +189,8 @@ def caddy(plan: Plan) -> Sequence[Program]:
     for listener, port in plan.ports.items():
         upstreams = " ".join(f"{HOST}:{upstream}" for upstream in plan.upstreams_of(listener))
         limit = "request_body {\n max_size 1MB\n }\n" if listener == "narrow" else ""
-        sites += f"http://:{port} {{\n bind {HOST}\n {limit} reverse_proxy {upstreams} {{\n {settings.get(listener, '')}\n }}\n}}\n"
+        proxy = f"reverse_proxy {upstreams} {{\n {settings.get(listener, '')}\n }}"
+        sites += f"http://:{port} {{\n bind {HOST}\n {limit} {proxy}\n}}\n"
     configuration = plan.write("Caddyfile", sites)
     env = dict.fromkeys(("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(plan.folder))
     command: Command = [plan.script("caddy"), "run", "--config", configuration, "--adapter", "caddyfile"]
