@@ -176,9 +176,9 @@ def certificate(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> Itera
     authority.issue_cert("127.0.0.1").configure_cert(context)
     with authority.cert_pem.tempfile() as trusted:
         monkeypatch.setenv("SSL_CERT_FILE", trusted)
-        connections._tls_context.cache_clear()
+        connections._contexts.clear()
         yield context
-    connections._tls_context.cache_clear()
+    connections._contexts.clear()
 
 
 @pytest.fixture(params=["by address", "by name", "under TLS", "kept", "kept under TLS", "embedded"])

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stepfun_async._transport.http1 import LONGEST_HEAD, Answer, Head, NotHttpError, end_of_head, request_head
+from stepfun_async._transport.http1 import (
+    LONGEST_HEAD,
+    Answer,
+    Head,
+    NotHttpError,
+    answer_begun,
+    end_of_head,
+    request_head,
+)
 
 Read = tuple[Head, bytes, bool]
 
@@ -169,3 +177,22 @@ def test_a_request_says_what_it_has_to() -> None:
         == b"POST /v1/images/generations HTTP/1.1\r\nhost: a.test\r\nx: \xe9\r\ncontent-length: 5\r\n\r\n"
     )
     assert request_head("GET", "/", {"host": "a"}) + end_of_head(None) == b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "begun"),
+    [
+        (b"", False),
+        (b"H", False),
+        (b"HTTP/1.1 ", False),
+        (b"HTTP/1.1 4", True),
+        (b"HTTP/1.1 200 OK\r\n", True),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", False),
+        (b"HTTP/1.1 100 Continue\r\n", False),
+        (b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHT", False),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 401 No\r\n", True),
+        (b"<html>", True),
+    ],
+)
+def test_an_answer_has_begun_with_the_first_byte_that_is_of_no_interim_one(data: bytes, begun: bool) -> None:
+    assert answer_begun(data) is begun

@@ -565,7 +565,7 @@ def server_tls(authority: trustme.CA) -> ssl.SSLContext:
 def _fresh_trust() -> Iterator[None]:
     """The process's TLS context is made once; these tests need their own."""
     yield
-    connections._tls_context.cache_clear()
+    connections._contexts.clear()
 
 
 async def test_calls_go_over_tls_and_keep_their_connection(

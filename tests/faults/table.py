@@ -329,6 +329,33 @@ AT_THE_PROXY = (
     Row("502 of a proxy", status("502 Bad Gateway", body=HTML), TROUBLE, FREE_TROUBLE, way="relay"),
 )
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\nx-a: b\r\n\r\n"
+
+_EARLY: tuple[tuple[str, Play, Ending, int], ...] = (
+    (
+        "401 and closed, the body unread",
+        midway(say_status("401 No", REFUSAL), hang_up),
+        refused(AuthenticationError),
+        0,
+    ),
+    ("403 and reset, the body unread", midway(say_status("403 No", REFUSAL), reset), refused(PermissionDeniedError), 0),
+    (
+        "413 and nothing is read any more",
+        midway(say_status("413 No", REFUSAL), stop_reading),
+        refused(APIStatusError),
+        0,
+    ),
+    ("interim answers in the body", midway(say(CONTINUE), Talk.read_body, Talk.bill, succeed), PICTURE, 1),
+)
+"""What a service may say while the body is still coming."""
+
+_EVERYWHERE: tuple[tuple[str, Way, Callable[[Play], Fault]], ...] = (
+    ("", "plain", meets),
+    (", TLS", "tls", meets_in_tls),
+    (", proxy", "relay", meets),
+    (", tunnel", "tunnel", lambda play: meets(inside(play))),
+)
+
 DURING_THE_UPLOAD = (
     Row("reset in the body", meets(midway(reset)), LOST, FREE_LOST),
     Row("closed in the body", meets(midway(hang_up)), LOST, FREE_LOST),
@@ -343,7 +370,11 @@ DURING_THE_UPLOAD = (
         refused(AuthenticationError),
         large=True,
     ),
-    Row("401 and closed, the body unread", meets(midway(say_status("401 No", REFUSAL), hang_up)), None, large=True),
+    *(
+        Row(f"{name}{where}", meeting(play), ending, charged=charged, way=way, large=True)
+        for name, play, ending, charged in _EARLY
+        for where, way, meeting in _EVERYWHERE
+    ),
 )
 
 INSTEAD_OF_AN_ANSWER = (

@@ -124,10 +124,10 @@ def _cells() -> Iterator[tuple[str, Row, Operation]]:
 
 @pytest.fixture(scope="module")
 def here() -> Iterator[World]:
-    connections._tls_context.cache_clear()
+    connections._contexts.clear()
     with world() as made:
         yield made
-    connections._tls_context.cache_clear()
+    connections._contexts.clear()
 
 
 @pytest.fixture(scope="module")

@@ -571,6 +571,7 @@ class FaultyService:
                 self._take(*self._listener.accept())
 
     def _take(self, connection: socket.socket, address: tuple[str, int]) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a reset discards what still waits to leave
         talk = Talk(self, connection, address[1])
         with self._changed:
             self.connections += 1

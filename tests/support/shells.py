@@ -229,8 +229,8 @@ def running_tasks() -> int:
         return trio.lowlevel.current_statistics().tasks_living
 
 
-_NOT_COUNTED = ("AnyIO worker", "Trio thread", "asyncio_", "talk")
-"""Threads that loops keep for later, and those of the faulty service, by the beginnings of their names."""
+_NOT_COUNTED = ("AnyIO worker", "Trio thread", "asyncio_", "stepfun-async_", "talk")
+"""Threads kept for later, and those of the faulty service, by the beginnings of their names."""
 
 
 def busy_threads() -> int:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from socket import SOCK_STREAM
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
-
-import anyio
 
 from .._config import Config, hidden
 from .._core.addresses import Guard, is_public, why_not_loopback, why_not_public
@@ -19,6 +16,7 @@ from .bodies import MAX_BODY, MAX_PICTURE, Intake
 from .connections import Borrowed, Connections
 from .failures import failure_of
 from .http1 import Head
+from .names import addresses_of
 from .outgoing import Address, Outgoing, address_of, headers_of, link_address, said
 from .watching import RefusedError, Watch
 
@@ -143,10 +141,10 @@ async def _is_inside(host: str) -> bool:
     if why_not_public(host):
         return True
     try:
-        found = await anyio.getaddrinfo(host, None, type=SOCK_STREAM)
+        found = await addresses_of(host, 0)
     except (OSError, UnicodeError):
         return False
-    return bool(found) and not any(is_public(address[0]) for *_, address in found)
+    return bool(found) and not any(is_public(address[0]) for _, address in found)
 
 
 def _joined(url: str, location: str) -> str:

@@ -17,13 +17,11 @@ from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
-import anyio
-import anyio.to_thread
-
 from .._config import Origin, hidden, proxy_of
 from .._core.addresses import Guard
 from .._core.errors import ConfigurationError
 from .._core.wire import Reply
+from .._daemons import abandonable
 from .._loops import PerLoop, loop_time
 from .direct import DirectConnection
 from .failures import Meaning
@@ -145,7 +143,7 @@ class Connections:
     async def _open(self, lane: Lane) -> Connection:
         proxy = self._proxies[lane.origin]
         encrypted = lane.origin[0] == "https" or (proxy or "").startswith("https")
-        tls = await anyio.to_thread.run_sync(_tls_context) if encrypted else None
+        tls = await _tls() if encrypted else None
         if lane.direct:
             return DirectConnection(tls, lane.guard)
         from .through_httpx import opened
@@ -233,9 +231,17 @@ class _Idle:
                     await stack.pop()[1].aclose()
 
 
-@cache
+_contexts: list[ssl.SSLContext] = []
+"""The context for all connections of this process, once it is there: making one takes tens of milliseconds."""
+
+
+async def _tls() -> ssl.SSLContext:
+    if not _contexts:
+        _contexts.append(await abandonable(_tls_context))
+    return _contexts[0]
+
+
 def _tls_context() -> ssl.SSLContext:
-    """One context for all connections of this process: building one costs tens of milliseconds."""
     try:
         return _trusting()
     except OSError as error:
@@ -254,6 +260,7 @@ def _trusting() -> ssl.SSLContext:
     else:
         context = ssl.create_default_context(capath=folder)
     context.set_alpn_protocols(["http/1.1"])
+    context.options |= ssl.OP_NO_RENEGOTIATION  # or what is to be sent might have to wait for what is to be read
     return context
 
 

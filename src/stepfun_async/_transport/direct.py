@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable, Mapping
 
 import anyio
-from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from .._core.addresses import Guard
 from .._core.wire import Reply
@@ -19,15 +19,11 @@ from .bodies import Intake
 from .failures import CONNECT_TIMEOUT, Meaning
 from .http1 import Answer, Head, NotHttpError, end_of_head, request_head
 from .outgoing import Address, Outgoing
-from .sockets import Socket, connect
-from .uploads import Body
+from .sockets import Socket, connect, send_all
 from .watching import Watch
 
 _ONE_WRITE = 64 * 1024
 """Bytes of the longest body that is sent together with its head."""
-
-_PIECE = 256 * 1024
-"""Bytes of a body sent at once; between two pieces an answer that comes early is noticed."""
 
 
 class DirectConnection:
@@ -76,15 +72,15 @@ class DirectConnection:
         """Send head and body; whether all of it went out before an answer came."""
         head = self._head_of(request) + end_of_head(request.length)
         watch.leaves()
-        try:
-            whole = request.body.whole
-            if whole is not None and len(whole) <= _ONE_WRITE:
-                await opened.send(head + whole)
-                return True
-            await opened.send(head)
-            return await _send_pieces(opened, request.body)
-        except (OSError, anyio.BrokenResourceError):
-            return False  # there may be an answer all the same, which says why
+        whole = request.body.whole
+        if whole is not None and len(whole) <= _ONE_WRITE:
+            return await opened.send(head + whole)
+        if not await opened.send(head):
+            return False
+        async for part in request.body:
+            if not await send_all(opened, part):
+                return False
+        return True
 
     def _head_of(self, request: Outgoing) -> bytes:
         """The head of `request`, which mostly is that of the one before."""
@@ -101,16 +97,6 @@ class DirectConnection:
     def meaning(self, error: Exception) -> Meaning | None:
         """What `error` means at the stage that was reached; None for what is no failure of a connection."""
         return next((row for stage, row in _MEANINGS if stage == self._stage and isinstance(error, row.kind)), None)
-
-
-async def _send_pieces(opened: Socket, body: Body) -> bool:
-    async for part in body:
-        for start in range(0, len(part), _PIECE):
-            await checkpoint()  # or the loop could not say that the connection is lost
-            if opened.answered:  # to a request that is not whole: most likely no
-                return False
-            await opened.send(part[start : start + _PIECE])
-    return True
 
 
 async def _receive(opened: Socket, answer: Answer, begin: Callable[[Head], Intake]) -> Intake:
@@ -131,16 +117,14 @@ async def _receive(opened: Socket, answer: Answer, begin: Callable[[Head], Intak
     return intake
 
 
-_CLOSED = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
-
 _MEANINGS: tuple[tuple[str, Meaning], ...] = (
     ("connect", Meaning(TimeoutError, "connect_timeout", "no connection to {host} within {seconds:g} seconds")),
     ("connect", Meaning(socket.gaierror, "name", "no connection to {host}")),
     ("connect", Meaning(UnicodeError, "name", "no connection to {host}")),
     ("connect", Meaning(OSError, "refused", "no connection to {host}")),
     ("tls", Meaning(TimeoutError, "connect_timeout", "no connection to {host} within {seconds:g} seconds")),
-    ("tls", Meaning((OSError, *_CLOSED), "tls", "no connection to {host}")),
+    ("tls", Meaning(OSError, "tls", "no connection to {host}")),
     ("talk", Meaning(NotHttpError, "no_http", "{host} broke the answer off, or sent something that is not HTTP")),
-    ("talk", Meaning((OSError, *_CLOSED), "lost", "the connection to {host} was lost")),
+    ("talk", Meaning(OSError, "lost", "the connection to {host} was lost")),
 )
 """What an error means at each stage, the most specific first."""

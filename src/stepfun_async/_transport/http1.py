@@ -26,6 +26,17 @@ _FIELD = re.compile(r"([^:\r]+):[ \t]*([^\r]*?)[ \t]*\r\n")
 _BODILESS = (204, 304)
 
 
+_INTERIM = re.compile(rb"(?:HTTP/1\.[01] 1\d\d[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n)*")
+_INTERIM_BEGUN = b"HTTP/1.1 1"
+
+
+def answer_begun(data: bytes) -> bool:
+    """Whether `data`, all that has arrived, is more than interim answers, such as `100 Continue`."""
+    interim = _INTERIM.match(data)
+    begun = data[0 if interim is None else interim.end() :][: len(_INTERIM_BEGUN)]
+    return bool(begun) and not _INTERIM_BEGUN.startswith(begun)
+
+
 class NotHttpError(Exception):
     """What came is not HTTP, or was broken off."""
 

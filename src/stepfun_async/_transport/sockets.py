@@ -1,7 +1,8 @@
-"""Sockets: connected, judged, encrypted, written to, read from. One kind for asyncio, one for all else.
+"""Sockets: connected, judged, encrypted, written to, read from, and listened to while they are written to.
 
-asyncio's is a protocol of our own, which takes whatever has arrived in one piece: no other way of asyncio
-costs as little for an answer. Everything else, trio that is, goes through anyio's streams.
+One kind for asyncio, one for trio. asyncio's is a protocol, which takes whatever has arrived in one piece: no other
+way of asyncio costs as little for an answer. trio's works on the socket itself. TLS is the package's own layer (`tls`),
+so that what the system still holds of a connection that was lost can be read.
 """
 
 from __future__ import annotations
@@ -10,57 +11,29 @@ import asyncio
 import select
 import socket
 import ssl
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import anyio
-from anyio.abc import SocketAttribute
 from anyio.lowlevel import checkpoint, current_token
 
 from .._core.addresses import Guard
+from .http1 import answer_begun
+from .names import SocketAddress, addresses_of
+from .tls import Tls
 from .watching import CLOSED_AT_ONCE, CLOSING, RefusedError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from anyio.abc import ByteStream, SocketStream
 
 _HIGH_WATER = 64 * 1024
 """Bytes that may lie unread before the other side is made to wait, where nobody waits for them: a slot's picture is
 being written then, and what lies here is memory that every slot takes."""
 
-_PIECE = 256 * 1024
-"""Bytes read at once where the reader says how many."""
+PIECE = 256 * 1024
+"""Bytes sent or read at once; between two pieces that are sent an answer that comes early is noticed."""
 
 _STAGGER = 0.25
 """Seconds after which the next address of a name is tried beside the first (RFC 8305)."""
-
-
-class Socket(Protocol):
-    """A connected socket."""
-
-    async def send(self, data: bytes) -> None:
-        """Write `data`, as fast as the other side takes it, or until an answer comes."""
-        ...
-
-    async def receive(self) -> bytes:
-        """What has arrived, at least a byte; nothing at the end."""
-        ...
-
-    @property
-    def stale(self) -> bool:
-        """Whether something has arrived that nobody asked for, such as the other side's end."""
-        ...
-
-    @property
-    def answered(self) -> bool:
-        """Whether an answer has begun to arrive, as far as can be told without reading."""
-        ...
-
-    async def aclose(self) -> None:
-        """Close it, without waiting for the other side."""
-        ...
 
 
 class Place(Protocol):
@@ -88,8 +61,9 @@ async def connect(
         OSError: there is no connection, or no encryption.
     """
     stage("connect")
-    asyncio_s = isinstance(current_token().native_token, asyncio.AbstractEventLoop)
-    opened = await (_AsyncioSocket.open(place) if asyncio_s else _AnyioSocket.open(place))
+    on_asyncio = isinstance(current_token().native_token, asyncio.AbstractEventLoop)
+    connected = await _connected(place, _connect_in_asyncio if on_asyncio else _connect_in_trio)
+    opened: Socket = await _AsyncioSocket.open(connected) if on_asyncio else _TrioSocket(connected)
     try:
         if guard is not None and (why := guard(opened.address)):
             raise RefusedError(f"{place.host} is {opened.address}, which {why}")
@@ -102,95 +76,211 @@ async def connect(
     return opened
 
 
-class _AsyncioSocket(asyncio.Protocol):
-    """A socket of asyncio."""
+class Socket(ABC):
+    """A connected socket, and what has arrived on it that nobody has read."""
 
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._transport: Any = None
-        self._encrypted = False
+    def __init__(self, raw: socket.socket) -> None:
+        self.raw = raw
+        self.tls: Tls | None = None
         self._arrived: list[bytes] = []
         self._unread = 0
-        self._paused = False
         self._ended = False
         self._error: Exception | None = None
-        self._reader: asyncio.Future[None] | None = None
-        self._writer: asyncio.Future[None] | None = None
-        self._full = False
-        self._lost = self._loop.create_future()
-        self._polled: Any = None
-
-    @classmethod
-    async def open(cls, place: Place) -> _AsyncioSocket:
-        connected = await _connected(place.host, place.port)
-        _, opened = await asyncio.get_running_loop().create_connection(cls, sock=connected)
-        return opened
+        self._polled: Callable[[], object] | None = None
 
     @property
     def address(self) -> str:
-        where = self._transport.get_extra_info("peername")
-        if not where:
-            raise ConnectionResetError(CLOSED_AT_ONCE)
-        return str(where[0])
+        """Where it leads.
 
-    async def encrypt(self, context: ssl.SSLContext, host: str) -> None:
-        self._encrypted = True
-        plain = self._transport
+        Raises:
+            ConnectionResetError: nowhere any more.
+        """
         try:
-            self._transport = await self._loop.start_tls(plain, self, context, server_hostname=host)
-        except BaseException:  # TLS that never stood does not tell us that the connection is gone
-            plain.abort()
-            with anyio.CancelScope(shield=True):
-                await checkpoint()  # in which the loop closes it
-            _wake(self._lost)
-            raise
+            return str(self.raw.getpeername()[0])
+        except OSError as error:
+            raise ConnectionResetError(CLOSED_AT_ONCE) from error
 
-    async def send(self, data: bytes) -> None:
-        if self._lost.done():
-            raise self._error or ConnectionResetError("the connection is closed")
-        self._transport.write(data)
-        if self._full and not self._lost.done():
-            self._writer = self._loop.create_future()
+    async def encrypt(self, context: ssl.SSLContext, host: str | None) -> None:
+        """Speak TLS from here on; inside of the TLS that is spoken already, where it is.
+
+        Raises:
+            OSError: the other side does not, or is not `host`.
+        """
+        early, self._arrived = self._arrived, []
+        tls = self.tls = Tls(context, host, self.tls)
+        for data in early:  # not to be taken for anything that was encrypted
+            self._decrypt(tls, data)
+        while True:
+            await self._write(tls.pending())
+            if self._error is not None:
+                raise self._error
+            if tls.established:
+                return
+            if self._ended:
+                raise ConnectionResetError("the server closed the connection in the TLS handshake")
+            await self._arrival()
+
+    async def send(self, data: bytes, *, listening: bool = True) -> bool:
+        """Send `data`. Whether all of it was handed to the system, before an answer or the connection's end came.
+
+        What went wrong, `receive` raises, after all that has arrived.
+
+        Args:
+            data: a piece that is short enough to be encrypted in one go.
+            listening: whether an answer ends it.
+        """
+        if self.tls is not None:
             try:
-                await self._writer
-            finally:
-                self._writer = None
+                data = self.tls.encrypt(data)
+            except ssl.SSLError as error:
+                self._error, self._ended = self._error or error, True
+                return False
+        return await self._send(data, listening=listening)
 
     async def receive(self) -> bytes:
+        """What has arrived, at least a byte; nothing at the end.
+
+        Raises:
+            OSError: the connection is lost.
+        """
         while not self._arrived:
             if self._error is not None:
                 raise self._error
             if self._ended:
                 return b""
-            self._reader = self._loop.create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
+            await self._arrival()
         data = self._arrived[0] if len(self._arrived) == 1 else b"".join(self._arrived)
         self._arrived.clear()
         self._unread = 0
+        return data
+
+    @property
+    def stale(self) -> bool:
+        """Whether something has arrived that nobody asked for, such as the other side's end."""
+        return self._ended or bool(self._arrived) or self._readable()
+
+    @property
+    def answered(self) -> bool:
+        """Whether an answer has begun to arrive, or none can come any more."""
+        return self._ended or (bool(self._arrived) and answer_begun(b"".join(self._arrived)))
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close it, without waiting for the other side."""
+
+    def _readable(self) -> bool:
+        """What the system knows and the loop has not said yet."""
+        if self._polled is None:
+            self._polled = poller_of(self.raw.fileno())
+        return bool(self._polled())
+
+    def _take(self, data: bytes) -> None:
+        """Take what has arrived; nothing at the end."""
+        if not data:
+            self._ended = True
+        elif self.tls is None:
+            self._keep(data)
+        else:
+            self._decrypt(self.tls, data)
+
+    def _decrypt(self, tls: Tls, data: bytes) -> None:
+        try:
+            for text in tls.decrypt(data):
+                self._keep(text)
+        except ssl.SSLError as error:
+            self._error = error
+        self._ended = self._ended or tls.ended or self._error is not None
+
+    def _keep(self, text: bytes) -> None:
+        self._arrived.append(text)
+        self._unread += len(text)
+
+    def _take_at_once(self) -> None:
+        """Take what the system holds, as far as it gives it without waiting."""
+        try:
+            self._take(self.raw.recv(PIECE))
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._error, self._ended = error, True
+
+    @abstractmethod
+    async def _send(self, data: bytes, *, listening: bool) -> bool:
+        """`send`, encrypted."""
+
+    @abstractmethod
+    async def _write(self, data: bytes) -> None:
+        """Send a few bytes of TLS's own."""
+
+    @abstractmethod
+    async def _arrival(self) -> None:
+        """Wait until something has arrived, which may be nothing but TLS's own."""
+
+
+async def send_all(opened: Socket, data: bytes, *, listening: bool = True) -> bool:
+    """Send `data`, of any length, as `Socket.send` does."""
+    for start in range(0, len(data), PIECE):
+        await checkpoint()  # or the loop could not say what has arrived, or that the connection is lost
+        if listening and opened.answered:  # to a request that is not whole: most likely no
+            return False
+        if not await opened.send(data[start : start + PIECE], listening=listening):
+            return False
+    return True
+
+
+class _AsyncioSocket(Socket, asyncio.Protocol):
+    """A socket of asyncio."""
+
+    def __init__(self, raw: socket.socket) -> None:
+        super().__init__(raw)
+        self._loop = asyncio.get_running_loop()
+        self._transport: Any = None
+        self._paused = False
+        self._reader: asyncio.Future[None] | None = None
+        self._writer: asyncio.Future[None] | None = None
+        self._full = False
+        self._unsent = False
+        self._lost = self._loop.create_future()
+
+    @classmethod
+    async def open(cls, connected: socket.socket) -> _AsyncioSocket:
+        _, opened = await asyncio.get_running_loop().create_connection(lambda: cls(connected), sock=connected)
+        return opened
+
+    async def _send(self, data: bytes, *, listening: bool) -> bool:
+        if self._lost.done():
+            return False
+        self._unsent = True
+        self._transport.write(data)
+        while self._full and not (self._lost.done() or (listening and self.answered)):
+            self._writer = self._loop.create_future()
+            try:
+                await self._writer
+            finally:
+                self._writer = None
+        self._unsent = self._full or self._transport.is_closing()
+        return not self._unsent
+
+    async def _write(self, data: bytes) -> None:
+        if not self._lost.done():
+            self._transport.write(data)
+
+    async def _arrival(self) -> None:
+        self._reader = self._loop.create_future()
+        try:
+            await self._reader
+        finally:
+            self._reader = None
+
+    async def receive(self) -> bytes:
+        data = await super().receive()
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
         return data
 
-    @property
-    def answered(self) -> bool:
-        return bool(self._arrived)
-
-    @property
-    def stale(self) -> bool:
-        return self._ended or bool(self._arrived) or self._readable()
-
-    def _readable(self) -> bool:
-        """What the system knows and the loop has not said yet."""
-        if self._polled is None:
-            self._polled = poller_of(self._transport.get_extra_info("socket").fileno())
-        return bool(self._polled())
-
     async def aclose(self) -> None:
-        if self._transport is not None and not self._lost.done():
+        if not self._lost.done():
             self._transport.abort()
             with anyio.move_on_after(CLOSING, shield=True):
                 await asyncio.wait([self._lost])
@@ -199,10 +289,10 @@ class _AsyncioSocket(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
+        self._transport.set_write_buffer_limits(high=0)  # what it holds has not been sent, and does not count as such
 
     def data_received(self, data: bytes) -> None:
-        self._arrived.append(data)
-        self._unread += len(data)
+        self._take(data)
         waited_for = self._reader is not None and not self._reader.done()
         if self._unread > _HIGH_WATER and not self._paused and not waited_for:
             self._paused = True
@@ -213,14 +303,24 @@ class _AsyncioSocket(asyncio.Protocol):
     def eof_received(self) -> bool:
         self._ended = True
         _wake(self._reader)
-        return not self._encrypted  # who says no more may still listen; TLS has no such thing
+        _wake(self._writer)
+        return self.tls is None  # who says no more may still listen; TLS has no such thing
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None:
+            self._take_rest()
         self._ended = True
-        self._error = exc
+        if not (self._unsent and self._arrived):  # else it is the answer, after which the server closed
+            self._error = self._error or exc
         _wake(self._reader)
         _wake(self._writer)
         _wake(self._lost)
+
+    def _take_rest(self) -> None:
+        """Take what the system still holds: asyncio gives a connection up when it cannot write, and reads no more."""
+        with suppress(OSError):  # that was all
+            while data := self.raw.recv(PIECE):
+                self._take(data)
 
     def pause_writing(self) -> None:
         self._full = True
@@ -230,36 +330,101 @@ class _AsyncioSocket(asyncio.Protocol):
         _wake(self._writer)
 
 
-# asyncio can do the following by itself, but loses a socket when it is cancelled in the wrong moment.
+def _wake(future: asyncio.Future[None] | None) -> None:
+    if future is not None and not future.done():
+        future.set_result(None)
 
 
-async def _connected(host: str, port: int) -> socket.socket:
-    """A socket connected to the first address of `host` that answers."""
-    addresses = await _addresses(host, port)
+class _TrioSocket(Socket):
+    """A socket of trio."""
+
+    async def _send(self, data: bytes, *, listening: bool) -> bool:
+        rest = memoryview(data)
+        while True:
+            try:
+                rest = rest[self.raw.send(rest) :]
+            except BlockingIOError:
+                pass
+            except OSError:  # there may be an answer all the same, which says why
+                return False
+            if not rest:
+                return True
+            if not await self._writable(listening=listening):
+                return False
+
+    async def _writable(self, *, listening: bool) -> bool:
+        """Wait until more can be sent; False where an answer comes before."""
+        import trio
+
+        async with anyio.create_task_group() as group:
+            if listening:
+                group.start_soon(self._listen, group.cancel_scope)
+            await trio.lowlevel.wait_writable(self.raw)
+            group.cancel_scope.cancel()
+        return not (listening and self.answered)
+
+    async def _listen(self, sending: anyio.CancelScope) -> None:
+        while not self.answered:
+            await self._arrival()
+        sending.cancel()
+
+    async def _write(self, data: bytes) -> None:
+        await self._send(data, listening=False)
+
+    async def _arrival(self) -> None:
+        import trio
+
+        await trio.lowlevel.wait_readable(self.raw)
+        self._take_at_once()
+
+    @property
+    def answered(self) -> bool:
+        if not self._arrived and not self._ended and self._readable():
+            self._take_at_once()
+        return super().answered
+
+    async def aclose(self) -> None:
+        if self.raw.fileno() < 0:
+            return
+        import trio
+
+        self._ended = True
+        trio.lowlevel.notify_closing(self.raw)
+        self.raw.close()
+
+
+# --- connections, which the loops can make by themselves too, but lose when cancelled in the wrong moment
+
+
+_Connect: TypeAlias = Callable[[socket.socket, Any], Awaitable[None]]
+
+
+async def _connect_in_asyncio(connecting: socket.socket, address: Any) -> None:
+    await asyncio.get_running_loop().sock_connect(connecting, address)
+
+
+async def _connect_in_trio(connecting: socket.socket, address: Any) -> None:
+    import trio
+
+    await trio.socket.from_stdlib_socket(connecting).connect(address)
+
+
+async def _connected(place: Place, connect: _Connect) -> socket.socket:
+    """A socket connected to the first address of `place` that answers."""
+    addresses = await addresses_of(place.host, place.port)
     if len(addresses) == 1:
-        return await _connected_to(*addresses[0])
-    return await _Race().run(addresses)
+        return await _connected_to(addresses[0], connect)
+    return await _Race(connect).run(addresses)
 
 
-_Address = tuple[int, Any]
-"""Family, and what `connect` takes."""
-
-
-async def _addresses(host: str, port: int) -> list[_Address]:
-    try:
-        kind = ip_address(host)
-    except ValueError:
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return [(family, address) for family, _, _, _, address in found]
-    return [(socket.AF_INET if kind.version == 4 else socket.AF_INET6, (host, port))]
-
-
-async def _connected_to(family: int, address: Any) -> socket.socket:
-    connecting = socket.socket(family, socket.SOCK_STREAM)
+async def _connected_to(where: SocketAddress, connect: _Connect) -> socket.socket:
+    family, address = where
+    connecting = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         connecting.setblocking(False)  # noqa: FBT003 - as the method wants it
-        await asyncio.get_running_loop().sock_connect(connecting, address)
+        # Without it, the end of a body waits for the other side's delayed acknowledgement.
+        connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await connect(connecting, address)
     except BaseException:
         connecting.close()
         raise
@@ -269,11 +434,12 @@ async def _connected_to(family: int, address: Any) -> socket.socket:
 class _Race:
     """Addresses tried side by side, each a moment after the one before (RFC 8305)."""
 
-    def __init__(self) -> None:
+    def __init__(self, connect: _Connect) -> None:
+        self._connect = connect
         self._winner: socket.socket | None = None
         self._errors: list[OSError] = []
 
-    async def run(self, addresses: list[_Address]) -> socket.socket:
+    async def run(self, addresses: list[SocketAddress]) -> socket.socket:
         """The first socket that is connected.
 
         Raises:
@@ -294,9 +460,9 @@ class _Race:
             raise self._errors[0]
         return self._winner
 
-    async def _try(self, address: _Address, over: anyio.Event, race: anyio.CancelScope) -> None:
+    async def _try(self, address: SocketAddress, over: anyio.Event, race: anyio.CancelScope) -> None:
         try:
-            connected = await _connected_to(*address)
+            connected = await _connected_to(address, self._connect)
         except OSError as error:
             self._errors.append(error)
         else:
@@ -307,78 +473,6 @@ class _Race:
                 connected.close()
         finally:
             over.set()
-
-
-def _wake(future: asyncio.Future[None] | None) -> None:
-    if future is not None and not future.done():
-        future.set_result(None)
-
-
-class _AnyioSocket:
-    """A socket behind anyio's streams."""
-
-    def __init__(self, stream: SocketStream) -> None:
-        self._stream: ByteStream = stream
-        self._tls: ssl.SSLObject | None = None
-        self._raw = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - anyio's, not Django's
-        self._polled = poller_of(self._raw.fileno())
-        try:
-            self.address = str(self._raw.getpeername()[0])
-        except OSError as error:
-            raise ConnectionResetError(CLOSED_AT_ONCE) from error
-
-    @classmethod
-    async def open(cls, place: Place) -> _AnyioSocket:
-        stream = await anyio.connect_tcp(place.host, place.port, happy_eyeballs_delay=_STAGGER)
-        try:
-            return cls(stream)
-        except BaseException:
-            await anyio.aclose_forcefully(stream)
-            raise
-
-    async def encrypt(self, context: ssl.SSLContext, host: str) -> None:
-        from anyio.streams.tls import TLSAttribute, TLSStream
-
-        stream = await TLSStream.wrap(self._stream, hostname=host, ssl_context=context, standard_compatible=False)
-        self._stream = stream
-        self._tls = stream.extra(TLSAttribute.ssl_object)  # noqa: S610 - anyio's, not Django's
-
-    async def send(self, data: bytes) -> None:
-        await self._stream.send(data)
-
-    async def receive(self) -> bytes:
-        try:
-            return await self._stream.receive(_PIECE)
-        except anyio.EndOfStream:
-            return b""
-
-    @property
-    def stale(self) -> bool:
-        return bool(self._polled()) or (self._tls is not None and has_more(self._tls))
-
-    @property
-    def answered(self) -> bool:
-        if self._tls is not None or not self.stale:  # what arrives in TLS may be something of TLS's own
-            return False
-        try:
-            return bool(self._raw.recv(1, socket.MSG_PEEK))
-        except OSError:
-            return False
-
-    async def aclose(self) -> None:
-        with anyio.CancelScope(shield=True), suppress(anyio.BrokenResourceError, OSError):
-            await anyio.aclose_forcefully(self._stream)
-
-
-def has_more(tls: ssl.SSLObject) -> bool:
-    """Whether there is something to read already, be it the end; what is read by asking is lost."""
-    try:
-        tls.read(1)
-    except ssl.SSLWantReadError:
-        return False
-    except OSError:  # it is broken
-        return True
-    return True
 
 
 def poller_of(number: int) -> Callable[[], object]:

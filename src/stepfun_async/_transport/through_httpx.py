@@ -14,8 +14,8 @@ from .._core.wire import Reply
 from .bodies import Intake
 from .failures import CONNECT_TIMEOUT, Meaning
 from .http1 import Head
+from .network import listen
 from .outgoing import Outgoing
-from .sockets import has_more
 from .uploads import Body
 from .watching import Closable, Watch, close_in_time
 
@@ -36,6 +36,7 @@ class HttpxConnection:
     """It replaces for itself what the other side has closed."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        listen(transport)
         self._transport = transport
         self._opened: Closable | None = None
 
@@ -81,14 +82,14 @@ class HttpxConnection:
 def _says_more(transport: httpx.AsyncBaseTransport) -> bool:
     """Whether more came than the answer, which would be taken for the answer of the next call.
 
-    Only h11 and TLS know, some layers below httpx, and nobody in between asks them.
+    Only h11 and the socket know, some layers below httpx, and nobody in between asks them.
     """
     for layer in getattr(getattr(transport, "_pool", None), "connections", ()):
         while (below := getattr(layer, "_connection", None)) is not None:
             layer = below
         http, stream = getattr(layer, "_h11_state", None), getattr(layer, "_network_stream", None)
-        tls = None if stream is None else stream.get_extra_info("ssl_object")
-        if (http is not None and http.trailing_data[0]) or (tls is not None and has_more(tls)):
+        more = http is not None and http.trailing_data[0]
+        if more or (stream is not None and stream.get_extra_info("is_readable")):
             return True
     return False
 
