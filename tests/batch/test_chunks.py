@@ -264,6 +264,15 @@ async def test_what_was_in_flight_is_named_and_sent_again(shop: Shop) -> None:
     shop.assert_whole(10)
 
 
+async def test_what_was_in_flight_is_named_with_all_attempts_that_may_be_billed(shop: Shop) -> None:
+    budget = Budget("0.1")
+    retry = RetryPolicy(max_attempts=3, retry_unknown=True)
+    await shop.batch(10, budget=budget, retry=retry).run_chunks(Dying(shop).submit, chunk=5)
+    assert (shop.pictures, shop.unknown) == (10, 6)
+    assert (budget.spent, budget.held) == (Decimal("0.030"), Decimal("0.018"))
+    assert Records(shop.out).status().held == {"USD": Decimal("0.018")}
+
+
 async def test_what_was_in_flight_can_be_held(shop: Shop) -> None:
     progress = await shop.batch(10, hold_unknown=True).run_chunks(Dying(shop).submit, chunk=5)
     assert (progress.done, progress.unknown, shop.pictures) == (8, 2, 8)

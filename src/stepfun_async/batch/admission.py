@@ -157,7 +157,13 @@ class Admission:
     def _unnamed(self, job: Job, fingerprint: str) -> tuple[str, sqlite3.Row | None]:
         """The id of a line without one, and its row: the fingerprint, numbered where earlier lines ask for the same."""
         blob = _blob(fingerprint)
-        before = self._tables.count("SELECT COUNT(*) FROM jobs WHERE fingerprint = ? AND line < ?", blob, job.line)
+        before = self._tables.count(
+            "SELECT COUNT(*) FROM jobs WHERE fingerprint = ? AND line < ? AND substr(id, 1, ?) = ?",
+            blob,
+            job.line,
+            len(fingerprint),
+            fingerprint,
+        )
         while True:
             own_id = f"{fingerprint}-{before + 1}" if before else fingerprint
             row = self._tables.one(f"{_ROW} WHERE id = ? AND fingerprint = ?", own_id, blob)

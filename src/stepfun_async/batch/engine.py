@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -265,7 +265,7 @@ class Engine:
         adopt = partial(Journal.adopt, number=task.number, stem=stem, price=price, found=found)
         added = await self._writer.do(adopt)
         if added is None:
-            self._ready.append(await anyio.to_thread.run_sync(self._maker.elsewhere, replace(task, stem=stem)))
+            self._ready.append(await anyio.to_thread.run_sync(self._maker.elsewhere, task, stem))
             return
         self._pay(added)
         self._tally.done += 1
@@ -325,6 +325,7 @@ class Engine:
     async def _enter(self, task: Task, price: Money | None, made: Made) -> Item | None:
         end = partial(_end, number=task.number, ended=made.ended, asked=self._sink is not None)
         item = await self._writer.do(end)
+        self._maker.over(task)
         self._count(price, made)
         return item
 

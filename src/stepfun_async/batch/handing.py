@@ -259,6 +259,7 @@ class HandingEngine(Engine):
                 self._tally.pay(each.price, one.ended)
                 self._ready.append(each.task)
             else:
+                self._maker.over(each.task)
                 self._count(each.price, one)
                 await self._tell(item)
 

@@ -6,7 +6,7 @@ This part knows nothing of the journal, so that it can run wherever there is a c
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, TypeVar
@@ -76,8 +76,8 @@ class Store(Protocol):
         """Those of `stems` under which there is something."""
         ...
 
-    def free_stem(self, stem: str) -> str:
-        """`stem`, or the next one under which there is nothing."""
+    def free_stem(self, stem: str, but: Collection[str] = ()) -> str:
+        """`stem`, or the next one under which there is nothing, and none of `but`."""
         ...
 
     def rescue(self, stem: str, fingerprint: str, image: Image) -> Saved:
@@ -114,6 +114,7 @@ class Maker:
         self._store = store
         self._template = template
         self._threads = Threads(store.threads)
+        self._given: set[str] = set()
 
     def price(self, request: ImageRequest) -> Money | None:
         """What its picture costs; None where it is not known."""
@@ -123,14 +124,26 @@ class Maker:
         """Each task with a free place for its picture, or its picture, durable already though nobody entered it.
 
         A picture is taken for a task's where its note has the request's fingerprint, or its name is
-        made of it. Under the place there is nothing, so that what is found there later is the task's.
+        made of it. Under the place there is nothing, and no other task has it until it is over, so that what is
+        found there later is the task's.
         """
         stems = [self._stem(task) for task in tasks]
         taken = self._store.taken(stems)
         return [
-            self._placed(task, stem) if stem in taken else replace(task, stem=stem)
+            self._placed(task, stem) if stem in taken else self._given_to(task, stem)
             for task, stem in zip(tasks, stems, strict=True)
         ]
+
+    def over(self, task: Task) -> None:
+        """A task is over, and others may have its place."""
+        self._given.discard(task.stem)
+
+    def _given_to(self, task: Task, stem: str) -> Task:
+        """The task with a place, or the next one that is free where another task has that."""
+        if stem in self._given:
+            stem = self._store.free_stem(stem, self._given)
+        self._given.add(stem)
+        return replace(task, stem=stem)
 
     def _stem(self, task: Task) -> str:
         job = task.job
@@ -140,11 +153,11 @@ class Maker:
     def _placed(self, task: Task, stem: str) -> Task | Ended:
         """What becomes of a task where something is there already."""
         saved = self._store.own(stem, task.job.fingerprint or "")
-        return found(saved) if saved is not None else self.elsewhere(replace(task, stem=stem))
+        return found(saved) if saved is not None else self.elsewhere(task, stem)
 
-    def elsewhere(self, task: Task) -> Task:
-        """The task with the next place that is free."""
-        return replace(task, stem=self._store.free_stem(task.stem))
+    def elsewhere(self, task: Task, stem: str) -> Task:
+        """The task with the next place after `stem` that is free."""
+        return self._given_to(task, self._store.free_stem(stem, self._given))
 
     async def make(self, task: Task) -> Made:
         """Send a task's request and keep its picture. A picture that is paid for is kept even when cancelled.

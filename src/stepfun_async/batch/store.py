@@ -12,7 +12,7 @@ import os
 import stat
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -167,10 +167,10 @@ class PictureStore:
         stem_of = {name: stem for stem in stems for name in _names(stem)}
         return {stem_of[name] for name in self.place.present(stem_of)}
 
-    def free_stem(self, stem: str) -> str:
-        """`stem`, or the next one under which there is nothing, be it a picture of somebody else's."""
+    def free_stem(self, stem: str, but: Collection[str] = ()) -> str:
+        """`stem`, or the next one that is none of `but` and has nothing under it, be it of somebody else."""
         stems = (stem if number == 1 else f"{stem}~{number}" for number in count(1))
-        return next(stem for stem in stems if not self.taken([stem]))
+        return next(stem for stem in stems if stem not in but and not self.taken([stem]))
 
     def sweep(self, stem: str) -> None:
         """Take away what a killed process left half-written for a stem."""
