@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import secrets
 import stat
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,11 @@ from stepfun_async._files import (
     ChangedError,
     FileSource,
     Partial,
+    flush_folder,
+    replacing,
     viewed,
     why_not_writable,
+    why_of,
     write_bytes,
 )
 
@@ -87,9 +92,17 @@ def _touched(path: Path) -> None:
     os.utime(path, ns=(1, 1))
 
 
+def _changed_and_set_back(path: Path) -> None:
+    """As `rsync --inplace -t` and `cp -p` leave it: size and time of the content as they were."""
+    facts = path.stat()
+    path.write_bytes(b"CONTENT")
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (_changed_and_set_back, "has changed"),
         (Path.unlink, "can no longer be read .No such file or directory."),
         (_grown, "has changed"),
         (_replaced, "has changed"),
@@ -383,6 +396,83 @@ def _no_links(source: Any, target: Any) -> None:
     raise PermissionError(1, "Operation not permitted")
 
 
+# --- what is written while the name keeps its old content ---
+
+
+def test_a_file_is_replaced_at_the_end_of_the_block(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    with replacing(path) as file:
+        file.write(b"new")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+    with suppress(LookupError), replacing(path) as file:
+        file.write(b"half")
+        raise LookupError
+    assert (path.read_bytes(), os.listdir(tmp_path)) == (b"new", ["a"])
+
+
+def test_no_link_is_followed_where_a_file_is_replaced(victim: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(victim)
+    with replacing(link) as file:
+        file.write(b"new")
+    assert untouched(victim)
+    assert (link.is_symlink(), link.read_bytes()) == (False, b"new")
+
+
+# --- file systems that cannot flush ---
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+def test_a_file_system_that_cannot_flush_is_lived_with(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert flush_folder(tmp_path)
+
+    def fsync(descriptor: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert not flush_folder(tmp_path)
+    write_bytes(tmp_path / "a", b"content", overwrite=False)
+    assert (tmp_path / "a").read_bytes() == b"content"
+
+
+def test_a_disk_that_fails_is_no_file_system_that_cannot_flush(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fsync(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="Input/output error"):
+        flush_folder(tmp_path)
+    with pytest.raises(OSError, match="Input/output error"):
+        write_bytes(tmp_path / "a", b"content", overwrite=False)
+
+
+# --- whom an error blames ---
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        (None, "No space left on device"),
+        ("report.html", "No space left on device"),
+        (".report.html.0123456789ab.part", "No space left on device"),
+        ("report.html/inside", "No space left on device"),
+        ("page.css", "'{folder}/page.css': No space left on device"),
+        (
+            "elsewhere/.report.html.0123456789ab.part",
+            "'{folder}/elsewhere/.report.html.0123456789ab.part': No space left on device",
+        ),
+    ],
+)
+def test_an_error_about_another_file_names_it(named: str | None, expected: str, tmp_path: Path) -> None:
+    about = None if named is None else str(tmp_path / named)
+    error = OSError(errno.ENOSPC, "No space left on device", about)
+    assert why_of(error, tmp_path / "report.html") == expected.format(folder=tmp_path)
+
+
 # --- asking first -------------------------------------------------------------------------------------------
 
 
@@ -390,6 +480,42 @@ def _no_links(source: Any, target: Any) -> None:
 def test_nothing_speaks_against_a_new_file(name: str, tmp_path: Path) -> None:
     assert why_not_writable(tmp_path / name, overwrite=False) is None
     assert os.listdir(tmp_path) == [], "asking makes nothing"
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 252 + ".png", "x" * 300 + "/lake.png", "new/" + "x" * 300 + "/lake.png", "湖" * 90]
+)
+def test_a_name_that_is_too_long_is_known_before_anything_is_paid_for(name: str, tmp_path: Path) -> None:
+    why = why_not_writable(tmp_path / name, overwrite=False)
+    assert why is not None
+    assert "too long" in why or "bytes, and a name in" in why
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_name_that_is_too_long_is_known_where_path_swallows_errors_as_python_3_14_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for method in ("is_dir", "exists", "is_file"):
+        monkeypatch.setattr(Path, method, lambda self, **_: False)
+    assert why_not_writable(tmp_path / ("x" * 300), overwrite=True)
+    assert why_not_writable(tmp_path / ("x" * 300) / "lake.png", overwrite=True)
+    assert why_not_writable(tmp_path, overwrite=True) == "it is a directory"
+    assert why_not_writable(tmp_path / "lake.png", overwrite=True) is None
+
+
+@pytest.mark.parametrize("limit", [143, None])
+def test_the_longest_name_is_what_the_file_system_says(
+    limit: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pathconf(path: Path, name: str) -> int:
+        if limit is None:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return limit
+
+    monkeypatch.setattr(os, "pathconf", pathconf)
+    longest = "x" * (limit or 255)
+    assert why_not_writable(tmp_path / longest, overwrite=False) is None
+    assert why_not_writable(tmp_path / (longest + "x"), overwrite=False)
 
 
 def test_what_speaks_against_a_file(tmp_path: Path) -> None:

@@ -38,6 +38,10 @@ def check_plain() -> None:
     stepfun.assert_paid(pictures=1)
     (plugin,) = distribution("stepfun-async").entry_points.select(group="pytest11")
     assert plugin.name == plugin.value == "stepfun_async.pytest_plugin"
+    (freezer,) = distribution("stepfun-async").entry_points.select(group="pyinstaller40")
+    (folder,) = freezer.load()()
+    assert freezer.name == "hook-dirs"
+    assert Path(folder, "hook-stepfun_async.py").exists()
     try:
         RedisBackend("redis://127.0.0.1:6379/0", name="images")
     except stepfun_async.ConfigurationError as error:

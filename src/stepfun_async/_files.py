@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 MAX_INPUT = 64 * 1024 * 1024
 """Bytes of the largest input file that is read at all; no model takes half as much."""
@@ -19,6 +19,25 @@ TAKEN = "it exists, and nothing is overwritten unless overwrite=True"
 
 PIECE = 256 * 1024
 """Bytes that are read from disk at a time."""
+
+
+def why_of(error: OSError, path: str | os.PathLike[str]) -> str:
+    """What the system says in `error`, with the file that it is about where that is another one than `path`.
+
+    Files below `path`, and beside it under a temporary name, are its own.
+    """
+    said = error.strerror or str(error)
+    named = error.filename
+    if not isinstance(named, str | bytes | os.PathLike):
+        return said
+    place, about = os.path.abspath(os.fspath(path)), os.path.abspath(os.fsdecode(cast("str", named)))
+    own = about == place or about.startswith(os.path.join(place, ""))
+    part = about.endswith(_PART) and os.path.dirname(about) == os.path.dirname(place)
+    return said if own or part else f"{about!r}: {said}"
+
+
+_PART = ".part"
+"""How temporary names end."""
 
 
 class ChangedError(Exception):
@@ -35,7 +54,8 @@ class FileSource:
     Attributes:
         path: where it is, absolute.
         size: its bytes.
-        stamp: what changes with its content: device, number, bytes, and time of the last change in nanoseconds.
+        stamp: what changes with its content: device, number, bytes, and when content and file last changed, in
+            nanoseconds. The former can be set back, as `rsync -t` and `cp -p` do; the latter cannot.
     """
 
     path: str
@@ -78,7 +98,7 @@ class FileSource:
 
 
 def _stamp_of(facts: os.stat_result) -> tuple[int, ...]:
-    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
 
 
 class FileView:
@@ -159,8 +179,7 @@ def why_not_writable(*paths: Path, overwrite: bool) -> str | None:
     for path in paths:
         if why := _why_not_named(path, overwrite=overwrite):
             return why
-    parent = next(folder for folder in paths[0].absolute().parents if folder.exists())
-    return _why_nothing_can_be_made_in(parent)
+    return _why_not_made(paths)
 
 
 def is_no_file(path: Path) -> bool:
@@ -168,16 +187,35 @@ def is_no_file(path: Path) -> bool:
     return os.path.exists(path) and not os.path.isfile(path)
 
 
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+"""What a name is answered with that nothing can be reached under."""
+
+
+def _facts_of(path: Path, *, follow: bool) -> os.stat_result | None:
+    """What is at `path`; None where there is nothing. Unlike `Path.exists()`, it does not say so of other failures.
+
+    Raises:
+        OSError: it cannot be told: the name is too long, or a folder on the way may not be looked into.
+    """
+    try:
+        return os.stat(path, follow_symlinks=follow)
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return None
+        raise
+
+
 def _why_not_named(path: Path, *, overwrite: bool) -> str | None:
     if "\0" in str(path):
         return "a name cannot have a NUL character in it"
     try:
         os.fsencode(path)
-        if path.is_dir():
+        facts = _facts_of(path, follow=True)
+        if facts is not None and stat.S_ISDIR(facts.st_mode):
             return "it is a directory"
-        if is_no_file(path):
+        if facts is not None and not stat.S_ISREG(facts.st_mode):
             return "it is no regular file"
-        if os.path.lexists(path) and not overwrite:
+        if not overwrite and _facts_of(path, follow=False) is not None:
             return TAKEN
     except OSError as error:
         return error.strerror or str(error)
@@ -186,10 +224,26 @@ def _why_not_named(path: Path, *, overwrite: bool) -> str | None:
     return None
 
 
-def _why_nothing_can_be_made_in(folder: Path) -> str | None:
-    """Found out by making a file and taking it away: permissions alone do not say it for every file system."""
-    if not folder.is_dir():
+def _why_not_made(paths: tuple[Path, ...]) -> str | None:
+    """Why none of the names, nor the folders that are missing on the way to them, can be made."""
+    folder = paths[0].absolute().parent
+    missing = [path.name for path in paths]
+    try:
+        while (facts := _facts_of(folder, follow=True)) is None and folder != folder.parent:
+            missing.append(folder.name)
+            folder = folder.parent
+    except OSError as error:
+        return f"{folder}: {error.strerror}"
+    if facts is None or not stat.S_ISDIR(facts.st_mode):
         return f"{folder} is not a directory"
+    return _why_not_in(folder, missing)
+
+
+def _why_not_in(folder: Path, names: list[str]) -> str | None:
+    """Found out by making a file and taking it away: permissions alone do not say it for every file system."""
+    longest = _longest_name_in(folder)
+    if too_long := next((name for name in names if _length(name) > longest), None):
+        return f"{too_long[:20]}... has {_length(too_long)} bytes, and a name in {folder} at most {longest}"
     probe = folder / _temporary_name("")
     try:
         probe.touch(exist_ok=False)
@@ -199,10 +253,26 @@ def _why_nothing_can_be_made_in(folder: Path) -> str | None:
     return None
 
 
+def _length(name: str) -> int:
+    """Characters of a name on Windows, bytes elsewhere."""
+    return len(name) if os.name == "nt" else len(os.fsencode(name))
+
+
+_LONGEST_NAME = 255
+"""What nearly every file system allows in a name."""
+
+
+def _longest_name_in(folder: Path) -> int:
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):  # Windows; a system or file system that does not say
+        return _LONGEST_NAME
+
+
 def _temporary_name(name: str) -> str:
     import secrets
 
-    return f".{name[:50]}.{secrets.token_hex(6)}.part"
+    return f".{name[:50]}.{secrets.token_hex(6)}{_PART}"
 
 
 def write_bytes(path: Path, data: bytes, *, overwrite: bool) -> None:
@@ -218,6 +288,55 @@ def write_bytes(path: Path, data: bytes, *, overwrite: bool) -> None:
         partial.put(path, overwrite=overwrite)
     finally:
         partial.remove()
+
+
+@contextmanager
+def replacing(path: Path) -> Generator[io.BufferedRandom]:
+    """A file to write in the block, which takes the place of `path` at its end, unless the block raises.
+
+    As with `Partial`, it has a name of its own until then, is flushed to disk first, and no link is followed.
+
+    Raises:
+        OSError: it cannot be written, or cannot have that name.
+    """
+    temporary = path.with_name(_temporary_name(path.name))
+    try:
+        with open(temporary, "x+b") as file:
+            yield file
+            file.flush()
+            _flush(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+_UNFLUSHABLE = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What a file system answers that cannot flush: SMB, some FUSE and WSL for folders."""
+
+
+def flush_folder(folder: Path) -> bool:
+    """Have the names in `folder` survive the loss of power; whether the file system can do that.
+
+    Raises:
+        OSError: the folder is gone, or the disk fails.
+    """
+    if os.name == "nt":  # where a folder cannot be opened, and NTFS keeps a log of names
+        return True
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        return _flush(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush(descriptor: int) -> bool:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _UNFLUSHABLE:
+            raise
+        return False
+    return True
 
 
 class Partial:
@@ -260,7 +379,7 @@ class Partial:
             while rest:
                 rest = rest[file.write(rest) :]
         if last:
-            os.fsync(file.fileno())
+            _flush(file.fileno())
 
     def _opened(self) -> io.FileIO:
         if self.size:

@@ -8,6 +8,7 @@ import errno
 import hashlib
 import os
 import re
+import runpy
 import shutil
 import sys
 import tracemalloc
@@ -24,8 +25,9 @@ from PIL import Image as pillow
 
 from stepfun_async import Batch, ConfigurationError, Limits, RetryPolicy
 from stepfun_async._core.capabilities import Money
+from stepfun_async._pyinstaller import hook_dirs
 from stepfun_async.batch import JournalError, Records
-from stepfun_async.batch.report import STATES, ReportRow, ReportSummary, thumbnails, write_report, writing
+from stepfun_async.batch.report import STATES, ReportRow, ReportSummary, page, thumbnails, write_report, writing
 from stepfun_async.batch.report.journalled import summary_from
 from stepfun_async.batch.report.page import page_around_records
 from stepfun_async.batch.report.tally import Durations, Pace, Tally
@@ -445,6 +447,22 @@ def test_a_report_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
         write_report(path, rows(), summary(title="second"))
     assert "first" in path.read_text()
     assert os.listdir(tmp_path) == ["report.html"]
+
+
+def test_a_missing_file_of_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in an application that a freezer made without the package's data files."""
+    monkeypatch.setattr(page, "files", lambda _: tmp_path)
+    monkeypatch.setattr(page, "_asset", page._asset.__wrapped__)
+    with pytest.raises(ConfigurationError, match=r"batch/report/page\.css is missing .* --collect-data stepfun_async"):
+        write_report(tmp_path / "report.html", [], summary())
+
+
+def test_pyinstaller_takes_along_what_is_no_module() -> None:
+    (folder,) = hook_dirs()
+    taken = runpy.run_path(f"{folder}/hook-stepfun_async.py")["datas"]
+    assert {Path(file).name for file, _ in taken} == {"page.css", "page.html", "page.js", "icon.svg", "py.typed"}
+    for file, place in taken:
+        assert Path(file).parts[-len(Path(place).parts) - 1 : -1] == Path(place).parts
 
 
 def test_a_full_disk_leaves_the_report_before_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from stepfun_async._core.errors import StepFunError
+from stepfun_async._files import why_of
 
 JOURNAL = "journal.sqlite3"
 _LOCK = "journal.lock"
@@ -268,8 +269,20 @@ def told(folder: Path) -> Generator[None]:
     except (sqlite3.Error, OSError) as error:
         if isinstance(error, StepFunError):
             raise
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = why_of(error, folder) if isinstance(error, OSError) else str(error)
         raise JournalError(
             f"the journal in {str(folder)!r} cannot be used: {reason}; nothing that was committed is lost: "
-            "put that right (is the disk full, or the folder not to be written to?) and run it again"
+            f"{_remedy(reason)} and run it again"
         ) from error
+
+
+_REMEDIES = (
+    ("unable to open", "let the folder and the files in it be written to"),
+    ("readonly", "let the folder and the files in it be written to"),
+    ("full", "make room on the disk"),
+)
+"""What to do about what SQLite says; it does not say which file it could not open, nor why."""
+
+
+def _remedy(reason: str) -> str:
+    return next((remedy for said, remedy in _REMEDIES if said in reason), "put that right")

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
 from stepfun_async._core.errors import ConfigurationError, StepFunError
+from stepfun_async._files import why_of
 
 from .bucket import Bucket, is_url
 from .database import JournalError, running_in, told
@@ -248,4 +249,4 @@ def _written(path: Path) -> Generator[None]:
     except OSError as error:
         if isinstance(error, StepFunError):
             raise
-        raise ConfigurationError(f"{str(path)!r} cannot be written: {error.strerror or error}") from error
+        raise ConfigurationError(f"{str(path)!r} cannot be written: {why_of(error, path)}") from error

@@ -12,6 +12,7 @@ import os
 import stat
 import tempfile
 import threading
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,10 +20,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from stepfun_async._core.errors import StepFunError
+from stepfun_async._core.errors import StepFunError, StepFunWarning
 from stepfun_async._core.pictures import EXTENSIONS, Picture, of_bytes
 from stepfun_async._core.results import Image
-from stepfun_async._files import why_not_writable, write_bytes
+from stepfun_async._files import flush_folder, why_not_writable, write_bytes
 
 from .metadata import with_metadata
 
@@ -378,11 +379,14 @@ def _escaped(name: str) -> str:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder survive the loss of power, where the system can say so."""
-    if os.name == "nt":
+    """Have the names in a folder survive the loss of power, where the file system can do that; warn once where not."""
+    if flush_folder(folder) or _unflushable:
         return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    _unflushable.append(folder)
+    message = f"the file system of {str(folder)!r} cannot flush folders: what was saved last may be lost with the power"
+    with suppress(Warning):  # a filter may make errors of warnings, and a picture must not be lost by one
+        warnings.warn(message, StepFunWarning, stacklevel=2)
+
+
+_unflushable: list[Path] = []
+"""The folder that was warned about in this process."""

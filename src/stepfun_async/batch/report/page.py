@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 
+from ..._core.errors import ConfigurationError
 from ..._version import __version__
 from . import plots, words
 from .markup import Html, data_block, element, fill, joined, script_json
@@ -68,7 +69,14 @@ def page_around_records(summary: ReportSummary, tally: Tally) -> tuple[str, str]
 
 @cache
 def _asset(name: str) -> str:
-    return files("stepfun_async.batch.report").joinpath(name).read_text(encoding="utf-8")
+    try:
+        return files("stepfun_async.batch.report").joinpath(name).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(
+            f"the package's own file batch/report/{name} is missing ({error.strerror}): install stepfun-async again; "
+            "in a frozen application have the freezer take the package's data files along (PyInstaller: "
+            "--collect-data stepfun_async)"
+        ) from error
 
 
 def _policy(style: str, script: str) -> str:

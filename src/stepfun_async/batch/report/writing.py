@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import tempfile
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, TypeAlias
 
+from ..._files import replacing
 from .links import Whereabouts, inside, link
 from .markup import data_block, script_json
 from .page import page_around_records
@@ -73,25 +72,11 @@ def write_report(
         _list_rows(_placed(rows, target.parent, made), tally, records)
         before, after = page_around_records(summary, tally)
         records.seek(0)
-        with _replacing(target) as file:
+        with replacing(target) as file:
             file.write(before.encode())
             shutil.copyfileobj(records, file)
             file.write(after.encode())
     return target
-
-
-@contextmanager
-def _replacing(target: Path) -> Generator[IO[bytes]]:
-    """A file that takes the place of `target` at the end of the block, unless it raises."""
-    temporary = target.with_name(f".{target.name[:50]}.{secrets.token_hex(6)}.part")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 # --- the records --------------------------------------------------------------------------------
