@@ -14,6 +14,7 @@ from PIL import Image as pillow
 
 from stepfun_async import (
     APIConnectionError,
+    APIError,
     APIStatusError,
     AsyncClient,
     AuthenticationError,
@@ -261,6 +262,41 @@ async def test_an_html_page_of_a_gateway_is_an_error_of_its_status(serve: Serve)
             await client.images.generate("a lake", model=LARGE, size="256x256")
     assert caught.value.status == 502
     assert "<" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (
+            "envoy-503",
+            "503: upstream connect error .* connection termination \\(from envoy\\); it may have been billed",
+        ),
+        ("varnish-503=0.01", '503: an HTML page from Varnish, "503 Backend fetch failed"; it may have been billed'),
+        ("litellm-408", "408: litellm.Timeout: .*; it may have been billed; .*LiteLLM, which answered, sends"),
+        ("accepted", "no picture in it: 202, accepted as the task 'embedded-task'.*; it may have been billed"),
+    ],
+)
+async def test_a_gateway_s_answer_after_the_work_is_not_asked_for_again(serve: Serve, fault: str, said: str) -> None:
+    serving = serve(fault)
+    async with client_of(serving) as client:
+        with pytest.raises(APIError, match=said) as caught:
+            await client.images.generate("a lake", model=LARGE, size="256x256")
+        usage = client.usage
+    assert (caught.value.billing, caught.value.attempts, caught.value.maybe_billed) == ("unknown", 1, 1)
+    assert (usage.billed, usage.maybe_billed) == (0, 1)
+    assert serving.engine.bill().pictures == 1
+    assert caught.value.trace_id or not fault.startswith("litellm")
+
+
+async def test_an_error_inside_a_success_is_in_the_exception(serve: Serve) -> None:
+    async with client_of(serve("error-in-200")) as client:
+        with pytest.raises(MalformedResponseError, match="no picture in it: the scenario of the embedded engine says"):
+            await client.images.generate("a lake", model=LARGE, size="256x256")
+
+
+async def test_spaces_before_the_answer_are_part_of_it(serve: Serve) -> None:
+    async with client_of(serve("heartbeat")) as client:
+        assert (await client.images.generate("a lake", model=LARGE, size="256x256")).image.width == 256
 
 
 async def test_a_redirect_is_not_followed(serve: Serve) -> None:

@@ -179,6 +179,54 @@ def test_a_dripping_body_is_whole_and_a_truncated_one_is_not() -> None:
     assert 0 < len(b"".join(cut.pieces())) < len(cut.reply.body)
 
 
+@pytest.mark.parametrize(
+    ("fault", "status", "headers", "said"),
+    [
+        ("envoy-503", 503, {"server": "envoy"}, b"upstream connect error or disconnect/reset before headers. "),
+        ("varnish-503", 503, {"server": "Varnish", "retry-after": "5"}, b"<!DOCTYPE html>"),
+        ("varnish-503=0.5", 503, {"server": "Varnish", "retry-after": "0.5"}, b"<!DOCTYPE html>"),
+        ("litellm-408", 408, {"x-litellm-call-id": "embedded"}, b'{"error": {"message": "litellm.Timeout'),
+    ],
+)
+def test_gateways_answer_in_their_own_words_and_without_a_trace_id(
+    fault: str, status: int, headers: dict[str, str], said: bytes
+) -> None:
+    reply = sent(fault)
+    assert reply.status == status
+    assert reply.headers.items() >= headers.items()
+    assert "x-trace-id" not in reply.headers
+    assert reply.body.startswith(said)
+
+
+def test_a_success_that_is_none() -> None:
+    assert json.loads(sent("error-in-200").body)["error"]["message"]
+    assert (sent("error-in-200").status, sent("accepted").status) == (200, 202)
+    assert json.loads(sent("accepted").body)["task_id"]
+
+
+def test_heartbeats_come_before_the_picture() -> None:
+    (step,), _ = played("heartbeat=3")
+    assert isinstance(step, Send)
+    assert step.pieces() == [b" "] * 5 + [step.reply.body]
+    assert b"".join(step.pieces()) == step.body
+    assert json.loads(step.body)["data"]
+    assert step.pace == 3
+
+
+def test_refusals_before_the_request_has_come_and_what_becomes_of_the_connection() -> None:
+    (closed,), _ = played("mid-upload")
+    (open_,), _ = played("stop-reading:401")
+    (kept,), _ = played("keep-alive")
+    assert isinstance(closed, Send)
+    assert isinstance(open_, Send)
+    assert isinstance(kept, Send)
+    assert (closed.reply.status, closed.then) == (413, "close")
+    assert (open_.reply.status, open_.then) == (401, "stop-reading")
+    assert (kept.reply.headers["keep-alive"], kept.keep_alive) == ("timeout=1", 1)
+    with pytest.raises(ConfigurationError, match="allowed: 413, 401, 403, 429"):
+        Fault.parse("mid-upload:500")
+
+
 def test_a_refused_request_is_answered_as_it_is_whatever_would_have_become_of_its_picture() -> None:
     engine = Engine(scenario=Scenario("filtered"))
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import httpx
 import pytest
@@ -252,7 +253,10 @@ def test_a_dripping_answer_outlasts_a_timeout_between_pieces(http: httpx.Client,
 
 @pytest.mark.parametrize(
     ("fault", "status"),
-    [("429=2", 429), ("500", 500), ("html", 502), ("redirect", 307), ("bad-json", 200), ("empty", 200)],
+    [
+        *(("429=2", 429), ("500", 500), ("html", 502), ("redirect", 307), ("bad-json", 200), ("empty", 200)),
+        *(("envoy-503", 503), ("litellm-408", 408), ("accepted", 202), ("error-in-200", 200), ("mid-upload", 413)),
+    ],
 )
 def test_answers_of_faults_arrive(http: httpx.Client, engine: Engine, fault: str, status: int) -> None:
     engine.scenario = Scenario(fault)
@@ -260,6 +264,69 @@ def test_answers_of_faults_arrive(http: httpx.Client, engine: Engine, fault: str
 
     assert reply.status_code == status
     assert reply.headers.get("retry-after") == ("2" if fault == "429=2" else None)
+
+
+LARGE = 8_000_000
+"""Bytes of a body that is longer than what the kernels on the way take in while nobody reads."""
+
+
+@contextmanager
+def asking(engine: Engine, fault: str, length: int, begin: bytes) -> Iterator[socket.socket]:
+    """A connection on which a request of `length` bytes has begun, which meets `fault`."""
+    engine.scenario = Scenario(fault)
+    with running(engine) as url:
+        host, _, port = url.removeprefix("http://").removesuffix("/v1").partition(":")
+        lines = f"POST /v1{GENERATE} HTTP/1.1", f"host: {host}", "authorization: Bearer x", f"content-length: {length}"
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            connection.sendall("\r\n".join([*lines, "", ""]).encode() + begin)
+            yield connection
+
+
+def read_answer(connection: socket.socket) -> bytes:
+    """An answer, whole."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += connection.recv(65536)
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    while len(body) < length:
+        body += connection.recv(65536)
+    return head
+
+
+def test_a_refusal_in_mid_upload_comes_before_the_body_and_closes_the_connection() -> None:
+    engine = Engine(plain=True)
+    with asking(engine, "mid-upload:401", LARGE, b"x" * 1000) as connection:
+        assert read_answer(connection).startswith(b"HTTP/1.1 401 ")
+        with suppress(ConnectionError):
+            assert connection.recv(1) == b""
+    assert engine.bill().pictures == 0
+    assert engine.bill().calls == 1
+
+
+def test_a_refusal_after_which_nothing_is_read_leaves_the_connection_open() -> None:
+    engine = Engine(plain=True)
+    with asking(engine, "stop-reading", LARGE, b"x" * 1000) as connection:
+        assert read_answer(connection).startswith(b"HTTP/1.1 413 ")
+        connection.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            connection.sendall(b"x" * LARGE)
+    assert engine.bill().pictures == 0
+
+
+def test_a_connection_is_kept_for_as_long_as_the_answer_says() -> None:
+    engine = Engine(plain=True)
+    body = json.dumps(BODY).encode()
+    with asking(engine, "keep-alive=0.01", len(body), body) as connection:
+        assert b"keep-alive: timeout=0.01" in read_answer(connection)
+        assert connection.recv(1) == b"", "closed by the server, which keeps others for 75 s"
+
+
+def test_heartbeats_arrive_before_the_json(http: httpx.Client, engine: Engine) -> None:
+    engine.scenario = Scenario("heartbeat")
+    reply = http.post(GENERATE, json=BODY)
+    assert reply.content.startswith(b"     {")
+    assert reply.json()["data"]
 
 
 # --- coming and going

@@ -70,12 +70,23 @@ async def test_a_lost_connection_is_an_error_that_does_not_know_of_money(fault: 
     assert carrier.engine.bill().pictures == billed
 
 
-@pytest.mark.parametrize("fault", ["429", "html", "redirect", "empty", "filtered", "bad-json", "bad-base64"])
-async def test_answers_of_faults_arrive(fault: str) -> None:
-    assert (await transport(fault).send(CALL, Progress())).status in (429, 502, 307, 200)
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        ("429", 429),
+        ("html", 502),
+        ("redirect", 307),
+        ("envoy-503", 503),
+        ("mid-upload", 413),
+        ("stop-reading:401", 401),
+        *((fault, 200) for fault in ("empty", "filtered", "bad-json", "bad-base64", "error-in-200", "keep-alive")),
+    ],
+)
+async def test_answers_of_faults_arrive(fault: str, status: int) -> None:
+    assert (await transport(fault).send(CALL, Progress())).status == status
 
 
-@pytest.mark.parametrize("fault", ["delay=60", "drip=1.2"])
+@pytest.mark.parametrize("fault", ["delay=60", "drip=1.2", "heartbeat=10"])
 async def test_slow_answers_are_slow_and_whole(fault: str) -> None:
     began = anyio.current_time()
 

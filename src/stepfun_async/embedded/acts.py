@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from stepfun_async._core.results import FILTERED
 from stepfun_async._core.wire import Reply
@@ -37,6 +37,10 @@ class Drop:
 
 
 _PIECES = 50
+_HEARTBEATS = 5
+
+Afterwards = Literal["close", "stop-reading"]
+"""What becomes of a connection on which the request is still coming."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +51,32 @@ class Send:
         reply: the answer.
         pace: seconds between two pieces of it; None for one piece.
         cut: whether the connection is lost half-way, with the length of the whole announced.
+        heartbeats: spaces before the body, each a piece of its own.
+        traced: whether the service itself answers, and so gives it a trace id.
+        then: what becomes of the connection afterwards; None for the usual.
+        keep_alive: seconds for which the connection is kept idle afterwards; None for the usual.
     """
 
     reply: Reply
     pace: float | None = None
     cut: bool = False
+    heartbeats: int = 0
+    traced: bool = True
+    then: Afterwards | None = None
+    keep_alive: float | None = None
+
+    @property
+    def body(self) -> bytes:
+        """The whole body, with what comes before it."""
+        return b" " * self.heartbeats + self.reply.body
 
     def pieces(self) -> list[bytes]:
         """The parts of the body that are sent, in order."""
         body = self.reply.body
         if self.cut:
             return [body[: len(body) // 2]]
+        if self.heartbeats:
+            return [*[b" "] * self.heartbeats, body]
         length = len(body) if self.pace is None else math.ceil(len(body) / _PIECES)
         return [body[start : start + length] for start in range(0, len(body), length or 1)]
 
@@ -101,12 +120,29 @@ def _redirect(fault: Fault) -> Step:
     return Send(Reply(status, {"location": "https://elsewhere.invalid/v1", "content-type": "text/plain"}, b""))
 
 
+def _error_in_200(fault: Fault) -> Step:
+    return Send(error_reply(200, f"the scenario of the embedded engine says {fault}", "scenario"))
+
+
+def _early(then: Afterwards) -> Callable[[Fault], Step]:
+    def send(fault: Fault) -> Step:
+        status = fault.status or fault.facts.statuses[0]
+        why = f"the scenario of the embedded engine says {fault}"
+        headers = {"connection": "close"} if then == "close" else {}
+        return Send(error_reply(status, why, "scenario", headers), then=then)
+
+    return send
+
+
 _UNDONE: Mapping[FaultKind, Callable[[Fault], Step]] = {
     "status": _status,
     "html": _html,
     "redirect": _redirect,
     "hang": lambda fault: Hang(),
     "drop-before": lambda fault: Drop(),
+    "error-in-200": _error_in_200,
+    "mid-upload": _early("close"),
+    "stop-reading": _early("stop-reading"),
 }
 """What comes of a call that nothing is done for."""
 
@@ -121,6 +157,53 @@ def _spoilt(spoil: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Faul
     return send
 
 
+_ENVOY = b"upstream connect error or disconnect/reset before headers. reset reason: connection termination"
+_VARNISH = b"""<!DOCTYPE html>
+<html>
+  <head>
+    <title>503 Backend fetch failed</title>
+  </head>
+  <body>
+    <h1>Error 503 Backend fetch failed</h1>
+    <p>Backend fetch failed</p>
+    <p>Varnish cache server</p>
+  </body>
+</html>
+"""
+
+
+def _envoy(fault: Fault, reply: Reply) -> Step:
+    """As Envoy 1.40.0 answers when the server closed the connection without an answer."""
+    return Send(Reply(503, {"content-type": "text/plain", "server": "envoy"}, _ENVOY), traced=False)
+
+
+def _varnish(fault: Fault, reply: Reply) -> Step:
+    """As Varnish 7.1.1 answers then."""
+    named = {"server": "Varnish", "via": "1.1 varnish (Varnish/7.1)", "retry-after": short(fault.time)}
+    return Send(Reply(503, {"content-type": "text/html; charset=utf-8", **named}, _VARNISH), traced=False)
+
+
+def _litellm(fault: Fault, reply: Reply) -> Step:
+    """As LiteLLM 1.106.12 answers when it gave up waiting."""
+    error = {"message": "litellm.Timeout: the request timed out", "type": None, "param": None, "code": "408"}
+    named = {"content-type": "application/json", "x-litellm-call-id": "embedded", "server": "uvicorn"}
+    return Send(Reply(408, named, json.dumps({"error": error}).encode()), traced=False)
+
+
+def _accepted(fault: Fault, reply: Reply) -> Step:
+    body = {
+        "task_id": "embedded-task",
+        "status": "queued",
+        "message": f"the scenario of the embedded engine says {fault}",
+    }
+    return Send(replace(reply, status=202, body=json.dumps(body).encode()))
+
+
+def _kept_alive(fault: Fault, reply: Reply) -> Step:
+    named = {**reply.headers, "keep-alive": f"timeout={short(fault.time)}"}
+    return Send(replace(reply, headers=named), keep_alive=fault.time)
+
+
 _DONE: Mapping[FaultKind, Callable[[Fault, Reply], Step]] = {
     "drop-after": lambda fault, reply: Drop(),
     "drip": lambda fault, reply: Send(reply, pace=fault.seconds),
@@ -129,6 +212,12 @@ _DONE: Mapping[FaultKind, Callable[[Fault, Reply], Step]] = {
     "bad-base64": _spoilt(lambda picture: {"seed": picture["seed"], "finish_reason": "success", "b64_json": "iVBO*?"}),
     "empty": _spoilt(lambda picture: {}),
     "filtered": _spoilt(lambda picture: {"seed": picture["seed"], "finish_reason": FILTERED}),
+    "envoy-503": _envoy,
+    "varnish-503": _varnish,
+    "litellm-408": _litellm,
+    "accepted": _accepted,
+    "heartbeat": lambda fault, reply: Send(reply, pace=fault.seconds, heartbeats=_HEARTBEATS),
+    "keep-alive": _kept_alive,
 }
 """What becomes of an answer whose picture was made and charged."""
 

@@ -25,7 +25,7 @@ from stepfun_async._core.wire import Call, Reply
 from . import plain
 from .acts import Send, Step, error_reply, steps_of
 from .bill import Bill, Ledger
-from .faults import Scenario
+from .faults import Fault, Scenario
 from .frame import UndecodableError
 from .intake import Asked, Refused, read
 from .links import Links
@@ -114,17 +114,24 @@ class Engine:
         picture is made when the step that sends it is asked for: in tens of milliseconds where it is
         drawn, in less than one where it is plain.
         """
-        if not _is_for_picture(call):
+        yield from self.perform(call, self.next_fault(call.method, call.path), mount)
+
+    def next_fault(self, method: str, path: str) -> Fault | None:
+        """The fault that a call meets, counted as met, which is known before its body has come; None for none."""
+        return self.scenario.next_fault() if _is_for_picture(method, path) else None
+
+    def perform(self, call: Call, fault: Fault | None, mount: Mount = Mount()) -> Iterator[Step]:
+        """What happens to `call`, which meets `fault`, as in `play`."""
+        if not _is_for_picture(call.method, call.path):
             yield Send(self.respond(call, mount))
             return
-        fault = self.scenario.next_fault()
         note = self.log.arrived(call, fault) if self.log else _note_nothing
         if fault is not None and not fault.facts.bills:
             self._ledger.note(_key_of(call) or KEYLESS)
         for step in steps_of(fault, partial(self._made, call, mount, note)):
             if isinstance(step, Send):
                 note(status=None if step.cut else step.reply.status)
-                yield replace(step, reply=self._traced(step.reply))
+                yield replace(step, reply=self._traced(step.reply)) if step.traced else step
             else:
                 yield step
 
@@ -156,7 +163,7 @@ class Engine:
         if key is None or not self._let_in(key, mount):
             why = "the key is not one of this engine's" if key else "no key: send the header authorization: Bearer KEY"
             return error_reply(401, why, "invalid_api_key")
-        if _is_for_picture(call):
+        if _is_for_picture(call.method, call.path):
             return self._picture(call, mount, key)
         return self._facts(call, mount, key)
 
@@ -247,8 +254,8 @@ class Engine:
         }
 
 
-def _is_for_picture(call: Call) -> bool:
-    return call.method == "POST" and call.path in _PATHS
+def _is_for_picture(method: str, path: str) -> bool:
+    return method == "POST" and path in _PATHS
 
 
 def _key_of(call: Call) -> str | None:

@@ -30,6 +30,15 @@ FaultKind = Literal[
     "filtered",
     "html",
     "redirect",
+    "envoy-503",
+    "varnish-503",
+    "litellm-408",
+    "error-in-200",
+    "accepted",
+    "heartbeat",
+    "mid-upload",
+    "stop-reading",
+    "keep-alive",
 ]
 
 
@@ -42,17 +51,24 @@ class KindFacts:
         bills: whether the picture is made and charged.
         statuses: the statuses it may be given; the first one holds when none is.
         seconds: whether it takes a time.
+        usual: the seconds that hold when none are given.
+        early: whether it comes before the whole request has.
     """
 
     meaning: str
     bills: bool
     statuses: tuple[int, ...] = ()
     seconds: bool = False
+    usual: float = 0.0
+    early: bool = False
 
 
 _ERRORS = (400, 401, 402, 403, 404, 429, 451, 500, 502, 503, 504)
 _WAITABLE = (429, 503)
 """The statuses that come with a Retry-After."""
+
+_REFUSALS = (413, 401, 403, 429)
+"""The statuses with which a request is refused before all of it has come."""
 
 KINDS: Mapping[FaultKind, KindFacts] = MappingProxyType(
     {
@@ -71,6 +87,39 @@ KINDS: Mapping[FaultKind, KindFacts] = MappingProxyType(
         "filtered": KindFacts(meaning="the picture is withheld by the content filter", bills=True),
         "html": KindFacts(meaning="a gateway's HTML page", bills=False, statuses=(502, 200, *_ERRORS)),
         "redirect": KindFacts(meaning="a redirect elsewhere", bills=False, statuses=(307, 301, 302, 303, 308)),
+        "envoy-503": KindFacts(
+            meaning="Envoy's text for a lost connection, with 503, after the picture was charged", bills=True
+        ),
+        "varnish-503": KindFacts(
+            meaning="Varnish's HTML page, with 503 and a Retry-After of `seconds` (5), after the picture was charged",
+            bills=True,
+            seconds=True,
+            usual=5.0,
+        ),
+        "litellm-408": KindFacts(
+            meaning="LiteLLM's error for a timeout, JSON with 408, after the picture was charged", bills=True
+        ),
+        "error-in-200": KindFacts(meaning="an error, with the status 200", bills=False),
+        "accepted": KindFacts(meaning="a task in the place of the picture, with 202", bills=True),
+        "heartbeat": KindFacts(meaning="the JSON comes after 5 spaces, `seconds` apart", bills=True, seconds=True),
+        "mid-upload": KindFacts(
+            meaning="an error status while the request is still coming, and the connection is closed",
+            bills=False,
+            statuses=_REFUSALS,
+            early=True,
+        ),
+        "stop-reading": KindFacts(
+            meaning="an error status while the request is still coming, the rest of which is never read",
+            bills=False,
+            statuses=_REFUSALS,
+            early=True,
+        ),
+        "keep-alive": KindFacts(
+            meaning="the answer says `Keep-Alive: timeout=1`, or `seconds`, after which the connection is closed",
+            bills=True,
+            seconds=True,
+            usual=1.0,
+        ),
     }
 )
 
@@ -89,9 +138,10 @@ class Fault:
 
     Attributes:
         kind: which way; `KINDS` says what each one does.
-        status: the HTTP status of `status`, `html` and `redirect`; None for the kind's usual one.
-        seconds: how long `delay` waits, how long `drip` waits between pieces, and what `429` and
-            `503` say in their Retry-After.
+        status: the HTTP status of `status`, `html`, `redirect`, `mid-upload` and `stop-reading`; None for the
+            kind's usual one.
+        seconds: how long `delay` waits, how long `drip` and `heartbeat` wait between pieces, what `429`, `503`
+            and `varnish-503` say in their Retry-After, and for how long `keep-alive` keeps a connection.
         times: how many calls meet it; None for all.
         percent: how many calls in a hundred meet it, above 0 up to 100.
 
@@ -147,11 +197,17 @@ class Fault:
         return f"{name}{seconds}{times}{percent}"
 
     @property
+    def time(self) -> float:
+        """Its seconds, or else those of its kind."""
+        return self.seconds or self.facts.usual
+
+    @property
     def facts(self) -> KindFacts:
         """What its kind is."""
         return KINDS[self.kind]
 
 
+_TIMED = ", ".join(kind for kind, facts in KINDS.items() if facts.seconds and kind != "status")
 _ALLOWED = (
     f"allowed: a status ({', '.join(map(str, _ERRORS))}), "
     f"{', '.join(kind for kind in KINDS if kind != 'status')}; each may go on with =SECONDS, *TIMES and %PERCENT, "
@@ -187,7 +243,7 @@ def _wrong_seconds(fault: Fault, facts: KindFacts) -> str | None:
     if fault.kind == "delay" and not fault.seconds:
         return "delay needs its seconds, such as delay=0.5"
     takes_none = not facts.seconds or (fault.kind == "status" and fault.status not in _WAITABLE)
-    return "seconds; only delay, drip, 429 and 503 take them" if fault.seconds and takes_none else None
+    return f"seconds; only {_TIMED}, 429 and 503 take them" if fault.seconds and takes_none else None
 
 
 def short(number: float) -> str:

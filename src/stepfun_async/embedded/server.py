@@ -139,7 +139,7 @@ class _Server(uvicorn.Server):
 
 
 def _protocol(connections: set[asyncio.Transport]) -> type[H11Protocol]:
-    """uvicorn's protocol, with the connection handed to the application, so that it can be cut."""
+    """uvicorn's protocol, handed to the application as the connection, so that faults can be acted out on it."""
 
     class Protocol(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -148,10 +148,22 @@ def _protocol(connections: set[asyncio.Transport]) -> type[H11Protocol]:
             # asyncio leaves this out for listeners made without a protocol number, and a small
             # answer after its header then waits for the other side's delayed acknowledgement.
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.app_state = {**self.app_state, CONNECTION: transport}
+            self.app_state = {**self.app_state, CONNECTION: self}
 
         def connection_lost(self, exc: Exception | None) -> None:
             connections.discard(self.transport)
             super().connection_lost(exc)
+
+        def abort(self) -> None:
+            self.transport.abort()
+
+        def close(self) -> None:
+            self.transport.close()
+
+        def stop_reading(self) -> None:
+            self.transport.pause_reading()
+
+        def keep_idle(self, seconds: float) -> None:
+            self.timeout_keep_alive = seconds  # type: ignore[assignment] # uvicorn hands it to the loop as it is
 
     return Protocol

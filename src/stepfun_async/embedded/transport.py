@@ -100,7 +100,7 @@ async def _act(step: Step) -> Reply | None:
             _lose("the connection was lost in the middle of the answer")
         case Send():
             await anyio.sleep((step.pace or 0.0) * len(step.pieces()))
-            return step.reply
+            return replace(step.reply, body=step.body)
     return None
 
 

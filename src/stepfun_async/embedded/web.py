@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import anyio
 from starlette.applications import Starlette
@@ -20,7 +20,7 @@ from starlette.types import Send as Emit
 
 from stepfun_async._core.wire import Call, Upload
 
-from .acts import Drop, Hang, Send, Step, Wait
+from .acts import Afterwards, Drop, Hang, Send, Step, Wait
 from .engine import Engine, Mount
 
 MAX_BODY = 64 * 1024 * 1024
@@ -31,7 +31,27 @@ _PLANS = {"/v1": False, "/step_plan/v1": True}
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 CONNECTION = "stepfun_async.connection"
-"""Where a server leaves the connection, an `asyncio.Transport`, in the state of a request, so that it can be cut."""
+"""Where a server leaves a `Connection` in the state of a request."""
+
+
+class Connection(Protocol):
+    """What a fault may do with the connection on which a request came."""
+
+    def abort(self) -> None:
+        """Reset it."""
+        ...
+
+    def close(self) -> None:
+        """Close it once what is still to be sent has left; what comes meanwhile is not read."""
+        ...
+
+    def stop_reading(self) -> None:
+        """Read nothing any more, and leave it open."""
+        ...
+
+    def keep_idle(self, seconds: float) -> None:
+        """Close it when it has been idle for so long."""
+        ...
 
 
 def app(engine: Engine) -> Starlette:
@@ -55,8 +75,11 @@ async def _about(request: Request) -> Response:
 
 async def _answer(engine: Engine, prefix: str, request: Request) -> Response:
     mount = Mount(plan=_PLANS[prefix], keyless=False, base=f"{request.url.scheme}://{request.url.netloc}{prefix}")
-    call = await _call(request, request.url.path.removeprefix(prefix))
-    return _Played(engine, call, mount)
+    path = request.url.path.removeprefix(prefix)
+    fault = engine.next_fault(request.method, path)
+    early = fault is not None and fault.facts.early
+    call = Call(request.method, path, json={}, headers=_headers(request)) if early else await _call(request, path)
+    return _Played(engine.perform(call, fault, mount))
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
@@ -67,7 +90,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 async def _call(request: Request, path: str) -> Call:
     method = "GET" if request.method == "HEAD" else request.method
-    headers = {name: request.headers[name] for name in ("authorization",) if name in request.headers}
+    headers = _headers(request)
     limited = Request(request.scope, _limited(request.receive))
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         try:
@@ -77,6 +100,10 @@ async def _call(request: Request, path: str) -> Call:
         return Call(method, path, form=form, files=files, headers=headers)
     body = await limited.body()
     return Call(method, path, json=_json(body) if body else None, headers=headers)
+
+
+def _headers(request: Request) -> dict[str, str]:
+    return {name: request.headers[name] for name in ("authorization",) if name in request.headers}
 
 
 def _limited(receive: Receive) -> Receive:
@@ -126,9 +153,9 @@ async def _form(request: Request) -> tuple[dict[str, str], dict[str, Upload]]:
 class _Played(Response):
     """The engine's steps, acted out on the connection."""
 
-    def __init__(self, engine: Engine, call: Call, mount: Mount) -> None:
+    def __init__(self, steps: Iterator[Step]) -> None:
         super().__init__()
-        self._steps = engine.play(call, mount)
+        self._steps = steps
 
     async def __call__(self, scope: Scope, receive: Receive, send: Emit) -> None:
         over = False
@@ -147,15 +174,26 @@ async def _act(step: Step, scope: Scope, receive: Receive, send: Emit) -> bool:
         case Drop():
             await _lose(scope, receive, at_once=True)
         case Send():
+            connection = _connection(scope)
+            if connection is not None and step.keep_alive is not None:
+                connection.keep_idle(step.keep_alive)
             await _send(step, receive, send)
             if step.cut:
                 await _lose(scope, receive, at_once=False)
+            elif connection is not None and step.then is not None:
+                _AFTERWARDS[step.then](connection)
     return True
+
+
+_AFTERWARDS: Mapping[Afterwards, Callable[[Connection], None]] = {
+    "close": lambda connection: connection.close(),
+    "stop-reading": lambda connection: connection.stop_reading(),
+}
 
 
 async def _send(step: Send, receive: Receive, send: Emit) -> None:
     reply = step.reply
-    named = {**reply.headers, "content-length": str(len(reply.body))}
+    named = {**reply.headers, "content-length": str(len(step.body))}
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in named.items()]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     for piece in step.pieces():
@@ -168,14 +206,19 @@ async def _send(step: Send, receive: Receive, send: Emit) -> None:
 
 async def _lose(scope: Scope, receive: Receive, *, at_once: bool) -> None:
     """Close the connection: reset at once, or after what is still to be sent."""
-    connection = scope.get("state", {}).get(CONNECTION)
-    if not isinstance(connection, asyncio.Transport):
+    connection = _connection(scope)
+    if connection is None:
         raise ConnectionAbortedError("a fault of the embedded engine's scenario")
     if at_once:
         connection.abort()
     else:
         connection.close()
     await _until_gone(receive)
+
+
+def _connection(scope: Scope) -> Connection | None:
+    """The request's connection; None where the server does not hand it out."""
+    return cast("Connection | None", scope.get("state", {}).get(CONNECTION))
 
 
 async def _gone_within(seconds: float, receive: Receive) -> bool:
