@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 
 from stepfun_async import Image, SaveError, _files
 from stepfun_async._files import (
-    MAX_INPUT,
     PIECE,
     ChangedError,
     FileSource,
@@ -139,28 +138,28 @@ def test_a_named_pipe_is_refused_without_opening_it(tmp_path: Path) -> None:
         source_of(tmp_path / "pipe")
 
 
-@pytest.mark.parametrize(("size", "allowed"), [(MAX_INPUT, True), (MAX_INPUT + 1, False)])
-def test_the_largest_file_that_is_read(size: int, allowed: bool, tmp_path: Path) -> None:
-    with (tmp_path / "a").open("wb") as file:
-        file.truncate(size)
-    if allowed:
-        assert source_of(tmp_path / "a").size == size
-    else:
-        with pytest.raises(ValueError, match="67,108,865 bytes"):
-            source_of(tmp_path / "a")
-
-
-def test_a_file_that_becomes_a_larger_one_as_it_is_opened_is_refused(
+@pytest.mark.skipif(not Path(os.devnull).is_char_device(), reason="the device is of POSIX")
+def test_a_file_that_becomes_a_device_as_it_is_opened_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a"
     path.touch()
     facts = os.stat(path)
-    with path.open("wb") as file:
-        file.truncate(MAX_INPUT + 1)
+    path.unlink()
+    path.symlink_to(os.devnull)
     monkeypatch.setattr(os, "stat", lambda _: facts)  # as it was a moment ago
-    with pytest.raises(ValueError, match="67,108,865 bytes"):
+    with pytest.raises(ValueError, match="not a regular file"):
         source_of(path)
+
+
+def test_bytes_are_found_across_pieces_and_up_to_a_place(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(bytes(PIECE - 2) + b"mark" + bytes(10))
+    with viewed(path) as (view, _):
+        assert view.find(b"mark") == PIECE - 2
+        assert view.find(b"mark", PIECE - 1) == -1
+        assert view.find(b"mark", 0, PIECE + 1) == -1
+        assert view.find(b"mark", 0, PIECE + 2) == PIECE - 2
 
 
 # --- writing ----------------------------------------------------------------------------------------------------

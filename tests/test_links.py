@@ -349,7 +349,7 @@ async def test_a_picture_without_end_is_not_read_without_end_and_not_asked_for_a
 
     with raw_server(endless) as server:
         async with client_for(server.url) as client:
-            with pytest.raises(APIConnectionError, match="longer than 67,108,864 bytes") as caught:
+            with pytest.raises(APIConnectionError, match="longer than 167,772,160 bytes") as caught:
                 await client.images.download(f"{server.url}/a.png")
         assert server.gone.wait(5)
     assert caught.value.attempts == len(server.requests) == 1

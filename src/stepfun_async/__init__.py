@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ._core.errors import MalformedResponseError as MalformedResponseError
     from ._core.errors import ModelRetiredWarning as ModelRetiredWarning
     from ._core.errors import NotFoundError as NotFoundError
+    from ._core.errors import OrientationWarning as OrientationWarning
     from ._core.errors import PermissionDeniedError as PermissionDeniedError
     from ._core.errors import QueueTimeoutError as QueueTimeoutError
     from ._core.errors import RateLimitError as RateLimitError
@@ -102,6 +103,7 @@ _HOMES = {
         "MalformedResponseError",
         "ModelRetiredWarning",
         "NotFoundError",
+        "OrientationWarning",
         "PermissionDeniedError",
         "QueueTimeoutError",
         "RateLimitError",

@@ -6,14 +6,11 @@ import errno
 import io
 import os
 import stat
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
-
-MAX_INPUT = 64 * 1024 * 1024
-"""Bytes of the largest input file that is read at all; no model takes half as much."""
 
 TAKEN = "it exists, and nothing is overwritten unless overwrite=True"
 
@@ -116,10 +113,11 @@ class FileView:
         self._file.seek(start)
         return self._file.read(max(0, stop - start))
 
-    def find(self, wanted: bytes, start: int = 0) -> int:
-        """Where `wanted` first is from `start` on; -1 where it is not."""
-        while start < self._size:
-            piece = self[start : start + PIECE]
+    def find(self, wanted: bytes, start: int = 0, stop: int | None = None) -> int:
+        """Where `wanted` first is between `start` and `stop`, or the end; -1 where it is not."""
+        stop = self._size if stop is None else min(stop, self._size)
+        while start < stop:
+            piece = self[start : min(start + PIECE, stop)]
             found = piece.find(wanted)
             if found >= 0:
                 return start + found
@@ -133,7 +131,7 @@ def viewed(path: Any) -> Generator[tuple[FileView, FileSource]]:
 
     Raises:
         OSError: it is not there, a directory, or may not be read.
-        ValueError: it is no regular file, larger than `MAX_INPUT`, or its name is not possible.
+        ValueError: it is no regular file, or its name is not possible.
     """
     _check_input(path, os.stat(path))
     with open(path, "rb") as file:
@@ -148,25 +146,6 @@ def _check_input(path: Any, facts: os.stat_result) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(facts.st_mode):
         raise ValueError("not a regular file")
-    if facts.st_size > MAX_INPUT:
-        raise ValueError(f"{facts.st_size:,} bytes, more than any model takes")
-
-
-def read_all(read: Callable[[int], bytes]) -> bytes:
-    """What `read` gives until it gives nothing more.
-
-    Args:
-        read: a binary file's method, which gives at most as many bytes as it is asked for.
-
-    Raises:
-        ValueError: there are more than `MAX_INPUT` bytes; perhaps there is no end.
-    """
-    whole = io.BytesIO()
-    while piece := read(PIECE):
-        whole.write(piece)
-        if whole.tell() > MAX_INPUT:
-            raise ValueError(f"more than {MAX_INPUT:,} bytes, more than any model takes")
-    return whole.getvalue()
 
 
 def why_not_writable(*paths: Path, overwrite: bool) -> str | None:

@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Self
 
 from ._core.errors import APIConnectionError, SaveError
+from ._core.headers import Header, read_header
 from ._core.outcomes import billing_of
-from ._core.pictures import Header, read_header
 from ._core.results import Image, ImagesResponse
 from ._files import TAKEN, Partial
 from ._loops import finished_in_thread
@@ -49,7 +49,11 @@ class FileSink:
 
     @property
     def header(self) -> Header | None:
-        return self._header if self._file.size else read_header(self._join())
+        if not self._file.size:
+            return read_header(self._join())
+        if self._header is None or self._header.width is None:  # its size may lie behind the first piece
+            self._header = read_header(self.read())
+        return self._header
 
     def write(self, data: bytes) -> None:
         self._gathered.append(data)

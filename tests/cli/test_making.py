@@ -165,11 +165,10 @@ def test_empty_stdin(cli: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_stdin_without_an_end(cli: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stepfun_async.cli.pictures.MAX_INPUT", 1000)
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x" * 1001)))
-    ran = cli("edit", "-", "Make it night")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(bytes(10 * 1024 * 1024 + 1))))
+    ran = cli("edit", "-", "Make it night", "--model", "step-1x-edit")
     assert ran.code == 2
-    assert "more than 1,000 bytes came" in ran.err
+    assert "more than 10,485,760 bytes came" in ran.err
 
 
 def test_bytes_and_json_cannot_share_stdout(cli: Run, folder: Path) -> None:

@@ -100,7 +100,7 @@ EDIT_2_PHOTO: Facts = {
     "kind": "picture",
     "required": True,
     "formats": ("png", "jpeg", "webp"),
-    "max_bytes": None,
+    "max_bytes": 160 * 1024 * 1024,  # documented nowhere: what no such picture exceeds
     "min_side": 1,
     "max_side": 4096,
     "max_ratio": None,

@@ -19,7 +19,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stepfun_async import ImagesResponse, MalformedResponseError
-from stepfun_async._core import answers, cutting
+from stepfun_async._core import answers, cutting, data_uris
 from stepfun_async._core.answers import parse_images
 from stepfun_async._core.cutting import Cutter, Memory, index_of, restored
 from stepfun_async._core.wire import Reply
@@ -62,7 +62,7 @@ def plainly(body: bytes) -> ImagesResponse | str:
     try:
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(answers, "CUTTING_PAYS", 2**60)
-            patched.setattr(answers, "b64decode", base64.b64decode)
+            patched.setattr(data_uris, "b64decode", base64.b64decode)
             return parsed(Reply(200, {}, body))
     except MalformedResponseError as error:
         return f"{error} {error.body!r}"

@@ -239,11 +239,15 @@ def test_a_picture_has_one_fingerprint_however_it_is_handed_in(
         bytearray(PNG),
         memoryview(PNG),
         io.BytesIO(PNG),
-        _image(),
         uri,
         Image(data=PNG, format="png"),
     ]
     assert len({kind(prompt="a", image=way).fingerprint() for way in ways}) == 1
+
+
+@pytest.mark.parametrize("kind", [ImageEdit, ImageToImage])
+def test_equal_images_in_memory_have_one_fingerprint(kind: type[ImageEdit | ImageToImage]) -> None:
+    assert kind(prompt="a", image=_image()).fingerprint() == kind(prompt="a", image=_image()).fingerprint()
 
 
 def test_a_request_without_a_readable_picture_has_no_fingerprint() -> None:

@@ -236,7 +236,7 @@ def test_a_picture_of_more_than_10_megabytes() -> None:
     padded = PNG + b"\0" * (10 * 1024 * 1024 - len(PNG) - len(end)) + end
     assert _request("step-1x-edit", "edit", image=padded).problems() == ()
     problem = _only(_request("step-1x-edit", "edit", image=padded + b"\0"))
-    assert problem.why == "10,485,761 bytes"
+    assert problem.why == "10,485,761 bytes: save it as JPEG, quality 95, and give that"
 
 
 def test_links_are_only_for_servers_that_fetch_them() -> None:

@@ -83,7 +83,7 @@ def test_a_large_picture_as_base64_text_in_a_form_is_taken(http: httpx.Client) -
     noise = photo(1200, 1200, "BMP")
     form = {"model": "step-image-edit-2", "prompt": "x", "image": base64.b64encode(noise).decode()}
 
-    assert "the bytes are no picture" in http.post("/images/edits", data=form, files={"x": b""}).text
+    assert "the bytes are bmp" in http.post("/images/edits", data=form, files={"x": b""}).text
 
 
 def test_image_to_image_comes_as_json(http: httpx.Client) -> None:

@@ -5,8 +5,6 @@ What an error means for money is the table of `outcomes`; what a body says in wo
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from urllib.parse import urljoin
 
-from pybase64 import b64decode
-
 from .cutting import Cut, Cutter, index_of
+from .data_uris import decode_text, is_data_uri
 from .errors import MalformedResponseError
+from .headers import Header, read_header
 from .outcomes import Event, billing_of, refused_by_gateway, status_outcome
-from .pictures import Header, read_header
+from .pictures import as_link
 from .problems import show
 from .reasons import described, encodable, read_reason, resender_of, said_by_success, trace_id_of, wish_in
 from .results import FILTERED, Account, Image, ImagesResponse, Model
@@ -115,13 +113,22 @@ def parse_download(reply: Reply, *, now: float) -> dict[str, Any]:
     raise_for_status(reply, now)
     _refuse_packed(reply)
     facts = _cut_facts(reply.pictures[0]) if reply.pictures else picture_facts(reply.body)
-    if "format" not in facts:
+    if "format" not in facts and _is_page(reply.whole().body):
         raise _malformed("the link leads to something that is no picture", reply)
     return facts
 
 
+def _is_page(body: bytes) -> bool:
+    """Whether a body of no known format is what servers send instead of a picture: a page, a text, a PDF, nothing."""
+    head = body[:1024]
+    if head.startswith(b"%PDF-") or head.lstrip()[:1] in (b"<", b"{", b"["):
+        return True
+    text = head.decode("utf-8", "ignore")  # which leaves out what is cut at the end
+    return len(text.encode()) > len(head) - 4 and all(letter.isprintable() or letter.isspace() for letter in text)
+
+
 def picture_facts(data: bytes) -> dict[str, Any]:
-    """`Image`'s fields that are read from the bytes."""
+    """`Image`'s fields that are read from the bytes, whichever way those came."""
     return {"data": data, **_header_facts(read_header(data))}
 
 
@@ -131,7 +138,7 @@ def _cut_facts(cut: Cut) -> dict[str, Any]:
 
 
 def _header_facts(header: Header | None) -> dict[str, Any]:
-    return {"format": header.format, "width": header.width, "height": header.height} if header else {}
+    return header._asdict() if header else {}
 
 
 def _content(reply: Reply, now: float) -> Mapping[str, Any]:
@@ -180,6 +187,8 @@ def _image(item: object, reply: Reply, base_url: str, expires: datetime | None) 
         facts = picture_facts(_decode(text, reply)) if at is None else _cut_facts(reply.pictures[at])
         return Image(seed=seed, finish_reason=reason, **facts)
     url = content.get("url")
+    if isinstance(url, str) and is_data_uri(url):
+        return Image(seed=seed, finish_reason=reason, **picture_facts(_decode(url, reply)))
     if isinstance(url, str) and url:
         return Image(seed=seed, finish_reason=reason, url=_absolute(url, base_url, reply), expires_at=expires)
     maybe = f"its finish_reason is {show(reason)}" if reason else f"perhaps {_WITHHELD}"
@@ -188,7 +197,7 @@ def _image(item: object, reply: Reply, base_url: str, expires: datetime | None) 
 
 def _absolute(url: str, base_url: str, reply: Reply) -> str:
     try:
-        return urljoin(base_url.rstrip("/") + "/", url)
+        return as_link(urljoin(base_url.rstrip("/") + "/", url))
     except ValueError as error:
         raise _malformed(f"the answer's link is none ({error})", reply) from error
 
@@ -202,26 +211,14 @@ def _expiry(created: int | None, now: float, lifetime: timedelta) -> datetime:
 
 
 def _decode(text: str, reply: Reply) -> bytes:
-    """The bytes that `text` says, which are some."""
-    payload = text.partition(",")[2] if text.startswith("data:") else text
+    """The bytes that base64 or a data URI stands for, which are some."""
     try:
-        data = b64decode(payload, validate=True)
-    except (binascii.Error, ValueError):
-        data = _decode_odd(payload, reply)
+        data = decode_text(text)
+    except ValueError as error:
+        raise _malformed(f"the picture cannot be decoded: {error}", reply) from error
     if not data:
         raise _malformed("the answer's picture is empty", reply, "empty")
     return data
-
-
-def _decode_odd(payload: str, reply: Reply) -> bytes:
-    try:  # what the standard library takes besides: padding where none is due
-        return base64.b64decode(payload, validate=True)
-    except (binascii.Error, ValueError):
-        pass
-    try:  # some servers break the lines, as MIME does
-        return base64.b64decode("".join(payload.split()), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise _malformed(f"the picture's base64 is broken ({error})", reply) from error
 
 
 def _model(item: object, reply: Reply) -> Model:

@@ -155,6 +155,9 @@ def _rules(**rules: Rule) -> Mapping[str, Rule]:
 
 
 _MEGABYTE = 1024 * 1024
+_LARGEST_4096 = 160 * _MEGABYTE
+"""Bytes of a 4096x4096 picture of four channels of 16 bits, 128 MiB, and 32 MiB for what else is in its file."""
+
 _SEED_MAX = 2**31 - 1
 
 _PROMPT = Text(required=True, minimum=1, maximum=512, source="generations")
@@ -356,9 +359,11 @@ BUILT_IN = (
             image=Photo(
                 required=True,
                 formats=("png", "jpeg", "webp"),
+                max_bytes=_LARGEST_4096,
                 max_side=4096,
                 source="docs 2026-06",
-                note="formats: those of step-1x-edit; none are documented",
+                note="formats: those of step-1x-edit; none are documented, nor is a limit of bytes: "
+                "4096x4096 pixels have no more, even of 16 bits and without compression",
             ),
             prompt=_PROMPT,
             size=Ignored(source="docs 2026-06", effect="has no effect: the result has the size of the picture sent"),

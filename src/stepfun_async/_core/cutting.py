@@ -23,7 +23,7 @@ from typing import Protocol, TypeAlias
 
 from pybase64 import b64decode, b64encode
 
-from .pictures import Header, read_header
+from .headers import Header, read_header
 
 _KEYS = frozenset({b"b64_json", b"image"})
 """The names under which answers have pictures; `image` is what servers of 2024 wrote."""

@@ -287,5 +287,9 @@ class ModelRetiredWarning(StepFunWarning):
     """StepFun's own hosts no longer serve this model, or have announced so; the request is still sent."""
 
 
+class OrientationWarning(StepFunWarning):
+    """A picture whose EXIF turns it is sent as it is stored; whether the server turns it is not known."""
+
+
 class IneffectiveParameterWarning(StepFunWarning):
     """A parameter that is valid, but has no effect in this request."""

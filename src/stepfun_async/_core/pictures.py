@@ -1,54 +1,70 @@
-"""Picture bytes: what they are, read from their first bytes, and how users hand them in.
+"""Pictures to send: how users hand them in, and what they are.
 
-The format comes from the magic bytes, never from a name or a claimed type, and the pixel size from
-the header alone, so that a picture bomb is measured without being decoded.
+Whichever way a picture comes (a path, bytes, a file object, a data URI, a PIL image), the same is read of it, so the
+same is allowed.
 """
 
 from __future__ import annotations
 
-import binascii
 import io
 import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, Protocol, cast
+from urllib.parse import quote
 
-from pybase64 import b64decode, b64encode_as_string
+from pybase64 import b64encode_as_string
 
-from .._files import FileSource, FileView, read_all, viewed
-
-CONTENT_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
-"""The formats this package knows by their first bytes."""
+from .._files import PIECE, FileSource, viewed
+from .data_uris import decode_text, is_data_uri
+from .headers import CONTENT_TYPES, FORMATS, Header, Seen, is_whole, read_header, read_orientation
 
 MAX_PIXELS = 2**28
 """Pixels of the largest picture that is looked at, 16384 x 16384; cameras make 200 million, picture bombs billions."""
 
-EXTENSIONS = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif"}
+_ACROSS = 5
+"""The first EXIF orientation that swaps width and height; all that follow do."""
 
 
-Seen: TypeAlias = bytes | FileView
-"""Bytes to look at, in memory or on disk."""
+class Bounds(Protocol):
+    """What a model takes, so that no more is read or encoded than that.
 
+    Attributes:
+        formats: the formats.
+        max_bytes: bytes of the file; None for any number.
+    """
 
-class Header(NamedTuple):
-    """What a picture's first bytes say: its format, and its sides in pixels."""
+    @property
+    def formats(self) -> tuple[str, ...]: ...
 
-    format: str
-    width: int
-    height: int
+    @property
+    def max_bytes(self) -> int | None: ...
+
+    def why_not_sides(self, width: int, height: int) -> str | None:
+        """Why a picture of this size in pixels is not allowed; None for one that is."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture to send: its bytes, in memory or still on disk, and what they say of themselves."""
+    """A picture to send: its bytes, in memory or still on disk, and what they say of themselves.
+
+    Attributes:
+        content: the bytes, or the file that has them.
+        format: `png`, `jpeg`, `webp` or `gif`.
+        width: pixels, as stored.
+        height: pixels, likewise.
+        complete: whether its end is there.
+        orientation: how EXIF turns it, from 1 (not at all) to 8.
+    """
 
     content: bytes | FileSource = field(repr=False)
     format: str
     width: int
     height: int
     complete: bool = True
+    orientation: int = 1
 
     @property
     def size(self) -> int:
@@ -67,6 +83,11 @@ class Picture:
     @property
     def content_type(self) -> str:
         return CONTENT_TYPES[self.format]
+
+    @property
+    def seen_sides(self) -> tuple[int, int]:
+        """Width and height in pixels as a viewer shows it, which heeds the orientation."""
+        return (self.width, self.height) if self.orientation < _ACROSS else (self.height, self.width)
 
     def to_data_uri(self) -> str:
         """`data:image/...;base64,...`"""
@@ -87,38 +108,74 @@ class Unreadable:
     why: str
 
 
-def look(value: object) -> Picture | Link | Unreadable:
-    """What the user handed in as a picture, with its bytes read and its header understood.
+def look(value: object, bounds: Bounds | None = None) -> Picture | Link | Unreadable:
+    """What the user handed in as a picture, with its header understood.
 
     Takes a path, bytes, a binary file object, a PIL image, an `Image` of an earlier answer, a data
     URI or an http(s) link. A file object is read here, once. Of a file no more is read than what says that
-    it is a whole picture: it is sent from disk.
+    it is a whole picture: it is sent from disk. A PIL image becomes what is seen: upright, in 8 bits, in sRGB.
+
+    Args:
+        value: what was handed in.
+        bounds: what the model takes: an image in memory that is too large is not encoded, and a file object that
+            gives too much not read to its end. None where that is not known.
     """
     if isinstance(value, str):
-        return _look_text(value)
+        return _look_text(value, bounds)
     if isinstance(value, bytes | bytearray | memoryview):
-        return of_bytes(bytes(cast("bytes", value)))
+        return of_bytes(bytes(cast("bytes", value)), bounds)
     for attribute, read in _HANDLES:
         if hasattr(value, attribute) and not isinstance(value, type):
-            return read(value)
+            return read(value, bounds)
     return Unreadable(
         f"a value of type {type(value).__name__} is no picture: give a path, bytes, a file object or a PIL image"
     )
 
 
-def of_bytes(data: bytes) -> Picture | Unreadable:
+def is_read_once(value: object) -> bool:
+    """Whether a picture that was handed in cannot be looked at again, because it is a file object."""
+    try:
+        return not isinstance(value, str | bytes | bytearray | memoryview) and hasattr(value, "read")
+    except Exception:  # noqa: BLE001 - whatever an object of somebody's own may raise
+        return True
+
+
+def of_bytes(data: bytes, bounds: Bounds | None = None) -> Picture | Unreadable:
     """The picture in `data`."""
-    return _of(data, data)
+    return _of(data, data, bounds)
 
 
-def _of(seen: Seen, content: bytes | FileSource) -> Picture | Unreadable:
+def _of(seen: Seen, content: bytes | FileSource, bounds: Bounds | None) -> Picture | Unreadable:
     if not len(seen):
         return Unreadable("it is empty (0 bytes)")
     header = read_header(seen)
+    if header is None or header.width is None or header.height is None:
+        return Unreadable(_why_not(seen, header))
+    if too_large := _too_large(header.width, header.height):
+        return too_large
+    most = bounds.max_bytes if bounds else None
+    complete = (most is not None and len(seen) > most) or is_whole(seen, header.format)  # too many bytes say enough
+    orientation = read_orientation(seen, header.format)
+    return Picture(content, header.format, header.width, header.height, complete, orientation)
+
+
+def _why_not(seen: Seen, header: Header | None) -> str:
+    """Why bytes whose size is not known cannot be sent."""
     if header is None:
-        return Unreadable(f"the bytes are no picture: they begin with {seen[:12]!r}")
-    too_large = _too_large(header.width, header.height)
-    return too_large or Picture(content, *header, complete=is_whole(seen, header.format))
+        kind = next((kind for kind, magic in _OTHERS if seen[:64].lstrip().lower().startswith(magic)), None)
+        return f"the bytes are {kind}" if kind else f"the bytes are no picture: they begin with {seen[:12]!r}"
+    if next_step := FORMATS[header.format].next_step:
+        return f"the bytes are {header.format}, which no model takes: {next_step}"
+    return f"the {header.format} is cut off or broken: its size is missing"
+
+
+_OTHERS = (
+    ("a Git LFS pointer, not the file itself: run git lfs pull", b"version https://git-lfs"),
+    ("an HTML page, not a picture", b"<!doctype html"),
+    ("an HTML page, not a picture", b"<html"),
+    ("a PDF, not a picture: export the page as PNG or JPEG", b"%pdf-"),
+)
+"""What people hand in by mistake, and how it begins, in lower case."""
 
 
 def _too_large(width: int, height: int) -> Unreadable | None:
@@ -127,54 +184,85 @@ def _too_large(width: int, height: int) -> Unreadable | None:
     return Unreadable(f"{width}x{height} pixels are more than any model takes, or a picture bomb")
 
 
-def of_data_uri(text: str) -> Picture | Unreadable:
+def of_data_uri(text: str, bounds: Bounds | None = None) -> Picture | Unreadable:
     """The picture in `data:image/...;base64,...`."""
-    head, comma, payload = text.partition(",")
-    if not comma or not head.lower().endswith(";base64"):
-        return Unreadable("the data URI is not of the form data:image/...;base64,...")
     try:
-        return of_bytes(b64decode(payload, validate=True))
-    except (binascii.Error, ValueError) as error:
-        return Unreadable(f"the data URI's base64 is broken: {error}")
+        return of_bytes(decode_text(text), bounds)
+    except ValueError as error:
+        return Unreadable(str(error))
 
 
-def _look_text(text: str) -> Picture | Link | Unreadable:
-    scheme = text[:8].lower()
-    if scheme.startswith("data:"):
-        return of_data_uri(text)
-    if scheme.startswith(("http://", "https://")):
-        return Link(text) if is_link(text) else Unreadable("the link has no host, or a space in it")
-    return _look_path(Path(text))
+def _look_text(text: str, bounds: Bounds | None) -> Picture | Link | Unreadable:
+    if is_data_uri(text):
+        return of_data_uri(text, bounds)
+    if text[:8].lower().startswith(("http://", "https://")):
+        return Link(as_link(text)) if is_link(text) else Unreadable("the link has no host, or a line break in it")
+    return _look_path(Path(text), bounds)
 
 
 def is_link(text: str) -> bool:
-    """Whether `text` is an http(s) link with a host."""
-    return _LINK.fullmatch(text) is not None
+    """Whether `text` is an http(s) link with a host; there may be spaces in its path and behind it."""
+    return _LINK.fullmatch(text.rstrip()) is not None
 
 
-_LINK = re.compile(r"https?://[^\s/?#]+[^\s]*", re.IGNORECASE)
+def as_link(text: str) -> str:
+    """The link `text` with the spaces that are in it as links say them."""
+    return _SPACE.sub(lambda space: quote(space[0]), text.rstrip())
 
 
-def _look_path(path: Any) -> Picture | Unreadable:
+_LINK = re.compile(r"https?://[^\s/?#]+(?:[/?#].*)?", re.IGNORECASE)
+_SPACE = re.compile(r"\s")
+
+
+def _look_path(path: Any, bounds: Bounds | None) -> Picture | Unreadable:
     try:
         with viewed(path) as (view, source):
-            return _of(view, source)
+            return _of(view, source, bounds)
     except Exception as error:  # noqa: BLE001 - whatever a path-like of somebody's own may raise
         reason = getattr(error, "strerror", None) or str(error)
         return Unreadable(f"cannot read {str(path)!r}: {reason}")
 
 
-def _look_file(value: Any) -> Picture | Unreadable:
+def _look_file(value: Any, bounds: Bounds | None) -> Picture | Unreadable:
     try:
-        return of_bytes(read_all(partial(_piece_of, value)))
-    except _NotBinaryError as error:
+        return of_bytes(_read_file(value, bounds.max_bytes if bounds else None), bounds)
+    except (_NotBinaryError, _TooLongError) as error:
         return Unreadable(f"the file object {error}")
     except Exception as error:  # noqa: BLE001 - whatever a file object of somebody's own may raise
         return Unreadable(f"the file object cannot be read: {error}")
 
 
+_HEAD = 4096
+"""Bytes of a file object by which it is known whether it is a picture at all."""
+
+
+def _read_file(file: Any, most: int | None) -> bytes:
+    """What a file object gives to its end, or no more than shows that it is no picture.
+
+    Raises:
+        _NotBinaryError: it gives no bytes.
+        _TooLongError: it gives more than `most` bytes.
+    """
+    whole = io.BytesIO()
+    known = False
+    while piece := _piece_of(file, PIECE):
+        whole.write(piece)
+        if most is not None and whole.tell() > most:
+            raise _TooLongError(f"gives more than {most:,} bytes")
+        if not known and whole.tell() >= _HEAD:
+            header = read_header(whole.getvalue())
+            if header is None or FORMATS[header.format].next_step:
+                break
+            known = True
+    return whole.getvalue()
+
+
 class _NotBinaryError(Exception):
     """A file object gives something else than bytes."""
+
+
+class _TooLongError(Exception):
+    """A file object gives more bytes than the model takes."""
 
 
 def _piece_of(file: Any, size: int) -> bytes:
@@ -187,172 +275,35 @@ def _piece_of(file: Any, size: int) -> bytes:
     return piece
 
 
-def _look_result(value: Any) -> Picture | Link | Unreadable:
+def _look_result(value: Any, bounds: Bounds | None) -> Picture | Link | Unreadable:
     if value.data is not None:
-        return of_bytes(value.data)
+        return of_bytes(value.data, bounds)
     if value.path is not None:
-        return _look_path(value.path)
+        return _look_path(value.path, bounds)
     if value.url is not None:
-        return Link(value.url)
+        return Link(as_link(value.url))
     return Unreadable("that result has no picture")
 
 
-def _look_pil(value: Any) -> Picture | Unreadable:
-    """Pillow decodes a file only now, so the sides are looked at before."""
-    buffer = io.BytesIO()
+def _look_pil(value: Any, bounds: Bounds | None) -> Picture | Unreadable:
+    """Pillow decodes a file only now, and encoding takes seconds, so the size is judged before."""
+    from .rendering import encoded
+
     try:
-        if unreadable := _too_large(*value.size):
-            return unreadable
-        value.save(buffer, format="PNG")
-    except (OSError, SystemError, ValueError) as error:
-        return Unreadable(f"the PIL image cannot be written as PNG: {error}")
-    return of_bytes(buffer.getvalue())
+        if too_large := _too_large(*value.size):
+            return too_large
+        if bounds and (why := bounds.why_not_sides(*value.size)):
+            return Unreadable(why)
+        formats, most = (bounds.formats, bounds.max_bytes) if bounds else (tuple(FORMATS), None)
+        return of_bytes(encoded(value, formats, most), bounds)
+    except Exception as error:  # noqa: BLE001 - Pillow's decoders raise OSError, SyntaxError, struct.error, ...
+        return Unreadable(f"the PIL image cannot be sent: {error}")
 
 
-_HANDLES: tuple[tuple[str, Callable[[Any], Picture | Link | Unreadable]], ...] = (
+_HANDLES: tuple[tuple[str, Callable[[Any, Bounds | None], Picture | Link | Unreadable]], ...] = (
     ("finish_reason", _look_result),
     ("getbands", _look_pil),
     ("read", _look_file),
     ("__fspath__", _look_path),
 )
 """How each kind of handle is known, and what reads it."""
-
-
-# --- what the bytes say ---------------------------------------------------------------------------
-
-
-def read_header(data: Seen) -> Header | None:
-    """Format and sides of the picture in `data`, of which its first bytes will do; None for none that is known."""
-    for name, magic in _MAGIC:
-        if data[: len(magic)] == magic:
-            sides = _SIDES[name](data)
-            return sides and Header(name, *sides)
-    return None
-
-
-def is_whole(data: Seen, format: str) -> bool:
-    """Whether the end of the picture in `data`, of which `read_header` knows the format, is there."""
-    return _ENDS[format](data)
-
-
-_MAGIC = (
-    ("png", b"\x89PNG\r\n\x1a\n"),
-    ("jpeg", b"\xff\xd8\xff"),
-    ("webp", b"RIFF"),
-    ("gif", b"GIF87a"),
-    ("gif", b"GIF89a"),
-)
-
-_Sides: TypeAlias = tuple[int, int]
-
-_TAIL = 4096
-"""Bytes at the end in which a picture's end is looked for first."""
-
-
-def _png_sides(data: Seen) -> _Sides | None:
-    if data[12:16] != b"IHDR" or len(data) < 24:
-        return None
-    return _big(data[16:20]), _big(data[20:24])
-
-
-_PNG_END = b"\x00\x00\x00\x00IEND"
-
-
-def _png_ends(data: Seen) -> bool:
-    end = data.find(_PNG_END, max(0, len(data) - _TAIL))
-    if end < 0:  # or far from the end, with something else after it
-        end = data.find(_PNG_END)
-    return 0 <= end <= len(data) - 12
-
-
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""JPEG markers that start a frame, whose header has the sides."""
-
-_MAX_SEGMENTS = 10_000
-"""JPEG segments and fill bytes that are passed over to find the frame; cameras write some twenty."""
-
-
-def _jpeg_frame(data: Seen) -> int | None:
-    """Where the frame begins."""
-    at = 2
-    for _ in range(_MAX_SEGMENTS):
-        head = data[at : at + 4]
-        if at + 9 > len(data) or head[0] != 0xFF:
-            return None
-        if head[1] in _FRAMES:
-            return at
-        at += 1 if head[1] == 0xFF else 2 + _big(head[2:])
-    return None
-
-
-def _jpeg_sides(data: Seen) -> _Sides | None:
-    at = _jpeg_frame(data)
-    return None if at is None else (_big(data[at + 7 : at + 9]), _big(data[at + 5 : at + 7]))
-
-
-def _jpeg_ends(data: Seen) -> bool:
-    at = _jpeg_frame(data) or 0
-    return data.find(b"\xff\xd9", max(at, len(data) - _TAIL)) != -1  # not that of an Exif thumbnail
-
-
-def _webp_sides(data: Seen) -> _Sides | None:
-    if data[8:12] != b"WEBP" or len(data) < 30:
-        return None
-    sides = _WEBP_SIDES.get(data[12:16])
-    return sides and sides(data)
-
-
-def _webp_ends(data: Seen) -> bool:
-    return len(data) >= _little(data[4:8]) + 8
-
-
-def _webp_lossy(data: Seen) -> _Sides:
-    return _little(data[26:28]) & 0x3FFF, _little(data[28:30]) & 0x3FFF
-
-
-def _webp_lossless(data: Seen) -> _Sides:
-    bits = _little(data[21:25])
-    return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-
-
-def _webp_extended(data: Seen) -> _Sides:
-    return _little(data[24:27]) + 1, _little(data[27:30]) + 1
-
-
-_WEBP_SIDES: dict[bytes, Callable[[Seen], _Sides]] = {
-    b"VP8 ": _webp_lossy,
-    b"VP8L": _webp_lossless,
-    b"VP8X": _webp_extended,
-}
-
-
-def _gif_sides(data: Seen) -> _Sides | None:
-    if len(data) < 10:
-        return None
-    return _little(data[6:8]), _little(data[8:10])
-
-
-def _gif_ends(data: Seen) -> bool:
-    return data[len(data) - 1 : len(data)] == b";"
-
-
-_SIDES: dict[str, Callable[[Seen], _Sides | None]] = {
-    "png": _png_sides,
-    "jpeg": _jpeg_sides,
-    "webp": _webp_sides,
-    "gif": _gif_sides,
-}
-_ENDS: dict[str, Callable[[Seen], bool]] = {
-    "png": _png_ends,
-    "jpeg": _jpeg_ends,
-    "webp": _webp_ends,
-    "gif": _gif_ends,
-}
-
-
-def _big(data: bytes) -> int:
-    return int.from_bytes(data, "big")
-
-
-def _little(data: bytes) -> int:
-    return int.from_bytes(data, "little")

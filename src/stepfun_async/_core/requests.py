@@ -12,13 +12,14 @@ from pydantic import BaseModel, ConfigDict, SkipValidation
 from .._files import FileSource
 from .capabilities import Capability, Money, Operation, Region
 from .money import times
-from .pictures import Picture, Unreadable, look
+from .pictures import Bounds, Picture, Unreadable, is_read_once, look
 from .problems import Problem, plain
 from .registry import row_of
 from .results import Image
+from .rules import Photo, Rule, Style
 from .sizes import Size
 from .text import reason
-from .validation import Values, body_problems, notices_of, problems_of, unknown_model
+from .validation import Values, body_problems, notices_of, problems_of, turns_of, unknown_model
 from .wire import Call, fingerprint_of, to_call
 
 if TYPE_CHECKING:
@@ -35,23 +36,29 @@ ResponseFormat = Literal["b64_json", "url"]
 class _Memo:
     """Pictures already looked at, so that a file object is read once; never part of a request's value."""
 
-    def __init__(self, seen: Mapping[str, tuple[object, object]] | None = None) -> None:
+    def __init__(self, seen: Mapping[str, tuple[object, object, object]] | None = None) -> None:
         self._seen = dict(seen or {})
 
-    def look(self, name: str, value: object) -> object:
-        """What `value` is as a picture, remembered until the field or the file holds something else."""
+    def look(self, name: str, value: object, rule: Rule | None) -> object:
+        """What `value` is as a picture for a rule, remembered until one of them is another, or the file has changed."""
         seen = self._seen.get(name)
-        if seen is None or seen[0] is not value or _has_changed(seen[1]):
-            seen = self._seen[name] = (value, _looked(value))
-        return seen[1]
+        if (
+            seen is None
+            or seen[0] is not value
+            or (seen[1] is not rule and not is_read_once(value))
+            or _has_changed(seen[2])
+        ):
+            seen = self._seen[name] = (value, rule, _looked(value, rule))
+        return seen[2]
 
     def __copy__(self) -> Self:
         return type(self)(self._seen)
 
 
-def _looked(value: object) -> object:
+def _looked(value: object, rule: Rule | None) -> object:
+    bounds: Bounds | None = rule if isinstance(rule, Photo) else None
     try:
-        return look(value)
+        return look(value, bounds)
     except Exception as error:  # noqa: BLE001 - whatever the methods of somebody's own may raise
         return Unreadable(f"it cannot be read: {reason(error)}")
 
@@ -165,10 +172,18 @@ class Reading:
 
     def notices(self) -> tuple[str, ...]:
         """See `_Request.notices`."""
+        return (*self.ineffective(), *self.turned())
+
+    def ineffective(self) -> tuple[str, ...]:
+        """Which parameters are valid, and have no effect."""
         try:
             return notices_of(self.row, self.values) if self.row else ()
         except Exception:  # noqa: BLE001 - a value of somebody's own that raises is a problem, and no notice
             return ()
+
+    def turned(self) -> tuple[str, ...]:
+        """Which pictures are seen turned, and may not be taken so."""
+        return turns_of(self.values) if self.has_pictures else ()
 
     def to_call(self) -> Call:
         """See `_Request.to_call`."""
@@ -294,18 +309,21 @@ class _Request(BaseModel):
 
     def looked_at(self, given: Values) -> Values:
         """`given` with every picture in it looked at."""
+        rules = self.row.rules if self.row else {}
         looked = dict(given)
         if "image" in given:
-            looked["image"] = self._memo.look("image", given["image"])
+            looked["image"] = self._memo.look("image", given["image"], rules.get("image"))
         if "style_reference" in given:
-            looked["style_reference"] = self._looked_style(given["style_reference"])
+            rule = rules.get("style_reference")
+            photo = rule.picture if isinstance(rule, Style) else None
+            looked["style_reference"] = self._looked_style(given["style_reference"], photo)
         return looked
 
-    def _looked_style(self, style: object) -> object:
+    def _looked_style(self, style: object, photo: Rule | None) -> object:
         try:
             if isinstance(style, Mapping) and "source_url" in style:
                 parts = cast("Mapping[str, object]", style)
-                return {**parts, "source_url": self._memo.look("style_reference", parts["source_url"])}
+                return {**parts, "source_url": self._memo.look("style_reference", parts["source_url"], photo)}
         except Exception as error:  # noqa: BLE001 - whatever a mapping of somebody's own may raise
             return Unreadable(f"it cannot be read: {reason(error)}")
         return style

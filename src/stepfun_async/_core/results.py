@@ -14,7 +14,7 @@ from pybase64 import b64encode_as_string
 
 from .._files import is_no_file, why_not_writable, write_bytes
 from .errors import ConfigurationError, ContentFilteredError, InvalidRequestError, MalformedResponseError, SaveError
-from .pictures import CONTENT_TYPES, EXTENSIONS
+from .headers import CONTENT_TYPES, EXTENSIONS
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -32,8 +32,9 @@ class Image:
         url: the link to it, when asked for with `response_format="url"`.
         expires_at: when the link stops working, in UTC; None where the server's rule is not known.
         path: the file it was saved to by `save_to`; None when it was not.
-        format: `png`, `jpeg`, `webp` or `gif`, read from the bytes; None for anything else.
-        width: pixels, read from the bytes; None where they are not known.
+        format: `png`, `jpeg`, `webp`, `gif`, `avif`, `bmp`, `svg` and so on, read from the bytes; None for
+            anything else.
+        width: pixels, read from the bytes of the first four; None where they are not known.
         height: pixels, likewise.
         seed: the seed it was made from; None where the server did not say.
         finish_reason: `success` or `content_filtered`; None where the server did not say.
@@ -127,7 +128,7 @@ class Image:
     def mimebundle(self) -> dict[str, str]:
         """The picture by content type in base64, and its description, as notebooks show it."""
         bundle = {"text/plain": repr(self)}
-        if self.format in CONTENT_TYPES:
+        if self.format is not None and self.width is not None:  # what notebooks show
             with suppress(InvalidRequestError, OSError):
                 bundle[CONTENT_TYPES[self.format]] = b64encode_as_string(self.to_bytes())
         return bundle

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, cast
 
+from .headers import FORMATS
 from .pictures import Link, Picture, Unreadable
 from .problems import show
 from .scalars import python_value
@@ -368,17 +369,24 @@ class Photo(Rule):
         return self._judge_picture(value)
 
     def _judge_picture(self, picture: Picture) -> Fault | None:
-        sides = (picture.width, picture.height)
         if picture.format not in self.formats:
-            return Fault(f"the bytes are {picture.format}")
+            next_step = FORMATS[picture.format].next_step or "convert it, or give Image.open(path)"
+            return Fault(f"the bytes are {picture.format}: {next_step}")
+        if why := self.why_not_sides(picture.width, picture.height):
+            return Fault(why)
         if self.max_bytes and picture.size > self.max_bytes:
-            return Fault(f"{picture.size:,} bytes")
-        if min(sides) < self.min_side or max(sides) > self.max_side:
-            return Fault(f"{picture.width}x{picture.height} pixels")
-        if self.max_ratio and max(sides) > min(sides) * self.max_ratio:
-            return Fault(f"{picture.width}x{picture.height} pixels are 1:{max(sides) / min(sides):.2f}")
+            return Fault(f"{picture.size:,} bytes{_smaller(picture)}")
         if not picture.complete:
             return Fault(f"the {picture.format} is cut off: its end is missing")
+        return None
+
+    def why_not_sides(self, width: int, height: int) -> str | None:
+        """Why a picture of this size in pixels is not allowed; None for one that is."""
+        shorter, longer = sorted((width, height))
+        if shorter < self.min_side or longer > self.max_side:
+            return f"{width}x{height} pixels"
+        if self.max_ratio and longer > shorter * self.max_ratio:
+            return f"{width}x{height} pixels are 1:{longer / shorter:.2f}"
         return None
 
 
@@ -443,6 +451,11 @@ class Ignored(Rule):
 
     def judge(self, value: object) -> Fault | None:
         return None
+
+
+def _smaller(picture: Picture) -> str:
+    """What makes a picture of too many bytes smaller, where something does."""
+    return ": save it as JPEG, quality 95, and give that" if picture.format == "png" else ""
 
 
 def closest(value: object, options: tuple[str, ...]) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import cast
 
 from .capabilities import Capability, Operation
+from .pictures import Picture
 from .problems import Problem, plain
 from .registry import rows
 from .rules import Fault, Ignored, Rule, Whole, closest
@@ -54,6 +55,33 @@ def notices_of(row: Capability, values: Values) -> tuple[str, ...]:
             why = f"{name} 0 means a random one for {row.model}"
             notices.append(f"{why}: give 1 or more to get the same picture again")
     return (*notices, *_idle_negative_prompt(row, values))
+
+
+def turns_of(values: Values) -> tuple[str, ...]:
+    """Which pictures are sent as they are stored, and seen turned by whoever heeds EXIF."""
+    pictures = {"image": values.get("image")}
+    style = values.get("style_reference")
+    if isinstance(style, Mapping):
+        pictures["style_reference.source_url"] = cast("Mapping[str, object]", style).get("source_url")
+    return tuple(
+        f"{name}: its EXIF says that it is to be {_TURNS[picture.orientation]} (orientation {picture.orientation}); "
+        "it is sent as it is stored, and a server that does not heed EXIF takes it so: give a PIL image, such as "
+        "Image.open(path), to have it sent upright"
+        for name, picture in pictures.items()
+        if isinstance(picture, Picture) and picture.orientation in _TURNS
+    )
+
+
+_TURNS = {
+    2: "mirrored",
+    3: "turned by 180 degrees",
+    4: "mirrored and turned by 180 degrees",
+    5: "mirrored and turned by 90 degrees to the left",
+    6: "turned by 90 degrees to the right",
+    7: "mirrored and turned by 90 degrees to the right",
+    8: "turned by 90 degrees to the left",
+}
+"""What EXIF's orientations ask of a viewer."""
 
 
 def body_problems(extra_body: object) -> tuple[Problem, ...]:

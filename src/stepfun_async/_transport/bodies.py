@@ -17,8 +17,9 @@ from .._loops import finished_in_thread
 MAX_BODY = 256 * 1024 * 1024
 """Bytes of the longest answer that is read; a 4096x4096 picture in base64 takes a third."""
 
-MAX_PICTURE = 64 * 1024 * 1024
-"""Bytes of the longest picture that is fetched from a link: 4096x4096 pixels of four bytes each."""
+MAX_PICTURE = 160 * 1024 * 1024
+"""Bytes of the longest picture that is fetched from a link: 4096x4096 pixels of four channels of 16 bits, and 32 MiB
+for what else is in its file."""
 
 _WITH_PICTURES = frozenset(endpoint.path for endpoint in ENDPOINTS.values())
 

@@ -25,7 +25,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from stepfun_async._core.errors import ConfigurationError
-from stepfun_async._core.pictures import CONTENT_TYPES, EXTENSIONS
+from stepfun_async._core.headers import CONTENT_TYPES, EXTENSIONS
 
 from .store import NOTE, StorageError
 

@@ -20,8 +20,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from stepfun_async._core.answers import picture_facts
 from stepfun_async._core.errors import StepFunError, StepFunWarning
-from stepfun_async._core.pictures import EXTENSIONS, Picture, of_bytes
+from stepfun_async._core.headers import EXTENSIONS
+from stepfun_async._core.pictures import Picture, of_bytes
 from stepfun_async._core.results import Image
 from stepfun_async._files import flush_folder, why_not_writable, write_bytes
 
@@ -48,7 +50,7 @@ class Saved:
         path: below the place, with `/`; a whole path for one that was rescued to another place.
         sha256: of the file.
         bytes: its size.
-        format: `png`, `jpeg`, `webp` or `gif`; None for anything else.
+        format: as `Image.format` has it; None for anything else.
         width: pixels; None where the format is not known.
         height: pixels, likewise.
         note: what its note says; empty where it has none.
@@ -221,12 +223,12 @@ class PictureStore:
         there already: what failed to be written may have been written, with only the answer lost.
         """
         try:
-            picture = of_bytes(Path(path).read_bytes())
+            image = _image_of(Path(path).read_bytes())
         except OSError:
             return None
-        if not isinstance(picture, Picture) or not picture.complete:
+        picture = of_bytes(image.data or b"")
+        if not image.data or (isinstance(picture, Picture) and not picture.complete):
             return None
-        image = Image(data=picture.data, format=picture.format, width=picture.width, height=picture.height)
         fingerprint = note.get("fingerprint")
         return (self.own(stem, str(fingerprint)) if fingerprint else None) or self.put(stem, image, note)
 
@@ -242,14 +244,14 @@ class PictureStore:
 
     def _look(self, name: str, note_name: str) -> Saved | None:
         data, note_text = self.place.contents([name, note_name])
-        picture = of_bytes(data or b"")
-        if not isinstance(picture, Picture) or not picture.complete:
+        if data is None:
             return None
-        digest = hashlib.sha256(picture.data).hexdigest()
-        note = _note_of(note_text)
-        if note.get("sha256", digest) != digest:
+        digest, note = hashlib.sha256(data).hexdigest(), _note_of(note_text)
+        picture = of_bytes(data)
+        whole = isinstance(picture, Picture) and picture.complete
+        if note.get("sha256", digest if whole else None) != digest:
             return None
-        return _saved(name, digest, picture.size, picture, note)
+        return _saved(name, digest, len(data), _image_of(data), note)
 
 
 class Folder:
@@ -327,7 +329,11 @@ def _ending_of(image: Image) -> str:
     return EXTENSIONS.get(image.format or "", _UNKNOWN_FORMAT)
 
 
-def _saved(path: str, digest: str, size: int, picture: Image | Picture, note: Mapping[str, Any]) -> Saved:
+def _image_of(data: bytes) -> Image:
+    return Image(**picture_facts(data))
+
+
+def _saved(path: str, digest: str, size: int, picture: Image, note: Mapping[str, Any]) -> Saved:
     return Saved(
         path=path,
         sha256=digest,

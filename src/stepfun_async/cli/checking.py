@@ -113,7 +113,9 @@ def _sides(request: ImageRequest) -> tuple[int, int] | None:
     picture = request.values().get("image")
     rule = request.row.sizes if request.row else None
     if rule is None:
-        return (picture.width, picture.height) if isinstance(picture, Picture) else None
+        if isinstance(picture, Picture) and picture.orientation == 1:  # whether a server heeds EXIF is not known
+            return picture.width, picture.height
+        return None
     size = rule.pick(request.size)
     keeps_ratio = request.operation == "edit" and isinstance(picture, Picture) and picture.width != picture.height
     return None if size is None or keeps_ratio else (size.width, size.height)

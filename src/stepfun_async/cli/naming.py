@@ -6,7 +6,7 @@ import re
 import unicodedata
 from pathlib import Path
 
-from stepfun_async._core.pictures import EXTENSIONS
+from stepfun_async._core.headers import EXTENSIONS
 
 _LONGEST = 50
 """Characters of a name; four bytes each still fit into what file systems allow."""

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from stepfun_async import ImageEdit, ImageToImage, InvalidRequestError, Problem, TextToImage
+from stepfun_async._core.capabilities import Operation
+from stepfun_async._core.registry import row_of
 from stepfun_async._core.requests import ImageRequest
-from stepfun_async._files import MAX_INPUT
+from stepfun_async._core.rules import Photo
 
 from .checking import check
 from .console import is_open
@@ -116,7 +118,7 @@ def edit(
     """Change a picture as the words say."""
     request = ImageEdit(
         model=model,
-        image=_picture(image),
+        image=_picture(image, model, "edit"),
         prompt=prompt,
         size=chosen_size(size, width, height),
         seed=seed,
@@ -158,7 +160,7 @@ def image_to_image(
     """Make a new picture that starts from another one."""
     request = ImageToImage(
         model=model,
-        image=_picture(image),
+        image=_picture(image, model, "image_to_image"),
         prompt=prompt,
         source_weight=source_weight,
         size=chosen_size(size, width, height),
@@ -184,21 +186,24 @@ def _style_of(picture: str | None, weight: float | None) -> dict[str, object] | 
     return {name: value for name, value in parts.items() if value is not None} or None
 
 
-def _picture(image: str) -> str | bytes:
-    """The path or link given, or the bytes that come in through stdin."""
+def _picture(image: str, model: str, operation: Operation) -> str | bytes:
+    """The path or link given, or the bytes that come in through stdin, unless they are more than the model takes."""
     if image != STREAM:
         return image
     if not is_open(sys.stdin):
         raise _unreadable("stdin is closed")
+    row = row_of(model, operation)
+    rule = row.rules.get("image") if row else None
+    most = rule.max_bytes if isinstance(rule, Photo) else None
     try:
         terminal = sys.stdin.isatty()
-        data = b"" if terminal else sys.stdin.buffer.read(MAX_INPUT + 1)
+        data = b"" if terminal else sys.stdin.buffer.read(-1 if most is None else most + 1)
     except (OSError, ValueError) as error:
         raise _unreadable(f"stdin cannot be read: {error}") from error
     if terminal:
         raise _unreadable("stdin is a terminal: send a picture through a pipe")
-    if len(data) > MAX_INPUT:
-        raise _unreadable(f"more than {MAX_INPUT:,} bytes came, more than any model takes")
+    if most is not None and len(data) > most:
+        raise _unreadable(f"more than {most:,} bytes came; the model takes that many")
     return data
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from stepfun_async._core.capabilities import ENDPOINTS, Capability, Operation
+from stepfun_async._core.data_uris import decode_base64, is_data_uri
 from stepfun_async._core.problems import Problem, show
 from stepfun_async._core.registry import row_of
 from stepfun_async._core.requests import REQUESTS, ImageRequest
@@ -121,7 +120,7 @@ def _picture(value: object, rule: Rule | None, fetch: Fetch) -> object:
         return value
     if not isinstance(value, str):
         return str(value).encode("utf-8", "replace")
-    if value[:5].lower() == "data:":
+    if is_data_uri(value):
         return value
     if value[:8].lower().startswith(("http://", "https://")):
         own = fetch(value) if isinstance(rule, Photo) and rule.links else None
@@ -131,8 +130,8 @@ def _picture(value: object, rule: Rule | None, fetch: Fetch) -> object:
 
 def _from_base64(text: str) -> bytes:
     try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+        return decode_base64(text)
+    except ValueError:
         return text.encode("utf-8", "replace")  # no picture begins like text, so the rule refuses it
 
 

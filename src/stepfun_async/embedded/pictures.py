@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from stepfun_async._core.capabilities import Capability
 from stepfun_async._core.pictures import Picture
+from stepfun_async._core.rendering import as_seen, on_white
 from stepfun_async._core.sizes import Size
 from stepfun_async._core.validation import Values
 
@@ -130,20 +131,11 @@ def _decoded(picture: object) -> Image.Image | None:
     try:
         with Image.open(io.BytesIO(picture.data), formats=("PNG", "JPEG", "WEBP", "GIF")) as image:
             check_pixels(image.width, image.height)
-            return _opaque(image)
+            return on_white(as_seen(image))
     except UndecodableError:
         raise
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
         raise UndecodableError(str(error)) from error
-
-
-def _opaque(image: Image.Image) -> Image.Image:
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    clear = image.convert("RGBA")
-    ground = Image.new("RGB", clear.size, (255, 255, 255))
-    ground.paste(clear, mask=clear.getchannel("A"))
-    return ground
 
 
 def _number(values: Mapping[str, object], name: str, default: float) -> float:
@@ -156,5 +148,5 @@ def _png(image: Image.Image, values: Values, row: Capability, seed: int) -> byte
     for name, text in facts_of(values, row, seed).items():
         facts.add_itxt(name, text)
     out = io.BytesIO()
-    image.save(out, "PNG", compress_level=1, pnginfo=facts)
+    image.save(out, "PNG", compress_level=1, pnginfo=facts, icc_profile=None)
     return out.getvalue()

@@ -56,7 +56,7 @@ def _sides(picture: object) -> tuple[int, int] | None:
     if not isinstance(picture, Picture):
         return None
     check_pixels(picture.width, picture.height)
-    return picture.width, picture.height
+    return picture.seen_sides
 
 
 def _compared(value: object) -> object:

@@ -18,13 +18,25 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope
 from starlette.types import Send as Emit
 
+from stepfun_async._core.registry import rows
+from stepfun_async._core.rules import Photo, Style
 from stepfun_async._core.wire import Call, Upload
 
 from .acts import Afterwards, Drop, Hang, Send, Step, Wait
 from .engine import Engine, Mount
 
-MAX_BODY = 64 * 1024 * 1024
-"""Bytes of the largest request body taken; no model takes half as much."""
+_TEXTS = 1024 * 1024
+"""Bytes of a request beside its picture."""
+
+
+def _most_bytes() -> int:
+    """Bytes of the largest picture that a model of the tables takes."""
+    rules = [rule.picture if isinstance(rule, Style) else rule for row in rows() for rule in row.rules.values()]
+    return max(rule.max_bytes or 0 for rule in rules if isinstance(rule, Photo))
+
+
+MAX_BODY = _most_bytes() // 3 * 4 + _TEXTS
+"""Bytes of the largest request body taken: one with the largest picture, in base64."""
 
 _PLANS = {"/v1": False, "/step_plan/v1": True}
 """Where the API is mounted, and whether that is the Step Plan's."""

@@ -9,8 +9,9 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..._core.pictures import read_header
-from ..._files import write_bytes
+from ..._core.headers import read_header
+from ..._core.rendering import as_seen
+from ..._files import viewed, write_bytes
 
 FOLDER = "thumbnails"
 """The folder beside the report that has them."""
@@ -21,17 +22,11 @@ _SIDE = 400
 _MOST_PIXELS = 32_000_000
 """Pixels of the largest picture that is made small: each takes four bytes of memory."""
 
-_HEAD = 65_536
-"""Bytes in which a picture says its sides."""
-
 _SMALL_FILE = 30_000
 """Bytes of a picture that needs no smaller one."""
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 _QUALITY = 80
-
-_SMOOTH = ("RGB", "RGBA")
-"""Modes of pictures that can be made small as they are."""
 
 
 def possible() -> bool:
@@ -51,7 +46,7 @@ def thumbnail(folder: Path, picture: str) -> str | None:
         broken, too large or small enough itself.
     """
     made = os.path.join(FOLDER, f"{hashlib.sha256(os.fsencode(picture)).hexdigest()[:32]}.webp")
-    with suppress(OSError, ValueError, SyntaxError):  # what Pillow raises of broken pictures
+    with suppress(Exception):  # Pillow's decoders raise OSError, SyntaxError, struct.error, DecompressionBombError, ...
         return made if _is_fresh(folder / made, folder / picture) or _make(folder / picture, folder / made) else None
     return None
 
@@ -64,24 +59,23 @@ def _is_fresh(made: Path, picture: Path) -> bool:
 
 def _make(picture: Path, target: Path) -> bool:
     """Whether a small copy of `picture` was worth making, and was made."""
-    with picture.open("rb") as file:
-        header = read_header(file.read(_HEAD))
-        if header is None or not 0 < header.width * header.height <= _MOST_PIXELS:
-            return False
-        if picture.stat().st_size <= _SMALL_FILE and max(header.width, header.height) <= 2 * _SIDE:
-            return False
-        file.seek(0)
-        write_bytes(target, _shrunk(file), overwrite=True)
+    with viewed(picture) as (view, source):
+        header = read_header(view)
+    width, height = (header.width or 0, header.height or 0) if header else (0, 0)
+    if not 0 < width * height <= _MOST_PIXELS:
+        return False
+    if source.size <= _SMALL_FILE and max(width, height) <= 2 * _SIDE:
+        return False
+    write_bytes(target, _shrunk(picture), overwrite=True)
     return True
 
 
-def _shrunk(file: io.BufferedReader) -> bytes:
+def _shrunk(picture: Path) -> bytes:
     from PIL import Image as pillow
 
     buffer = io.BytesIO()
-    with pillow.open(file, formats=_FORMATS) as image:
+    with pillow.open(picture, formats=_FORMATS) as image:
         image.draft("RGB", (_SIDE, _SIDE))
-        small = image if image.mode in _SMOOTH else image.convert("RGBA" if image.has_transparency_data else "RGB")
-        small.thumbnail((_SIDE, _SIDE), reducing_gap=2.0)
-        small.save(buffer, format="WEBP", quality=_QUALITY)
+        small = as_seen(image, longest=_SIDE)
+        small.save(buffer, format="WEBP", quality=_QUALITY, icc_profile=small.info.get("icc_profile"))
     return buffer.getvalue()
