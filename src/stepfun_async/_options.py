@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias, cast
 
 from ._config import check_headers, check_seconds
-from ._core.pictures import EXTENSIONS
+from ._core.headers import EXTENSIONS
 from ._core.problems import Problem, plain
 from ._files import is_no_file, why_not_writable
 
@@ -26,6 +26,7 @@ class Options:
         timeout: seconds for everything after the slot is granted; None takes the client's.
         queue_timeout: seconds to wait for a slot; None takes the client's.
         headers: headers sent besides.
+        fetch: fetch the picture of an answer that has only a link to it; `save_to` does so anyway.
     """
 
     save_to: SaveTo | None = None
@@ -33,6 +34,7 @@ class Options:
     timeout: float | None = None
     queue_timeout: float | None = None
     headers: Mapping[str, str] | None = None
+    fetch: bool = False
 
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong with these, as a request's problems are told."""

@@ -23,9 +23,10 @@ from ._core.errors import (
     IneffectiveParameterWarning,
     InvalidRequestError,
     ModelRetiredWarning,
+    OrientationWarning,
     SaveError,
 )
-from ._core.pictures import is_link
+from ._core.pictures import as_link, is_link
 from ._core.problems import Problem, plain
 from ._core.results import Image, ImagesResponse
 from ._core.retry import RetryPolicy
@@ -177,7 +178,8 @@ class Service:
             self.refuse_if_closed()  # while this call was waiting for its slot
             answer = await window.exchange(call, partial(self._parse_images, model=purchase.model))
             record.response = _told(answer, window)
-            return record.response if place is None else await self._with_bytes(window, place)
+            wanted = options.fetch or place is not None
+            return await self._with_bytes(window, place) if wanted else record.response
 
         async def work() -> ImagesResponse:
             record.response = await _kept(await self._within(record, options, make, hold), place)
@@ -305,8 +307,10 @@ class Service:
         return problems
 
     def _warn(self, reading: Reading) -> None:
-        for notice in reading.notices():
+        for notice in reading.ineffective():
             warnings.warn(notice, IneffectiveParameterWarning, stacklevel=2)
+        for notice in reading.turned():
+            warnings.warn(notice, OrientationWarning, stacklevel=2)
         if self.config.hosted and (row := reading.row):
             _warn_if_retired(row)
 
@@ -314,7 +318,7 @@ class Service:
         lifetime = self.config.link_lifetime
         return parse_images(reply, model=model, base_url=self.config.base_url, now=time.time(), link_lifetime=lifetime)
 
-    async def _with_bytes(self, window: Window, place: Place) -> ImagesResponse:
+    async def _with_bytes(self, window: Window, place: Place | None) -> ImagesResponse:
         """The window's answer with the bytes behind its link."""
         response = window.record.response or ImagesResponse(())
         image = response.image
@@ -322,7 +326,7 @@ class Service:
             return response
         parse = partial(parse_download, now=time.time())
         record = CallRecord("download")
-        call = Call("GET", image.url, into=place.begin)
+        call = Call("GET", image.url, into=place.begin if place else None)
         facts = await self._reported(record, lambda: window.exchange(call, parse, record), window.record)
         return _told(with_image(response, replace(image, **facts)), window)
 
@@ -399,7 +403,7 @@ def _refuse_problems(subject: str, options: Options) -> None:
 
 def _linked(image: object) -> Image:
     """`image` as one that has a link, or its bytes already."""
-    linked = Image(url=image) if isinstance(image, str) else image
+    linked = Image(url=as_link(image)) if isinstance(image, str) else image
     why = f"a {type(image).__name__} is neither"
     if isinstance(linked, Image):
         if linked.data is not None or linked.path is not None or is_link(linked.url or ""):

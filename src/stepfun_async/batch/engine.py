@@ -33,7 +33,7 @@ from .inputs import Line, Source
 from .items import Item, Progress
 from .jobs import Job, Terms, job_of
 from .journal import OUTPUT_LOST, Ended, Journal, Known, Left
-from .making import STOPPING, Made, Maker, Witness, adopted, found, killed, shielded
+from .making import STOPPING, Made, Maker, Witness, adopted, found, killed, shielded, unfetched
 from .store import PictureStore, Saved
 from .writer import Writer
 
@@ -315,11 +315,13 @@ class Engine:
     async def _cut_off(self, task: Task, price: Money | None, witness: Witness) -> None:
         """Enter how a line stands that was cancelled; an answer that was there already is kept."""
         answer = witness.answer()
-        usable = next((image for image in answer.data if image.data is not None), None) if answer else None
-        if answer is not None and usable is not None:
-            made = await self._maker.keep(task, answer, usable)
-        else:
+        usable = next((image for image in answer.data if not image.filtered), None) if answer else None
+        if answer is None or usable is None:
             made = Made(witness.interrupted())
+        elif usable.data is None:
+            made = unfetched(answer, "the batch was stopped at once")
+        else:
+            made = await self._maker.keep(task, answer, usable)
         await self._enter(task, price, made)
 
     async def _enter(self, task: Task, price: Money | None, made: Made) -> Item | None:

@@ -168,8 +168,10 @@ class Maker:
         request = task.job.request
         assert request is not None  # noqa: S101 - only good lines become tasks
         try:
-            response = await self._service.send(request, Options())
+            response = await self._service.send(request, Options(fetch=True))
             image = response.image
+        except SaveError as error:
+            return unfetched(error.response, error.__cause__ or error)
         except Exception as error:  # noqa: BLE001 - every failure is an outcome
             return Made(_failure(error, self.most_billed), error)
         return await self.keep(task, response, image)
@@ -316,6 +318,14 @@ def _unsaved(saved: Saved | None, response: ImagesResponse, image: Image, error:
     if saved is None:
         return counts
     return _with_file(saved, counts, response.trace_id, image)
+
+
+def unfetched(response: ImagesResponse, why: BaseException | str) -> Made:
+    """What came of a line whose picture is paid for, and of which there is only a link."""
+    image = response.image
+    message = f"a picture was made and paid for, but not fetched: {why}; its link is {image.url}"
+    error = SaveError(message, response=response)
+    return Made(_unsaved(None, response, image, error), error)
 
 
 def _failure(error: Exception, most: int) -> Ended:
