@@ -12,10 +12,11 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import cast
 
+from stepfun_async._core.headers import APP0, APP1, jpeg_segments
 from stepfun_async._core.pictures import Picture, of_bytes
 
 KEYWORD = "stepfun-async"
@@ -72,6 +73,7 @@ _IMAGE_DESCRIPTION, _EXIF_FOLDER, _USER_COMMENT = 0x010E, 0x8769, 0x9286
 def _tiff(prompt: str, text: str) -> bytes:
     """The two texts as EXIF has them: a TIFF without a picture, in two folders, behind which their values lie."""
     described, comment = prompt.encode() + b"\0", b"ASCII\0\0\0" + text.encode("ascii")
+    padding = b"\0" * (len(described) % 2)  # a value begins at an even place
     first, second = 8, 8 + 2 + 2 * 12 + 4
     values = second + 2 + 12 + 4
     return b"".join(
@@ -82,9 +84,10 @@ def _tiff(prompt: str, text: str) -> bytes:
             struct.pack("<HHII", _EXIF_FOLDER, _LONG, 1, second),
             struct.pack("<I", 0),
             struct.pack("<H", 1),
-            _entry(_USER_COMMENT, _UNDEFINED, comment, values + len(described)),
+            _entry(_USER_COMMENT, _UNDEFINED, comment, values + len(described) + len(padding)),
             struct.pack("<I", 0),
             described,
+            padding,
             comment,
         )
     )
@@ -97,37 +100,25 @@ def _entry(tag: int, kind: int, value: bytes, place: int) -> bytes:
 
 
 _SOI = b"\xff\xd8"
-_APP0, _APP1, _SOS, _FILL = 0xE0, 0xE1, 0xDA, 0xFF
 _LONGEST_SEGMENT = 0xFFFF
 
 
 def _in_jpeg(picture: Picture, prompt: str, text: str) -> bytes | None:
     """EXIF behind the header that says JFIF, where there is one: that has to come first."""
     data, body = picture.data, _EXIF + _tiff(prompt, text)
-    segments = list(_segments(data))
-    has_exif = any(marker == _APP1 and data.startswith(_EXIF, start + 4) for marker, start, _ in segments)
+    segments = list(jpeg_segments(data))
+    has_exif = any(segment.marker == APP1 and segment.begins(data, _EXIF) for segment in segments)
     if has_exif or len(body) + 2 > _LONGEST_SEGMENT:
         return None
-    marker, _, end = segments[0]
-    place = end if marker == _APP0 else len(_SOI)
+    first = segments[0]
+    place = first.stop if first.marker == APP0 else len(_SOI)
     return data[:place] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[place:]
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """The segments before the compressed picture, with that of its beginning: marker, start and end of each."""
-    start = len(_SOI)
-    while len(head := data[start : start + 4]) == 4 and head[0] == 0xFF:
-        marker = head[1]
-        end = start + (1 if marker == _FILL else 2 + int.from_bytes(head[2:], "big"))
-        yield marker, start, end
-        if marker == _SOS:
-            return
-        start = end
-
-
 _HAS_EXIF, _HAS_ALPHA = 0x08, 0x10
-_LEAST = 18
-"""Bytes of the first chunk that are looked at; the longest is a header with its 10 bytes."""
+_LONGEST_HEAD = 18
+_LEAST = {b"VP8L": 13}
+"""Bytes of the first chunk that are looked at, where they are less than the longest."""
 
 
 def _in_webp(picture: Picture, prompt: str, text: str) -> bytes | None:
@@ -135,7 +126,7 @@ def _in_webp(picture: Picture, prompt: str, text: str) -> bytes | None:
     data = picture.data
     chunks = data[12 : 8 + int.from_bytes(data[4:8], "little")]
     extended = chunks[:4] == b"VP8X"
-    if len(chunks) < _LEAST:  # whatever comes behind what it calls its end
+    if len(chunks) < _LEAST.get(chunks[:4], _LONGEST_HEAD):  # whatever comes behind what it calls its end
         return None
     flags = chunks[8] if extended else _alpha_of(chunks)
     if flags & _HAS_EXIF:
