@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +12,7 @@ import pytest
 
 from stepfun_async import ConfigurationError, TextToImage
 from stepfun_async.batch.inputs import Line, source_of
-from stepfun_async.batch.jobs import Broken
+from stepfun_async.batch.jobs import Broken, Cells
 
 pytestmark = pytest.mark.anyio
 
@@ -58,7 +57,9 @@ async def test_a_byte_order_mark_is_read_over(tmp_path: Path) -> None:
         (b'{"prompt": "a"', "delimiter"),
         (b'{"prompt": "\xff"}', "utf-8"),
         (b'["a"]', "list"),
-        (b'"a"', "str"),
+        (b"3", "int"),
+        (b'{"prompt": "a", "prompt": "b"}', "'prompt' is there twice"),
+        (b'{"prompt": "a", "size": {"width": 1, "width": 2}}', "'width' is there twice"),
         (b"[" * 100_000, ""),
     ],
 )
@@ -71,7 +72,7 @@ async def test_a_broken_line_is_named_and_the_next_one_read(tmp_path: Path, text
 
 
 async def test_a_line_without_end_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stepfun_async.batch.inputs.LONGEST_LINE", 50)
+    monkeypatch.setattr("stepfun_async.batch.texts.LONGEST_LINE", 50)
     for name in ("a.txt", "a.jsonl"):
         (first, broken), (second, _) = await values(written(tmp_path, name, b"x" * 1000 + b"\n{}\n"))
         assert (first, second) == (1, 2)
@@ -88,8 +89,7 @@ async def test_prompts_are_lines_of_text(tmp_path: Path) -> None:
 async def test_a_table_has_a_header_and_empty_cells_are_not_given(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", 'id,prompt,steps\r\na,"A lake,\nwide",\r\n\r\n,fox,9\r\n')
     assert await values(path) == [(2, {"id": "a", "prompt": "A lake,\nwide"}), (5, {"prompt": "fox", "steps": "9"})]
-    with closing(source_of(path)) as source:
-        assert source.as_text
+    assert all(isinstance(value, Cells) for _, value in await values(path))
     assert await values(written(tmp_path, "a.tsv", "prompt\tseed\na\t1\n")) == [(2, {"prompt": "a", "seed": "1"})]
 
 
@@ -100,7 +100,7 @@ async def test_broken_rows_are_named(tmp_path: Path) -> None:
     assert found[-1] == (5, {"prompt": "last", "seed": "5"})
 
 
-@pytest.mark.parametrize("text", ["", "a,a\n1,2\n", "a,,b\n"])
+@pytest.mark.parametrize("text", ["a,a\n1,2\n", "prompt,Prompt\n", "a,,b\n", "A lake\nA fox\n"])
 async def test_a_table_without_a_usable_header_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigurationError, match="header"):
         source_of(written(tmp_path, "a.csv", text))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stepfun_async import ImageEdit, ImageToImage, Size, TextToImage
-from stepfun_async.batch.jobs import Broken, Job, Terms, job_of
+from stepfun_async.batch.jobs import Broken, Cells, Job, Terms, job_of
 from stepfun_async.embedded.plain import draw
 
 PNG = draw({"prompt": "a lake"}, TextToImage().row, 1)  # type: ignore[arg-type]
@@ -81,7 +81,6 @@ def test_all_problems_are_told_at_once() -> None:
         ({"prompt": "a", "id": "a\nb"}, "id"),
         ({"prompt": "a", "image": "nowhere.png"}, "image"),
         (["a"], "line"),
-        ("a", "line"),
         (None, "line"),
     ],
 )
@@ -97,10 +96,10 @@ def test_sides_make_a_size() -> None:
 
 def test_cells_of_text_become_what_the_model_takes() -> None:
     line = {"prompt": "1", "steps": "9", "cfg_scale": "2.5", "text_mode": "true", "width": "1360", "height": "768"}
-    made = job(line, as_text=True)
+    made = job(Cells(line))
     size = Size(width=1360, height=768)
     assert made.request == TextToImage(prompt="1", steps=9, cfg_scale=2.5, text_mode=True, size=size)
-    assert fields(job({"prompt": "1", "steps": "many"}, as_text=True)) == ["steps"]
+    assert fields(job(Cells({"prompt": "1", "steps": "many"}))) == ["steps"]
 
 
 def test_paths_are_relative_to_the_inputs(tmp_path: Path) -> None:
@@ -133,5 +132,5 @@ def test_what_is_told_of_a_request_is_json_without_bytes() -> None:
 
 
 def test_a_broken_line_brings_its_problems() -> None:
-    problems = job("x").problems
+    problems = job(3).problems
     assert job(Broken(problems)).problems == problems

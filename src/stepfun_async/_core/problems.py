@@ -5,6 +5,9 @@ from typing import cast
 
 from .text import LONGEST, described, escaped, shown
 
+_ADDRESS = " at 0x"
+"""What the text of a value has that does not say what it is."""
+
 _PLAIN = (str, int, float, bool, type(None))
 
 _WRITABLE = 2**2000
@@ -87,7 +90,8 @@ def _plain(value: object) -> object:
     if isinstance(value, bytes | bytearray | memoryview):
         return Description(f"{memoryview(cast('bytes', value)).nbytes:,} bytes")
     text = escaped(repr(value))
-    return Description(text if len(text) <= LONGEST else described(value))
+    own = len(text) <= LONGEST and _ADDRESS not in text
+    return Description(text if own else described(value))
 
 
 def _number(value: int) -> object:

@@ -232,7 +232,9 @@ class Real(Rule):
         return None
 
     def _nearest(self, value: object) -> float | None:
-        number = _number(value)
+        number = _number(
+            value.replace(",", ".", 1) if isinstance(value, str) else value
+        )  # 2,5 is 2.5 in many languages
         if number is None:
             return None
         nearest = min(max(number, self.minimum), self.maximum)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from .batch import Batch
 from .chunks import Chunk, ChunkError, Row, run_chunk
 from .database import JournalError
+from .inputs import InputWarning
 from .items import BadLine, Checked, Item, Progress, State, Status
 from .records import Records
 from .store import StorageError
@@ -19,6 +20,7 @@ __all__ = [
     "Checked",
     "Chunk",
     "ChunkError",
+    "InputWarning",
     "Item",
     "JournalError",
     "Progress",

@@ -21,7 +21,7 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -64,8 +64,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 if TYPE_CHECKING:
-    LineValue: TypeAlias = Mapping[str, Any] | ImageRequest
-    Inputs: TypeAlias = str | os.PathLike[str] | Iterable[LineValue] | AsyncIterable[LineValue]
+    LineValue: TypeAlias = str | Mapping[str, Any] | ImageRequest
+
+    class Table(Protocol):
+        """A table of pandas, polars or Arrow."""
+
+        @property
+        def columns(self) -> Any: ...
+
+    Inputs: TypeAlias = str | os.PathLike[str] | Iterable[LineValue] | AsyncIterable[LineValue] | Table
 
 Begin: TypeAlias = Callable[[Source, Terms, Maker, Writer, Ways, int], Engine]
 """Makes the engine of a run."""
@@ -84,11 +91,12 @@ class Batch:
     named. See the page on batches in the documentation.
 
     Args:
-        inputs: a file (`.jsonl`, `.csv`, `.tsv`, `.txt` with a prompt a line, `.parquet`), an iterable
-            or an async iterable. A line is a mapping of the fields of `TextToImage`, `ImageEdit` or
-            `ImageToImage`, or one of these values. A mapping may have an `id`, and `operation`; a line
-            with an `image` is an edit, and with `source_weight` an image to image. Paths of pictures
-            are relative to the file.
+        inputs: a file (`.jsonl`, `.json`, `.csv`, `.tsv`, `.txt` with a prompt a line, each compressed or not;
+            `.parquet`), a folder of `.txt` files with a prompt each, `-` for stdin, a table of pandas, polars or
+            Arrow, an iterable or an async iterable. A line is a prompt, a mapping of the fields of `TextToImage`,
+            `ImageEdit` or `ImageToImage`, or one of these values. A mapping may have an `id`, and `operation`; a
+            line with an `image` is an edit, and with `source_weight` an image to image. Paths of pictures are
+            relative to the file. None, NaN and `pandas.NA` count as not given.
         out: the folder for pictures and journal. It has to be on a local disk.
         pictures: where the pictures go in the place of `out`: a bucket, as `s3://bucket/prefix` or
             `gs://bucket/prefix` (needs the extra `cloud`; credentials come from the environment), or another
@@ -464,7 +472,7 @@ class Batch:
             yield self._source
 
     def _terms(self, source: Source) -> Terms:
-        return Terms(self._defaults, source.folder, source.as_text)
+        return Terms(self._defaults, source.folder)
 
     def _opened(self, store: PictureStore, service: Service) -> tuple[Journal, int]:
         """The journal, put in order, and how many pictures were found that it did not have."""

@@ -11,30 +11,46 @@ import csv
 import hashlib
 import importlib
 import json
+import os
+import re
+import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+import warnings
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
-from io import TextIOWrapper
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import MappingProxyType
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 import anyio.to_thread
 
-from stepfun_async._core.errors import ConfigurationError
+from stepfun_async._core.errors import ConfigurationError, StepFunWarning
 from stepfun_async._core.problems import Problem, plain
 
-from .jobs import Broken
+from .csv_rows import DELIMITERS, CsvFile
+from .jobs import Broken, Cells, escaped, field_of, likely_field
+from .texts import (
+    READ_ERRORS,
+    STDIN,
+    RepeatedKeyError,
+    TextFile,
+    elements_of,
+    open_text,
+    parse_json,
+    prompt_files,
+    uncompressed,
+)
 
-LONGEST_LINE = 64 * 1024 * 1024
-"""Bytes of a line of JSON, which may have a picture in it."""
 
-_BOM = b"\xef\xbb\xbf"
-_NO_UTF8 = b"\xff"
+class InputWarning(StepFunWarning):
+    """Inputs of a batch that are read, but may not be what was meant: there is no line in them, or a column without a
+    name is passed over.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +77,6 @@ class Source(Protocol):
         ...
 
     @property
-    def as_text(self) -> bool:
-        """Whether its numbers and truth values are text."""
-        ...
-
-    @property
     def once(self) -> bool:
         """Whether it can be read only once."""
         ...
@@ -88,19 +99,89 @@ def source_of(inputs: Any) -> Source:
     """A source, from its beginning.
 
     Args:
-        inputs: the path of a file, an iterable or an async iterable.
+        inputs: the path of a file or of a folder of prompts, `-` for stdin, a table of pandas, polars or Arrow, an
+            iterable, or an async iterable.
 
     Raises:
         ConfigurationError: it is none of these, the file cannot be read, or its format is not known.
     """
     if is_file(inputs):
-        return _FileSource(Path(inputs))
+        return _FileSource(_path_of(inputs))
+    table = _rows_of_table(inputs)
+    if table is not None:
+        return _IterableSource(table)
     single = hasattr(inputs, "to_call") or hasattr(inputs, "keys") or isinstance(inputs, bytes | type)
     if hasattr(inputs, "__aiter__") and not single:
         return _AsyncSource(inputs)
     if hasattr(inputs, "__iter__") and not single:
         return _IterableSource(inputs)
-    raise ConfigurationError(f"inputs are a file or an iterable of lines, not {plain(inputs)!r}")
+    raise ConfigurationError(f"inputs are a file or an iterable of lines, not {_described(inputs)}")
+
+
+def _described(inputs: object) -> str:
+    advice = _NOT_ITERABLE.get(type(inputs).__name__)
+    return f"{plain(inputs)!r}" if advice is None else f"a {type(inputs).__name__}: {advice}"
+
+
+_NOT_ITERABLE: Mapping[str, str] = MappingProxyType(
+    {
+        "LazyFrame": "give what .collect() returns",
+        "DuckDBPyRelation": "give what .to_arrow_table() returns",
+        "DatasetDict": 'give one of its splits, such as splits["train"]',
+        "IterableDatasetDict": 'give one of its splits, such as splits["train"]',
+    }
+)
+"""Tables that have to be turned into others first, by the names of their types."""
+
+
+_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/+")
+
+
+def _path_of(inputs: str | os.PathLike[str]) -> Path:
+    text = os.fsdecode(inputs)
+    url = _URL.match(text)
+    if url:
+        address = f"{url['scheme']}://{text[url.end() :]}"
+        raise ConfigurationError(
+            f"the inputs {address!r} are not on this machine: download the file, and give its path; nothing was sent"
+        )
+    return Path(text)
+
+
+# --- tables in memory -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The rows of a table in memory, as mappings, from the beginning each time."""
+
+    make: Callable[[], Iterator[Mapping[str, object]]]
+
+    def __iter__(self) -> Iterator[Mapping[str, object]]:
+        return self.make()
+
+
+def _rows_of_table(inputs: Any) -> _Rows | None:
+    """The rows of a table of pandas, polars or Arrow; None for anything else."""
+    if isinstance(inputs, type) or not hasattr(inputs, "columns"):
+        return None
+    if hasattr(inputs, "iter_rows"):  # polars
+        return _Rows(partial(inputs.iter_rows, named=True))
+    if hasattr(inputs, "itertuples"):  # pandas
+        names = tuple(inputs.columns)
+        _refuse_repeated("the table", names)
+        return _Rows(lambda: (dict(zip(names, row, strict=True)) for row in inputs.itertuples(index=False, name=None)))
+    if hasattr(inputs, "to_pylist"):  # pyarrow
+        _refuse_repeated("the table", tuple(inputs.column_names))
+        batches = inputs.to_batches if hasattr(inputs, "to_batches") else lambda: [inputs]
+        return _Rows(lambda: (row for batch in batches() for row in _rows_of_batch(batch)))
+    return None
+
+
+def _refuse_repeated(what: str, names: Iterable[object]) -> None:
+    repeated = [str(name) for name, times in Counter(names).items() if times > 1]
+    if repeated:
+        raise ConfigurationError(f"{what} has a column {', '.join(map(repr, repeated))} twice: name each column once")
 
 
 # --- values -------------------------------------------------------------------------------------
@@ -111,8 +192,8 @@ def _line_of(number: int, value: object) -> Line:
 
 
 def _digest_of(value: object) -> bytes | None:
-    """What tells a mapping from others; None where JSON cannot say it."""
-    if not isinstance(value, Mapping):
+    """What tells a mapping or a prompt from others; None where JSON cannot say it."""
+    if not isinstance(value, Mapping | str):
         return None
     try:
         text = json.dumps(value, sort_keys=True, ensure_ascii=False)
@@ -131,7 +212,6 @@ _TURN = 0.004
 
 class _IterableSource:
     folder = None
-    as_text = False
 
     def __init__(self, inputs: Any) -> None:
         self._items: Iterator[object] = iter(inputs)
@@ -155,7 +235,6 @@ class _IterableSource:
 
 class _AsyncSource:
     folder = None
-    as_text = False
 
     def __init__(self, inputs: Any) -> None:
         self._items: AsyncIterator[object] = aiter(inputs)
@@ -181,138 +260,343 @@ Reader: TypeAlias = Callable[[Path, ExitStack], Iterator[Line]]
 
 
 class _FileSource:
-    once = False
-
     def __init__(self, path: Path) -> None:
-        self.folder = path.parent
-        self.as_text = path.suffix.lower() in _AS_TEXT
+        self.once = str(path) == STDIN
+        self._path = path
+        reader = _reader_of(path)
+        self.folder = None if self.once else path if path.is_dir() else path.parent
         self._open = ExitStack()
-        self._lines = _reader_of(path)(path, self._open)
-        self._first = self._begin(path)
+        self._lines = reader(path, self._open)
+        self._first = self._begin()
 
     async def take(self, most: int) -> list[Line]:
-        return await anyio.to_thread.run_sync(self._take, most)
+        return await anyio.to_thread.run_sync(self._take, most, abandon_on_cancel=self.once)
 
     def close(self) -> None:
         self._open.close()
 
     def _take(self, most: int) -> list[Line]:
         first, self._first = self._first, []
-        return [*first, *islice(self._lines, most - len(first))]
+        return [*first, *self._read(most - len(first))]
 
-    def _begin(self, path: Path) -> list[Line]:
+    def _begin(self) -> list[Line]:
         """Open the file and read its first line, so that what is wrong with the file is known at once."""
+        with ExitStack() as stack:
+            stack.push(self._open)
+            lines = self._read(1)
+            stack.pop_all()
+        if not lines:
+            warnings.warn(f"the inputs {str(self._path)!r} have no lines: nothing is to be sent", InputWarning, 2)
+        return lines
+
+    def _read(self, most: int) -> list[Line]:
         try:
-            with ExitStack() as stack:
-                stack.push(self._open)
-                lines = list(islice(self._lines, 1))
-                stack.pop_all()
-                return lines
-        except OSError as error:
-            raise ConfigurationError(f"the inputs {str(path)!r} cannot be read: {error.strerror or error}") from error
+            return list(islice(self._lines, most))
+        except READ_ERRORS as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise ConfigurationError(f"the inputs {str(self._path)!r} cannot be read: {why}") from error
 
 
 def _reader_of(path: Path) -> Reader:
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        known = ", ".join(_READERS)
-        raise ConfigurationError(f"the inputs {str(path)!r} are in no format that is known by its ending: {known}")
+    """What reads a file.
+
+    Raises:
+        ConfigurationError: its format is not known.
+    """
+    if str(path) == STDIN:
+        return _stdin
+    if path.is_dir():
+        return _folder
+    ending = PurePath(uncompressed(path.name)).suffix.lower()
+    reader = _READERS.get(ending)
+    if reader is None or (reader is _parquet and path.suffix.lower() != ending):
+        raise ConfigurationError(f"the inputs {str(path)!r} {_unknown(path, ending)}")
     return reader
 
 
-def _raw_lines(path: Path, stack: ExitStack) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file that are not blank, with their numbers, without BOM and line ends."""
-    file = stack.enter_context(path.open("rb"))
-    number = 0
-    while raw := file.readline(LONGEST_LINE):
-        number += 1
-        text = raw.removeprefix(_BOM) if number == 1 else raw
-        while raw[-1:] != b"\n" and (raw := file.readline(LONGEST_LINE)):
-            text = text[:80] + _NO_UTF8  # so that a line of which the rest is read over is not taken for a whole one
-        if text.strip():
-            yield number, text.rstrip(b"\r\n")
+def _unknown(path: Path, ending: str) -> str:
+    """Why a file is not read, and what to do."""
+    if ending in _ADVICE:
+        return f"are in a format that is not read: {_ADVICE[ending]}"
+    known = (
+        f"are in no format that is known by its ending: {', '.join(_READERS)}, each also with .gz, .bz2, .xz or .zst"
+    )
+    if any(letter in path.name for letter in "*?["):
+        return f"{known}; a pattern is not taken: join the files, or give them one after another"
+    return known if path.exists() else f"{known}; a prompt itself goes into a list: [{str(path)!r}]"
 
 
-def _json_lines(path: Path, stack: ExitStack) -> Iterator[Line]:
-    for number, text in _raw_lines(path, stack):
-        yield Line(number, partial(_parsed, text), _digest(text))
+_ADVICE: Mapping[str, str] = MappingProxyType(
+    {
+        ".xlsx": "save the table as 'CSV UTF-8'",
+        ".xls": "save the table as 'CSV UTF-8'",
+        ".ods": "save the table as CSV, in UTF-8",
+        ".feather": "give the table itself, pyarrow.feather.read_table(path), or write Parquet",
+        ".arrow": "give the table itself, or write Parquet",
+        ".yaml": "write a JSON object a line, as .jsonl",
+        ".yml": "write a JSON object a line, as .jsonl",
+        ".sqlite": "export the table as CSV",
+        ".db": "export the table as CSV",
+        ".zip": "unpack it",
+        ".tar": "unpack it",
+    }
+)
 
 
-def _parsed(text: bytes) -> object:
+def _text(path: Path, stack: ExitStack, *, read: Callable[[TextFile], Iterator[Line]]) -> Iterator[Line]:
+    yield from read(open_text(path, stack))
+
+
+def _stdin(path: Path, stack: ExitStack) -> Iterator[Line]:
+    """The lines of stdin, whose format is known by how it begins."""
+    if sys.stdin is not None and sys.stdin.isatty():
+        raise ConfigurationError("the inputs are '-', and nothing is piped into stdin: give a file, or pipe one in")
+    text = open_text(path, stack)
+    yield from _FORMATS[_format_of(text)](text)
+
+
+def _folder(path: Path, stack: ExitStack) -> Iterator[Line]:
+    """A line for each `.txt` file, with its name as the id, as folders of captions have them."""
+    for number, file in enumerate(prompt_files(path), 1):
+        with ExitStack() as opened:
+            written = [text for _, text in open_text(file, opened).lines()]
+        digest = _digest(repr((file.stem, written)).encode("utf-8", "surrogatepass"))
+        yield Line(number, partial(_whole_prompt, file, written), digest)
+
+
+def _whole_prompt(file: Path, written: list[bytes]) -> object:
+    if len(written) != 1:
+        why = f"{file.name} has {len(written)} lines of text; a file with a prompt a line is given by its own name"
+        return Broken((Problem("prompt", None, "one line of text in each .txt of a folder", why),))
+    prompt = _prompt(written[0])
+    return prompt if isinstance(prompt, Broken) else {"id": file.stem, "prompt": prompt}
+
+
+# --- text: formats by how a file begins -------------------------------------------------------------
+
+
+def _format_of(text: TextFile) -> str:
+    """The format of a text file, by its first line: the ending that such files have."""
+    line = text.first_line
+    if line[:1] in ("{", "["):
+        if line in ("{", "["):
+            return ".json"
+        value = _value_of(line)
+        if isinstance(value, dict):
+            return ".jsonl"
+        return ".json" if isinstance(value, list) and _is_array_of_lines(value) else ".txt"  # as prompts may begin
+    if line.lower().startswith(("sep=", '"sep=')):
+        return ".csv"
+    names = [name.strip(' "') for name in re.split(f"[{DELIMITERS}]", line)]
+    return ".csv" if "prompt" in map(field_of, names) and all(map(field_of, names)) else ".txt"
+
+
+def _is_array_of_lines(value: list[object]) -> bool:
+    return all(isinstance(element, dict | str) for element in value)
+
+
+def _prompts(text: TextFile) -> Iterator[Line]:
+    looks_like = _format_of(text)
+    if looks_like != ".txt":
+        raise ConfigurationError(
+            f"the inputs {text.name!r} begin as a {looks_like} file does, with {text.first_line[:60]!r}: give it that "
+            "ending, so that its lines are not taken for prompts; nothing was sent"
+        )
+    for number, line in text.lines():
+        yield Line(number, partial(_prompt_line, line), _digest(line))
+
+
+def _prompt_line(line: bytes) -> object:
+    prompt = _prompt(line)
+    return prompt if isinstance(prompt, Broken) else {"prompt": prompt}
+
+
+def _prompt(line: bytes) -> str | Broken:
     try:
-        value: object = json.loads(text.decode())
+        return line.decode().strip()
     except UnicodeDecodeError as error:
-        return _broken(text, "a line of JSON in UTF-8", str(error))
+        return _broken(line, "a prompt in UTF-8", str(error))
+
+
+def _json_lines(text: TextFile) -> Iterator[Line]:
+    value = _value_of(text.first_line)
+    _refuse_one_object(text, value)
+    if _ARRAY.match(text.start) and (value is None or b"\n" not in text.start.strip()):
+        yield from _json_array(text)
+        return
+    for number, line in text.lines():
+        yield Line(number, partial(_parsed, line), _digest(line))
+
+
+_ARRAY = re.compile(rb"\s*\[\s*[{\"\]]")
+"""How an array of objects or prompts begins."""
+
+
+def _value_of(line: str) -> object:
+    """What a line of JSON says; an empty object where it has a key twice, None where it is no JSON."""
+    try:
+        return parse_json(line)
+    except RepeatedKeyError:
+        return {}
+    except (ValueError, RecursionError):
+        return None
+
+
+def _refuse_one_object(text: TextFile, value: object) -> None:
+    """Refuse a file that is one object, be it over many lines or with a column under each name.
+
+    Raises:
+        ConfigurationError: it is.
+    """
+    if text.first_line == "{":
+        raise ConfigurationError(
+            f"the inputs {text.name!r} are one JSON object over several lines: write one object a line, or an array of "
+            "objects; nothing was sent"
+        )
+    if isinstance(value, dict) and isinstance(cast("dict[str, object]", value).get("prompt"), dict):
+        raise ConfigurationError(
+            f"the inputs {text.name!r} have a column under each name: write one object a line, with pandas "
+            'df.to_json(path, orient="records", lines=True); nothing was sent'
+        )
+
+
+def _parsed(line: bytes) -> object:
+    try:
+        value = parse_json(line.decode())
+    except UnicodeDecodeError as error:
+        return _broken(line, "a line of JSON in UTF-8", str(error))
+    except RepeatedKeyError as error:
+        return _broken(line, "a JSON object with each key once", str(error))
     except (ValueError, RecursionError) as error:
-        return _broken(text, "a line of JSON", str(error))
-    if isinstance(value, dict):
-        return cast("dict[str, object]", value)
-    return _broken(text, "a JSON object", f"it is {type(value).__name__}")
+        return _broken(line, "a line of JSON", str(error))
+    return _line_value(value, line)
 
 
-def _prompts(path: Path, stack: ExitStack) -> Iterator[Line]:
-    for number, text in _raw_lines(path, stack):
-        yield Line(number, partial(_prompt, text), _digest(text))
+def _line_value(value: object, line: bytes) -> object:
+    if isinstance(value, dict | str):
+        return cast("dict[str, object] | str", value)
+    return _broken(line, "a JSON object, or a prompt as a JSON string", f"it is {type(value).__name__}")
 
 
-def _prompt(text: bytes) -> object:
+def _json_array(text: TextFile) -> Iterator[Line]:
+    """The elements of an array of JSON, which is read whole."""
+    if text.start.lstrip()[:1] != b"[":
+        yield from _json_lines(text)
+        return
     try:
-        return {"prompt": text.decode().strip()}
+        content = text.stream.read().decode()
     except UnicodeDecodeError as error:
-        return _broken(text, "a prompt in UTF-8", str(error))
+        raise ConfigurationError(f"the inputs {text.name!r} are no JSON in UTF-8: {error}") from error
+    for number, element in enumerate(elements_of(content), 1):
+        if isinstance(element, RepeatedKeyError):
+            yield Line(number, partial(_broken, b"", "a JSON object with each key once", str(element)))
+        elif isinstance(element, ValueError):
+            why = f"{element}; nothing after it is read"
+            yield Line(number, partial(_broken, b"", "an array of JSON objects", why))
+        else:
+            shown = json.dumps(element, ensure_ascii=True).encode()
+            yield Line(number, partial(_line_value, element, shown), _digest(shown))
 
 
 def _broken(text: bytes, allowed: str, why: str) -> Broken:
-    return Broken((Problem("line", text[:80].decode("utf-8", "backslashreplace"), allowed, why),))
+    given = text[:80].decode("utf-8", "backslashreplace") if text else None
+    return Broken((Problem("line", given, allowed, why),))
 
 
-# --- tables -------------------------------------------------------------------------------------
+# --- CSV ----------------------------------------------------------------------------------------
+
+_MISSING = frozenset({"", "nan", "na", "<na>", "n/a", "#n/a", "null", "none", "nat"})
+"""Cells, in lower case, by which pandas, polars, R and Excel say that there is no value."""
+
+_INDEX: Final = re.compile(r"Unnamed: \d+|__index_level_\d+__|")
+"""The names of columns that pandas makes of an index that has none: when it reads CSV, in Parquet, in CSV."""
 
 
-def _table(path: Path, stack: ExitStack, *, delimiter: str) -> Iterator[Line]:
-    # Half of a character becomes something that UTF-8 cannot say, and so is found again in its cell.
-    file = stack.enter_context(path.open(encoding="utf-8-sig", errors="surrogateescape", newline=""))
-    rows = csv.reader(file, delimiter=delimiter, strict=True)
-    header = _header(path, file, rows)
-    while True:
-        first = rows.line_num + 1
-        try:
-            cells = next(rows, None)
-        except csv.Error as error:
-            yield Line(first, partial(_bad_row, str(error)))
-            continue
-        if cells is None:
-            return
-        if any(cell.strip() for cell in cells):
-            written = _digest(repr((header, cells)).encode("utf-8", "surrogatepass"))
-            yield Line(first, partial(_row, header, cells), written)
-
-
-def _header(path: Path, file: TextIOWrapper, rows: Iterator[list[str]]) -> tuple[str, ...]:
+def _table(text: TextFile, *, delimiter: str) -> Iterator[Line]:
     try:
-        header = tuple(name.strip() for name in next(rows, ()))
+        table = CsvFile(text, delimiter)
     except csv.Error as error:
-        raise ConfigurationError(f"the first line of {str(path)!r} is no header: {error}") from error
-    twice = sorted({name for name in header if header.count(name) > 1 or not name})
-    if twice or not header:
-        why = f"has {', '.join(map(repr, twice))} twice or without a name" if twice else "is not there"
-        raise ConfigurationError(f"the header of {str(path)!r} {why}: its first line names each column, once")
-    return header
+        raise ConfigurationError(f"the first line of {text.name!r} is no header: {error}; nothing was sent") from error
+    if table.header is None:
+        return
+    header = _columns(text.name, table.header)
+    for row in table.rows():
+        if row.why:
+            yield Line(row.line, partial(_bad_row, row.why))
+        else:
+            written = _digest(repr((header, row.cells)).encode("utf-8", "surrogatepass"))
+            yield Line(row.line, partial(_row, header, row.cells), written)
+
+
+def _columns(file: str, header: tuple[str, ...]) -> tuple[str, ...]:
+    """The field that each column has; empty for a column that is passed over.
+
+    Raises:
+        ConfigurationError: the header is not UTF-8, or its names are not those of fields.
+    """
+    names = tuple(name.strip() for name in header)
+    if any(escaped(name) != name for name in names):
+        raise ConfigurationError(
+            f"the header of {file!r} is not in UTF-8: save the table as 'CSV UTF-8'; nothing was sent"
+        )
+    fields = tuple("" if _INDEX.fullmatch(name) else field_of(name) or name for name in names)
+    repeated = [field for field, times in Counter(fields).items() if times > 1 and field]
+    if repeated:
+        raise ConfigurationError(f"the header of {file!r} has {', '.join(map(repr, repeated))} twice: name each once")
+    if not any(map(field_of, fields)):
+        shown = ", ".join(map(repr, names[:10]))
+        raise ConfigurationError(
+            f"the header of {file!r} names no field, but {shown}: its first line names each column, such as "
+            "prompt,seed; nothing was sent"
+        )
+    for field in fields:
+        _refuse_doubtful(file, field)
+    if not fields[0] and any(fields):
+        warnings.warn(
+            f"the first column of {file!r} has no name, as an index of pandas: it is passed over", InputWarning, 2
+        )
+    return fields
+
+
+def _refuse_doubtful(file: str, name: str) -> None:
+    """Refuse a name that is nearly that of a field, or several names in one.
+
+    Raises:
+        ConfigurationError: it is.
+    """
+    if field_of(name):
+        return
+    meant = likely_field(name)
+    joined = next((delimiter for delimiter in DELIMITERS if any(map(field_of, name.split(delimiter)[1:]))), None)
+    if joined or meant:
+        why = f"separated by {joined!r} as well" if joined else f"did you mean {meant!r}?"
+        raise ConfigurationError(f"the header of {file!r} has a column {name!r} ({why}); nothing was sent")
 
 
 def _bad_row(why: str) -> Broken:
     return Broken((Problem("line", None, "cells as CSV writes them", why),))
 
 
-def _row(header: tuple[str, ...], cells: list[str]) -> object:
-    if len(cells) > len(header):
+def _row(header: tuple[str, ...], cells: tuple[str, ...]) -> object:
+    cells = tuple(cell.strip() for cell in cells)
+    if any(cells[len(header) :]):
         shown = f"{len(cells)} cells"
         return Broken((Problem("line", shown, f"{len(header)}, as many as the header names"),))
-    fields = {name: cell for name, cell in zip(header, cells, strict=False) if cell != ""}
-    odd = [name for name, cell in fields.items() if any("\ud800" <= letter <= "\udfff" for letter in cell)]
+    odd = [name or "line" for name, cell in zip(header, cells, strict=False) if escaped(cell) != cell]
     if odd:
         return Broken(tuple(Problem(name, None, "text in UTF-8", "it has bytes that are none") for name in odd))
-    return fields
+    unnamed = [
+        at for at, (name, cell) in enumerate(zip(header, cells, strict=False), 1) if at > 1 and cell and not name
+    ]
+    if unnamed:
+        return Broken(
+            (Problem("line", cells[unnamed[0] - 1], "", f"its column {unnamed[0]} has no name in the header"),)
+        )
+    given = zip(header, cells, strict=False)
+    return Cells({name: cell for name, cell in given if name and cell.lower() not in _MISSING})
+
+
+# --- Parquet ------------------------------------------------------------------------------------
 
 
 def _parquet(path: Path, stack: ExitStack) -> Iterator[Line]:
@@ -322,25 +606,50 @@ def _parquet(path: Path, stack: ExitStack) -> Iterator[Line]:
     errors: Any = importlib.import_module("pyarrow").ArrowException
     try:
         file = stack.enter_context(parquet.ParquetFile(path))
+        _refuse_repeated(f"the Parquet file {str(path)!r}", file.schema_arrow.names)
         number = 0
         for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
-            for row in batch.to_pylist():
+            for row in _rows_of_batch(batch):
                 number += 1
                 yield _line_of(number, row)
     except errors as error:
         raise ConfigurationError(f"the inputs {str(path)!r} are no Parquet file that can be read: {error}") from error
 
 
+def _rows_of_batch(batch: Any) -> Iterator[dict[str, object]]:
+    """The rows of a batch of Arrow; text that is no UTF-8 comes with lone surrogates, by which it is found again."""
+    columns = {name: _values(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+    for row in zip(*columns.values(), strict=True):
+        yield dict(zip(columns, row, strict=True))
+
+
+def _values(column: Any) -> list[object]:
+    """The values of a column; floats of 16 or 32 bits as the numbers that they print as."""
+    if str(column.type) in ("halffloat", "float"):
+        return [None if value is None else float(value) for value in column.cast("string").to_pylist()]
+    try:
+        values: list[object] = column.to_pylist()
+    except UnicodeDecodeError:
+        values = [_text_of(value) for value in column.cast("large_binary", safe=False).to_pylist()]
+    return values
+
+
+def _text_of(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", "surrogateescape")
+
+
 _ROWS_AT_ONCE = 256
 
-_AS_TEXT = frozenset({".csv", ".tsv"})
-_READERS: Mapping[str, Reader] = MappingProxyType(
+_FORMATS: Mapping[str, Callable[[TextFile], Iterator[Line]]] = MappingProxyType(
     {
         ".jsonl": _json_lines,
         ".ndjson": _json_lines,
+        ".json": _json_array,
         ".csv": partial(_table, delimiter=","),
         ".tsv": partial(_table, delimiter="\t"),
         ".txt": _prompts,
-        ".parquet": _parquet,
     }
+)
+_READERS: Mapping[str, Reader] = MappingProxyType(
+    {**{ending: partial(_text, read=read) for ending, read in _FORMATS.items()}, ".parquet": _parquet}
 )

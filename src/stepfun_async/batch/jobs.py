@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
+import math
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
-from stepfun_async._core.capabilities import Operation
-from stepfun_async._core.pictures import Picture, Unreadable, is_link
+from stepfun_async._core.capabilities import BUILT_IN, ENDPOINTS, Operation
+from stepfun_async._core.pictures import Picture, Unreadable, is_link, look
 from stepfun_async._core.problems import Problem, plain
-from stepfun_async._core.registry import row_of
+from stepfun_async._core.registry import row_of, rows
 from stepfun_async._core.requests import REQUESTS, ImageEdit, ImageRequest, ImageToImage, TextToImage
-from stepfun_async._core.rules import closest
+from stepfun_async._core.rules import Rule, Whole, closest
+from stepfun_async._core.scalars import is_missing, python_value
 from stepfun_async._core.sizes import Size
+from stepfun_async._core.wire import Call, from_call
 
 LONGEST_ID = 200
 """Characters of an id."""
@@ -50,12 +55,14 @@ class Terms:
     Attributes:
         defaults: the fields that hold where a line does not have its own.
         folder: what the paths of pictures are relative to; None for the working directory.
-        as_text: whether numbers and truth values come as text, as in CSV.
     """
 
     defaults: Mapping[str, object]
     folder: Path | None = None
-    as_text: bool = False
+
+
+class Cells(dict[str, str]):
+    """The fields of a line whose numbers and truth values are text, as in CSV."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,27 +100,126 @@ def job_of(line: int, value: object, terms: Terms, digest: bytes | None = None) 
     if isinstance(value, Broken):
         return Job(line=line, told={}, digest=digest, problems=value.problems)
     given = _fields_of(value)
-    if given is None:
-        allowed = "a mapping of fields, or a TextToImage, ImageEdit or ImageToImage"
-        problem = Problem("line", plain(value), allowed)
-        return Job(line=line, told={}, digest=digest, problems=(problem,))
-    return _job(line, {**terms.defaults, **given}, terms, digest)
+    if isinstance(given, Broken):
+        return Job(line=line, told={}, digest=digest, problems=given.problems)
+    return _job(line, {**terms.defaults, **given}, terms, digest, as_text=isinstance(value, Cells))
 
 
-def _fields_of(value: object) -> dict[str, object] | None:
-    """The fields that a line gives; those that are None count as not given."""
+def _fields_of(value: object) -> dict[str, object] | Broken:
+    """The fields that a line gives; those without a value count as not given."""
+    if isinstance(value, str):
+        return {"prompt": python_value(value)}
     if isinstance(value, TextToImage | ImageEdit | ImageToImage):
         fields: dict[str, object] = {name: getattr(value, name) for name in value.model_fields_set}
         fields.setdefault("operation", value.operation)
-    elif isinstance(value, Mapping):
-        fields = {str(name): field for name, field in cast("Mapping[object, object]", value).items()}
-    else:
-        return None
-    return {name: field for name, field in fields.items() if field is not None}
+        return _given(fields)
+    if isinstance(value, Mapping):
+        return _named(cast("Mapping[object, object]", value))
+    allowed = "a mapping of fields, a prompt, or a TextToImage, ImageEdit or ImageToImage"
+    return Broken((Problem("line", plain(value), allowed),))
 
 
-def _job(line: int, fields: dict[str, object], terms: Terms, digest: bytes | None) -> Job:
-    own_id, unfit = _id_of(fields.pop("id", None))
+def _named(line: Mapping[object, object]) -> dict[str, object] | Broken:
+    """The fields of a mapping by their names; a batch line of OpenAI's as the request that it wraps."""
+    names = {str(name): field for name, field in line.items()}
+    odd = [name for name in names if escaped(name) != name or "\0" in name]
+    if odd:
+        return Broken(tuple(Problem(escaped(name), None, "the name of a field, in UTF-8") for name in odd))
+    fields: dict[str, object] = {}
+    for name, field in _given(names).items():
+        meant = field_of(name) or name
+        taken = meant != name and (meant in names or meant in fields)  # it is not certain which of them is meant
+        fields[name if taken else meant] = field
+    return _from_openai(fields) if isinstance(fields.get("body"), Mapping) else fields
+
+
+def _given(fields: Mapping[str, object]) -> dict[str, object]:
+    """The fields that have a value, as one of Python's; an index that pandas wrote along is none."""
+    return {name: _python(field) for name, field in fields.items() if not (_INDEX.fullmatch(name) or _is_empty(field))}
+
+
+_INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+")
+"""The names that pandas gives to an index without one, in Parquet, and when it reads it from CSV."""
+
+
+def _is_empty(field: object) -> bool:
+    """Whether a field has no value, or is a structure without any: Arrow has one of nulls where a row has none."""
+    if isinstance(field, Mapping):
+        parts = cast("Mapping[object, object]", field)
+        return bool(parts) and all(map(_is_empty, parts.values()))
+    return is_missing(field)
+
+
+def _python(field: object) -> object:
+    """A field with scalars as Python's own values, in mappings and lists too, and None in the place of no value."""
+    if isinstance(field, Mapping):
+        parts = cast("Mapping[object, object]", field)
+        return {name: None if is_missing(part) else _python(part) for name, part in parts.items()}
+    if type(field) is list:
+        return [_python(part) for part in cast("list[object]", field)]
+    return python_value(field)
+
+
+# --- names of fields ----------------------------------------------------------------------------
+
+_OWN_FIELDS = frozenset({"id", "operation", "model", "width", "height", "extra_body"})
+_OPENAI_FIELDS = frozenset({"custom_id", "method", "url", "body"})
+
+
+_USUAL_FIELDS = _OWN_FIELDS | _OPENAI_FIELDS | {name for row in BUILT_IN for name in row.rules}
+
+
+def _known_fields() -> frozenset[str]:
+    """The names of all fields, those of registered models included."""
+    return _USUAL_FIELDS | {name for row in rows() for name in row.rules}
+
+
+def field_of(name: str) -> str | None:
+    """The field that a column or key means: `Prompt` is `prompt`, `CFG Scale` is `cfg_scale`. None where it is none."""
+    if name in _USUAL_FIELDS:
+        return name
+    known = _known_fields()
+    meant = re.sub(r"[\s_-]+", "_", name.strip()).casefold()
+    return meant if meant in known else None
+
+
+def likely_field(name: str) -> str | None:
+    """The field that `name` is a slip of the pen for; None where none is near."""
+    return next(iter(difflib.get_close_matches(name.casefold(), _known_fields(), n=1, cutoff=0.8)), None)
+
+
+def escaped(text: str) -> str:
+    """`text` with halves of surrogate pairs, which UTF-8 cannot carry, written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+# --- lines of OpenAI's batch format -------------------------------------------------------------
+
+_PREFIXES = re.compile(r"(https?://[^/]+)?(/step_plan)?(/v1)?(?=/)")
+
+
+def _from_openai(line: Mapping[str, object]) -> dict[str, object] | Broken:
+    """The fields that a line of OpenAI's batch format asks for: `custom_id`, `method`, `url` and `body`."""
+    url, method = line.get("url", ""), line.get("method", "POST")
+    path = _PREFIXES.sub("", url, count=1) if isinstance(url, str) else ""
+    asked = from_call(Call(str(method).upper(), path, json=cast("dict[str, Any]", line["body"])))
+    if asked is None:
+        endpoints = ", ".join(f"POST /v1{endpoint.path}" for endpoint in ENDPOINTS.values())
+        return Broken((Problem("url", f"{method} {url}", endpoints),))
+    operation, body = asked
+    fields = _given(body)
+    if fields.get("n") == 1:
+        del fields["n"]  # which some operations do not have, and a line means anyway
+    others = {name: field for name, field in line.items() if name not in _OPENAI_FIELDS}
+    named = {} if "custom_id" not in line else {"id": line["custom_id"]}
+    return {**fields, **named, **others, "operation": operation}
+
+
+# --- from fields to a request -------------------------------------------------------------------
+
+
+def _job(line: int, fields: dict[str, object], terms: Terms, digest: bytes | None, *, as_text: bool) -> Job:
+    own_id, unfit = _id_of(fields.pop("id", None), as_text=as_text)
     problems = list(unfit)
     operation = fields.pop("operation", None) or _implied(fields)
     known = OPERATIONS.get(operation) if isinstance(operation, str) else None
@@ -122,31 +228,37 @@ def _job(line: int, fields: dict[str, object], terms: Terms, digest: bytes | Non
         problems.append(Problem("operation", plain(operation), allowed, nearest=closest(operation, tuple(OPERATIONS))))
         return Job(line=line, id=own_id, told=told_fields(fields), digest=digest, problems=tuple(problems))
     problems += _join_sides(fields)
-    request = REQUESTS[known](**_placed(_typed(fields, known, terms), terms))
+    request = REQUESTS[known](**_placed(_typed(fields, known, as_text=as_text), terms))
     problems += request.problems()
     problems += (problem for problem in _not_for_batches(request) if all(problem.field != p.field for p in problems))
     fingerprint = None if problems else request.fingerprint()
-    told = {"operation": known, "model": plain(request.model), **told_fields({**request.given(), **_extra(request)})}
     return Job(
         line=line,
         id=own_id,
         request=None if problems else _afresh(request),
         fingerprint=fingerprint,
-        told=told,
+        told=_told(request, known),
         digest=digest,
         problems=tuple(problems),
     )
 
 
-def _id_of(given: object) -> tuple[str | None, tuple[Problem, ...]]:
-    """The id as text, or what is wrong with it."""
+def _id_of(given: object, *, as_text: bool) -> tuple[str | None, tuple[Problem, ...]]:
+    """The id as text, or what is wrong with it. A whole number may be written as 1.0, as tables with gaps write it."""
     if given is None:
         return None, ()
-    text = str(given) if isinstance(given, int) and not isinstance(given, bool) else given
+    text: object = _WHOLE.sub(r"\1", given) if as_text and isinstance(given, str) else given
+    if isinstance(text, float) and text.is_integer():
+        text = int(text)
+    if isinstance(text, int) and not isinstance(text, bool):
+        text = str(text)
     allowed = f"1 to {LONGEST_ID} characters that can be printed, or a whole number"
     if isinstance(text, str) and 0 < len(text) <= LONGEST_ID and text.isprintable():
         return text, ()
     return None, (Problem("id", plain(given), allowed),)
+
+
+_WHOLE = re.compile(r"^([0-9]+)\.0$")
 
 
 def _implied(fields: Mapping[str, object]) -> str:
@@ -177,37 +289,45 @@ def _join_sides(fields: dict[str, object]) -> Iterator[Problem]:
         fields.pop("size", None)
 
 
+_SIDE = Whole(minimum=1, maximum=65535)
+
+
 def _whole(side: object) -> object:
-    return int(side) if isinstance(side, str) and side.isascii() and side.isdigit() else side
+    return _SIDE.to_wire(_SIDE.from_text(side) if isinstance(side, str) else side)
 
 
-def _typed(fields: Mapping[str, object], operation: Operation, terms: Terms) -> Mapping[str, object]:
-    """The fields with numbers and truth values made of text, where that is how the inputs have them."""
-    if not terms.as_text:
-        return fields
+def _typed(fields: Mapping[str, object], operation: Operation, *, as_text: bool) -> Mapping[str, object]:
+    """The fields with whole numbers as such, and numbers and truth values made of text where the inputs have that."""
     row = row_of(fields.get("model", REQUESTS[operation]().model), operation)
     if row is None:
         return fields
-    rules = row.rules
-    return {
-        name: rules[name].from_text(value) if name in rules and isinstance(value, str) else value
-        for name, value in fields.items()
-    }
+    return {name: _value_for(row.rules.get(name), value, as_text=as_text) for name, value in fields.items()}
+
+
+def _value_for(rule: Rule | None, value: object, *, as_text: bool) -> object:
+    if rule is not None and as_text and isinstance(value, str):
+        value = rule.from_text(value)
+    return rule.to_wire(value) if isinstance(rule, Whole) else value
 
 
 def _placed(fields: Mapping[str, object], terms: Terms) -> dict[str, Any]:
     """The fields with the paths of pictures made relative to the inputs' folder."""
     placed = dict(fields)
     if "image" in placed:
-        placed["image"] = _path_of(placed["image"], terms)
+        placed["image"] = _image_of(placed["image"], terms)
     style = placed.get("style_reference")
     if isinstance(style, Mapping) and "source_url" in style:
         parts = cast("Mapping[str, object]", style)
-        placed["style_reference"] = {**parts, "source_url": _path_of(parts["source_url"], terms)}
+        placed["style_reference"] = {**parts, "source_url": _image_of(parts["source_url"], terms)}
     return placed
 
 
-def _path_of(image: object, terms: Terms) -> object:
+def _image_of(image: object, terms: Terms) -> object:
+    """An image with its path made relative to the inputs' folder; that of a Hugging Face dataset is a mapping."""
+    if isinstance(image, Mapping):
+        parts = cast("Mapping[str, object]", image)
+        if parts.keys() == {"bytes", "path"}:
+            image = parts["path"] if parts["bytes"] is None else parts["bytes"]
     if terms.folder is None or not isinstance(image, str) or is_link(image) or image[:5].lower() == "data:":
         return image
     return str(terms.folder / image)
@@ -236,33 +356,73 @@ def _afresh(request: ImageRequest) -> ImageRequest:
 # --- for the journal ----------------------------------------------------------------------------
 
 
-def _extra(request: ImageRequest) -> dict[str, object]:
-    return {} if request.extra_body is None else {"extra_body": request.extra_body}
+def _told(request: ImageRequest, operation: Operation) -> dict[str, object]:
+    """A request as `Item.request` has it: an image by its path or link where it was given so, else by its SHA-256."""
+    seen = request.values()
+    fields = {name: _told_value(_told_image(given, seen[name])) for name, given in request.given().items()}
+    if request.extra_body is not None:
+        fields["extra_body"] = _told_value(request.extra_body)
+    return {"operation": operation, "model": _told_value(request.model), **fields}
+
+
+def _told_image(given: object, seen: object) -> object:
+    """What was given, or the image that was seen in it where that is neither a path nor a link."""
+    if isinstance(seen, Mapping) and isinstance(given, Mapping):
+        parts = cast("Mapping[str, object]", given)
+        return {name: _told_image(parts[name], part) for name, part in cast("Mapping[str, object]", seen).items()}
+    by_name = isinstance(given, str | os.PathLike) and str(cast("object", given))[:5].lower() != "data:"
+    return seen if isinstance(seen, Picture) and not by_name else given
 
 
 def told_fields(fields: Mapping[str, object]) -> dict[str, object]:
     """Fields as JSON can say them, for the journal."""
-    return {name: _told_value(value) for name, value in fields.items()}
+    return {str(name): _told_value(value) for name, value in fields.items()}
 
 
 def _told_value(value: object) -> object:
     """`value` as JSON can say it; the bytes of a picture by their SHA-256."""
-    if isinstance(value, bytes | bytearray | memoryview | Picture):
-        data = value.data if isinstance(value, Picture) else bytes(cast("bytes", value))
-        return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-    if isinstance(value, str) and value[:5].lower() == "data:":
-        return {"sha256": hashlib.sha256(value.encode()).hexdigest(), "data_uri": len(value)}
-    if isinstance(value, Size):
-        return {"width": value.width, "height": value.height}
-    if isinstance(value, Mapping):
-        return told_fields(cast("Mapping[str, object]", value))
-    if isinstance(value, list | tuple):
-        return [_told_value(part) for part in cast("list[object]", value)]
-    if isinstance(value, os.PathLike):
-        return str(os.fspath(cast("os.PathLike[str]", value)))
-    return None if isinstance(value, Unreadable) else _plain(value)
+    value = python_value(value)
+    for types, telling in _TELLING:
+        if isinstance(value, types):
+            return telling(value)
+    if hasattr(value, "getbands"):  # of Pillow, which need not be installed
+        return _told_value(look(value))
+    if hasattr(value, "isoformat"):
+        return str(cast("Any", value).isoformat())
+    return f"a {type(value).__name__}"
 
 
-def _plain(value: object) -> object:
-    kept = plain(value)
-    return kept if isinstance(kept, str | int | float | bool | None) else str(kept)
+def _told_bytes(data: bytes | bytearray | memoryview) -> dict[str, object]:
+    content = bytes(data)
+    return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+
+
+def _told_text(text: str) -> object:
+    if text[:5].lower() == "data:":
+        return {"sha256": hashlib.sha256(text.encode()).hexdigest(), "data_uri": len(text)}
+    return escaped(str(text))
+
+
+def _told_float(number: float) -> object:
+    if math.isfinite(number):
+        return number
+    return None if math.isnan(number) else str(number)  # JSON has neither NaN nor infinity
+
+
+def _as_it_is(value: object) -> object:
+    return value
+
+
+_TELLING: tuple[tuple[Any, Callable[[Any], object]], ...] = (
+    (str, _told_text),
+    (bool | int | None, _as_it_is),
+    (float, _told_float),
+    (bytes | bytearray | memoryview, _told_bytes),
+    (Picture, lambda picture: _told_bytes(picture.data)),
+    (Unreadable, lambda _: None),
+    (Size, lambda size: told_fields({"width": size.width, "height": size.height})),
+    (Mapping, told_fields),
+    (list | tuple | set | frozenset, lambda parts: [_told_value(part) for part in parts]),
+    (os.PathLike, lambda path: escaped(os.fsdecode(path))),
+)
+"""How values are told, by their types."""

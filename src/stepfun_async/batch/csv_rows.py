@@ -1,0 +1,194 @@
+"""Rows of a CSV file, for a reader that pays for each of them.
+
+Python's `csv` reads the cells. What is added is caution about quotes: a quote that is open where it should not be
+turns the rows after it into one long cell, and a parser that starts over in the middle of a quoted cell takes its
+lines for rows. So:
+
+- a broken row that is one line, with its quotes in pairs, is reported, and the next line is a row again;
+- after any other broken row, nothing is read: where the next row begins cannot be known;
+- a row over several lines, each of which looks like a row of its own, is reported, and not taken for a row;
+- once a row was broken, so is every row with a quote inside an unquoted cell.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import TextIOWrapper
+
+from .texts import LONGEST_LINE, TextFile
+
+DELIMITERS = ",;\t|"
+"""What separates cells, in the order in which it is tried."""
+
+_SEP = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+"""The line that Excel writes and reads before the header, to name the delimiter."""
+
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a table.
+
+    Attributes:
+        line: the line it begins in, from 1.
+        cells: its cells; empty where it is broken.
+        why: what is wrong with it; empty where it is not broken.
+    """
+
+    line: int
+    cells: tuple[str, ...] = ()
+    why: str = ""
+
+
+class CsvFile:
+    """A CSV file: its delimiter, its header, and its rows.
+
+    Half a character of UTF-8 becomes a lone surrogate in its cell, where it can be found again.
+
+    Args:
+        text: the file.
+        delimiter: what separates cells where the file does not say otherwise.
+
+    Attributes:
+        header: the cells of its first row; None where it has no row at all.
+        delimiter: what separates its cells.
+
+    Raises:
+        csv.Error: its first row is broken.
+        OSError: it cannot be read.
+    """
+
+    def __init__(self, text: TextFile, delimiter: str) -> None:
+        file = TextIOWrapper(text.stream, encoding="utf-8", errors="surrogateescape", newline="")
+        self._lines = _Lines(file)
+        named = _SEP.fullmatch(text.first_line)
+        if named:
+            next(self._lines, None)
+        first_line = text.first_line if not named else ""
+        self.delimiter = named[1] if named else _delimiter_of(first_line, delimiter)
+        self._reader = csv.reader(self._lines, delimiter=self.delimiter, strict=True, skipinitialspace=True)
+        self.header = self._read_header()
+
+    def _read_header(self) -> tuple[str, ...] | None:
+        while (cells := self._next()) is not None:
+            if any(cell.strip() for cell in cells):
+                return tuple(cells)
+        return None
+
+    def _next(self) -> list[str] | None:
+        self._lines.begin()
+        with _long_cells():
+            return next(self._reader, None)
+
+    def rows(self) -> Iterator[Row]:
+        """The rows after the header that have anything in them, and those that are broken."""
+        broken = None
+        while True:
+            first = self._lines.number + 1
+            try:
+                cells = self._next()
+            except csv.Error as error:
+                if not self._lines.quotes_are_paired:
+                    yield Row(first, why=f"{error}; quotes are out of step here, and nothing after this row is read")
+                    return
+                broken = broken or first
+                yield Row(first, why=str(error))
+                continue
+            if cells is None:
+                return
+            why = self._doubt(len(self.header or ()), broken)
+            if why or any(cell.strip() for cell in cells):
+                yield Row(first, tuple(cells), why)
+
+    def _doubt(self, columns: int, broken: int | None) -> str:
+        """Why the row that was just read may be none; empty where there is no doubt."""
+        lines = self._lines.taken
+        if broken is not None and not _is_proper("".join(lines), self.delimiter):
+            return f"it has a quote inside a cell, and quotes were broken in line {broken} already"
+        if len(lines) > 1 and _are_rows(lines, columns, self.delimiter):
+            return (
+                f"a quoted cell goes on for {len(lines)} lines, each of which looks like a row of its own: is there a "
+                "quote too many, or one that is not written twice?"
+            )
+        return ""
+
+
+class _Lines:
+    """The lines of a file for `csv.reader`, with those that the current row took.
+
+    Attributes:
+        number: how many lines were read.
+        taken: the lines of the current row.
+    """
+
+    def __init__(self, file: TextIOWrapper) -> None:
+        self._file = file
+        self.number = 0
+        self.taken: list[str] = []
+        self._length = 0
+
+    def begin(self) -> None:
+        """Begin a row."""
+        self.taken = []
+        self._length = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._file.readline(LONGEST_LINE + 1 - self._length)
+        if not line:
+            raise StopIteration
+        self.number += 1
+        self.taken.append(line)
+        self._length += len(line)
+        if self._length > LONGEST_LINE:
+            self.taken.append(line)  # its end is not known, and so neither is whether its quotes are in pairs
+            raise csv.Error(f"it is longer than {LONGEST_LINE:,} characters")
+        return line
+
+    @property
+    def quotes_are_paired(self) -> bool:
+        """Whether the current row is one line in which no quote is left open."""
+        return len(self.taken) == 1 and self.taken[0].count('"') % 2 == 0
+
+
+def _delimiter_of(line: str, usual: str) -> str:
+    """The usual delimiter where `line` has it, else the only other one that it has."""
+    found = [delimiter for delimiter in DELIMITERS if delimiter in line]
+    return found[0] if usual not in found and len(found) == 1 else usual
+
+
+_field_limit_lock = threading.Lock()
+
+
+@contextmanager
+def _long_cells() -> Generator[None]:
+    """Let `csv` read cells as long as a row may be. Its limit is one of the whole process, and put back at once."""
+    with _field_limit_lock:
+        before = csv.field_size_limit(LONGEST_LINE)
+        try:
+            yield
+        finally:
+            csv.field_size_limit(before)
+
+
+def _is_proper(row: str, delimiter: str) -> bool:
+    """Whether quotes stand only where CSV has them: around cells, and twice inside."""
+    cell = rf' *+(?:"(?:[^"]|"")*+"|[^"{re.escape(delimiter)}\r\n]*+)'
+    return re.fullmatch(rf"{cell}(?:{re.escape(delimiter)}{cell})*+[\r\n]*", row) is not None
+
+
+def _are_rows(lines: list[str], columns: int, delimiter: str) -> bool:
+    """Whether each line has as many cells as the header, and numbers where the first one has them."""
+    table = [[cell.strip(' "\r\n') for cell in line.split(delimiter)] for line in lines]
+    if columns < 2 or any(len(cells) != columns for cells in table):
+        return False
+    numbers = [at for at, cell in enumerate(table[0]) if _NUMBER.fullmatch(cell)]
+    return bool(numbers) and all(_NUMBER.fullmatch(cells[at]) for cells in table for at in numbers)
