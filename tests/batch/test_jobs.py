@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from stepfun_async import ImageEdit, ImageToImage, Size, TextToImage
 from stepfun_async.batch.jobs import Broken, Cells, Job, Terms, job_of
 from stepfun_async.embedded.plain import draw
+
+from ..core.test_odd_values import VALUES
 
 PNG = draw({"prompt": "a lake"}, TextToImage().row, 1)  # type: ignore[arg-type]
 
@@ -86,6 +89,15 @@ def test_all_problems_are_told_at_once() -> None:
 )
 def test_a_bad_line_names_its_field(line: object, field: str) -> None:
     assert field in fields(job(line))
+
+
+@pytest.mark.parametrize("field", ["prompt", "seed", "image", "size", "id", "operation", "model", "extra_body", "body"])
+def test_a_line_with_an_odd_value_is_read_or_has_problems(field: str) -> None:
+    for value in VALUES.values():
+        made = job({"prompt": "a", field: value})
+        assert json.loads(json.dumps(made.told, allow_nan=False)) == made.told
+        assert made.request is None or not made.problems
+        assert all(str(problem) for problem in made.problems)
 
 
 def test_sides_make_a_size() -> None:

@@ -39,9 +39,11 @@ def python_value(value: object) -> object:
         return _from_decimal(value)
     if isinstance(value, UUID):
         return str(value)
-    if getattr(value, "shape", None) == () and hasattr(value, "dtype") and hasattr(value, "item"):
-        return _from_array_scalar(value)
-    return value
+    try:
+        is_scalar = getattr(value, "shape", None) == () and hasattr(value, "dtype") and hasattr(value, "item")
+        return _from_array_scalar(value) if is_scalar else value
+    except Exception:  # noqa: BLE001 - whatever the methods of somebody's own may raise
+        return value
 
 
 _OWN = frozenset({str, int, float, bool, bytes, dict, list, type(None)})

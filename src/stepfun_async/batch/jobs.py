@@ -9,18 +9,20 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date, time, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
 from stepfun_async._core.capabilities import BUILT_IN, ENDPOINTS, Operation
-from stepfun_async._core.pictures import Picture, Unreadable, is_link, look
+from stepfun_async._core.pictures import Link, Picture, Unreadable, is_link, look
 from stepfun_async._core.problems import Problem, plain
 from stepfun_async._core.registry import row_of, rows
 from stepfun_async._core.requests import REQUESTS, ImageEdit, ImageRequest, ImageToImage, TextToImage
 from stepfun_async._core.rules import Rule, Whole, closest
 from stepfun_async._core.scalars import is_missing, python_value
 from stepfun_async._core.sizes import Size
+from stepfun_async._core.text import described, reason
 from stepfun_async._core.wire import Call, from_call
 
 LONGEST_ID = 200
@@ -97,12 +99,13 @@ def job_of(line: int, value: object, terms: Terms, digest: bytes | None = None) 
         terms: the batch's.
         digest: what tells the line from others.
     """
-    if isinstance(value, Broken):
-        return Job(line=line, told={}, digest=digest, problems=value.problems)
-    given = _fields_of(value)
-    if isinstance(given, Broken):
-        return Job(line=line, told={}, digest=digest, problems=given.problems)
-    return _job(line, {**terms.defaults, **given}, terms, digest, as_text=isinstance(value, Cells))
+    try:
+        given = value if isinstance(value, Broken) else _fields_of(value)
+        if not isinstance(given, Broken):
+            return _job(line, {**terms.defaults, **given}, terms, digest, as_text=isinstance(value, Cells))
+    except Exception as error:  # noqa: BLE001 - whatever the methods of somebody's own may raise
+        given = Broken((Problem("line", None, "values that can be read", reason(error)),))
+    return Job(line=line, told={}, digest=digest, problems=given.problems)
 
 
 def _fields_of(value: object) -> dict[str, object] | Broken:
@@ -385,11 +388,10 @@ def _told_value(value: object) -> object:
     for types, telling in _TELLING:
         if isinstance(value, types):
             return telling(value)
-    if hasattr(value, "getbands"):  # of Pillow, which need not be installed
-        return _told_value(look(value))
-    if hasattr(value, "isoformat"):
-        return str(cast("Any", value).isoformat())
-    return f"a {type(value).__name__}"
+    if isinstance(value, date | time | timedelta):
+        return str(value)
+    picture = look(value)  # one of Pillow, perhaps
+    return _told_value(picture) if isinstance(picture, Picture) else described(value)
 
 
 def _told_bytes(data: bytes | bytearray | memoryview) -> dict[str, object]:
@@ -398,28 +400,27 @@ def _told_bytes(data: bytes | bytearray | memoryview) -> dict[str, object]:
 
 
 def _told_text(text: str) -> object:
+    text = str.__str__(text)
     if text[:5].lower() == "data:":
         return {"sha256": hashlib.sha256(text.encode()).hexdigest(), "data_uri": len(text)}
-    return escaped(str(text))
+    return escaped(text)
 
 
 def _told_float(number: float) -> object:
+    number = float.__float__(number)
     if math.isfinite(number):
         return number
     return None if math.isnan(number) else str(number)  # JSON has neither NaN nor infinity
 
 
-def _as_it_is(value: object) -> object:
-    return value
-
-
 _TELLING: tuple[tuple[Any, Callable[[Any], object]], ...] = (
     (str, _told_text),
-    (bool | int | None, _as_it_is),
+    (bool | int | None, plain),
     (float, _told_float),
     (bytes | bytearray | memoryview, _told_bytes),
     (Picture, lambda picture: _told_bytes(picture.data)),
     (Unreadable, lambda _: None),
+    (Link, lambda link: link.url),
     (Size, lambda size: told_fields({"width": size.width, "height": size.height})),
     (Mapping, told_fields),
     (list | tuple | set | frozenset, lambda parts: [_told_value(part) for part in parts]),
