@@ -197,6 +197,7 @@ BUSY = "503 Service Unavailable"
 HTML = b"<html><body><h1>Bad Gateway</h1></body></html>"
 WHOLE = picture_answer()
 BODY = WHOLE.partition(b"\r\n\r\n")[2]
+_LAST = f"{len(BODY):x}\r\n".encode() + BODY + b"\r\n0\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
 MUCH = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9000000\r\n\r\n"
 FILTERED = {"seed": 7, "finish_reason": "content_filtered"}
@@ -345,6 +346,7 @@ _EARLY: tuple[tuple[str, Play, Ending, int], ...] = (
         refused(APIStatusError),
         0,
     ),
+    ("429 and closed, the body unread", midway(say_status("429 No", REFUSAL), hang_up), refused(RateLimitError, 3), 0),
     ("interim answers in the body", midway(say(CONTINUE), Talk.read_body, Talk.bill, succeed), PICTURE, 1),
 )
 """What a service may say while the body is still coming."""
@@ -371,7 +373,7 @@ DURING_THE_UPLOAD = (
         large=True,
     ),
     *(
-        Row(f"{name}{where}", meeting(play), ending, charged=charged, way=way, large=True)
+        Row(f"{name}{where}", meeting(play), ending, charged=charged, way=way, large=True, pause=1)
         for name, play, ending, charged in _EARLY
         for where, way, meeting in _EVERYWHERE
     ),
@@ -438,8 +440,26 @@ def foreign(line: str, body: bytes, headers: str = "") -> Fault:
     return meets(billed(say_status(line, body, headers)))
 
 
-REFUSAL_BY_A_GATEWAY = (
-    Row("Envoy's 503 after the work", foreign(BUSY, ENVOY + b"connection termination"), TROUBLE, FREE_BUSY, charged=1),
+_UNSAID = Ending(APIStatusError, "unknown", maybe_billed=1)
+
+_MADE: tuple[tuple[str, Play, Ending], ...] = (
+    ("Envoy's 503 after the work", billed(say_status(BUSY, ENVOY + b"connection termination")), TROUBLE),
+    ("a page with 503 after the work", billed(say_status(BUSY, VARNISH)), TROUBLE),
+    ("LiteLLM's 408 after the work", billed(say_status("408 No", REFUSAL, "x-litellm-call-id: 1\r\n")), _UNSAID),
+    ("an error in a 200", billed(say(answer(REFUSAL))), UNREADABLE),
+    ("a task in the place of a picture", billed(say_status("202 Accepted", b'{"task_id": "t"}')), UNREADABLE),
+    ("spaces before the JSON", billed(say(answer(b" " * 30 + BODY))), PICTURE),
+    ("chunks of spaces before the JSON", billed(say(CHUNKED), *[say(b"1\r\n \r\n")] * 3, say(_LAST)), PICTURE),
+)
+"""What a gateway may answer when the picture is made."""
+
+BEHIND_A_GATEWAY = tuple(
+    Row(f"{name}{where}", meeting(play), ending, charged=1, way=way)
+    for name, play, ending in _MADE
+    for where, way, meeting in _EVERYWHERE
+)
+
+ANSWERED_BY_A_GATEWAY = (
     Row(
         "Envoy's 503 after it sent again",
         foreign(
@@ -477,13 +497,6 @@ REFUSAL_BY_A_GATEWAY = (
     Row("HAProxy's 503 after the work", foreign(BUSY, HAPROXY), TROUBLE, FREE_BUSY, charged=1),
     Row("an empty 503 after the work", foreign(BUSY, b""), TROUBLE, FREE_BUSY, charged=1),
     Row(
-        "LiteLLM's 408 after the work",
-        foreign("408 Request Timeout", REFUSAL, "x-litellm-call-id: 1\r\n"),
-        Ending(APIStatusError, "unknown", maybe_billed=1),
-        refused(APIStatusError),
-        charged=1,
-    ),
-    Row(
         "a gateway's 429 after the work",
         foreign("429 Too Many Requests", HTML),
         Ending(RateLimitError, "unknown", maybe_billed=1),
@@ -503,7 +516,7 @@ STATUSES = (
         Row(f"{line} as a page", status(line, "connection: close\r\n", HTML), refused(error), refused(error))
         for line, error in (("403 Forbidden", PermissionDeniedError), ("404 Not Found", NotFoundError))
     ),
-    *REFUSAL_BY_A_GATEWAY,
+    *ANSWERED_BY_A_GATEWAY,
     Row("429", status("429 Too Many Requests"), refused(RateLimitError, 3), refused(RateLimitError, 3), pause=1),
     Row(
         "429 for a moment",
@@ -659,6 +672,7 @@ ROWS = (
     *INSTEAD_OF_AN_ANSWER,
     *STATUSES,
     *DURING_THE_ANSWER,
+    *BEHIND_A_GATEWAY,
     *UNREADABLE_SUCCESSES,
     *ODD_BUT_WELL,
 )
