@@ -270,12 +270,13 @@ def write_bytes(path: Path, data: bytes, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Generator[io.BufferedRandom]:
+def replacing(path: Path, *, overwrite: bool = True) -> Generator[io.BufferedRandom]:
     """A file to write in the block, which takes the place of `path` at its end, unless the block raises.
 
     As with `Partial`, it has a name of its own until then, is flushed to disk first, and no link is followed.
 
     Raises:
+        FileExistsError: `path` exists and `overwrite` is False.
         OSError: it cannot be written, or cannot have that name.
     """
     temporary = path.with_name(_temporary_name(path.name))
@@ -284,7 +285,7 @@ def replacing(path: Path) -> Generator[io.BufferedRandom]:
             yield file
             file.flush()
             _flush(file.fileno())
-        temporary.replace(path)
+        _put(temporary, path, overwrite=overwrite)
     finally:
         temporary.unlink(missing_ok=True)
 

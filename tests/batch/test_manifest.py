@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -35,6 +35,11 @@ def rows_of(path: str | Path) -> list[dict[str, Any]]:
     return rows
 
 
+def write_parquet(items: Iterable[Item], path: Path) -> None:
+    with path.open("wb") as file:
+        manifest.write_parquet(items, file)
+
+
 def item(line: int, **more: Any) -> Item:
     request = {"operation": "text_to_image", "model": "m", "prompt": f"lake {line}"}
     return Item(**{"id": f"i{line}", "line": line, "state": "done", "request": request, **more})
@@ -59,7 +64,7 @@ async def test_every_line_is_a_row_with_what_the_journal_has(shop: Shop) -> None
 
 
 def test_the_columns_have_types_that_others_understand(tmp_path: Path) -> None:
-    manifest.write_parquet([], tmp_path / "a.parquet")
+    write_parquet([], tmp_path / "a.parquet")
     types = {field.name: str(field.type) for field in parquet.read_schema(tmp_path / "a.parquet")}
     assert types["price"] == "decimal128(38, 18)"
     assert types["started"] == types["ended"] == "timestamp[us, tz=UTC]"
@@ -77,7 +82,7 @@ def test_rows_are_written_in_groups_as_they_come(tmp_path: Path, monkeypatch: py
             sizes.append(path.stat().st_size)
             yield item(line, request={"prompt": os.urandom(50_000).hex()})  # more than any buffer has
 
-    manifest.write_parquet(items(), path)
+    write_parquet(items(), path)
     file = parquet.ParquetFile(path)
     assert [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)] == [4, 4, 2]
     assert sizes[0] < sizes[4] < sizes[8]  # the first groups were on the disk before the last rows were asked for
@@ -89,12 +94,12 @@ def test_rows_are_written_in_groups_as_they_come(tmp_path: Path, monkeypatch: py
     [("0.003", "0.003"), ("12345678901234567890", "12345678901234567890"), ("1E-20", "0"), ("1E+3", "1000")],
 )
 def test_sums_of_money_are_exact(tmp_path: Path, amount: str, written: str) -> None:
-    manifest.write_parquet([item(1, price=Money(Decimal(amount), "USD"))], tmp_path / "a.parquet")
+    write_parquet([item(1, price=Money(Decimal(amount), "USD"))], tmp_path / "a.parquet")
     assert rows_of(tmp_path / "a.parquet")[0]["price"] == Decimal(written)
 
 
 def test_half_of_a_character_is_written_in_words(tmp_path: Path) -> None:
-    manifest.write_parquet([item(1, request={"prompt": "a\ud800"})], tmp_path / "a.parquet")
+    write_parquet([item(1, request={"prompt": "a\ud800"})], tmp_path / "a.parquet")
     row = rows_of(tmp_path / "a.parquet")[0]
     assert row["prompt"] == "a\\ud800"
 

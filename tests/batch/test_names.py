@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath, PureWindowsPath
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepfun_async import ConfigurationError
-from stepfun_async.batch.names import DEFAULT_TEMPLATE, check_template, safe, stem_of
+from stepfun_async.batch.names import DEFAULT_TEMPLATE, OWN_NAMES, check_template, safe, stem_of
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,12 @@ def test_templates_that_can_name_pictures(template: str) -> None:
 
 @pytest.mark.parametrize(
     "template",
-    ["", None, "{prompt}", "{id!r}", "{id:>9}", "{", "{0}", "{shard}", "{fingerprint}", "/{id}", "../{id}", "a\\{id}"],
+    [
+        *("", None, "{prompt}", "{id!r}", "{id:>9}", "{", "{0}", "{shard}", "{fingerprint}", "../{id}", "a\\{id}"),
+        *("{id}/", "/{id}", "a//{id}", "./{id}", "{id}/..", "a./{id}", " a/{id}"),
+        *("a\x1b{id}", "a\u202e{id}", "a\ud800{id}"),
+        *("journal.sqlite3/{id}", "Journal.Lock/{id}", "sending/{id}", "thumbnails/{id}", "con/{id}", "nul.d/{id}"),
+    ],
 )
 def test_templates_that_cannot(template: object) -> None:
     with pytest.raises(ConfigurationError, match="cannot name pictures"):
@@ -53,6 +59,40 @@ def test_names_are_spread_by_two_digits() -> None:
     assert stem_of("{shard}/{id}", id="cat", fingerprint=fingerprint, line=1, model="m") == "77/cat"
 
 
-@pytest.mark.parametrize("name", ["con", "NUL", "com1", "aux.png"])
+DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\..*)?", re.IGNORECASE)
+"""What Windows takes for a device."""
+
+
+@pytest.mark.parametrize("name", ["con", "NUL", "com1", "aux.png", "con.txt", "con .a", "lpt\u00b9.x.y", "CONIN$"])
 def test_names_that_a_system_keeps_for_itself_are_changed(name: str) -> None:
-    assert safe(name) != name
+    assert DEVICE.fullmatch(name)
+    assert not DEVICE.fullmatch(safe(name))
+    assert safe(name) != safe(name.swapcase()) or name == name.swapcase()
+
+
+@pytest.mark.parametrize("name", ["journal.sqlite3", "JOURNAL.lock", "thumbnails", "report.html"])
+def test_names_of_a_batchs_own_files_are_changed(name: str) -> None:
+    assert safe(name).lower() not in OWN_NAMES
+    assert stem_of("{id}/{line}", id=name, fingerprint="ab", line=1, model="m") == f"{safe(name)}/1"
+
+
+@given(
+    st.lists(
+        st.sampled_from(["{id}", "{line}", "{model}", "{fingerprint}", "c", "co", "/", "-", "."]),
+        min_size=1,
+        max_size=8,
+    ),
+    st.text("con.1x ", min_size=1, max_size=9) | st.text(min_size=1, max_size=200),
+)
+def test_whatever_a_template_makes_is_a_name(parts: list[str], id: str) -> None:
+    template = "".join(["{id}", *parts])
+    try:
+        check_template(template)
+    except ConfigurationError:
+        return
+    name = stem_of(template, id=id, fingerprint="ab" * 32, line=1, model="n")
+    for part in name.split("/"):
+        assert part
+        assert not DEVICE.fullmatch(part)
+        assert len(part.encode("utf-8", "surrogatepass")) <= 200
+    assert name.split("/")[0].lower() not in OWN_NAMES

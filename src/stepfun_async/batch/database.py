@@ -174,6 +174,24 @@ _PATIENCE = 10.0
 """Seconds to wait for a reader that is at work on the journal."""
 
 
+FILES = tuple(name + ending for name in (JOURNAL, _LOCK) for ending in ("", "-journal", "-wal", "-shm"))
+"""All files that SQLite writes in the folder."""
+
+
+def refuse_links(folder: Path) -> None:
+    """Make sure that no file that SQLite writes is a link, which it would follow.
+
+    Raises:
+        JournalError: one is.
+    """
+    for name in FILES:
+        if (folder / name).is_symlink():
+            raise JournalError(
+                f"{str(folder / name)!r} is a symbolic link, and none is followed where a batch writes: "
+                "take it away, or choose another folder; nothing was sent"
+            )
+
+
 def opened(folder: Path) -> sqlite3.Connection:
     connection = connected(folder / JOURNAL, "rwc")
     try:

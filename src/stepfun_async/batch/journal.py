@@ -36,6 +36,7 @@ from .database import (
     connected,
     locked,
     opened,
+    refuse_links,
     this_process,
     told,
 )
@@ -137,6 +138,7 @@ class Journal:
         """
         with told(folder):
             folder.mkdir(parents=True, exist_ok=True)
+            refuse_links(folder)
             lock = locked(folder)
             try:
                 journal = cls(opened(folder), lock, folder)
@@ -161,6 +163,7 @@ class Journal:
         path = folder / JOURNAL
         if not path.is_file():
             raise JournalError(f"there is no batch in {str(folder)!r}: it has no {JOURNAL}")
+        refuse_links(folder)
         with told(folder), closing(connected(path, "ro")) as connection:
             check_version(connection, folder)
             yield cls(connection, None)

@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from decimal import Context, Decimal
 from importlib.util import find_spec
 from itertools import islice
 from operator import attrgetter
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, BinaryIO
 
 from stepfun_async._core.errors import ConfigurationError
 
 from .items import Item
 
-Write = Callable[[Iterable[Item], Path], None]
+Write = Callable[[Iterable[Item], BinaryIO], None]
 
 
 def writer_for(name: str) -> Write:
@@ -41,17 +39,14 @@ def writer_for(name: str) -> Write:
 # --- lines of JSON ------------------------------------------------------------------------------
 
 
-def write_lines(items: Iterable[Item], path: Path) -> None:
+def write_lines(items: Iterable[Item], file: BinaryIO) -> None:
     """Write a line of JSON for each item.
 
     Raises:
         OSError: it cannot be written.
     """
-    with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
-        for item in items:
-            file.write(json.dumps(row_of(item), ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    lines = (json.dumps(row_of(item), ensure_ascii=False) + "\n" for item in items)
+    file.writelines(line.encode("utf-8", "backslashreplace") for line in lines)
 
 
 def row_of(item: Item) -> Mapping[str, object]:
@@ -152,7 +147,7 @@ _AS: Mapping[str, Callable[[Any], object]] = MappingProxyType(
 """How a value becomes one of its column's type, where it is none."""
 
 
-def write_parquet(items: Iterable[Item], path: Path) -> None:
+def write_parquet(items: Iterable[Item], file: BinaryIO) -> None:
     """Write a row for each item, in groups of rows.
 
     Raises:
@@ -161,13 +156,10 @@ def write_parquet(items: Iterable[Item], path: Path) -> None:
     arrow: Any = importlib.import_module("pyarrow")
     parquet: Any = importlib.import_module("pyarrow.parquet")
     schema = arrow.schema([(name, _TYPES[kind](arrow)) for name, kind in _COLUMNS.items()])
-    with path.open("wb") as file:
-        with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-            for group in _groups(items):
-                columns = {name: _column(group, name, kind) for name, kind in _COLUMNS.items()}
-                writer.write_table(arrow.table(columns, schema=schema))
-        file.flush()
-        os.fsync(file.fileno())
+    with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+        for group in _groups(items):
+            columns = {name: _column(group, name, kind) for name, kind in _COLUMNS.items()}
+            writer.write_table(arrow.table(columns, schema=schema))
 
 
 def _groups(items: Iterable[Item]) -> Iterator[list[Item]]:

@@ -15,7 +15,10 @@ FIELDS = ("id", "fingerprint", "line", "model", "shard")
 """What a template may name; `shard` is two hex digits, even over all pictures."""
 
 _LONGEST = 120
-"""Bytes of an id in a name, which leaves room for the rest of what file systems allow: 255."""
+"""Bytes of an id in a name."""
+
+_LONGEST_PART = 200
+"""Bytes of a part of a name, which leaves room for endings and marks in what file systems allow: 255."""
 
 _UNSAFE = re.compile(r"""[\x00-\x1f\x7f<>:"/\\|?*]""")
 """What some file system does not take, or reads as a folder."""
@@ -23,8 +26,28 @@ _UNSAFE = re.compile(r"""[\x00-\x1f\x7f<>:"/\\|?*]""")
 _UNSAFE_AT_ENDS = ". "
 """What some file system hides at the beginning of a name, or drops at its end."""
 
-_RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))})
+_PORTS = "0123456789\u00b9\u00b2\u00b3"
+
+_DEVICES = frozenset(
+    {"con", "prn", "aux", "nul", "conin$", "conout$", *(f"{port}{n}" for port in ("com", "lpt") for n in _PORTS)}
+)
 """Names that Windows keeps for devices, whatever their ending."""
+
+OWN_NAMES = frozenset(
+    {
+        "journal.lock",
+        "journal.lock-journal",
+        "journal.sqlite3",
+        "journal.sqlite3-journal",
+        "journal.sqlite3-shm",
+        "journal.sqlite3-wal",
+        "manifest.jsonl",
+        "report.html",
+        "sending",
+        "thumbnails",
+    }
+)
+"""Names in the folder of a batch that are not those of pictures."""
 
 
 def check_template(template: object) -> str:
@@ -40,14 +63,33 @@ def check_template(template: object) -> str:
     except ValueError as error:
         raise _refused(template, str(error)) from None
     named = {field for _, field, _, _ in parsed if field is not None}
-    literal = "".join(text for text, _, _, _ in parsed)
     if not named <= set(FIELDS) or any(form or how for _, _, form, how in parsed):
         raise _refused(template, f"it may name {', '.join(FIELDS)}, each as {{name}}")
     if not named & {"id", "line"}:
         raise _refused(template, "without {id} or {line} two pictures would have one name")
-    if template.startswith("/") or ".." in template.split("/") or _UNSAFE.search(literal.replace("/", "")):
-        raise _refused(template, "it has to stay in the folder, and to be a name in any file system")
+    if why := _why_no_path("".join(text + (_ANY if field is not None else "") for text, field, _, _ in parsed)):
+        raise _refused(template, why)
     return template
+
+
+_ANY = "\0"
+"""What stands for a field."""
+
+
+def _why_no_path(path: str) -> str | None:
+    """Why a path cannot be the name of pictures, in which `_ANY` stands for anything; None where it can."""
+    parts = path.split("/")
+    literal = path.replace(_ANY, "").replace("/", "")
+    if "" in parts or not {".", ".."}.isdisjoint(parts) or _UNSAFE.search(literal):
+        return "it has to stay in the folder, and to be a name in any file system, with a name between all /"
+    if literal and not literal.isprintable():
+        return "it has characters that cannot be printed"
+    unfit = [part for part in parts if _ANY not in part and (part != part.strip(_UNSAFE_AT_ENDS) or _is_device(part))]
+    if unfit:
+        return f"{unfit[0]!r} is no folder in some file system"
+    if len(parts) > 1 and parts[0].lower() in OWN_NAMES:
+        return f"{parts[0]!r} is a name that a batch has for itself"
+    return None
 
 
 def _refused(template: object, why: str) -> ConfigurationError:
@@ -68,16 +110,40 @@ def stem_of(template: str, *, id: str, fingerprint: str, line: int, model: str) 
         "model": safe(model),
         "shard": shard,
     }
-    return template.format_map(values)
+    return "/".join(map(_fitting, template.format_map(values).split("/")))
 
 
 def safe(text: str) -> str:
     """`text` as one part of a path; where it has to be changed, with a few digits that keep it apart from others."""
     letters = _UNSAFE.sub("", text).strip(_UNSAFE_AT_ENDS)
-    kept = letters.encode("utf-8", "ignore")[:_LONGEST].decode("utf-8", "ignore").rstrip(_UNSAFE_AT_ENDS)
-    if kept == text and kept.partition(".")[0].lower() not in _RESERVED:
-        return text
-    return f"{kept}~{_digest(text)[:8]}"
+    kept = _cut(letters, _LONGEST).rstrip(_UNSAFE_AT_ENDS)
+    return text if kept == text and not _is_kept_back(text) else _marked(kept, text)
+
+
+def _fitting(part: str) -> str:
+    """A part of a path that was put together of parts that are safe: what they make may be too long, or a device."""
+    if len(part.encode("utf-8", "surrogatepass")) > _LONGEST_PART:
+        return _marked(_cut(part, _LONGEST).rstrip(_UNSAFE_AT_ENDS), part)
+    return _marked(part, part) if _is_kept_back(part) else part
+
+
+def _marked(kept: str, text: str) -> str:
+    """What is kept of a text, with digits of the whole; before the first dot, where that may make it a device."""
+    first, dot, rest = kept.partition(".")
+    mark = f"~{_digest(text)[:8]}"
+    return f"{first}{mark}{dot}{rest}" if _is_kept_back(kept) else f"{kept}{mark}"
+
+
+def _is_kept_back(name: str) -> bool:
+    return _is_device(name) or name.lower() in OWN_NAMES
+
+
+def _is_device(name: str) -> bool:
+    return name.partition(".")[0].rstrip(" ").lower() in _DEVICES
+
+
+def _cut(text: str, most: int) -> str:
+    return text.encode("utf-8", "ignore")[:most].decode("utf-8", "ignore")
 
 
 def _digest(text: str) -> str:

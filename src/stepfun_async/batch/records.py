@@ -6,16 +6,17 @@ import io
 import json
 import os
 import tarfile
+import tempfile
 import time
 from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import tee
 from pathlib import Path, PurePosixPath
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 from stepfun_async._core.errors import ConfigurationError, StepFunError
-from stepfun_async._files import why_of
+from stepfun_async._files import replacing, why_of
 
 from .bucket import Bucket, is_url
 from .database import JournalError, running_in, told
@@ -107,23 +108,23 @@ class Records:
         """
         target = str(self.folder / MANIFEST) if path is None else os.fspath(path)
         write = writer_for(target)
-        with Journal.reading(self.folder) as journal, self._manifest_at(target) as temporary:
-            write(journal.items(), temporary)
+        with Journal.reading(self.folder) as journal, self._manifest_at(target) as file:
+            write(journal.items(), file)
         return target
 
     @contextmanager
-    def _manifest_at(self, target: str) -> Generator[Path]:
-        """A file to be written first, which goes to `target` at the end."""
+    def _manifest_at(self, target: str) -> Generator[BinaryIO]:
+        """A file to write to, which is at `target` at the end."""
         if is_url(target):
             above, _, name = target.rpartition("/")
             bucket = Bucket(above)
-            with _part_of(self.folder / name) as temporary:
-                yield temporary
-                bucket.upload(name, temporary)
+            with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=self.folder) as folder:
+                with Path(folder, "manifest").open("xb") as file:
+                    yield file
+                bucket.upload(name, Path(folder, "manifest"))
         else:
-            with _written(Path(target)), _part_of(Path(target)) as temporary:
-                yield temporary
-                temporary.replace(target)
+            with _written(Path(target)), replacing(Path(target)) as whole:
+                yield whole
 
     def write_report(self, path: str | os.PathLike[str] | None = None, *, thumbnails: bool = True) -> Path:
         """Write a page for a browser: sums, plots, failures, costs, and every picture with its parameters.
@@ -193,10 +194,11 @@ class Records:
         number = 0
         while first is not None:
             path = folder / f"{number:05}.tar"
-            temporary = path.with_name(f".{path.name}.part")
-            with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as shard:
+            with (
+                replacing(path, overwrite=False) as file,
+                tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as shard,
+            ):
                 first = _fill(shard, first, pictures, shard_size, number)
-            temporary.replace(path)
             yield path
             number += 1
 
@@ -229,16 +231,6 @@ def _members(item: Item, data: bytes, key: str) -> Iterator[tuple[str, bytes]]:
 def _placed(row: ReportRow, place: Place) -> ReportRow:
     """The row with the whole name of its picture."""
     return row if row.path is None else replace(row, path=f"{place.name}/{os.fspath(row.path)}")
-
-
-@contextmanager
-def _part_of(path: Path) -> Generator[Path]:
-    """A file beside `path` to be written first; what is left of it at the end is taken away."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ nothing of pictures: `Folder` here, or `Bucket`. All of it blocks, and is called
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -382,6 +383,17 @@ def _is_own(path: Path) -> bool:
 def _escaped(name: str) -> str:
     """`name` for a pattern of file names."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+
+
+def refuse_links(*paths: Path) -> None:
+    """Make sure that none of `paths` is a link: what is written there would be written somewhere else.
+
+    Raises:
+        OSError: one is.
+    """
+    for path in paths:
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, f"{str(path)!r} is a symbolic link, and none is followed")
 
 
 def sync_folder(folder: Path) -> None:

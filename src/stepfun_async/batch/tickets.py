@@ -21,7 +21,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from .store import sync_folder
+from stepfun_async._files import write_bytes
+
+from .store import refuse_links, sync_folder
 
 _FOLDER = "sending"
 _RUN = "run"
@@ -48,7 +50,8 @@ class Tickets:
             OSError: it cannot be written.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        (self._folder / _RUN).write_text(run, encoding="ascii")
+        refuse_links(self._folder)
+        write_bytes(self._folder / _RUN, run.encode("ascii"), overwrite=True)
 
     def end(self) -> None:
         """The run is over. Tickets that are left say on what became of their lines."""
@@ -70,7 +73,7 @@ class Tickets:
             OSError: that cannot be done here.
         """
         trial = self._folder / f"trial-{secrets.token_hex(8)}"
-        trial.touch()
+        trial.touch(exist_ok=False)
         trial.unlink()
 
     def withdraw_all(self) -> set[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,13 +48,21 @@ def thumbnail(folder: Path, picture: str) -> str | None:
     """
     made = os.path.join(FOLDER, f"{hashlib.sha256(os.fsencode(picture)).hexdigest()[:32]}.webp")
     with suppress(Exception):  # Pillow's decoders raise OSError, SyntaxError, struct.error, DecompressionBombError, ...
+        if _leads_elsewhere(folder / FOLDER):
+            return None
         return made if _is_fresh(folder / made, folder / picture) or _make(folder / picture, folder / made) else None
     return None
 
 
+def _leads_elsewhere(folder: Path) -> bool:
+    """Whether `folder` is a link: what is written to it would be written somewhere else."""
+    return folder.is_symlink()
+
+
 def _is_fresh(made: Path, picture: Path) -> bool:
     with suppress(FileNotFoundError):
-        return made.stat().st_mtime_ns >= picture.stat().st_mtime_ns
+        facts = made.lstat()
+        return stat.S_ISREG(facts.st_mode) and facts.st_mtime_ns >= picture.stat().st_mtime_ns
     return False
 
 
