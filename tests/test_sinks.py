@@ -26,15 +26,19 @@ from stepfun_async import (
     APIConnectionError,
     APITimeoutError,
     AsyncClient,
+    Budget,
+    BudgetExceededError,
     CallEnded,
     Client,
     ContentFilteredError,
     Image,
     ImagesResponse,
     InternalServerError,
+    InvalidRequestError,
     MalformedResponseError,
     RetryPolicy,
     SaveError,
+    _sinks,
 )
 from stepfun_async._core.wire import Call, Progress, Reply
 from stepfun_async._files import Partial
@@ -43,6 +47,7 @@ from stepfun_async._transport import calls
 from stepfun_async._transport.bodies import Intake
 from tests.support.answers import PIXEL, answer
 from tests.support.raw import Script, hang_up, raw_server, say, stay_silent
+from tests.support.scripted import PICTURE as ANSWER
 
 pytestmark = pytest.mark.anyio
 
@@ -731,3 +736,86 @@ async def test_many_at_once_are_told_apart(tmp_path: Path) -> None:
                 group.start_soon(partial(make, client, number))
     assert sorted(image.to_bytes() for image in images) == sorted(pictures)
     assert sorted(os.listdir(tmp_path)) == [f"{number}.png" for number in range(8)]
+
+
+# --- one file, several calls
+
+
+class Waiting:
+    """A transport whose first call waits until it is let go."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.sent = anyio.Event()
+        self.go_on = anyio.Event()
+
+    async def send(self, call: Call, progress: Progress) -> Reply:
+        self.calls += 1
+        self.sent.set()
+        await self.go_on.wait()
+        return ANSWER
+
+    async def aclose(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("second", ["{0}/lake.png", "{0}/../{1}/lake.png", "{0}/link/lake.png", "{0}/lake"])
+async def test_a_file_that_a_call_in_flight_saves_to_is_refused_before_anything_is_bought(
+    second: str, overwrite: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    transport, saved = Waiting(), tmp_path / "lake.png"
+    client = client_on(transport)
+    async with client, anyio.create_task_group() as group:
+        group.start_soon(partial(client.images.generate, "a lake", save_to=saved, overwrite=overwrite))
+        await transport.sent.wait()
+        with pytest.raises(InvalidRequestError, match="another call in flight saves its picture there"):
+            await client.images.generate("a lake", save_to=second.format(tmp_path, tmp_path.name), overwrite=overwrite)
+        assert transport.calls == 1
+        transport.go_on.set()
+    assert saved.exists()
+    await client_on(transport).images.generate("a lake", save_to=saved, overwrite=True)
+
+
+def client_on(transport: Waiting, **more: Any) -> AsyncClient:
+    return AsyncClient("sk-test", base_url="https://stepfun.test/v1", transport=transport, **more)
+
+
+async def test_a_file_is_free_again_however_the_call_before_ended(tmp_path: Path) -> None:
+    transport = Waiting()
+    client = client_on(transport)
+    with anyio.move_on_after(0):
+        await client.images.generate("a lake", save_to=tmp_path / "lake.png")
+    async with anyio.create_task_group() as group:
+        group.start_soon(partial(client.images.generate, "a lake", save_to=tmp_path / "lake.png"))
+        await transport.sent.wait()
+        group.cancel_scope.cancel()
+    with pytest.raises(APITimeoutError):
+        await client.images.generate("a lake", save_to=tmp_path / "lake.png", timeout=1e-6)
+    transport.go_on.set()
+    with pytest.raises(BudgetExceededError):
+        await client_on(transport, budget=Budget(0, prices={"step-image-edit-2": 1})).images.generate(
+            "a lake", save_to=tmp_path / "lake.png"
+        )
+    await client.images.generate("a lake", save_to=tmp_path / "lake.png")
+    assert not _sinks._taken
+
+
+async def test_a_call_that_is_dropped_gives_its_file_back(tmp_path: Path) -> None:
+    place = _sinks.Place(tmp_path / "lake", overwrite=False)
+    await place.__aenter__()
+    assert len(_sinks._taken) == 5, "each extension that it may get"
+    del place
+    gc.collect()
+    assert not _sinks._taken
+
+
+def test_a_forked_child_does_not_hold_the_files_of_its_parents_calls(tmp_path: Path) -> None:
+    claim = _sinks._Claim([tmp_path / "lake.png"])
+    claim.take()
+    child = os.fork()
+    if not child:
+        os._exit(len(_sinks._taken))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    claim.give_back()

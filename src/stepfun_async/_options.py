@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TypeAlias, cast
 
 from ._config import check_headers, check_seconds
-from ._core.headers import EXTENSIONS
 from ._core.problems import Problem, plain
-from ._files import is_no_file, why_not_writable
+from ._core.results import targets
+from ._core.text import reason
+from ._files import why_not_writable
 
 SaveTo: TypeAlias = str | os.PathLike[str]
 
@@ -60,10 +61,7 @@ def _why_not_saved(save_to: object, *, overwrite: bool) -> str | None:
     try:
         target = Path(os.fspath(cast("str", save_to)))
     except Exception as error:  # noqa: BLE001 - whatever a path-like of somebody's own may raise
-        return f"it is not a path: {error}"
-    if save_to == "":
+        return f"it is not a path: {reason(error)}"
+    if type(save_to) is str and not save_to:
         return "it is not a path"
-    named = [target]
-    if not target.suffix and target.name and not is_no_file(target):
-        named = [target.with_name(target.name.rstrip(".") + end) for end in EXTENSIONS.values()]
-    return why_not_writable(*named, overwrite=overwrite)
+    return why_not_writable(*targets(target), overwrite=overwrite)

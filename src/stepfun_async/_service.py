@@ -148,14 +148,14 @@ class Service:
         self.refuse_if_closed()
         reading = request.read()
         if reading.has_pictures or options.save_to is not None:  # which may be a matter of disks
-            call = await finished_in_thread(partial(self._checked, reading, options))
+            call, place = await finished_in_thread(partial(self._prepared, reading, options))
         else:
-            call = self._checked(reading, options)
+            call, place = self._prepared(reading, options)
         if self._strict:
             self._warn(reading)
-        if options.save_to is None:
+        if place is None:
             return await self._made(request, reading.purchase, call, options, None)
-        async with Place(options.save_to, overwrite=options.overwrite) as place:
+        async with place:
             return await self._made(request, reading.purchase, replace(call, into=place.begin), options, place)
 
     async def _made(
@@ -259,11 +259,11 @@ class Service:
     async def download(self, image: Image | str, options: Options) -> Image:
         """The picture behind a link; see `AsyncImages.download`."""
         self.refuse_if_closed()
-        await finished_in_thread(partial(_refuse_problems, "download", options))
+        place = await finished_in_thread(partial(_place_for, "download", options))
         linked = _linked(image)
-        if options.save_to is None:
+        if place is None:
             return await self._fetched(linked, options)
-        async with Place(options.save_to, overwrite=options.overwrite) as place:
+        async with place:
             fetched = await self._fetched(linked, options, place.begin)
             return (await place.keep(ImagesResponse((fetched,), attempts=0, maybe_billed=0))).image
 
@@ -289,6 +289,9 @@ class Service:
         if self.limits.backend is not None:
             _refuse(_why_never_free(self.limits, timeout))
         return self._exchanger.within(record, timeout, queue_timeout, work, counted=counted, aside=hold)
+
+    def _prepared(self, reading: Reading, options: Options) -> tuple[Call, Place | None]:
+        return self._checked(reading, options), _place_of(options)
 
     def _checked(self, reading: Reading, options: Options) -> Call:
         problems = (*(self._problems(reading) if self._strict else reading.unsayable()), *options.problems())
@@ -399,6 +402,15 @@ def _refuse_problems(subject: str, options: Options) -> None:
     problems = options.problems()
     if problems:
         raise InvalidRequestError.of(subject, problems)
+
+
+def _place_for(subject: str, options: Options) -> Place | None:
+    _refuse_problems(subject, options)
+    return _place_of(options)
+
+
+def _place_of(options: Options) -> Place | None:
+    return None if options.save_to is None else Place(options.save_to, overwrite=options.overwrite)
 
 
 def _linked(image: object) -> Image:

@@ -8,16 +8,20 @@ away. A disk that is full costs memory, but no picture: what was written is read
 from __future__ import annotations
 
 import os
+import sys
+import unicodedata
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ._core.errors import APIConnectionError, SaveError
+from ._core.errors import APIConnectionError, InvalidRequestError, SaveError
 from ._core.headers import Header, read_header
 from ._core.outcomes import billing_of
-from ._core.results import Image, ImagesResponse
+from ._core.problems import Problem
+from ._core.results import Image, ImagesResponse, targets
 from ._files import TAKEN, Partial
 from ._loops import finished_in_thread
 
@@ -113,17 +117,70 @@ class FileSink:
             raise APIConnectionError(message, billing=billing_of("lost", sent=True), again=False) from error
 
 
+_taken: dict[str, object] = {}
+"""The files that calls in flight in this process may write to, and whose they are.
+
+Each step on it is one atomic operation, so that it needs no lock: what is collected may give its names back at any
+moment, whatever locks are held then.
+"""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_taken.clear)
+
+
+class _Claim:
+    """Names of files that one call alone may write to, from `take` until it gives them back or is collected."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._names = {_identity_of(path): path for path in paths}
+        self._token = object()  # not this claim, which would never be collected then
+
+    def take(self) -> None:
+        """Take the names.
+
+        Raises:
+            InvalidRequestError: a call in flight has one of them.
+        """
+        for name, path in self._names.items():
+            if _taken.setdefault(name, self._token) is not self._token:
+                self.give_back()
+                why = "another call in flight saves its picture there, and one of the two would be lost"
+                problem = Problem("save_to", str(path), "a file that no other call in flight saves to", why)
+                raise InvalidRequestError.of("the call", (problem,))
+
+    def give_back(self) -> None:
+        """Give the names back; doing so again does nothing."""
+        for name in self._names:
+            if _taken.get(name) is self._token:
+                _taken.pop(name, None)
+
+    def __del__(self) -> None:
+        self.give_back()
+
+
+def _identity_of(path: Path) -> str:
+    """What is the same for all spellings of a file's name. Blocks where the folder is on a disk."""
+    name = os.path.normcase(os.path.join(os.path.realpath(path.parent), path.name))
+    return unicodedata.normalize("NFC", name).casefold() if sys.platform == "darwin" else name
+
+
 class Place:
     """Where the picture of one call goes. At the end of its block there is no temporary file left.
+
+    No two places of one process can be entered for the same file at once. Making one blocks.
 
     Args:
         save_to: the file; without an extension it gets the real format's.
         overwrite: whether a file that is there may be replaced.
+
+    Raises:
+        InvalidRequestError: on entering, where another call in flight saves to the same file.
     """
 
     def __init__(self, save_to: str | os.PathLike[str], *, overwrite: bool) -> None:
         self._target = Path(save_to)
         self._overwrite = overwrite
+        self._claim = _Claim(targets(self._target))
         self._sinks: list[FileSink] = []
 
     def begin(self, _room: int) -> FileSink:
@@ -145,11 +202,13 @@ class Place:
         return await finished_in_thread(partial(self._in_memory, response))
 
     async def __aenter__(self) -> Self:
+        self._claim.take()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._claim.give_back()
         if any(sink.path for sink in self._sinks):
             await finished_in_thread(self._clear)
 

@@ -23,6 +23,25 @@ FILTERED = "content_filtered"
 """The finish reason of a picture that was made and then withheld."""
 
 
+UNKNOWN = ".bin"
+"""The extension of bytes of no known format."""
+
+
+def targets(path: Path) -> tuple[Path, ...]:
+    """The files that a picture saved to `path` may be written to; which one, its real format says."""
+    if not _takes_extension(path):
+        return (path,)
+    return tuple(_with_extension(path, extension) for extension in (*EXTENSIONS.values(), UNKNOWN))
+
+
+def _takes_extension(path: Path) -> bool:
+    return bool(path.name) and not path.suffix and not is_no_file(path)
+
+
+def _with_extension(path: Path, extension: str) -> Path:
+    return path.with_name(path.name.rstrip(".") + extension)
+
+
 @dataclass(frozen=True, slots=True)
 class Image:
     """One picture of an answer.
@@ -105,9 +124,9 @@ class Image:
     def target(self, path: str | os.PathLike[str]) -> Path:
         """The file that `save(path)` writes: `path`, with the real format's extension if it has none."""
         target = Path(path)
-        if target.suffix or not target.name or is_no_file(target):
-            return target
-        return target.with_name(target.name.rstrip(".") + EXTENSIONS.get(self.format or "", ".bin"))
+        return (
+            _with_extension(target, EXTENSIONS.get(self.format or "", UNKNOWN)) if _takes_extension(target) else target
+        )
 
     def to_pil(self) -> "PILImage":
         """The picture as a Pillow image.
