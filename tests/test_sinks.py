@@ -805,7 +805,7 @@ async def test_a_file_is_free_again_however_the_call_before_ended(tmp_path: Path
 async def test_a_call_that_is_dropped_gives_its_file_back(tmp_path: Path) -> None:
     place = _sinks.Place(tmp_path / "lake", overwrite=False)
     await place.__aenter__()
-    assert len(_sinks._taken) == 5, "each extension that it may get"
+    assert {Path(name).suffix for name in _sinks._taken} >= {".png", ".jpg", ".webp", ".bin"}, "whichever it may get"
     del place
     gc.collect()
     assert not _sinks._taken
