@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import math
 import socket
 import ssl
 import threading
@@ -13,7 +14,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import httpx
@@ -158,27 +159,85 @@ async def test_a_connection_that_the_server_closed_is_replaced_without_a_second_
     assert server.connections == 3
 
 
-async def test_a_connection_idle_for_too_long_is_closed_and_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+class Clock:
+    """The connections' clock, which stands still until it is put forward."""
+
+    now = 1000.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(connections, "loop_time", lambda: clock.now)
+    return clock
+
+
+def keeping(keep_alive: str) -> bytes:
+    return picture_answer().replace(b"\r\n", b"\r\n" + keep_alive.encode(), 1)
+
+
+@pytest.mark.parametrize(
+    ("keep_alive", "setting", "kept"),
+    [
+        ("", None, 1.5),
+        ("", 30.0, 30.0),
+        ("", 0.2, 0.2),
+        ("keep-alive: timeout=5\r\n", None, 4),
+        ("keep-alive: timeout=2, max=100\r\n", None, 1),
+        ("Keep-Alive: max=100, Timeout=1\r\n", None, 0.5),
+        ("keep-alive: timeout=75\r\n", None, 60),
+        ("keep-alive: timeout=5\r\n", 30.0, 4),
+        ("keep-alive: timeout=5\r\n", 2.0, 2),
+        ("keep-alive: yes\r\n", None, 1.5),
+    ],
+)
+async def test_an_idle_connection_is_used_for_as_long_as_the_server_keeps_it(
+    keep_alive: str, setting: float | None, kept: float, clock: Clock
+) -> None:
+    with raw_server(say(keeping(keep_alive))) as server:
+        async with client_for(server.url, keepalive_expiry=setting) as client:
+            await client.images.generate("a lake")
+            clock.now += kept - 0.01
+            await client.images.generate("a lake")
+            assert server.connections == 1
+            clock.now += kept
+            await client.images.generate("a lake")
+            assert server.connections == 2
+
+
+async def test_a_connection_idle_for_too_long_is_closed_and_not_used_again(clock: Clock) -> None:
     with raw_server(say(picture_answer())) as server:
         async with client_for(server.url) as client:
             await client.images.generate("a lake")
-            monkeypatch.setattr(connections, "KEEPALIVE", -1.0)
+            clock.now += 2
             await client.images.generate("a lake")
             assert server.connections == 2
             assert server.gone.wait(5)
 
 
-async def test_many_connections_that_are_idle_for_too_long_are_no_hindrance_to_many_calls(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_no_idle_connection_is_used_where_none_is_to_be_kept() -> None:
+    with raw_server(say(keeping("keep-alive: timeout=5\r\n"))) as server:
+        async with client_for(server.url, keepalive_expiry=0) as client:
+            for _ in range(3):
+                await client.images.generate("a lake")
+        assert server.connections == 3
+
+
+@pytest.mark.parametrize("wrong", [-1, math.nan, "5", True])
+def test_a_time_that_is_none_is_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match="keepalive_expiry"):
+        client_for("http://far.test/v1", keepalive_expiry=wrong)
+
+
+async def test_many_connections_that_are_idle_for_too_long_are_no_hindrance_to_many_calls(clock: Clock) -> None:
     """Each call closes some of them, and while it waits for that, others take what is left."""
     with raw_server(say(picture_answer())) as server:
         async with client_for(server.url) as client:
-            for age in (connections.KEEPALIVE, -1.0):
-                monkeypatch.setattr(connections, "KEEPALIVE", age)
+            for _ in range(2):
                 async with anyio.create_task_group() as group:
                     for _ in range(8):
                         group.start_soon(client.images.generate, "a lake")
+                clock.now += 2
             assert client.usage.billed == 16
 
 

@@ -51,6 +51,9 @@ class AsyncClient:
         proxy: the address of an HTTP or SOCKS proxy; otherwise what `HTTPS_PROXY`, `ALL_PROXY` and
             `NO_PROXY` say, though never for this machine itself.
         allow_http: let the key go to another machine over plain http, where everybody on the way can read it.
+        keepalive_expiry: seconds for which an idle connection is kept at most; 0 for a new one each time. None keeps
+            it until a second before the server closes it, by its `Keep-Alive: timeout=`, and for 1.5 seconds where it
+            does not say, since some servers close theirs after 2. No value keeps it longer than the server announces.
         on_event: a plain function that is told of each `CallStarted`, `AttemptEnded` and `CallEnded`.
 
     Raises:
@@ -79,6 +82,7 @@ class AsyncClient:
         transport: AnyTransport | None = None,
         proxy: str | None = None,
         allow_http: bool = False,
+        keepalive_expiry: float | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
         api_key = hidden(api_key)  # from what shows the variables of a traceback's frames
@@ -95,6 +99,7 @@ class AsyncClient:
             transport=transport,
             proxy=proxy,
             allow_http=allow_http,
+            keepalive_expiry=keepalive_expiry,
             on_event=on_event,
         )
         self.images = AsyncImages(self._service)

@@ -68,6 +68,7 @@ def service_for(
     proxy: str | None,
     allow_http: bool,
     on_event: OnEvent | None,
+    keepalive_expiry: float | None = None,
 ) -> Service:
     """The service for a client's settings, which `AsyncClient` describes.
 
@@ -76,6 +77,7 @@ def service_for(
     """
     _refuse(check_seconds("timeout", timeout))
     _refuse(None if queue_timeout is None else check_seconds("queue_timeout", queue_timeout, zero=True))
+    _refuse(None if keepalive_expiry is None else check_seconds("keepalive_expiry", keepalive_expiry, zero=True))
     _refuse(None if default_headers is None else check_headers(default_headers))
     _refuse(None if validation in ("strict", "off") else f"validation is 'strict' or 'off', not {validation!r}")
     _refuse(None if _is(limits, Limits) else f"limits is a Limits(...), not {limits!r}")
@@ -84,7 +86,7 @@ def service_for(
     _refuse(_why_never_free(limits, timeout))
     config = resolve(api_key, base_url, allow_http=allow_http)
     reporter = Reporter(on_event, config.base_url)
-    carrier = _transport_for(config, transport, proxy, default_headers or {})
+    carrier = _transport_for(config, transport, proxy, default_headers or {}, keepalive_expiry)
     own = Limits() if limits is DEFAULT_LIMITS else limits
     exchanger = Exchanger(carrier, own, retry, config.key, reporter)
     defaults = Options(timeout=timeout, queue_timeout=queue_timeout)
@@ -367,7 +369,11 @@ def _price_of(purchase: Purchase, config: Config, budget: Budget | None) -> Mone
 
 
 def _transport_for(
-    config: Config, transport: AnyTransport | None, proxy: str | None, headers: Mapping[str, str]
+    config: Config,
+    transport: AnyTransport | None,
+    proxy: str | None,
+    headers: Mapping[str, str],
+    keepalive_expiry: float | None,
 ) -> Transport:
     if config.embedded and transport is None:
         from .embedded import EmbeddedTransport, check_available, in_use
@@ -377,7 +383,7 @@ def _transport_for(
         return EmbeddedTransport()
     from ._transport import make_transport
 
-    return make_transport(config, transport=transport, proxy=proxy, headers=headers)
+    return make_transport(config, transport=transport, proxy=proxy, headers=headers, keepalive_expiry=keepalive_expiry)
 
 
 def _countable(purchase: Purchase) -> int:

@@ -368,6 +368,7 @@ class Client:
         transport: AnyTransport | None = None,
         proxy: str | None = None,
         allow_http: bool = False,
+        keepalive_expiry: float | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
         api_key = hidden(api_key)  # from what shows the variables of a traceback's frames
@@ -384,6 +385,7 @@ class Client:
             transport=transport,
             proxy=proxy,
             allow_http=allow_http,
+            keepalive_expiry=keepalive_expiry,
             on_event=on_event,
         )
         self._bridge = _Bridge(service)

@@ -42,11 +42,16 @@ if TYPE_CHECKING:
 
 
 def make_transport(
-    config: Config, *, transport: AnyTransport | None, proxy: str | None, headers: Mapping[str, str]
+    config: Config,
+    *,
+    transport: AnyTransport | None,
+    proxy: str | None,
+    headers: Mapping[str, str],
+    keepalive_expiry: float | None = None,
 ) -> Transport:
     """The transport for a client's settings. The one place where this is decided."""
     if transport is None:
-        return HttpTransport(config, headers, Connections(checked_proxy(proxy)))
+        return HttpTransport(config, headers, Connections(checked_proxy(proxy), keepalive_expiry))
     if (borrowed := _borrowed(transport)) is not None:
         return HttpTransport(config, headers, borrowed)
     if not callable(getattr(transport, "send", None)):

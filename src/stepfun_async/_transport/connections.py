@@ -32,8 +32,15 @@ if TYPE_CHECKING:
     from .outgoing import Outgoing
     from .watching import Watch
 
-KEEPALIVE = 4.0
-"""Seconds an idle connection is kept: under the 5 after which common servers close theirs."""
+UNANNOUNCED = 1.5
+"""Seconds for which an idle connection is kept where the server does not say for how long it keeps it: under the 2
+after which gunicorn closes its own (`keepalive`, docs of gunicorn 23); uvicorn, hypercorn and Node do so after 5."""
+
+LONGEST = 60.0
+"""Seconds for which it is kept at most where the server says more: something between it and here may know better."""
+
+_MARGIN = 1.0
+"""Seconds before the end that the server announces in which no request is sent any more: it would cross with it."""
 
 
 class Connection(Protocol):
@@ -47,6 +54,11 @@ class Connection(Protocol):
     @property
     def reusable(self) -> bool:
         """Whether it is good for another exchange."""
+        ...
+
+    @property
+    def idle_time(self) -> float | None:
+        """Seconds after which the server closes it when it lies idle; None where it has not said so."""
         ...
 
     async def exchange(self, request: Outgoing, watch: Watch, begin: Callable[[Head], Intake]) -> Reply:
@@ -71,7 +83,7 @@ class Lane(NamedTuple):
 
 
 _Stack: TypeAlias = deque[tuple[float, Connection]]
-"""Idle connections with the time since when, the longest at the left."""
+"""Idle connections with the time until when they are kept, the one that lies there longest at the left."""
 
 
 class Taken(NamedTuple):
@@ -81,10 +93,10 @@ class Taken(NamedTuple):
     stack: _Stack
 
 
-async def _thin_out(stack: _Stack, oldest: float) -> None:
+async def _thin_out(stack: _Stack, now: float) -> None:
     """Close what lies at the bottom for too long: two a call, so that none pays for all."""
     for _ in range(2):
-        if len(stack) > 1 and stack[0][0] < oldest:
+        if len(stack) > 1 and stack[0][0] <= now:
             await stack.popleft()[1].aclose()
 
 
@@ -94,8 +106,10 @@ class Connections:
     sent_at_first = False
     """Nothing has left before a connection of ours says so."""
 
-    def __init__(self, proxy: str | None) -> None:
+    def __init__(self, proxy: str | None, keepalive_expiry: float | None) -> None:
         self._proxy = proxy
+        self._expiry = LONGEST if keepalive_expiry is None else keepalive_expiry
+        self._unannounced = UNANNOUNCED if keepalive_expiry is None else keepalive_expiry
         self._proxies: dict[Origin, str | None] = {}
         self._closed = False
         self._idle: PerLoop[_Idle] = PerLoop(_Idle)
@@ -112,13 +126,13 @@ class Connections:
         await idle.end_with_loop()
         stack = idle.stacks.setdefault(lane, deque())
         while stack:
-            oldest = loop_time() - KEEPALIVE
-            if stack[0][0] < oldest:
-                await _thin_out(stack, oldest)
+            now = loop_time()
+            if stack[0][0] <= now:
+                await _thin_out(stack, now)
                 if not stack:  # others took theirs meanwhile
                     break
-            since, connection = stack.pop()
-            if since >= oldest and not connection.stale:
+            until, connection = stack.pop()
+            if until > now and not connection.stale:
                 return Taken(connection, stack)
             await connection.aclose()
         return Taken(await self._open(lane), stack)
@@ -128,7 +142,13 @@ class Connections:
         if self._closed or not taken.connection.reusable:
             await taken.connection.aclose()
         else:
-            taken.stack.append((loop_time(), taken.connection))
+            taken.stack.append((loop_time() + self._kept(taken.connection.idle_time), taken.connection))
+
+    def _kept(self, announced: float | None) -> float:
+        """Seconds for which a connection is kept that the server keeps for `announced` seconds."""
+        if announced is None:
+            return self._unannounced
+        return min(self._expiry, max(announced - _MARGIN, announced / 2))
 
     async def discard(self, taken: Taken) -> None:
         """Throw a connection away, in whatever state it is."""
@@ -148,7 +168,7 @@ class Connections:
             return DirectConnection(tls, lane.guard)
         from .through_httpx import opened
 
-        return opened(tls or _no_tls(), proxy, KEEPALIVE)
+        return opened(tls or _no_tls(), proxy)
 
 
 def _is_stood_in_for() -> bool:

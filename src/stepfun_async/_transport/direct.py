@@ -17,7 +17,7 @@ from .._core.addresses import Guard
 from .._core.wire import Reply
 from .bodies import Intake
 from .failures import CONNECT_TIMEOUT, Meaning
-from .http1 import Answer, Head, NotHttpError, end_of_head, request_head
+from .http1 import Answer, Head, NotHttpError, announced_idle_time, end_of_head, request_head
 from .outgoing import Address, Outgoing
 from .sockets import Socket, connect, send_all
 from .watching import Watch
@@ -37,6 +37,7 @@ class DirectConnection:
         self._told: tuple[str, Address, Mapping[str, str]] | None = None
         self._head = b""
         self.reusable = False
+        self.idle_time: float | None = None
 
     @property
     def stale(self) -> bool:
@@ -58,6 +59,7 @@ class DirectConnection:
         whole = await self._send(self._socket, request, watch)
         intake = await _receive(self._socket, answer, begin)
         self.reusable = answer.reusable and whole
+        self.idle_time = None if answer.head is None else announced_idle_time(answer.head.headers)
         return await intake.finish()
 
     async def _open(self, address: Address, watch: Watch) -> Socket:

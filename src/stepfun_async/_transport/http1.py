@@ -37,6 +37,16 @@ def answer_begun(data: bytes) -> bool:
     return bool(begun) and not _INTERIM_BEGUN.startswith(begun)
 
 
+_ANNOUNCED = re.compile(r"(?:^|[,;\s])timeout\s*=\s*\"?(\d{1,9})", re.IGNORECASE)
+
+
+def announced_idle_time(headers: Mapping[str, str]) -> float | None:
+    """Seconds after which the server closes an idle connection, by its `Keep-Alive`; None where it does not say."""
+    value = headers.get("keep-alive")
+    match = None if value is None else _ANNOUNCED.search(value)
+    return None if match is None else float(match[1])
+
+
 class NotHttpError(Exception):
     """What came is not HTTP, or was broken off."""
 

@@ -13,7 +13,7 @@ import httpx
 from .._core.wire import Reply
 from .bodies import Intake
 from .failures import CONNECT_TIMEOUT, Meaning
-from .http1 import Head
+from .http1 import Head, announced_idle_time
 from .network import listen
 from .outgoing import Outgoing
 from .uploads import Body
@@ -23,9 +23,9 @@ _TIMEOUTS = {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": No
 """httpx's, in seconds."""
 
 
-def opened(tls: ssl.SSLContext, proxy: str | None, keepalive: float) -> HttpxConnection:
-    """A connection of httpx's."""
-    limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=keepalive)
+def opened(tls: ssl.SSLContext, proxy: str | None) -> HttpxConnection:
+    """A connection of httpx's, kept for as long as whoever opens it likes."""
+    limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None)
     return HttpxConnection(httpx.AsyncHTTPTransport(verify=tls, limits=limits, proxy=proxy))
 
 
@@ -39,6 +39,7 @@ class HttpxConnection:
         listen(transport)
         self._transport = transport
         self._opened: Closable | None = None
+        self.idle_time: float | None = None
 
     @property
     def reusable(self) -> bool:
@@ -59,7 +60,9 @@ class HttpxConnection:
             response = await self._transport.handle_async_request(said)
         finally:
             self._opened = watch.opened or self._opened
-        intake = begin(Head(response.status_code, dict(response.headers)))
+        head = Head(response.status_code, dict(response.headers))
+        self.idle_time = announced_idle_time(head.headers)
+        intake = begin(head)
         try:
             await _take_in(cast("httpx.AsyncByteStream", response.stream), intake)
         except BaseException:
