@@ -123,3 +123,107 @@ async def test_one_that_cannot_be_written_is_told_and_leaves_nothing(shop: Shop,
     await shop.batch(prompts(1)).run()
     with pytest.raises(ConfigurationError, match="cannot be written"):
         Records(shop.out).write_manifest(tmp_path / "missing" / "manifest.parquet")
+
+
+# --- lines of JSON ------------------------------------------------------------------------------
+
+
+def lines_of(path: str | Path) -> list[dict[str, Any]]:
+    """The lines of a manifest, which have to be JSON in the strict sense."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    found = [json.loads(line, parse_constant=refuse) for line in Path(path).read_text().splitlines()]
+    assert json.dumps(found, ensure_ascii=False).encode()  # without half of a surrogate pair, escaped or not
+    return found
+
+
+def types_of(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: types_of(part) for name, part in value.items()}
+    return type(value)
+
+
+ODD: list[dict[str, Any]] = [
+    {"prompt": "a", "size": {"width": 1024, "height": 1024}},
+    {"prompt": "a", "size": "1:1", "seed": float("nan")},
+    {"prompt": "a", "size": "1:1", "seed": float("inf")},
+    {"prompt": "half \ud800", "size": ["1:1"]},
+    {"prompt": {"0": "a"}},
+    {"prompt": "a", "size": "a\ud800"},
+    {"\ud800": 1},
+    {"id": "雪\u2028", "prompt": "雪中的红狐", "cfg_scale": Decimal("2.5")},
+]
+
+
+async def test_every_line_of_json_has_every_column_with_a_value_of_its_type(shop: Shop) -> None:
+    shop.fail("451")
+    await shop.batch([*prompts(3), *ODD]).run()
+    lines = lines_of(Records(shop.out).write_manifest())
+    assert len(lines) == 11
+    assert {line["state"] for line in lines} == {"done", "failed"}
+    assert all(types_of(line) == types_of(lines[0]) for line in lines)
+    assert not any(value is None for line in lines for value in line.values())
+    failed = next(line for line in lines if line["state"] == "failed")
+    assert (failed["path"], failed["width"], failed["seed"]) == ("", 0, -1)
+    assert failed["spent"] == {"USD": "0"}
+    done = next(line for line in lines if line["state"] == "done")
+    assert (done["error"], done["spent"]) == ("", {"USD": "0.003"})
+    assert json.loads(done["request"])["prompt"] == done["prompt"]
+    assert lines[-1]["prompt"] == "雪中的红狐"
+
+
+async def test_the_request_in_parquet_is_strict_json(shop: Shop) -> None:
+    await shop.batch(ODD).run()
+    for row in rows_of(Records(shop.out).write_manifest(shop.out / "manifest.parquet")):
+        assert "NaN" not in row["request"]
+        assert json.dumps(json.loads(row["request"]), ensure_ascii=False).encode()
+
+
+# --- for load_dataset("imagefolder") ------------------------------------------------------------
+
+
+async def test_metadata_names_each_image_with_its_prompt(shop: Shop) -> None:
+    shop.fail("451")
+    await shop.batch([{"id": "fox", "prompt": "雪中的红狐"}, *prompts(3)]).run()
+    done = [item for item in Records(shop.out).items() if item.state == "done"]
+    target = Records(shop.out).write_manifest(imagefolder=True)
+    assert target == str(shop.out.absolute() / "metadata.jsonl")
+    lines = lines_of(target)
+    assert [line["file_name"] for line in lines] == [item.path for item in done]
+    assert [line["text"] for line in lines] == [item.request["prompt"] for item in done]
+    assert all((shop.out / line["file_name"]).is_file() for line in lines)
+
+
+async def test_metadata_above_the_images_names_their_folders(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.batch(prompts(2), pictures=tmp_path / "set" / "train").run()
+    monkeypatch.chdir(tmp_path / "set")
+    Records(shop.out).write_manifest("metadata.jsonl")
+    lines = lines_of("metadata.jsonl")
+    assert len(lines) == 2
+    assert all(line["file_name"].startswith("train/") and Path(line["file_name"]).is_file() for line in lines)
+    assert Records(shop.out).write_manifest(imagefolder=True) == str(tmp_path / "set" / "train" / "metadata.jsonl")
+
+
+async def test_metadata_elsewhere_is_refused_since_it_would_name_nothing(shop: Shop, tmp_path: Path) -> None:
+    await shop.batch(prompts(1)).run()
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(ConfigurationError, match=r"finds only those below .* write .*out/metadata\.jsonl"):
+        Records(shop.out).write_manifest(tmp_path / "elsewhere" / "metadata.jsonl")
+    with pytest.raises(ConfigurationError, match=r"reads a file of the name metadata\.jsonl only"):
+        Records(shop.out).write_manifest(shop.out / "captions.jsonl", imagefolder=True)
+
+
+async def test_metadata_goes_into_the_bucket_of_the_images(shop: Shop, bucket: ObjectStore, tmp_path: Path) -> None:
+    await shop.batch(prompts(2), pictures=URL).run()
+    target = Records(shop.out).write_manifest(imagefolder=True)
+    assert target == f"{URL}/metadata.jsonl"
+    (tmp_path / "metadata.jsonl").write_bytes(bucket.get(f"{ABOVE}metadata.jsonl"))
+    assert sorted(line["file_name"] for line in lines_of(tmp_path / "metadata.jsonl")) == sorted(
+        str(item.path) for item in Records(shop.out).items()
+    )
+    with pytest.raises(ConfigurationError, match="finds only those below"):
+        Records(shop.out).write_manifest(tmp_path / "metadata.jsonl")

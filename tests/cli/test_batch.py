@@ -74,6 +74,15 @@ def test_a_bucket_that_is_not_there_is_told_before_anything_is_bought(
     assert Records("out").status().counts["done"] == 0
 
 
+def test_metadata_for_imagefolder_goes_beside_the_images(cli: Run, folder: Path) -> None:
+    cli("batch", "run", "prompts.txt", "--out", "out")
+    code, out, _ = cli("batch", "manifest", "out", "--imagefolder")
+    assert (code, out) == (0, f"{folder.resolve() / 'out' / 'metadata.jsonl'}\n")
+    lines = [json.loads(line) for line in (folder / "out" / "metadata.jsonl").read_text().splitlines()]
+    assert [line["text"] for line in lines] == ["A lake", "A fox", "A cat"]
+    assert all((folder / "out" / line["file_name"]).is_file() for line in lines)
+
+
 def test_a_manifest_is_parquet_by_its_name(cli: Run, folder: Path) -> None:
     cli("batch", "run", "prompts.txt", "--out", "out")
     assert cli("batch", "manifest", "out", "--to", "manifest.parquet").out == "manifest.parquet\n"

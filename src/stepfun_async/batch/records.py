@@ -23,7 +23,7 @@ from .database import JournalError, running_in, told
 from .items import Item, Status
 from .journal import SETTINGS, Journal
 from .keeping import check_folder, place_at
-from .manifest import row_of, writer_for
+from .manifest import METADATA, Write, row_of, write_captions, writer_for
 from .report import ReportRow, write_report
 from .report.journalled import row_from, summary_from
 from .store import Place
@@ -90,27 +90,58 @@ class Records:
         finally:
             journal.close()
 
-    def write_manifest(self, path: str | os.PathLike[str] | None = None) -> str:
+    def write_manifest(self, path: str | os.PathLike[str] | None = None, *, imagefolder: bool = False) -> str:
         """Write every line with all that is known of it, as `Item` has it.
 
         Args:
             path: the file, or `s3://bucket/manifest.jsonl` and the like; `manifest.jsonl` in the batch's folder when
-                absent. It is replaced. One that ends in `.parquet` becomes Parquet, with the extra `parquet`, and any
-                other lines of JSON.
+                absent. It is replaced. One that ends in `.parquet` becomes Parquet, with the extra `parquet`. One that
+                is called `metadata.jsonl` becomes what `datasets.load_dataset("imagefolder")` reads: a line for each
+                image, with its prompt as `text`; it has to be in the folder of the images, or above it. Any other
+                becomes lines of JSON. They hold no null: text that is not known is empty, a number 0, a seed -1, and
+                `request` is JSON in a text.
+            imagefolder: write `metadata.jsonl`, into the folder of the images when `path` is absent.
 
         Returns:
             Where it is.
 
         Raises:
             JournalError: as `status`.
-            ConfigurationError: it cannot be written, or its extra is not installed.
+            ConfigurationError: it cannot be written, its extra is not installed, or `metadata.jsonl` would be where
+                the images are not below it.
             StorageError: the bucket does not take it.
         """
-        target = str(self.folder / MANIFEST) if path is None else os.fspath(path)
-        write = writer_for(target)
+        target = self._manifest_path(path, imagefolder=imagefolder)
+        write = self._captions_for(target) if PurePosixPath(target).name == METADATA else writer_for(target)
         with Journal.reading(self.folder) as journal, self._manifest_at(target) as file:
-            write(journal.items(), file)
+            status = journal.status()
+            write(journal.items(), file, sorted({*status.spent, *status.held}))
         return target
+
+    def _manifest_path(self, path: str | os.PathLike[str] | None, *, imagefolder: bool) -> str:
+        if path is None:
+            return f"{self._place().name}/{METADATA}" if imagefolder else str(self.folder / MANIFEST)
+        target = os.fspath(path)
+        if imagefolder and PurePosixPath(target).name != METADATA:
+            raise ConfigurationError(f"imagefolder reads a file of the name {METADATA} only, not {target!r}")
+        return target
+
+    def _captions_for(self, target: str) -> Write:
+        """What writes `metadata.jsonl`, where the images are below its folder.
+
+        Raises:
+            ConfigurationError: they are not.
+        """
+        images = _normal(self._place().name)
+        above = _normal(target.rpartition("/")[0] if is_url(target) else os.path.dirname(os.path.abspath(target)))
+        if images != above and not images.startswith(f"{above}/"):
+            raise ConfigurationError(
+                f"{target!r} cannot be written: the images are in {images!r}, and imagefolder finds only those below "
+                f"the folder of {METADATA}; write {images}/{METADATA}"
+            )
+        between = images[len(above) + 1 :]
+        below = f"{between}/" if between else ""
+        return lambda items, file, _: write_captions(items, file, below)
 
     @contextmanager
     def _manifest_at(self, target: str) -> Generator[BinaryIO]:
@@ -220,6 +251,11 @@ def _fill(
         count += 1
         picture = next(pictures, None)
     return picture
+
+
+def _normal(place: str) -> str:
+    """A folder or the URL of a bucket with `/` between its parts, and without `..`."""
+    return place.rstrip("/") if is_url(place) else Path(os.path.abspath(place)).as_posix()
 
 
 def _members(item: Item, data: bytes, key: str) -> Iterator[tuple[str, bytes]]:

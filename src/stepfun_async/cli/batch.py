@@ -19,6 +19,7 @@ from stepfun_async._core.errors import Billing
 from stepfun_async.batch import BadLine, Checked, Progress, Records, Status, StorageError
 from stepfun_async.batch.database import JournalError
 from stepfun_async.batch.journal import INTERRUPTED
+from stepfun_async.batch.manifest import METADATA
 from stepfun_async.batch.names import DEFAULT_TEMPLATE
 from stepfun_async.batch.records import MANIFEST, REPORT, SHARD_SIZE
 
@@ -33,7 +34,11 @@ _NO_KEY = "nothing-is-sent"
 
 Inputs = Annotated[
     str,
-    typer.Argument(metavar="INPUTS", help="A .jsonl, .csv, .tsv or .parquet file, or a .txt with a prompt a line."),
+    typer.Argument(
+        metavar="INPUTS",
+        help="A .jsonl, .json, .csv, .tsv or .parquet file, a .txt with a prompt a line, a folder of .txt, "
+        "or - for stdin.",
+    ),
 ]
 Folder = Annotated[str, typer.Argument(metavar="OUT", help="The folder of the batch.")]
 Out = Annotated[str, typer.Option(metavar="FOLDER", help="Where pictures and journal go, on a local disk.")]
@@ -253,9 +258,16 @@ def manifest(
             metavar="FILE", help=f"The file, or s3://...; as Parquet with .parquet; {MANIFEST} in OUT when absent."
         ),
     ] = None,
+    imagefolder: Annotated[
+        bool,
+        typer.Option(
+            "--imagefolder",
+            help=f'Write {METADATA} instead, beside the images, for load_dataset("imagefolder") of Hugging Face.',
+        ),
+    ] = False,
 ) -> None:
     """Write a line of JSON, or a row of Parquet, for each line of the inputs, with all that is known of its picture."""
-    say(Records(out).write_manifest(to))
+    say(Records(out).write_manifest(to, imagefolder=imagefolder))
 
 
 def report(
