@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from stepfun_async._loops import finished_in_thread
+from stepfun_async._loops import Job, ended, finished, finished_in_thread
 
 pytestmark = pytest.mark.anyio
 
@@ -34,29 +34,122 @@ async def test_work_of_a_scope_that_is_cancelled_is_done_and_its_result_given() 
     assert scope.cancelled_caught
 
 
+class Slow:
+    """Work for a thread that waits to be let go on."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.begun, self.go_on, self.ended = threading.Event(), threading.Event(), threading.Event()
+        self._fails = fails
+
+    def __call__(self) -> int:
+        self.begun.set()
+        assert self.go_on.wait(10)
+        self.ended.set()
+        if self._fails:
+            raise ZeroDivisionError
+        return 5
+
+    async def has_begun(self) -> None:
+        while not self.begun.is_set():
+            await anyio.lowlevel.checkpoint()
+
+
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("fails", [True, False])
-async def test_a_task_that_is_cancelled_ends_when_the_work_has_ended(fails: bool) -> None:
-    loop = asyncio.get_running_loop()
-    begun, go_on, ended = asyncio.Event(), threading.Event(), threading.Event()
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_task_that_is_cancelled_gets_what_work_gives_and_is_cancelled_then(fails: bool, times: int) -> None:
+    got: list[object] = []
+    work = Slow(fails=fails)
 
-    def work() -> None:
-        loop.call_soon_threadsafe(begun.set)
-        assert go_on.wait(10)
-        ended.set()
-        if fails:
-            raise ZeroDivisionError
+    async def call() -> None:
+        try:
+            got.append(await finished_in_thread(work))
+        except ZeroDivisionError:
+            got.append("failed")
+            raise
 
-    task = asyncio.create_task(finished_in_thread(work))
-    await begun.wait()
-    for _ in range(3):
+    async def wait() -> None:
+        await ended(call())
+        got.append("went on")
+
+    task = asyncio.create_task(wait())
+    await work.has_begun()
+    for _ in range(times):
         task.cancel()
         await anyio.lowlevel.checkpoint()
     assert not task.done()
-    go_on.set()
+    work.go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert ended.is_set()
+    assert work.ended.is_set()
+    assert got == ["failed" if fails else 5]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_timeout_of_asyncio_is_one_although_what_it_ends_had_to_end_first() -> None:
+    async def step() -> int:
+        await asyncio.sleep(0.05)
+        return 5
+
+    got: list[int] = []
+
+    async def call() -> None:
+        got.append(await finished(step))
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await ended(call())
+    assert got == [5]
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    await asyncio.sleep(0)  # nothing is left to take effect
+
+
+async def test_a_step_of_a_scope_that_is_cancelled_is_done() -> None:
+    async def step() -> int:
+        for _ in range(3):
+            await anyio.lowlevel.checkpoint()
+        return 5
+
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        assert await finished(step) == 5
+        await anyio.lowlevel.checkpoint()
+    assert scope.cancelled_caught
+
+
+async def test_work_that_is_left_goes_on_and_is_seen_to() -> None:
+    work, unwanted = Slow(), threading.Event()
+    job = Job(work, unwanted.set)
+    async with anyio.create_task_group() as group:
+        group.start_soon(job.result)
+        await work.has_begun()
+        group.cancel_scope.cancel()
+    assert not work.ended.is_set()
+    assert not unwanted.is_set()
+    work.go_on.set()
+    assert unwanted.wait(10)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_work_whose_loop_was_closed_is_seen_to() -> None:
+    work, unwanted = Slow(), threading.Event()
+
+    def leave() -> None:
+        loop = asyncio.new_event_loop()
+
+        async def begin() -> None:
+            task = asyncio.ensure_future(Job(work, unwanted.set).result())
+            await work.has_begun()
+            del task
+
+        loop.run_until_complete(begin())
+        loop.close()
+
+    await asyncio.to_thread(leave)
+    work.go_on.set()
+    assert unwanted.wait(10)
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

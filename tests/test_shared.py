@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from stepfun_async import (
     RetryPolicy,
 )
 from stepfun_async._core.wire import Call, Progress, Reply
+from tests.support.backends import MemoryBackend
 from tests.support.scripted import PICTURE, Answer, Scripted, refusal
 
 pytestmark = pytest.mark.anyio
@@ -28,52 +29,11 @@ pytestmark = pytest.mark.anyio
 BASE: Final = "https://stepfun.test/v1"
 
 
-class Shared:
-    """A backend in this process, which notes what it is asked."""
-
-    def __init__(self) -> None:
-        self.slots: set[str] = set()
-        self.places: dict[str, float | None] = {}
-        self.asked: list[str] = []
-        self.leases: set[float] = set()
-        self.fail: Callable[[], None] = lambda: None
-        self.lock = threading.Lock()
-
-    def take(
-        self,
-        *,
-        slot: str | None,
-        place: str | None,
-        max_concurrency: int,
-        requests_per_minute: int | None,
-        lease: float,
-    ) -> float:
-        with self.lock:
-            self.asked.append("take")
-            self.fail()
-            self.leases.add(lease)
-            if slot and len(self.slots) >= max_concurrency:
-                return 0.001
-            if place and requests_per_minute is not None and len(self.places) >= requests_per_minute:
-                return 60.0
-            if slot:
-                self.slots.add(slot)
-            if place:
-                self.places[place] = None
-            return 0.0
-
-    def sent(self, place: str, *, ago: float) -> None:
-        with self.lock:
-            self.asked.append("sent")
-            self.fail()
-            self.places[place] = ago
-
-    def give_back(self, *, slot: str | None, place: str | None) -> None:
-        with self.lock:
-            self.asked.append("give_back")
-            self.fail()
-            self.slots.discard(slot or "")
-            self.places.pop(place or "", None)
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what threads do."""
+    with anyio.fail_after(20):
+        while not condition():  # noqa: ASYNC110 - of what threads do, nobody tells
+            await anyio.sleep(0.001)
 
 
 async def made(call: Call, progress: Progress) -> Reply:
@@ -87,7 +47,7 @@ def client_of(answer: Answer, limits: Limits, **more: Any) -> AsyncClient:
 
 
 async def test_a_call_takes_a_slot_and_a_place_says_when_it_left_and_gives_the_slot_back() -> None:
-    shared = Shared()
+    shared = MemoryBackend()
     async with client_of(made, Limits(2, 10, backend=shared)) as client:
         await client.images.generate("a lake", timeout=20)
     assert shared.asked == ["take", "sent", "give_back"]
@@ -97,14 +57,14 @@ async def test_a_call_takes_a_slot_and_a_place_says_when_it_left_and_gives_the_s
 
 
 async def test_without_a_rate_there_are_no_places() -> None:
-    shared = Shared()
+    shared = MemoryBackend()
     async with client_of(made, Limits(2, backend=shared)) as client:
         await client.images.generate("a lake")
     assert (shared.asked, shared.places) == (["take", "give_back"], {})
 
 
 async def test_each_attempt_takes_a_place_and_one_that_never_left_gives_it_back() -> None:
-    shared = Shared()
+    shared = MemoryBackend()
     replies: list[Reply | Exception] = [
         APIConnectionError("no connection", billing="not_sent"),
         refusal(503),
@@ -124,9 +84,18 @@ async def test_each_attempt_takes_a_place_and_one_that_never_left_gives_it_back(
     assert len(shared.places) == 2
 
 
+async def test_what_a_call_had_is_free_for_the_next_one_at_once() -> None:
+    """What is told in the background is told before more is asked for."""
+    shared = MemoryBackend(lambda _: time.sleep(0.001))
+    async with client_of(made, Limits(1, backend=shared)) as client:
+        for _ in range(50):
+            await client.images.generate("a lake", queue_timeout=0)
+    assert shared.asked == ["take", "give_back"] * 50
+
+
 async def test_several_limits_objects_stay_within_the_shared_one() -> None:
     """As several processes would."""
-    shared = Shared()
+    shared = MemoryBackend()
     under_way = most = 0
 
     async def answer(call: Call, progress: Progress) -> Reply:
@@ -142,11 +111,11 @@ async def test_several_limits_objects_stay_within_the_shared_one() -> None:
         for client in clients * 7:
             group.start_soon(client.images.generate, "a lake")
     assert most == 3
-    assert shared.slots == set()
+    await until(lambda: not shared.slots)
 
 
 async def test_a_free_slot_is_taken_even_where_there_is_no_time_to_wait() -> None:
-    shared = Shared()
+    shared = MemoryBackend()
     async with client_of(made, Limits(1, backend=shared)) as client:
         await client.images.generate("a lake", queue_timeout=0)
         shared.slots.add("somebody else's")
@@ -156,7 +125,7 @@ async def test_a_free_slot_is_taken_even_where_there_is_no_time_to_wait() -> Non
 
 
 async def test_waiting_for_ones_turn_to_ask_ends_with_the_queue_timeout_too() -> None:
-    shared = Shared()
+    shared = MemoryBackend()
     shared.slots.update({"a", "b"})
     async with client_of(made, Limits(2, backend=shared)) as client, anyio.create_task_group() as group:
         group.start_soon(client.images.generate, "asks again and again")
@@ -168,7 +137,7 @@ async def test_waiting_for_ones_turn_to_ask_ends_with_the_queue_timeout_too() ->
 
 
 async def test_a_call_cancelled_while_it_waits_leaves_nothing_behind() -> None:
-    shared = Shared()
+    shared = MemoryBackend()
     shared.slots.add("somebody else's")
     async with client_of(made, Limits(1, 5, backend=shared)) as client:
         with anyio.move_on_after(0.02):
@@ -180,41 +149,47 @@ async def test_a_call_cancelled_while_it_waits_leaves_nothing_behind() -> None:
 
 
 async def test_nothing_is_sent_while_the_backend_cannot_be_asked() -> None:
-    shared = Shared()
+    shared = MemoryBackend()
     transport = Scripted(made)
 
-    def fail() -> None:
+    def fail(_: str) -> None:
         raise LimitsUnavailableError("the shared limits at redis://here cannot be asked: it is gone; nothing was sent")
 
     client = AsyncClient("sk-test", base_url=BASE, transport=transport, limits=Limits(1, 5, backend=shared))
     async with client:
-        shared.fail = fail
+        shared.before = fail
         with pytest.raises(LimitsUnavailableError) as caught:
             await client.images.generate("a lake")
         assert (caught.value.billing, caught.value.attempts, transport.calls) == ("not_sent", 0, 0)
-        shared.fail = lambda: None
+        shared.before = lambda _: None
         await client.images.generate("a lake", queue_timeout=0)
 
 
 async def test_a_picture_is_not_lost_when_the_backend_goes_while_it_is_made(caplog: pytest.LogCaptureFixture) -> None:
-    shared = Shared()
+    shared = MemoryBackend()
 
-    def fail() -> None:
+    def fail(_: str) -> None:
         raise LimitsUnavailableError("it is gone")
 
     async def answer(call: Call, progress: Progress) -> Reply:
-        shared.fail = fail
+        shared.before = fail
         return PICTURE
 
     async with client_of(answer, Limits(1, 5, backend=shared)) as client:
         assert (await client.images.generate("a lake")).image.width == 1
         assert client.limits.state.in_flight == 0
+        await until(lambda: bool(caplog.records))
+        assert len(shared.slots) == 1
+        shared.before = lambda _: None
+        await until(lambda: not shared.slots)
+    assert [ago is not None for ago in shared.places.values()] == [True]
     told = [record.message for record in caplog.records if record.levelno == logging.WARNING]
-    assert told == ["the shared limits could not be told of a request; it counts until its lease ends: it is gone"] * 2
+    assert len(told) == 1
+    assert told[0].startswith("the shared limits cannot be told of requests that are over; this is tried again")
 
 
 async def test_a_call_without_a_deadline_could_keep_its_slot_for_ever() -> None:
-    limits = Limits(1, backend=Shared())
+    limits = Limits(1, backend=MemoryBackend())
     with pytest.raises(ConfigurationError, match="shared limits need a finite timeout"):
         client_of(made, limits, timeout=float("inf"))
     async with client_of(made, limits) as client:
@@ -224,7 +199,7 @@ async def test_a_call_without_a_deadline_could_keep_its_slot_for_ever() -> None:
 
 
 def test_it_works_below_the_sync_client() -> None:
-    shared = Shared()
+    shared = MemoryBackend()
     limits = Limits(2, 10, backend=shared)
     with Client("sk-test", base_url=BASE, transport=Scripted(made), limits=limits) as client:
         client.images.generate("a lake")

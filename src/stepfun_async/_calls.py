@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from ._core.errors import APIStatusError, Billing, ConfigurationError, StepFunError
 from ._core.events import AttemptEnded, CallEnded, CallStarted
 from ._core.text import escaped, shown
-from ._loops import clock
+from ._loops import clock_of, running_loop
 
 if TYPE_CHECKING:
     from ._core.events import Event, OnEvent
@@ -88,7 +88,8 @@ class CallRecord:
         billing: what is known about money after the last one.
         granted: whether it has got its slot.
         queued: seconds it waited for it.
-        clock: tells the time of the loop that it is made in.
+        loop: the loop that it is made in.
+        clock: tells that loop's time.
         response: the answer, once there is one.
         interruption: what the log or `on_event` raised that must not be held up for good, such as
             `KeyboardInterrupt`; raised as soon as nothing that is paid for can be lost by it.
@@ -102,6 +103,7 @@ class CallRecord:
         "free",
         "granted",
         "interruption",
+        "loop",
         "maybe_billed",
         "model",
         "number",
@@ -121,7 +123,8 @@ class CallRecord:
         self.maybe_billed = 0
         self.billing: Billing = "not_sent"
         self.granted = False
-        self.clock = clock()
+        self.loop = running_loop()
+        self.clock = clock_of(self.loop)
         self.began = self.clock()
         self.queued = 0.0
         self.response: ImagesResponse | None = None

@@ -86,11 +86,12 @@ class Exchanger:
             LimitsUnavailableError: the limits are shared, and cannot be asked.
             APITimeoutError: the time for the work ran out.
         """
-        async with self.limits.gate.hold(queue_timeout, place=counted) as grant:
+        async with self.limits.gate.hold(queue_timeout, place=counted, loop=record.loop) as grant:
             shared: SharedGrant | None = None
             try:
-                if self.limits.backend is not None:
-                    shared = SharedGrant(self.limits.backend, self.limits, timeout)
+                if self.limits.shared is not None:
+                    shared = SharedGrant(self.limits.shared, grant.now, timeout)
+                    grant.elsewhere = shared.leave
                     until = math.inf if queue_timeout is None else record.began + queue_timeout
                     await shared.begin(until, place=counted)
                 window = Window(self, record, grant, shared, aside, timeout)
@@ -101,7 +102,7 @@ class Exchanger:
                 raise window.timed_out()
             finally:
                 if shared is not None:
-                    await shared.leave()
+                    shared.leave()
 
     async def send(self, call: Call, progress: Progress) -> Reply:
         """Send once; nothing of the answer repeats the key, should the server do so, and no picture is changed."""
@@ -207,7 +208,7 @@ class Window:
             try:
                 return await attempt.make(call, parse)
             except APIError as error:
-                wait = await attempt.failed(error, self._wait_after(error, record))
+                wait = attempt.failed(error, self._wait_after(error, record))
                 if wait is None or record.interruption is not None:
                     if not record.free:
                         _tell_money(error, record)
@@ -285,23 +286,23 @@ class _Attempt:
             raise
         except BaseException as error:
             known = error.billing if isinstance(error, StepFunError) else self._cut_off()
-            await self._over(known, error=error)
+            self._over(known, error=error)
             raise
-        await self._over("executed", trace_id=trace_id)
+        self._over("executed", trace_id=trace_id)
         self._window.grant.answered()
         exchanger.quota.succeeded(self._cost)
         return result
 
-    async def failed(self, error: APIError, wait: float | None) -> float | None:
+    def failed(self, error: APIError, wait: float | None) -> float | None:
         """Note that the attempt ended with `error`, and what comes of it."""
-        await self._over(error.billing, error=error, wait=wait)
+        self._over(error.billing, error=error, wait=wait)
         _count(error, self._record)
         return wait
 
     def _cut_off(self) -> Billing:
         return "not_sent" if self._record.free else billing_of("cancelled", sent=self._progress.sent)
 
-    async def _over(
+    def _over(
         self,
         billing: Billing,
         *,
@@ -311,10 +312,10 @@ class _Attempt:
     ) -> None:
         record, window = self._record, self._window
         record.ended("not_sent" if record.free and billing == "executed" else billing)
-        window.exchanger.reporter.attempted(record, self._began, error=error, wait=wait, trace_id=trace_id)
         window.grant.attempted(billing, self._progress.left)
         if window.shared:
-            await window.shared.attempted(billing, self._progress.left)
+            window.shared.attempted(billing, self._progress.left)
+        window.exchanger.reporter.attempted(record, self._began, error=error, wait=wait, trace_id=trace_id)
 
 
 LONG = 256 * 1024

@@ -23,7 +23,7 @@ from anyio.lowlevel import checkpoint
 from ._core.errors import InvalidRequestError
 from ._core.problems import Problem, plain
 from ._core.results import ImagesResponse
-from ._loops import running_loop
+from ._loops import ended, finished, running_loop
 from ._options import NO_OPTIONS
 from ._service import Service
 
@@ -86,8 +86,7 @@ class Fanout:
 
     async def aclose(self) -> None:
         """End what is in flight. Outcomes not read yet are dropped."""
-        with anyio.CancelScope(shield=True):
-            await self._crew.dismiss()
+        await ended(finished(self._crew.dismiss))
 
     def __del__(self) -> None:
         self._crew.abandon()

@@ -13,11 +13,11 @@ import asyncio
 import math
 import os
 import threading
-import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Self
 from weakref import WeakSet
 
@@ -26,7 +26,7 @@ import anyio
 from ._core.errors import Billing, QueueTimeoutError
 from ._core.pace import AdaptiveLimit, Pause, RateWindow
 from ._locks import ForkSafeLock
-from ._loops import PerLoop, clock_of, loop_time, running_loop
+from ._loops import PerLoop, clock_of, loop_time, process_time, running_loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ class _Waiter:
     """Somebody who waits for a slot, a place in the minute, or both.
 
     Attributes:
+        grant: what it is wanted for.
         slot: whether a slot is wanted.
         place: whether a place is wanted.
         granted: whether they have it.
@@ -56,18 +57,13 @@ class _Waiter:
         event: what wakes it; None before it has looked for the first time.
     """
 
+    grant: Grant
     slot: bool
     place: bool
     granted: bool = False
     alarm: float = math.inf
     event: anyio.Event | None = None
-    loop: Any = field(default_factory=running_loop)
     thread: int = field(default_factory=threading.get_ident)
-
-    @property
-    def gone(self) -> bool:
-        """Whether its loop was closed over its head, which asyncio does not prevent."""
-        return isinstance(self.loop, asyncio.AbstractEventLoop) and self.loop.is_closed()
 
     def wake(self) -> None:
         """Make it look again, from whichever thread."""
@@ -76,13 +72,17 @@ class _Waiter:
         if self.thread == threading.get_ident():
             self.event.set()
             return
-        soon = getattr(self.loop, "call_soon_threadsafe", None) or self.loop.run_sync_soon
+        loop: Any = self.grant.loop
+        soon = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
         with suppress(RuntimeError):  # the loop ends in this very moment
             soon(self.event.set)
 
 
 _EARLIER = 1e-3
 """Seconds by which an alarm has to be too late for its waiter to be woken to set another."""
+
+_LOOK = 5.0
+"""Seconds after which the first in line looks whether the loops of calls in flight were closed over their heads."""
 
 _Line = OrderedDict[_Waiter, None]
 """Waiters in the order in which they came; anyone can leave it at once."""
@@ -93,8 +93,8 @@ class Gate:
 
     def __init__(self, max_concurrency: int, requests_per_minute: int | None, *, adaptive: bool) -> None:
         self.max_concurrency = max_concurrency
-        self.generation = 0
         self._lock = ForkSafeLock()
+        self._held: dict[object, set[Grant]] = {}
         self._in_flight = 0
         self._adaptive = AdaptiveLimit(max_concurrency) if adaptive else None
         self._window = RateWindow(requests_per_minute) if requests_per_minute else None
@@ -103,12 +103,12 @@ class Gate:
         self._again: _Line = OrderedDict()
         self._queue: _Line = OrderedDict()
         self._ahead: PerLoop[float] = PerLoop(_ahead_of_this_loop)
-        self._turns: PerLoop[anyio.Lock] = PerLoop(anyio.Lock)
         _gates.add(self)
 
     def state(self) -> LimitsState:
         """How it is used at this moment."""
         with self._lock:
+            self._take_back_abandoned()
             return LimitsState(self._in_flight, len(self._again) + len(self._queue), self._capacity)
 
     def now(self) -> float:
@@ -116,48 +116,26 @@ class Gate:
         try:
             loop = running_loop()
         except RuntimeError:
-            return time.monotonic()
+            return process_time()
         return clock_of(loop)() + self._ahead.of(loop)
 
-    @asynccontextmanager
-    async def turn(self, until: float) -> AsyncGenerator[None]:
-        """What those hold one after another who ask a backend after having passed here.
-
-        Args:
-            until: when to give up waiting, by the loop's clock. What is free is taken in any case.
-
-        Raises:
-            QueueTimeoutError: it did not come free in time.
-        """
-        lock = self._turns.get()
-        if not lock.locked():
-            lock.acquire_nowait()
-        else:
-            with anyio.move_on_after(until - anyio.current_time()) as scope:
-                await lock.acquire()
-            if scope.cancelled_caught:
-                raise QueueTimeoutError("no slot came free in time at the backend that shares them; nothing was sent")
-        try:
-            yield
-        finally:
-            lock.release()
-
-    def hold(self, queue_timeout: float | None, *, place: bool) -> Grant:
+    def hold(self, queue_timeout: float | None, *, place: bool, loop: object = None) -> Grant:
         """What holds a slot for the length of an `async with` block.
 
         Args:
             queue_timeout: seconds to wait for it; None waits for ever.
             place: whether the call is one to the API, so that its first attempt takes a place in the minute
                 together with the slot.
+            loop: the running loop, where the caller knows it.
 
         Raises:
             QueueTimeoutError: on entering the block, where it did not come free in time.
         """
-        return Grant(self, queue_timeout, place=place)
+        return Grant(self, queue_timeout, place=place, loop=loop)
 
-    async def queue(self, queue_timeout: float | None, *, place: bool) -> None:
+    async def queue(self, grant: Grant, queue_timeout: float | None) -> None:
         """Wait for a slot, where none is free; see `hold`."""
-        waiter = _Waiter(slot=True, place=place)
+        waiter = _Waiter(grant, slot=True, place=grant.placed)
         if queue_timeout is None:
             await self._wait(waiter, self._queue)
             return
@@ -166,10 +144,10 @@ class Gate:
         if scope.cancelled_caught:
             raise self._timed_out(queue_timeout)
 
-    async def place(self) -> None:
+    async def place(self, grant: Grant) -> None:
         """Take a place in the minute for one more attempt of a call that has its slot."""
-        if not self.passes_at_once(slot=False, place=True):
-            await self._wait(_Waiter(slot=False, place=True), self._again)
+        if not self.passes_at_once(grant, slot=False, place=True):
+            await self._wait(_Waiter(grant, slot=False, place=True), self._again)
 
     def paused_for(self) -> float:
         """Seconds for which nothing is sent, because the server said so."""
@@ -200,31 +178,27 @@ class Gate:
             with self._lock:
                 self._adaptive.succeeded(self._in_flight)
 
-    def close_place(self, billing: Billing, left: float | None) -> None:
+    def close_place(self, grant: Grant, billing: Billing, left: float | None) -> None:
         """An attempt is over.
 
         Args:
+            grant: what its call holds.
             billing: how it ended.
             left: when its request left; None where nobody saw it.
         """
         if self._window is None:
             return
-        with self._lock:
-            if billing == "not_sent":
-                self._window.give_back()
-            else:
-                self._window.left(self.now() if left is None else left)
-            self._advance()
+        if billing != "not_sent" and left is None:
+            left = self.now()
+        self._lock.soon(partial(self._close_place, grant, left))
 
-    def leave(self, generation: int, *, place: bool) -> None:
-        """Give back a slot, and a place that no attempt was made on, of a call that began in `generation`."""
-        with self._lock:
-            if generation == self.generation:
-                self._give_back(slot=True, place=place)
+    def leave(self, grant: Grant) -> None:
+        """Give back a slot, and a place that no attempt was made on; again, it does nothing."""
+        self._lock.soon(partial(self._leave, grant))
 
     def after_fork(self) -> None:
         """Forget, in a forked child, the calls of the parent."""
-        self.generation += 1
+        self._held.clear()
         self._in_flight = 0
         self._again.clear()
         self._queue.clear()
@@ -239,25 +213,65 @@ class Gate:
 
     def _obstacle(self, now: float, *, slot: bool, place: bool) -> float:
         """Seconds until somebody may pass as far as time can tell; infinity where only a give-back can help."""
-        if slot and self._in_flight >= self._capacity:
+        if slot and self._in_flight >= self._capacity and not self._take_back_abandoned():
             return math.inf
         if not (place and self._timed):
             return 0.0
         return max(self._pause.wait(now), self._window.wait(now) if self._window else 0.0)
 
-    def _pass(self, now: float, *, slot: bool, place: bool) -> None:
-        self._in_flight += slot
+    def _pass(self, now: float, grant: Grant, *, slot: bool, place: bool) -> None:
+        if slot:
+            self._in_flight += 1
+            self._held.setdefault(grant.loop, set()).add(grant)
+        grant.placed = place
         if place and self._timed:
             self._pause.went(now)
             if self._window:
                 self._window.take()
 
-    def _give_back(self, *, slot: bool, place: bool) -> None:
-        self._in_flight -= slot
-        if place and self._window:
-            self._window.give_back()
+    def _holds(self, grant: Grant) -> bool:
+        """Whether it has its slot still; see `_leave`."""
+        return grant in self._held.get(grant.loop, ())
+
+    def _leave(self, grant: Grant) -> None:
+        held = self._held.get(grant.loop)
+        if held is None or grant not in held:  # given back, taken back, or left to the parent of this process
+            return
+        held.discard(grant)
+        if not held:
+            del self._held[grant.loop]
+        self._in_flight -= 1
+        if grant.placed:
+            self._drop_place(grant)
         if self._again or self._queue:
             self._advance()
+
+    def _drop_place(self, grant: Grant) -> None:
+        """Give back a place that no request left on."""
+        grant.placed = False
+        if self._window:
+            self._window.give_back()
+
+    def _close_place(self, grant: Grant, left: float | None) -> None:
+        if self._window is None or not self._holds(grant):
+            return
+        if left is None:
+            self._window.give_back()
+        else:
+            self._window.left(left)
+        self._advance()
+
+    def _take_back_abandoned(self) -> bool:
+        """Take back what is held by calls whose loop was closed over their heads; whether that made room."""
+        closed = [loop for loop in self._held if _is_closed(loop)]
+        for loop in closed:
+            for grant in self._held.pop(loop):
+                self._in_flight -= 1
+                if grant.placed and self._window:  # it may have been sent
+                    self._window.left(self.now())
+                grant.placed = False
+                grant.abandon()
+        return bool(closed) and self._in_flight < self._capacity
 
     def _advance(self, looking: _Waiter | None = None) -> None:
         """Let everybody pass who may, in order; have the first of those who may not watch the clock.
@@ -269,17 +283,23 @@ class Gate:
             return
         now = self.now() if self._timed else 0.0
         while (waiter := next(iter(self._again or self._queue), None)) is not None:
-            if waiter.gone:
+            if _is_closed(waiter.grant.loop):
                 self._drop(waiter)
                 continue
             wait = self._obstacle(now, slot=waiter.slot, place=waiter.place)
+            if wait == math.inf and self._may_be_abandoned(waiter):
+                now, wait = self.now(), _LOOK
             if wait:
                 self._set_alarm(waiter, now + wait, looking)
                 return
             self._drop(waiter)
-            self._pass(now, slot=waiter.slot, place=waiter.place)
+            self._pass(now, waiter.grant, slot=waiter.slot, place=waiter.place)
             waiter.granted = True
             waiter.wake()
+
+    def _may_be_abandoned(self, waiter: _Waiter) -> bool:
+        """Whether calls of other loops are in flight: when such a loop is closed over their heads, nobody says so."""
+        return any(loop is not waiter.grant.loop for loop in self._held)
 
     @staticmethod
     def _set_alarm(waiter: _Waiter, when: float, looking: _Waiter | None) -> None:
@@ -294,7 +314,7 @@ class Gate:
 
     # --- waiting
 
-    def passes_at_once(self, *, slot: bool, place: bool) -> bool:
+    def passes_at_once(self, grant: Grant, *, slot: bool, place: bool) -> bool:
         """Whether what is wanted was free, and nobody waits for it; then it is taken."""
         with self._lock:
             if self._again or (slot and self._queue):
@@ -302,7 +322,7 @@ class Gate:
             now = self.now() if place and self._timed else 0.0
             if self._obstacle(now, slot=slot, place=place):
                 return False
-            self._pass(now, slot=slot, place=place)
+            self._pass(now, grant, slot=slot, place=place)
             return True
 
     async def _wait(self, waiter: _Waiter, line: _Line) -> None:
@@ -329,12 +349,15 @@ class Gate:
 
     def _withdraw(self, waiter: _Waiter) -> None:
         """Give up a place in the line, or what was granted in the very moment."""
-        with self._lock:
-            self._drop(waiter)
-            if waiter.granted:
-                self._give_back(slot=waiter.slot, place=waiter.place)
-            elif not waiter.gone:
-                self._advance()
+        self._lock.soon(partial(self._give_up, waiter))
+
+    def _give_up(self, waiter: _Waiter) -> None:
+        self._drop(waiter)
+        if waiter.granted and waiter.slot:
+            self._leave(waiter.grant)
+        elif waiter.granted and self._holds(waiter.grant):
+            self._drop_place(waiter.grant)
+        self._advance()
 
     def _timed_out(self, queue_timeout: float) -> QueueTimeoutError:
         with self._lock:
@@ -355,26 +378,40 @@ class Grant:
     """What one call holds: a slot, and a place in the minute for the attempt that is due.
 
     Attributes:
-        placed: whether it has the place.
+        placed: whether it has the place; before it has anything, whether it wants one.
+        loop: the loop of its call.
+        elsewhere: has what the call holds elsewhere given back, should its loop be closed over its head.
     """
 
-    __slots__ = ("_cuts", "_gate", "_generation", "_queue_timeout", "placed")
+    __slots__ = ("_cuts", "_gate", "_queue_timeout", "elsewhere", "loop", "placed")
 
-    def __init__(self, gate: Gate, queue_timeout: float | None, *, place: bool) -> None:
+    def __init__(self, gate: Gate, queue_timeout: float | None, *, place: bool, loop: object) -> None:
         self._gate = gate
         self._queue_timeout = queue_timeout
         self.placed = place
+        self.loop = loop
+        self.elsewhere: Callable[[], object] | None = None
 
     async def __aenter__(self) -> Self:
         gate = self._gate
-        if not gate.passes_at_once(slot=True, place=self.placed):  # what is free needs no time to wait
-            await gate.queue(self._queue_timeout, place=self.placed)
-        self._generation = gate.generation
+        if self.loop is None:
+            self.loop = running_loop()
+        if not gate.passes_at_once(self, slot=True, place=self.placed):  # what is free needs no time to wait
+            await gate.queue(self, self._queue_timeout)
         self._cuts = gate.cuts
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._gate.leave(self._generation, place=self.placed)
+        self.leave()
+
+    def leave(self) -> None:
+        """Give back what it has. Any thread may, and again."""
+        self._gate.leave(self)
+
+    def abandon(self) -> None:
+        """Nobody will end its call any more."""
+        if self.elsewhere is not None:
+            self.elsewhere()
 
     def now(self) -> float:
         """The time, the same in all loops of this process."""
@@ -386,15 +423,14 @@ class Grant:
 
     async def place(self) -> None:
         """Take a place for the attempt that is due; that of the first one came with the slot."""
-        await self._gate.place()
-        self.placed = True
+        await self._gate.place(self)
         self._cuts = self._gate.cuts
 
     def attempted(self, billing: Billing, left: float | None) -> None:
         """The attempt is over; see `Gate.close_place`."""
         if self.placed:
             self.placed = False
-            self._gate.close_place(billing, left)
+            self._gate.close_place(self, billing, left)
 
     def answered(self) -> None:
         """The attempt was answered."""
@@ -407,7 +443,12 @@ class Grant:
 
 def _ahead_of_this_loop() -> float:
     """Seconds by which the process's clock is ahead of the running loop's, whose zero may lie anywhere."""
-    return time.monotonic() - loop_time()
+    return process_time() - loop_time()
+
+
+def _is_closed(loop: object) -> bool:
+    """Whether a loop was closed, be it over the heads of its tasks, which asyncio does not prevent."""
+    return isinstance(loop, asyncio.AbstractEventLoop) and loop.is_closed()
 
 
 _gates: WeakSet[Gate] = WeakSet()

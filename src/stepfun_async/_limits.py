@@ -7,6 +7,7 @@ from ._core.backend import LimitsBackend
 from ._core.capabilities import TIERS, Region
 from ._core.errors import ConfigurationError
 from ._gate import Gate, LimitsState
+from ._shared import SharedLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Limits:
     adaptive: bool = False
     backend: LimitsBackend | None = None
     _gate: Gate = field(init=False, repr=False, compare=False)
+    _shared: SharedLimits | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _check_count("max_concurrency", self.max_concurrency)
@@ -47,6 +49,8 @@ class Limits:
             raise ConfigurationError(f"backend is a RedisBackend(...) or the like, not {self.backend!r}")
         gate = Gate(self.max_concurrency, self.requests_per_minute, adaptive=adaptive)
         object.__setattr__(self, "_gate", gate)
+        shared = SharedLimits(self.backend, self.max_concurrency, self.requests_per_minute) if self.backend else None
+        object.__setattr__(self, "_shared", shared)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process, or a copy, counts for itself."""
@@ -92,6 +96,11 @@ class Limits:
     def gate(self) -> Gate:
         """What holds everybody to it; for this package's clients."""
         return self._gate
+
+    @property
+    def shared(self) -> SharedLimits | None:
+        """What holds them together with other processes; for this package's clients."""
+        return self._shared
 
 
 def _check_count(name: str, value: object) -> None:

@@ -1,30 +1,70 @@
-"""Locks that a forked child finds open, whoever held them in the parent."""
+"""Locks that a forked child finds open, and that garbage collection never waits for."""
 
 from __future__ import annotations
 
 import os
 import threading
+from collections import deque
+from collections.abc import Callable
 from weakref import WeakSet
 
 
 class ForkSafeLock:
     """A `threading.Lock` that is new in every forked child, where the thread that held it does not exist."""
 
-    __slots__ = ("__weakref__", "_lock")
+    __slots__ = ("__weakref__", "_due", "_lock")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._due: deque[Callable[[], object]] = deque()
         _locks.add(self)
 
     def __enter__(self) -> None:
         self._lock.acquire()
+        if self._due:
+            self._catch_up()
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
+        if self._due:
+            self._do_due()
+
+    def soon(self, change: Callable[[], object]) -> None:
+        """Have `change` done while nobody else holds the lock: at once, or by whoever holds it or takes it next.
+
+        This never waits, so a call may end in this way wherever Python collects it as garbage: in any thread, be it
+        one that holds this very lock, or another that somebody who waits for this one needs.
+
+        Args:
+            change: what is done; it raises nothing.
+        """
+        if self._lock.acquire(blocking=False):
+            try:
+                if self._due:
+                    self._catch_up()
+                change()
+            finally:
+                self._lock.release()
+        else:
+            self._due.append(change)
+        if self._due:
+            self._do_due()
 
     def renew(self) -> None:
         """Become a lock that nobody holds."""
         self._lock = threading.Lock()
+        self._due.clear()
+
+    def _do_due(self) -> None:
+        while self._due and self._lock.acquire(blocking=False):
+            try:
+                self._catch_up()
+            finally:
+                self._lock.release()
+
+    def _catch_up(self) -> None:
+        while self._due:
+            self._due.popleft()()
 
 
 _locks: WeakSet[ForkSafeLock] = WeakSet()

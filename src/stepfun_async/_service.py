@@ -33,7 +33,7 @@ from ._core.retry import RetryPolicy
 from ._core.wire import Call, Reply, encode_json
 from ._exchange import Exchanger, Window
 from ._limits import Limits
-from ._loops import finished_in_thread
+from ._loops import ended, finished_in_thread
 from ._options import Options
 from ._sinks import Place, with_image
 from ._usage import Ledger
@@ -134,6 +134,8 @@ class Service:
             message = "the client was closed while a map was going on; client.usage has what may have been billed"
             await crew.dismiss(APIConnectionError(message, billing="unknown", again=False))
         await self._exchanger.transport.aclose()
+        if self.limits.shared is not None:
+            await self.limits.shared.flush()
 
     def refuse_if_closed(self) -> None:
         """Raise `ConfigurationError` when the client is closed."""
@@ -147,6 +149,9 @@ class Service:
             InvalidRequestError: the request or an option has problems; nothing was sent.
             StepFunError: anything else that can go wrong; the package's documentation has the tree.
         """
+        return await ended(self._send(request, options))
+
+    async def _send(self, request: ImageRequest, options: Options) -> ImagesResponse:
         self.refuse_if_closed()
         reading = request.read()
         if reading.has_pictures or options.save_to is not None:  # which may be a matter of disks
@@ -237,7 +242,6 @@ class Service:
         path: str,
         parse: Callable[[Reply], T],
         options: Options,
-        into: Callable[[int], Sink] | None = None,
     ) -> T:
         """The parsed answer to a GET, which costs nothing and so is tried again whenever that may help.
 
@@ -246,8 +250,17 @@ class Service:
             path: below the base URL, beginning with a slash; or a whole link, which gets no key.
             parse: what makes the answer of a reply.
             options: timeouts and headers.
-            into: see `Call`.
         """
+        return await ended(self._fetch(operation, path, parse, options))
+
+    async def _fetch(
+        self,
+        operation: str,
+        path: str,
+        parse: Callable[[Reply], T],
+        options: Options,
+        into: Callable[[int], Sink] | None = None,
+    ) -> T:
         self.refuse_if_closed()
         _refuse_problems(f"GET {path}", replace(options, save_to=None))
         record = CallRecord(operation)
@@ -260,6 +273,9 @@ class Service:
 
     async def download(self, image: Image | str, options: Options) -> Image:
         """The picture behind a link; see `AsyncImages.download`."""
+        return await ended(self._download(image, options))
+
+    async def _download(self, image: Image | str, options: Options) -> Image:
         self.refuse_if_closed()
         place = await finished_in_thread(partial(_place_for, "download", options))
         linked = _linked(image)
@@ -274,7 +290,7 @@ class Service:
         if image.data is not None or image.path is not None:
             return image
         parse = partial(parse_download, now=time.time())
-        return replace(image, **await self.fetch("download", image.url or "", parse, options, into))
+        return replace(image, **await self._fetch("download", image.url or "", parse, options, into))
 
     def _within(
         self,

@@ -20,10 +20,10 @@ from functools import lru_cache, partial
 from typing import Any
 
 import anyio
-import anyio.to_thread
 from anyio.lowlevel import current_token
 
 from ._core.errors import ConfigurationError
+from ._loops import finished_in_thread
 from .batch import Batch, Chunk, Progress, Row, run_chunk
 from .batch.chunks import check_worker
 
@@ -98,14 +98,12 @@ class _Workers:
         """The rows of a chunk that one of the workers makes."""
         async with self._beginning:
             if self._semaphore is None:
-                self._semaphore = await anyio.to_thread.run_sync(self._begin, chunk)
+                self._semaphore = await finished_in_thread(partial(self._begin, chunk))
         name = self._semaphore.name
-        future = await anyio.to_thread.run_sync(
-            partial(self._cluster.submit, _make, chunk, name, self._most, pure=False)
-        )
+        future = await finished_in_thread(partial(self._cluster.submit, _make, chunk, name, self._most, pure=False))
         try:
             await _ended(future)
-            rows: Sequence[Row] = await anyio.to_thread.run_sync(future.result)
+            rows: Sequence[Row] = await finished_in_thread(future.result)
             return rows
         finally:
             future.release()

@@ -19,6 +19,7 @@ from stepfun_async import Client
 from stepfun_async._core.errors import ConfigurationError
 from stepfun_async.embedded import Engine, Scenario, web
 from stepfun_async.embedded.server import running, serve
+from tests.support.shells import busy_threads, eventually
 
 from .asking import decoded, photo
 
@@ -334,7 +335,7 @@ def test_heartbeats_arrive_before_the_json(http: httpx.Client, engine: Engine) -
 
 @pytest.mark.parametrize("fault", ["hang", "delay=60", "drip=60", "drop-before"])
 def test_nothing_is_left_behind(fault: str) -> None:
-    before = set(threading.enumerate())
+    before = busy_threads()
     headers = {"authorization": "Bearer x"}
     with running(Engine(scenario=Scenario(fault))) as url, httpx.Client(trust_env=False) as http:
         port = int(url.split(":")[2].removesuffix("/v1"))
@@ -343,7 +344,7 @@ def test_nothing_is_left_behind(fault: str) -> None:
         assert http.get(f"{url}/models", headers=headers).status_code == 200
 
     waiting.join(5)
-    assert set(threading.enumerate()) <= before
+    assert eventually(before, busy_threads) == before
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
 

@@ -229,12 +229,12 @@ def running_tasks() -> int:
         return trio.lowlevel.current_statistics().tasks_living
 
 
-_NOT_COUNTED = ("AnyIO worker", "Trio thread", "asyncio_", "stepfun-async_", "talk")
-"""Threads kept for later, and those of the faulty service, by the beginnings of their names."""
+_NOT_COUNTED = ("AnyIO worker", "Trio thread", "asyncio_", "stepfun-async w", "talk")
+"""Threads that are kept for later, and those of the faulty service, by the beginnings of their names."""
 
 
 def busy_threads() -> int:
-    """How many threads this process has, without those that loops keep for later."""
+    """How many threads this process has, without those that are kept for later."""
     return sum(not thread.name.startswith(_NOT_COUNTED) for thread in threading.enumerate())
 
 

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import anyio
-import anyio.to_thread
 from anyio.from_thread import start_blocking_portal
 
 from stepfun_async._budget import Budget
@@ -35,7 +34,7 @@ from stepfun_async._core.money import NOTHING, less, times, total
 from stepfun_async._core.problems import Problem
 from stepfun_async._core.retry import RetryPolicy
 from stepfun_async._limits import Limits
-from stepfun_async._loops import finished_in_thread
+from stepfun_async._loops import cancel_if_due, finished, finished_in_thread
 from stepfun_async._service import DEFAULT_LIMITS, DEFAULT_RETRY, Service, price_at, service_for
 from stepfun_async._version import __version__
 
@@ -363,7 +362,7 @@ class Batch:
                 )
             with closing(_Findings(self._terms(source), config, self._budget)) as found:
                 while lines := await source.take(_CHECKED_AT_ONCE):
-                    await anyio.to_thread.run_sync(found.look_at, lines)
+                    await finished_in_thread(partial(found.look_at, lines))
         return found.checked(self.limits.requests_per_minute)
 
     def check_sync(self) -> Checked:
@@ -393,7 +392,7 @@ class Batch:
             store = self._keeping().store()
             try:
                 opened = partial(self._opened, store, service)
-                journal, adopted = await anyio.to_thread.run_sync(opened)
+                journal, adopted = await finished_in_thread(opened)
                 with Writer(journal, self.records.folder) as writer:
                     maker = Maker(service, store, self._name, self._retry)
                     self._engine = begin(source, self._terms(source), maker, writer, self._ways, adopted)
@@ -402,11 +401,11 @@ class Batch:
                     try:
                         yield self._engine
                     finally:
-                        with anyio.CancelScope(shield=True), suppress(JournalError):
-                            await writer.do(partial(_note_known, budget=self._budget, folder=self.records.folder))
+                        note = partial(_note_known, budget=self._budget, folder=self.records.folder)
+                        with suppress(JournalError):
+                            await finished(partial(writer.do, note))
             finally:
-                with anyio.CancelScope(shield=True):
-                    await service.aclose()
+                await finished(service.aclose)
 
     def _here(self, source: Source, terms: Terms, maker: Maker, writer: Writer, ways: Ways, adopted: int) -> Engine:
         return Engine(source, terms, maker, writer, self.limits.max_concurrency, ways, adopted, self._budget)
@@ -463,13 +462,16 @@ class Batch:
         """
         if self._source is not None and self._source.once:
             raise ConfigurationError("these inputs were used up by an earlier run: make a new Batch")
-        with ExitStack() as stack:
+        try:
+            with ExitStack() as stack:
 
-            def opened() -> Source:
-                return stack.enter_context(closing(source_of(self._inputs)))
+                def opened() -> Source:
+                    return stack.enter_context(closing(source_of(self._inputs)))
 
-            self._source = await finished_in_thread(opened) if is_file(self._inputs) else opened()
-            yield self._source
+                self._source = await finished_in_thread(opened) if is_file(self._inputs) else opened()
+                yield self._source
+        finally:
+            await cancel_if_due()  # the last steps of a run had to end
 
     def _terms(self, source: Source) -> Terms:
         return Terms(self._defaults, source.folder)

@@ -13,12 +13,11 @@ from collections import deque
 from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol, cast
 
 import anyio
-import anyio.to_thread
 from anyio.from_thread import start_blocking_portal
 
 from stepfun_async._config import resolve
@@ -34,6 +33,7 @@ from stepfun_async._core.requests import ImageRequest
 from stepfun_async._core.retry import RetryPolicy
 from stepfun_async._limits import Limits
 from stepfun_async._locks import ForkSafeLock
+from stepfun_async._loops import Job, finished_in_thread
 from stepfun_async._service import service_for
 from stepfun_async._version import __version__
 
@@ -250,7 +250,7 @@ class _Bench:
         number = line.task.number
         try:
             async with self._slot(slots):
-                if not await anyio.to_thread.run_sync(self._tickets.take, line.ticket):
+                if not await finished_in_thread(partial(self._tickets.take, line.ticket)):
                     return Row(number)
                 return _row(number, await self._made(line.task))
         except _NoSlotError as error:
@@ -261,7 +261,7 @@ class _Bench:
 
     async def _made(self, task: Task) -> Made:
         """The picture of a line; one that came late from a process that was given up is taken."""
-        saved = await anyio.to_thread.run_sync(self._store.find, task.stem)
+        saved = await finished_in_thread(partial(self._store.find, task.stem))
         if saved is None or saved.note.get("fingerprint", task.job.fingerprint) != task.job.fingerprint:
             return await self._maker.make(task)
         return Made(replace(found(saved), billed=1))  # of an attempt that was entered as possibly billed
@@ -274,23 +274,32 @@ class _Bench:
                 yield
                 return
             try:
-                await anyio.to_thread.run_sync(slots.acquire, limiter=self._waiters)
+                await _acquired(slots)
             except Exception as error:
                 raise _NoSlotError from error
             try:
                 yield
             finally:
-                with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(slots.release, limiter=self._waiters)
+                await finished_in_thread(slots.release)
 
     @cached_property
     def _room(self) -> anyio.CapacityLimiter:
         return anyio.CapacityLimiter(self._conditions.limits.max_concurrency)
 
-    @cached_property
-    def _waiters(self) -> anyio.CapacityLimiter:
-        """Threads that wait for slots; `_room` bounds them."""
-        return anyio.CapacityLimiter(self._conditions.limits.max_concurrency + 1)
+
+async def _acquired(slots: Slots) -> None:
+    """Wait for a slot. One that comes when nobody waits any more is given back."""
+    taken: list[bool] = []
+
+    def acquire() -> None:
+        slots.acquire()
+        taken.append(True)
+
+    def give_back() -> None:
+        if taken:
+            slots.release()
+
+    await Job(acquire, give_back, apart=True).result()
 
 
 class _NoSlotError(Exception):

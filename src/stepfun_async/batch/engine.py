@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import anyio.to_thread
 from anyio.lowlevel import current_token
 
 from stepfun_async._budget import Budget
 from stepfun_async._core.capabilities import Money
 from stepfun_async._core.money import NOTHING, times, total
+from stepfun_async._loops import finished, finished_in_thread
 
 from .admission import Admitted, Task, settled
 from .charges import Charge
@@ -33,7 +33,7 @@ from .inputs import Line, Source
 from .items import Item, Progress
 from .jobs import Job, Terms, job_of
 from .journal import OUTPUT_LOST, Ended, Journal, Known, Left
-from .making import STOPPING, Made, Maker, Witness, adopted, found, killed, shielded, unfetched
+from .making import STOPPING, Made, Maker, Witness, adopted, found, killed, unfetched
 from .store import PictureStore, Saved
 from .writer import Writer
 
@@ -220,7 +220,7 @@ class Engine:
         """Enter lines, of which some stand as they did and are not read, and place those that are to be sent."""
         entries: list[Job | int] = [line.number for line in lines]
         if len(as_it_was) < len(lines):
-            entries = await anyio.to_thread.run_sync(_read, lines, as_it_was, self._terms)
+            entries = await finished_in_thread(partial(_read, lines, as_it_was, self._terms))
         admit = partial(
             Journal.admit,
             lines=entries,
@@ -252,7 +252,7 @@ class Engine:
 
     async def _place(self, tasks: tuple[Task, ...]) -> None:
         """Find a place for each picture; those that are there already are entered."""
-        for placed, task in zip(await anyio.to_thread.run_sync(self._maker.place, tasks), tasks, strict=True):
+        for placed, task in zip(await finished_in_thread(partial(self._maker.place, tasks)), tasks, strict=True):
             if isinstance(placed, Task):
                 self._ready.append(placed)
                 continue
@@ -265,7 +265,7 @@ class Engine:
         adopt = partial(Journal.adopt, number=task.number, stem=stem, price=price, found=found)
         added = await self._writer.do(adopt)
         if added is None:
-            self._ready.append(await anyio.to_thread.run_sync(self._maker.elsewhere, task, stem))
+            self._ready.append(await finished_in_thread(partial(self._maker.elsewhere, task, stem)))
             return
         self._pay(added)
         self._tally.done += 1
@@ -308,9 +308,9 @@ class Engine:
         except Exception:
             raise
         except BaseException:
-            await shielded(partial(self._cut_off, task, price, witness))
+            await finished(partial(self._cut_off, task, price, witness))
             raise
-        await self._tell(await shielded(partial(self._enter, task, price, made)))
+        await self._tell(await finished(partial(self._enter, task, price, made)))
 
     async def _cut_off(self, task: Task, price: Money | None, witness: Witness) -> None:
         """Enter how a line stands that was cancelled; an answer that was there already is kept."""

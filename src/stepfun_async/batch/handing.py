@@ -17,12 +17,12 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
-import anyio.to_thread
 
 from stepfun_async._budget import Budget, Hold
 from stepfun_async._core.capabilities import Money
 from stepfun_async._core.errors import BudgetExceededError, StepFunError
 from stepfun_async._core.requests import ImageRequest
+from stepfun_async._loops import finished, finished_in_thread
 
 from .admission import Task
 from .chunks import Chunk, ChunkError, Conditions, Row, shipped
@@ -32,7 +32,7 @@ from .inputs import Source
 from .items import Item
 from .jobs import Terms
 from .journal import INTERRUPTED, Ended, Journal
-from .making import Made, Maker, adopted, killed, shielded
+from .making import Made, Maker, adopted, killed
 from .tickets import Tickets
 from .writer import Writer
 
@@ -128,15 +128,14 @@ class HandingEngine(Engine):
     async def work(self, sink: MemoryObjectSendStream[Item] | None = None) -> None:
         """Hand out all lines; return when the last one has come back."""
         with told(self._conditions.folder):
-            await anyio.to_thread.run_sync(self._tickets.begin, self._conditions.run)
+            await finished_in_thread(partial(self._tickets.begin, self._conditions.run))
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._withdraw_when_stopped)
                 await super().work(sink)
                 group.cancel_scope.cancel()
         finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._tickets.end)
+            await finished_in_thread(self._tickets.end)
 
     def _stop_reading(self) -> None:
         super()._stop_reading()
@@ -151,8 +150,7 @@ class HandingEngine(Engine):
             for out in self._out.values():
                 out.scope.deadline = until
             tickets = [ticket for out in self._out.values() for ticket in out.tickets]
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._withdrawn, tickets)
+            await finished_in_thread(partial(self._withdrawn, tickets))
 
     def _withdrawn(self, tickets: Iterable[str]) -> None:
         for ticket in tickets:
@@ -185,16 +183,16 @@ class HandingEngine(Engine):
         rows: Sequence[Row] = ()
         try:
             with told(self._conditions.folder):
-                out.tickets = await anyio.to_thread.run_sync(self._tickets.issue, numbers)
+                out.tickets = await finished_in_thread(partial(self._tickets.issue, numbers))
             await self._writer.do(partial(_start, lines=charged, attempts=self._maker.most_billed))
             rows = await self._rows_of(charged, out)
         finally:
-            await shielded(partial(self._take_in, charged, out, rows))
+            await finished(partial(self._take_in, charged, out, rows))
 
     async def _rows_of(self, charged: Sequence[_Charged], out: _Out) -> Sequence[Row]:
         """What a chunk brings; nothing where that is not known, or the run is to end before it was handed out."""
         rows: Sequence[Row] = ()
-        lines = await anyio.to_thread.run_sync(shipped, [each.task for each in charged], out.tickets)
+        lines = await finished_in_thread(partial(shipped, [each.task for each in charged], out.tickets))
         with out.scope:  # what is in flight ends, whoever cancels
             if self._stopped is None:
                 try:
@@ -244,11 +242,11 @@ class HandingEngine(Engine):
     async def _take_in(self, charged: Sequence[_Charged], out: _Out, rows: Sequence[Row]) -> None:
         """Give back what money is left, enter what came of a chunk, and then tell of it."""
         try:
-            made = await anyio.to_thread.run_sync(self._fates, charged, out.tickets, rows)
+            made = await finished_in_thread(partial(self._fates, charged, out.tickets, rows))
             for each, one in zip(charged, made, strict=True):
                 _settle(each, one.ended)
             items = await self._writer.do(partial(_end, lines=charged, made=made, asked=self._sink is not None))
-            await anyio.to_thread.run_sync(self._tickets.discard, out.tickets)
+            await finished_in_thread(partial(self._tickets.discard, out.tickets))
         finally:
             self._tally.in_flight -= len(charged)
             del self._out[id(out)]

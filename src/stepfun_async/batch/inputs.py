@@ -27,10 +27,9 @@ from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeAlias, cast
 
-import anyio.to_thread
-
 from stepfun_async._core.errors import ConfigurationError, StepFunWarning
 from stepfun_async._core.problems import Problem, plain
+from stepfun_async._loops import Job, finished_in_thread
 
 from .csv_rows import DELIMITERS, CsvFile
 from .jobs import Broken, Cells, escaped, field_of, likely_field
@@ -259,6 +258,10 @@ class _AsyncSource:
 Reader: TypeAlias = Callable[[Path, ExitStack], Iterator[Line]]
 
 
+def _drop() -> None:
+    """Drop lines that were read when the run had ended."""
+
+
 class _FileSource:
     def __init__(self, path: Path) -> None:
         self.once = str(path) == STDIN
@@ -270,7 +273,11 @@ class _FileSource:
         self._first = self._begin()
 
     async def take(self, most: int) -> list[Line]:
-        return await anyio.to_thread.run_sync(self._take, most, abandon_on_cancel=self.once)
+        take = partial(self._take, most)
+        if not self.once:
+            return await finished_in_thread(take)
+        job: Job[list[Line]] = Job(take, unwanted=_drop)  # who writes into a pipe may never write again
+        return await job.result()
 
     def close(self) -> None:
         self._open.close()

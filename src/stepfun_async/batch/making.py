@@ -6,12 +6,10 @@ This part knows nothing of the journal, so that it can run wherever there is a c
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, TypeVar
-
-import anyio
 
 from stepfun_async import _exchange
 from stepfun_async._core.capabilities import Money
@@ -30,6 +28,7 @@ from stepfun_async._core.errors import (
 from stepfun_async._core.requests import ImageRequest
 from stepfun_async._core.results import FILTERED, Image, ImagesResponse
 from stepfun_async._core.retry import RetryPolicy
+from stepfun_async._loops import finished
 from stepfun_async._options import Options
 from stepfun_async._service import Service
 
@@ -180,9 +179,9 @@ class Maker:
         """Keep the picture of an answer, whatever else happens meanwhile."""
         put = partial(self._store.put, task.stem, image, self._note(task, response))
         try:
-            saved = await shielded(partial(self._threads.do, put))
+            saved = await finished(partial(self._threads.do, put))
         except OSError as error:
-            return await shielded(partial(self._rescued, task, response, image, error))
+            return await finished(partial(self._rescued, task, response, image, error))
         return Made(_done(saved, response, image))
 
     async def _rescued(self, task: Task, response: ImagesResponse, image: Image, error: OSError) -> Made:
@@ -208,14 +207,6 @@ class Maker:
             "made": response.created or int(time.time()),
             "trace_id": response.trace_id,
         }
-
-
-async def shielded(function: Callable[[], Awaitable[T]]) -> T:
-    """What `function` returns, even when the task is cancelled meanwhile."""
-    results: list[T] = []
-    with anyio.CancelScope(shield=True):
-        results.append(await function())
-    return results[0]
 
 
 class Witness:

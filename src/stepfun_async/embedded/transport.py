@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import NoReturn
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 
 from stepfun_async._core.errors import APIConnectionError
 from stepfun_async._core.wire import Call, Progress, Reply
 from stepfun_async._files import ChangedError
+from stepfun_async._loops import Job, finished_in_thread
 
 from .acts import Drop, Hang, Send, Step, Wait
 from .chosen import in_use
@@ -66,7 +67,7 @@ async def _in_memory(call: Call) -> Call:
     if all(isinstance(upload.content, bytes) for upload in call.files.values()):
         return call
     try:
-        return await anyio.to_thread.run_sync(_read, call)
+        return await finished_in_thread(partial(_read, call))
     except ChangedError as error:
         message = f"{error} since it was looked at, so the request did not leave: make a new one"
         raise APIConnectionError(message, billing="not_sent", again=False) from error
@@ -84,7 +85,12 @@ async def _next_here(steps: Iterator[Step]) -> Step:
 
 async def _next_in_thread(steps: Iterator[Step]) -> Step:
     # A cancelled caller does not wait for the picture: a server would go on with it too.
-    return await anyio.to_thread.run_sync(next, steps, abandon_on_cancel=True)
+    job: Job[Step] = Job(partial(next, steps), unwanted=_ignore)
+    return await job.result()
+
+
+def _ignore() -> None:
+    """Do nothing with a picture that nobody waits for any more."""
 
 
 async def _act(step: Step) -> Reply | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -21,6 +20,7 @@ from starlette.types import Send as Emit
 from stepfun_async._core.registry import rows
 from stepfun_async._core.rules import Photo, Style
 from stepfun_async._core.wire import Call, Upload
+from stepfun_async._loops import finished_in_thread
 
 from .acts import Afterwards, Drop, Hang, Send, Step, Wait
 from .engine import Engine, Mount
@@ -172,7 +172,7 @@ class _Played(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Emit) -> None:
         over = False
         while not over:
-            step = await asyncio.to_thread(next, self._steps)
+            step = await finished_in_thread(partial(next, self._steps))
             over = await _act(step, scope, receive, send)
 
 

@@ -30,9 +30,11 @@ class VirtualClock(trio.abc.Clock, trio.abc.Instrument):
         self._wait = 0.0
         self._deadline = math.inf
         self._since: float | None = None
+        self._jobs = 0
 
     def start_clock(self) -> None:
         self._now = 0.0
+        self._jobs = 0
         trio.lowlevel.add_instrument(self)
 
     def current_time(self) -> float:
@@ -48,11 +50,15 @@ class VirtualClock(trio.abc.Clock, trio.abc.Instrument):
         self._since = None
         if not 0 < timeout == self._wait or self._deadline == math.inf:
             return  # a task can run, one waits until all others are blocked, or there is no deadline
-        if _waits_for_others():
+        if self._jobs or _waits_for_others():
             self._since = time.monotonic()
         else:
             self._now = self._deadline
             trio.lowlevel.current_trio_token().run_sync_soon(_wake)
+
+    def note_work(self, more: int) -> None:
+        """Note that so many more threads work for trio, or fewer, which nobody else would tell of."""
+        self._jobs += more
 
     def after_io_wait(self, timeout: float) -> None:
         if self._since is not None and time.monotonic() - self._since >= timeout - _EARLY:

@@ -1,0 +1,163 @@
+"""Threads of the package's own, so that nothing waits for those of the application.
+
+A thread of anyio's or of the loop's may be one that waits for a call of ours, as the sync endpoints of a web
+framework are. So whatever blocks is done here. Threads start when there is work, wait a while for more, and
+are daemons: none of them holds up the end of the interpreter.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import TypeAlias
+
+Work: TypeAlias = Callable[[], None]
+"""What a thread does; it raises nothing."""
+
+MOST = min(32, (os.cpu_count() or 1) + 4)
+"""Threads that work at once, as long as work gets done; more would only be in each other's way."""
+
+_STALL = 0.05
+"""Seconds without progress after which one more thread starts, as all of them may be waiting for something."""
+
+_IDLE = 10.0
+"""Seconds for which a thread waits for more work."""
+
+
+class Threads:
+    """Threads that start as they are needed.
+
+    There is no lock in here that a thread could hold when garbage collection has it start more work.
+
+    Args:
+        most: how many work at once, as long as work gets done.
+    """
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._all: set[_Thread] = set()
+        self._idle: deque[_Thread] = deque()
+        self._waiting: deque[Work] = deque()
+        self._watched = threading.Lock()
+
+    def start(self, work: Work, *, apart: bool = False) -> None:
+        """Have `work` done by a thread.
+
+        Args:
+            work: what is done.
+            apart: whether the thread is to be one of its own, for work that may have to wait long.
+
+        Raises:
+            RuntimeError: no thread can be started. `work` is not done.
+        """
+        if sys.is_finalizing():  # no other thread runs any more
+            raise RuntimeError("no thread can be started while the interpreter ends")
+        if apart:
+            threading.Thread(target=work, name="stepfun-async waiter", daemon=True).start()
+            return
+        try:
+            self._idle.pop().inbox.put(work)
+        except IndexError:
+            self._start_more(work)
+
+    def _start_more(self, work: Work) -> None:
+        if len(self._all) < self._most:
+            self._hire(work)
+            return
+        self._waiting.append(work)
+        if self._watched.acquire(blocking=False):
+            try:
+                threading.Thread(target=self._watch, name="stepfun-async watch", daemon=True).start()
+            except RuntimeError:  # those that are there go on without
+                self._watched.release()
+
+    def _hire(self, work: Work) -> None:
+        thread = _Thread(work)
+        self._all.add(thread)
+        try:
+            threading.Thread(target=self._live, args=(thread,), name="stepfun-async worker", daemon=True).start()
+        except BaseException:
+            self._all.discard(thread)
+            raise
+
+    def _live(self, thread: _Thread) -> None:
+        try:
+            while (work := self._next(thread)) is not None:
+                work()
+        finally:
+            self._all.discard(thread)
+
+    def _next(self, thread: _Thread) -> Work | None:
+        """What `thread` is to do next; None for nothing any more."""
+        work, thread.first = thread.first, None
+        if work is None:
+            work = self._take()
+        if work is not None:
+            return work
+        self._idle.append(thread)
+        if self._waiting and self._leaves_idle(thread):  # somebody found nobody idle just before
+            return self._take() or self._next(thread)
+        try:
+            return thread.inbox.get(timeout=_IDLE)
+        except Empty:
+            return None if self._leaves_idle(thread) else thread.inbox.get()
+
+    def _take(self) -> Work | None:
+        try:
+            return self._waiting.popleft()
+        except IndexError:
+            return None
+
+    def _leaves_idle(self, thread: _Thread) -> bool:
+        """Whether `thread` was idle until now; otherwise somebody is about to put work into its inbox."""
+        try:
+            self._idle.remove(thread)
+        except ValueError:
+            return False
+        return True
+
+    def _watch(self) -> None:
+        """Start one more thread whenever nothing moves, for as long as work waits."""
+        while True:
+            while self._waiting:
+                first = self._waiting[0]
+                time.sleep(_STALL)
+                if self._waiting and self._waiting[0] is first and (work := self._take()) is not None:
+                    self._hire_for(work)
+            self._watched.release()
+            if not self._waiting or not self._watched.acquire(blocking=False):
+                return
+
+    def _hire_for(self, work: Work) -> None:
+        try:
+            self._hire(work)
+        except RuntimeError:  # the system gives no more
+            self._waiting.appendleft(work)
+
+
+class _Thread:
+    """A thread, as far as work is handed to it.
+
+    Attributes:
+        first: what it begins with.
+        inbox: what it is handed while it is idle.
+    """
+
+    def __init__(self, first: Work) -> None:
+        self.first: Work | None = first
+        self.inbox: SimpleQueue[Work] = SimpleQueue()
+
+
+_by_process: dict[int, Threads] = {}
+"""A fork has none of its parent's threads."""
+
+
+def threads() -> Threads:
+    """This process's."""
+    process = os.getpid()
+    return _by_process.get(process) or _by_process.setdefault(process, Threads())
