@@ -107,6 +107,11 @@ async def test_pictures_are_edited_by_path_and_by_value(shop: Shop, tmp_path: Pa
         ("drop-after", "APIConnectionError", "unknown", True, 1),
         ("bad-json", "MalformedResponseError", "unknown", True, 1),
         ("truncated", "APIConnectionError", "unknown", True, 1),
+        ("envoy-503", "InternalServerError", "unknown", True, 1),
+        ("varnish-503=0.001", "InternalServerError", "unknown", True, 1),
+        ("litellm-408", "APIStatusError", "unknown", True, 1),
+        ("error-in-200", "MalformedResponseError", "unknown", True, 0),
+        ("mid-upload", "APIStatusError", "failed", True, 0),
     ],
 )
 async def test_a_failed_line_ends_nothing_and_is_sent_again_where_that_may_help(
@@ -122,6 +127,26 @@ async def test_a_failed_line_ends_nothing_and_is_sent_again_where_that_may_help(
     second = await shop.batch(prompts(6)).run()
     assert second.done == again
     assert shop.pictures == 5 + bought + again
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("envoy-503", "connection termination (from envoy); it may have been billed"),
+        ("litellm-408", "LiteLLM, which answered, sends requests again by itself"),
+        ("error-in-200", "no picture in it: the scenario of the embedded engine says error-in-200"),
+        ("accepted", "202, accepted as the task 'embedded-task'"),
+        ("empty", "perhaps the content filter withheld it"),
+    ],
+)
+async def test_the_reason_of_a_failure_is_in_the_journal_and_the_manifest(shop: Shop, fault: str, said: str) -> None:
+    shop.fail(fault)
+    await shop.batch(prompts(2)).run()
+    records = Records(shop.out)
+    (item,) = [item for item in records.items() if item.state != "done"]
+    assert said in (item.message or "")
+    manifest = Path(records.write_manifest()).read_text(encoding="utf-8")
+    assert said in "".join(json.loads(line)["message"] or "" for line in manifest.splitlines())
 
 
 async def test_what_may_have_been_billed_can_be_held(shop: Shop) -> None:

@@ -554,6 +554,7 @@ def test_a_batch_writes_its_own_report(tmp_path: Path) -> None:
         ("lake-2", "done", None),
         ("wrong", "failed", "InvalidRequestError"),
     ]
+    assert "500: the scenario of the embedded engine says 500*1" in page.records[1]["error_message"]
     done = page.records[2]
     assert (path.parent / unquote(done["source"])).read_bytes().startswith(b"\x89PNG")
     assert (done["prompt"], done["width"], done["attempts"]) == ("lake 2", 1024, 1)

@@ -38,6 +38,12 @@ PYTHON = re.compile(
         ("drop-after", 7, 1),
         ("bad-json", 7, 1),
         ("filtered", 6, 1),
+        ("envoy-503", 7, 1),
+        ("varnish-503", 7, 1),
+        ("litellm-408", 1, 1),
+        ("error-in-200", 7, 1),
+        ("accepted", 7, 1),
+        ("mid-upload:401", 3, 0),
     ],
 )
 def test_a_failure_has_its_code(
@@ -53,6 +59,25 @@ def test_a_failure_has_its_code(
     assert "sk-hidden" not in ran.out + ran.err
     assert not PYTHON.search(ran.err)
     assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("varnish-503", '503: an HTML page from Varnish, "503 Backend fetch failed"; it may have been billed'),
+        ("error-in-200", "the answer has no picture in it: the scenario of the embedded engine says error-in-200"),
+        ("accepted", "202, accepted as the task 'embedded-task'"),
+        ("litellm-408", "LiteLLM, which answered, sends requests again by itself: more may have been billed"),
+        ("empty", "perhaps the content filter withheld it"),
+    ],
+)
+def test_the_reason_of_a_failure_is_printed_and_in_the_json(
+    cli: Run, failing: Callable[[str], None], folder: Path, fault: str, said: str
+) -> None:
+    failing(fault)
+    ran = cli("generate", "A lake", "--json")
+    assert said in ran.err
+    assert said in json.loads(ran.out)["error"]["message"]
 
 
 def test_a_timeout_is_no_answer(cli: Run, failing: Callable[[str], None]) -> None:

@@ -116,7 +116,7 @@ def _lines(error: StepFunError) -> Iterator[str]:
     if error.maybe_billed:
         yield f"attempts: {error.attempts}, of which {error.maybe_billed} may have been billed"
     if error.trace_id:
-        yield f"trace id: {error.trace_id} (StepFun's support asks for it)"
+        yield f"trace id: {error.trace_id} (support asks for it)"
 
 
 def _told(problem: Problem) -> str:
