@@ -37,6 +37,8 @@ from stepfun_async import (
 from stepfun_async._budget import Hold
 from stepfun_async._core.wire import Call, Progress, Reply
 from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
+from stepfun_async.testing import run
+from stepfun_async.testing.virtual import Backend
 from tests.support.scripted import PICTURE, Scripted, refusal
 
 INTERNATIONAL: Final = "https://api.stepfun.ai/v1"
@@ -222,13 +224,17 @@ async def test_a_call_that_is_cancelled_in_flight_stays_held_and_one_that_waits_
     assert client.usage.maybe_billed == 1
 
 
-@pytest.mark.anyio
-async def test_a_deadline_that_passes_leaves_the_price_held() -> None:
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_deadline_that_passes_leaves_the_price_held(backend: Backend) -> None:
     budget = Budget(1)
     engine = Engine(scenario=Scenario("hang"))
-    async with AsyncClient(base_url="embedded", transport=EmbeddedTransport(engine), budget=budget) as client:
-        with pytest.raises(APITimeoutError):
-            await client.images.generate("a lake", timeout=0.3)
+
+    async def main() -> None:
+        async with AsyncClient(base_url="embedded", transport=EmbeddedTransport(engine), budget=budget) as client:
+            with pytest.raises(APITimeoutError):
+                await client.images.generate("a lake", timeout=0.3)
+
+    run(main, backend=backend)
     assert sums(budget) == (0, Decimal("0.003"))
 
 

@@ -29,6 +29,8 @@ from stepfun_async import (
 )
 from stepfun_async._core.wire import Call, Progress, Reply
 from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
+from stepfun_async.testing import run
+from stepfun_async.testing.virtual import Backend
 from tests.support.telemetry import Telemetry, attributes, own, parent
 
 pytestmark = pytest.mark.anyio
@@ -214,10 +216,15 @@ async def test_a_call_that_never_got_its_slot_has_no_attempt(telemetry: Telemetr
     assert attributes(refused)["stepfun.attempts"] == 0
 
 
-async def test_a_deadline_is_an_error_by_its_name(telemetry: Telemetry) -> None:
-    async with AsyncClient(**options(telemetry, "hang", timeout=0.3)) as client:
-        with pytest.raises(APITimeoutError) as caught:
-            await client.images.generate("a lake", **SMALL)
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_deadline_is_an_error_by_its_name(telemetry: Telemetry, backend: Backend) -> None:
+    async def main() -> pytest.ExceptionInfo[APITimeoutError]:
+        async with AsyncClient(**options(telemetry, "hang", timeout=0.3)) as client:
+            with pytest.raises(APITimeoutError) as caught:
+                await client.images.generate("a lake", **SMALL)
+        return caught
+
+    caught = run(main, backend=backend)
     assert attributes(telemetry.span)["error.type"] == "APITimeoutError"
     assert telemetry.span.status.description == str(caught.value)
     assert telemetry.counts("stepfun.client.attempts", "error.type") == {"cancelled": 1}

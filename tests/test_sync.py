@@ -34,6 +34,7 @@ from stepfun_async import (
 from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
 from tests.support.answers import picture_answer
 from tests.support.raw import raw_server, say, stay_silent
+from tests.support.scripts import run_script
 
 LARGE: Final = "step-2x-large"
 
@@ -130,20 +131,8 @@ def test_closing_ends_calls_in_flight_of_other_threads() -> None:
     assert (client.usage.requests, client.usage.maybe_billed) == (1, 1)
 
 
-def _script(source: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "STEP_BASE_URL": "embedded"}
-    return subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", source],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=environment,
-    )
-
-
 def test_an_interpreter_ends_with_a_client_that_was_never_closed() -> None:
-    done = _script(
+    done = run_script(
         "from stepfun_async import Client\n"
         "client = Client()\n"
         "print(client.images.generate('a lake', model='step-2x-large', size='256x256').image.width)\n"
@@ -152,7 +141,7 @@ def test_an_interpreter_ends_with_a_client_that_was_never_closed() -> None:
 
 
 def test_an_interpreter_ends_with_a_call_in_flight() -> None:
-    done = _script(
+    done = run_script(
         "import threading\n"
         "from stepfun_async import Client\n"
         "from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario\n"
@@ -267,7 +256,7 @@ def test_a_map_may_be_closed_after_its_client() -> None:
 
 
 def test_an_interpreter_ends_with_a_map_half_read() -> None:
-    done = _script(
+    done = run_script(
         "from stepfun_async import Client, TextToImage\n"
         "client = Client()\n"
         "outcomes = client.images.map(TextToImage(prompt=str(n)) for n in range(9))\n"
