@@ -30,7 +30,7 @@ def dask_cluster(environment: Mapping[str, str]) -> Iterator[Any]:
     leases["distributed.scheduler.locks.lease-validation-interval"] = "1s"
     with dask.config.set(leases):
         cluster = _distributed().LocalCluster(
-            n_workers=2, threads_per_worker=2, dashboard_address=None, env=dict(environment), silence_logs=50
+            n_workers=2, threads_per_worker=2, dashboard_address="127.0.0.1:0", env=dict(environment), silence_logs=50
         )
         with cluster, connected(cluster) as client:
             yield client
