@@ -28,7 +28,9 @@ Every error carries `billing` (what is known of the last attempt), `attempts` (h
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from .text import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,18 +67,21 @@ class StepFunError(Exception):
     """
 
     billing: Billing = "not_sent"
+    _of_lines: ClassVar[bool] = False
+    """Whether line breaks in the message are this package's own; those of servers are escaped as other controls are."""
 
     def __init__(self, message: str, *, billing: Billing | None = None, trace_id: str | None = None) -> None:
+        message = escaped(message, lines=self._of_lines)
         super().__init__(message)
         self.message = message
         self.billing = billing or type(self).billing
         self.attempts = 0
         self.maybe_billed = 0
-        self.trace_id = trace_id
+        self.trace_id = None if trace_id is None else escaped(trace_id)
 
     def tell(self, more: str) -> None:
         """Say `more` at the end of the message."""
-        self.message = f"{self.message}; {more}"
+        self.message = f"{self.message}; {escaped(more)}"
         self.args = (self.message,)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -89,6 +94,8 @@ class InvalidRequestError(StepFunError, ValueError):
     Attributes:
         problems: every problem found, one `Problem` for each.
     """
+
+    _of_lines = True
 
     def __init__(self, message: str, *, problems: tuple[Problem, ...] = ()) -> None:
         super().__init__(message)
@@ -104,6 +111,8 @@ class InvalidRequestError(StepFunError, ValueError):
 
 class ConfigurationError(StepFunError):
     """The client cannot work as set up: key, base URL, an extra not installed, or already closed."""
+
+    _of_lines = True
 
 
 class BudgetExceededError(StepFunError):
@@ -195,7 +204,7 @@ class APIStatusError(APIError):
     ) -> None:
         super().__init__(message, billing=billing, trace_id=trace_id)
         self.status = status
-        self.type = type
+        self.type = None if type is None else escaped(type)
         self.body = body
         self.retry_after = retry_after
 

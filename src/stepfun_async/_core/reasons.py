@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from .text import escaped
+
 SHOWN = 500
 """Characters of a reason that are kept."""
 
@@ -193,10 +195,10 @@ def resender_of(headers: Mapping[str, str]) -> str | None:
 
 
 def trace_id_of(headers: Mapping[str, str]) -> str | None:
-    """What identifies a response for whoever is asked about it; None where nothing does."""
+    """What identifies a response for whoever is asked about it, as it may be shown; None where nothing does."""
     for name in TRACE_HEADERS:
         if found := headers.get(name):
-            return found
+            return escaped(found)
     return None
 
 

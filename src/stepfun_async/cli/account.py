@@ -18,5 +18,5 @@ def account(
     if as_json:
         say_json({"type": found.type, **balances})
     else:
-        amounts = "\n".join(f"{name + ':':<9}{amount:g}" for name, amount in balances.items())
-        say(f"type:    {found.type or 'not said'}\n{amounts}")
+        amounts = (f"{name + ':':<9}{amount:g}" for name, amount in balances.items())
+        say(f"type:    {found.type or 'not said'}", *amounts)

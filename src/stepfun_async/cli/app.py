@@ -131,7 +131,7 @@ def _batch(context: typer.Context) -> None:
 
 def _help_without_command(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
-        say(context.get_help())
+        say(*context.get_help().splitlines())
         raise typer.Exit
 
 

@@ -127,7 +127,7 @@ def run(
     if as_json:
         say_json({"run": _plain(batch.progress), "status": _plain(status)})
     else:
-        say(_told(batch.progress, status, out, pictures))
+        say(*_told(batch.progress, status, out, pictures))
     if attempt.error is not None:
         raise attempt.error
     if attempt.pressed:
@@ -200,7 +200,7 @@ def check(
     if as_json:
         say_json({**_plain(found), "bad_lines": [_bad_line(line) for line in found.bad_lines]})
     else:
-        say("\n".join(_findings(found)))
+        say(*_findings(found))
     raise typer.Exit(exits.INVALID if found.bad else exits.DONE)
 
 
@@ -210,7 +210,7 @@ def status(out: Folder, as_json: AsJson = False) -> None:
     if as_json:
         say_json(_plain(found))
     else:
-        say("\n".join(_standing(found)))
+        say(*_standing(found))
 
 
 def retry(
@@ -247,7 +247,7 @@ def pack(
     if as_json:
         say_json({"shards": paths})
     else:
-        say("\n".join(paths) if paths else "no pictures, no shards")
+        say(*(paths or ["no pictures, no shards"]))
 
 
 def manifest(
@@ -319,13 +319,13 @@ def _bad(field: str, given: str, allowed: str) -> InvalidRequestError:
 # --- what is said -------------------------------------------------------------------------------
 
 
-def _told(progress: Progress, status: Status, out: str, pictures: str | None) -> str:
+def _told(progress: Progress, status: Status, out: str, pictures: str | None) -> list[str]:
     lines = [f"this run: {line_of(progress)}", *_standing(status)]
     if progress.stopped is not None:
         lines.append(f"stopped: {reworded(progress.stopped.splitlines()[0])}; run it again to go on")
     if pictures is None:
-        return "\n".join([*lines, f"pictures and journal are in {out}"])
-    return "\n".join([*lines, f"pictures are in {pictures}, and the journal is in {out}"])
+        return [*lines, f"pictures and journal are in {out}"]
+    return [*lines, f"pictures are in {pictures}, and the journal is in {out}"]
 
 
 def _standing(status: Status) -> list[str]:
@@ -341,7 +341,7 @@ def _standing(status: Status) -> list[str]:
 
 
 def _findings(found: Checked) -> list[str]:
-    lines = [reworded(str(line)) for line in found.bad_lines]
+    lines = [reworded(text) for line in found.bad_lines for text in str(line).splitlines()]
     if found.bad > len(found.bad_lines):
         lines.append(f"... and {found.bad - len(found.bad_lines)} more")
     price = plain_money(found.price) or "nothing"

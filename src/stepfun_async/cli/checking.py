@@ -73,7 +73,7 @@ def _print(request: ImageRequest, config: Config, call: Call) -> None:
         *(f"       {name}: {value}" for name, value in _wire(call).items()),
         "nothing was sent",
     ]
-    say("\n".join(lines))
+    say(*lines)
 
 
 def _content(request: ImageRequest, config: Config, call: Call) -> dict[str, object]:

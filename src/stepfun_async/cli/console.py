@@ -14,18 +14,23 @@ from rich.console import Console, RenderableType
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from stepfun_async import StepFunWarning
+from stepfun_async._core.text import escaped
 
 
 class OutputError(Exception):
     """Stdout cannot be written to: nobody reads it, or the disk is full."""
 
 
-def say(text: str) -> None:
-    """Print a line on stdout, at once.
+def say(*lines: str) -> None:
+    """Print lines on stdout, at once; what a terminal would obey in them is shown as escapes.
 
     Raises:
         OutputError: stdout cannot be written to.
     """
+    _print("\n".join(map(escaped, lines)))
+
+
+def _print(text: str) -> None:
     try:
         print(text, flush=True)
     except OSError as error:
@@ -39,22 +44,22 @@ def abandon_stdout() -> None:
 
 
 def say_json(value: object) -> None:
-    """Print `value` as JSON on stdout."""
+    """Print `value` as JSON on stdout, which has escapes of its own for what a terminal would obey."""
     say(json.dumps(value, ensure_ascii=False))
 
 
 def say_rich(*parts: RenderableType) -> None:
-    """Print tables and the like on stdout."""
+    """Print tables and the like on stdout, with the colours of a terminal; of this package's own words only."""
     console = Console(highlight=False)
     with console.capture() as capture:
         for part in parts:
             console.print(part)
-    say("\n".join(line.rstrip() for line in capture.get().rstrip().splitlines()))
+    _print("\n".join(line.rstrip() for line in capture.get().rstrip().splitlines()))
 
 
-def complain(text: str) -> None:
-    """Print a line on stderr."""
-    print(text, file=sys.stderr, flush=True)
+def complain(*lines: str) -> None:
+    """Print lines on stderr; what a terminal would obey in them is shown as escapes."""
+    print("\n".join(map(escaped, lines)), file=sys.stderr, flush=True)
 
 
 def on_terminal() -> bool:
@@ -80,7 +85,7 @@ def waiting(text: str) -> Generator[None]:
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        progress.add_task(text, total=None)
+        progress.add_task(escaped(text), total=None)
         yield
 
 

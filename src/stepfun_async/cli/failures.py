@@ -81,7 +81,7 @@ def tell(error: StepFunError, *, as_json: bool) -> int:
         as_json: whether to print it as JSON on stdout too.
     """
     lines = list(_lines(error))
-    complain("\n".join(lines))
+    complain(*lines)
     if as_json:
         say_json({"error": _content(error, lines)})
     return exits.code_of(error)

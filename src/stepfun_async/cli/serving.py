@@ -81,7 +81,7 @@ def _introduce(scenario: Scenario, keys: frozenset[str] | None, base_url: str) -
         *(f"fault:    {fault}" for fault in scenario.faults),
         "Ctrl-C ends it and shows the bill.",
     ]
-    say("\n".join(lines))
+    say(*lines)
 
 
 def _bill_text(bill: Bill) -> str:
