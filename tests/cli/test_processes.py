@@ -11,6 +11,7 @@ import subprocess
 import threading
 from pathlib import Path
 
+import httpx
 import pytest
 
 from stepfun_async import AuthenticationError, Client, TextToImage
@@ -201,6 +202,17 @@ def test_serve_lets_in_the_keys_of_the_environment_only(folder: Path, monkeypatc
         client.account.retrieve()
     process.send_signal(signal.SIGINT)
     assert ended(process)[:2] == (0, "bill: 0 calls, 0 pictures, no money\n")
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_serve_takes_what_clients_of_openai_always_send_unless_it_is_strict(folder: Path, strict: bool) -> None:
+    process, url, _ = serving(*["--strict"][:strict])
+    body = {"model": "step-image-edit-2", "prompt": "A lake", "quality": "auto", "response_format": None}
+    reply = httpx.post(f"{url}/images/generations", json=body, headers={"authorization": "Bearer k"}, trust_env=False)
+    process.send_signal(signal.SIGINT)
+    code, _, err = ended(process)
+    note = "POST /images/generations: quality='auto' is ignored, since step-image-edit-2 has no such parameter\n"
+    assert (code, reply.status_code, err) == (0, 400 if strict else 200, "" if strict else note)
 
 
 def test_serve_says_that_the_port_is_taken(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import signal
@@ -38,6 +39,14 @@ def serve(
         ),
     ] = None,
     credit: Annotated[float, typer.Option(help="What each key may spend, in USD.")] = 100.0,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Refuse parameters that StepFun's documentation does not have. Otherwise those that clients of "
+            "OpenAI's API always send, such as quality or user, are ignored, with a line on stderr the first time.",
+        ),
+    ] = False,
 ) -> None:
     """Stand in for StepFun's service, on this machine.
 
@@ -50,8 +59,9 @@ def serve(
     check_server_available()
     from stepfun_async.embedded.server import serve as answer
 
-    engine = Engine(scenario=scenario, keys=keys, credit=credit)
+    engine = Engine(scenario=scenario, keys=keys, credit=credit, strict=strict)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    logging.getLogger("stepfun_async").addHandler(logging.StreamHandler())  # to stderr, without which it is silent
     answer(host, port, engine, partial(_introduce, scenario, keys))
     say(f"bill: {_bill_text(engine.bill())}")
 

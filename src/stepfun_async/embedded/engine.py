@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import logging
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -17,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from stepfun_async._core.capabilities import ENDPOINTS, Capability, Money
+from stepfun_async._core.problems import show
 from stepfun_async._core.reasons import TRACE_HEADERS
 from stepfun_async._core.registry import rows
 from stepfun_async._core.rules import Whole
@@ -30,6 +32,8 @@ from .frame import UndecodableError
 from .intake import Asked, Refused, read
 from .links import Links
 from .log import Log
+
+_log = logging.getLogger("stepfun_async")
 
 KEYLESS = "embedded"
 """The key of calls that bring none."""
@@ -77,6 +81,10 @@ class Engine:
         plain: make plain pictures of two colours, quickly and without Pillow: right in size, format
             and metadata, different for different requests, but nothing to look at. For test suites.
         log: where calls for pictures are noted; nowhere when absent. May be set later, as `engine.log`.
+        strict: refuse parameters that StepFun's documentation does not have, whoever sends them. Otherwise those that
+            clients of OpenAI's API send with every call (`quality`, `style`, `user`, `background`, `moderation`,
+            `output_format` and the like, and `n=1` where there is no `n`) are left out, with a warning of the logger
+            `stepfun_async` the first time.
     """
 
     def __init__(
@@ -91,6 +99,7 @@ class Engine:
         draw_seed: Callable[[], int] = _random_seed,
         plain: bool = False,
         log: Log | None = None,
+        strict: bool = True,
     ) -> None:
         self.scenario = scenario or Scenario()
         self.log = log
@@ -102,6 +111,8 @@ class Engine:
         self._ledger = Ledger(credit)
         self._links = Links(link_lifetime, clock)
         self._traces = itertools.count(1)
+        self._strict = strict
+        self._ignored: set[tuple[str, str]] = set()
 
     def bill(self, key: str | None = None) -> Bill:
         """What `key` was charged so far; all keys together for None."""
@@ -174,13 +185,27 @@ class Engine:
 
     def _picture(self, call: Call, mount: Mount, key: str) -> Reply:
         self._ledger.note(key)
-        asked = read(call, partial(self._own, mount), plan=mount.plan)
+        asked = read(call, partial(self._own, mount), plan=mount.plan, strict=self._strict)
         if isinstance(asked, Refused):
             return _refuse(asked.why)
+        self._note_ignored(call.path, asked)
         price = None if mount.plan else asked.row.prices.get("international")
         if not self._ledger.charge(key, price):
             return error_reply(402, f"the balance is used up: a picture costs {price}", "insufficient_balance")
         return self._charged(asked, mount, key, price)
+
+    def _note_ignored(self, path: str, asked: Asked) -> None:
+        """Log each parameter that was left out, once for each endpoint."""
+        for name, value in asked.ignored.items():
+            if (path, name) not in self._ignored:
+                self._ignored.add((path, name))
+                _log.warning(
+                    "POST %s: %s=%s is ignored, since %s has no such parameter",
+                    path,
+                    name,
+                    show(value),
+                    asked.row.model,
+                )
 
     def _charged(self, asked: Asked, mount: Mount, key: str, price: Money | None) -> Reply:
         seed = self._seed(asked)

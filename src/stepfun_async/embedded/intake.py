@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, cast
 
-from stepfun_async._core.capabilities import ENDPOINTS, Capability, Operation
+from stepfun_async._core.capabilities import ENDPOINTS, Capability
 from stepfun_async._core.data_uris import decode_base64, is_data_uri
 from stepfun_async._core.problems import Problem, show
 from stepfun_async._core.registry import row_of
 from stepfun_async._core.requests import REQUESTS, ImageRequest
 from stepfun_async._core.rules import Photo, Real, Rule, Style, Whole
 from stepfun_async._core.validation import Values
-from stepfun_async._core.wire import Call, from_call, wire_name
+from stepfun_async._core.wire import Call, from_call
+
+from .wording import in_wire_words
 
 Fetch = Callable[[str], bytes | None]
 """The bytes behind a link to one of the engine's own files; None for any other link."""
@@ -21,10 +24,17 @@ Fetch = Callable[[str], bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request that keeps to every rule: the model's row, and the parameters with pictures read."""
+    """A request that keeps to every rule: the model's row, and the parameters with pictures read.
+
+    Attributes:
+        row: the model's.
+        values: the parameters.
+        ignored: parameters that the model does not have, and that were left out, as they were given.
+    """
 
     row: Capability
     values: Values
+    ignored: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +44,28 @@ class Refused:
     why: str
 
 
-def read(call: Call, fetch: Fetch, *, plan: bool) -> Asked | Refused:
+_MEANINGLESS: Mapping[str, frozenset[object] | None] = MappingProxyType(
+    {
+        "n": frozenset({1, "1"}),
+        "stream": frozenset({False, "false"}),
+        "partial_images": frozenset({0, "0"}),
+        **dict.fromkeys(("quality", "style", "user", "background", "moderation", "output_format")),
+        **dict.fromkeys(("output_compression", "input_fidelity")),
+    }
+)
+"""What clients of OpenAI's API send with every call, and StepFun's documentation does not have: parameters that may be
+left out, with the values that mean nothing; None for any value.
+"""
+
+
+def read(call: Call, fetch: Fetch, *, plan: bool, strict: bool = True) -> Asked | Refused:
     """What `call`, a POST to one of the picture endpoints, asks for.
 
     Args:
         call: the call, as it came over the wire.
         fetch: reads the engine's own links.
         plan: whether it came in through the Step Plan, which serves fewer models.
+        strict: whether parameters are refused that clients of OpenAI's API always send.
     """
     asked = from_call(call)
     if asked is None:
@@ -51,12 +76,29 @@ def read(call: Call, fetch: Fetch, *, plan: bool) -> Asked | Refused:
     row = row_of(values.get("model"), operation)
     if row is not None and plan and not row.step_plan:
         return Refused(f"model: {row.model} is not part of the Step Plan")
-    safe, unfetched = _harmless(row, values, fetch)
+    ignored = {} if strict or row is None else _meaningless(row, values)
+    values = {name: value for name, value in values.items() if name not in ignored}
+    safe, unread = _harmless(row, values, fetch)
     request = REQUESTS[operation](**_complete(row, safe))
-    problems = [*_stray_problems(values), *request.problems(), *unfetched]
+    fields = {problem.field for problem in unread}
+    judged = (problem for problem in request.problems() if problem.field not in fields)
+    problems = [*_stray_problems(values), *judged, *unread]
     if problems or row is None:
-        return Refused("; ".join(str(_named(operation, problem)) for problem in problems))
-    return Asked(row, _whole(request, row))
+        return Refused("; ".join(in_wire_words(operation, row, problem) for problem in problems))
+    return Asked(row, _whole(request, row), ignored)
+
+
+def _meaningless(row: Capability, values: Mapping[str, object]) -> dict[str, object]:
+    """The parameters that clients of OpenAI's API always send, and the model does not have."""
+    return {
+        name: value
+        for name, value in values.items()
+        if name in _MEANINGLESS and name not in row.rules and _may_go(_MEANINGLESS[name], value)
+    }
+
+
+def _may_go(meaningless: frozenset[object] | None, value: object) -> bool:
+    return meaningless is None or (isinstance(value, str | int | float) and value in meaningless)
 
 
 def _complete(row: Capability | None, values: Mapping[str, object]) -> dict[str, Any]:
@@ -72,7 +114,7 @@ _STRAY = frozenset({"extra_body"})
 
 
 def _stray_problems(values: Mapping[str, object]) -> list[Problem]:
-    why = "no such parameter; what the SDK takes as extra_body is sent beside the others"
+    why = "there is no such parameter: send what is in it beside the others"
     return [Problem(name, show(values[name]), "", why) for name in _STRAY if name in values]
 
 
@@ -84,10 +126,6 @@ def _whole(request: ImageRequest, row: Capability) -> Values:
 def _number(rule: Rule | None, value: object) -> object:
     """A number of the type that its rule has: JSON may write a seed as 5.0."""
     return rule.to_wire(value) if isinstance(rule, Whole | Real) else value
-
-
-def _named(operation: Operation, problem: Problem) -> Problem:
-    return replace(problem, field=wire_name(operation, problem.field))
 
 
 # --- pictures from the wire ---------------------------------------------------------------------
@@ -102,7 +140,7 @@ def _harmless(
     problems: list[Problem] = []
     if "image" in values:
         safe["image"] = _picture(values["image"], rules.get("image"), fetch)
-        problems += _unfetched("image", safe["image"], rules.get("image"))
+        problems += _unread("image", safe["image"], rules.get("image"))
     style = values.get("style_reference")
     if isinstance(style, Mapping) and "source_url" in style:
         style = cast("Mapping[str, object]", style)
@@ -110,34 +148,43 @@ def _harmless(
         photo = rule.picture if isinstance(rule, Style) else None
         picture = _picture(style["source_url"], photo, fetch)
         safe["style_reference"] = {**style, "source_url": picture}
-        problems += _unfetched("style_reference.source_url", picture, photo)
+        problems += _unread("style_reference.source_url", picture, photo)
     return safe, problems
 
 
 def _picture(value: object, rule: Rule | None, fetch: Fetch) -> object:
-    """What may be looked at: bytes, a data URI or a link."""
+    """What may be looked at: bytes, a data URI or a link; text that is none of these is for `_unread` to refuse."""
     if value is None or isinstance(value, bytes):
         return value
     if not isinstance(value, str):
         return str(value).encode("utf-8", "replace")
     if is_data_uri(value):
         return value
-    if value[:8].lower().startswith(("http://", "https://")):
+    if _is_link(value):
         own = fetch(value) if isinstance(rule, Photo) and rule.links else None
         return value if own is None else own
-    return _from_base64(value)
-
-
-def _from_base64(text: str) -> bytes:
     try:
-        return decode_base64(text)
+        return decode_base64(value)
     except ValueError:
-        return text.encode("utf-8", "replace")  # no picture begins like text, so the rule refuses it
+        return _NoImage(value.encode("utf-8", "replace"))
 
 
-def _unfetched(field: str, value: object, rule: Rule | None) -> list[Problem]:
-    is_link = isinstance(value, str) and value[:4].lower() == "http"
-    if not is_link or not (isinstance(rule, Photo) and rule.links):
+class _NoImage(bytes):
+    """Text that was sent in the place of an image."""
+
+
+def _is_link(text: str) -> bool:
+    return text[:8].lower().startswith(("http://", "https://"))
+
+
+def _unread(field: str, value: object, rule: Rule | None) -> list[Problem]:
+    links = isinstance(rule, Photo) and rule.links
+    if isinstance(value, _NoImage):
+        text = value.decode("utf-8", "replace")
+        forms = "a link, a data URI or base64" if links else "a file, a data URI or base64"
+        allowed = rule.allowed if rule else "an image"
+        return [Problem(field, text, allowed, f"it is text, but not {forms}; a server cannot read your files")]
+    if not links or not isinstance(value, str) or not _is_link(value):
         return []
     why = "the picture cannot be fetched: the embedded engine has no network"
     return [Problem(field, value, "a data URI, or a link to a picture of this engine", why)]

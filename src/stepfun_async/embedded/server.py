@@ -154,6 +154,9 @@ def _protocol(connections: set[asyncio.Transport]) -> type[H11Protocol]:
             connections.discard(self.transport)
             super().connection_lost(exc)
 
+        def _unsupported_upgrade_warning(self) -> None:
+            """Log nothing: Java offers HTTP/2 with each call (`Upgrade: h2c`), and goes on in HTTP/1.1 as it should."""
+
         def abort(self) -> None:
             self.transport.abort()
 

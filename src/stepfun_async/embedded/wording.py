@@ -1,0 +1,71 @@
+"""Problems in the words of the wire: for clients in any language, which write JSON or forms and know no Python."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from stepfun_async._core.capabilities import Capability, Operation
+from stepfun_async._core.problems import Description, Problem, show
+from stepfun_async._core.rules import Rule
+from stepfun_async._core.sizes import Size
+from stepfun_async._core.text import LONGEST, escaped
+from stepfun_async._core.wire import wire_name
+
+_KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "a str,": "a string,",
+        "an int,": "a number,",
+        "a float,": "a number,",
+        "a dict,": "an object,",
+        "a list,": "an array,",
+        "a bytes,": "a file,",
+        "True,": "true,",
+        "False,": "false,",
+        "nothing,": "null,",
+        "not a mapping": "not an object",
+        "not a truth value": "not a boolean",
+    }
+)
+"""The names of kinds of values in Python, and in JSON."""
+
+
+def in_wire_words(operation: Operation, row: Capability | None, problem: Problem) -> str:
+    """What is wrong with a parameter of a call.
+
+    Args:
+        operation: what the call asks for.
+        row: the model's; None where it is not known.
+        problem: what is wrong.
+    """
+    rule = row.rules.get(problem.field) if row else None
+    why, allowed = problem.why, problem.allowed
+    if why.partition(",")[0] + "," in _KINDS:  # it is about the kind of the value
+        for name, other in _KINDS.items():
+            why = why.replace(name, other)
+    if "register_model" in why:
+        why = "there is no such model"
+    if rule is not None and allowed == rule.allowed:
+        allowed = rule.wire_allowed
+    parts = [
+        f"{wire_name(operation, problem.field)}: got {_written(problem.given)}",
+        f" ({why})" if why else "",
+        f"; allowed: {allowed}" if allowed else "",
+        "" if problem.nearest is None else f". Did you mean {_nearest(rule, problem.nearest)}?",
+    ]
+    return escaped("".join(parts))
+
+
+def _nearest(rule: Rule | None, nearest: object) -> str:
+    return _written(rule.to_wire(nearest) if rule is not None and isinstance(nearest, Size) else nearest)
+
+
+def _written(value: object) -> str:
+    """`value` as JSON, cut where it is long."""
+    if value is None or isinstance(value, Description) or not isinstance(value, str | int | float):
+        return show(value)
+    text = json.dumps(value, ensure_ascii=False)
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[: LONGEST - 3]}..." + (f" ({len(value)} characters)" if isinstance(value, str) else "")
