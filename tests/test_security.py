@@ -16,10 +16,12 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import httpcore
 import httpx
 import pytest
@@ -31,6 +33,7 @@ from stepfun_async import (
     APIStatusError,
     APITimeoutError,
     AsyncClient,
+    Batch,
     Client,
     ConfigurationError,
     Image,
@@ -357,6 +360,108 @@ async def test_a_proxys_password_is_not_shown() -> None:
         transport: Any = client._service._exchanger.transport
         error = await ended(lambda: client.images.generate("a lake"))
     assert_hidden(shown(error), repr(vars(transport)), repr(vars(transport._connections)))
+
+
+# --- other secrets: of gateways and proxies ---------------------------------------------------------------
+
+GATEWAY = {"x-api-key": "canary-of-a-gateway", "x-team": "one"}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "headers": {"default_headers": GATEWAY},
+    "headers that are no mapping": {"default_headers": list(GATEWAY.items())},
+    "a header that cannot be sent": {"default_headers": {"x-api-key": "canary\n"}},
+    "a header that is no text": {"default_headers": {"x-api-key": b"canary"}},
+    "a proxy": {"proxy": "http://me:canary@127.0.0.1:9"},
+    "a proxy that is none": {"proxy": "ftp://me:canary@proxy.test"},
+    "a user in the address": {"base_url": "https://me:canary@api.test/v1"},
+    "a user in no address": {"base_url": "ftp://me:canary@api.test/v1"},
+    "a key in the address": {"base_url": "https://api.test/v1?key=canary"},
+    "a key in no address": {"base_url": "api.test/v1?key=canary#canary"},
+    "a user with breaks": {"base_url": "https://me:can\n@canary@api.test:port/v1"},
+}
+
+
+def shown_by_the_package(error: BaseException) -> str:
+    """What is shown of an error, and of the variables in the package's own frames."""
+    parts: list[str] = []
+    for each in behind(error):
+        parts += [str(each), repr(each), repr(vars(each))]
+        frames = traceback.walk_tb(each.__traceback__)
+        own = [frame for frame, _ in frames if "stepfun_async" in frame.f_code.co_filename]
+        parts += [f"{frame.f_code.co_name} {frame.f_locals!r}" for frame in own]
+    return "\n".join(parts)
+
+
+def make_batch(key: str, **options: Any) -> Batch:
+    return Batch([{"prompt": "a lake"}], out="nowhere", **{"max_failures": -1, **options})
+
+
+@pytest.mark.parametrize("kind", [AsyncClient, Client])
+@pytest.mark.parametrize("setting", SETTINGS)
+async def test_no_client_that_is_refused_shows_a_secret(setting: str, kind: Callable[..., Any]) -> None:
+    options = {"base_url": "https://api.test/v1", "timeout": -1, **SETTINGS[setting]}
+    error = await ended(partial(anyio.to_thread.run_sync, partial(kind, KEY, **options)))
+    assert_hidden(shown_by_the_package(error))
+    del options["timeout"]
+    with contextlib.suppress(ConfigurationError):
+        client = kind(KEY, **options)
+        assert_hidden(
+            repr(client), repr(vars(client)), repr(client._service if kind is AsyncClient else client._bridge)
+        )
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_no_batch_that_is_refused_shows_a_secret(setting: str) -> None:
+    with pytest.raises(StepFunError) as caught:
+        make_batch(KEY, **{"base_url": "https://api.test/v1", **SETTINGS[setting]})
+    assert_hidden(shown_by_the_package(caught.value))
+
+
+@pytest.mark.parametrize("setting", [name for name, options in SETTINGS.items() if "base_url" in options])
+def test_an_address_of_the_environment_that_is_refused_shows_no_secret(
+    setting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STEP_BASE_URL", SETTINGS[setting]["base_url"])
+    with pytest.raises(ConfigurationError) as caught:
+        Client(KEY)
+    assert_hidden(shown_by_the_package(caught.value))
+
+
+def test_a_proxy_of_the_environment_that_is_refused_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:canary@proxy.test:port")
+    with Client(KEY, base_url="https://api.test/v1") as client, pytest.raises(StepFunError) as caught:
+        client.images.generate("a lake")
+    assert_hidden(shown_by_the_package(caught.value))
+
+
+ASKING: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
+    "generate": (("a lake",), {}),
+    "edit": ((PIXEL, "a lake"), {}),
+    "image_to_image": ((PIXEL, "a lake"), {"source_weight": 0.5}),
+}
+HEADERS: dict[str, Any] = {
+    "sent": GATEWAY,
+    "not sayable": {"x-api-key": "canary\n"},
+    "no mapping": [("x-api-key", "canary")],
+    "bytes": {"x-api-key": b"canary"},
+}
+
+
+@pytest.mark.parametrize("headers", HEADERS)
+@pytest.mark.parametrize("operation", ASKING)
+async def test_no_failure_shows_the_headers_of_a_call(operation: str, headers: str, ears: Ears) -> None:
+    arguments, options = ASKING[operation]
+    options = {**options, "extra_headers": HEADERS[headers], "timeout": 5}
+    for failure in (hang_up, FAILURES["status 400"]):
+        with raw_server(failure) as server:
+            client = client_for(server.url)
+            error = await ended(partial(getattr(client.images, operation), *arguments, **options))
+            assert_hidden(shown_by_the_package(error))
+            with Client(KEY, base_url=server.url, retry=NO_RETRY) as sync:
+                asked = partial(getattr(sync.images, operation), *arguments, **options)
+                error = await ended(partial(anyio.to_thread.run_sync, asked))
+            assert_hidden(shown_by_the_package(error))
+            await client.aclose()
+    assert not [heard for heard in ears.heard if "canary" in heard and "stepfun_async" in heard]
 
 
 # --- other hosts ------------------------------------------------------------------------------------------

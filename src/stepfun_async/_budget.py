@@ -66,6 +66,8 @@ class Budget:
             return less(self.limit, self._spent, self._held)
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_held"):  # where a refused limit's traceback is shown
+            return "<Budget>"
         sums = f"spent={self._spent:f}, held={self._held:f}"
         return f"<Budget limit={self.limit:f} {self.currency}, {sums}>"
 

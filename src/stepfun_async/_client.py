@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
 from ._budget import Budget
-from ._config import Validation, hidden
+from ._config import Validation, hidden, hidden_headers, hidden_url
 from ._core.answers import parse_account, parse_model, parse_models
 from ._core.errors import InvalidRequestError
 from ._core.problems import Problem
@@ -85,7 +85,9 @@ class AsyncClient:
         keepalive_expiry: float | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
-        api_key = hidden(api_key)  # from what shows the variables of a traceback's frames
+        # From what shows the variables of a traceback's frames:
+        api_key, base_url, proxy = hidden(api_key), hidden_url(base_url), hidden(proxy)
+        default_headers = hidden_headers(default_headers)
         self._service = service_for(
             api_key,
             base_url=base_url,

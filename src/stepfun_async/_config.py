@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 from ._core.addresses import is_loopback
 from ._core.capabilities import Region
 from ._core.errors import ConfigurationError
+from ._core.text import described
 
 DEFAULT_BASE_URL = "https://api.stepfun.ai/v1"
 EMBEDDED = "embedded"
@@ -49,6 +50,43 @@ class _Hidden(str):
 def hidden(value: T) -> T:
     """`value`, as text that does not show itself where it is text."""
     return cast("T", _Hidden(value)) if isinstance(value, str) else value
+
+
+class _Undisclosed:
+    """Any value that may be a secret, or have one in it; shown by its kind."""
+
+    __slots__ = ("kind",)
+
+    def __init__(self, value: object) -> None:
+        self.kind = described(value)
+
+    def __repr__(self) -> str:
+        return f"<{self.kind}, not shown>"
+
+
+def hidden_headers(headers: T) -> T:
+    """`headers` as they are now, with values that do not show themselves: keys of gateways are among them.
+
+    What is no mapping of text is not kept at all, since `check_headers` refuses it: only its kind is.
+    """
+    if headers is None:
+        return headers
+    kept: object
+    try:
+        given = dict(cast("Mapping[object, object]", headers)) if isinstance(headers, Mapping) else None
+        kept = _Undisclosed(headers) if given is None else {name: _hidden_value(given[name]) for name in given}
+    except Exception:  # noqa: BLE001 - whatever a mapping of somebody's own may raise
+        kept = _Undisclosed(headers)
+    return cast("T", kept)
+
+
+def _hidden_value(value: object) -> object:
+    return hidden(value) if isinstance(value, str) else _Undisclosed(value)
+
+
+def hidden_url(url: T) -> T:
+    """`url`, as text that does not show itself where it has a user name, a password, a query or a fragment."""
+    return hidden(url) if isinstance(url, str) and re.search("[@?#]", url) else url
 
 
 _SECRET = 8
@@ -162,6 +200,7 @@ def resolve(api_key: str | None, base_url: str | None, *, allow_http: bool = Fal
     """
     if not _is_truth(allow_http):
         raise ConfigurationError(f"allow_http is True or False, not {allow_http!r}")
+    base_url = hidden_url(base_url)  # from what shows the variables of a traceback's frames
     url = _checked_url(base_url if base_url is not None else os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL)
     if url == EMBEDDED:
         return Config(url, _key(api_key, required=False), "international", hosted=False, plan=False)
@@ -210,7 +249,8 @@ def check_seconds(name: str, value: object, *, zero: bool = False) -> str | None
 def check_headers(headers: object) -> str | None:
     """What is wrong with a user's headers, in words without their values; None when nothing is."""
     if not isinstance(headers, Mapping):
-        return "headers are a mapping of names to values"
+        kind = headers.kind if isinstance(headers, _Undisclosed) else described(headers)
+        return f"headers are a mapping of names to values, not {kind}"
     for name, value in headers.items():  # pyright: ignore[reportUnknownVariableType]
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
             return f"{name!r} is not the name of a header"
@@ -257,20 +297,26 @@ def _is_truth(value: object) -> bool:
 def _checked_url(url: object) -> str:
     if not isinstance(url, str):
         raise ConfigurationError(f"base_url is text, not a {type(url).__name__}")
-    text = url.strip().rstrip("/")
-    if text == EMBEDDED:
-        return text
+    url = hidden_url(url)
+    text = hidden_url(url.strip().rstrip("/"))
+    if text != EMBEDDED and (why := _why_no_address(text)):
+        raise ConfigurationError(why)
+    return text
+
+
+def _why_no_address(text: str) -> str | None:
+    """Why `text` cannot be the base URL, without what may be secret in it; None where nothing speaks against it."""
     parts = _split(text)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(
-            f"base_url or {BASE_URL_VARIABLE} is {_without_password(text)!r}, which is no address: "
+        return (
+            f"base_url or {BASE_URL_VARIABLE} is {_without_secrets(text)!r}, which is no address: "
             "write https://host/v1, or 'embedded' for the offline engine"
         )
     if parts.username or parts.password:
-        raise ConfigurationError("base_url has a user name or password in it: pass the key as api_key=...")
-    if "?" in text or "#" in text:  # not shown, since keys are put there
-        raise ConfigurationError(f"base_url has a query or fragment after {re.split('[?#]', text)[0]!r}: leave it out")
-    return text
+        return "base_url has a user name or password in it: pass the key as api_key=..."
+    if "?" in text or "#" in text:
+        return f"base_url has a query or fragment after {_without_secrets(text)!r}: leave it out"
+    return None
 
 
 def _split(text: str) -> SplitResult | None:
@@ -281,5 +327,6 @@ def _split(text: str) -> SplitResult | None:
         return None
 
 
-def _without_password(text: str) -> str:
-    return re.sub(r"//.*@", "//***@", text)
+def _without_secrets(text: str) -> str:
+    """`text` without a user's name and password, and without query and fragment, since keys are put there."""
+    return re.split("[?#]", re.sub(r"//.*@", "//***@", str(text), flags=re.DOTALL))[0]

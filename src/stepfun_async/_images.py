@@ -7,6 +7,7 @@ from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
+from ._config import hidden_headers
 from ._core.results import Image, ImagesResponse
 from ._options import NO_OPTIONS, Options, SaveTo
 from ._service import Service
@@ -117,6 +118,7 @@ class AsyncImages:
             QueueTimeoutError: no slot came free in time; nothing was sent.
             APIError: there was no usable answer; `.billing` says whether it may have been charged.
         """
+        extra_headers = hidden_headers(extra_headers)
         request = _requests().TextToImage(
             model=model,
             prompt=prompt,
@@ -200,6 +202,7 @@ class AsyncImages:
         Raises:
             StepFunError: as `generate` does.
         """
+        extra_headers = hidden_headers(extra_headers)
         request = _requests().ImageEdit(
             model=model,
             image=image,
@@ -282,6 +285,7 @@ class AsyncImages:
         Raises:
             StepFunError: as `generate` does.
         """
+        extra_headers = hidden_headers(extra_headers)
         request = _requests().ImageToImage(
             model=model,
             image=image,

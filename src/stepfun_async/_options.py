@@ -47,7 +47,7 @@ class Options:
         if self.queue_timeout is not None and (why := check_seconds("queue_timeout", self.queue_timeout, zero=True)):
             yield Problem("queue_timeout", plain(self.queue_timeout), "seconds, 0 or more", why)
         if self.headers is not None and (why := check_headers(self.headers)):
-            yield Problem("extra_headers", f"a {type(self.headers).__name__}", "names and values", why)
+            yield Problem("extra_headers", plain(self.headers), "names and values", why)
         if self.save_to is not None and (why := _why_not_saved(self.save_to, overwrite=self.overwrite)):
             yield Problem("save_to", plain(self.save_to), "a new file in a folder that can be written to", why)
 

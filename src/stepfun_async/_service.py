@@ -125,7 +125,8 @@ class Service:
         self._strict = strict
 
     def __repr__(self) -> str:
-        return f"{self.config.base_url}{' closed' if self.closed else ''}"
+        config = getattr(self, "config", None)  # not there in a copy that is half made
+        return f"{config.base_url}{' closed' if self.closed else ''}" if config else "<Service>"
 
     async def aclose(self) -> None:
         """End the fan-outs, close the connections, and refuse every further call."""

@@ -20,7 +20,7 @@ import anyio
 
 from ._budget import Budget
 from ._client import AsyncAccount, AsyncModels
-from ._config import Validation, hidden
+from ._config import Validation, hidden, hidden_headers, hidden_url
 from ._core.errors import APIConnectionError, ConfigurationError
 from ._core.results import Account, Image, ImagesResponse, Model, Usage
 from ._core.retry import RetryPolicy
@@ -371,7 +371,9 @@ class Client:
         keepalive_expiry: float | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
-        api_key = hidden(api_key)  # from what shows the variables of a traceback's frames
+        # From what shows the variables of a traceback's frames:
+        api_key, base_url, proxy = hidden(api_key), hidden_url(base_url), hidden(proxy)
+        default_headers = hidden_headers(default_headers)
         service = service_for(
             api_key,
             base_url=base_url,
@@ -431,6 +433,12 @@ class Client:
         return f"<{type(self).__name__} {service!r}>"
 
 
+def _hide_headers(options: dict[str, Any]) -> None:
+    """Have the values of headers not show themselves where the variables of a traceback's frames are shown."""
+    if "extra_headers" in options:
+        options["extra_headers"] = hidden_headers(options["extra_headers"])
+
+
 class Images:
     """Pictures: make, edit, start from another, fetch, fan out."""
 
@@ -454,6 +462,7 @@ class Images:
     def generate(self, prompt: str, *, model: CustomModel, **options: Unpack[CustomGenerate]) -> ImagesResponse: ...
     @_like(AsyncImages.generate)
     def generate(self, *args: Any, **options: Any) -> ImagesResponse:
+        _hide_headers(options)
         return self._bridge.run(self._images.generate, *args, **options)
 
     @overload
@@ -475,6 +484,7 @@ class Images:
     ) -> ImagesResponse: ...
     @_like(AsyncImages.edit)
     def edit(self, *args: Any, **options: Any) -> ImagesResponse:
+        _hide_headers(options)
         return self._bridge.run(self._images.edit, *args, **options)
 
     @overload
@@ -499,6 +509,7 @@ class Images:
     ) -> ImagesResponse: ...
     @_like(AsyncImages.image_to_image)
     def image_to_image(self, *args: Any, **options: Any) -> ImagesResponse:
+        _hide_headers(options)
         return self._bridge.run(self._images.image_to_image, *args, **options)
 
     def download(

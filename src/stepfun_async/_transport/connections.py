@@ -302,13 +302,14 @@ def checked_proxy(proxy: str | None) -> str | None:
     """
     if proxy is None:
         return None
+    proxy = hidden(proxy)
     if not _is_text(proxy):
         raise ConfigurationError(f"the proxy's address is text, not a {type(proxy).__name__}")
     if why := _why_no_proxy(proxy):
         raise ConfigurationError(f"the proxy's address cannot be used: {why}")
     if proxy.lower().startswith("socks") and find_spec("socksio") is None:
         raise ConfigurationError('a SOCKS proxy needs one more package: pip install "stepfun-async[socks]"')
-    return hidden(proxy)
+    return proxy
 
 
 def _why_no_proxy(proxy: str) -> str | None:

@@ -28,7 +28,7 @@ import anyio
 from anyio.from_thread import start_blocking_portal
 
 from stepfun_async._budget import Budget
-from stepfun_async._config import KEY_VARIABLES, Config, hidden, resolve
+from stepfun_async._config import KEY_VARIABLES, Config, hidden, hidden_headers, hidden_url, resolve
 from stepfun_async._core.errors import ConfigurationError
 from stepfun_async._core.money import NOTHING, less, times, total
 from stepfun_async._core.problems import Problem
@@ -158,6 +158,9 @@ class Batch:
         allow_http: bool = False,
         on_event: OnEvent | None = None,
     ) -> None:
+        # From what shows the variables of a traceback's frames:
+        api_key, base_url, proxy = hidden(api_key), hidden_url(base_url), hidden(proxy)
+        default_headers = hidden_headers(default_headers)
         self._inputs: object = inputs
         self._source: Source | None = None
         self._defaults = _fields(model, defaults)
@@ -180,7 +183,7 @@ class Batch:
         self._engine: Engine | None = None
         self._stopping = False
         self.records = Records(out)
-        self._key = hidden(api_key)
+        self._key = api_key
         here_only: dict[str, object] = {
             "api_key": api_key,
             "default_headers": default_headers,
@@ -206,7 +209,8 @@ class Batch:
         )
 
     def __repr__(self) -> str:
-        return f"<Batch out={str(self.records.folder)!r}>"
+        records = getattr(self, "records", None)  # not there yet where a refused setting's traceback is shown
+        return f"<Batch out={str(records.folder)!r}>" if records else "<Batch>"
 
     # --- running ---
 
