@@ -119,6 +119,16 @@ def test_the_tables_of_a_jpeg_may_stand_before_its_frame(marker: int) -> None:
     assert seen(whole[:2] + segment + whole[2:]) == ("jpeg", 64, 48, True)
 
 
+@pytest.mark.parametrize("marker", [0x01, 0xD0, 0xD7])
+def test_a_marker_without_a_length_may_stand_before_the_frame_as_libjpeg_has_it(marker: int) -> None:
+    whole = _encode("JPEG", "RGB", {})
+    assert seen(whole[:2] + bytes([0xFF, marker]) + whole[2:]) == ("jpeg", 64, 48, True)
+
+
+def test_stray_bytes_without_an_end_are_not_passed_over_without_end() -> None:
+    assert seen(b"\xff\xd8\xff" + b"\xff\x00" * 100_000) is None
+
+
 @pytest.mark.parametrize(("format", "mode"), [("PNG", "RGB"), ("JPEG", "RGB"), ("WEBP", "RGB")])
 def test_bytes_after_the_end_do_no_harm(format: str, mode: str) -> None:
     for length in (100, 10_000, 600_000):

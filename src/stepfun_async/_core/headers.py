@@ -1,4 +1,4 @@
-"""Image headers: the format, the size in pixels, the orientation, and whether the end is there.
+"""Image headers: the format, the size in pixels, and whether the end is there.
 
 The format comes from the magic bytes, never from a name or a claimed type. The size comes from the header alone, so
 that a decompression bomb is measured without being decoded. The reading is as lenient as that of libjpeg, libpng and
@@ -105,12 +105,6 @@ def is_whole(data: Seen, format: str) -> bool:
     return _ENDS[format](data)
 
 
-def read_orientation(data: Seen, format: str) -> int:
-    """The orientation that EXIF gives: 1 for an upright image and one without EXIF, 2 to 8 for one to be turned."""
-    exif = _EXIF[format](data) if format in _EXIF else None
-    return _orientation_of(exif) if exif else 1
-
-
 _MAGIC = (
     ("cgbi", b"\x89PNG\r\n\x1a\n\0\0\0\x04CgBI"),
     ("png", b"\x89PNG\r\n\x1a\n"),
@@ -150,12 +144,12 @@ def _png_sides(data: Seen) -> _Sides | None:
 def _png_ends(data: Seen) -> bool:
     end = _ends_with(data, _PNG_END, 8)
     if end < 0:  # an end that has content, which libpng reads with a warning
-        return any(name == b"IEND" and stop + 4 <= len(data) for name, _, stop in _png_chunks(data))
+        return any(name == b"IEND" and stop + 4 <= len(data) for name, _, stop in png_chunks(data))
     return end <= len(data) - 12
 
 
-def _png_chunks(data: Seen) -> Iterator[tuple[bytes, int, int]]:
-    """The chunks: name, start and stop of the content of each."""
+def png_chunks(data: Seen) -> Iterator[tuple[bytes, int, int]]:
+    """The chunks of a PNG: name, start and stop of the content of each."""
     at = 8
     for _ in range(_MAX_CHUNKS):
         head = data[at : at + 8]
@@ -164,10 +158,6 @@ def _png_chunks(data: Seen) -> Iterator[tuple[bytes, int, int]]:
         start, stop = at + 8, at + 8 + _big(head[:4])
         yield head[4:], start, stop
         at = stop + 4
-
-
-def _png_exif(data: Seen) -> bytes | None:
-    return next((data[start:stop] for name, start, stop in _png_chunks(data) if name == b"eXIf"), None)
 
 
 # --- JPEG ---------------------------------------------------------------------------------------
@@ -182,8 +172,6 @@ EOI, SOS, APP0, APP1 = 0xD9, 0xDA, 0xE0, 0xE1
 
 _MAX_SEGMENTS = 10_000
 """JPEG segments, and runs of stray bytes, that are passed over; cameras write some twenty."""
-
-_EXIF_HEAD = b"Exif\0\0"
 
 
 class Segment(NamedTuple):
@@ -256,13 +244,6 @@ def _jpeg_ends(data: Seen) -> bool:
     return any(marker == SOS and _ends_with(data, b"\xff\xd9", stop) >= 0 for marker, _, stop in jpeg_segments(data))
 
 
-def _jpeg_exif(data: Seen) -> bytes | None:
-    for segment in jpeg_segments(data):
-        if segment.marker == APP1 and segment.begins(data, _EXIF_HEAD):
-            return data[segment.start + 4 : segment.stop]
-    return None
-
-
 # --- WebP and GIF -------------------------------------------------------------------------------
 
 
@@ -296,17 +277,16 @@ _WEBP_SIDES: Mapping[bytes, tuple[int, Callable[[Seen], _Sides]]] = {
 """By the kind of the first chunk: the bytes up to the end of the header, and what reads it."""
 
 
-def _webp_exif(data: Seen) -> bytes | None:
+def webp_chunks(data: Seen) -> Iterator[tuple[bytes, int, int]]:
+    """The chunks of a WebP: name, start and stop of the content of each."""
     at = 12
-    for _ in range(_MAX_CHUNKS if data[12:16] == b"VP8X" else 0):
+    for _ in range(_MAX_CHUNKS):
         head = data[at : at + 8]
         if len(head) < 8:
-            return None
-        length = _little(head[4:])
-        if head[:4] == b"EXIF":
-            return data[at + 8 : at + 8 + length]
-        at += 8 + length + length % 2
-    return None
+            return
+        start, length = at + 8, _little(head[4:])
+        yield head[:4], start, start + length
+        at = start + length + length % 2
 
 
 def _gif_sides(data: Seen) -> _Sides | None:
@@ -331,30 +311,6 @@ _ENDS: Mapping[str, Callable[[Seen], bool]] = {
     "webp": _webp_ends,
     "gif": _gif_ends,
 }
-_EXIF: Mapping[str, Callable[[Seen], bytes | None]] = {"png": _png_exif, "jpeg": _jpeg_exif, "webp": _webp_exif}
-
-
-# --- EXIF ---------------------------------------------------------------------------------------
-
-_ORIENTATION = 0x0112
-_INTEGERS = {1: 1, 3: 2, 4: 4}
-"""Bytes of a value, by the type that an entry names: BYTE, SHORT, LONG."""
-
-
-def _orientation_of(exif: bytes) -> int:
-    """The orientation in the first directory of a TIFF; 1 where it has none, or none that is allowed."""
-    tiff = exif.removeprefix(_EXIF_HEAD)
-    order = _BYTE_ORDERS.get(tiff[:2])
-    if order is None:
-        return 1
-    at = order(tiff[4:8])
-    for number in range(order(tiff[at : at + 2])):
-        entry = tiff[at + 2 + 12 * number : at + 14 + 12 * number]
-        length = _INTEGERS.get(order(entry[2:4]))
-        if order(entry[:2]) == _ORIENTATION and length:
-            value = order(entry[8 : 8 + length])
-            return value if 1 <= value <= 8 else 1
-    return 1
 
 
 def _big(data: bytes) -> int:
@@ -363,9 +319,6 @@ def _big(data: bytes) -> int:
 
 def _little(data: bytes) -> int:
     return int.from_bytes(data, "little")
-
-
-_BYTE_ORDERS = {b"II": _little, b"MM": _big}
 
 
 # --- formats that no model takes ----------------------------------------------------------------

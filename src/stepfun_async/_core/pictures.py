@@ -18,13 +18,11 @@ from pybase64 import b64encode_as_string
 
 from .._files import PIECE, FileSource, viewed
 from .data_uris import decode_text, is_data_uri
-from .headers import CONTENT_TYPES, FORMATS, Header, Seen, is_whole, read_header, read_orientation
+from .headers import CONTENT_TYPES, FORMATS, Header, Seen, is_whole, read_header
+from .orientation import ACROSS, read_orientation
 
 MAX_PIXELS = 2**28
 """Pixels of the largest picture that is looked at, 16384 x 16384; cameras make 200 million, picture bombs billions."""
-
-_ACROSS = 5
-"""The first EXIF orientation that swaps width and height; all that follow do."""
 
 
 class Bounds(Protocol):
@@ -87,7 +85,7 @@ class Picture:
     @property
     def seen_sides(self) -> tuple[int, int]:
         """Width and height in pixels as a viewer shows it, which heeds the orientation."""
-        return (self.width, self.height) if self.orientation < _ACROSS else (self.height, self.width)
+        return (self.width, self.height) if self.orientation < ACROSS else (self.height, self.width)
 
     def to_data_uri(self) -> str:
         """`data:image/...;base64,...`"""

@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+from .orientation import ACROSS
+
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
@@ -63,8 +65,6 @@ def on_white(image: PILImage) -> PILImage:
 # --- turning ------------------------------------------------------------------------------------
 
 _ORIENTATION, _EXIF_DIRECTORY, _EXIF_WIDTH, _EXIF_HEIGHT = 0x0112, 0x8769, 0xA002, 0xA003
-_ACROSS = 5
-"""The first orientation that swaps width and height; all that follow do."""
 
 
 def _turn_of(image: PILImage) -> Any:
@@ -96,7 +96,7 @@ def _was_turned(image: PILImage, orientation: object, directory: Mapping[int, An
     width, height = directory.get(_EXIF_WIDTH), directory.get(_EXIF_HEIGHT)
     if not (isinstance(orientation, int) and isinstance(width, int) and isinstance(height, int)):
         return False
-    return orientation >= _ACROSS and (width - height) * (image.width - image.height) < 0
+    return orientation >= ACROSS and (width - height) * (image.width - image.height) < 0
 
 
 # --- modes --------------------------------------------------------------------------------------

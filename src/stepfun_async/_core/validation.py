@@ -64,8 +64,8 @@ def turns_of(values: Values) -> tuple[str, ...]:
     if isinstance(style, Mapping):
         pictures["style_reference.source_url"] = cast("Mapping[str, object]", style).get("source_url")
     return tuple(
-        f"{name}: its EXIF says that it is to be {_TURNS[picture.orientation]} (orientation {picture.orientation}); "
-        "it is sent as it is stored, and a server that does not heed EXIF takes it so: give a PIL image, such as "
+        f"{name}: by its metadata it is to be {_TURNS[picture.orientation]} (orientation {picture.orientation}); it is "
+        "sent as it is stored, and a server that does not heed that takes it so: give a PIL image, such as "
         "Image.open(path), to have it sent upright"
         for name, picture in pictures.items()
         if isinstance(picture, Picture) and picture.orientation in _TURNS
