@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 BENCH := .venv-bench
 GATEWAYS := .venv-gateways
 
-.PHONY: demo test check types imports pytest wheel soak gateways docs bench bench-quick bench-batch clean
+.PHONY: demo test check types imports pytest wheel soak gateways pictures docs bench bench-quick bench-batch clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python docs/examples/demo.py $(PICTURES)
@@ -48,6 +48,11 @@ soak: $(VENV)/.dev
 # LiteLLM's proxy spends on sending again. `make pytest` has the part that takes less than two minutes.
 gateways: $(VENV)/.dev $(GATEWAYS)/gateways/.made $(GATEWAYS)/gateways-mitmproxy/.made $(GATEWAYS)/gateways-litellm/.made
 	$(BIN)/python -m tests.gateways
+
+# Every file of a folder of your own, through every way to hand in a picture, against Pillow: prints the disagreements.
+CORPUS ?= pictures
+pictures: $(VENV)/.dev
+	$(BIN)/python -m tests.corpus "$(CORPUS)"
 
 # A million jobs of a batch, then the same job killed and begun again in three ways; takes an hour on two
 # busy cores, and 14 GB of disk, which are given back.
