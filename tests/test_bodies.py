@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import threading
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
+import anyio
 import httpx
 import pytest
 from hypothesis import given
@@ -17,14 +19,18 @@ from hypothesis import strategies as st
 
 from stepfun_async import (
     APIConnectionError,
+    APITimeoutError,
     AsyncClient,
     AuthenticationError,
     InternalServerError,
     MalformedResponseError,
     RetryPolicy,
+    _exchange,
+    _service,
 )
-from stepfun_async._transport import calls
-from stepfun_async._transport.bodies import MAX_PICTURE, _unpacked
+from stepfun_async._core.wire import Call
+from stepfun_async._transport import bodies, calls
+from stepfun_async._transport.bodies import MAX_PICTURE, Intake, _Unpacking
 from tests.support.answers import PIXEL, answer, picture_answer
 from tests.support.raw import raw_server, say
 
@@ -51,6 +57,13 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "DEFLATE": raw_deflate,
     "identity": bytes,
 }
+
+
+def _unpacked(body: bytes, coding: str, longest: int) -> bytes | None:
+    unpacking = _Unpacking(body, coding, longest)
+    while not unpacking.over:
+        unpacking.step()
+    return unpacking.result()
 
 
 def packed(body: bytes, coding: str, *, status: str = "200 OK") -> bytes:
@@ -246,7 +259,7 @@ def test_any_bytes_are_unpacked_or_left_or_too_long_or_broken_off(body: bytes, c
     assert unpacked is None or len(unpacked) <= longest
 
 
-@given(cut=st.integers(2, 2000), junk=st.binary(min_size=1, max_size=50))
+@given(cut=st.integers(7, 2000), junk=st.binary(min_size=1, max_size=50))
 def test_a_packed_body_that_is_spoilt_in_the_middle_is_kept(cut: int, junk: bytes) -> None:
     """Taken for deflate without a head, such a body could pass for one that was only broken off."""
     whole = zlib.compress(bytes(range(256)) * 8, 0)
@@ -260,3 +273,50 @@ def test_packing_round_trips(body: bytes, coding: str) -> None:
     assert _unpacked(whole, coding.lower(), len(body)) == body
     with pytest.raises(APIConnectionError, match="longer"):
         _unpacked(whole, coding.lower(), len(body) - 1)
+
+
+async def test_what_is_unpacked_of_a_vast_body_is_given_up_when_its_call_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shorter one, which may be paid for, is unpacked to its end."""
+    monkeypatch.setattr(bodies, "VAST", 1_000_000)
+    monkeypatch.setattr(bodies, "_STEP", 100_000)
+    call = Call("POST", "/images/generations", json={})
+
+    async def unpacked(length: int) -> int:
+        intake = Intake(call, 200, {"content-encoding": "gzip"}, 50_000_000)
+        intake.feed(gzip.compress(bytes(length)))
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            return len((await intake.finish()).body)
+        return 0
+
+    assert await unpacked(900_000) == 900_000
+    assert await unpacked(40_000_000) == 0
+
+
+async def test_what_is_read_of_a_vast_body_is_given_up_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_exchange, "VAST", 300_000)
+    over = threading.Event()
+
+    def read(*args: object, **options: object) -> None:
+        assert over.wait(60)
+
+    monkeypatch.setattr(_service, "parse_images", read)
+    body = json.dumps({"data": [{"text": "x" * 400_000}]}).encode()
+    with raw_server(say(answer(body))) as server:
+        async with client_for(server.url) as client:
+            with pytest.raises(APITimeoutError) as caught:
+                await client.images.generate("a lake", timeout=0.5)
+    assert not over.is_set()
+    over.set()
+    assert (caught.value.billing, caught.value.maybe_billed) == ("unknown", 1)
+
+
+@pytest.mark.parametrize("values", [b"1,", b'"",', b"{},", b"[],", b'{"a":1},'])
+async def test_an_answer_of_very_many_values_is_refused_unread(values: bytes) -> None:
+    """Reading it would stall the loop: Python runs nothing else meanwhile."""
+    body = b'{"data": [' + values * 600_000 + b"1]}"
+    with raw_server(say(answer(body))) as server:
+        async with client_for(server.url) as client:
+            with pytest.raises(MalformedResponseError, match="over 500,000 values") as caught:
+                await client.images.generate("a lake")
+    assert caught.value.body == body

@@ -72,6 +72,11 @@ class Daemon(Generic[T]):
         self._over.set()
 
 
+VAST = 32 * 1024 * 1024
+"""Bytes of a body from which on its decoding is given up when its call ends. Shorter ones are decoded to their end even
+then: what has come is paid for, and that takes a fraction of a second."""
+
+
 async def abandonable(work: Callable[[], T]) -> T:
     """What `work` returns in a daemon thread. When the caller is cancelled, the thread is left to itself."""
     return await Daemon(work).outcome()

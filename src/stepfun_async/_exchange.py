@@ -27,6 +27,7 @@ from ._core.pace import RetryQuota
 from ._core.reasons import trace_id_of
 from ._core.retry import RetryPolicy, cost_of_retry, pause_after, wait_before_next
 from ._core.wire import Call, Progress, Reply
+from ._daemons import VAST, abandonable
 from ._locks import ForkSafeLock
 from ._loops import finished_in_thread, scope_until
 from ._shared import SharedGrant
@@ -330,7 +331,8 @@ async def _read(reply: Reply, parse: Callable[[Reply], T]) -> T:
         except MalformedResponseError:
             if not reply.pictures:
                 raise
-    return await finished_in_thread(lambda: parse(reply.whole()))
+    begin = abandonable if len(reply.body) > VAST else finished_in_thread
+    return await begin(lambda: parse(reply.whole()))
 
 
 def _count(error: APIError, record: CallRecord) -> None:

@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -309,3 +310,25 @@ def test_the_facts_are_read_from_the_sink() -> None:
     reply: Any = taken_in(answer(f'{{"b64_json": "{B64}", "seed": 5}}'), [])
     image = parsed(replace(reply)).image
     assert (image.format, image.width, image.height, image.seed) == ("png", 1, 1, 5)
+
+
+def test_pictures_are_looked_for_in_a_few_strings_only() -> None:
+    """Each takes a moment of the event loop's; what is not looked at stays as it came."""
+    many = b'"a",' * 1_000_000
+    body = b'{"data": [{"b64_json": "QUJD"}, %b {"b64_json": "QUJD"}]}' % many
+    cutter, called = Cutter(), 0
+
+    def count(*_: object) -> None:
+        nonlocal called
+        called += 1
+
+    sys.setprofile(count)
+    try:
+        cutter.feed(body)
+    finally:
+        sys.setprofile(None)
+    assert called < 1_000_000
+    found = cutter.finish()
+    assert found is not None
+    assert [cut.sink.data for cut in found[1]] == [b"ABC"]
+    assert restored(*found) == body

@@ -141,9 +141,21 @@ def _header_facts(header: Header | None) -> dict[str, Any]:
     return header._asdict() if header else {}
 
 
+_MOST_VALUES = 500_000
+"""Values of JSON that an answer may have: an image is a few. More of them would stall the event loop while they are
+read, since Python runs nothing else meanwhile; one long text does not."""
+
+
+def _refuse_crowded(reply: Reply) -> None:
+    """Raise for a body of more values than are read."""
+    if len(reply.body) > _MOST_VALUES and sum(map(reply.body.count, (b",", b":", b"[", b"{"))) > _MOST_VALUES:
+        raise _malformed(f"the answer has over {_MOST_VALUES:,} values, which no answer with images has", reply)
+
+
 def _content(reply: Reply, now: float) -> Mapping[str, Any]:
     raise_for_status(reply, now)
     _refuse_packed(reply)
+    _refuse_crowded(reply)
     try:
         content = _read_json(reply.body)
     except (ValueError, RecursionError) as error:

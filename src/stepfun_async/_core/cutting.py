@@ -42,6 +42,9 @@ _LEAP = 2 * 1024 * 1024
 """Bytes that are made room for when a server says that so many come; more than that only as they do come."""
 
 
+_MOST_STRINGS = 20_000
+"""Strings in which pictures are looked for: an answer has a few, and each takes a moment of the event loop's."""
+
 _STEP = 64 * 1024
 """Characters that are decoded at once, unless they are the whole picture: larger buffers are made anew each time."""
 
@@ -197,6 +200,7 @@ class Cutter:
         self._parts = [bytearray()]
         self._cuts: list[Cut] = []
         self._is_clean = True
+        self._strings = 0
         self._state: _State = Cutter._between  # a bound one would make a cycle, in which the pictures live on
         self._said = b""
         self._sink: Sink | None = None
@@ -230,8 +234,12 @@ class Cutter:
         if quote < 0:
             return self._keep(data, at, len(data))
         self._said = b""
-        self._state = Cutter._in_string
+        self._strings += 1
+        self._state = Cutter._in_string if self._strings <= _MOST_STRINGS else Cutter._in_the_rest
         return self._keep(data, at, quote + 1)
+
+    def _in_the_rest(self, data: bytes, at: int) -> int:
+        return self._keep(data, at, len(data))
 
     def _in_string(self, data: bytes, at: int) -> int:
         end = _end_of(_IN_STRING, data, at)

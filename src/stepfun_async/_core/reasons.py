@@ -17,6 +17,9 @@ SHOWN = 500
 _READ = 4 * SHOWN
 """Bytes of a body that are read as text."""
 
+_LONGEST = 1024 * 1024
+"""Bytes of the longest body whose JSON is read for a reason."""
+
 _NAME = 60
 """Characters of a server's name that are kept."""
 
@@ -61,7 +64,7 @@ def read_reason(body: bytes) -> Reason:
     """The reason that `body` gives."""
     text = body[:_READ].decode("utf-8", "replace")[:SHOWN].strip()
     try:
-        content: object = json.loads(body)
+        content: object = json.loads(body) if len(body) <= _LONGEST else None
     except (ValueError, RecursionError):
         return _of_page(body, text) if text.startswith("<") else Reason(text or None, None, text)
     if not isinstance(content, dict):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
+
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from .._core.answers import CODING_HEADER, CUTTING_PAYS
 from .._core.capabilities import ENDPOINTS
@@ -12,6 +15,7 @@ from .._core.cutting import Cut, Cutter, Memory, Sink, marked
 from .._core.errors import APIConnectionError
 from .._core.outcomes import billing_of
 from .._core.wire import Call, Reply
+from .._daemons import VAST, abandonable
 from .._loops import finished_in_thread
 
 MAX_BODY = 256 * 1024 * 1024
@@ -82,13 +86,21 @@ class Intake:
         """
         headers = dict(self._headers)
         body, pictures = await self._taken()
-        unpack = partial(_unpacked, body, self._coding, self._longest)
         if not body or not self._is_packed:
             headers.pop(CODING_HEADER, None)
-        elif (unpacked := await finished_in_thread(unpack)) is not None:
+        elif (unpacked := await self._unpacked(body)) is not None:
             body = unpacked
             del headers[CODING_HEADER]
         return Reply(self._status, headers, body, pictures)
+
+    async def _unpacked(self, body: bytes) -> bytes | None:
+        """`body` without its coding; up to `VAST` bytes come to their end even when the call is cancelled."""
+        unpacking = _Unpacking(body, self._coding, self._longest)
+        while not unpacking.over:
+            if unpacking.length > VAST:
+                await checkpoint_if_cancelled()
+            await finished_in_thread(unpacking.step)
+        return unpacking.result()
 
     async def abandon(self) -> None:
         """Leave no file behind: the answer did not come whole."""
@@ -109,9 +121,10 @@ class Intake:
         """The body, and the pictures that were cut out of it."""
         if not isinstance(self._manner, Cutter):
             return self._manner.finish()
-        found = self._manner.finish()
+        in_thread = abandonable if self._came > VAST else finished_in_thread
+        found = self._manner.finish() if self._came <= VAST else await in_thread(self._manner.finish)
         if found is None:
-            found = await finished_in_thread(self._manner.whole), ()
+            found = await in_thread(self._manner.whole), ()
             await self.abandon()
         return found
 
@@ -156,26 +169,57 @@ def _length_of(headers: Mapping[str, str]) -> int:
 _WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 """What zlib calls each coding."""
 
+_STEP = 8 * 1024 * 1024
+"""Bytes that are unpacked at once."""
+
 _HEADLESS = -15
 """What it calls deflate without its head, which some servers send."""
 
 
-def _unpacked(body: bytes, coding: str, longest: int) -> bytes | None:
-    """`body`, which is not empty, without `coding`; None where that cannot be undone."""
-    if coding not in _WINDOWS:
-        return None
-    headless = coding == "deflate" and (body[0] & 15 != 8 or int.from_bytes(body[:2], "big") % 31)
-    inflator = zlib.decompressobj(_HEADLESS if headless else _WINDOWS[coding])
-    try:
-        unpacked = inflator.decompress(body, longest + 1)
-    except zlib.error:
-        return None
-    if len(unpacked) > longest:
-        raise _too_long(longest)
-    if not inflator.eof:
-        message = f"the answer was broken off: its {coding} has no end"
-        raise APIConnectionError(message, billing=billing_of("lost", sent=True))
-    return None if inflator.unused_data else unpacked
+class _Unpacking:
+    """A packed body, which is not empty, on its way out of `coding`, step by step.
+
+    Attributes:
+        over: whether there is nothing more to do.
+        length: bytes that are unpacked.
+    """
+
+    def __init__(self, body: bytes, coding: str, longest: int) -> None:
+        self._coding = coding
+        self._longest = longest
+        self._packed = body
+        self._unpacked = io.BytesIO()
+        self._is_undone = coding in _WINDOWS
+        self.over = not self._is_undone
+        self.length = 0
+        headless = coding == "deflate" and (body[0] & 15 != 8 or int.from_bytes(body[:2], "big") % 31)
+        self._inflator = zlib.decompressobj(_HEADLESS if headless else _WINDOWS.get(coding, 0))
+
+    def step(self) -> None:
+        """Unpack the next few megabytes."""
+        try:
+            piece = self._inflator.decompress(self._packed, min(_STEP, self._longest + 1 - self.length))
+        except zlib.error:
+            self._is_undone, self.over = False, True
+            return
+        self._packed = self._inflator.unconsumed_tail
+        self.length += self._unpacked.write(piece)
+        self.over = not piece or self._inflator.eof or self.length > self._longest
+
+    def result(self) -> bytes | None:
+        """What came out; None where the coding cannot be undone.
+
+        Raises:
+            APIConnectionError: it is too long, or has no end.
+        """
+        if not self._is_undone:
+            return None
+        if self.length > self._longest:
+            raise _too_long(self._longest)
+        if not self._inflator.eof:
+            message = f"the answer was broken off: its {self._coding} has no end"
+            raise APIConnectionError(message, billing=billing_of("lost", sent=True))
+        return None if self._inflator.unused_data else self._unpacked.getvalue()
 
 
 def _too_long(longest: int) -> APIConnectionError:
