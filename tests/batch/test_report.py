@@ -426,6 +426,19 @@ def test_only_so_many_pictures_get_small_copies_and_the_order_stays(
     assert [record["thumbnail"] is not None for record in records] == [True] * 20 + [False] * 10
 
 
+def test_small_copies_take_a_while_at_most_and_the_next_report_makes_further_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [row(place, path=large(tmp_path / f"{place}.png")) for place in range(4)]
+    assert report(tmp_path, *rows[:2]).records[0]["thumbnail"] is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "_SECONDS", 0.0)
+        records = report(tmp_path, *rows).records
+    assert [record["thumbnail"] is not None for record in records] == [True, True, False, False]
+    assert all(record["source"] for record in records)
+    assert all(record["thumbnail"] for record in report(tmp_path, *rows).records)
+
+
 # --- the file ---------------------------------------------------------------------------------------------
 
 

@@ -28,6 +28,8 @@ _SMALL_FILE = 30_000
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 _QUALITY = 80
+_METHOD = 0
+"""Of WebP's encoder: the quickest, in a fifth of the usual time, and of about the same size."""
 
 
 def possible() -> bool:
@@ -35,12 +37,13 @@ def possible() -> bool:
     return find_spec("PIL") is not None
 
 
-def thumbnail(folder: Path, picture: str) -> str | None:
+def thumbnail(folder: Path, picture: str, *, make: bool = True) -> str | None:
     """A small copy of a picture, made unless there is one that is no older.
 
     Args:
         folder: the report's folder.
         picture: the picture, as seen from there.
+        make: whether one is made where there is none.
 
     Returns:
         The small picture as seen from `folder`; None where there is none, because the picture is missing,
@@ -50,7 +53,8 @@ def thumbnail(folder: Path, picture: str) -> str | None:
     with suppress(Exception):  # Pillow's decoders raise OSError, SyntaxError, struct.error, DecompressionBombError, ...
         if _leads_elsewhere(folder / FOLDER):
             return None
-        return made if _is_fresh(folder / made, folder / picture) or _make(folder / picture, folder / made) else None
+        if _is_fresh(folder / made, folder / picture) or (make and _make(folder / picture, folder / made)):
+            return made
     return None
 
 
@@ -86,5 +90,6 @@ def _shrunk(picture: Path) -> bytes:
     with pillow.open(picture, formats=_FORMATS) as image:
         image.draft("RGB", (_SIDE, _SIDE))
         small = as_seen(image, longest=_SIDE)
-        small.save(buffer, format="WEBP", quality=_QUALITY, icc_profile=small.info.get("icc_profile"))
+        profile = small.info.get("icc_profile")
+        small.save(buffer, format="WEBP", quality=_QUALITY, method=_METHOD, icc_profile=profile)
     return buffer.getvalue()

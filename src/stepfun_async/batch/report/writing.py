@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,10 @@ _BLOCK = 200
 """Records in a block, which the page reads in one go."""
 
 _MOST_THUMBNAILS = 5_000
-"""Small pictures that a report has; making one takes up to 0.1 s, so that a million would take a day."""
+"""Small pictures that a report has."""
+
+_SECONDS = 8.0
+"""How long small pictures are made for a report: one takes up to 0.1 s. The next report makes further ones."""
 
 _WORKERS = min(4, os.cpu_count() or 1)
 _AHEAD = 4 * _WORKERS
@@ -55,8 +59,9 @@ def write_report(
             of it are not shown.
         rows: the requests, in the order in which they are to be listed.
         summary: what is known of the job as a whole.
-        thumbnails: make small copies of the first 5,000 pictures in `thumbnails/` beside the report, so that
-            the gallery stays quick; without Pillow there are none. Copies from an earlier report are kept.
+        thumbnails: make small copies of pictures in `thumbnails/` beside the report, so that the gallery stays
+            quick: for eight seconds, and of the first 5,000 at most. Copies from an earlier report are kept, so
+            that writing it again makes further ones. Without Pillow there are none.
 
     Returns:
         The file written.
@@ -110,12 +115,13 @@ def _listed(placed: Iterable[Placed], tally: Tally) -> Iterator[str]:
 def _placed(rows: Iterable[ReportRow], folder: Path, thumbnails: int) -> Iterator[Placed]:
     """The rows in their order, with the whereabouts of their pictures; the first `thumbnails` get a small copy."""
     pending: deque[tuple[ReportRow, Callable[[], Whereabouts]]] = deque()
+    until = time.monotonic() + _SECONDS
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="stepfun-thumbnails") as pool:
         for row in rows:
             seen = None if row.path is None else inside(row.path, folder)
             if seen is not None and thumbnails > 0:
                 thumbnails -= 1
-                pending.append((row, pool.submit(_with_thumbnail, folder, seen).result))
+                pending.append((row, pool.submit(_with_thumbnail, folder, seen, until).result))
             else:
                 pending.append((row, partial(_without_thumbnail, row.path, seen)))
             if len(pending) > _AHEAD:
@@ -131,6 +137,6 @@ def _without_thumbnail(path: str | os.PathLike[str] | None, seen: str | None) ->
     return Whereabouts(os.fspath(path)) if seen is None else Whereabouts(seen.replace(os.sep, "/"), link(seen))
 
 
-def _with_thumbnail(folder: Path, seen: str) -> Whereabouts:
-    made = thumbnail(folder, seen) if link(seen) else None
+def _with_thumbnail(folder: Path, seen: str, until: float) -> Whereabouts:
+    made = thumbnail(folder, seen, make=time.monotonic() < until) if link(seen) else None
     return Whereabouts(seen.replace(os.sep, "/"), link(seen), link(made) if made else None)
