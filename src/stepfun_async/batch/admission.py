@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from stepfun_async._core.errors import InvalidRequestError
 from stepfun_async._core.problems import Problem
+from stepfun_async._core.text import described
 
 from .database import JournalError, Tables
 from .items import State
@@ -360,5 +361,9 @@ def _blob(digits: str | None) -> bytes | None:
 
 
 def request_text(told: Mapping[str, object]) -> str:
-    """A request for the journal."""
-    return json.dumps(told, ensure_ascii=False, default=str).encode("utf-8", "backslashreplace").decode()
+    """A request for the journal; without its fields where JSON cannot say them, as those of bad lines may be."""
+    try:
+        text = json.dumps(told, ensure_ascii=False, default=described)
+    except (TypeError, ValueError, RecursionError):
+        text = "{}"
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -41,11 +41,11 @@ from stepfun_async._version import __version__
 from .bucket import is_url
 from .chunks import Conditions
 from .database import Ids, JournalError, told
-from .engine import AHEAD, Engine, Ways, recover
+from .engine import AHEAD, Engine, Ways, read_job, recover
 from .handing import HandingEngine, Spread, Submit
 from .inputs import Line, Source, is_file, source_of
 from .items import MOST_BAD_LINES, BadLine, Checked, Item, Progress, Status
-from .jobs import Terms, job_of, told_fields
+from .jobs import Terms, told_fields
 from .journal import SETTINGS, Journal
 from .keeping import Keeping, check_pictures
 from .making import Maker
@@ -647,7 +647,7 @@ class _Findings:
             self._look_at(line)
 
     def _look_at(self, line: Line) -> None:
-        job = job_of(line.number, line.read(), self._terms)
+        job = read_job(line, self._terms)
         problems = (*job.problems, *self._taken(job.id, line.number))
         self._counts["lines"] += 1
         if problems or job.request is None:

@@ -25,6 +25,8 @@ from anyio.lowlevel import current_token
 from stepfun_async._budget import Budget
 from stepfun_async._core.capabilities import Money
 from stepfun_async._core.money import NOTHING, times, total
+from stepfun_async._core.problems import Problem
+from stepfun_async._core.text import reason
 from stepfun_async._loops import finished, finished_in_thread
 
 from .admission import Admitted, Task, settled
@@ -356,13 +358,22 @@ class Engine:
                 await self._sink.send(item)
 
 
+def read_job(line: Line, terms: Terms) -> Job:
+    """The job that a line asks for. What somebody's own values raise makes that line a bad one, and ends nothing."""
+    try:
+        return job_of(line.number, line.read(), terms, line.digest)
+    except Exception as error:  # noqa: BLE001 - whatever the methods of somebody's own may raise
+        problem = Problem("line", None, "values that can be read", f"reading it raised {reason(error)}")
+        return Job(line=line.number, told={}, digest=line.digest, problems=(problem,))
+
+
 def _read(lines: Iterable[Line], as_it_was: set[int], terms: Terms) -> list[Job | int]:
     return [line.number if line.number in as_it_was else _job_of(line, terms) for line in lines]
 
 
 def _job_of(line: Line, terms: Terms) -> Job:
     time.sleep(_TURN)
-    return job_of(line.number, line.read(), terms, line.digest)
+    return read_job(line, terms)
 
 
 _TURN = 5e-5

@@ -257,7 +257,7 @@ def _id_of(given: object, *, as_text: bool) -> tuple[str | None, tuple[Problem, 
         text = str(text)
     allowed = f"1 to {LONGEST_ID} characters that can be printed, or a whole number"
     if isinstance(text, str) and 0 < len(text) <= LONGEST_ID and text.isprintable():
-        return text, ()
+        return str.__str__(text), ()  # which is no str of somebody's own any more
     return None, (Problem("id", plain(given), allowed),)
 
 
