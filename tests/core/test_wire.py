@@ -554,6 +554,14 @@ def test_an_answer_that_shows_a_gateway_that_sends_again_says_so() -> None:
     assert _raised(_reply(body, 408)).resent_by is None
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_gateway_that_sends_again_answers_for_its_last_request_only(status: int) -> None:
+    body = {"error": {"message": "litellm.RateLimitError: RateLimitError: OpenAIException - slow", "code": "429"}}
+    assert _raised(_reply(body, status)).billing == "rejected"
+    assert _raised(_reply(body, status, x_litellm_call_id="c")).billing == "unknown", "the first may have been billed"
+    assert _raised(_reply(body, 401, x_litellm_call_id="c")).billing == "rejected", "so was the first one"
+
+
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
 def test_a_success_is_no_error(status: int) -> None:
     raise_for_status(_reply(b"", status), NOW)

@@ -446,6 +446,7 @@ _MADE: tuple[tuple[str, Play, Ending], ...] = (
     ("Envoy's 503 after the work", billed(say_status(BUSY, ENVOY + b"connection termination")), TROUBLE),
     ("a page with 503 after the work", billed(say_status(BUSY, VARNISH)), TROUBLE),
     ("LiteLLM's 408 after the work", billed(say_status("408 No", REFUSAL, "x-litellm-call-id: 1\r\n")), _UNSAID),
+    ("LiteLLM's 503 after the work", billed(say_status(BUSY, REFUSAL, "x-litellm-call-id: 1\r\n")), TROUBLE),
     ("an error in a 200", billed(say(answer(REFUSAL))), UNREADABLE),
     ("a task in the place of a picture", billed(say_status("202 Accepted", b'{"task_id": "t"}')), UNREADABLE),
     ("spaces before the JSON", billed(say(answer(b" " * 30 + BODY))), PICTURE),

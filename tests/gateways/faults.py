@@ -64,12 +64,12 @@ def meets(play: Play) -> Lasting:
     return lambda upstreams: upstreams[0].meeting(play)
 
 
-def meets_first(play: Play) -> Lasting:
-    """The first request is met with `play`, whichever upstream it comes to; all others are served."""
+def meets_first(play: Play, others: Play) -> Lasting:
+    """The first request is met with `play`, whichever upstream it comes to; all others with `others`."""
 
     @contextmanager
     def last(upstreams: Sequence[FaultyService]) -> Iterator[None]:
-        plays = chain([play], repeat(billed(succeed)))
+        plays = chain([play], repeat(others))
 
         def next_play(talk: Talk) -> None:
             next(plays)(talk)
@@ -116,11 +116,22 @@ FAULTS = (
     Fault("answer breaks off", meets(billed(say_cut(0.8), hang_up)), made=True),
     Fault("answer comes too late for the gateway", meets(billed(silence)), made=True, listener="impatient"),
     Fault("answer's head is too long", meets(billed(say(LONG_HEAD))), made=True),
-    Fault("one of two upstreams closes", meets_first(billed(hang_up)), made=True, listener="balanced", fresh=True),
+    Fault(
+        "one of two upstreams closes",
+        meets_first(billed(hang_up), billed(succeed)),
+        made=True,
+        listener="balanced",
+        fresh=True,
+    ),
     Fault("500 after the work", meets(billed(say_status("500 Internal Server Error", REFUSAL))), made=True),
     Fault("408 after the work", meets(billed(say_status("408 Request Timeout", REFUSAL))), made=True),
     Fault("429 in the API's words", meets(unbilled(say_status("429 Too Many Requests", REFUSAL, SOON))), made=False),
     Fault("503 in the API's words", meets(unbilled(say_status("503 Service Unavailable", REFUSAL, SOON))), made=False),
+    Fault(
+        "closed, then 429 in the API's words",
+        meets_first(billed(hang_up), unbilled(say_status("429 Too Many Requests", REFUSAL, SOON))),
+        made=True,
+    ),
     Fault(
         "401 in mid-upload",
         meets(midway(say_status("401 Unauthorized", REFUSAL, "connection: close\r\n"), hang_up)),

@@ -293,7 +293,8 @@ def raise_for_status(reply: Reply, now: float) -> None:
     outcome = status_outcome(reply.status)
     reason = read_reason(b"" if reply.headers.get(CODING_HEADER) else reply.body)
     text = reason.content if isinstance(reason.content, str) else ""
-    refused = reason.by_api or refused_by_gateway(reply.status, reply.headers, text) is not None
+    resender = resender_of(reply.headers)  # its answer is that to its last request, and says nothing of the others
+    refused = not resender and (reason.by_api or refused_by_gateway(reply.status, reply.headers, text) is not None)
     hint = f" ({outcome.hint})" if outcome.hint else ""
     error = outcome.error(
         f"{reply.status}: {described(reason, reply.headers)}{hint}",
@@ -305,7 +306,7 @@ def raise_for_status(reply: Reply, now: float) -> None:
         retry_after=retry_after(reply.headers, now, reason.text or ""),
     )
     if outcome.billing == "unknown":
-        error.resent_by = resender_of(reply.headers)
+        error.resent_by = resender
     raise error
 
 
