@@ -31,6 +31,7 @@ from stepfun_async import (
     Size,
 )
 from stepfun_async.embedded import Scenario
+from tests.support.answers import PIXEL
 from tests.support.services import KINDS, Service, service
 
 pytestmark = pytest.mark.anyio
@@ -286,6 +287,30 @@ async def test_a_gateway_s_answer_after_the_work_is_not_asked_for_again(serve: S
     assert (usage.billed, usage.maybe_billed) == (0, 1)
     assert serving.engine.bill().pictures == 1
     assert caught.value.trace_id or not fault.startswith("litellm")
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, AuthenticationError), (413, APIStatusError)])
+@pytest.mark.parametrize("fault", ["mid-upload", "stop-reading"])
+async def test_a_refusal_in_mid_upload_is_the_answer(
+    serve: Serve, fault: str, status: int, kind: type[APIStatusError]
+) -> None:
+    serving = serve(f"{fault}:{status}*1")
+    large = PIXEL + bytes(8_000_000)
+    async with AsyncClient(validation="off", **serving.options) as client:
+        with pytest.raises(kind, match=f"{status}: the scenario of the embedded engine says") as caught:
+            await client.images.edit(large, "a hat")
+        after = await client.images.generate("a lake", model=LARGE, size="256x256")
+    assert (caught.value.billing, caught.value.attempts, caught.value.maybe_billed) == ("rejected", 1, 0)
+    assert (after.attempts, serving.engine.bill().pictures) == (1, 1)
+
+
+async def test_a_connection_that_is_kept_for_a_second_costs_no_second_call(serve: Serve) -> None:
+    serving = serve("keep-alive")
+    async with client_of(serving) as client:
+        for _ in range(3):
+            response = await client.images.generate("a lake", model=LARGE, size="256x256")
+            assert response.attempts == 1
+    assert serving.engine.bill().pictures == 3
 
 
 async def test_an_error_inside_a_success_is_in_the_exception(serve: Serve) -> None:

@@ -450,6 +450,7 @@ _MADE: tuple[tuple[str, Play, Ending], ...] = (
     ("an error in a 200", billed(say(answer(REFUSAL))), UNREADABLE),
     ("a task in the place of a picture", billed(say_status("202 Accepted", b'{"task_id": "t"}')), UNREADABLE),
     ("spaces before the JSON", billed(say(answer(b" " * 30 + BODY))), PICTURE),
+    ("kept for a second", billed(say(answer(BODY, headers="keep-alive: timeout=1\r\n"))), PICTURE),
     ("chunks of spaces before the JSON", billed(say(CHUNKED), *[say(b"1\r\n \r\n")] * 3, say(_LAST)), PICTURE),
 )
 """What a gateway may answer when the picture is made."""

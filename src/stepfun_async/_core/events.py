@@ -52,7 +52,7 @@ class AttemptEnded:
         status: the HTTP status of an error answer, 200 for a success; None where no answer came.
         error: how it failed; None for a success.
         wait: seconds until the next attempt; None where there is none.
-        trace_id: the server's `X-Trace-Id`; None without one.
+        trace_id: the server's `X-Trace-Id`, or what a gateway has in its place; None without one.
     """
 
     call: int

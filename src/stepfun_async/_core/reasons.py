@@ -166,10 +166,10 @@ def said_by_success(status: int, headers: Mapping[str, str], body: bytes) -> str
     "202, accepted as the task 't-1', which this package does not wait for"
     """
     reason = read_reason(body)
-    if not isinstance(reason.content, dict):
+    content = reason.content
+    if isinstance(content, str):
         foreign = reason.by_page or (reason.text is None and answered_by(headers))
         return described(reason, headers) if foreign else None
-    content = cast("dict[str, Any]", reason.content)
     task = next((content[name] for name in _TASKS if isinstance(content.get(name), str | int)), None)
     said = reason_in(content)
     if status == 202 and task is not None:

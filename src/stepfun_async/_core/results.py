@@ -164,7 +164,7 @@ class ImagesResponse:
         data: the pictures; StepFun makes exactly one.
         created: when it was made, seconds since 1970; None where the server did not say.
         id: the server's id of the answer; None where it did not say.
-        trace_id: the `X-Trace-Id` of the answer, which StepFun's support asks for.
+        trace_id: the `X-Trace-Id` of the answer, which StepFun's support asks for, or what a gateway has in its place.
         model: the model asked.
         attempts: how many times the request was tried.
         maybe_billed: how many of these attempts may have been charged, this one included.
