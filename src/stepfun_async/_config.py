@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 from ._core.addresses import is_loopback
 from ._core.capabilities import Region
 from ._core.errors import ConfigurationError
-from ._core.text import described
+from ._core.text import described, reason, shown
 
 DEFAULT_BASE_URL = "https://api.stepfun.ai/v1"
 EMBEDDED = "embedded"
@@ -199,7 +199,7 @@ def resolve(api_key: str | None, base_url: str | None, *, allow_http: bool = Fal
             to another machine unencrypted.
     """
     if not _is_truth(allow_http):
-        raise ConfigurationError(f"allow_http is True or False, not {allow_http!r}")
+        raise ConfigurationError(f"allow_http is True or False, not {shown(allow_http)}")
     base_url = hidden_url(base_url)  # from what shows the variables of a traceback's frames
     url = _checked_url(base_url if base_url is not None else os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL)
     if url == EMBEDDED:
@@ -239,6 +239,8 @@ def check_seconds(name: str, value: object, *, zero: bool = False) -> str | None
         seconds = float(value)
     except OverflowError:
         return f"{name} is a number of seconds that fits a float"
+    except Exception as error:  # noqa: BLE001 - whatever a number of somebody's own may raise
+        return f"{name} is a number of seconds ({reason(error)})"
     if math.isnan(seconds):
         return f"{name} is a number of seconds"
     if seconds < 0 or (seconds == 0 and not zero):
@@ -253,7 +255,7 @@ def check_headers(headers: object) -> str | None:
         return f"headers are a mapping of names to values, not {kind}"
     for name, value in headers.items():  # pyright: ignore[reportUnknownVariableType]
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            return f"{name!r} is not the name of a header"
+            return f"{shown(name)} is not the name of a header"
         if name.lower() in _OWN_HEADERS:
             return f"{name!r} belongs to the body, which this package writes"
         if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value) or value != value.strip():

@@ -6,6 +6,7 @@ from typing import Any, Self
 from ._core.backend import LimitsBackend
 from ._core.capabilities import TIERS, Region
 from ._core.errors import ConfigurationError
+from ._core.text import shown
 from ._gate import Gate, LimitsState
 from ._shared import SharedLimits
 
@@ -44,7 +45,7 @@ class Limits:
             _check_count("requests_per_minute", self.requests_per_minute)
         adaptive: object = self.adaptive
         if type(adaptive) is not bool:
-            raise ConfigurationError(f"adaptive is True or False, not {adaptive!r}")
+            raise ConfigurationError(f"adaptive is True or False, not {shown(adaptive)}")
         if self.backend is not None and not callable(getattr(self.backend, "take", None)):
             raise ConfigurationError(f"backend is a RedisBackend(...) or the like, not {self.backend!r}")
         gate = Gate(self.max_concurrency, self.requests_per_minute, adaptive=adaptive)
@@ -81,7 +82,7 @@ class Limits:
         """
         tiers = TIERS.get(region)
         if tiers is None:
-            raise ConfigurationError(f"no region {region!r}; allowed: {', '.join(TIERS)}")
+            raise ConfigurationError(f"no region {shown(region)}; allowed: {', '.join(TIERS)}")
         tier = tiers.get(name)
         if tier is None:
             raise ConfigurationError(f"no tier {name!r} in region {region!r}; allowed: {', '.join(tiers)}")
@@ -105,4 +106,4 @@ class Limits:
 
 def _check_count(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(f"{name} is a whole number above 0, not {value!r}")
+        raise ConfigurationError(f"{name} is a whole number above 0, not {shown(value)}")

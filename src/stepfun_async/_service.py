@@ -30,6 +30,7 @@ from ._core.pictures import as_link, is_link
 from ._core.problems import Problem, plain
 from ._core.results import Image, ImagesResponse
 from ._core.retry import RetryPolicy
+from ._core.text import shown
 from ._core.wire import Call, Reply, encode_json
 from ._exchange import Exchanger, Window
 from ._limits import Limits
@@ -79,10 +80,11 @@ def service_for(
     _refuse(None if queue_timeout is None else check_seconds("queue_timeout", queue_timeout, zero=True))
     _refuse(None if keepalive_expiry is None else check_seconds("keepalive_expiry", keepalive_expiry, zero=True))
     _refuse(None if default_headers is None else check_headers(default_headers))
-    _refuse(None if validation in ("strict", "off") else f"validation is 'strict' or 'off', not {validation!r}")
-    _refuse(None if _is(limits, Limits) else f"limits is a Limits(...), not {limits!r}")
-    _refuse(None if _is(retry, RetryPolicy) else f"retry is a RetryPolicy(...), not {retry!r}")
-    _refuse(None if budget is None or _is(budget, Budget) else f"budget is a Budget(...) or None, not {budget!r}")
+    known = _is_word(validation, "strict", "off")
+    _refuse(None if known else f"validation is 'strict' or 'off', not {shown(validation)}")
+    _refuse(None if _is(limits, Limits) else f"limits is a Limits(...), not {shown(limits)}")
+    _refuse(None if _is(retry, RetryPolicy) else f"retry is a RetryPolicy(...), not {shown(retry)}")
+    _refuse(None if budget is None or _is(budget, Budget) else f"budget is a Budget(...) or None, not {shown(budget)}")
     _refuse(_why_never_free(limits, timeout))
     config = resolve(api_key, base_url, allow_http=allow_http)
     reporter = Reporter(on_event, config.base_url)
@@ -161,10 +163,11 @@ class Service:
             call, place = self._prepared(reading, options)
         if self._strict:
             self._warn(reading)
+        purchase = reading.bought_by(call)
         if place is None:
-            return await self._made(request, reading.purchase, call, options, None)
+            return await self._made(request, purchase, call, options, None)
         async with place:
-            return await self._made(request, reading.purchase, replace(call, into=place.begin), options, place)
+            return await self._made(request, purchase, replace(call, into=place.begin), options, place)
 
     async def _made(
         self, request: ImageRequest, purchase: Purchase, call: Call, options: Options, place: Place | None
@@ -414,6 +417,10 @@ def _countable(purchase: Purchase) -> int:
 
 def _is(value: object, kind: type) -> bool:
     return isinstance(value, kind)
+
+
+def _is_word(value: object, *words: str) -> bool:
+    return type(value) is str and value in words
 
 
 def _refuse(why: str | None) -> None:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stepfun_async import Client, ImageEdit, ImageToImage, StepFunError, TextToImage
+from stepfun_async import (
+    AsyncClient,
+    Budget,
+    Client,
+    ImageEdit,
+    ImageToImage,
+    Limits,
+    RetryPolicy,
+    StepFunError,
+    TextToImage,
+)
 from stepfun_async._core.requests import ImageRequest
 from stepfun_async.embedded import EmbeddedTransport, Engine
 
@@ -157,4 +170,49 @@ def test_a_client_asked_for_an_odd_value_raises_an_error_of_ours(
             error = getattr(done, "error", None)
             if error is not None and not isinstance(error, StepFunError):
                 raise error
+        assert client.usage.billed == engine.bill().pictures
+
+
+_NUMBERS_AND_TEXTS = (Liar, RaisingText, RaisingWhole, RaisingReal)  # which nobody gives as settings
+SETTABLE = {name: value for name, value in VALUES.items() if type(value) not in _NUMBERS_AND_TEXTS}
+SETTINGS = [
+    *("api_key", "base_url", "limits", "timeout", "queue_timeout", "retry", "budget", "validation", "default_headers"),
+    *("proxy", "allow_http", "on_event"),
+]
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_an_odd_setting_is_refused_with_an_error_of_ours(setting: str) -> None:
+    for value in SETTABLE.values():
+        options: dict[str, Any] = {"api_key": "sk-test", "base_url": "https://stepfun.test/v1", setting: value}
+        with suppress(StepFunError):
+            AsyncClient(**options)
+
+
+MAKERS: list[tuple[Callable[..., object], str]] = [
+    *((Limits, name) for name in ("max_concurrency", "requests_per_minute", "adaptive")),
+    *((RetryPolicy, name) for name in ("max_attempts", "base", "cap", "quota")),
+    (partial(Budget, 1), "currency"),
+    (Budget, "limit"),
+    (lambda **prices: Budget(1, prices=prices), "model"),
+]
+
+
+@pytest.mark.parametrize(("make", "name"), MAKERS, ids=[name for _, name in MAKERS])
+def test_an_odd_part_of_a_setting_is_refused_with_an_error_of_ours(make: Callable[..., object], name: str) -> None:
+    for value in SETTABLE.values():
+        with suppress(StepFunError):
+            make(**{name: value})
+
+
+@pytest.mark.parametrize("option", ["save_to", "overwrite", "timeout", "queue_timeout", "extra_headers"])
+def test_an_odd_option_is_refused_with_an_error_of_ours(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    engine = Engine(plain=True)
+    with Client(base_url="embedded", transport=EmbeddedTransport(engine)) as client:
+        for value in SETTABLE.values():
+            with suppress(StepFunError):
+                client.images.generate("a lake", **{option: value})
         assert client.usage.billed == engine.bill().pictures

@@ -86,18 +86,28 @@ def _model_name(model: object) -> str:
     return str(plain(model))
 
 
+def _purchase(operation: Operation, said: Mapping[Any, object]) -> Purchase:
+    return Purchase(_model_name(said.get("model")), operation, _count(said.get("n")))
+
+
+_UNREADABLE = "unreadable"
+_TRUTHS = ("true", "false")
+"""How forms say truth values."""
+
+
 def _count(n: object) -> int | None:
     """How many pictures a server may make for `n`, however it reads it; None where that cannot be told.
 
     Servers take whole numbers as numbers of either kind and as text. What they can only refuse counts as one.
     """
-    if n is None or isinstance(n, bool):
+    kind = type(n)
+    if n is None or kind is bool or (kind is str and n in _TRUTHS):
         return 1
-    if isinstance(n, int):
-        return max(int(n), 1)
+    if issubclass(kind, int):
+        return max(int.__int__(cast("int", n)), 1)
     try:
-        number = float(n) if isinstance(n, str | float) else math.inf
-    except ValueError:
+        number = float(str.__str__(cast("str", n)) if issubclass(kind, str) else float.__float__(cast("float", n)))
+    except (TypeError, ValueError):  # neither text that is a number, nor a number
         return None
     return max(math.ceil(number), 1) if math.isfinite(number) else None
 
@@ -141,14 +151,17 @@ class Reading:
     @property
     def purchase(self) -> Purchase:
         """What the server is asked to make and charge, as it is sent: `extra_body` goes over the parameters."""
-        more = self.extra_body
-        if not more:  # most have none
-            return Purchase(_model_name(self.model), self.operation, _count(self.given.get("n")))
-        try:
-            model, n = more.get("model", self.model), more.get("n", self.given.get("n"))
-        except Exception:  # noqa: BLE001 - a mapping of somebody's own that raises is a problem of `extra_body`
-            return Purchase(_model_name(self.model), self.operation, None)
-        return Purchase(_model_name(model), self.operation, _count(n))
+        said: dict[object, object] = {"model": self.model, "n": self.given.get("n")}
+        if self.extra_body is not None:
+            try:
+                said.update(self.extra_body)
+            except Exception:  # noqa: BLE001 - a mapping of somebody's own that raises is a problem of `extra_body`
+                said["n"] = _UNREADABLE
+        return _purchase(self.operation, said)
+
+    def bought_by(self, call: Call) -> Purchase:
+        """What `call`, which says this request, has a server make and charge."""
+        return _purchase(self.operation, call.form if call.json is None else call.json)
 
     @property
     def subject(self) -> str:

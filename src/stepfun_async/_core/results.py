@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pybase64 import b64encode_as_string
 
-from .._files import is_no_file, why_not_writable, write_bytes
+from .._files import is_no_file, why_not_writable, why_of, write_bytes
 from .errors import ConfigurationError, ContentFilteredError, InvalidRequestError, MalformedResponseError, SaveError
 from .headers import CONTENT_TYPES, EXTENSIONS
 
@@ -96,14 +96,19 @@ class Image:
         if why:
             raise self._unsaved(target, why)
         try:
-            write_bytes(target, self.to_bytes(), overwrite=overwrite)
+            data = self.to_bytes()
         except OSError as error:
-            raise self._unsaved(target, str(error)) from error
+            why = f"the picture's file can no longer be read ({why_of(error, self.path or target)})"
+            raise self._unsaved(target, why, "") from error
+        try:
+            write_bytes(target, data, overwrite=overwrite)
+        except OSError as error:
+            raise self._unsaved(target, why_of(error, target)) from error
         return target
 
-    def _unsaved(self, target: Path, why: str) -> SaveError:
+    def _unsaved(self, target: Path, why: str, still: str = "; the picture is still in {}") -> SaveError:
         where = "image.data" if self.data is not None else repr(str(self.path))
-        message = f"{str(target)!r} is not written: {why}; the picture is still in {where}"
+        message = f"{str(target)!r} is not written: {why}{still.format(where)}"
         return SaveError(message, response=ImagesResponse((self,), attempts=0, maybe_billed=0))
 
     def to_bytes(self) -> bytes:

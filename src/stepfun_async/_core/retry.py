@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from .errors import APIConnectionError, APIError, APIStatusError, ConfigurationError, RateLimitError
 from .outcomes import status_outcome
 from .pace import RetryQuota
+from .text import shown
 
 LONGEST_PAUSE = 60.0
 """Seconds for which one answer stops all calls at most: StepFun's limits are those of a minute."""
@@ -52,14 +53,14 @@ class RetryPolicy:
     def __post_init__(self) -> None:
         attempts: object = self.max_attempts
         if type(attempts) is not int or attempts < 1:
-            raise ConfigurationError(f"max_attempts is a whole number above 0, not {attempts!r}")
+            raise ConfigurationError(f"max_attempts is a whole number above 0, not {shown(attempts)}")
         quota: object = self.quota
         if quota is not None and (type(quota) is not int or quota < 0):
-            raise ConfigurationError(f"quota is a whole number, 0 or more, or None, not {quota!r}")
+            raise ConfigurationError(f"quota is a whole number, 0 or more, or None, not {shown(quota)}")
         for name in ("connect_base", "base", "cap"):
             seconds: object = getattr(self, name)
             if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
-                raise ConfigurationError(f"{name} is seconds, 0 or more, not {seconds!r}")
+                raise ConfigurationError(f"{name} is seconds, 0 or more, not {shown(seconds)}")
 
 
 def wait_before_next(
