@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepfun_async import ConfigurationError
-from stepfun_async._config import Key, Origin, check_headers, check_seconds, proxy_of, resolve
+from stepfun_async._config import Key, check_headers, check_seconds, resolve
 
 KEY = "sk-secret-0123456789"
 
@@ -304,37 +304,6 @@ def test_a_base_url_of_the_environment_does_not_send_the_key_in_clear(monkeypatc
 def test_only_true_allows_http(value: Any) -> None:
     with pytest.raises(ConfigurationError, match="allow_http is True or False"):
         resolve(KEY, "https://far.test/v1", allow_http=value)
-
-
-# --- proxies ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("variables", "origin", "proxy"),
-    [
-        ({}, ("https", "host", None), None),
-        ({"https_proxy": "http://p:1"}, ("https", "host", None), "http://p:1"),
-        ({"https_proxy": "http://p:1"}, ("http", "host", None), None),
-        ({"all_proxy": "http://p:2"}, ("https", "host", None), "http://p:2"),
-        ({"https_proxy": "http://p:1", "all_proxy": "http://p:2"}, ("https", "host", None), "http://p:1"),
-        ({"https_proxy": "http://p:1", "no_proxy": "host"}, ("https", "host", None), None),
-        ({"https_proxy": "http://p:1", "no_proxy": "other"}, ("https", "host", None), "http://p:1"),
-        ({"https_proxy": "http://p:1", "no_proxy": "host:8443"}, ("https", "host", 8443), None),
-        ({"https_proxy": "http://p:1", "no_proxy": "*"}, ("https", "host", None), None),
-        ({"http_proxy": "http://p:1"}, ("http", "10.0.0.1", 8000), "http://p:1"),
-        ({"http_proxy": "http://p:1"}, ("http", "127.0.0.1", 8000), None),
-        ({"http_proxy": "http://p:1"}, ("http", "127.7.7.7", None), None),
-        ({"all_proxy": "http://p:1"}, ("http", "localhost", 8000), None),
-        ({"all_proxy": "http://p:1"}, ("https", "a.localhost", None), None),
-        ({"all_proxy": "http://p:1"}, ("http", "::1", None), None),
-    ],
-)
-def test_the_proxy_of_the_environment(
-    variables: dict[str, str], origin: Origin, proxy: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert proxy_of(origin) == proxy
 
 
 # --- seconds and headers --------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import ssl
 import subprocess
@@ -61,6 +62,34 @@ async def test_a_tool_that_stands_in_for_httpx_is_asked(monkeypatch: pytest.Monk
             await client.images.generate("goes straight again")
     assert seen == [f"{server.url}/images/generations"]
     assert (len(server.requests), server.connections) == (3, 2)
+
+
+class Wrapped:
+    """A function in a wrapper that answers for it, its `__code__` and class included, as wrapt's do."""
+
+    def __init__(self, function: Callable[..., object], seen: list[str]) -> None:
+        self._function = function
+        self._seen = seen
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._function, name)
+
+    def __get__(self, instance: object, owner: type) -> object:
+        return self if instance is None else functools.partial(self._call, instance)
+
+    def _call(self, instance: object, request: httpx.Request) -> object:
+        self._seen.append(str(request.url))
+        return self._function(instance, request)
+
+
+async def test_a_tool_that_wraps_httpx_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    wrapped = Wrapped(httpx.AsyncHTTPTransport.handle_async_request, seen)
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", wrapped)
+    with raw_server(say(picture_answer())) as server:
+        async with AsyncClient(KEY, base_url=server.url) as client:
+            await client.images.generate("a lake")
+    assert seen == [f"{server.url}/images/generations"]
 
 
 async def test_an_answer_that_comes_before_the_upload_is_over_is_heard() -> None:

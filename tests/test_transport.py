@@ -34,7 +34,7 @@ from stepfun_async import (
     RetryPolicy,
     SaveError,
 )
-from stepfun_async._transport import calls, connections
+from stepfun_async._transport import calls, connections, proxies
 from tests.support.answers import PIXEL, answer, picture_answer
 from tests.support.raw import hang_up, raw_server, reset, say, socks_handshake, stay_silent
 
@@ -604,7 +604,7 @@ def test_a_proxy_that_cannot_be_one_is_refused(proxy: str) -> None:
 
 def test_a_socks_proxy_says_what_it_needs_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     client_for("http://far.test/v1", proxy="socks5://127.0.0.1:1080")
-    monkeypatch.setattr(connections, "find_spec", lambda _: None)
+    monkeypatch.setattr(proxies, "find_spec", lambda _: None)
     with pytest.raises(ConfigurationError, match=r"stepfun-async\[socks\]"):
         client_for("http://far.test/v1", proxy="socks5://127.0.0.1:1080")
 

@@ -216,21 +216,6 @@ def resolve(api_key: str | None, base_url: str | None, *, allow_http: bool = Fal
     return Config(url, key, region, hosted=region is not None, plan=plan, allow_http=allow_http)
 
 
-def proxy_of(origin: Origin) -> str | None:
-    """The proxy that the environment names for `origin` (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`); None without.
-
-    There is none for this machine itself, as in browsers and in Go: its addresses mean another machine
-    to a proxy elsewhere, which could read the key besides.
-    """
-    import urllib.request  # only now, as it loads a fifth of all that a client needs
-
-    scheme, host, port = origin
-    if is_loopback(host) or urllib.request.proxy_bypass(f"{host}:{port}" if port else host):
-        return None
-    proxies = urllib.request.getproxies()
-    return proxies.get(scheme) or proxies.get("all")
-
-
 def check_seconds(name: str, value: object, *, zero: bool = False) -> str | None:
     """What is wrong with a number of seconds, in words; None when nothing is."""
     if isinstance(value, bool) or not isinstance(value, int | float):

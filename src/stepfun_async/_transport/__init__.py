@@ -16,7 +16,8 @@ from .._config import Config
 from .._core.errors import ConfigurationError
 from .._core.wire import Call, Progress, Reply
 from .calls import HttpTransport
-from .connections import Borrowed, Connections, checked_proxy
+from .connections import Borrowed, Connections
+from .proxies import checked_proxy
 
 
 class Transport(Protocol):

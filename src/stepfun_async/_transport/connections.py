@@ -14,10 +14,11 @@ import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from functools import cache
-from importlib.util import find_spec
+from inspect import getattr_static
+from types import FunctionType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
-from .._config import Origin, hidden, proxy_of
+from .._config import Origin
 from .._core.addresses import Guard
 from .._core.errors import ConfigurationError
 from .._core.wire import Reply
@@ -25,6 +26,7 @@ from .._daemons import abandonable
 from .._loops import PerLoop, loop_time
 from .direct import DirectConnection
 from .failures import Meaning
+from .proxies import proxy_for
 
 if TYPE_CHECKING:
     from .bodies import Intake
@@ -117,7 +119,7 @@ class Connections:
     def lane(self, origin: Origin, guard: Guard | None) -> Lane:
         """The lane for calls to `origin`. This is where it is decided which go straight, and which through httpx."""
         if origin not in self._proxies:
-            self._proxies[origin] = self._proxy or checked_proxy(proxy_of(origin))
+            self._proxies[origin] = self._proxy or proxy_for(origin)
         return Lane(origin, guard, self._proxies[origin] is None and not _is_stood_in_for())
 
     async def take(self, lane: Lane) -> Taken:
@@ -182,8 +184,9 @@ def _is_stood_in_for() -> bool:
             continue
         home = os.path.dirname(module.__file__ or "")
         for name in names:
-            code = getattr(getattr(module, name).handle_async_request, "__code__", None)
-            if code is None or not code.co_filename.startswith(home):
+            held = getattr_static(getattr(module, name), "handle_async_request", None)
+            # A wrapper, such as wrapt's, says of itself whatever the function inside says: its type alone is its own.
+            if type(held) is not FunctionType or not held.__code__.co_filename.startswith(home):
                 return True
     return False
 
@@ -288,35 +291,3 @@ def _trusting() -> ssl.SSLContext:
 def _no_tls() -> ssl.SSLContext:
     """A context that trusts nobody, for plain http, where loading certificates would be wasted."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def checked_proxy(proxy: str | None) -> str | None:
-    """`proxy`, known to be the address of one.
-
-    Raises:
-        ConfigurationError: it cannot be one, or needs a package that is not installed.
-    """
-    if proxy is None:
-        return None
-    proxy = hidden(proxy)
-    if not _is_text(proxy):
-        raise ConfigurationError(f"the proxy's address is text, not a {type(proxy).__name__}")
-    if why := _why_no_proxy(proxy):
-        raise ConfigurationError(f"the proxy's address cannot be used: {why}")
-    if proxy.lower().startswith("socks") and find_spec("socksio") is None:
-        raise ConfigurationError('a SOCKS proxy needs one more package: pip install "stepfun-async[socks]"')
-    return proxy
-
-
-def _why_no_proxy(proxy: str) -> str | None:
-    import httpx
-
-    try:
-        httpx.Proxy(proxy)
-    except (ValueError, httpx.InvalidURL) as error:
-        return "what stands around its password is no address" if "@" in proxy else str(error)
-    return None

@@ -1,0 +1,131 @@
+"""Proxies: what a client is given and what the environment names, read as curl and requests read it."""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib.util import find_spec
+from ipaddress import ip_address, ip_network
+from typing import NamedTuple
+
+from .._config import Origin, hidden
+from .._core.addresses import is_loopback
+from .._core.errors import ConfigurationError
+
+_PORTS = {"http": 80, "https": 443}
+
+_SCHEMES = {"socks": "socks5"}
+"""What other programs write, as httpx takes it. GNOME and Chromium write `socks://`."""
+
+
+class Named(NamedTuple):
+    """An address, and what names it: an argument or a variable of the environment."""
+
+    address: str
+    source: str
+
+
+def checked_proxy(proxy: str | None) -> str | None:
+    """The argument `proxy`, known to be the address of one; None without.
+
+    Raises:
+        ConfigurationError: it cannot be one, or needs a package that is not installed.
+    """
+    if proxy is None:
+        return None
+    proxy = hidden(proxy)
+    if not _is_text(proxy):
+        raise ConfigurationError(f"the proxy's address is text, not a {type(proxy).__name__}")
+    return _checked(Named(proxy, "proxy=..."))
+
+
+def proxy_for(origin: Origin) -> str | None:
+    """The proxy that the environment names for `origin`; None without.
+
+    Raises:
+        ConfigurationError: what it names cannot be one, or needs a package that is not installed.
+    """
+    named = proxy_of(origin)
+    return None if named is None else _checked(named)
+
+
+def proxy_of(origin: Origin) -> Named | None:
+    """What the environment names for `origin` (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), or the system; None without.
+
+    There is none for this machine itself, as in browsers and in Go: its addresses mean another machine
+    to a proxy elsewhere, which could read the key besides.
+    """
+    import urllib.request  # only now, as it loads a fifth of all that a client needs
+
+    scheme, host, port = origin
+    if is_loopback(host):
+        return None
+    proxies = urllib.request.getproxies()
+    address = proxies.get(scheme) or proxies.get("all")
+    if not address or _is_excepted(host, port or _PORTS[scheme], proxies.get("no", "")):
+        return None
+    if urllib.request.proxy_bypass(f"{host}:{port}" if port else host):
+        return None
+    return Named(hidden(address), _source(scheme))
+
+
+def _source(scheme: str) -> str:
+    """The name of the variable that says which proxy is for `scheme`, as it is written in the environment."""
+    names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
+    return next((name for name in names if os.environ.get(name)), "the system's settings")
+
+
+_EXCEPTED = re.compile(
+    r"(?:\[(?P<bracketed>[0-9A-F:.]+)\]|(?P<plain>[0-9.]+|[0-9A-F]*:[0-9A-F:.]*))"
+    r"(?P<bits>/[0-9]+)?(?::(?P<port>[0-9]+))?",
+    re.IGNORECASE,
+)
+
+
+def _is_excepted(host: str, port: int, no_proxy: str) -> bool:
+    """Whether `no_proxy` has the address `host`, by itself or in a network; names are urllib's to compare."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    for entry in re.split(r"[,\s]+", no_proxy):
+        match = _EXCEPTED.fullmatch(entry)
+        if match is None or (match["port"] and int(match["port"]) != port):
+            continue
+        try:
+            if address in ip_network(f"{match['bracketed'] or match['plain']}{match['bits'] or ''}", strict=False):
+                return True
+        except ValueError:
+            continue
+    return False
+
+
+def _checked(proxy: Named) -> str:
+    scheme, separator, rest = map(hidden, proxy.address.strip().rpartition("://"))
+    scheme = scheme.lower() if separator else "http"
+    address = hidden(f"{_SCHEMES.get(scheme, scheme)}://{rest.removeprefix('//')}")
+    if why := _why_no_proxy(address):
+        raise ConfigurationError(
+            f"{proxy.source}: the proxy's address cannot be used: {why}; write http://host:port, https://host:port "
+            "or socks5://host:port"
+        )
+    if address.startswith("socks") and find_spec("socksio") is None:
+        raise ConfigurationError(
+            f'{proxy.source}: a SOCKS proxy needs one more package: pip install "stepfun-async[socks]"'
+        )
+    return address
+
+
+def _why_no_proxy(proxy: str) -> str | None:
+    import httpx
+
+    if re.search(r"\s", proxy):
+        return "it has spaces"
+    try:
+        return None if httpx.Proxy(proxy).url.host else "it names no host"
+    except (ValueError, httpx.InvalidURL) as error:
+        return "what stands around its password is no address" if "@" in proxy else str(error)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
