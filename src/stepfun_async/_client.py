@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 from urllib.parse import quote
 
 from ._budget import Budget
@@ -141,9 +141,19 @@ class AsyncClient:
         """Close the connections. Closing again does nothing; any other call afterwards is refused."""
         await self._service.aclose()
 
+    def __reduce__(self) -> NoReturn:
+        raise unpicklable(self)
+
     def __repr__(self) -> str:
         service = getattr(self, "_service", None)  # not there yet where a refused setting's traceback is shown
         return f"<{type(self).__name__} {service!r}>"
+
+
+def unpicklable(client: object) -> TypeError:
+    """The error for a client that is to be pickled, which says what to do instead."""
+    name = type(client).__name__
+    what = f"a {name} is not pickled, since it has connections, limits and a key of its own"
+    return TypeError(f"{what}: make one in each process, or have forked processes inherit it")
 
 
 class AsyncModels:

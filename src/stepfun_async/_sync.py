@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import inspect
 import os
 import sys
@@ -14,12 +15,12 @@ from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar, Unpack, overload
 
 import anyio
 
 from ._budget import Budget
-from ._client import AsyncAccount, AsyncModels
+from ._client import AsyncAccount, AsyncModels, unpicklable
 from ._config import Validation, hidden, hidden_headers, hidden_url
 from ._core.errors import APIConnectionError, ConfigurationError
 from ._core.results import Account, Image, ImagesResponse, Model, Usage
@@ -28,6 +29,7 @@ from ._exchange import Window, ended_by_closing, witness
 from ._fanout import Fanout, Feed, Outcome, items_of
 from ._images import AsyncImages
 from ._limits import Limits
+from ._loops import process_time
 from ._options import SaveTo
 from ._service import DEFAULT_LIMITS, DEFAULT_RETRY, Service, service_for
 
@@ -52,6 +54,9 @@ if TYPE_CHECKING:
 
 _CLOSING = 2.0
 """Seconds to wait for a cancelled call to put things in order."""
+
+_ENDING = 10.0
+"""Seconds for which an interpreter that ends waits for the loops, which cancel what is in flight."""
 
 _HEARD = 1.0
 """Seconds after which a call sees to it itself that the loop is woken, instead of trusting somebody before it."""
@@ -78,9 +83,9 @@ class _Bridge:
         """What `function` returns in the loop. An interrupt here cancels it there."""
         return self.open().run(_Call(self.service, partial(function, *args, **keywords)))
 
-    def reachable_from(self, home: _Running) -> bool:
+    def reaches(self, home: _Running) -> bool:
         """Whether `home` is the loop that runs, and this is not its own thread, where nothing can wait for it."""
-        alive = self._running is home and self._finalizer is not None and self._finalizer.alive
+        alive = self._running is home and home.is_alive and not sys.is_finalizing()
         return alive and home.thread is not threading.current_thread()
 
     def close(self) -> None:
@@ -91,10 +96,12 @@ class _Bridge:
                 running.refuse_own_thread()
             self.service.closed = True
             self._finalizer = None
-        if running is not None and finalizer is not None and finalizer.alive:
+        if finalizer is not None:
+            finalizer.detach()
+        if running is not None and running.is_alive and not sys.is_finalizing():
             with suppress(APIConnectionError):  # the loop has just ended by itself, as it does at exit
                 running.run(_Call(self.service, self.service.aclose))
-            finalizer()
+            running.end()
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: the parent's thread is not here, and its sockets are not ours."""
@@ -109,15 +116,22 @@ class _Bridge:
         self._finalizer = None
 
     def open(self) -> _Running:
-        """The loop, started where it does not run."""
-        running, finalizer = self._running, self._finalizer
-        if running is not None and finalizer is not None and finalizer.alive and not self.service.closed:
+        """The loop, started where it does not run.
+
+        Raises:
+            ConfigurationError: the client is closed, or the interpreter ends, whose other threads stand still by now.
+        """
+        if sys.is_finalizing():
+            raise ConfigurationError("the interpreter is ending, so a Client cannot be used any more; nothing was sent")
+        running = self._running
+        if running is not None and running.is_alive and not self.service.closed:
             return running
         with self._lock:
             self.service.refuse_if_closed()
-            if self._running is None or (self._finalizer is not None and not self._finalizer.alive):
+            if self._running is None or not self._running.is_alive:
                 self._running = _Running()
-                self._finalizer = weakref.finalize(self, self._running.end)
+                self._finalizer = weakref.finalize(self, self._running.end_soon)
+                self._finalizer.atexit = False  # `_at_exit` waits, too
             return self._running
 
 
@@ -218,16 +232,27 @@ def _asyncio_context() -> Context:
 
 
 class _Running:
-    """A loop that runs, and its thread. Calls are handed over in a queue: one wake-up brings all that wait in it."""
+    """A loop that runs, and its thread. Calls are handed over in a queue: one wake-up brings all that wait in it.
+
+    Attributes:
+        is_alive: whether it was not told to end.
+        thread: the loop's.
+    """
 
     def __init__(self) -> None:
+        self.is_alive = True
+        self._process = os.getpid()
         self._inbox: deque[_Call[Any]] = deque()
         self._calls: set[_Call[Any]] = set()
         self._woken = False
         begun: Future[asyncio.AbstractEventLoop] = Future()
         self.thread = threading.Thread(target=self._live, args=(begun,), name="stepfun-async portal", daemon=True)
-        self.thread.start()
+        try:
+            self.thread.start()
+        except RuntimeError as error:
+            raise ConfigurationError(f"a Client needs a thread, and none can be started: {error}") from error
         self._loop = begun.result()
+        _runnings.add(self)
 
     def run(self, call: _Call[T]) -> T:
         """What comes of `call`. An interrupt here cancels it there."""
@@ -252,13 +277,25 @@ class _Running:
         if threading.current_thread() is self.thread:
             raise ConfigurationError("a Client cannot be used from its own background loop: it would wait for itself")
 
-    def end(self) -> None:
-        """Cancel what is in flight, and wait until loop and thread are gone."""
-        if threading.current_thread() is self.thread:  # collected by chance in the loop itself
-            threading.Thread(target=self.end, daemon=True).start()
-            return
+    def end_soon(self) -> None:
+        """Have what is in flight cancelled, and loop and thread end.
+
+        Nothing is waited for: a client that is dropped may be collected anywhere, under any lock, and the loop needs
+        some to end, such as those of logging's handlers.
+        """
+        self.is_alive = False
         self._soon(self._over.set)
-        self.thread.join()
+
+    def end(self, seconds: float | None = None) -> None:
+        """Have it end, and wait until loop and thread are gone, for so many seconds at most; None for any number."""
+        self.end_soon()
+        self.thread.join(seconds)
+
+    def why_left(self) -> str:
+        """Why something that was begun in this loop cannot go on."""
+        if os.getpid() != self._process:
+            return "this map was begun before a fork: begin a new one here"
+        return "this map's loop has ended, as it does when the interpreter ends: begin a new one"
 
     def _soon(self, function: Callable[[], object]) -> None:
         """Have the loop call `function`. Where it has ended, calls that nobody took in before are refused."""
@@ -291,7 +328,7 @@ class _Running:
 
     def _live(self, begun: Future[asyncio.AbstractEventLoop]) -> None:
         try:
-            with asyncio.Runner(**loop_options) as runner:
+            with asyncio.Runner(**{**loop_options, "loop_factory": _new_loop}) as runner:
                 runner.run(self._serve(begun))
         except BaseException as error:
             if begun.done():
@@ -310,15 +347,37 @@ class _Running:
             await asyncio.wait([call.task for call in self._calls])
 
 
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """A loop in real time, also where a test has frozen `time.monotonic`: nobody would let its time pass."""
+    loop: asyncio.AbstractEventLoop = loop_options.get("loop_factory", asyncio.new_event_loop)()
+    if type(loop).time is asyncio.BaseEventLoop.time:
+        loop.time = process_time  # type: ignore[method-assign]
+    return loop
+
+
 _bridges: weakref.WeakSet[_Bridge] = weakref.WeakSet()
+_runnings: weakref.WeakSet[_Running] = weakref.WeakSet()
 _abandoned: list[object] = []
 """Loops of a parent process, kept so that nothing closes sockets the parent still uses."""
 
 
 def _after_fork() -> None:
+    _runnings.clear()
     for bridge in tuple(_bridges):
         bridge.after_fork()
 
+
+def _at_exit() -> None:
+    """End all loops, and wait for them: what is in flight is cancelled and settled, and connections are closed."""
+    running = [each for each in tuple(_runnings) if each.is_alive]
+    for each in running:
+        each.end_soon()
+    until = process_time() + _ENDING
+    for each in running:
+        each.thread.join(max(0.0, until - process_time()))
+
+
+atexit.register(_at_exit)
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
@@ -428,6 +487,9 @@ class Client:
         """Close the connections and end the background loop. Closing again does nothing."""
         self._bridge.close()
 
+    def __reduce__(self) -> NoReturn:
+        raise unpicklable(self)
+
     def __repr__(self) -> str:
         service = getattr(getattr(self, "_bridge", None), "service", None)  # as in `AsyncClient`
         return f"<{type(self).__name__} {service!r}>"
@@ -529,10 +591,11 @@ class Images:
         """Send many requests, as many at once as the limits allow, and give back each as it ends.
 
         The iterable is read in the caller's thread, only as there is room. `close()` on the iterator ends
-        what is in flight. See `AsyncImages.map`.
+        what is in flight, and waits until it has; an iterator that is dropped has it end in the background. See
+        `AsyncImages.map`.
         """
         self._bridge.service.refuse_if_closed()
-        return _outcomes(self._images, self._bridge, items_of(requests), ordered=ordered)
+        return _Outcomes(self._images, self._bridge, items_of(requests), ordered=ordered)
 
 
 class Models:
@@ -563,21 +626,55 @@ class AccountOf:
         return self._bridge.run(self._account.retrieve, timeout=timeout)
 
 
-def _outcomes(
-    images: AsyncImages, bridge: _Bridge, requests: Iterator[ImageRequest], *, ordered: bool
-) -> Generator[Outcome, None, None]:
-    line = _Line(images, 2 * bridge.service.limits.max_concurrency, ordered=ordered)
-    home = bridge.open()
-    try:
-        while (outcome := line.advance(bridge, requests)) is not None:
-            yield outcome
-            if bridge.open() is not home:
-                raise ConfigurationError("this map was begun before a fork: begin a new one here")
-    finally:
-        if bridge.reachable_from(home):
-            bridge.run(line.aclose)
-    if line.failure is not None:
-        raise line.failure
+class _Outcomes(Generator["Outcome", None, None]):
+    """The outcomes of a map, as a generator gives them, except that one that is dropped waits for nothing."""
+
+    def __init__(
+        self, images: AsyncImages, bridge: _Bridge, requests: Iterator[ImageRequest], *, ordered: bool
+    ) -> None:
+        self._line = _Line(images, 2 * bridge.service.limits.max_concurrency, ordered=ordered)
+        self._bridge = bridge
+        self._requests = requests
+        self._home: _Running | None = None
+        self._is_over = False
+        self._reading = threading.Lock()
+
+    def send(self, _: None) -> Outcome:
+        """The next outcome."""
+        if not self._reading.acquire(blocking=False):
+            raise ValueError("this map is being read already, in this thread or another")
+        try:
+            return self._next()
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self._reading.release()
+
+    def _next(self) -> Outcome:
+        if self._is_over:
+            raise StopIteration
+        home = self._home = self._home or self._bridge.open()
+        if not self._bridge.reaches(home):
+            home.refuse_own_thread()
+            self._bridge.service.refuse_if_closed()
+            raise ConfigurationError(home.why_left())
+        outcome = self._line.advance(self._bridge, self._requests)
+        if outcome is not None:
+            return outcome
+        raise self._line.failure or StopIteration
+
+    def throw(self, kind: Any, value: Any = None, traceback: Any = None, /) -> Outcome:
+        """End what is in flight, and raise what is given."""
+        self.close()
+        return super().throw(kind, value, traceback)
+
+    def close(self) -> None:
+        """End what is in flight, and wait until it has."""
+        home, self._home = self._home, None
+        over, self._is_over = self._is_over, True
+        if not over and home is not None and self._bridge.reaches(home):
+            self._bridge.run(self._line.aclose)
 
 
 class _Line:
