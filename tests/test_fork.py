@@ -104,6 +104,26 @@ def test_a_child_does_not_wait_for_the_slots_of_calls_that_its_parent_has_in_fli
             call.join()
 
 
+def test_a_child_does_not_hold_the_money_of_calls_that_its_parent_has_in_flight() -> None:
+    budget = Budget(10, prices={LARGE: 1})
+    lost = budget.reserve(LARGE, budget.price_of(LARGE, None), 1)
+    lost.settle(billed=0, unknown=1)
+    in_flight = budget.reserve(LARGE, budget.price_of(LARGE, None), 1)
+
+    def look() -> None:
+        assert [budget.held, budget.left] == [1, 9], "what may have been billed is held on"
+        own = budget.reserve(LARGE, budget.price_of(LARGE, None), 1)
+        assert budget.held == 2
+        own.settle(billed=1, unknown=0)
+        in_flight.settle(billed=0, unknown=1)  # where the fork was in the middle of a call that goes on here too
+        assert [budget.spent, budget.held] == [1, 2]
+
+    assert ended_well(in_child(look))
+    assert [budget.held, budget.left] == [2, 8]
+    in_flight.settle(billed=1, unknown=0)
+    assert [budget.spent, budget.held] == [1, 1]
+
+
 def _until_closed(client: Client) -> None:
     with pytest.raises(APIConnectionError, match="closed"):
         client.images.generate("a lake")

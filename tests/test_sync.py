@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 import inspect
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -22,7 +24,9 @@ import pytest
 
 from stepfun_async import (
     APIConnectionError,
+    APITimeoutError,
     AsyncClient,
+    CallEnded,
     Client,
     ConfigurationError,
     Failed,
@@ -52,7 +56,7 @@ def loops() -> list[threading.Thread]:
 def _no_thread_left() -> Iterator[None]:
     yield
     gc.collect()
-    assert loops() == []
+    _wait_for(lambda: loops() == [])  # one of a client that was dropped ends in its own time
 
 
 def test_it_works_with_and_without_a_with_block() -> None:
@@ -263,6 +267,123 @@ def test_an_interpreter_ends_with_a_map_half_read() -> None:
         "print(type(next(outcomes)).__name__)\n"
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "Finished\n", "")
+
+
+_AT_THE_END = {
+    "__del__": ("class Owner:\n    def __del__(self):\n        last()\nowner = Owner()\n"),
+    "a generator's finally": (
+        "def numbers():\n    try:\n        yield 1\n    finally:\n        last()\nbegun = numbers()\nnext(begun)\n"
+    ),
+    "a map of which a generator's finally is left": (
+        "def read():\n"
+        "    try:\n"
+        "        yield next(outcomes)\n"
+        "    finally:\n"
+        "        last()\n"
+        "outcomes = client.images.map(TextToImage(prompt=str(n)) for n in range(9))\n"
+        "begun = read()\n"
+        "next(begun)\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("where", _AT_THE_END)
+@pytest.mark.parametrize("does", ["client.images.generate('the last one')", "client.close() or client.models.list()"])
+def test_a_call_while_the_interpreter_ends_is_refused_at_once(where: str, does: str) -> None:
+    source = (
+        "from stepfun_async import Client, ConfigurationError, TextToImage\n"
+        "client = Client(base_url='embedded')\n"
+        "client.models.list()\n"
+        "def last(client=client, ConfigurationError=ConfigurationError):\n"
+        "    try:\n"
+        f"        print({does}, flush=True)\n"
+        "    except ConfigurationError as error:\n"
+        "        print(error, flush=True)\n" + _AT_THE_END[where]
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", source], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(
+        ("the interpreter is ending, so a Client cannot be used any more; nothing was sent\n", "make a new one\n")
+    )
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["registered before its first call", "registered after it"])
+def test_a_client_works_in_a_handler_of_atexit(first: bool) -> None:
+    register = "atexit.register(lambda: print(len(client.models.list())))\n"
+    call = "client.models.list()\n"
+    done = run_script(
+        "import atexit, stepfun_async\n"
+        "client = stepfun_async.Client()\n" + (register + call if first else call + register)
+    )
+    assert (done.returncode, done.stdout) == (0, "4\n")
+
+
+def test_dropping_a_client_waits_for_nothing() -> None:
+    """Whoever drops it, or has it collected, may hold a lock that the loop needs to end, as a log handler's."""
+    busy, go_on = threading.Event(), threading.Event()
+
+    def hold(event: object) -> None:
+        if isinstance(event, CallEnded):
+            busy.set()
+            assert go_on.wait(10)
+
+    engine = Engine(scenario=Scenario("hang"), plain=True)
+    client = Client(transport=EmbeddedTransport(engine), base_url="embedded", on_event=hold, limits=Limits(2))
+    outcomes = client.images.map([small(steps=99), small(), small()])
+    assert isinstance(next(outcomes), Failed)
+    del outcomes  # ends what is in flight, of which `hold` is told
+    assert busy.wait(10)
+    del client
+    gc.collect()
+    go_on.set()
+
+
+def test_a_map_that_is_dropped_ends_what_is_in_flight() -> None:
+    engine = Engine(scenario=Scenario("hang"))
+    with Client(transport=EmbeddedTransport(engine), base_url="embedded", limits=Limits(2)) as client:
+        outcomes = client.images.map([small(steps=99), small(), small()])
+        next(outcomes)
+        del outcomes
+        gc.collect()
+        _wait_for(lambda: client.limits.state.in_flight == 0)
+        assert client.usage.requests == client.usage.maybe_billed
+
+
+def test_a_map_is_read_by_one_thread_at_a_time() -> None:
+    engine = Engine(scenario=Scenario("hang"))
+    with Client(transport=EmbeddedTransport(engine), base_url="embedded", limits=Limits(2)) as client:
+        outcomes = client.images.map([small(), small()])
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(next, outcomes)
+            _wait_for(lambda: client.limits.state.in_flight == 2)
+            with pytest.raises(ValueError, match="read already"):
+                next(outcomes)
+            outcomes.close()
+            assert reading.exception(10) is not None
+
+
+@pytest.mark.parametrize("fault", ["429*1", "hang"])
+def test_time_that_a_test_has_frozen_does_not_stop_a_client(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As freezegun does: what waits for a moment in frozen time waits for ever."""
+    now = time.monotonic()
+    engine = Engine(plain=True, scenario=Scenario(fault))
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: now)
+        with Client(base_url="embedded", transport=EmbeddedTransport(engine), timeout=3) as client:
+            if fault == "hang":
+                with pytest.raises(APITimeoutError):
+                    client.images.generate("a lake", timeout=0.05)
+            else:
+                assert client.images.generate("a lake").attempts == 2
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize("twin", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_client_that_is_pickled_says_what_to_do(
+    kind: type[Client | AsyncClient], twin: Callable[[object], object]
+) -> None:
+    with pytest.raises(TypeError, match=f"an? {kind.__name__} is not pickled, .*: make one in each process"):
+        twin(kind(base_url="embedded"))
 
 
 def test_usage_is_right_at_once_after_an_interrupt() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import NoReturn
+from weakref import WeakSet
 
 from ._core.capabilities import Money
 from ._core.errors import BudgetExceededError, ConfigurationError
@@ -19,6 +22,9 @@ class Budget:
     The price of a request is set aside before it is sent, so that no number of calls at once, in any
     tasks and threads, can go beyond the limit. It is spent when the picture comes, given back when
     provably nothing was billed, and held for good when nobody can know.
+
+    A forked child has a copy of its own, in which nothing is set aside for the calls that its parent has in flight:
+    the parent ends those, and its own copy counts them.
 
     Args:
         limit: the sum, as a number or as text such as `"12.50"`.
@@ -48,27 +54,32 @@ class Budget:
         self._lock = ForkSafeLock()
         self._spent = NOTHING
         self._held = NOTHING
+        self._aside = NOTHING
+        self.generation = 0
+        _budgets.add(self)
 
     @property
     def spent(self) -> Decimal:
         """What pictures that came have cost."""
-        return self._spent
+        with self._lock:
+            return self._spent
 
     @property
     def held(self) -> Decimal:
         """What is set aside: for requests in flight, and for those that may have been billed and brought nothing."""
-        return self._held
+        with self._lock:
+            return total((self._held, self._aside))
 
     @property
     def left(self) -> Decimal:
         """What may still be set aside; below 0 only where a server made more pictures than were asked for."""
         with self._lock:
-            return less(self.limit, self._spent, self._held)
+            return less(self.limit, self._spent, self._held, self._aside)
 
     def __repr__(self) -> str:
-        if not hasattr(self, "_held"):  # where a refused limit's traceback is shown
+        if not hasattr(self, "_aside"):  # where a refused limit's traceback is shown
             return "<Budget>"
-        sums = f"spent={self._spent:f}, held={self._held:f}"
+        sums = f"spent={self._spent:f}, held={total((self._held, self._aside)):f}"
         return f"<Budget limit={self.limit:f} {self.currency}, {sums}>"
 
     def __reduce__(self) -> NoReturn:
@@ -112,30 +123,46 @@ class Budget:
             BudgetExceededError: it does not fit into what is left.
         """
         with self._lock:
-            held = total((self._held, amount))
-            if total((self._spent, held)) > self.limit:
+            aside = total((self._aside, amount))
+            if total((self._spent, self._held, aside)) > self.limit:
+                held = total((self._held, self._aside))
                 raise BudgetExceededError.of(
-                    price=Money(amount, self.currency), limit=self.limit, spent=self._spent, held=self._held
+                    price=Money(amount, self.currency), limit=self.limit, spent=self._spent, held=held
                 )
-            self._held = held
+            self._aside = aside
 
-    def settle(self, *, held: Decimal, spent: Decimal) -> None:
-        """Add to what is held (or, below 0, take from it) and to what is spent."""
-        with self._lock:
-            self._held = total((self._held, held))
-            self._spent = total((self._spent, spent))
+    def settle(self, *, held: Decimal, spent: Decimal, aside: Decimal = NOTHING) -> None:
+        """Add to what is held for good (or, below 0, take from it) and to what is spent.
+
+        Args:
+            held: what is added to the one.
+            spent: what is added to the other.
+            aside: what was set aside for that, and is no longer.
+        """
+        self._lock.soon(partial(self._settle, held, spent, aside))
+
+    def after_fork(self) -> None:
+        """Set nothing aside, in a forked child, for the calls of the parent."""
+        self._aside = NOTHING
+        self.generation += 1
+
+    def _settle(self, held: Decimal, spent: Decimal, aside: Decimal) -> None:
+        self._held = total((self._held, held))
+        self._spent = total((self._spent, spent))
+        self._aside = less(self._aside, aside)
 
 
 class Hold:
     """What is set aside for one call: the price of an attempt, and of each further one that may have been billed."""
 
-    __slots__ = ("_aside", "_budget", "_pictures", "_price")
+    __slots__ = ("_aside", "_budget", "_generation", "_pictures", "_price")
 
     def __init__(self, budget: Budget, price: Money, pictures: int) -> None:
         self._budget = budget
         self._price = price.amount
         self._pictures = pictures
         self._aside = NOTHING
+        self._generation = budget.generation
 
     def set_aside(self) -> None:
         """Set the price of one more attempt aside.
@@ -145,7 +172,7 @@ class Hold:
         """
         amount = times(self._price, self._pictures)
         self._budget.set_aside(amount)
-        self._aside = total((self._aside, amount))
+        self._aside = total((self._here(), amount))
 
     def settle(self, *, billed: int, unknown: int) -> None:
         """The call is over.
@@ -155,7 +182,14 @@ class Hold:
             unknown: attempts that may have been billed and brought nothing; their price stays held.
         """
         stays = times(self._price, self._pictures * unknown)
-        self._budget.settle(held=less(stays, self._aside), spent=times(self._price, billed))
+        self._budget.settle(held=stays, spent=times(self._price, billed), aside=self._here())
+
+    def _here(self) -> Decimal:
+        """What is set aside in this process; nothing of what was before a fork."""
+        if self._generation != self._budget.generation:
+            self._generation = self._budget.generation
+            self._aside = NOTHING
+        return self._aside
 
 
 def _amount(name: str, value: object) -> Decimal:
@@ -179,3 +213,15 @@ def _currency(value: object) -> str:
     if not isinstance(value, str) or len(value) != 3 or not value.isascii() or not value.isupper():
         raise ConfigurationError(f"currency is three capital letters such as 'USD' or 'CNY', not {shown(value)}")
     return value
+
+
+_budgets: WeakSet[Budget] = WeakSet()
+
+
+def _after_fork() -> None:
+    for budget in tuple(_budgets):
+        budget.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from ._calls import CallRecord
@@ -27,17 +28,19 @@ class Ledger:
             record: the call, which has a model.
             price: the price of one picture; None where it is not known.
         """
+        self._lock.soon(partial(self._enter, record, price))
+
+    def _enter(self, record: CallRecord, price: Money | None) -> None:
         model, billed = record.model or "", record.billed
-        with self._lock:
-            sums = self._sums.get(model) or self._sums.setdefault(model, _Sums())
-            sums.requests += 1
-            sums.attempts += record.attempts
-            sums.billed += billed
-            sums.maybe_billed += record.unknown
-            if price is None:
-                sums.unpriced += billed
-            elif billed:
-                sums.spend(price.currency, times(price.amount, billed))
+        sums = self._sums.get(model) or self._sums.setdefault(model, _Sums())
+        sums.requests += 1
+        sums.attempts += record.attempts
+        sums.billed += billed
+        sums.maybe_billed += record.unknown
+        if price is None:
+            sums.unpriced += billed
+        elif billed:
+            sums.spend(price.currency, times(price.amount, billed))
 
     def snapshot(self) -> Usage:
         """The sums as they are now."""
