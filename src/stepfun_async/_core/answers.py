@@ -17,7 +17,7 @@ from .cutting import Cut, Cutter, index_of
 from .data_uris import decode_text, is_data_uri
 from .errors import MalformedResponseError
 from .headers import Header, read_header
-from .outcomes import Event, billing_of, refused_by_gateway, status_outcome
+from .outcomes import Event, billing_of, billing_of_status, status_outcome
 from .pictures import as_link
 from .problems import show
 from .reasons import described, encodable, read_reason, resender_of, said_by_success, trace_id_of, wish_in
@@ -293,13 +293,14 @@ def raise_for_status(reply: Reply, now: float) -> None:
     outcome = status_outcome(reply.status)
     reason = read_reason(b"" if reply.headers.get(CODING_HEADER) else reply.body)
     text = reason.content if isinstance(reason.content, str) else ""
-    resender = resender_of(reply.headers)  # its answer is that to its last request, and says nothing of the others
-    refused = not resender and (reason.by_api or refused_by_gateway(reply.status, reply.headers, text) is not None)
+    resender = resender_of(reply.headers)
     hint = f" ({outcome.hint})" if outcome.hint else ""
     error = outcome.error(
         f"{reply.status}: {described(reason, reply.headers)}{hint}",
         status=reply.status,
-        billing=(refused and outcome.refusal) or outcome.billing,
+        billing=billing_of_status(
+            reply.status, by_api=reason.by_api, headers=reply.headers, text=text, resent=resender is not None
+        ),
         type=reason.type,
         body=reason.content,
         trace_id=trace_id_of(reply.headers),

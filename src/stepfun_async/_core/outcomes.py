@@ -293,12 +293,21 @@ own pages for 503 and 429, which `error_page` puts in the place of any other.
 """
 
 
-def refused_by_gateway(status: int, headers: Mapping[str, str], body: str) -> GatewayText | None:
-    """The row of `GATEWAY_TEXTS` that an answer is.
+def billing_of_status(
+    status: int, *, by_api: bool, headers: Mapping[str, str], text: str = "", resent: bool = False
+) -> Billing:
+    """What is known about money after an error status.
 
     Args:
-        status: its status.
-        headers: its headers, by lower-case name.
-        body: its body as text.
+        status: the status.
+        by_api: whether the body has the form in which the API reports errors.
+        headers: of the answer, by lower-case name.
+        text: the body, where it is no JSON.
+        resent: whether the answer shows a gateway that sends requests again by itself. It answers for the last
+            one it sent, which says nothing of those before.
     """
-    return next((row for row in GATEWAY_TEXTS if row.matches(status, headers, body)), None)
+    outcome = status_outcome(status)
+    if outcome.refusal is None or resent:
+        return outcome.billing
+    refused = by_api or any(row.matches(status, headers, text) for row in GATEWAY_TEXTS)
+    return outcome.refusal if refused else outcome.billing
