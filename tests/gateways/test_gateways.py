@@ -6,8 +6,10 @@ Each fault meets asyncio, trio and the sync client; the operations take turns. `
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,8 @@ from tests.gateways.cells import OPERATIONS, Operation, Place, answer_of, place
 from tests.gateways.faults import FAULTS, Fault
 from tests.gateways.gateways import GATEWAYS, Gateway
 from tests.support.shells import SHELLS, Shell, shell
+
+ROOT = Path(__file__).parents[2]
 
 HERE = [gateway for gateway in GATEWAYS if gateway.group == "gateways"]
 FAST = [fault for fault in FAULTS if fault.name != "connection refused"]
@@ -58,3 +62,26 @@ def test_what_was_billed_is_reported_and_not_sent_again(
         assert [answer_of(one) for one in outcome.told] == [here.gateway.answers[fault.name]]
     if fault.later:
         assert outcome.hung_up is here.gateway.passes_hang_up
+
+
+def test_the_page_says_what_the_gateways_do() -> None:
+    """The rows are held to by the test above, and the page is held to the rows."""
+    page = (ROOT / "docs" / "gateways.md").read_text()
+    lost = page.partition("## An answer that is lost")[2].partition("\n## ")[0]
+    rows = {cells[1].split()[0]: cells for line in lost.splitlines() if len(cells := line.split("|")) > 5}
+    for gateway in (one for one in HERE if "," not in one.name):
+        _, _, new, kept, breaks_off, *_ = rows[gateway.name]
+        answers = gateway.answers
+        assert str(answers["closed without an answer, new connection"]) in new
+        assert str(answers["closed without an answer"]) in kept
+        assert answers["answer breaks off"] == "closed"
+        assert "breaks off" in breaks_off
+
+
+def test_the_page_names_the_versions_that_run() -> None:
+    page = (ROOT / "docs" / "gateways.md").read_text()
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    pinned = [one.partition(";")[0] for group in {one.group for one in GATEWAYS} for one in groups[group]]
+    assert len(pinned) == 6
+    for requirement in pinned:
+        assert f" {requirement.partition('==')[2]}" in page, requirement
