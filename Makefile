@@ -7,8 +7,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
 GATEWAYS := .venv-gateways
+TABLES := .venv-tables
 
-.PHONY: demo test check types imports pytest wheel soak gateways pictures docs bench bench-quick bench-batch clean
+.PHONY: demo test check types imports pytest wheel soak gateways pictures tables docs bench bench-quick bench-batch clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python docs/examples/demo.py $(PICTURES)
@@ -54,6 +55,11 @@ CORPUS ?= pictures
 pictures: $(VENV)/.dev
 	$(BIN)/python -m tests.corpus "$(CORPUS)"
 
+# Tables of pandas, polars, DuckDB, pyarrow and datasets as inputs, and manifests as these read them. Takes four minutes on
+# two busy cores, most of them for 700 MB of packages, and so is no part of `make test`.
+tables: $(TABLES)/.made
+	$(TABLES)/bin/python -m pytest tests/tables
+
 # A million jobs of a batch, then the same job killed and begun again in three ways; takes an hour on two
 # busy cores, and 14 GB of disk, which are given back.
 JOBS ?= 1000000
@@ -73,7 +79,7 @@ bench-quick: $(BENCH)/.made
 	$(BENCH)/bin/python -m benchmarks --quick --out benchmarks/results/quick
 
 clean:
-	rm -rf $(VENV) $(BENCH) $(GATEWAYS) build dist
+	rm -rf $(VENV) $(BENCH) $(GATEWAYS) $(TABLES) build dist
 
 $(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12")'
@@ -100,4 +106,10 @@ $(GATEWAYS)/%/.made: $(VENV)/.made pyproject.toml
 	$(BIN)/python -m venv $(GATEWAYS)/$* || { $(PYTHON) -m pip install --user virtualenv && $(PYTHON) -m virtualenv $(GATEWAYS)/$*; }
 	$(GATEWAYS)/$*/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	$(GATEWAYS)/$*/bin/python -m pip install --quiet --disable-pip-version-check --group $*
+	touch $@
+
+$(TABLES)/.made: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m venv $(TABLES) || { $(PYTHON) -m pip install --user virtualenv && $(PYTHON) -m virtualenv $(TABLES); }
+	$(TABLES)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(TABLES)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[embedded]" --group tables
 	touch $@

@@ -217,13 +217,17 @@ async def test_scalars_of_numpy_are_what_they_look_like(tmp_path: Path, write: W
     assert job.id == "3"
 
 
+@pytest.mark.parametrize("layout", ["float16", "float32"])
 @everywhere([parquet, arrow])
-async def test_a_float_of_32_bits_is_the_number_it_prints_as(tmp_path: Path, write: Write) -> None:
+async def test_a_short_float_is_the_number_it_prints_as(tmp_path: Path, write: Write, layout: str) -> None:
     pa = pytest.importorskip("pyarrow")
-    table = pa.table({"prompt": ["a", "b"], "cfg_scale": pa.array([1.1, None], pa.float32())})
+    largest = {"float16": 65504.0, "float32": 3.4028235e38}[layout]
+    numbers = [1.1, 2.5, 7.0, None, largest]
+    column = pa.array(numbers, pa.float64()).cast(getattr(pa, layout)(), safe=False)
+    table = pa.table({"prompt": ["a"] * 5, "cfg_scale": column})
     pytest.importorskip("pyarrow.parquet").write_table(table, tmp_path / "b.parquet")
     found = await jobs(tmp_path / "b.parquet" if write is parquet else table)
-    assert [job.request and job.request.cfg_scale for job in found] == [1.1, None]
+    assert [job.told.get("cfg_scale") for job in found] == [1.1, 2.5, 7.0, None, pytest.approx(largest, rel=1e-3)]
 
 
 @pytest.mark.parametrize("name", ["__index_level_0__", "Unnamed: 0"])

@@ -11,8 +11,10 @@ import csv
 import hashlib
 import importlib
 import json
+import math
 import os
 import re
+import struct
 import sys
 import time
 import warnings
@@ -106,20 +108,18 @@ def source_of(inputs: Any) -> Source:
     """
     if is_file(inputs):
         return _FileSource(_path_of(inputs))
+    advice = _NOT_ITERABLE.get(type(inputs).__name__)
+    if advice is not None:
+        raise ConfigurationError(f"inputs are a file or an iterable of lines, not a {type(inputs).__name__}: {advice}")
     table = _rows_of_table(inputs)
     if table is not None:
         return _IterableSource(table)
-    single = hasattr(inputs, "to_call") or hasattr(inputs, "keys") or isinstance(inputs, bytes | type)
+    single = hasattr(inputs, "to_call") or isinstance(inputs, Mapping | bytes | type)
     if hasattr(inputs, "__aiter__") and not single:
         return _AsyncSource(inputs)
     if hasattr(inputs, "__iter__") and not single:
         return _IterableSource(inputs)
-    raise ConfigurationError(f"inputs are a file or an iterable of lines, not {_described(inputs)}")
-
-
-def _described(inputs: object) -> str:
-    advice = _NOT_ITERABLE.get(type(inputs).__name__)
-    return f"{plain(inputs)!r}" if advice is None else f"a {type(inputs).__name__}: {advice}"
+    raise ConfigurationError(f"inputs are a file or an iterable of lines, not {plain(inputs)!r}")
 
 
 _NOT_ITERABLE: Mapping[str, str] = MappingProxyType(
@@ -632,13 +632,33 @@ def _rows_of_batch(batch: Any) -> Iterator[dict[str, object]]:
 
 def _values(column: Any) -> list[object]:
     """The values of a column; floats of 16 or 32 bits as the numbers that they print as."""
-    if str(column.type) in ("halffloat", "float"):
-        return [None if value is None else float(value) for value in column.cast("string").to_pylist()]
+    layout = _LAYOUTS.get(str(column.type))
     try:
         values: list[object] = column.to_pylist()
     except UnicodeDecodeError:
         values = [_text_of(value) for value in column.cast("large_binary", safe=False).to_pylist()]
-    return values
+    return values if layout is None else [_shortest(value, layout) for value in values]
+
+
+_LAYOUTS: Mapping[str, tuple[str, int]] = MappingProxyType({"halffloat": ("e", 5), "float": ("f", 9)})
+"""For each type of short floats, its format for `struct`, and how many digits tell any two of them apart."""
+
+
+def _shortest(value: Any, layout: tuple[str, int]) -> float | None:
+    """The number with the fewest digits that is `value` in the layout; 1.1 for 1.100000023841858."""
+    if value is None or not math.isfinite(value):
+        return cast("float | None", value)
+    form, most = layout
+    packed = struct.pack(form, value)
+    texts = (float(f"{value:.{digits}g}") for digits in range(1, most + 1))
+    return next(number for number in texts if _is_packed_as(number, form, packed))
+
+
+def _is_packed_as(number: float, form: str, packed: bytes) -> bool:
+    try:
+        return struct.pack(form, number) == packed
+    except OverflowError:  # the largest ones are rounded to what there is no float for
+        return False
 
 
 def _text_of(value: bytes | None) -> str | None:
