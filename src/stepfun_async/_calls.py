@@ -9,25 +9,20 @@ from __future__ import annotations
 import inspect
 import itertools
 import logging
-import sys
-import traceback
-from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ._core.errors import APIStatusError, Billing, ConfigurationError, StepFunError
 from ._core.events import AttemptEnded, CallEnded, CallStarted
 from ._core.text import escaped, shown
+from ._logging import is_logged, log
 from ._loops import clock_of, running_loop
 
 if TYPE_CHECKING:
     from ._core.events import Event, OnEvent
     from ._core.requests import ImageRequest
     from ._core.results import ImagesResponse
-
-_log = logging.getLogger("stepfun_async")
-_log.addHandler(logging.NullHandler())
 
 _FIELDS = (
     "call",
@@ -47,31 +42,6 @@ _FIELDS = (
 """What a log record may hold of an event, each as `stepfun_...`."""
 
 _numbers = itertools.count(1)
-
-
-def log(level: int, message: str, *args: object, **more: Any) -> None:
-    """Write to the log of the package.
-
-    What filters, handlers and record factories of the application raise must not cost a picture: it is shown on
-    stderr, as `logging` does with what handlers raise, and nowhere else.
-    """
-    try:
-        _log.log(level, message, *args, **more)
-    except Exception:  # noqa: BLE001 - whatever the application's logging may raise
-        _show_failed_log()
-
-
-def _show_failed_log() -> None:
-    if logging.raiseExceptions and sys.stderr is not None:  # pyright: ignore[reportUnnecessaryComparison]
-        with suppress(Exception):
-            sys.stderr.write(f"stepfun_async: the log failed; the call goes on\n{traceback.format_exc()}")
-
-
-def _is_logged(level: int) -> bool:
-    try:
-        return _log.isEnabledFor(level)
-    except Exception:  # noqa: BLE001 - whatever the application's logging may raise
-        return False
 
 
 class CallRecord:
@@ -238,7 +208,7 @@ class Reporter:
         self._tell(record, event, level, f"{_name(error)}{lost if record.unknown else ''}")
 
     def _listens(self, level: int) -> bool:
-        return self._on_event is not None or _is_logged(level)
+        return self._on_event is not None or is_logged(level)
 
     def _tell(self, record: CallRecord, event: Event, level: int, what: str) -> None:
         """Tell both, whatever they raise: it must not cost a picture, nor keep the next one from being told."""
@@ -258,7 +228,7 @@ class Reporter:
 
 
 def _write(event: Event, level: int, what: str) -> None:
-    if not _is_logged(level):
+    if not is_logged(level):
         return
     fields = {f"stepfun_{name}": getattr(event, name, None) for name in _FIELDS}
     subject = escaped(f"{event.operation} {event.model}" if event.model else event.operation)

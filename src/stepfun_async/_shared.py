@@ -26,13 +26,13 @@ import anyio
 
 from ._core.errors import Billing, LimitsUnavailableError, QueueTimeoutError
 from ._gate import Gate, Grant
+from ._logging import log
 from ._loops import Clock, Job, clock, finished_in_thread, process_time, scope_until
 from ._threads import threads
 
 if TYPE_CHECKING:
     from ._core.backend import LimitsBackend
 
-_log = logging.getLogger("stepfun_async")
 
 _GRACE = 30.0
 """Seconds beyond a call's deadline for which its slot is kept, should nobody give it back."""
@@ -387,10 +387,11 @@ class Teller:
                 self._trouble(error)
                 return False
             except Exception:  # noqa: BLE001 - of a backend that somebody else wrote
-                _log.exception("the backend of the shared limits failed; what it was to be told ends with its lease")
+                message = "the backend of the shared limits failed; what it was to be told ends with its lease"
+                log(logging.ERROR, message, exc_info=True)
         if self._is_in_trouble:
             self._is_in_trouble = False
-            _log.info("the shared limits were told of all requests")
+            log(logging.INFO, "the shared limits were told of all requests")
         return True
 
     def _tell(self, note: Note) -> None:
@@ -404,7 +405,8 @@ class Teller:
     def _trouble(self, error: LimitsUnavailableError) -> None:
         if not self._is_in_trouble:
             self._is_in_trouble = True
-            _log.warning(
+            log(
+                logging.WARNING,
                 "the shared limits cannot be told of requests that are over; this is tried again until their leases "
                 "end, and they count as long: %s",
                 error,

@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeAlias
@@ -32,6 +31,7 @@ from ._core.errors import (
     SaveError,
 )
 from ._core.events import AttemptEnded, CallEnded, CallStarted, Event
+from ._logging import log
 from ._version import __version__
 
 _INSTALLED = find_spec("opentelemetry") is not None
@@ -65,8 +65,6 @@ _CANCELLED = frozenset({"CancelledError", "Cancelled"})
 
 _OWN_WORDS = (APIConnectionError, ContentFilteredError, QueueTimeoutError)
 """Errors whose message is never the server's, and quotes neither prompt nor path."""
-
-_log = logging.getLogger("stepfun_async")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +140,7 @@ class OpenTelemetry:
             else:
                 self._end(event)
         except Exception:  # noqa: BLE001 - telemetry must not fail a call, whatever is plugged into it
-            with suppress(Exception):  # nor must the log
-                _log.warning("OpenTelemetry could not take note of an event", exc_info=True)
+            log(logging.WARNING, "OpenTelemetry could not take note of an event", exc_info=True)
 
     def _begin(self, event: CallStarted) -> None:
         labels = _labels(event)

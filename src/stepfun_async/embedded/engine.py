@@ -22,7 +22,9 @@ from stepfun_async._core.problems import show
 from stepfun_async._core.reasons import TRACE_HEADERS
 from stepfun_async._core.registry import rows
 from stepfun_async._core.rules import Whole
+from stepfun_async._core.text import escaped
 from stepfun_async._core.wire import Call, Reply
+from stepfun_async._logging import log
 
 from . import plain
 from .acts import Send, Step, error_reply, steps_of
@@ -32,8 +34,6 @@ from .frame import UndecodableError
 from .intake import Asked, Refused, read
 from .links import Links
 from .log import Log
-
-_log = logging.getLogger("stepfun_async")
 
 KEYLESS = "embedded"
 """The key of calls that bring none."""
@@ -199,10 +199,11 @@ class Engine:
         for name, value in asked.ignored.items():
             if (path, name) not in self._ignored:
                 self._ignored.add((path, name))
-                _log.warning(
+                log(
+                    logging.WARNING,
                     "POST %s: %s=%s is ignored, since %s has no such parameter",
                     path,
-                    name,
+                    escaped(name),
                     show(value),
                     asked.row.model,
                 )
