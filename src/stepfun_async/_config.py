@@ -74,9 +74,13 @@ def hidden_headers(headers: T) -> T:
     kept: object
     try:
         given = dict(cast("Mapping[object, object]", headers)) if isinstance(headers, Mapping) else None
-        kept = _Undisclosed(headers) if given is None else {name: _hidden_value(given[name]) for name in given}
+        kept = (
+            _Undisclosed(cast("object", headers))
+            if given is None
+            else {name: _hidden_value(given[name]) for name in given}
+        )
     except Exception:  # noqa: BLE001 - whatever a mapping of somebody's own may raise
-        kept = _Undisclosed(headers)
+        kept = _Undisclosed(cast("object", headers))
     return cast("T", kept)
 
 
@@ -238,7 +242,7 @@ def check_headers(headers: object) -> str | None:
     if not isinstance(headers, Mapping):
         kind = headers.kind if isinstance(headers, _Undisclosed) else described(headers)
         return f"headers are a mapping of names to values, not {kind}"
-    for name, value in headers.items():  # pyright: ignore[reportUnknownVariableType]
+    for name, value in cast("Mapping[object, object]", headers).items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
             return f"{shown(name)} is not the name of a header"
         if name.lower() in _OWN_HEADERS:

@@ -24,10 +24,12 @@ def why_of(error: OSError, path: str | os.PathLike[str]) -> str:
     Files below `path`, and beside it under a temporary name, are its own.
     """
     said = error.strerror or str(error)
-    named = error.filename
-    if not isinstance(named, str | bytes | os.PathLike):
+    named: object = error.filename
+    if isinstance(named, os.PathLike):
+        named = os.fspath(cast("os.PathLike[str]", named))
+    if not isinstance(named, str | bytes):  # such as a descriptor
         return said
-    place, about = os.path.abspath(os.fspath(path)), os.path.abspath(os.fsdecode(cast("str", named)))
+    place, about = os.path.abspath(path), os.path.abspath(os.fsdecode(named))
     own = about == place or about.startswith(os.path.join(place, ""))
     part = about.endswith(_PART) and os.path.dirname(about) == os.path.dirname(place)
     return said if own or part else f"{about!r}: {said}"

@@ -23,7 +23,7 @@ def rows() -> Iterator[Capability]:
 def row_of(model: object, operation: Operation) -> Capability | None:
     """The row of `model` for `operation`; None where there is none."""
     if type(model) is not str:  # a subclass may hash and compare as it likes
-        return _table.get((str.__str__(model), operation)) if issubclass(type(model), str) else None
+        return _table.get((str.__str__(cast("str", model)), operation)) if issubclass(type(model), str) else None
     return _table.get((model, operation))
 
 

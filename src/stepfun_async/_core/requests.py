@@ -63,6 +63,10 @@ def _looked(value: object, rule: Rule | None) -> object:
         return Unreadable(f"it cannot be read: {reason(error)}")
 
 
+def _parts_of(style: object) -> Mapping[str, object]:
+    return cast("Mapping[str, object]", style) if isinstance(style, Mapping) else {}
+
+
 class Purchase(NamedTuple):
     """What a server is asked to make and to charge.
 
@@ -322,7 +326,7 @@ class _Request(BaseModel):
 
     def looked_at(self, given: Values) -> Values:
         """`given` with every picture in it looked at."""
-        rules = self.row.rules if self.row else {}
+        rules: Mapping[str, Rule] = self.row.rules if self.row else {}
         looked = dict(given)
         if "image" in given:
             looked["image"] = self._memo.look("image", given["image"], rules.get("image"))
@@ -334,12 +338,12 @@ class _Request(BaseModel):
 
     def _looked_style(self, style: object, photo: Rule | None) -> object:
         try:
-            if isinstance(style, Mapping) and "source_url" in style:
-                parts = cast("Mapping[str, object]", style)
-                return {**parts, "source_url": self._memo.look("style_reference", parts["source_url"], photo)}
+            parts = _parts_of(style)
+            if "source_url" not in parts:
+                return style
+            return {**parts, "source_url": self._memo.look("style_reference", parts["source_url"], photo)}
         except Exception as error:  # noqa: BLE001 - whatever a mapping of somebody's own may raise
             return Unreadable(f"it cannot be read: {reason(error)}")
-        return style
 
 
 class TextToImage(_Request):
