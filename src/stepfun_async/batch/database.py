@@ -64,7 +64,6 @@ CREATE TABLE jobs (
 );
 CREATE INDEX equal_jobs ON jobs (fingerprint, line);
 CREATE INDEX open_jobs ON jobs (state) WHERE state <> 'done';
-CREATE INDEX kept_images ON jobs (path) WHERE sha256 IS NOT NULL;
 CREATE TABLE charges (
     number INTEGER NOT NULL,
     price TEXT NOT NULL,

@@ -263,10 +263,9 @@ class Engine:
     async def _adopt(self, task: Task, found: Ended) -> None:
         """Enter a picture that is there already; one that is another line's is left alone, and this one's is made."""
         price = self._maker.price(task.job.request) if task.job.request else None
-        stem = str(found.path).rpartition(".")[0]
-        adopt = partial(Journal.adopt, number=task.number, stem=stem, price=price, found=found)
-        added = await self._writer.do(adopt)
+        added = await self._writer.do(partial(Journal.adopt, number=task.number, price=price, found=found))
         if added is None:
+            stem = str(found.path).rpartition(".")[0]
             self._ready.append(await finished_in_thread(partial(self._maker.elsewhere, task, stem)))
             return
         self._pay(added)

@@ -275,7 +275,7 @@ class Journal:
         self._tables.do(
             "UPDATE jobs SET state = ?, path = ?, sha256 = ?, bytes = ?, format = ?, width = ?, height = ?, seed = ?, "
             "finish_reason = ?, trace_id = ?, attempts = attempts + ?, reserved = 0, error = ?, message = ?, "
-            "ended = ?, elapsed = ? WHERE number = ?",
+            "ended = ?, elapsed = ?, stem = CASE WHEN ? THEN NULL ELSE stem END WHERE number = ?",
             ended.state,
             ended.path,
             sha256,
@@ -291,15 +291,15 @@ class Journal:
             ended.message,
             time.time(),
             ended.elapsed,
+            ended.state == "done",  # its path says it
             number,
         )
 
-    def adopt(self, number: int, stem: str, price: Money | None, found: Ended) -> Charge | None:
+    def adopt(self, number: int, price: Money | None, found: Ended) -> Charge | None:
         """Enter a picture that was found where a line's own would be.
 
         Args:
             number: the line's row.
-            stem: the picture's name without its ending.
             price: what it would cost now.
             found: the picture.
 
@@ -308,7 +308,6 @@ class Journal:
         """
         if self.is_of_another(number, str(found.path)):
             return None
-        self._tables.do("UPDATE jobs SET stem = ? WHERE number = ?", stem, number)
         added = self.charges.found(number, price)
         if added.billed and added.price is not None:
             self._tables.do("UPDATE jobs SET price = ?, currency = ? WHERE number = ?", *key_of(added.price), number)
@@ -317,6 +316,8 @@ class Journal:
 
     def is_of_another(self, number: int, path: str) -> bool:
         """Whether a picture belongs to another row than `number`."""
+        # Pictures are found after a kill, or without the journal that knew them: most batches need no index.
+        self._tables.do("CREATE INDEX IF NOT EXISTS kept_images ON jobs (path) WHERE sha256 IS NOT NULL")
         which = "path = ? AND sha256 IS NOT NULL AND number <> ?"
         return self._tables.one(f"SELECT 1 FROM jobs WHERE {which}", path, number) is not None  # noqa: S608
 
