@@ -12,6 +12,7 @@ prints what was bought and what was told of it. The first history that is wrong 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import errno
 import json
 import logging
@@ -136,6 +137,8 @@ class Shop:
     bought: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     prices: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     filtered: int = 0
+    cancel_after: int | None = None
+    cancel: Callable[[], object] = lambda: None
 
     def __post_init__(self) -> None:
         self._inner = EmbeddedTransport(self.engine)
@@ -147,12 +150,19 @@ class Shop:
         model = str((call.json or {}).get("model"))
         async with self._one:
             before = self.engine.bill().pictures
+            self._cancel_in_time()
             try:
                 reply = await self._inner.send(call, progress)
                 self.filtered += b"content_filtered" in reply.body
                 return reply
             finally:
                 self.bought[model, *self.prices.get(model, ("", ""))] += self.engine.bill().pictures - before
+
+    def _cancel_in_time(self) -> None:
+        if self.cancel_after is not None:
+            self.cancel_after -= 1
+            if self.cancel_after == 0:
+                self.cancel()
 
     async def aclose(self) -> None:
         """Nothing to close."""
@@ -248,8 +258,10 @@ class History:
         chance = self.chance
         faults = [f"{chance.choice(FAULTS)}*{chance.randint(1, 3)}%{chance.randint(20, 100)}" for _ in range(3)]
         self.shop.engine.scenario = Scenario(*faults[: chance.randint(0, 3)])
-        self.death.left = chance.randint(1, 60) if chance.random() < 0.3 else None
+        self.death.left = chance.randint(1, 40) if chance.random() < 0.35 else None
         self.full_after = chance.randint(0, 4) if chance.random() < 0.2 else None
+        self.shop.cancel_after = chance.randint(1, 6) if chance.random() < 0.2 else None
+        self.natively = chance.random() < 0.5
 
     @contextmanager
     def _world(self) -> Iterator[None]:
@@ -300,7 +312,7 @@ class History:
                 await self._run(settings)
                 if self.chance.random() < 0.3:
                     self._retry()
-            self.death.left = self.full_after = None
+            self.death.left = self.full_after = self.shop.cancel_after = None
             self.shop.engine.scenario = Scenario()
             await self._finish()
 
@@ -327,7 +339,26 @@ class History:
         ensure(ended is None, "the last run did not end right", ended)
         self._check_all_made()
 
-    async def _run(self, settings: dict[str, Any]) -> StepFunError | None:
+    async def _cancellable(self, batch: Batch) -> None:
+        """Run, unless it is cancelled in the middle: as anyio does that, or as asyncio does.
+
+        Raises:
+            CancelledError: it was.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        with anyio.CancelScope() as scope:
+            self.shop.cancel = task.cancel if self.natively else scope.cancel
+            try:
+                await batch.run()
+            except asyncio.CancelledError:
+                if self.natively:
+                    task.uncancel()
+                raise
+        if scope.cancelled_caught:
+            raise asyncio.CancelledError
+
+    async def _run(self, settings: dict[str, Any]) -> BaseException | None:
         self.runs += 1
         budget: Budget | None = settings.get("budget")
         given = {} if budget is None else {model: budget.price_of(model, None) for model in MODELS}
@@ -345,10 +376,10 @@ class History:
             transport=self.shop,
             **settings,
         )
-        error: StepFunError | None = None
+        error: BaseException | None = None
         try:
-            await batch.run()
-        except StepFunError as caught:
+            await self._cancellable(batch)
+        except (StepFunError, asyncio.CancelledError) as caught:
             error = caught
         self.log.append((repr(error)[:200], batch.progress))
         self._check(batch, prices, before, error)
@@ -375,6 +406,7 @@ class History:
             of_report = sums_of((money.currency, money.amount) for cost in costs for money in cost)
             ensure(told == of_items == of_manifest == of_report, name, told, of_items, of_manifest, of_report)
         self._check_bill(batch, before, error)
+        self._check_budget(batch)
         if error is None and batch.progress.lines is not None and batch.progress.stopped is None:
             self._check_lines(items)
 
@@ -397,6 +429,15 @@ class History:
         if budget is not None and self.shop.engine.bill().pictures > before and batch._budget is budget:
             total = bill.get(budget.currency, Decimal(0))
             ensure(total <= budget.limit, "bill", total, "budget", budget, error)
+
+    def _check_budget(self, batch: Batch) -> None:
+        """The budget has what the journal has, unless the run ended before it came to that."""
+        budget, status = self.budget, batch.records.status()
+        if budget is None or batch._budget is not budget or batch.progress.lines is None or self.death.dead:
+            return
+        if {*status.spent, *status.held} <= {budget.currency}:
+            told = (status.spent.get(budget.currency, 0), status.held.get(budget.currency, 0))
+            ensure((budget.spent, budget.held) == told, "the budget differs", budget, told)
 
     def _check_lines(self, items: list[Item]) -> None:
         """Every line has its row, with its own request and what became of it."""

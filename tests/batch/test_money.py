@@ -256,6 +256,13 @@ async def test_two_lines_whose_pictures_have_one_name_keep_their_own(
 # --- full disks ---------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("ids", [("Cat", "cat"), ("caf\u00e9", "cafe\u0301")])
+async def test_names_that_are_one_in_some_file_system_are_given_once(shop: Shop, ids: tuple[str, str]) -> None:
+    lines: list[dict[str, object]] = [{"id": own_id, "prompt": own_id} for own_id in ids]
+    await run(shop, *lines, name="{id}")
+    assert [str(item.path) for item in Records(shop.out).items()] == [f"{ids[0]}.png", f"{ids[1]}~2.png"]
+
+
 @contextmanager
 def full_disk() -> Iterator[None]:
     def full(*_: object, **__: object) -> None:

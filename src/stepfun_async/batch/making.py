@@ -35,7 +35,7 @@ from stepfun_async._service import Service
 from .admission import Task
 from .items import State
 from .journal import INTERRUPTED, Ended
-from .names import stem_of
+from .names import folded, stem_of
 from .store import Saved
 from .threads import Threads
 
@@ -76,7 +76,7 @@ class Store(Protocol):
         ...
 
     def free_stem(self, stem: str, but: Collection[str] = ()) -> str:
-        """`stem`, or the next one under which there is nothing, and none of `but`."""
+        """`stem`, or the next one under which there is nothing, and none of `but`, which are folded."""
         ...
 
     def rescue(self, stem: str, fingerprint: str, image: Image) -> Saved:
@@ -135,13 +135,13 @@ class Maker:
 
     def over(self, task: Task) -> None:
         """A task is over, and others may have its place."""
-        self._given.discard(task.stem)
+        self._given.discard(folded(task.stem))
 
     def _given_to(self, task: Task, stem: str) -> Task:
         """The task with a place, or the next one that is free where another task has that."""
-        if stem in self._given:
+        if folded(stem) in self._given:
             stem = self._store.free_stem(stem, self._given)
-        self._given.add(stem)
+        self._given.add(folded(stem))
         return replace(task, stem=stem)
 
     def _stem(self, task: Task) -> str:

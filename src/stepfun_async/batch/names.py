@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Mapping
 from string import Formatter
 
@@ -111,6 +112,11 @@ def stem_of(template: str, *, id: str, fingerprint: str, line: int, model: str) 
         "shard": shard,
     }
     return "/".join(map(_fitting, template.format_map(values).split("/")))
+
+
+def folded(stem: str) -> str:
+    """What names have in common that are one and the same in some file system, such as `Cat` and `cat`."""
+    return unicodedata.normalize("NFC", stem).casefold()
 
 
 def safe(text: str) -> str:

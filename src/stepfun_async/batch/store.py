@@ -29,6 +29,7 @@ from stepfun_async._core.results import Image
 from stepfun_async._files import flush_folder, why_not_writable, write_bytes
 
 from .metadata import with_metadata
+from .names import folded
 
 NOTE = ".json"
 """The ending of a note beside its picture."""
@@ -172,9 +173,14 @@ class PictureStore:
         return {stem_of[name] for name in self.place.present(stem_of)}
 
     def free_stem(self, stem: str, but: Collection[str] = ()) -> str:
-        """`stem`, or the next one that is none of `but` and has nothing under it, be it of somebody else."""
+        """`stem`, or the next one that has nothing under it, be it of somebody else, and is none of `but`.
+
+        Args:
+            stem: the name without an ending.
+            but: names that others have, as `names.folded` has them.
+        """
         stems = (stem if number == 1 else f"{stem}~{number}" for number in count(1))
-        return next(stem for stem in stems if stem not in but and not self.taken([stem]))
+        return next(stem for stem in stems if folded(stem) not in but and not self.taken([stem]))
 
     def sweep(self, stem: str) -> None:
         """Take away what a killed process left half-written for a stem."""
