@@ -59,9 +59,9 @@ CREATE TABLE jobs (
     own_message TEXT,
     started REAL,
     ended REAL,
-    elapsed REAL,
-    UNIQUE (id, fingerprint)
+    elapsed REAL
 );
+CREATE INDEX jobs_of_id ON jobs (id);
 CREATE INDEX equal_jobs ON jobs (fingerprint, line);
 CREATE INDEX open_jobs ON jobs (state) WHERE state <> 'done';
 CREATE TABLE charges (
