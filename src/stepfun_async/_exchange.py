@@ -27,9 +27,8 @@ from ._core.pace import RetryQuota
 from ._core.reasons import trace_id_of
 from ._core.retry import RetryPolicy, cost_of_retry, pause_after, wait_before_next
 from ._core.wire import Call, Progress, Reply
-from ._daemons import VAST, abandonable
 from ._locks import ForkSafeLock
-from ._loops import finished_in_thread, scope_until
+from ._loops import VAST, abandonable, finished_in_thread, scope_until
 from ._shared import SharedGrant
 
 if TYPE_CHECKING:

@@ -175,6 +175,20 @@ async def _awaited(step: Callable[[], Awaitable[T]]) -> T:
     return await step()
 
 
+async def abandonable(work: Callable[[], T]) -> T:
+    """What `work` gives in a thread of the package's own, which is left to itself when the caller is cancelled."""
+    return await Job(work, _forget, apart=True).result()
+
+
+def _forget() -> None:
+    """Do nothing with what nobody waits for any more."""
+
+
+VAST = 32 * 1024 * 1024
+"""Bytes of a body from which on its decoding is abandoned when its call ends. Shorter ones are decoded to their end
+even then: what has come is paid for, and that takes a fraction of a second."""
+
+
 class Job(Generic[T]):
     """Work in a thread of the package's own, which a task of the running loop waits for.
 

@@ -15,8 +15,7 @@ from .._core.cutting import Cut, Cutter, Memory, Sink, marked
 from .._core.errors import APIConnectionError
 from .._core.outcomes import billing_of
 from .._core.wire import Call, Reply
-from .._daemons import VAST, abandonable
-from .._loops import finished_in_thread
+from .._loops import VAST, abandonable, finished_in_thread
 
 MAX_BODY = 256 * 1024 * 1024
 """Bytes of the longest answer that is read; a 4096x4096 picture in base64 takes a third."""

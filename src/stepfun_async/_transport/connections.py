@@ -22,8 +22,7 @@ from .._config import Origin
 from .._core.addresses import Guard
 from .._core.errors import ConfigurationError
 from .._core.wire import Reply
-from .._daemons import abandonable
-from .._loops import PerLoop, loop_time
+from .._loops import PerLoop, abandonable, loop_time
 from .direct import DirectConnection
 from .failures import Meaning
 from .proxies import proxy_for

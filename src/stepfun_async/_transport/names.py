@@ -1,14 +1,20 @@
-"""Names of hosts: looked up in threads that can be abandoned, and once for all who ask at the same time."""
+"""Names of hosts: looked up in threads that can be abandoned, and once for all who ask at the same time.
+
+A look-up sleeps in the C library until a name server answers, and nothing can wake it. In a thread of an executor it
+would hold up whoever closes the loop; a daemon thread holds up nobody.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from functools import partial
+from contextlib import suppress
 from ipaddress import ip_address
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
-from .._daemons import Daemon
-from .._loops import PerLoop, loop_time
+import anyio
+
+from .._loops import Job, PerLoop, loop_time, running_loop
 
 SocketAddress: TypeAlias = tuple[int, Any]
 """Family, and what `connect` takes."""
@@ -18,11 +24,40 @@ _SHARED = 5.0
 name server that did not answer, and the next one may be sent to another."""
 
 
-class _LookUp(NamedTuple):
-    """A look-up that runs."""
+class _LookUp:
+    """A look-up in a thread of its own, which any number of the loop's tasks may wait for."""
 
-    began: float
-    daemon: Daemon[list[SocketAddress]]
+    def __init__(self, host: str, port: int) -> None:
+        self.began = loop_time()
+        self.over = anyio.Event()
+        self._host = host
+        self._port = port
+        self._loop: Any = running_loop()
+        self._found: list[SocketAddress] = []
+        self._error: Exception | None = None
+        # The thread goes on whoever is cancelled: nobody waits for the job itself, but for what it does at its end.
+        Job(self._ask, self._end_soon, apart=True).leave()
+
+    async def outcome(self) -> list[SocketAddress]:
+        """What was found; the wait for it can be cancelled."""
+        await self.over.wait()
+        if self._error is not None:
+            raise self._error
+        return self._found
+
+    def _ask(self) -> None:
+        try:
+            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except Exception as error:  # noqa: BLE001 - raised where it is waited for
+            self._error = error
+        else:
+            self._found = [(family, address) for family, _, _, _, address in found]
+
+    def _end_soon(self) -> None:
+        is_asyncio = isinstance(self._loop, asyncio.AbstractEventLoop)
+        soon = self._loop.call_soon_threadsafe if is_asyncio else self._loop.run_sync_soon
+        with suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+            soon(self.over.set)
 
 
 _running: PerLoop[dict[tuple[str, int], _LookUp]] = PerLoop(dict)
@@ -43,17 +78,12 @@ async def addresses_of(host: str, port: int) -> list[SocketAddress]:
 
 
 async def _looked_up(host: str, port: int) -> list[SocketAddress]:
-    running, now = _running.get(), loop_time()
+    running = _running.get()
     shared = running.get((host, port))
-    if shared is None or shared.daemon.over or now - shared.began > _SHARED:
-        shared = running[host, port] = _LookUp(now, Daemon(partial(_ask, host, port)))
+    if shared is None or shared.over.is_set() or loop_time() - shared.began > _SHARED:
+        shared = running[host, port] = _LookUp(host, port)
     try:
-        return await shared.daemon.outcome()
+        return await shared.outcome()
     finally:
-        if shared.daemon.over and running.get((host, port)) is shared:
+        if shared.over.is_set() and running.get((host, port)) is shared:
             del running[host, port]
-
-
-def _ask(host: str, port: int) -> list[SocketAddress]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [(family, address) for family, _, _, _, address in found]
