@@ -608,3 +608,19 @@ def test_a_map_whose_client_is_closed_ends_with_an_error() -> None:
         for _ in outcomes:
             pass
     closing.join()
+
+
+def test_where_all_threads_are_one_a_second_loop_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As gevent and eventlet make it: a thread runs in the place of the one that starts it."""
+
+    class Green(threading.Thread):
+        def start(self) -> None:
+            self.run()
+
+    async def in_a_loop() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading, "Thread", Green)
+            with pytest.raises(ConfigurationError, match="use the same Client everywhere"):
+                Client(base_url="embedded").images.generate("a lake")
+
+    asyncio.run(in_a_loop())

@@ -328,6 +328,7 @@ class _Running:
 
     def _live(self, begun: Future[asyncio.AbstractEventLoop]) -> None:
         try:
+            _refuse_second_loop()
             with asyncio.Runner(**{**loop_options, "loop_factory": _new_loop}) as runner:
                 runner.run(self._serve(begun))
         except BaseException as error:
@@ -345,6 +346,15 @@ class _Running:
             for call in self._calls:
                 call.cancel()
             await asyncio.wait([call.task for call in self._calls])
+
+
+def _refuse_second_loop() -> None:
+    """Raise `ConfigurationError` where a loop runs in this very thread, although it has just been started."""
+    if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the only one that raises nothing
+        raise ConfigurationError(
+            "a Client cannot start its event loop: gevent or eventlet has put all threads of this process in one, "
+            "which can run one event loop only; use the same Client everywhere"
+        )
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
