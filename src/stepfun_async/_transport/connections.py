@@ -14,7 +14,6 @@ import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from functools import cache
-from inspect import getattr_static
 from types import FunctionType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
@@ -183,7 +182,8 @@ def _is_stood_in_for() -> bool:
             continue
         home = os.path.dirname(module.__file__ or "")
         for name in names:
-            held = getattr_static(getattr(module, name), "handle_async_request", None)
+            kind: type = getattr(module, name)
+            held = vars(kind).get("handle_async_request")
             # A wrapper, such as wrapt's, says of itself whatever the function inside says: its type alone is its own.
             if type(held) is not FunctionType or not held.__code__.co_filename.startswith(home):
                 return True

@@ -7,7 +7,7 @@ system still holds of a connection that was lost is read, over TLS too.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
@@ -132,7 +132,7 @@ _INFO: Mapping[str, Callable[[Socket], Any]] = {
 
 
 @contextmanager
-def _failing(late: type[Exception], lost: type[Exception]) -> Iterator[None]:
+def _failing(late: type[Exception], lost: type[Exception]) -> Generator[None]:
     """What is raised in the block, as httpcore's."""
     try:
         yield
