@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
+from typing import Any, cast
 from uuid import UUID
 
 _MISSING_TYPES = frozenset({"NAType", "NaTType"})
@@ -56,7 +57,7 @@ def _from_decimal(number: Decimal) -> int | float:
 
 
 def _from_array_scalar(scalar: object) -> object:
-    item = scalar.item()  # type: ignore[attr-defined]
+    item: object = cast("Any", scalar).item()
     if not isinstance(item, float):
         return item
     try:

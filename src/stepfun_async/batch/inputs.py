@@ -114,12 +114,17 @@ def source_of(inputs: Any) -> Source:
     table = _rows_of_table(inputs)
     if table is not None:
         return _IterableSource(table)
-    single = hasattr(inputs, "to_call") or isinstance(inputs, Mapping | bytes | type)
-    if hasattr(inputs, "__aiter__") and not single:
-        return _AsyncSource(inputs)
-    if hasattr(inputs, "__iter__") and not single:
-        return _IterableSource(inputs)
+    if not _is_single(inputs):
+        if hasattr(inputs, "__aiter__"):
+            return _AsyncSource(inputs)
+        if hasattr(inputs, "__iter__"):
+            return _IterableSource(inputs)
     raise ConfigurationError(f"inputs are a file or an iterable of lines, not {plain(inputs)!r}")
+
+
+def _is_single(inputs: object) -> bool:
+    """Whether inputs are one line, or what can be iterated over otherwise than by lines."""
+    return hasattr(inputs, "to_call") or isinstance(inputs, Mapping | bytes | type)
 
 
 _NOT_ITERABLE: Mapping[str, str] = MappingProxyType(
@@ -391,15 +396,15 @@ def _format_of(text: TextFile) -> str:
         value = _value_of(line)
         if isinstance(value, dict):
             return ".jsonl"
-        return ".json" if isinstance(value, list) and _is_array_of_lines(value) else ".txt"  # as prompts may begin
+        return ".json" if _is_array_of_lines(value) else ".txt"  # as prompts may begin
     if line.lower().startswith(("sep=", '"sep=')):
         return ".csv"
     names = [name.strip(' "') for name in re.split(f"[{DELIMITERS}]", line)]
     return ".csv" if "prompt" in map(field_of, names) and all(map(field_of, names)) else ".txt"
 
 
-def _is_array_of_lines(value: list[object]) -> bool:
-    return all(isinstance(element, dict | str) for element in value)
+def _is_array_of_lines(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(part, dict | str) for part in cast("list[object]", value))
 
 
 def _prompts(text: TextFile) -> Iterator[Line]:

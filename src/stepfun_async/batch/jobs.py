@@ -329,8 +329,9 @@ def _image_of(image: object, terms: Terms) -> object:
     """An image with its path made relative to the inputs' folder; that of a Hugging Face dataset is a mapping."""
     if isinstance(image, Mapping):
         parts = cast("Mapping[str, object]", image)
-        if parts.keys() == {"bytes", "path"}:
-            image = parts["path"] if parts["bytes"] is None else parts["bytes"]
+        if set(parts) == {"bytes", "path"}:
+            return _image_of(parts["path"] if parts["bytes"] is None else parts["bytes"], terms)
+        return parts
     if terms.folder is None or not isinstance(image, str) or is_link(image) or image[:5].lower() == "data:":
         return image
     return str(terms.folder / image)
@@ -373,8 +374,12 @@ def _told_image(given: object, seen: object) -> object:
     if isinstance(seen, Mapping) and isinstance(given, Mapping):
         parts = cast("Mapping[str, object]", given)
         return {name: _told_image(parts[name], part) for name, part in cast("Mapping[str, object]", seen).items()}
-    by_name = isinstance(given, str | os.PathLike) and str(cast("object", given))[:5].lower() != "data:"
-    return seen if isinstance(seen, Picture) and not by_name else given
+    return seen if isinstance(seen, Picture) and not _is_name(given) else given
+
+
+def _is_name(given: object) -> bool:
+    """Whether an image was given by its path or link."""
+    return hasattr(given, "__fspath__") or (isinstance(given, str) and given[:5].lower() != "data:")
 
 
 def told_fields(fields: Mapping[str, object]) -> dict[str, object]:
@@ -423,7 +428,7 @@ _TELLING: tuple[tuple[Any, Callable[[Any], object]], ...] = (
     (Link, lambda link: link.url),
     (Size, lambda size: told_fields({"width": size.width, "height": size.height})),
     (Mapping, told_fields),
-    (list | tuple | set | frozenset, lambda parts: [_told_value(part) for part in parts]),
+    ((list, tuple, set, frozenset), lambda parts: [_told_value(part) for part in parts]),
     (os.PathLike, lambda path: escaped(os.fsdecode(path))),
 )
 """How values are told, by their types."""
