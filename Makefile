@@ -55,8 +55,8 @@ CORPUS ?= pictures
 pictures: $(VENV)/.dev
 	$(BIN)/python -m tests.corpus "$(CORPUS)"
 
-# Tables of pandas, polars, DuckDB, pyarrow and datasets as inputs, and manifests as these read them. Takes four minutes on
-# two busy cores, most of them for 700 MB of packages, and so is no part of `make test`.
+# Tables of pandas, polars, DuckDB, pyarrow and datasets as inputs, and manifests as these read them. Takes four to eight
+# minutes on two busy cores, half of them for 700 MB of packages, and so is no part of `make test`.
 tables: $(TABLES)/.made
 	$(TABLES)/bin/python -m pytest tests/tables
 
