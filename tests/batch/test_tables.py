@@ -270,11 +270,13 @@ async def test_the_images_of_hugging_face_are_read(tmp_path: Path, write: Write)
         {"prompt": "a", "image": {"bytes": png(), "path": "nowhere.png"}},
         {"prompt": "b", "image": {"bytes": None, "path": str(tmp_path / "b.png")}},
         {"prompt": "c", "image": {"bytes": None, "path": None}},
+        {"prompt": "d", "image": {"path": str(tmp_path / "b.png")}},
     ]
-    first, second, third = await jobs(write(tmp_path, rows))
+    first, second, third, fourth = await jobs(write(tmp_path, rows))
     assert first.fingerprint == ImageEdit(prompt="a", image=png()).fingerprint()
     assert second.fingerprint == ImageEdit(prompt="b", image=png("red")).fingerprint()
     assert third.request == TextToImage(prompt="c")
+    assert fourth.fingerprint == ImageEdit(prompt="d", image=png("red")).fingerprint()
     assert first.told["image"] == {"sha256": first.told["image"]["sha256"], "bytes": len(png())}  # type: ignore[index]
     assert second.told["image"] == str(tmp_path / "b.png")
 
@@ -319,6 +321,8 @@ async def test_lines_for_openais_batches_are_read(tmp_path: Path, write: Write) 
         ("https://api.stepfun.ai/v1/images/generations", {}, "text_to_image"),
         ("/step_plan/v1/images/generations", {}, "text_to_image"),
         ("/v1/images/edits", {"image": png(), "n": 1}, "edit"),
+        (None, {}, "text_to_image"),
+        (None, {"image": png()}, "edit"),
         (
             "/v1/images/image2image",
             {"model": "step-2x-large", "source_url": "https://x.org/a.png", "source_weight": 0.5},
@@ -532,6 +536,8 @@ async def test_an_array_that_breaks_off_is_read_up_to_there(tmp_path: Path) -> N
     [
         ("s3://bucket/a.jsonl", "'s3://bucket/a.jsonl' are not on this machine: download"),
         (Path("s3://bucket/a.jsonl"), "'s3://bucket/a.jsonl' are not on this machine: download"),
+        ("file:///tmp/a.csv", "give the path, /tmp/a.csv"),
+        ("", "not ''"),
         ("https://example.com/a.csv", "'https://example.com/a.csv' are not on this machine"),
         ("hf://datasets/a/b.parquet", "not on this machine"),
         ("prompts/*.jsonl", "cannot be read: No such file"),
@@ -601,6 +607,7 @@ async def prompts_of(path: Path) -> list[str | None]:
     [
         ("a.csv", "prompt;seed\nA lake, wide;1\n"),
         ("a.csv", "sep=;\nprompt;seed\nA lake, wide;1\n"),
+        ("a.csv", "sep=\t\nprompt\tseed\nA lake, wide\t1\n"),
         ("a.csv", '"sep=|"\r\nprompt|seed\r\nA lake, wide|1\r\n'),
         ("a.csv", "\ufeffprompt\tseed\rA lake, wide\t1\r"),
         ("a.tsv", 'prompt,seed\n"A lake, wide",1\n'),
@@ -688,7 +695,8 @@ BROKEN_QUOTES = [
 async def test_a_stray_quote_makes_no_prompt_of_what_follows(tmp_path: Path, text: str, good: list[str]) -> None:
     found = await jobs(written(tmp_path, text))
     assert [job.request.prompt for job in found if job.request] == good
-    assert any(job.problems for job in found)
+    broken = next(job for job in found if job.problems)
+    assert text.splitlines()[broken.line - 1][:20] in str(broken.problems[0].given)
 
 
 @pytest.mark.parametrize(

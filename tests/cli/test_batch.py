@@ -74,6 +74,24 @@ def test_a_bucket_that_is_not_there_is_told_before_anything_is_bought(
     assert Records("out").status().counts["done"] == 0
 
 
+@pytest.mark.parametrize(
+    "piped",
+    [
+        "A lake\nA fox\n",
+        '{"prompt": "A lake"}\n{"prompt": "A fox"}\n',
+        '[{"prompt": "A lake"}, {"prompt": "A fox"}]',
+        "prompt;seed\nA lake;1\nA fox;2\n",
+    ],
+)
+def test_stdin_is_read_by_how_it_begins(folder: Path, piped: str) -> None:
+    for bought in (2, 0):
+        process = start("batch", "run", "-", "--out", "out", "--json", stdin=subprocess.PIPE)
+        out, err = process.communicate(piped.encode(), timeout=PATIENCE)
+        assert (process.returncode, err) == (0, b"")
+        assert json.loads(out)["run"]["done"] == bought
+    assert [item.request["prompt"] for item in Records("out").items()] == ["A lake", "A fox"]
+
+
 def test_metadata_for_imagefolder_goes_beside_the_images(cli: Run, folder: Path) -> None:
     cli("batch", "run", "prompts.txt", "--out", "out")
     code, out, _ = cli("batch", "manifest", "out", "--imagefolder")

@@ -38,11 +38,13 @@ class Row:
     Attributes:
         line: the line it begins in, from 1.
         cells: its cells; empty where it is broken.
+        text: the line it begins in, as it is written.
         why: what is wrong with it; empty where it is not broken.
     """
 
     line: int
-    cells: tuple[str, ...] = ()
+    cells: tuple[str, ...]
+    text: str
     why: str = ""
 
 
@@ -94,17 +96,18 @@ class CsvFile:
             try:
                 cells = self._next()
             except csv.Error as error:
-                if not self._lines.quotes_are_paired:
-                    yield Row(first, why=f"{error}; quotes are out of step here, and nothing after this row is read")
+                lost = not self._lines.quotes_are_paired
+                after = "; quotes are out of step here, and nothing after this row is read" if lost else ""
+                yield Row(first, (), self._lines.first, f"{error}{after}")
+                if lost:
                     return
                 broken = broken or first
-                yield Row(first, why=str(error))
                 continue
             if cells is None:
                 return
             why = self._doubt(len(self.header or ()), broken)
             if why or any(cell.strip() for cell in cells):
-                yield Row(first, tuple(cells), why)
+                yield Row(first, tuple(cells), self._lines.first, why)
 
     def _doubt(self, columns: int, broken: int | None) -> str:
         """Why the row that was just read may be none; empty where there is no doubt."""
@@ -152,6 +155,11 @@ class _Lines:
             self.taken.append(line)  # its end is not known, and so neither is whether its quotes are in pairs
             raise csv.Error(f"it is longer than {LONGEST_LINE:,} characters")
         return line
+
+    @property
+    def first(self) -> str:
+        """The first line of the current row, without its end."""
+        return self.taken[0].rstrip("\r\n") if self.taken else ""
 
     @property
     def quotes_are_paired(self) -> bool:

@@ -144,6 +144,12 @@ _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/+")
 def _path_of(inputs: str | os.PathLike[str]) -> Path:
     text = os.fsdecode(inputs)
     url = _URL.match(text)
+    if not text:
+        raise ConfigurationError("inputs are a file or an iterable of lines, not ''; nothing was sent")
+    if url and url["scheme"].lower() == "file":
+        raise ConfigurationError(
+            f"the inputs {text!r} are a URL: give the path, /{text[url.end() :]}; nothing was sent"
+        )
     if url:
         address = f"{url['scheme']}://{text[url.end() :]}"
         raise ConfigurationError(
@@ -534,7 +540,7 @@ def _table(text: TextFile, *, delimiter: str) -> Iterator[Line]:
     header = _columns(text.name, table.header)
     for row in table.rows():
         if row.why:
-            yield Line(row.line, partial(_bad_row, row.why))
+            yield Line(row.line, partial(_bad_row, row.text, row.why))
         else:
             written = _digest(repr((header, row.cells)).encode("utf-8", "surrogatepass"))
             yield Line(row.line, partial(_row, header, row.cells), written)
@@ -585,8 +591,8 @@ def _refuse_doubtful(file: str, name: str) -> None:
         raise ConfigurationError(f"the header of {file!r} has a column {name!r} ({why}); nothing was sent")
 
 
-def _bad_row(why: str) -> Broken:
-    return Broken((Problem("line", None, "cells as CSV writes them", why),))
+def _bad_row(text: str, why: str) -> Broken:
+    return Broken((Problem("line", escaped(text[:80]), "cells as CSV writes them", why),))
 
 
 def _row(header: tuple[str, ...], cells: tuple[str, ...]) -> object:

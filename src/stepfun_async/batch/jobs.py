@@ -203,9 +203,10 @@ _PREFIXES = re.compile(r"(https?://[^/]+)?(/step_plan)?(/v1)?(?=/)")
 
 def _from_openai(line: Mapping[str, object]) -> dict[str, object] | Broken:
     """The fields that a line of OpenAI's batch format asks for: `custom_id`, `method`, `url` and `body`."""
-    url, method = line.get("url", ""), line.get("method", "POST")
+    content = cast("dict[str, Any]", line["body"])
+    url, method = line.get("url", ENDPOINTS[OPERATIONS[_implied(content)]].path), line.get("method", "POST")
     path = _PREFIXES.sub("", url, count=1) if isinstance(url, str) else ""
-    asked = from_call(Call(str(method).upper(), path, json=cast("dict[str, Any]", line["body"])))
+    asked = from_call(Call(str(method).upper(), path, json=content))
     if asked is None:
         endpoints = ", ".join(f"POST /v1{endpoint.path}" for endpoint in ENDPOINTS.values())
         return Broken((Problem("url", f"{method} {url}", endpoints),))
@@ -329,9 +330,9 @@ def _image_of(image: object, terms: Terms) -> object:
     """An image with its path made relative to the inputs' folder; that of a Hugging Face dataset is a mapping."""
     if isinstance(image, Mapping):
         parts = cast("Mapping[str, object]", image)
-        if set(parts) == {"bytes", "path"}:
-            return _image_of(parts["path"] if parts["bytes"] is None else parts["bytes"], terms)
-        return parts
+        if not set(parts) <= {"bytes", "path"}:
+            return parts
+        return _image_of(parts.get("path") if parts.get("bytes") is None else parts["bytes"], terms)
     if terms.folder is None or not isinstance(image, str) or is_link(image) or image[:5].lower() == "data:":
         return image
     return str(terms.folder / image)

@@ -87,7 +87,7 @@ class TextFile:
     def first_line(self) -> str:
         """The first line that is not blank, or as much as is known of it; empty where there is none."""
         lines = self.start.decode("utf-8", "surrogateescape").lstrip().splitlines()
-        return lines[0].strip() if lines else ""
+        return lines[0].strip(" ") if lines else ""
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """The lines that are not blank, with their numbers, without line ends.
