@@ -9,7 +9,7 @@ BENCH := .venv-bench
 GATEWAYS := .venv-gateways
 TABLES := .venv-tables
 
-.PHONY: demo test check types imports pytest wheel soak gateways pictures tables docs bench bench-quick bench-batch clean
+.PHONY: demo test check types imports pytest wheel soak attack gateways pictures tables docs bench bench-quick bench-batch clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python docs/examples/demo.py $(PICTURES)
@@ -59,6 +59,15 @@ pictures: $(VENV)/.dev
 # minutes on two busy cores, half of them for 700 MB of packages, and so is no part of `make test`.
 tables: $(TABLES)/.made
 	$(TABLES)/bin/python -m pytest tests/tables
+
+# Random attacks on the promises, each for so many seconds: cancellations, killed processes, histories of batches.
+# They print what was billed and what was told of it; the first one that is wrong ends it, with its seed.
+SECONDS ?= 600
+SEED ?= 1
+attack: $(VENV)/.dev
+	$(BIN)/python -m tests.attack.cancels --seconds $(SECONDS) --seed $(SEED)
+	$(BIN)/python -m tests.attack.kills --seconds $(SECONDS) --seed $(SEED)
+	$(BIN)/python -m tests.attack.histories --seconds $(SECONDS) --seed $(SEED)
 
 # A million jobs of a batch, then the same job killed and begun again in three ways; takes an hour on two
 # busy cores, and 14 GB of disk, which are given back.
