@@ -6,6 +6,7 @@ cancelled at its first suspension, at its second, and so on, until it ends befor
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import logging
@@ -39,22 +40,39 @@ pytestmark = pytest.mark.anyio
 
 
 class Interruption:
-    """Cancels its scope when what it runs is suspended for the `at`-th time.
+    """Cancels what it runs when that is suspended for the `at`-th time.
+
+    Args:
+        at: when.
+        native: whether by `Task.cancel()`, as asyncio's own timeouts do it, instead of a cancel scope.
 
     Attributes:
         scope: what is cancelled.
         suspended: how often what it runs was suspended so far.
     """
 
-    def __init__(self, at: int) -> None:
+    def __init__(self, at: int, *, native: bool = False) -> None:
         self.scope = anyio.CancelScope()
         self.suspended = 0
         self._at = at
+        self._native = native
 
     @property
     def came(self) -> bool:
         """Whether its turn came."""
         return self.suspended >= self._at
+
+    async def apart(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        """Run `work` where it can be cancelled alone: in a scope, or in a task of its own."""
+        if not self._native:
+            with self.scope:
+                await self.run(work())
+            return
+        task = asyncio.ensure_future(self.run(work()))
+        await asyncio.wait([task])
+        assert task.cancelled() == self.came, "a cancelled task ends as one"
+        if not task.cancelled():
+            task.result()
 
     @coroutine
     def run(self, work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
@@ -67,11 +85,19 @@ class Interruption:
                 return end.value
             self.suspended += 1
             if self.suspended == self._at:
-                self.scope.cancel()
+                self._cancel()
             try:
                 go_on = partial(work.send, (yield waits_for))
             except BaseException as error:  # noqa: BLE001 - the cancellation, mostly; it is for `work`
                 go_on = partial(work.throw, error)
+
+    def _cancel(self) -> None:
+        if self._native:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+        else:
+            self.scope.cancel()
 
 
 # --- places -------------------------------------------------------------------------------------

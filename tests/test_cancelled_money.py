@@ -19,8 +19,9 @@ from stepfun_async._core.wire import Call
 from stepfun_async.embedded import EmbeddedTransport, Engine
 from stepfun_async.embedded.server import running
 from tests.support.answers import REFUSAL, answer
+from tests.support.backends import MemoryBackend
 from tests.support.raw import raw_server, say
-from tests.test_cancellation import Interruption
+from tests.test_cancellation import Interruption, until
 
 pytestmark = pytest.mark.anyio
 
@@ -87,31 +88,41 @@ async def service(way: str) -> AsyncIterator[tuple[Engine, dict[str, Any]]]:
         yield engine, {"api_key": "sk-test", "base_url": url}
 
 
-async def cancelled_at(point: int, run: Callable[[], Awaitable[object]]) -> bool:
+async def cancelled_at(point: int, run: Callable[[], Awaitable[object]], *, native: bool = False) -> bool:
     """Run, cancelled at `point`; whether it got that far."""
 
     async def whole() -> None:
         await run()
 
-    interruption = Interruption(point)
-    with interruption.scope:
-        await interruption.run(whole())
+    interruption = Interruption(point, native=native)
+    await interruption.apart(whole)
     return interruption.came
 
 
 @pytest.mark.parametrize("way", ["in-process", "http"])
+@pytest.mark.parametrize("how", ["scope", "native", "scope, shared limits", "native, shared limits"])
 @pytest.mark.parametrize("name", OPERATIONS)
-async def test_cancelled_anywhere_nothing_is_left_and_the_next_call_works(name: str, way: str, tmp_path: Path) -> None:
+async def test_cancelled_anywhere_nothing_is_left_and_the_next_call_works(
+    name: str, how: str, way: str, tmp_path: Path, anyio_backend_name: str
+) -> None:
+    if "native" in how and anyio_backend_name == "trio":
+        pytest.skip("trio has nothing but scopes")
+    shared = MemoryBackend() if "shared" in how else None
     budget = Budget(1_000_000, prices={"step-image-edit-2": PRICE, LARGE: PRICE})
-    limits = Limits(2, requests_per_minute=1_000_000, adaptive=True)
+    limits = Limits(2, requests_per_minute=1_000_000, adaptive=True, backend=shared)
     async with service(way) as (engine, options), AsyncClient(**options, budget=budget, limits=limits) as client:
         for point in itertools.count(1):
-            reached = await cancelled_at(point, lambda: OPERATIONS[name](client, tmp_path))
+            billed = client.usage.billed
+            reached = await cancelled_at(point, lambda: OPERATIONS[name](client, tmp_path), native="native" in how)
             assert (limits.state.in_flight, limits.state.waiting) == (0, 0)
             usage, bill = client.usage, engine.bill()
             assert bill.pictures <= usage.billed + usage.maybe_billed, "billed, and nobody was told"
             assert (budget.spent, budget.held) == (PRICE * usage.billed, PRICE * usage.maybe_billed)
             assert not [path for path in tmp_path.iterdir() if path.suffix == ".part"]
+            if name == "generate":
+                assert (tmp_path / "lake.png").exists() == (usage.billed > billed), "what came is saved"
+                (tmp_path / "lake.png").unlink(missing_ok=True)
+            await until(lambda: shared is None or not shared.slots)
             if not reached:
                 break
             assert point < _MOST
