@@ -28,6 +28,7 @@ from stepfun_async import (
     InvalidRequestError,
     Limits,
     ModelRetiredWarning,
+    OrientationWarning,
     RateLimitError,
     RetryPolicy,
     Size,
@@ -35,8 +36,10 @@ from stepfun_async import (
     register_model,
 )
 from stepfun_async._core import registry as tables
+from stepfun_async._core.headers import read_header
 from stepfun_async._core.wire import Call, Progress, Reply
 from tests.support.answers import PIXEL, picture_answer
+from tests.support.samples import SAMPLES
 
 pytestmark = pytest.mark.anyio
 
@@ -464,6 +467,19 @@ async def test_an_ended_model_is_nobodys_business_elsewhere(recwarn: pytest.Warn
         async with client_over(Post(), **settings) as client:
             await client.images.generate("a lake", model="step-1x-medium")
     assert not [warning for warning in recwarn if issubclass(warning.category, ModelRetiredWarning)]
+
+
+async def test_a_picture_that_its_metadata_turns_is_warned_of_and_sent_as_it_is_stored(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(SAMPLES["jpeg-exif-6"])
+    post = Post()
+    async with client_over(post) as client:
+        with pytest.warns(OrientationWarning, match=r"turned by 90 degrees to the right .* Image\.open\(path\)"):
+            await client.images.edit(tmp_path / "photo.jpg", "a hat")
+        with pillow.open(tmp_path / "photo.jpg") as image:
+            await client.images.edit(image, "a hat")
+    stored, upright = (read_header(call.files["image"].data) for call in post.calls)
+    assert stored == ("jpeg", 37, 21)
+    assert upright == ("jpeg", 21, 37)
 
 
 async def test_a_seed_that_means_random_is_warned_about() -> None:

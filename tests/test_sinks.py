@@ -47,6 +47,7 @@ from stepfun_async._transport import calls
 from stepfun_async._transport.bodies import Intake
 from tests.support.answers import PIXEL, answer
 from tests.support.raw import Script, hang_up, raw_server, say, stay_silent
+from tests.support.samples import FOREIGN, SAMPLES, segment
 from tests.support.scripted import PICTURE as ANSWER
 
 pytestmark = pytest.mark.anyio
@@ -538,6 +539,30 @@ async def test_a_link_to_something_else_leaves_no_file_and_is_in_the_error(tmp_p
                 await client.images.download(f"{server.url}/a.png", save_to=tmp_path / "a.png")
     assert caught.value.body == page
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("length", [0, 3])
+async def test_a_size_that_lies_behind_the_first_piece_is_known(length: int, tmp_path: Path) -> None:
+    jpeg = SAMPLES["jpeg-RGB"]
+    data = jpeg[:20] + segment(0xE2, bytes(60_000)) * (length * GATHERED // 60_000) + jpeg[20:] + bytes(3 * GATHERED)
+    with raw_server(say(answer(data, content_type="image/jpeg"))) as server:
+        async with client_for(server.url) as client:
+            image = await client.images.download(f"{server.url}/a", save_to=tmp_path / "a")
+    assert (image.format, image.width, image.height, image.path) == ("jpeg", 37, 21, tmp_path / "a.jpg")
+    assert (tmp_path / "a.jpg").read_bytes() == data
+
+
+@pytest.mark.parametrize("padding", [0, 3 * GATHERED])
+@pytest.mark.parametrize(("name", "ending"), [("avif", "avif"), ("bmp", "bmp"), ("svg", "svg"), ("qoi", "bin")])
+async def test_a_picture_of_any_format_behind_a_link_is_kept(
+    name: str, ending: str, padding: int, tmp_path: Path
+) -> None:
+    data = FOREIGN[name][1] + b"\n" * padding
+    with raw_server(say(answer(data, content_type="image/x"))) as server:
+        async with client_for(server.url) as client:
+            image = await client.images.download(f"{server.url}/a", save_to=tmp_path / "a")
+    assert (image.format, image.width, image.path) == (name, None, tmp_path / f"a.{ending}")
+    assert (tmp_path / f"a.{ending}").read_bytes() == data
 
 
 # --- a disk that is full ---------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from stepfun_async._core.pictures import Picture, of_bytes
 from stepfun_async.batch import Records
 from stepfun_async.batch.metadata import KEYWORD, with_metadata
 from stepfun_async.batch.store import Folder, PictureStore
+from tests.support.samples import SAMPLES
 
 from .shop import Shop
 
@@ -152,3 +153,29 @@ def test_a_rescued_picture_gets_it_when_it_is_brought_back(tmp_path: Any, monkey
     saved = store.fetch_back("cat", rescued.path, NOTE)
     assert saved is not None
     assert told(opened((tmp_path / "out" / saved.path).read_bytes()))[0] == PROMPT
+
+
+# --- where EXIF values lie ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", range(12))
+@pytest.mark.parametrize("format", ["JPEG", "WEBP"])
+def test_every_exif_value_begins_at_an_even_place(format: str, length: int) -> None:
+    """As TIFF 6.0 asks for."""
+    data = with_metadata(encoded(format), {"request": {"prompt": "x" * length}, "seed": 7})
+    tiff = data[data.index(b"II*\0") :]
+    assert told(opened(data)) == ("x" * length, {"request": {"prompt": "x" * length}, "seed": 7})
+    for at in (8, 38):
+        for number in range(int.from_bytes(tiff[at : at + 2], "little")):
+            entry = tiff[at + 2 + 12 * number : at + 14 + 12 * number]
+            assert int.from_bytes(entry[8:], "little") % 2 == 0 or int.from_bytes(entry[4:8], "little") <= 4
+
+
+@pytest.mark.parametrize("name", [name for name in SAMPLES if name.startswith(("jpeg", "webp"))])
+def test_whatever_is_whole_takes_metadata_and_stays_decodable(name: str) -> None:
+    noted = with_metadata(SAMPLES[name], NOTE)
+    before, after = opened(SAMPLES[name]), opened(noted)
+    assert (after.size, after.mode) == (before.size, before.mode)
+    assert PIL.ImageChops.difference(after.convert("RGB"), before.convert("RGB")).getbbox() is None
+    if not any(word in name for word in ("exif", "thumbnail")):
+        assert told(after)[0] == PROMPT

@@ -10,6 +10,7 @@ import os
 import re
 import runpy
 import shutil
+import struct
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -22,9 +23,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as pillow
+from PIL import ImageChops, ImageStat
 
 from stepfun_async import Batch, ConfigurationError, Limits, RetryPolicy
 from stepfun_async._core.capabilities import Money
+from stepfun_async._core.rendering import as_seen
 from stepfun_async._pyinstaller import hook_dirs
 from stepfun_async.batch import JournalError, Records
 from stepfun_async.batch.report import STATES, ReportRow, ReportSummary, page, thumbnails, write_report, writing
@@ -32,6 +35,7 @@ from stepfun_async.batch.report.journalled import summary_from
 from stepfun_async.batch.report.page import page_around_records
 from stepfun_async.batch.report.tally import Durations, Pace, Tally
 from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
+from tests.support import samples
 from tests.support.reports import HOSTILE, PRICE, START, Page, failed, read, row, summary
 
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -358,6 +362,70 @@ def test_every_format_of_the_service_gets_small_copies(format: str, tmp_path: Pa
     assert (tmp_path / record["thumbnail"]).stat().st_size < (tmp_path / "a.png").stat().st_size
 
 
+def _large_samples() -> dict[str, tuple[bytes, tuple[int, int]]]:
+    """Large pictures that need care, each with the size of its small copy."""
+    noise = samples.noise("RGB", 1200, 900)
+    jpeg = samples.saved(noise, "JPEG")
+    lying, upright = (400, 300), (300, 400)
+    return {
+        **{
+            f"{kind}, turned": (samples.saved(noise, kind, exif=samples.turned(6)), upright)
+            for kind in ("JPEG", "PNG", "WEBP")
+        },
+        "head of 130 KB": (jpeg[:20] + samples.segment(0xE2, bytes(65_000)) * 2 + jpeg[20:], lying),
+        "stray bytes": (jpeg[:20] + b"stray" + jpeg[20:], lying),
+        "CMYK": (samples.saved(noise.convert("CMYK"), "JPEG"), lying),
+        "profile of grey levels": (
+            samples.saved(noise.convert("L"), "JPEG", icc_profile=samples.grey_profile()),
+            lying,
+        ),
+    }
+
+
+LARGE = _large_samples()
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_a_small_copy_shows_the_picture_as_it_is_seen(kind: str, tmp_path: Path) -> None:
+    data, size = LARGE[kind]
+    (tmp_path / "a").write_bytes(data)
+    (record,) = report(tmp_path, row(0, path="a")).records
+    with pillow.open(tmp_path / record["thumbnail"]) as small, pillow.open(tmp_path / "a") as whole:
+        assert small.size == size
+        assert small.getexif() == {}
+        seen = as_seen(whole).convert("RGB").resize(size)
+        assert max(ImageStat.Stat(ImageChops.difference(small.convert("RGB"), seen)).mean) < 30
+
+
+def test_a_small_copy_of_16_bits_is_not_white(tmp_path: Path) -> None:
+    levels = b"".join((x * 60).to_bytes(2, "little") for x in range(1000))
+    pillow.frombytes("I;16", (1000, 900), levels * 900).save(tmp_path / "a.png")
+    (record,) = report(tmp_path, row(0, path="a.png")).records
+    with pillow.open(tmp_path / record["thumbnail"]) as small:
+        middle = small.convert("L").tobytes()[180 * 400 + 200]
+    assert 100 < middle < 135
+
+
+def test_a_small_copy_has_the_colours_of_the_profile(tmp_path: Path) -> None:
+    image = samples.noise("RGB", 1200, 900)
+    image.save(tmp_path / "a.png", icc_profile=samples.swapped_profile())
+    (record,) = report(tmp_path, row(0, path="a.png")).records
+    red, green, blue = image.resize((400, 300)).split()
+    with pillow.open(tmp_path / record["thumbnail"]) as small:
+        shown = pillow.merge("RGB", (green, red, blue))
+        assert max(ImageStat.Stat(ImageChops.difference(small.convert("RGB"), shown)).mean) < 30
+
+
+def test_a_small_copy_is_transparent_where_the_picture_is(tmp_path: Path) -> None:
+    flat = pillow.new("RGB", (1200, 900), "red")
+    flat.paste(samples.noise("RGB", 600, 450), (300, 200))
+    flat.save(tmp_path / "a.png", transparency=(255, 0, 0))
+    (record,) = report(tmp_path, row(0, path="a.png")).records
+    with pillow.open(tmp_path / record["thumbnail"]) as small:
+        assert small.mode == "RGBA"
+        assert small.getchannel("A").getextrema() == (0, 255)
+
+
 def test_a_small_copy_is_made_once_and_again_when_the_picture_changes(tmp_path: Path) -> None:
     large(tmp_path / "a.png")
     (record,) = report(tmp_path, row(0, path="a.png")).records
@@ -387,12 +455,20 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-500])
 
 
+def wide_frame(path: Path) -> None:
+    """A GIF whose frame is larger than its screen, and than anything that Pillow decodes."""
+    head = b"GIF89a" + struct.pack("<HHBBB", 900, 900, 0x80, 0, 0) + bytes(6)
+    frame = b"," + struct.pack("<HHHHB", 0, 0, 30_000, 30_000, 0) + b"\2\2\x4c\1\0;"
+    path.write_bytes(head + frame + bytes(40_000))
+
+
 BROKEN: dict[str, Callable[[Path], object]] = {
     "missing": lambda path: None,
     "empty": lambda path: path.touch(),
     "text": lambda path: path.write_text("no picture"),
     "cut": cut,
     "bomb": bomb,
+    "wide frame": wide_frame,
     "folder": lambda path: path.mkdir(),
     "small": lambda path: pillow.new("RGB", (64, 64)).save(path),
 }

@@ -31,6 +31,7 @@ from stepfun_async import (
     ModelRetiredWarning,
     Money,
     NotFoundError,
+    OrientationWarning,
     PermissionDeniedError,
     Problem,
     QueueTimeoutError,
@@ -110,6 +111,7 @@ ERRORS: list[StepFunError] = [
         (StepFunWarning, [UserWarning]),
         (ModelRetiredWarning, [StepFunWarning]),
         (IneffectiveParameterWarning, [StepFunWarning]),
+        (OrientationWarning, [StepFunWarning]),
     ],
 )
 def test_the_tree(kind: type[BaseException], parents: list[type[BaseException]]) -> None:

@@ -7,10 +7,12 @@ from PIL import Image as pillow
 from PIL import ImageChops, ImageStat
 
 from stepfun_async._core.registry import rows
+from stepfun_async._core.rendering import as_seen, on_white
 from stepfun_async._core.requests import ImageEdit, ImageToImage, TextToImage
 from stepfun_async._core.sizes import Size
 from stepfun_async.embedded import Engine
 from stepfun_async.embedded.lettering import text_of
+from tests.support import samples
 
 from .asking import decoded, photo, png
 
@@ -54,6 +56,15 @@ def test_the_wire_size_of_step_image_edit_2_is_height_by_width() -> None:
 @pytest.mark.parametrize("sides", [(96, 64), (64, 200), (1, 7), (333, 100)])
 def test_an_edit_of_step_image_edit_2_has_the_size_of_what_was_sent(sides: tuple[int, int]) -> None:
     assert decoded(png(ENGINE, ImageEdit(image=photo(*sides), prompt="a cat in the snow"))).size == sides
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("plain", [False, True])
+def test_an_edit_has_the_size_of_what_is_seen(orientation: int, format: str, *, plain: bool) -> None:
+    image = samples.saved(samples.noise("RGB", 96, 64), format, exif=samples.turned(orientation))
+    size = decoded(png(Engine(plain=plain), ImageEdit(image=image, prompt="a cat in the snow", seed=1))).size
+    assert size == ((96, 64) if orientation < 5 else (64, 96))
 
 
 def test_an_edit_of_step_1x_edit_keeps_the_ratio_at_about_the_area() -> None:
@@ -242,3 +253,34 @@ def test_a_full_size_picture_is_of_a_reasonable_weight() -> None:
     data = png(ENGINE, TextToImage(prompt="a forest under the galaxy", seed=1))
 
     assert 10_000 < len(data) < 1_000_000
+
+
+# --- pictures as they are seen
+
+
+SEEN = {
+    "16 bits": samples.png(0, 16),
+    "16 bits, RGB": samples.png(2, 16),
+    "grey profile": samples.saved(samples.noise("L"), "JPEG", icc_profile=samples.grey_profile()),
+    "swapped profile": samples.saved(samples.noise(), "PNG", icc_profile=samples.swapped_profile()),
+    "broken profile of CMYK": samples.saved(samples.noise("CMYK"), "JPEG", icc_profile=bytes(16) + b"CMYK" + bytes(99)),
+    "large profile": samples.saved(samples.noise(), "JPEG", icc_profile=bytes(16) + b"RGB " + bytes(1_100_000)),
+    "palette": samples.SAMPLES["png-palette-transparent"],
+    "transparent colour": samples.SAMPLES["png-rgb-transparent-color"],
+    "turned": samples.SAMPLES["jpeg-exif-6"],
+}
+
+
+@pytest.mark.parametrize("kind", SEEN)
+def test_an_edit_resembles_the_picture_as_it_is_seen_and_has_no_profile_of_its_own(kind: str) -> None:
+    seen = on_white(as_seen(decoded(SEEN[kind])))
+    edit = decoded(png(ENGINE, ImageEdit(image=SEEN[kind], prompt="x", seed=1)))
+    assert edit.size == seen.size
+    assert "icc_profile" not in edit.info
+    assert apart(edit.convert("L"), seen.convert("L")) < 90
+
+
+def test_a_dark_picture_of_16_bits_does_not_become_white() -> None:
+    edit = decoded(png(ENGINE, ImageEdit(image=samples.png(0, 16), prompt="x", seed=1))).convert("L")
+    left, right = (ImageStat.Stat(edit.crop((at, 5, at + 6, 16))).mean[0] for at in (2, 28))
+    assert left < right - 30
