@@ -18,7 +18,7 @@ from stepfun_async._core.capabilities import BUILT_IN, ENDPOINTS, Operation
 from stepfun_async._core.pictures import Link, Picture, Unreadable, is_link, look
 from stepfun_async._core.problems import Problem, plain
 from stepfun_async._core.registry import row_of, rows
-from stepfun_async._core.requests import REQUESTS, ImageEdit, ImageRequest, ImageToImage, TextToImage
+from stepfun_async._core.requests import REQUESTS, ImageEdit, ImageRequest, ImageToImage, Reading, TextToImage
 from stepfun_async._core.rules import Rule, Whole, closest
 from stepfun_async._core.scalars import is_missing, python_value
 from stepfun_async._core.sizes import Size
@@ -233,7 +233,8 @@ def _job(line: int, fields: dict[str, object], terms: Terms, digest: bytes | Non
         return Job(line=line, id=own_id, told=told_fields(fields), digest=digest, problems=tuple(problems))
     problems += _join_sides(fields)
     request = REQUESTS[known](**_placed(_typed(fields, known, as_text=as_text), terms))
-    problems += request.problems()
+    reading = request.read()
+    problems += reading.problems()
     problems += (problem for problem in _not_for_batches(request) if all(problem.field != p.field for p in problems))
     fingerprint = None if problems else request.fingerprint()
     return Job(
@@ -241,7 +242,7 @@ def _job(line: int, fields: dict[str, object], terms: Terms, digest: bytes | Non
         id=own_id,
         request=None if problems else _afresh(request),
         fingerprint=fingerprint,
-        told=_told(request, known),
+        told=_told(reading),
         digest=digest,
         problems=tuple(problems),
     )
@@ -300,9 +301,14 @@ def _whole(side: object) -> object:
     return _SIDE.to_wire(_SIDE.from_text(side) if isinstance(side, str) else side)
 
 
+_USUAL_MODELS: Mapping[Operation, str] = MappingProxyType(
+    {operation: kind.model_fields["model"].default for operation, kind in REQUESTS.items()}
+)
+
+
 def _typed(fields: Mapping[str, object], operation: Operation, *, as_text: bool) -> Mapping[str, object]:
     """The fields with whole numbers as such, and numbers and truth values made of text where the inputs have that."""
-    row = row_of(fields.get("model", REQUESTS[operation]().model), operation)
+    row = row_of(fields.get("model", _USUAL_MODELS[operation]), operation)
     if row is None:
         return fields
     return {name: _value_for(row.rules.get(name), value, as_text=as_text) for name, value in fields.items()}
@@ -361,13 +367,13 @@ def _afresh(request: ImageRequest) -> ImageRequest:
 # --- for the journal ----------------------------------------------------------------------------
 
 
-def _told(request: ImageRequest, operation: Operation) -> dict[str, object]:
+def _told(request: Reading) -> dict[str, object]:
     """A request as `Item.request` has it: an image by its path or link where it was given so, else by its SHA-256."""
-    seen = request.values()
-    fields = {name: _told_value(_told_image(given, seen[name])) for name, given in request.given().items()}
+    seen = request.values
+    fields = {name: _told_value(_told_image(given, seen[name])) for name, given in request.given.items()}
     if request.extra_body is not None:
         fields["extra_body"] = _told_value(request.extra_body)
-    return {"operation": operation, "model": _told_value(request.model), **fields}
+    return {"operation": request.operation, "model": _told_value(request.model), **fields}
 
 
 def _told_image(given: object, seen: object) -> object:
