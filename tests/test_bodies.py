@@ -311,12 +311,18 @@ async def test_what_is_read_of_a_vast_body_is_given_up_at_the_deadline(monkeypat
     assert (caught.value.billing, caught.value.maybe_billed) == ("unknown", 1)
 
 
-@pytest.mark.parametrize("values", [b"1,", b'"",', b"{},", b"[],", b'{"a":1},'])
-async def test_an_answer_of_very_many_values_is_refused_unread(values: bytes) -> None:
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        *((b'{"data": [' + one * 600_000 + b"1]}", "500,000 values") for one in (b"1,", b'"",', b"{},", b'{"a":1},')),
+        (b'{"data": [{"text": "' + b"\\n" * 5_100_000 + b'"}]}', "5,000,000 escapes"),
+    ],
+    ids=["numbers", "texts", "objects", "fields", "escapes"],
+)
+async def test_an_answer_of_very_many_values_or_escapes_is_refused_unread(body: bytes, why: str) -> None:
     """Reading it would stall the loop: Python runs nothing else meanwhile."""
-    body = b'{"data": [' + values * 600_000 + b"1]}"
     with raw_server(say(answer(body))) as server:
         async with client_for(server.url) as client:
-            with pytest.raises(MalformedResponseError, match="over 500,000 values") as caught:
+            with pytest.raises(MalformedResponseError, match=f"over {why}") as caught:
                 await client.images.generate("a lake")
     assert caught.value.body == body

@@ -60,12 +60,17 @@ def parse_images(
     return _images(reply, model, base_url, now, link_lifetime)
 
 
+_PIECE = 1024 * 1024
+"""Bytes of a body that are looked at in one go."""
+
+
 def _cut(reply: Reply) -> Reply | None:
     """`reply`, which came in one piece, with its pictures cut out; None where there are none, or odd ones."""
     if reply.headers.get(CODING_HEADER):
         return None
     cutter = Cutter()
-    cutter.feed(reply.body)
+    for start in range(0, len(reply.body), _PIECE):  # between two of them, others get their turn
+        cutter.feed(reply.body[start : start + _PIECE])
     found = cutter.finish()
     if found is None or not found[1]:
         return None
@@ -141,15 +146,20 @@ def _header_facts(header: Header | None) -> dict[str, Any]:
     return header._asdict() if header else {}
 
 
-_MOST_VALUES = 500_000
-"""Values of JSON that an answer may have: an image is a few. More of them would stall the event loop while they are
-read, since Python runs nothing else meanwhile; one long text does not."""
+_CROWDED: Mapping[str, tuple[tuple[bytes, ...], int]] = {
+    "values": ((b",", b":", b"[", b"{"), 500_000),
+    "escapes": ((b"\\",), 5_000_000),
+}
+"""How many values of JSON, and escapes in its texts, an answer may have, by what they are counted. An image is a few
+values; one of 64 MiB in base64 has half as many escapes where each line ends with one and each slash is one. More of
+them would stall the event loop while they are read, since Python runs nothing else meanwhile; one long text does not."""
 
 
 def _refuse_crowded(reply: Reply) -> None:
-    """Raise for a body of more values than are read."""
-    if len(reply.body) > _MOST_VALUES and sum(map(reply.body.count, (b",", b":", b"[", b"{"))) > _MOST_VALUES:
-        raise _malformed(f"the answer has over {_MOST_VALUES:,} values, which no answer with images has", reply)
+    """Raise for a body of more values or escapes than are read."""
+    for what, (signs, most) in _CROWDED.items():
+        if len(reply.body) > most and sum(map(reply.body.count, signs)) > most:
+            raise _malformed(f"the answer has over {most:,} {what}, which no answer with images has", reply)
 
 
 def _content(reply: Reply, now: float) -> Mapping[str, Any]:
