@@ -152,7 +152,7 @@ _CROWDED: Mapping[str, tuple[tuple[bytes, ...], int]] = {
 }
 """How many values of JSON, and escapes in its texts, an answer may have, by what they are counted. An image is a few
 values; one of 64 MiB in base64 has half as many escapes where each line ends with one and each slash is one. More of
-them would stall the event loop while they are read, since Python runs nothing else meanwhile; one long text does not."""
+them would stall the event loop while they are read, as Python runs nothing else meanwhile; one long text does not."""
 
 
 def _refuse_crowded(reply: Reply) -> None:
