@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .orientation import ACROSS
 
@@ -123,11 +123,11 @@ def _from_levels(image: PILImage) -> PILImage:
     from PIL import Image as pillow
 
     levels = image.convert("I")
-    grey = levels.point(_TO_8_BITS, "L")
+    grey = _releveled(levels, _TO_8_BITS)
     clear = image.info.get("transparency")
     if not isinstance(clear, int):
         return grey
-    alpha = levels.point([0 if level == clear else 255 for level in range(_DEEP + 1)], "L")
+    alpha = _releveled(levels, [0 if level == clear else 255 for level in range(_DEEP + 1)])
     return pillow.merge("LA", (grey, alpha)).convert("RGBA")
 
 
@@ -144,7 +144,18 @@ def _from_floats(image: PILImage) -> PILImage:
     if not 0 <= low <= high <= 255:
         raise ValueError(f"its levels run from {low:g} to {high:g}: scale them to 0 to 255, and convert it to L")
     scale = 255 if high <= 1 else 1
-    return image.point(lambda level: level * scale + 0.5).convert("L")
+
+    def scaled(level: Any) -> Any:
+        return level * scale + 0.5
+
+    result: PILImage = cast("Any", image).point(scaled)
+    return result.convert("L")
+
+
+def _releveled(image: PILImage, table: list[int]) -> PILImage:
+    """An image of whole numbers as one of 8 bits, by what `table` has for each."""
+    result: PILImage = cast("Any", image).point(table, "L")
+    return result
 
 
 def _extrema(image: PILImage) -> tuple[Any, Any]:
@@ -195,7 +206,7 @@ def _built_in(name: Any) -> Any:
     """A profile of LittleCMS's own."""
     from PIL import ImageCms
 
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile(name))
+    return ImageCms.ImageCmsProfile(cast("Any", ImageCms).createProfile(name))
 
 
 # --- encoding -----------------------------------------------------------------------------------
