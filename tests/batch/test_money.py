@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from stepfun_async import Budget, BudgetExceededError, ConfigurationError, RetryPolicy, SaveError
-from stepfun_async.batch import Item, JournalError, Records, store
+from stepfun_async.batch import Item, JournalError, Records, StorageError, store
 from stepfun_async.batch.engine import recover
 from stepfun_async.batch.journal import Journal
 from stepfun_async.batch.store import Folder, PictureStore
@@ -305,10 +305,14 @@ async def test_a_rescued_picture_that_is_gone_is_made_anew_when_asked_for(shop: 
     assert told(shop) == bill(shop) == 2 * shop.price
 
 
-async def test_a_second_full_disk_loses_nothing(shop: Shop, refuge: Path) -> None:
-    """Everything else was taken away by then, but for the picture of before."""
-    for _ in range(2):
-        with full_disk(), pytest.raises(SaveError, match="it is in"):
+async def test_a_rescued_picture_is_found_without_its_journal(shop: Shop, refuge: Path) -> None:
+    with full_disk():
+        with pytest.raises(SaveError, match="it is in"):
             await run(shop, *prompts(1))
         (shop.out / "journal.sqlite3").unlink()
-    assert len(list(refuge.iterdir())) == 2
+        with pytest.raises(StorageError, match=r"a paid picture in .* cannot be written to its place: No space left"):
+            await run(shop, *prompts(1))
+    progress = await run(shop, *prompts(2))
+    assert (progress.adopted, progress.done, shop.pictures, list(refuge.iterdir())) == (1, 2, 2, [])
+    assert told(shop) == bill(shop)
+    shop.assert_whole(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -96,6 +97,31 @@ def test_a_rescued_picture_that_was_written_after_all_is_not_written_twice(
     other = store.fetch_back("ab/cat", rescued.path, {"fingerprint": "f2"})
     assert other is not None
     assert other.path == "ab/cat~2.png"
+
+
+def test_a_second_picture_that_is_rescued_leaves_the_first_one(
+    store: PictureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    first, second, other = (store.rescue("ab/cat", name, IMAGE) for name in ("f1", "f1", "f2"))
+    assert len({first.path, second.path, other.path}) == 3
+    assert all(Path(saved.path).read_bytes() == PNG for saved in (first, second, other))
+    assert store.rescued("ab/cat", "f1") == first.path
+
+
+def test_half_a_rescued_picture_is_not_left(
+    store: PictureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        store.rescue("ab/cat", "f1", IMAGE)
+    assert store.rescued("ab/cat", "f1") is None
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_name_may_have_dots_and_marks_of_patterns(store: PictureStore) -> None:

@@ -268,6 +268,7 @@ class Engine:
             stem = str(found.path).rpartition(".")[0]
             self._ready.append(await finished_in_thread(partial(self._maker.elsewhere, task, stem)))
             return
+        await finished_in_thread(partial(self._maker.entered, task))
         self._pay(added)
         self._tally.done += 1
         self._tally.adopted += 1

@@ -9,6 +9,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from stepfun_async import _exchange
@@ -36,7 +37,7 @@ from .admission import Task
 from .items import State
 from .journal import INTERRUPTED, Ended
 from .names import folded, stem_of
-from .store import Saved
+from .store import Saved, StorageError
 from .threads import Threads
 
 T = TypeVar("T")
@@ -79,6 +80,18 @@ class Store(Protocol):
         """`stem`, or the next one under which there is nothing, and none of `but`, which are folded."""
         ...
 
+    def may_have_rescued(self, stem: str, fingerprint: str) -> bool:
+        """Whether `rescued` is worth asking."""
+        ...
+
+    def rescued(self, stem: str, fingerprint: str) -> str | None:
+        """Where `rescue` put the picture of a request; None where there is none."""
+        ...
+
+    def fetch_back(self, stem: str, path: str, note: Mapping[str, object]) -> Saved | None:
+        """Keep a rescued picture in its place."""
+        ...
+
     def rescue(self, stem: str, fingerprint: str, image: Image) -> Saved:
         """Keep a picture of a request somewhere else."""
         ...
@@ -114,6 +127,7 @@ class Maker:
         self._template = template
         self._threads = Threads(store.threads)
         self._given: set[str] = set()
+        self._brought_back: dict[int, str] = {}
 
     def price(self, request: ImageRequest) -> Money | None:
         """What its picture costs; None where it is not known."""
@@ -123,19 +137,30 @@ class Maker:
         """Each task with a free place for its picture, or its picture, durable already though nobody entered it.
 
         A picture is taken for a task's where its note has the request's fingerprint, or its name is
-        made of it. Under the place there is nothing, and no other task has it until it is over, so that what is
-        found there later is the task's.
+        made of it, or it was rescued for this place and request. Under the place there is nothing, and no
+        other task has it until it is over, so that what is found there later is the task's.
+
+        Raises:
+            StorageError: a picture that was rescued cannot be brought back.
         """
         stems = [self._stem(task) for task in tasks]
         taken = self._store.taken(stems)
         return [
-            self._placed(task, stem) if stem in taken else self._given_to(task, stem)
+            self._placed(task, stem) if stem in taken or self._is_rescued(task, stem) else self._given_to(task, stem)
             for task, stem in zip(tasks, stems, strict=True)
         ]
 
     def over(self, task: Task) -> None:
         """A task is over, and others may have its place."""
         self._given.discard(folded(task.stem))
+
+    def entered(self, task: Task) -> None:
+        """The journal has the picture that was found for a task: it is not needed any more where it was rescued to."""
+        if refuge := self._brought_back.pop(task.number, None):
+            Path(refuge).unlink(missing_ok=True)
+
+    def _is_rescued(self, task: Task, stem: str) -> bool:
+        return self._store.may_have_rescued(stem, task.job.fingerprint or "")
 
     def _given_to(self, task: Task, stem: str) -> Task:
         """The task with a place, or the next one that is free where another task has that."""
@@ -151,8 +176,22 @@ class Maker:
 
     def _placed(self, task: Task, stem: str) -> Task | Ended:
         """What becomes of a task where something is there already."""
-        saved = self._store.own(stem, task.job.fingerprint or "")
+        saved = self._store.own(stem, task.job.fingerprint or "") or self._bring_back(task, stem)
         return found(saved) if saved is not None else self.elsewhere(task, stem)
+
+    def _bring_back(self, task: Task, stem: str) -> Saved | None:
+        """The picture that was rescued for a task, in its place; until `entered` it is also where it was."""
+        refuge = self._store.rescued(stem, task.job.fingerprint or "")
+        if refuge is None:
+            return None
+        try:
+            saved = self._store.fetch_back(stem, refuge, self._note_of(task))
+        except OSError as error:
+            why = error.strerror or error
+            raise StorageError(f"a paid picture in {refuge} cannot be written to its place: {why}") from error
+        if saved is not None:
+            self._brought_back[task.number] = refuge
+        return saved
 
     def elsewhere(self, task: Task, stem: str) -> Task:
         """The task with the next place after `stem` that is free."""
@@ -196,13 +235,19 @@ class Maker:
         failed = SaveError(message, response=response)
         return Made(_unsaved(saved, response, image, failed), failed)
 
-    def _note(self, task: Task, response: ImagesResponse) -> dict[str, object]:
-        """What makes the picture again."""
+    def _note_of(self, task: Task) -> dict[str, object]:
+        """What is known of a picture without its answer."""
         return {
             "id": task.id,
             "line": task.job.line,
             "fingerprint": task.job.fingerprint,
             "request": dict(task.job.told),
+        }
+
+    def _note(self, task: Task, response: ImagesResponse) -> dict[str, object]:
+        """What makes the picture again."""
+        return {
+            **self._note_of(task),
             "server": self._service.config.base_url,
             "made": response.created or int(time.time()),
             "trace_id": response.trace_id,

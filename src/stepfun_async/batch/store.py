@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -35,6 +36,7 @@ NOTE = ".json"
 """The ending of a note beside its picture."""
 
 _UNKNOWN_FORMAT = ".bin"
+_RESCUED = "stepfun-"
 _ENDINGS = (*EXTENSIONS.values(), _UNKNOWN_FORMAT)
 
 
@@ -217,11 +219,25 @@ class PictureStore:
         paths = (self._refuge(stem, fingerprint, 1, ending) for ending in _ENDINGS)
         return next((str(path) for path in paths if _is_own(path)), None)
 
+    def may_have_rescued(self, stem: str, fingerprint: str) -> bool:
+        """Whether `rescued` is worth asking: whether there was something when this was first called."""
+        if not self._refuges:
+            return False
+        return any(self._refuge(stem, fingerprint, 1, ending).name in self._refuges for ending in _ENDINGS)
+
+    @cached_property
+    def _refuges(self) -> frozenset[str]:
+        """The names of rescued pictures, of whichever batch."""
+        try:
+            return frozenset(name for name in os.listdir(tempfile.gettempdir()) if name.startswith(_RESCUED))
+        except OSError:
+            return frozenset()
+
     def _refuge(self, stem: str, fingerprint: str, number: int, ending: str) -> Path:
         """A place that is found again without a note, since the journal may be on the same full disk."""
         named = f"{self.place.name}/{stem}\0{fingerprint}".encode("utf-8", "surrogateescape")
         more = "" if number == 1 else f"-{number}"
-        return Path(tempfile.gettempdir()) / f"stepfun-{hashlib.sha256(named).hexdigest()[:32]}{more}{ending}"
+        return Path(tempfile.gettempdir()) / f"{_RESCUED}{hashlib.sha256(named).hexdigest()[:32]}{more}{ending}"
 
     def fetch_back(self, stem: str, path: str, note: Mapping[str, object]) -> Saved | None:
         """Write a rescued picture to its place; None where it is gone.
