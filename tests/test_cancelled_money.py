@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
+import httpx
 import pytest
 
 from stepfun_async import AsyncClient, Budget, Limits, RetryPolicy, TextToImage
@@ -85,7 +86,10 @@ async def service(way: str) -> AsyncIterator[tuple[Engine, dict[str, Any]]]:
         yield engine, {"base_url": "embedded", "transport": EmbeddedTransport(engine)}
         return
     with running(engine) as url:
-        yield engine, {"api_key": "sk-test", "base_url": url}
+        more: dict[str, Any] = {"transport": httpx.AsyncHTTPTransport()} if way == "httpx" else {}
+        if way == "http, no connection kept":
+            more = {"keepalive_expiry": 0.0}
+        yield engine, {"api_key": "sk-test", "base_url": url, **more}
 
 
 async def cancelled_at(point: int, run: Callable[[], Awaitable[object]], *, native: bool = False) -> bool:
@@ -99,7 +103,7 @@ async def cancelled_at(point: int, run: Callable[[], Awaitable[object]], *, nati
     return interruption.came
 
 
-@pytest.mark.parametrize("way", ["in-process", "http"])
+@pytest.mark.parametrize("way", ["in-process", "http", "http, no connection kept", "httpx"])
 @pytest.mark.parametrize("how", ["scope", "native", "scope, shared limits", "native, shared limits"])
 @pytest.mark.parametrize("name", OPERATIONS)
 async def test_cancelled_anywhere_nothing_is_left_and_the_next_call_works(

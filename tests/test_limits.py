@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import pickle
 import threading
 from bisect import bisect_left, bisect_right
@@ -31,9 +32,11 @@ from stepfun_async import (
     RateLimitError,
     RetryPolicy,
     TextToImage,
+    _gate,
 )
 from stepfun_async._core.pace import PERIOD
 from stepfun_async._core.wire import Call, Progress, Reply
+from stepfun_async._gate import Grant
 from tests.support.scripted import PICTURE, Answer, Scripted, refusal
 
 BASE: Final = "https://stepfun.test/v1"
@@ -271,6 +274,86 @@ def test_a_loop_that_was_closed_over_a_waiting_call_does_not_stop_the_others() -
     holding.close()
     assert (limits.state.in_flight, limits.state.waiting) == (0, 0)
     left[0]._log_destroy_pending = False
+
+
+def leave_in_flight(limits: Limits) -> list[asyncio.Task[Any]]:
+    """A call in flight in a loop that is closed over its head, as a script does that gives up."""
+    loop, left = asyncio.new_event_loop(), list[asyncio.Task[Any]]()
+
+    async def begin() -> None:
+        grant = limits.gate.hold(None, place=True)
+        left.append(asyncio.ensure_future(hold(grant)))
+        while limits.state.in_flight < 1:  # noqa: ASYNC110 - nothing tells when
+            await asyncio.sleep(0)
+
+    async def hold(grant: Grant) -> None:
+        async with grant:
+            await asyncio.Event().wait()
+
+    loop.run_until_complete(begin())
+    loop.close()
+    for task in left:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+    return left
+
+
+def test_what_a_call_has_whose_loop_was_closed_over_its_head_comes_back() -> None:
+    limits = Limits(1, 2)
+    left = leave_in_flight(limits)
+
+    async def call() -> None:
+        async with limits.gate.hold(0, place=True):
+            assert limits.state.in_flight == 1
+
+    asyncio.run(call())
+    left.clear()  # which ends it, and gives back nothing for the second time
+    gc.collect()
+    assert limits.state.in_flight == 0
+    window = limits.gate._window
+    assert window is not None
+    assert (window._open, len(window._left)) == (0, 1), "what may have been sent counts as sent"
+
+
+def test_a_call_that_waits_gets_the_slot_of_one_whose_loop_is_closed_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_gate, "_LOOK", 0.01)
+    limits, left = Limits(1), list[asyncio.Task[Any]]()
+    begun, waiting = threading.Event(), threading.Event()
+
+    def leave() -> None:
+        loop = asyncio.new_event_loop()
+
+        async def begin() -> None:
+            grant = limits.gate.hold(None, place=True)
+            left.append(asyncio.ensure_future(hold(grant)))
+            while not limits.state.in_flight:  # noqa: ASYNC110 - nothing tells when
+                await asyncio.sleep(0)
+            begun.set()
+            await asyncio.to_thread(waiting.wait, 10)
+
+        async def hold(grant: Grant) -> None:
+            async with grant:
+                await asyncio.Event().wait()
+
+        loop.run_until_complete(begin())
+        loop.close()
+        left[0]._log_destroy_pending = False  # type: ignore[attr-defined]
+
+    async def call() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(let_go_on())
+            async with limits.gate.hold(10, place=True):
+                pass
+
+    async def let_go_on() -> None:
+        while not limits.state.waiting:  # noqa: ASYNC110 - nothing tells when
+            await asyncio.sleep(0.001)
+        waiting.set()
+
+    thread = threading.Thread(target=leave)
+    thread.start()
+    assert begun.wait(10)
+    asyncio.run(call())
+    thread.join()
 
 
 # --- the minute

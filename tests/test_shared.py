@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
@@ -12,6 +17,7 @@ import pytest
 
 from stepfun_async import (
     APIConnectionError,
+    APITimeoutError,
     AsyncClient,
     Client,
     ConfigurationError,
@@ -26,6 +32,7 @@ from tests.support.scripted import PICTURE, Answer, Scripted, refusal
 
 pytestmark = pytest.mark.anyio
 
+ROOT: Final = Path(__file__).parent.parent
 BASE: Final = "https://stepfun.test/v1"
 
 
@@ -186,6 +193,130 @@ async def test_a_picture_is_not_lost_when_the_backend_goes_while_it_is_made(capl
     told = [record.message for record in caplog.records if record.levelno == logging.WARNING]
     assert len(told) == 1
     assert told[0].startswith("the shared limits cannot be told of requests that are over; this is tried again")
+
+
+# --- a backend that stalls ----------------------------------------------------------------------------
+
+
+class Stalling(MemoryBackend):
+    """A backend that answers nothing until it is let go on, once it has begun to stall."""
+
+    def __init__(self) -> None:
+        super().__init__(self._wait)
+        self.stalls: set[str] = set()
+        self.stalled = threading.Semaphore(0)
+        self.go_on = threading.Event()
+
+    def _wait(self, method: str) -> None:
+        if method in self.stalls:
+            self.stalled.release()
+            assert self.go_on.wait(30)
+
+
+@pytest.fixture
+def stalling() -> Iterator[Stalling]:
+    backend = Stalling()
+    yield backend
+    backend.go_on.set()
+
+
+async def test_a_backend_that_stalls_is_asked_no_longer_than_there_is_time_to_wait(stalling: Stalling) -> None:
+    stalling.stalls = {"take"}
+    async with client_of(made, Limits(1, 5, backend=stalling)) as client:
+        with anyio.fail_after(20), pytest.raises(QueueTimeoutError, match="did not answer in time; nothing was sent"):
+            await client.images.generate("a lake", queue_timeout=0.01)
+        assert client.limits.state.in_flight == 0
+        stalling.go_on.set()
+        await until(lambda: "give_back" in stalling.asked)  # what it grants then, to nobody
+        assert (stalling.slots, stalling.places) == (set(), {})
+        await client.images.generate("a lake", queue_timeout=0)
+
+
+async def test_a_place_for_another_attempt_is_waited_for_until_the_deadline(stalling: Stalling) -> None:
+    async def answer(call: Call, progress: Progress) -> Reply:
+        stalling.stalls = {"take"}
+        raise APIConnectionError("no connection", billing="not_sent")
+
+    async with client_of(answer, Limits(1, 5, backend=stalling), timeout=0.1) as client:
+        with anyio.fail_after(20), pytest.raises(APITimeoutError):
+            await client.images.generate("a lake")
+        stalling.go_on.set()
+    assert (stalling.slots, stalling.places) == (set(), {})
+
+
+async def test_an_image_is_handed_over_while_the_backend_stalls_and_that_is_told_later(stalling: Stalling) -> None:
+    async def answer(call: Call, progress: Progress) -> Reply:
+        stalling.stalls = {"sent", "give_back"}
+        progress.leaves()
+        return PICTURE
+
+    async with client_of(answer, Limits(2, 5, backend=stalling)) as client:
+        with anyio.fail_after(20):
+            assert (await client.images.generate("a lake", timeout=10)).image.width == 1
+        assert len(stalling.slots) == 1
+        stalling.go_on.set()
+        await until(lambda: not stalling.slots)
+    assert [ago is not None for ago in stalling.places.values()] == [True]
+
+
+async def test_closing_does_not_wait_long_for_a_backend_that_stalls(stalling: Stalling) -> None:
+    stalling.stalls = {"give_back"}
+    with anyio.fail_after(20):
+        async with client_of(made, Limits(2, backend=stalling)) as client:
+            await client.images.generate("a lake")
+    assert len(stalling.slots) == 1
+
+
+async def test_a_question_that_failed_may_have_been_granted_so_it_is_taken_back_twice() -> None:
+    """The second time since it may reach a backend that stalls after what takes it back."""
+    fails = [True]
+
+    def fail(method: str) -> None:
+        if method == "take" and fails.pop():
+            raise LimitsUnavailableError("it cannot be asked")
+
+    backend = MemoryBackend(fail)
+    async with client_of(made, Limits(1, backend=backend)) as client:
+        with pytest.raises(LimitsUnavailableError):
+            await client.images.generate("a lake")
+        await until(lambda: backend.asked == ["take", "give_back", "give_back"])
+
+
+_ENDS = """
+import sys, threading
+from stepfun_async import Client, Limits
+from stepfun_async.embedded import EmbeddedTransport, Engine
+from tests.support.backends import MemoryBackend
+
+class Told(MemoryBackend):
+    def give_back(self, *, slot, place):
+        if sys.argv[1] == "stalls":
+            threading.Event().wait()
+        super().give_back(slot=slot, place=place)
+        print("told", flush=True)
+
+def call():
+    transport = EmbeddedTransport(Engine(plain=True))
+    Client(base_url="embedded", transport=transport, limits=Limits(2, backend=Told())).images.generate("a lake")
+
+if sys.argv[2] == "child":
+    import multiprocessing
+    child = multiprocessing.get_context("fork").Process(target=call)
+    child.start()
+    child.join()
+else:
+    call()
+"""
+
+
+@pytest.mark.parametrize("where", ["here", "child"])
+@pytest.mark.parametrize("how", ["answers", "stalls"])
+def test_a_process_that_ends_tells_the_backend_where_that_is_possible(how: str, where: str) -> None:
+    if where == "child" and not hasattr(os, "fork"):
+        pytest.skip("there is no fork here")
+    command = [sys.executable, "-c", _ENDS, how, where]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "told\n" if how == "answers" else "", "")
 
 
 async def test_a_call_without_a_deadline_could_keep_its_slot_for_ever() -> None:

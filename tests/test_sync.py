@@ -349,6 +349,17 @@ def test_a_map_that_is_dropped_ends_what_is_in_flight() -> None:
         assert client.usage.requests == client.usage.maybe_billed
 
 
+@pytest.mark.parametrize("error", [ZeroDivisionError(), ZeroDivisionError])
+def test_a_map_into_which_an_error_is_thrown_ends_and_raises_it(error: ZeroDivisionError) -> None:
+    with Client(base_url="embedded", limits=Limits(2)) as client:
+        outcomes = client.images.map([small(), small(), small()])
+        next(outcomes)
+        with pytest.raises(ZeroDivisionError):
+            outcomes.throw(error)
+        assert list(outcomes) == []
+        assert client.limits.state.in_flight == 0
+
+
 def test_a_map_is_read_by_one_thread_at_a_time() -> None:
     engine = Engine(scenario=Scenario("hang"))
     with Client(transport=EmbeddedTransport(engine), base_url="embedded", limits=Limits(2)) as client:

@@ -329,7 +329,8 @@ class _Running:
     def _live(self, begun: Future[asyncio.AbstractEventLoop]) -> None:
         try:
             _refuse_second_loop()
-            with asyncio.Runner(**{**loop_options, "loop_factory": _new_loop}) as runner:
+            options: dict[str, Any] = {**loop_options, "loop_factory": _new_loop}
+            with asyncio.Runner(**options) as runner:
                 runner.run(self._serve(begun))
         except BaseException as error:
             if begun.done():
@@ -677,7 +678,8 @@ class _Outcomes(Generator["Outcome", None, None]):
     def throw(self, kind: Any, value: Any = None, traceback: Any = None, /) -> Outcome:
         """End what is in flight, and raise what is given."""
         self.close()
-        return super().throw(kind, value, traceback)
+        error = value if isinstance(value, BaseException) else kind
+        raise error if traceback is None else error.with_traceback(traceback)
 
     def close(self) -> None:
         """End what is in flight, and wait until it has."""

@@ -21,7 +21,7 @@ from .._config import Origin
 from .._core.addresses import Guard
 from .._core.errors import ConfigurationError
 from .._core.wire import Reply
-from .._loops import PerLoop, abandonable, loop_time
+from .._loops import PerLoop, abandonable, finished, loop_time
 from .direct import DirectConnection
 from .failures import Meaning
 from .proxies import proxy_for
@@ -140,7 +140,7 @@ class Connections:
     async def give_back(self, taken: Taken) -> None:
         """Put a connection back whose exchange ended well."""
         if self._closed or not taken.connection.reusable:
-            await taken.connection.aclose()
+            await finished(taken.connection.aclose)  # or what has come could be lost by a cancellation in here
         else:
             taken.stack.append((loop_time() + self._kept(taken.connection.idle_time), taken.connection))
 

@@ -11,6 +11,7 @@ import h11
 import httpx
 
 from .._core.wire import Reply
+from .._loops import finished
 from .bodies import Intake
 from .failures import CONNECT_TIMEOUT, Meaning
 from .http1 import Head, announced_idle_time
@@ -67,9 +68,9 @@ class HttpxConnection:
             await _take_in(cast("httpx.AsyncByteStream", response.stream), intake)
         except BaseException:
             await intake.abandon()
-            raise
-        finally:
             await response.aclose()
+            raise
+        await finished(response.aclose)  # or what has come could be lost by a cancellation in here
         return await intake.finish()
 
     async def aclose(self) -> None:
