@@ -469,6 +469,20 @@ async def test_an_ended_model_is_nobodys_business_elsewhere(recwarn: pytest.Warn
     assert not [warning for warning in recwarn if issubclass(warning.category, ModelRetiredWarning)]
 
 
+@pytest.mark.parametrize("kind", ["link", "image"])
+async def test_a_link_that_is_a_data_uri_is_its_own_download(kind: str, tmp_path: Path) -> None:
+    uri = "data:image/png;base64," + base64.urlsafe_b64encode(SAMPLES["png-6-16"]).decode().rstrip("=")
+    post = Post()
+    async with client_over(post) as client:
+        image = await client.images.download(uri if kind == "link" else Image(url=uri, seed=4))
+        saved = await client.images.download(uri, save_to=tmp_path / "a")
+        with pytest.raises(InvalidRequestError, match="base64 is broken"):
+            await client.images.download("data:image/png;base64,*")
+    assert (image.data, image.width, image.url) == (SAMPLES["png-6-16"], 37, None)
+    assert saved.path == tmp_path / "a.png"
+    assert post.calls == []
+
+
 async def test_a_picture_that_its_metadata_turns_is_warned_of_and_sent_as_it_is_stored(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(SAMPLES["jpeg-exif-6"])
     post = Post()

@@ -15,7 +15,8 @@ from weakref import WeakSet
 from ._budget import Budget, Hold
 from ._calls import CallRecord, Reporter
 from ._config import Config, Validation, check_headers, check_seconds, resolve
-from ._core.answers import parse_download, parse_images
+from ._core.answers import parse_download, parse_images, picture_facts
+from ._core.data_uris import decode_text, is_data_uri
 from ._core.errors import (
     APIConnectionError,
     ConfigurationError,
@@ -450,8 +451,19 @@ def _linked(image: object) -> Image:
     if isinstance(linked, Image):
         if linked.data is not None or linked.path is not None or is_link(linked.url or ""):
             return linked
+        if is_data_uri(linked.url or ""):
+            return _decoded(linked)
         why = "it was withheld by the content filter" if linked.filtered else "there is no http(s) link in it"
     raise InvalidRequestError.of("download", (Problem("image", plain(image), "an Image with a link, or a link", why),))
+
+
+def _decoded(image: Image) -> Image:
+    """`image`, whose link is a data URI, with the bytes that it says."""
+    try:
+        return replace(image, url=None, **picture_facts(decode_text(image.url or "")))
+    except ValueError as error:
+        allowed = "an Image with a link, or a link"
+        raise InvalidRequestError.of("download", (Problem("image", plain(image), allowed, str(error)),)) from error
 
 
 _warned: set[str] = set()

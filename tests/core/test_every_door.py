@@ -165,3 +165,14 @@ def test_a_result_that_was_saved_is_read_from_its_file(tmp_path: Path) -> None:
     looked = look(Image(path=path))
     assert isinstance(looked, Picture)
     assert (looked.width, looked.height) == (37, 21)
+
+
+def test_a_result_whose_link_is_a_data_uri_is_read_from_it() -> None:
+    looked = look(Image(url="DATA:image/png;base64," + base64.b64encode(SAMPLES["png-2-8"]).decode()))
+    assert isinstance(looked, Picture)
+    assert looked.data == SAMPLES["png-2-8"]
+
+
+def test_the_smallest_webp_is_whole() -> None:
+    assert len(SAMPLES["webp-tiny"]) == 28
+    assert look(SAMPLES["webp-tiny"]) == Picture(SAMPLES["webp-tiny"], "webp", 37, 21)

@@ -157,6 +157,8 @@ def png_chunks(data: Seen) -> Iterator[tuple[bytes, int, int]]:
             return
         start, stop = at + 8, at + 8 + _big(head[:4])
         yield head[4:], start, stop
+        if head[4:] == b"IEND":
+            return
         at = stop + 4
 
 
@@ -279,10 +281,10 @@ _WEBP_SIDES: Mapping[bytes, tuple[int, Callable[[Seen], _Sides]]] = {
 
 def webp_chunks(data: Seen) -> Iterator[tuple[bytes, int, int]]:
     """The chunks of a WebP: name, start and stop of the content of each."""
-    at = 12
+    at, end = 12, _little(data[4:8]) + 8
     for _ in range(_MAX_CHUNKS):
         head = data[at : at + 8]
-        if len(head) < 8:
+        if len(head) < 8 or at >= end:
             return
         start, length = at + 8, _little(head[4:])
         yield head[:4], start, start + length

@@ -279,7 +279,7 @@ def _look_result(value: Any, bounds: Bounds | None) -> Picture | Link | Unreadab
     if value.path is not None:
         return _look_path(value.path, bounds)
     if value.url is not None:
-        return Link(as_link(value.url))
+        return of_data_uri(value.url, bounds) if is_data_uri(value.url) else Link(as_link(value.url))
     return Unreadable("that result has no picture")
 
 

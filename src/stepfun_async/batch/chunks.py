@@ -21,6 +21,7 @@ import anyio
 from anyio.from_thread import start_blocking_portal
 
 from stepfun_async._config import resolve
+from stepfun_async._core.data_uris import is_data_uri
 from stepfun_async._core.errors import (
     ConfigurationError,
     InvalidRequestError,
@@ -369,12 +370,8 @@ def _portable(value: object, looked: object) -> object:
         return {name: _portable(part, seen.get(name)) for name, part in parts.items()}
     if isinstance(value, str | os.PathLike):
         text = os.fspath(cast("str | os.PathLike[str]", value))
-        return text if not isinstance(looked, Picture) or is_link(text) or _is_data(text) else os.path.abspath(text)
+        return text if not isinstance(looked, Picture) or is_link(text) or is_data_uri(text) else os.path.abspath(text)
     return looked.data if isinstance(looked, Picture) else value
-
-
-def _is_data(text: str) -> bool:
-    return text[:5].lower() == "data:"
 
 
 def shipped(tasks: Iterable[Task], tickets: Iterable[str]) -> tuple[Line, ...]:

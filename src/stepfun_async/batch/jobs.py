@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from stepfun_async._core.capabilities import BUILT_IN, ENDPOINTS, Operation
+from stepfun_async._core.data_uris import is_data_uri
 from stepfun_async._core.pictures import Link, Picture, Unreadable, is_link, look
 from stepfun_async._core.problems import Problem, plain
 from stepfun_async._core.registry import row_of, rows
@@ -339,7 +340,7 @@ def _image_of(image: object, terms: Terms) -> object:
         if not set(parts) <= {"bytes", "path"}:
             return parts
         return _image_of(parts.get("path") if parts.get("bytes") is None else parts["bytes"], terms)
-    if terms.folder is None or not isinstance(image, str) or is_link(image) or image[:5].lower() == "data:":
+    if terms.folder is None or not isinstance(image, str) or is_link(image) or is_data_uri(image):
         return image
     return str(terms.folder / image)
 
@@ -386,7 +387,7 @@ def _told_image(given: object, seen: object) -> object:
 
 def _is_name(given: object) -> bool:
     """Whether an image was given by its path or link."""
-    return hasattr(given, "__fspath__") or (isinstance(given, str) and given[:5].lower() != "data:")
+    return hasattr(given, "__fspath__") or (isinstance(given, str) and not is_data_uri(given))
 
 
 def told_fields(fields: Mapping[str, object]) -> dict[str, object]:
@@ -413,7 +414,7 @@ def _told_bytes(data: bytes | bytearray | memoryview) -> dict[str, object]:
 
 def _told_text(text: str) -> object:
     text = str.__str__(text)
-    if text[:5].lower() == "data:":
+    if is_data_uri(text):
         return {"sha256": hashlib.sha256(text.encode()).hexdigest(), "data_uri": len(text)}
     return escaped(text)
 
