@@ -319,6 +319,54 @@ def test_a_process_that_ends_tells_the_backend_where_that_is_possible(how: str, 
     assert (done.returncode, done.stdout, done.stderr) == (0, "told\n" if how == "answers" else "", "")
 
 
+_INTERRUPTED = """
+import asyncio, os, signal, sys, time
+from pathlib import Path
+from stepfun_async import AsyncClient, AttemptEnded, Limits
+from stepfun_async.embedded import EmbeddedTransport, Engine
+from tests.support.backends import MemoryBackend
+
+point, path = sys.argv[1], Path(sys.argv[2])
+
+def interrupt(where):
+    if where == point or type(where).__name__ == point:
+        os.kill(os.getpid(), signal.SIGINT)
+        if where == point:
+            time.sleep(0.05)  # in a thread, so that it goes on when its call is cancelled
+
+backend = MemoryBackend(interrupt)
+engine = Engine(plain=True)
+
+async def main():
+    at = dict(base_url="embedded", transport=EmbeddedTransport(engine), on_event=interrupt)
+    async with AsyncClient(**at, limits=Limits(1, 100, backend=backend)) as client:
+        try:
+            await client.images.generate("a lake", save_to=path)
+        finally:
+            print(client.usage.billed, client.usage.maybe_billed, client.limits.state.in_flight)
+
+try:
+    asyncio.run(main())
+except KeyboardInterrupt:
+    print(engine.bill().pictures, path.exists(), len(backend.slots))
+"""
+
+
+@pytest.mark.parametrize(
+    ("point", "told"),
+    [
+        ("take", "0 0 0\n0 False 0\n"),
+        ("AttemptEnded", "1 0 0\n1 True 0\n"),
+        ("sent", "1 0 0\n1 True 0\n"),
+        ("CallEnded", "1 0 0\n1 True 0\n"),
+    ],
+)
+def test_an_interrupt_of_asyncio_run_loses_nothing(point: str, told: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _INTERRUPTED, point, str(tmp_path / "lake.png")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+    assert (done.stdout, done.stderr) == (told, "")
+
+
 async def test_a_call_without_a_deadline_could_keep_its_slot_for_ever() -> None:
     limits = Limits(1, backend=MemoryBackend())
     with pytest.raises(ConfigurationError, match="shared limits need a finite timeout"):
