@@ -1,9 +1,10 @@
 """Calls over HTTP. The only package that knows httpx.
 
 `calls` sends a `Call` and follows links, on the connections that `connections` keeps. Plain connections go
-straight (`direct`: `sockets` below, `http1` on them); proxies, users' own transports and tools that stand
-in for httpx go through it (`through_httpx`, imported when it is needed). `outgoing` has the requests,
-`bodies` takes answers in, `watching` hears what leaves and where to, `failures` says what went wrong.
+straight (`direct`: `http1` on `sockets`, with `tls` and `names` below them); proxies (`proxies`), users' own
+transports and tools that stand in for httpx go through it (`through_httpx`, imported when it is needed), on the
+same sockets (`network`). `outgoing` has the requests, `uploads` their bodies, `bodies` takes answers in, `watching`
+notes what leaves and where to, `failures` says what went wrong.
 """
 
 from __future__ import annotations
