@@ -38,6 +38,29 @@ class Scalar:
         return f"{self.value:.2g}" if isinstance(self.value, float) else str(self.value)
 
 
+class Word(str):
+    """As numpy's texts are."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+    __repr__ = __str__
+
+
+class Number(int):
+    """As members of an `IntEnum` are."""
+
+    __str__ = __repr__ = __int__ = Word.__str__  # type: ignore[assignment]
+
+
+class Ratio(float):
+    """As numpy's float64 is."""
+
+    __str__ = __repr__ = __float__ = Word.__str__  # type: ignore[assignment]
+
+
 MISSING: list[object] = [
     None,
     math.nan,
@@ -77,3 +100,10 @@ def test_a_value_is_not_missing(value: object) -> None:
 def test_a_scalar_becomes_a_value_of_python(value: object, expected: object) -> None:
     found = python_value(value)
     assert (found, type(found)) == (expected, type(expected))
+
+
+def test_a_value_of_a_derived_type_becomes_one_of_pythons_own() -> None:
+    for value, expected in ((Word("a lake"), "a lake"), (Number(7), 7), (Ratio(2.5), 2.5)):
+        found = python_value(value)
+        assert type(found) is type(expected)
+        assert found == expected

@@ -7,6 +7,7 @@ pandas has to be installed, or loaded.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, cast
 from uuid import UUID
@@ -36,6 +37,9 @@ def python_value(value: object) -> object:
     """
     if type(value) in _OWN:
         return value
+    for own, plain in _PLAIN:
+        if isinstance(value, own):
+            return plain(value)
     if isinstance(value, Decimal):
         return _from_decimal(value)
     if isinstance(value, UUID):
@@ -46,6 +50,13 @@ def python_value(value: object) -> object:
     except Exception:  # noqa: BLE001 - whatever the methods of somebody's own may raise
         return value
 
+
+_PLAIN: tuple[tuple[type, Callable[[Any], object]], ...] = (
+    (str, str.__str__),
+    (int, int.__int__),
+    (float, float.__float__),
+)
+"""What makes a value of Python's own type of one of a type derived from it, whose own methods may say anything."""
 
 _OWN = frozenset({str, int, float, bool, bytes, dict, list, type(None)})
 
