@@ -17,8 +17,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -295,6 +297,7 @@ class Teller:
     def _renew(self) -> None:
         self._notes: deque[Note] = deque()
         self._told_in_doubt: deque[Note] = deque()
+        self._waiting: deque[SimpleQueue[None]] = deque()
         self._at_work = threading.Lock()
         self._is_in_trouble = False
 
@@ -319,15 +322,19 @@ class Teller:
         """
         if self._notes and self._at_work.acquire(blocking=False):
             self._work()
-        until = process_time() + _CATCHING_UP
-        while self.is_behind and not self._is_in_trouble and process_time() < until:
-            time.sleep(_TICK)
+        elif self.is_behind and not self._is_in_trouble:
+            self.flush(_CATCHING_UP)
 
     def flush(self, seconds: float) -> None:
         """Wait until everything was told, for so many seconds at most."""
         until = process_time() + seconds
-        while self.is_behind and process_time() < until:
-            time.sleep(_TICK)
+        while (left := until - process_time()) > 0:
+            told: SimpleQueue[None] = SimpleQueue()
+            self._waiting.append(told)
+            if not self.is_behind:
+                return
+            with suppress(Empty):
+                told.get(timeout=left)
 
     def after_fork(self) -> None:
         """Leave, in a forked child, what the parent has to tell to the parent."""
@@ -363,6 +370,8 @@ class Teller:
     def _finish(self) -> None:
         in_doubt = [self._told_in_doubt.popleft() for _ in range(len(self._told_in_doubt))]
         self._at_work.release()
+        for _ in range(len(self._waiting)):
+            self._waiting.popleft().put(None)
         if self._notes:  # somebody left one in this very moment
             self._begin()
         if in_doubt:
@@ -412,9 +421,6 @@ class Teller:
                 error,
             )
 
-
-_TICK = 0.0005
-"""Seconds between looks at whether all was told."""
 
 _CATCHING_UP = 0.2
 """Seconds for which a question waits for what is still to be told."""
