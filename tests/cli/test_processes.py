@@ -215,6 +215,21 @@ def test_serve_takes_what_clients_of_openai_always_send_unless_it_is_strict(fold
     assert (code, reply.status_code, err) == (0, 400 if strict else 200, "" if strict else note)
 
 
+def test_serve_passes_over_an_offer_of_http_2_in_silence(folder: Path) -> None:
+    """As Java's HttpClient makes it with its calls; it goes on in HTTP/1.1."""
+    process, url, _ = serving()
+    offer = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAEAAEAAAAIAAAABAAMAAABk"}
+    headers = {"authorization": "Bearer k", **offer}
+    body = {"model": "step-image-edit-2", "prompt": "A lake"}
+    replies = [
+        httpx.get(f"{url}/models", headers=headers, trust_env=False),
+        httpx.post(f"{url}/images/generations", json=body, headers=headers, trust_env=False),
+    ]
+    process.send_signal(signal.SIGINT)
+    assert [reply.status_code for reply in replies] == [200, 200]
+    assert ended(process) == (0, "bill: 1 call, 1 picture, 0.003 USD\n", "")
+
+
 def test_serve_says_that_the_port_is_taken(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -202,19 +201,3 @@ def test_text_in_the_place_of_an_image_is_said_to_be_text(strict: str, text: str
         f"{strict}/images/edits", data={**FORM, "image": text}, files={"x": b""}, headers=headers, trust_env=False
     )
     assert "not a file, a data URI or base64" in form.json()["error"]["message"]
-
-
-# --- Java ---------------------------------------------------------------------------------------
-
-
-def test_an_offer_of_http_2_is_passed_over_in_silence(url: str, caplog: pytest.LogCaptureFixture) -> None:
-    """As Java's HttpClient makes it with every first call."""
-    host, port = url.removeprefix("http://").removesuffix("/v1").split(":")
-    call = (
-        b"GET /v1/models HTTP/1.1\r\nhost: x\r\nauthorization: Bearer any\r\nconnection: Upgrade, HTTP2-Settings\r\n"
-        b"upgrade: h2c\r\nhttp2-settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n\r\n"
-    )
-    with caplog.at_level(logging.DEBUG), socket.create_connection((host, int(port)), 10) as connection:
-        connection.sendall(call)
-        assert connection.recv(12) == b"HTTP/1.1 200"
-    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
