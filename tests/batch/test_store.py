@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from stepfun_async import Image, TextToImage
+from stepfun_async._core.answers import picture_facts
 from stepfun_async.batch.store import Folder, PictureStore
 from stepfun_async.embedded.plain import draw
+from tests.support.samples import FOREIGN
 
 PNG = draw({"prompt": "a lake"}, TextToImage().row, 1)  # type: ignore[arg-type]
 IMAGE = Image(data=PNG, format="png", width=1024, height=1024, seed=7, finish_reason="success")
@@ -55,6 +57,18 @@ def test_a_picture_that_is_not_as_its_note_has_it_is_none(store: PictureStore, t
     found = store.find("cat")
     assert found is not None
     assert found.note == {}
+
+
+@pytest.mark.parametrize("ending", [".bin", ".avif", ".svg"])
+def test_a_file_of_no_format_that_can_be_judged_is_a_picture_by_its_note_alone(
+    ending: str, store: PictureStore, tmp_path: Path
+) -> None:
+    data = {".bin": b"\0\1 of no known format", ".avif": FOREIGN["avif"][1], ".svg": FOREIGN["svg"][1]}[ending]
+    saved = store.put("cat", Image(**picture_facts(data)), {"fingerprint": "f"})
+    assert saved.path == f"cat{ending}"
+    assert store.find("cat") == saved
+    (tmp_path / "cat.json").unlink()
+    assert store.find("cat") is None
 
 
 def test_what_a_killed_process_left_half_written_is_swept(store: PictureStore, tmp_path: Path) -> None:

@@ -263,6 +263,7 @@ SEEN = {
     "16 bits, RGB": samples.png(2, 16),
     "grey profile": samples.saved(samples.noise("L"), "JPEG", icc_profile=samples.grey_profile()),
     "swapped profile": samples.saved(samples.noise(), "PNG", icc_profile=samples.swapped_profile()),
+    "broken profile": samples.saved(samples.noise(), "PNG", icc_profile=b"no profile at all" * 9),
     "broken profile of CMYK": samples.saved(samples.noise("CMYK"), "JPEG", icc_profile=bytes(16) + b"CMYK" + bytes(99)),
     "large profile": samples.saved(samples.noise(), "JPEG", icc_profile=bytes(16) + b"RGB " + bytes(1_100_000)),
     "palette": samples.SAMPLES["png-palette-transparent"],
