@@ -77,7 +77,7 @@ def test_broken_exif_turns_nothing_and_breaks_nothing(exif: bytes) -> None:
 def test_every_mode_is_seen_and_sent(mode: str) -> None:
     image = _in_mode(mode)
     seen = as_seen(image)
-    assert seen.mode == {"1": "L", "L": "L"}.get(mode, "RGBA" if mode[-1] in "Aa" else "RGB")
+    assert seen.mode == {"1": "L", "L": "L", "La": "LA", "LA": "LA"}.get(mode, "RGBA" if mode[-1] in "Aa" else "RGB")
     assert apart(seen, noise("L") if mode in ("1", "L", "LA", "La", "PA") else noise()) < (120 if mode == "1" else 25)
     assert ImageEdit(image=_in_mode(mode), prompt="x").problems() == ()
 
@@ -115,7 +115,8 @@ def test_grey_of_every_depth_grows_from_left_to_right(depth: int) -> None:
 @pytest.mark.parametrize("name", ["png-grey-transparent-level", "png-rgb-transparent-color", "png-palette-transparent"])
 def test_a_transparent_colour_is_an_alpha_channel(name: str) -> None:
     seen = as_seen(opened(SAMPLES[name]))
-    assert seen.mode == "RGBA"
+    assert seen.mode == ("LA" if "grey" in name else "RGBA")
+    seen = seen.convert("RGBA")
     assert [seen.getpixel((x, 0)) for x in (0, 36)] == [(*_rgb(seen, 0), 0), (*_rgb(seen, 36), 255)]
     assert on_white(seen).getpixel((0, 0)) == (255, 255, 255)
 
@@ -262,6 +263,24 @@ def test_what_came_from_webp_goes_as_webp_where_a_png_is_too_large() -> None:
     sent = encoded(image, ("png", "jpeg", "webp"), 2_000_000)
     assert opened(sent).format == "WEBP"
     assert len(sent) < 2_000_000
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "PA", "LA"])
+def test_a_png_of_few_channels_or_colours_stays_about_as_small_as_its_file(mode: str) -> None:
+    if mode == "LA":
+        image = pillow.merge("LA", (pillow.effect_noise((700, 700), 60), pillow.effect_noise((700, 700), 60)))
+    elif mode == "1":
+        image = pillow.effect_noise((1500, 1500), 60).convert("1")
+    else:
+        palette = [level for at in range(256) for level in (at, at * 7 % 256, at * 91 % 256)]
+        image = pillow.effect_noise((700, 700), 60)
+        image.putpalette(palette)
+        if mode == "PA":
+            image.info["transparency"] = bytes([0] * 40 + [128] * 80 + [255] * 136)
+    whole = saved(image, "PNG", compress_level=1)
+    sent = encoded(opened(whole), ("png",), len(whole) + len(whole) // 20)
+    assert len(sent) <= len(whole) * 1.05
+    assert ImageChops.difference(opened(sent).convert("RGBA"), opened(whole).convert("RGBA")).getbbox() is None
 
 
 def test_an_image_of_too_many_bytes_is_refused_with_the_next_step() -> None:

@@ -16,6 +16,9 @@ from .orientation import ACROSS
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
+_CLEAR = ("LA", "RGBA")
+"""Modes of images that are seen with transparency."""
+
 _DEEP = 65_535
 _TO_8_BITS = [round(level * 255 / _DEEP) for level in range(_DEEP + 1)]
 
@@ -31,8 +34,8 @@ def as_seen(image: PILImage, *, longest: int | None = None) -> PILImage:
         longest: pixels that the longer side may have; a larger image is made small. None keeps the size.
 
     Returns:
-        An image of mode L, RGB or RGBA, without metadata. It has a colour profile (`info["icc_profile"]`) only where
-        one cannot be applied, and so has to go with the image.
+        An image of mode L, LA, RGB or RGBA, without metadata. It has a colour profile (`info["icc_profile"]`) only
+        where one cannot be applied, and so has to go with the image.
 
     Raises:
         ValueError: the levels of an image in whole numbers or floats are none that can be shown.
@@ -53,12 +56,13 @@ def as_seen(image: PILImage, *, longest: int | None = None) -> PILImage:
 
 def on_white(image: PILImage) -> PILImage:
     """An image that `as_seen` gave as RGB, on white paper where it is transparent."""
-    if image.mode != "RGBA":
-        return image.convert("RGB")
+    opaque = image.convert("RGB")
+    if image.mode not in _CLEAR:
+        return opaque
     from PIL import Image as pillow
 
     ground = pillow.new("RGB", image.size, (255, 255, 255))
-    ground.paste(image, mask=image.getchannel("A"))
+    ground.paste(opaque, mask=image.getchannel("A"))
     return ground
 
 
@@ -103,17 +107,15 @@ def _was_turned(image: PILImage, orientation: object, directory: Mapping[int, An
 
 
 def _in_shown_mode(image: PILImage) -> PILImage:
-    """A copy of mode L, RGB, RGBA, CMYK or LAB."""
+    """A copy of mode L, LA, RGB, RGBA, CMYK or LAB."""
     if image.mode.startswith("I;16"):
         return _from_levels(image)
     if image.mode == "I":
         return _from_integers(image)
     if image.mode == "F":
         return _from_floats(image)
-    if image.mode == "La":  # which Pillow converts to LA only
-        image = image.convert("LA")
     if image.has_transparency_data:
-        return image.convert("RGBA")
+        return image.convert("LA" if image.mode in ("L", "LA", "La") else "RGBA")
     target = {"1": "L", "L": "L", "CMYK": "CMYK", "LAB": "LAB"}.get(image.mode, "RGB")
     return image.copy() if image.mode == target else image.convert(target)
 
@@ -128,7 +130,7 @@ def _from_levels(image: PILImage) -> PILImage:
     if not isinstance(clear, int):
         return grey
     alpha = _releveled(levels, [0 if level == clear else 255 for level in range(_DEEP + 1)])
-    return pillow.merge("LA", (grey, alpha)).convert("RGBA")
+    return pillow.merge("LA", (grey, alpha))
 
 
 def _from_integers(image: PILImage) -> PILImage:
@@ -186,9 +188,9 @@ def _by_profile(image: PILImage, profile: bytes) -> PILImage:
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
     if "sRGB" in ImageCms.getProfileDescription(source) and image.mode != "CMYK":
         return image
-    if image.mode != "RGBA":
+    if image.mode not in _CLEAR:
         return _transformed(image, source)
-    opaque = _transformed(image.convert("RGB"), source)
+    opaque = _transformed(image.convert("L" if image.mode == "LA" else "RGB"), source)
     opaque.putalpha(image.getchannel("A"))
     return opaque
 
@@ -246,21 +248,39 @@ _Encode = Callable[[int | None], bytes]
 
 def _encoders(image: PILImage, seen: PILImage, formats: Collection[str]) -> Iterator[_Encode]:
     """What writes `seen`, which `image` became, as a file; told how many bytes that may have."""
-    if image.format in ("JPEG", "MPO") and seen.mode != "RGBA" and "jpeg" in formats:
+    if image.format in ("JPEG", "MPO") and seen.mode not in _CLEAR and "jpeg" in formats:
         how = _quality_of(image)
         yield lambda _: _saved(seen, "JPEG", **how)
         yield lambda _: _saved(seen, "JPEG", optimize=True, progressive=True, **how)
         return
-    yield partial(_png, seen)
+    yield partial(_png, image, seen)
     if image.format == "WEBP" and "webp" in formats:
         yield lambda _: _saved(seen, "WEBP", quality=95)
+        yield lambda _: _saved(seen, "WEBP", quality=80)
 
 
-def _png(seen: PILImage, max_bytes: int | None) -> bytes:
+def _png(image: PILImage, seen: PILImage, max_bytes: int | None) -> bytes:
     data = _saved(seen, "PNG", compress_level=1)
-    if max_bytes is None or not max_bytes < len(data) < _HOPELESS * max_bytes:
+    if max_bytes is None or len(data) <= max_bytes:
         return data
-    return _saved(seen, "PNG", compress_level=9)
+    small = _in_own_mode(image, seen)
+    if small is not seen:
+        data = _saved(small, "PNG", compress_level=1)
+    return _saved(small, "PNG", compress_level=9) if max_bytes < len(data) < _HOPELESS * max_bytes else data
+
+
+def _in_own_mode(image: PILImage, seen: PILImage) -> PILImage:
+    """What is seen with the palette, or in the single bits, of `image`; `seen` where that is not the same."""
+    from PIL import ImageChops
+
+    if image.mode not in ("P", "1"):
+        return seen
+    method = _turn_of(image)
+    own = image.copy() if method is None else image.transpose(method)
+    difference = ImageChops.difference(own.convert("RGBA"), seen.convert("RGBA"))
+    kept = {name: value for name, value in own.info.items() if name == "transparency"}
+    own.info = {**kept, **seen.info}
+    return own if difference.getbbox(alpha_only=False) is None else seen
 
 
 def _quality_of(image: Any) -> dict[str, Any]:
