@@ -278,8 +278,8 @@ def _in_own_mode(image: PILImage, seen: PILImage) -> PILImage:
     method = _turn_of(image)
     own = image.copy() if method is None else image.transpose(method)
     difference = ImageChops.difference(own.convert("RGBA"), seen.convert("RGBA"))
-    kept = {name: value for name, value in own.info.items() if name == "transparency"}
-    own.info = {**kept, **seen.info}
+    clear = own.info.get("transparency")
+    own.info = dict(seen.info) if clear is None else {**seen.info, "transparency": clear}
     return own if difference.getbbox(alpha_only=False) is None else seen
 
 
