@@ -462,7 +462,7 @@ async def test_text_in_utf_16_or_32_is_refused_as_a_file(tmp_path: Path, name: s
     ("data", "what"),
     [
         (b"PK\x03\x04rest", "ZIP"),
-        (gzip.compress(b"A lake"), r"\.gz"),
+        (gzip.compress(b"A lake", mtime=0), r"\.gz"),
         (b"\x28\xb5\x2f\xfdrest", r"\.zst"),
         (b"PAR1rest", r"\.parquet"),
         (b"\xd0\xcf\x11\xe0rest", "Excel"),
