@@ -194,9 +194,21 @@ def _is_proper(row: str, delimiter: str) -> bool:
 
 
 def _are_rows(lines: list[str], columns: int, delimiter: str) -> bool:
-    """Whether each line has as many cells as the header, and numbers where the first one has them."""
-    table = [[cell.strip(' "\r\n') for cell in line.split(delimiter)] for line in lines]
-    if columns < 2 or any(len(cells) != columns for cells in table):
+    """Whether each line has as many cells as the header, of the same shapes as the first line where that has any."""
+    table = [[_shape_of(cell.strip(' "\r\n')) for cell in line.split(delimiter)] for line in lines]
+    if columns < 2 or any(len(shapes) != columns for shapes in table):
         return False
-    numbers = [at for at, cell in enumerate(table[0]) if _NUMBER.fullmatch(cell)]
-    return bool(numbers) and all(_NUMBER.fullmatch(cells[at]) for cells in table for at in numbers)
+    shaped = [at for at, shape in enumerate(table[0]) if shape]
+    return bool(shaped) and all(shapes[at] == table[0][at] for shapes in table for at in shaped)
+
+
+def _shape_of(cell: str) -> str:
+    """What cells of one column have in common, unlike words: `9` for a number, `lake-9` for lake-12, else nothing."""
+    if _NUMBER.fullmatch(cell):
+        return "9"
+    found = _SHAPED.fullmatch(cell)
+    return _DIGITS.sub("9", found["ending"] or cell).lower() if found else ""
+
+
+_SHAPED = re.compile(r"\S*\d\S*|\S+(?P<ending>\.(?:png|jpe?g|webp))", re.IGNORECASE)
+_DIGITS = re.compile(r"\d+")
