@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image as pillow
 
 from stepfun_async import ImageEdit, ImageToImage, Size, TextToImage
 from stepfun_async.batch.jobs import Broken, Cells, Job, Terms, job_of
@@ -141,6 +142,13 @@ def test_what_is_told_of_a_request_is_json_without_bytes() -> None:
     assert made.told["operation"] == "edit"
     assert made.told["model"] == "step-image-edit-2"
     assert made.told["image"] == {"sha256": made.told["image"]["sha256"], "bytes": len(PNG)}  # type: ignore[index]
+
+
+def test_an_image_that_is_too_large_is_not_encoded_for_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pillow.Image, "save", lambda *_, **__: pytest.fail("encoded"))
+    job = job_of(1, {"prompt": "x", "image": pillow.new("RGB", (6000, 40))}, Terms({}))
+    assert "6000x40 pixels" in job.problems[0].why
+    assert job.told["image"] == "an Image"
 
 
 def test_a_broken_line_brings_its_problems() -> None:

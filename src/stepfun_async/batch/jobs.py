@@ -382,7 +382,11 @@ def _told_image(given: object, seen: object) -> object:
     if isinstance(seen, Mapping) and isinstance(given, Mapping):
         parts = cast("Mapping[str, object]", given)
         return {name: _told_image(parts[name], part) for name, part in cast("Mapping[str, object]", seen).items()}
-    return seen if isinstance(seen, Picture) and not _is_name(given) else given
+    if _is_name(given):
+        return given
+    if isinstance(seen, Unreadable) and not isinstance(given, str | bytes | bytearray | memoryview):
+        return described(given)  # to look again would encode an image of Pillow that is too large
+    return seen if isinstance(seen, Picture) else given
 
 
 def _is_name(given: object) -> bool:
