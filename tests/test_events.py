@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ from stepfun_async import (
     QueueTimeoutError,
     RetryPolicy,
     SaveError,
+    StepFunError,
     TextToImage,
 )
 from stepfun_async._core.wire import Call, Progress, Reply
@@ -66,8 +68,8 @@ def client_of(events: list[Any], *replies: Reply | Exception, **more: Any) -> As
             raise reply
         return reply
 
-    base: dict[str, Any] = {"base_url": "https://stepfun.test:8443/v1", "retry": QUICK, "on_event": events.append}
-    return AsyncClient("sk-canary-123456", transport=Scripted(answer), **{**base, **more})
+    base: dict[str, Any] = {"base_url": "https://stepfun.test:8443/v1", "retry": QUICK, "transport": Scripted(answer)}
+    return AsyncClient("sk-canary-123456", **{**base, "on_event": events.append, **more})
 
 
 async def test_a_call_is_told_of_when_it_begins_at_each_attempt_and_when_it_ends() -> None:
@@ -102,6 +104,44 @@ async def test_a_call_is_told_of_when_it_begins_at_each_attempt_and_when_it_ends
     assert ended.response == response
     assert ended.elapsed >= ended.queued >= 0
     assert len({event.call for event in events}) == 1
+
+
+class Telling:
+    """A server whose answer is a link, and which remembers the headers that it was sent."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, dict[str, str]]] = []
+
+    async def answer(self, call: Call, progress: Progress) -> Reply:
+        progress.leaves()
+        self.seen.append((call.path, dict(call.headers)))
+        return PICTURE if call.path.startswith("/") else Reply(200, {}, b"a picture")
+
+
+@pytest.mark.parametrize(
+    ("put", "sent"),
+    [
+        ({"X-Team": "art"}, {"x-team": "art"}),
+        ({"X-Own": "event"}, {"x-own": "call"}),
+        ({"x-bad": "line\nbreak", "x-team": "art"}, {}),
+        ({"host": "elsewhere"}, {}),
+    ],
+)
+async def test_headers_that_on_event_puts_in_are_sent_to_the_api_alone(
+    put: dict[str, str], sent: dict[str, str]
+) -> None:
+    def on_event(event: object) -> None:
+        if isinstance(event, CallStarted):
+            event.headers.update(put)
+
+    server = Telling()
+    async with client_of([], transport=Scripted(server.answer), on_event=on_event) as client:
+        await client.images.generate(PROMPT, model=LARGE, size="256x256", extra_headers={"X-Own": "call"})
+        with suppress(StepFunError):
+            await client.images.download("https://elsewhere.test/picture.png")
+    (_, api), (link, none) = server.seen
+    assert {name.lower(): value for name, value in api.items()} == {"x-own": "call", **sent}
+    assert (link, none) == ("https://elsewhere.test/picture.png", {})
 
 
 async def test_each_call_has_a_number_of_its_own() -> None:

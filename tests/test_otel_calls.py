@@ -47,8 +47,10 @@ class Instrumented:
         self._tracer = telemetry.tracers.get_tracer("an HTTP library")
         self._inner = EmbeddedTransport(engine or Engine())
         self.called = anyio.Event()
+        self.parents: list[str | None] = []
 
     async def send(self, call: Call, progress: Progress) -> Reply:
+        self.parents.append(call.headers.get("traceparent"))
         with self._tracer.start_as_current_span(call.method):
             self.called.set()
             return await self._inner.send(call, progress)
@@ -113,6 +115,32 @@ async def test_the_spans_of_an_http_library_are_below_the_call_and_the_call_belo
             assert trace.get_current_span() is caller
     post, call, around = telemetry.spans
     assert (parent(post), parent(call), parent(around)) == (own(call), own(around), None)
+
+
+async def test_each_attempt_is_sent_with_the_trace_of_its_call(telemetry: Telemetry) -> None:
+    transport = Instrumented(telemetry, Engine(scenario=Scenario("429*1")))
+    async with AsyncClient(**options(telemetry, transport=transport)) as client:
+        await client.images.generate("a lake", **SMALL)
+        await client.images.generate("a lake", **SMALL)
+        await client.models.list()
+    first, second, models = (
+        traceparent(span) for span in telemetry.spans if span.name != "POST" and span.name != "GET"
+    )
+    assert transport.parents == [first, first, second, models]
+
+
+async def test_a_trace_that_the_caller_gives_prevails(telemetry: Telemetry) -> None:
+    transport = Instrumented(telemetry)
+    given = f"00-{1:032x}-{2:016x}-01"
+    async with AsyncClient(**options(telemetry, transport=transport)) as client:
+        await client.images.generate("a lake", extra_headers={"Traceparent": given}, **SMALL)
+    assert transport.parents == [given]
+
+
+def traceparent(span: ReadableSpan) -> str:
+    context = span.get_span_context()
+    assert context is not None
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
 @pytest.mark.parametrize("ordered", [True, False])

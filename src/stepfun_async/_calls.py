@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from ._config import check_headers
 from ._core.errors import APIStatusError, Billing, ConfigurationError, StepFunError
 from ._core.events import AttemptEnded, CallEnded, CallStarted
 from ._core.text import escaped, shown
@@ -56,6 +57,7 @@ class CallRecord:
         attempts: how many were begun.
         maybe_billed: how many of them may have been charged.
         billing: what is known about money after the last one.
+        headers: what `on_event` has each attempt sent with.
         granted: whether it has got its slot.
         queued: seconds it waited for it.
         loop: the loop that it is made in.
@@ -72,6 +74,7 @@ class CallRecord:
         "clock",
         "free",
         "granted",
+        "headers",
         "interruption",
         "loop",
         "maybe_billed",
@@ -92,6 +95,7 @@ class CallRecord:
         self.attempts = 0
         self.maybe_billed = 0
         self.billing: Billing = "not_sent"
+        self.headers: dict[str, str] = {}
         self.granted = False
         self.loop = running_loop()
         self.clock = clock_of(self.loop)
@@ -155,6 +159,7 @@ class Reporter:
             request=record.request,
         )
         self._tell(record, event, logging.DEBUG, "started")
+        record.headers = _fit_headers(event)
 
     def attempted(
         self,
@@ -233,6 +238,14 @@ def _write(event: Event, level: int, what: str) -> None:
     fields = {f"stepfun_{name}": getattr(event, name, None) for name in _FIELDS}
     subject = escaped(f"{event.operation} {event.model}" if event.model else event.operation)
     log(level, "call %d, %s: %s", event.call, subject, what, extra=fields)
+
+
+def _fit_headers(event: CallStarted) -> dict[str, str]:
+    """The headers that `on_event` has put into `event`, lower-case; none where HTTP cannot carry one of them."""
+    if why := check_headers(event.headers):
+        log(logging.ERROR, "on_event gave headers that cannot be sent, so none are; the call goes on: %s", why)
+        return {}
+    return {name.lower(): value for name, value in event.headers.items()}
 
 
 def _check_plain_function(given: object) -> None:

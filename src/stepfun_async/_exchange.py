@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -197,6 +197,7 @@ class Window:
             APIError: the last attempt's.
         """
         record = record or self.record
+        call = _with_headers(call, record.headers)
         cost = 0
         while True:
             if call.path.startswith("/"):
@@ -259,6 +260,13 @@ class Window:
             error.tell("not tried again: the budget has no room for paying twice")
             return False
         return True
+
+
+def _with_headers(call: Call, headers: Mapping[str, str]) -> Call:
+    """`call` with `headers` besides its own, which prevail; a link gets none."""
+    if not headers or not call.path.startswith("/"):
+        return call
+    return replace(call, headers={**headers, **{name.lower(): value for name, value in call.headers.items()}})
 
 
 class _Attempt:

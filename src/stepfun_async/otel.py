@@ -7,6 +7,9 @@ name for is under `stepfun.`. A download and the questions about models and acco
 generative AI: they get a client span without `gen_ai.` attributes, and are not in the duration, whose
 picture they would spoil.
 
+What the application's propagators say of the span, by default a `traceparent`, is sent with each attempt to the
+API, so that a gateway's or server's spans become its children.
+
 While a call runs, its span is the current one, so that the spans of an instrumented HTTP library become
 its children. OpenTelemetry's own way back is a token that only the context it was made in accepts;
 anywhere else `detach` writes a traceback to the log. Most calls begin and end in one context, but one that
@@ -37,7 +40,7 @@ from ._version import __version__
 _INSTALLED = find_spec("opentelemetry") is not None
 
 if TYPE_CHECKING or _INSTALLED:
-    from opentelemetry import context, metrics, trace
+    from opentelemetry import context, metrics, propagate, trace
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -151,6 +154,7 @@ class OpenTelemetry:
         inside = trace.set_span_in_context(span, before) if valid else before
         self._running[event.call] = _Running(span, labels, before, inside)
         context.attach(inside)
+        propagate.inject(event.headers, inside)
 
     def _note(self, event: AttemptEnded) -> None:
         call = self._running.get(event.call)

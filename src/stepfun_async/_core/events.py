@@ -28,6 +28,8 @@ class CallStarted:
         server: the host called; `embedded` for the engine in this process.
         port: its port.
         request: the request value, prompt and pictures included; None for what is no request for one.
+        headers: empty; what `on_event` puts in is sent with each attempt to the API, such as a `traceparent`. The
+            headers that the call itself was given prevail. A link gets none of them.
     """
 
     call: int
@@ -36,6 +38,7 @@ class CallStarted:
     server: str
     port: int | None
     request: "ImageRequest | None" = field(default=None, repr=False)
+    headers: dict[str, str] = field(default_factory=dict[str, str], repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
