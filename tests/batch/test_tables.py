@@ -466,12 +466,42 @@ async def test_text_in_utf_16_or_32_is_refused_as_a_file(tmp_path: Path, name: s
         (b"\x28\xb5\x2f\xfdrest", r"\.zst"),
         (b"PAR1rest", r"\.parquet"),
         (b"\xd0\xcf\x11\xe0rest", "Excel"),
+        (b"\x89PNG\r\n\x1a\nrest", "an image"),
+        (rb"{\rtf1\ansi" + b"\nA lake\n}", "rich text"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n", "git lfs pull"),
+        (b"\n<!DOCTYPE html>\n<html>\nNot found\n", "a web page"),
+        (b"\xef\xbb\xbf<HTML>\nNot found\n", "a web page"),
     ],
 )
 async def test_a_file_of_another_format_is_refused_as_a_file(tmp_path: Path, name: str, data: bytes, what: str) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(ConfigurationError, match=what):
         source_of(tmp_path / name)
+
+
+@pytest.mark.parametrize("end", ["\x1a", "\x1a\r\n", "\r\n\x1a", "\ufeff\n", "\ufeff\x1a"])
+@pytest.mark.parametrize(
+    ("name", "text"), [("a.txt", "A lake\n"), ("a.csv", "prompt\nA lake\n"), ("a.jsonl", '{"prompt": "A lake"}\n')]
+)
+async def test_the_marks_of_joined_files_make_no_line(tmp_path: Path, name: str, text: str, end: str) -> None:
+    (tmp_path / name).write_bytes((text + end).encode())
+    assert [job.request for job in await jobs(tmp_path / name)] == [TextToImage(prompt="A lake")]
+
+
+@pytest.mark.parametrize("prompt", ["\u200b", "\u200b \ufeff", "\u2060"])
+@pytest.mark.parametrize(("name", "head"), [("a.txt", ""), ("a.csv", "id,prompt\n1,")])
+async def test_a_prompt_that_cannot_be_seen_is_none(tmp_path: Path, name: str, head: str, prompt: str) -> None:
+    (tmp_path / name).write_text(f"{head}{prompt}\n", encoding="utf-8")
+    (job,) = await jobs(tmp_path / name)
+    assert [problem.field for problem in job.problems] == ["prompt"]
+
+
+@pytest.mark.parametrize("header", ["prompt", "id,prompt", "Prompt,Seed"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+async def test_the_header_of_a_joined_table_is_no_prompt(tmp_path: Path, header: str, mark: str) -> None:
+    (tmp_path / "a.csv").write_text(f"{header}\n{mark}{header}\n", encoding="utf-8")
+    (job,) = await jobs(tmp_path / "a.csv")
+    assert "the header again" in str(job.problems)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import TextIOWrapper
 
-from .texts import LONGEST_LINE, TextFile
+from .texts import LONGEST_LINE, TextFile, stripped
 
 DELIMITERS = ",;\t|"
 """What separates cells, in the order in which it is tried."""
@@ -106,7 +106,7 @@ class CsvFile:
             if cells is None:
                 return
             why = self._doubt(len(self.header or ()), broken)
-            if why or any(cell.strip() for cell in cells):
+            if why or any(map(stripped, cells)):
                 yield Row(first, tuple(cells), self._lines.first, why)
 
     def _doubt(self, columns: int, broken: int | None) -> str:

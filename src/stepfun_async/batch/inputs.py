@@ -44,6 +44,7 @@ from .texts import (
     open_text,
     parse_json,
     prompt_files,
+    stripped,
     uncompressed,
 )
 
@@ -431,7 +432,7 @@ def _prompt_line(line: bytes) -> object:
 
 def _prompt(line: bytes) -> str | Broken:
     try:
-        return line.decode().strip()
+        return stripped(line.decode())
     except UnicodeDecodeError as error:
         return _broken(line, "a prompt in UTF-8", str(error))
 
@@ -538,12 +539,17 @@ def _table(text: TextFile, *, delimiter: str) -> Iterator[Line]:
     if table.header is None:
         return
     header = _columns(text.name, table.header)
+    names = tuple(map(stripped, table.header))
     for row in table.rows():
-        if row.why:
-            yield Line(row.line, partial(_bad_row, row.text, row.why))
+        why = row.why or (_HEADER_AGAIN if tuple(map(stripped, row.cells)) == names else "")
+        if why:
+            yield Line(row.line, partial(_bad_row, row.text, why))
         else:
             written = _digest(repr((header, row.cells)).encode("utf-8", "surrogatepass"))
             yield Line(row.line, partial(_row, header, row.cells), written)
+
+
+_HEADER_AGAIN: Final = "it is the header again, as where files were joined: take it out"
 
 
 def _columns(file: str, header: tuple[str, ...]) -> tuple[str, ...]:
@@ -596,7 +602,7 @@ def _bad_row(text: str, why: str) -> Broken:
 
 
 def _row(header: tuple[str, ...], cells: tuple[str, ...]) -> object:
-    cells = tuple(cell.strip() for cell in cells)
+    cells = tuple(map(stripped, cells))
     if any(cells[len(header) :]):
         shown = f"{len(cells)} cells"
         return Broken((Problem("line", shown, f"{len(header)}, as many as the header names"),))

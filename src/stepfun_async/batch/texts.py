@@ -38,6 +38,9 @@ _START = 64 * 1024
 _BOM = b"\xef\xbb\xbf"
 _NOT_UTF8 = b"\xff"
 
+_BLANK = b" \t\r\n\v\f\x1a"
+"""Bytes that make no line: spaces, and the end mark of DOS, which `copy a.txt+b.txt` writes."""
+
 _SAVE_AS_UTF8 = "save it as UTF-8 (in Excel: 'CSV UTF-8')"
 
 _MARKS: tuple[tuple[bytes, str], ...] = (
@@ -53,11 +56,28 @@ _MARKS: tuple[tuple[bytes, str], ...] = (
     (b"\xfd7zXZ\x00", "is compressed: give its name the ending .xz"),
     (b"PAR1", "is a Parquet file: give its name the ending .parquet"),
     (b"%PDF", "is a PDF: save its text as UTF-8"),
+    (b"\x89PNG", "is an image"),
+    (b"\xff\xd8\xff", "is an image"),
+    (b"GIF8", "is an image"),
+    (b"{\\rtf", "is rich text of a word processor: save it as plain text, in UTF-8"),
+    (b"version https://git-lfs", "is a Git LFS pointer, not the file itself: run git lfs pull"),
 )
-"""How files begin that are no text in UTF-8, longer beginnings first."""
+"""How files begin that are no lines of text in UTF-8, longer beginnings first."""
+
+_WEB_PAGES = (b"<!doctype html", b"<html")
+"""How web pages begin, in lower case, such as what a site shows in place of a file."""
+
+_NO_TEXT = "\x1a\ufeff\u200b\u2060"
+"""What stands at the ends of text without being any: the end mark of DOS, byte order marks, spaces of no width."""
 
 _MOST_NULS = 0.2
 """The share of NUL bytes above which a file is taken for UTF-16 or UTF-32 without its mark. Text in UTF-8 has none."""
+
+
+def stripped(text: str) -> str:
+    """`text` without spaces, and without what cannot be seen either, at its ends."""
+    shorter = text.strip().strip(_NO_TEXT)
+    return shorter if shorter == text else stripped(shorter)
 
 
 class TextFile:
@@ -103,8 +123,9 @@ class TextFile:
             line = piece.encode("latin-1")
             while piece[-1:] != "\n" and (piece := file.readline(LONGEST_LINE)):
                 line = line[:80] + _NOT_UTF8
-            if line.strip():
-                yield number, line.removeprefix(_BOM).rstrip(b"\n")
+            line = line.removeprefix(_BOM)
+            if line.strip(_BLANK):
+                yield number, line.rstrip(b"\n")
 
 
 class _Joined(io.RawIOBase):
@@ -144,9 +165,11 @@ def _start_of(file: IO[bytes]) -> bytes:
 
 
 def _check(name: str, start: bytes) -> None:
-    for mark, what in _MARKS:
-        if start.startswith(mark):
-            raise ConfigurationError(f"the inputs {name!r} cannot be read: the file {what}; nothing was sent")
+    what = next((what for mark, what in _MARKS if start.startswith(mark)), None)
+    if start[:_START].removeprefix(_BOM).lstrip()[:20].lower().startswith(_WEB_PAGES):
+        what = "is a web page, not the file itself: download that one"
+    if what:
+        raise ConfigurationError(f"the inputs {name!r} cannot be read: the file {what}; nothing was sent")
     if start.count(0) > len(start) * _MOST_NULS:
         raise ConfigurationError(
             f"the inputs {name!r} cannot be read: the file has NULs between its letters, as UTF-16 and UTF-32 do: "
