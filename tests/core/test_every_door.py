@@ -145,6 +145,8 @@ WRITINGS: dict[str, Callable[[bytes], str]] = {
     "in lines": lambda data: "data:image/png;base64,\n" + base64.encodebytes(data).decode(),
     "in capitals": lambda data: "DATA:IMAGE/PNG;BASE64," + base64.b64encode(data).decode(),
     "percent-encoded": lambda data: "data:image/png;base64," + base64.b64encode(data).decode().replace("+", "%2B"),
+    "with parameters": lambda data: "data:image/png;charset=utf-8;base64," + base64.b64encode(data).decode(),
+    "spaced": lambda data: "data:image/png; base64 , " + base64.b64encode(data).decode(),
     "after spaces": lambda data: "  data:image/png;base64," + base64.b64encode(data).decode() + " ",
     "without a type": lambda data: "data:;base64," + base64.b64encode(data).decode(),
 }

@@ -260,6 +260,57 @@ def test_an_empty_file(tmp_path: Path) -> None:
     assert _why(io.BytesIO()) == "it is empty (0 bytes)"
 
 
+class Given:
+    """A file object whose `read` gives one thing."""
+
+    def __init__(self, piece: object) -> None:
+        self._piece = piece
+
+    def read(self, size: int = -1) -> object:
+        return self._piece
+
+
+class Pixels:
+    """An array, as numpy and torch have them."""
+
+    def __array__(self) -> None: ...
+
+
+def written() -> io.BytesIO:
+    """A buffer as it is left by who wrote an image into it."""
+    buffer = io.BytesIO()
+    buffer.write(PNG)
+    return buffer
+
+
+def closed() -> Any:
+    with pillow.open(io.BytesIO(PNG)) as image:
+        return image
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (written(), "is at its end: call its seek(0)"),
+        (Given("text"), "gives text: open it in binary mode"),
+        (Given(None), "gives a NoneType in place of bytes"),
+        (Pixels(), "PIL.Image.fromarray(array)"),
+        (closed(), "call its load() before"),
+        ("s3://bucket/a.png", "'s3://bucket/a.png' is not fetched here: give the path of a file"),
+        ("file:///a/b.png", "'file:///a/b.png' is not fetched here: give the path of a file"),
+        ("blob:https://a.test/1", "is not fetched here"),
+        (base64.b64encode(PNG).decode(), "is base64 without its head: put 'data:image/png;base64,' before it"),
+        (base64.b64encode(b"\xff\xd8\xff\xe0" + bytes(100)).decode(), "is base64 without its head"),
+    ],
+)
+def test_a_likely_slip_is_named_with_the_next_step(value: object, why: str) -> None:
+    assert why in _why(value)
+
+
+def test_a_long_name_is_shown_in_part() -> None:
+    assert len(_why("x" * 100_000)) < 2000
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert _why(tmp_path / "a.png") == f"cannot read {str(tmp_path / 'a.png')!r}: No such file or directory"
 
@@ -478,5 +529,5 @@ def test_spaces_in_links_are_said_as_links_say_them(url: str, link: str) -> None
 
 
 @pytest.mark.parametrize("url", ["ftp://example.com/a.png", "file:///a.png", "s3://bucket/a.png"])
-def test_other_links_are_taken_for_paths_and_not_found(url: str) -> None:
-    assert "cannot read" in _why(url)
+def test_other_links_are_refused_as_such(url: str) -> None:
+    assert f"{url!r} is not fetched here" in _why(url)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from urllib.parse import unquote, unquote_to_bytes
 
 from pybase64 import b64decode
+
+_IN_BASE64 = re.compile(r"; *base64 *$", re.IGNORECASE)
+"""How the head of a data URI ends whose content is in base64, by the rule of browsers."""
 
 _WHITESPACE = str.maketrans(dict.fromkeys(" \t\r\n\f\v"))
 _STANDARD = str.maketrans("-_", "+/")
@@ -31,7 +35,7 @@ def decode_text(text: str) -> bytes:
     head, comma, payload = text.partition(",")
     if not comma:
         raise ValueError("the data URI is not of the form data:image/...;base64,...")
-    if not head.rstrip().lower().endswith(";base64"):
+    if not _IN_BASE64.search(head):
         return unquote_to_bytes(payload)
     return decode_base64(payload)
 

@@ -17,9 +17,10 @@ from urllib.parse import quote
 from pybase64 import b64encode_as_string
 
 from .._files import PIECE, FileSource, viewed
-from .data_uris import decode_text, is_data_uri
+from .data_uris import decode_base64, decode_text, is_data_uri
 from .headers import CONTENT_TYPES, FORMATS, Header, Seen, is_whole, read_header
 from .orientation import ACROSS, read_orientation
+from .text import described
 
 MAX_PIXELS = 2**28
 """Pixels of the largest picture that is looked at, 16384 x 16384; cameras make 200 million, picture bombs billions."""
@@ -125,9 +126,10 @@ def look(value: object, bounds: Bounds | None = None) -> Picture | Link | Unread
     for attribute, read in _HANDLES:
         if hasattr(value, attribute) and not isinstance(value, type):
             return read(value, bounds)
-    return Unreadable(
-        f"a value of type {type(value).__name__} is no picture: give a path, bytes, a file object or a PIL image"
-    )
+    advice = "give a path, bytes, a file object or a PIL image"
+    if hasattr(value, "__array__"):
+        advice = "give PIL.Image.fromarray(array), or array.tobytes() where it holds an encoded file"
+    return Unreadable(f"a value of type {type(value).__name__} is no picture: {advice}")
 
 
 def is_read_once(value: object) -> bool:
@@ -195,7 +197,28 @@ def _look_text(text: str, bounds: Bounds | None) -> Picture | Link | Unreadable:
         return of_data_uri(text, bounds)
     if text[:8].lower().startswith(("http://", "https://")):
         return Link(as_link(text)) if is_link(text) else Unreadable("the link has no host, or a line break in it")
+    if scheme := _SCHEME.match(text):
+        return Unreadable(f"{scheme[0]!r} is not fetched here: give the path of a file, or the bytes")
+    if len(text) > _LONG_NAME and _is_base64(text):
+        return Unreadable("it is base64 without its head: put 'data:image/png;base64,' before it, or give the bytes")
     return _look_path(Path(text), bounds)
+
+
+_SCHEME = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]+://|(?:file|blob):).{,40}")
+"""How an address begins that is neither an http(s) link nor a data URI."""
+
+_LONG_NAME = 64
+"""Characters of text from which on it may be base64, and by which that is known."""
+
+_LONGEST_NAME = 1000
+"""Characters of a file's name that messages show."""
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        return read_header(decode_base64(text[:_LONG_NAME])) is not None
+    except ValueError:
+        return False
 
 
 def is_link(text: str) -> bool:
@@ -218,16 +241,30 @@ def _look_path(path: Any, bounds: Bounds | None) -> Picture | Unreadable:
             return _of(view, source, bounds)
     except Exception as error:  # noqa: BLE001 - whatever a path-like of somebody's own may raise
         reason = getattr(error, "strerror", None) or str(error)
-        return Unreadable(f"cannot read {str(path)!r}: {reason}")
+        return Unreadable(f"cannot read {_clipped(str(path))!r}: {reason}")
+
+
+def _clipped(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
 
 
 def _look_file(value: Any, bounds: Bounds | None) -> Picture | Unreadable:
     try:
-        return of_bytes(_read_file(value, bounds.max_bytes if bounds else None), bounds)
+        data = _read_file(value, bounds.max_bytes if bounds else None)
+        if not data and _is_past_start(value):
+            return Unreadable("the file object is at its end: call its seek(0), or give its bytes")
+        return of_bytes(data, bounds)
     except (_NotBinaryError, _TooLongError) as error:
         return Unreadable(f"the file object {error}")
     except Exception as error:  # noqa: BLE001 - whatever a file object of somebody's own may raise
         return Unreadable(f"the file object cannot be read: {error}")
+
+
+def _is_past_start(file: Any) -> bool:
+    try:
+        return bool(file.tell() > 0)
+    except Exception:  # noqa: BLE001 - a pipe, or a file object of somebody's own
+        return False
 
 
 _HEAD = 4096
@@ -268,7 +305,9 @@ def _piece_of(file: Any, size: int) -> bytes:
     if isinstance(piece, Coroutine):
         piece.close()
         raise _NotBinaryError("is asynchronous: give what `await file.read()` returns")
-    if not isinstance(piece, bytes):
+    if not isinstance(piece, bytes | str):
+        raise _NotBinaryError(f"gives {described(piece)} in place of bytes")
+    if isinstance(piece, str):
         raise _NotBinaryError("gives text: open it in binary mode, open(path, 'rb')")
     return piece
 
@@ -295,8 +334,11 @@ def _look_pil(value: Any, bounds: Bounds | None) -> Picture | Unreadable:
         formats, most = (bounds.formats, bounds.max_bytes) if bounds else (tuple(FORMATS), None)
         return of_bytes(encoded(value, formats, most), bounds)
     except Exception as error:  # noqa: BLE001 - Pillow's decoders raise OSError, SyntaxError, struct.error, ...
-        return Unreadable(f"the PIL image cannot be sent: {error}")
+        return Unreadable(f"the PIL image cannot be sent: {str(error) or _SILENT}")
 
+
+_SILENT = "it cannot be decoded; if its file is closed, call its load() before that"
+"""Why, where Pillow does not say it: as of an image whose `with` block has ended."""
 
 _HANDLES: tuple[tuple[str, Callable[[Any, Bounds | None], Picture | Link | Unreadable]], ...] = (
     ("finish_reason", _look_result),
