@@ -33,6 +33,7 @@ from stepfun_async import (
     TextToImage,
 )
 from stepfun_async._core.wire import Call, Progress, Reply
+from stepfun_async._fanout import Outcome
 from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
 from tests.support.scripted import PICTURE, Scripted, refusal
 
@@ -373,6 +374,25 @@ async def test_what_is_paid_is_settled_and_kept_before_an_interruption_goes_on(
     assert list(tmp_path.iterdir()) == ([tmp_path / "lake.png"] if sent else [])
     cause = caught.value.__cause__
     assert (isinstance(cause, SaveError) and cause.response.image.path == tmp_path / "lake.png") or not sent
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("at", RAISED.values(), ids=RAISED)
+async def test_the_reader_of_a_map_gets_the_interruption(at: type[Any], kind: type[BaseException]) -> None:
+    """Raised where the worker runs, it would end the loop, which nobody but the reader knows how to survive."""
+    answers = [PICTURE] * 6
+    async with client_of([], *answers, on_event=Raising(at, kind("stop"), nth=2)) as client:
+        came: list[Outcome] = []
+
+        async def read() -> None:
+            async for outcome in client.images.map([TextToImage(prompt=PROMPT)] * len(answers)):
+                came.append(outcome)  # noqa: PERF401 - what came before it raises is to be seen
+
+        with pytest.raises(kind, match="stop"):
+            await read()
+        assert came
+        assert client.usage.billed >= len(came)
+        assert client.limits.state.in_flight == 0
 
 
 async def test_a_picture_in_memory_is_behind_the_interruption() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
@@ -169,6 +170,33 @@ async def test_a_source_that_is_cancelled_ends_the_loop_with_an_error_and_not_wi
             assert [(await anext(outcomes)).request.prompt for _ in range(2)] == ["0", "1"]
             with pytest.raises(Interrupted):
                 await anext(outcomes)
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_a_loop_that_ends_while_workers_begin_is_not_kept_waiting(steps: int) -> None:
+    """`asyncio.run` cancels every task when its main one is over, those included that had no first step."""
+
+    async def main() -> bool:
+        client = client_over(Station(), concurrency=6)
+
+        async def read() -> None:
+            async for _ in client.images.map(numbered(20)):
+                pass
+
+        reader = asyncio.create_task(read())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        return reader.cancelled()
+
+    loop = asyncio.new_event_loop()  # not a Runner, whose own end would wait for what does not end
+    try:
+        assert loop.run_until_complete(main())
+    finally:
+        loop.close()
 
 
 async def test_closing_the_client_ends_what_is_in_flight() -> None:

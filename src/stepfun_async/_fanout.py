@@ -100,8 +100,6 @@ def fan_out(
     return Fanout(_Crew(service, source_of(requests), ordered=ordered))
 
 
-_ENDS_A_TASK = (asyncio.CancelledError, KeyboardInterrupt, SystemExit)
-
 _IN_A_ROW = 8
 """Requests after which a worker lets the loop go on: one that is refused, say, is answered without a wait."""
 
@@ -197,7 +195,7 @@ class _Crew:
         if self._workers < self._size and not self._exhausted:
             self._workers += 1
             self._spare += 1
-            _run_beside(self._work)
+            _run_beside(self._work, self._gone)
 
     async def _work(self) -> None:
         scope = anyio.CancelScope()
@@ -205,15 +203,16 @@ class _Crew:
         try:
             with scope:
                 await self._send_all()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - it would end the loop, with the reader waiting in it for ever
             # Somebody else's cancellation or interrupt, out of the source or a request: the reader gets it.
             self._exhausted, self._failure = True, error
-            if isinstance(self._loop, asyncio.AbstractEventLoop) and isinstance(error, _ENDS_A_TASK):
-                raise  # trio, though, ends the whole program when a system task raises
         finally:
             self._scopes.discard(scope)
-            self._workers -= 1
-            self._tell()
+
+    def _gone(self) -> None:
+        """A worker has ended, be it before its first step."""
+        self._workers -= 1
+        self._tell()
 
     async def _send_all(self) -> None:
         sent = 0
@@ -308,17 +307,25 @@ _tasks: set[asyncio.Task[None]] = set()
 """asyncio keeps only weak references to tasks."""
 
 
-def _run_beside(work: Callable[[], Awaitable[None]]) -> None:
-    """Run `work` in the running loop, as nobody's child."""
+def _run_beside(work: Callable[[], Awaitable[None]], over: Callable[[], None]) -> None:
+    """Run `work` in the running loop, as nobody's child, and call `over` when it has ended."""
     loop = running_loop()
     if isinstance(loop, asyncio.AbstractEventLoop):
         task = loop.create_task(_awaited(work))
         _tasks.add(task)
         task.add_done_callback(_tasks.discard)
+        task.add_done_callback(lambda _: over())  # asyncio cancels tasks before their first step, too
     else:
         import trio
 
-        trio.lowlevel.spawn_system_task(work, context=copy_context())  # as asyncio's tasks have it
+        trio.lowlevel.spawn_system_task(_and_over, work, over, context=copy_context())  # as asyncio's tasks have it
+
+
+async def _and_over(work: Callable[[], Awaitable[None]], over: Callable[[], None]) -> None:
+    try:
+        await work()
+    finally:
+        over()
 
 
 async def _awaited(work: Callable[[], Awaitable[None]]) -> None:
