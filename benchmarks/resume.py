@@ -33,7 +33,7 @@ import anyio
 
 from stepfun_async import AsyncClient, Batch, Failed, Limits, TextToImage
 from stepfun_async.batch import Records
-from stepfun_async.batch.database import JOURNAL
+from stepfun_async.batch.journal.database import JOURNAL
 from stepfun_async.embedded import Engine, Fault, Scenario
 from stepfun_async.embedded.server import running
 

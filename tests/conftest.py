@@ -28,7 +28,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(params=["straight", "through httpx"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Tests of what only sockets show run on our own connections and on httpx's."""
-    from stepfun_async._transport import connections
+    from stepfun_async._transport import pool as connections
 
     if request.param != "straight":
         monkeypatch.setattr(connections, "_is_stood_in_for", lambda: True)

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from PIL import Image as pillow
 
-import stepfun_async._service as service_module
+import stepfun_async._call.service as service_module
 from stepfun_async import (
     APIError,
     AsyncClient,

@@ -19,7 +19,8 @@ from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
 import stepfun_async
-from stepfun_async import AttemptEnded, CallEnded, CallStarted, _calls
+from stepfun_async import AttemptEnded, CallEnded, CallStarted
+from stepfun_async._call import record as _calls
 
 from .support.suites import outcomes, run_suite, write_suite
 

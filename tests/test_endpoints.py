@@ -21,13 +21,13 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from stepfun_async import AsyncClient, Limits
-from stepfun_async._transport import connections
+from stepfun_async._transport import pool as connections
 from stepfun_async.embedded import Engine
 from stepfun_async.embedded.server import running
+from tests.call.test_cancelled_money import PIXEL_64
 from tests.support.answers import picture_answer
 from tests.support.backends import MemoryBackend
 from tests.support.raw import raw_server, say
-from tests.test_cancelled_money import PIXEL_64
 
 
 def application(settings: dict[str, Any], folder: Path, *, edits: bool, saves: bool) -> Starlette:

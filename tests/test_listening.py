@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from stepfun_async import APIConnectionError, APIStatusError, AsyncClient, RateLimitError, RetryPolicy
-from stepfun_async._transport import connections
+from stepfun_async._transport import pool as connections
 from tests.support.answers import PIXEL, answer, picture_answer
 from tests.support.faulty import reset_on_close
 from tests.support.raw import RawServer, Script, raw_server, say, stay_silent

@@ -10,7 +10,7 @@ import pytest
 
 from stepfun_async import Budget, Limits
 from stepfun_async._core.capabilities import Money
-from stepfun_async._locks import ForkSafeLock
+from stepfun_async._runtime.fork import ForkSafeLock
 
 
 def test_a_change_is_made_at_once_where_nobody_holds_the_lock() -> None:

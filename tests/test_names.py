@@ -15,7 +15,8 @@ import anyio.to_thread
 import pytest
 
 from stepfun_async import APITimeoutError, AsyncClient, Client
-from stepfun_async._transport import connections, names
+from stepfun_async._transport import host_names as names
+from stepfun_async._transport import pool as connections
 from tests.support.answers import picture_answer
 from tests.support.raw import raw_server, say
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from stepfun_async import AsyncClient, ConfigurationError
-from stepfun_async._config import Origin
+from stepfun_async._core.server import Origin
 from stepfun_async._transport.proxies import checked_proxy, proxy_for
 from tests.support.answers import picture_answer
 from tests.support.raw import raw_server, say, socks_handshake

@@ -45,7 +45,7 @@ from stepfun_async import (
     TextToImage,
     register_model,
 )
-from stepfun_async._transport import calls
+from stepfun_async._transport import http as calls
 from tests.support.answers import PIXEL, answer, picture_answer
 from tests.support.raw import Script, hang_up, raw_server, reset, say
 

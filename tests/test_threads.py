@@ -15,13 +15,13 @@ import anyio.to_thread
 import pytest
 
 from stepfun_async import AsyncClient, Limits, TextToImage
-from stepfun_async._loops import running_loop
-from stepfun_async._threads import Threads
+from stepfun_async._runtime.event_loop import running_loop
+from stepfun_async._runtime.workers import Threads
 from stepfun_async.batch import Batch
 from stepfun_async.embedded import EmbeddedTransport, Engine
 from stepfun_async.embedded.server import running
+from tests.call.test_cancelled_money import PIXEL_64
 from tests.support.backends import MemoryBackend
-from tests.test_cancelled_money import PIXEL_64
 
 # --- the pool ---------------------------------------------------------------------------------------
 

@@ -13,8 +13,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 
 import stepfun_async
-from stepfun_async import _signatures as signatures
 from stepfun_async import capabilities
+from stepfun_async._core import params as signatures
 from stepfun_async._core.capabilities import BUILT_IN, Operation
 
 HERE = Path(__file__).parent / "typing"

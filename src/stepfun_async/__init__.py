@@ -19,7 +19,8 @@ TYPE_CHECKING = False
 """True for type checkers alone. `typing` has it too, at the price of most of this package's import time."""
 
 if TYPE_CHECKING:
-    from ._budget import Budget as Budget
+    from ._call.fan_out import Failed as Failed
+    from ._call.fan_out import Finished as Finished
     from ._client import AsyncClient as AsyncClient
     from ._core.capabilities import Capability as Capability
     from ._core.capabilities import CustomModel as CustomModel
@@ -67,20 +68,19 @@ if TYPE_CHECKING:
     from ._core.results import Usage as Usage
     from ._core.retry import RetryPolicy as RetryPolicy
     from ._core.sizes import Size as Size
-    from ._fanout import Failed as Failed
-    from ._fanout import Finished as Finished
-    from ._limits import Limits as Limits
+    from ._limits.budget import Budget as Budget
+    from ._limits.limits import Limits as Limits
     from ._sync import Client as Client
     from .batch.batch import Batch as Batch
 
     __version__: str
 
 _HOMES = {
-    "_budget": ("Budget",),
+    "_limits.budget": ("Budget",),
     "_client": ("AsyncClient",),
     "_sync": ("Client",),
-    "_limits": ("Limits",),
-    "_fanout": ("Failed", "Finished"),
+    "_limits.limits": ("Limits",),
+    "_call.fan_out": ("Failed", "Finished"),
     "batch.batch": ("Batch",),
     "_core.capabilities": ("Capability", "CustomModel", "Lifecycle", "Money"),
     "_core.registry": ("capabilities", "register_model"),
@@ -126,7 +126,7 @@ __all__ = sorted(_HOME_OF)  # pyright: ignore[reportUnsupportedDunderAll]
 def _load(name: str) -> object:
     """Load a public name when it is first asked for."""
     if name == "__version__":
-        from ._version import __version__
+        from ._core.version import __version__
 
         return __version__
     home = _HOME_OF.get(name)

@@ -8,17 +8,18 @@ from functools import partial
 from typing import TYPE_CHECKING, NoReturn, Self
 from urllib.parse import quote
 
-from ._budget import Budget
-from ._config import Validation, hidden, hidden_headers, hidden_url
+from ._call.options import Options
+from ._call.service import DEFAULT_LIMITS, DEFAULT_RETRY, Service, service_for
+from ._call.settings import Validation, hidden_headers, hidden_url
 from ._core.answers import parse_account, parse_model, parse_models
 from ._core.errors import InvalidRequestError
 from ._core.problems import Problem
 from ._core.results import Account, Model, Usage
 from ._core.retry import RetryPolicy
+from ._core.secrets import hidden
 from ._images import AsyncImages
-from ._limits import Limits
-from ._options import Options
-from ._service import DEFAULT_LIMITS, DEFAULT_RETRY, Service, service_for
+from ._limits.budget import Budget
+from ._limits.limits import Limits
 
 if TYPE_CHECKING:
     from types import TracebackType

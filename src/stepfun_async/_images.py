@@ -7,17 +7,15 @@ from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
-from ._config import hidden_headers
-from ._core.results import Image, ImagesResponse
-from ._options import NO_OPTIONS, Options, SaveTo
-from ._service import Service
+from ._call.options import NO_OPTIONS, Options
+from ._call.service import Service
+from ._call.settings import hidden_headers
+from ._core.results import Image, ImagesResponse, SaveTo
 
 if TYPE_CHECKING:
+    from ._call.fan_out import Fanout
     from ._core.capabilities import CustomModel
-    from ._core.requests import ImageRequest, PictureInput, ResponseFormat
-    from ._core.sizes import Size
-    from ._fanout import Fanout
-    from ._signatures import (
+    from ._core.params import (
         CustomEdit,
         CustomGenerate,
         CustomImageToImage,
@@ -28,6 +26,8 @@ if TYPE_CHECKING:
         MediumGenerate,
         StepImageToImage,
     )
+    from ._core.requests import ImageRequest, PictureInput, ResponseFormat
+    from ._core.sizes import Size
 
 
 @cache
@@ -350,7 +350,7 @@ class AsyncImages:
         Returns:
             An async iterator over `Finished(request, response)` and `Failed(request, error)`.
         """
-        from ._fanout import fan_out
+        from ._call.fan_out import fan_out
 
         return fan_out(self._service, requests, ordered=ordered)
 

@@ -19,27 +19,26 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar
 
 import anyio
 
-from ._budget import Budget
+from ._call.attempts import Window, ended_by_closing, witness
+from ._call.fan_out import Fanout, Feed, Outcome, items_of
+from ._call.service import DEFAULT_LIMITS, DEFAULT_RETRY, Service, service_for
+from ._call.settings import Validation, hidden_headers, hidden_url
 from ._client import AsyncAccount, AsyncModels, unpicklable
-from ._config import Validation, hidden, hidden_headers, hidden_url
 from ._core.errors import APIConnectionError, ConfigurationError
-from ._core.results import Account, Image, ImagesResponse, Model, Usage
+from ._core.results import Account, Image, ImagesResponse, Model, SaveTo, Usage
 from ._core.retry import RetryPolicy
-from ._exchange import Window, ended_by_closing, witness
-from ._fanout import Fanout, Feed, Outcome, items_of
+from ._core.secrets import hidden
 from ._images import AsyncImages
-from ._limits import Limits
-from ._loops import process_time
-from ._options import SaveTo
-from ._service import DEFAULT_LIMITS, DEFAULT_RETRY, Service, service_for
+from ._limits.budget import Budget
+from ._limits.limits import Limits
+from ._runtime.event_loop import process_time
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from ._core.capabilities import CustomModel
     from ._core.events import OnEvent
-    from ._core.requests import ImageRequest, PictureInput
-    from ._signatures import (
+    from ._core.params import (
         CustomEdit,
         CustomGenerate,
         CustomImageToImage,
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
         MediumGenerate,
         StepImageToImage,
     )
+    from ._core.requests import ImageRequest, PictureInput
     from ._transport import AnyTransport
 
 _CLOSING = 2.0

@@ -23,9 +23,9 @@ import anyio
 from anyio.lowlevel import current_token
 
 from ._core.errors import ConfigurationError
-from ._loops import finished_in_thread
+from ._runtime.event_loop import finished_in_thread
 from .batch import Batch, Chunk, Progress, Row, run_chunk
-from .batch.chunks import check_worker
+from .batch.run.chunks import check_worker
 
 __all__ = ["run_on"]
 

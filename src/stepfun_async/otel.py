@@ -34,8 +34,8 @@ from ._core.errors import (
     SaveError,
 )
 from ._core.events import AttemptEnded, CallEnded, CallStarted, Event
-from ._logging import log
-from ._version import __version__
+from ._core.version import __version__
+from ._runtime.log import log
 
 _INSTALLED = find_spec("opentelemetry") is not None
 

@@ -21,7 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ._core.errors import ConfigurationError, LimitsUnavailableError
-from ._core.pace import MARGIN, PERIOD
+from ._limits.rate import MARGIN, PERIOD
 
 if TYPE_CHECKING:
     from redis import Redis

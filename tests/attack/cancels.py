@@ -29,7 +29,7 @@ from typing import Any, Final
 import anyio
 
 from stepfun_async import AsyncClient, Budget, Limits, LimitsUnavailableError, RetryPolicy, StepFunError, Usage
-from stepfun_async._core.backend import LimitsBackend
+from stepfun_async._limits.backend import LimitsBackend
 from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
 from stepfun_async.redis import RedisBackend
 from tests.support.backends import MemoryBackend

@@ -35,9 +35,11 @@ import anyio
 
 from stepfun_async import APIConnectionError, Batch, Budget, Limits, RetryPolicy, StepFunError
 from stepfun_async._core.wire import Call, Progress, Reply
-from stepfun_async.batch import Item, JournalError, Records, database, journal, store
-from stepfun_async.batch.journal import Journal
+from stepfun_async.batch import Item, JournalError, Records
+from stepfun_async.batch.journal import database, journal
+from stepfun_async.batch.journal.journal import Journal
 from stepfun_async.batch.report.journalled import row_from
+from stepfun_async.batch.storage import store
 from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
 
 MODELS = ("step-image-edit-2", "step-2x-large")

@@ -25,9 +25,9 @@ import anyio
 from stepfun_async import AsyncClient, Limits, StepFunError
 from stepfun_async._core.wire import Call
 from stepfun_async.embedded import Engine, Fault, Scenario
-from stepfun_async.embedded.acts import Send, Step
 from stepfun_async.embedded.engine import Mount
 from stepfun_async.embedded.server import running
+from stepfun_async.embedded.steps import Send, Step
 from stepfun_async.redis import RedisBackend
 from tests.attack.cancels import free_in_the_end, slots_in
 from tests.support.redis_server import RedisServer, redis_server

@@ -16,8 +16,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from stepfun_async import Batch, Limits, RetryPolicy, _files
-from stepfun_async.batch import bucket, engine, journal, making, store
+from stepfun_async import Batch, Limits, RetryPolicy
+from stepfun_async._runtime import files as _files
+from stepfun_async.batch.journal import journal
+from stepfun_async.batch.run import engine
+from stepfun_async.batch.run import job_runner as making
+from stepfun_async.batch.storage import bucket, store
 
 CONCURRENCY = 4
 
@@ -90,7 +94,7 @@ def work(url: str, out: str, pictures: str | None, count: int, point: str, time:
     Batch(lines, out=out, pictures=pictures, base_url=url, api_key="sk-test", limits=limits, retry=retry).run_sync()
 
 
-READY = ("anyio._backends._asyncio", "httpcore", "attrs", "certifi", "stepfun_async._transport.connections")
+READY = ("anyio._backends._asyncio", "httpcore", "attrs", "certifi", "stepfun_async._transport.pool")
 """What a run would import by itself."""
 
 

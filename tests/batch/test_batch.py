@@ -27,8 +27,8 @@ from stepfun_async import (
 )
 from stepfun_async._core.wire import Call, Progress, Reply
 from stepfun_async.batch import JournalError, Records
-from stepfun_async.batch.database import JOURNAL
-from stepfun_async.batch.journal import Journal
+from stepfun_async.batch.journal.database import JOURNAL
+from stepfun_async.batch.journal.journal import Journal
 from stepfun_async.embedded import EmbeddedTransport, Engine
 
 from .shop import Shop, prompts
@@ -385,7 +385,7 @@ async def test_a_full_disk_ends_the_run_and_no_paid_picture_is_lost(
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with monkeypatch.context() as patch:
-        patch.setattr("stepfun_async.batch.store.write_bytes", full)
+        patch.setattr("stepfun_async.batch.storage.store.write_bytes", full)
         with pytest.raises(SaveError, match=r"No space left on device.* it is in "):
             await shop.batch(prompts(20)).run()
     bought = shop.pictures
@@ -581,7 +581,7 @@ async def test_a_disk_that_takes_neither_picture_nor_journal_loses_no_paid_pictu
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with monkeypatch.context() as patch:
-        patch.setattr("stepfun_async.batch.store.write_bytes", full)
+        patch.setattr("stepfun_async.batch.storage.store.write_bytes", full)
         patch.setattr(Journal, "end", full_too)
         for _ in range(2):
             with pytest.raises(JournalError, match="cannot be used"):

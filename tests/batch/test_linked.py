@@ -13,7 +13,7 @@ import pytest
 from stepfun_async import APIConnectionError, SaveError
 from stepfun_async._core.wire import Call, Progress, Reply
 from stepfun_async.batch import Records
-from stepfun_async.batch.making import Maker
+from stepfun_async.batch.run.job_runner import Maker
 from tests.core.test_paid_pictures import PICTURES, WAYS
 
 from .shop import Shop, prompts

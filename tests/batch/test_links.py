@@ -11,8 +11,8 @@ import pytest
 
 from stepfun_async import ConfigurationError
 from stepfun_async.batch import JournalError, Records
-from stepfun_async.batch.database import FILES, JOURNAL
-from stepfun_async.batch.tickets import Tickets
+from stepfun_async.batch.journal.database import FILES, JOURNAL
+from stepfun_async.batch.run.claims import Tickets
 
 from .shop import Shop, prompts
 

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from stepfun_async import Budget, BudgetExceededError, ConfigurationError, RetryPolicy, SaveError
-from stepfun_async.batch import Item, JournalError, Records, StorageError, store
-from stepfun_async.batch.engine import recover
-from stepfun_async.batch.journal import Journal
-from stepfun_async.batch.store import Folder, PictureStore
+from stepfun_async.batch import Item, JournalError, Records, StorageError
+from stepfun_async.batch.journal.journal import Journal
+from stepfun_async.batch.run.engine import recover
+from stepfun_async.batch.storage import store
+from stepfun_async.batch.storage.store import Folder, PictureStore
 
 from .shop import Shop, prompts
 
@@ -241,7 +242,7 @@ async def test_two_lines_whose_pictures_have_one_name_keep_their_own(
         raise RuntimeError("dead")
 
     twins: list[dict[str, object]] = [{"id": "x", "prompt": "a"}, {"id": "y", "prompt": "b"}]
-    monkeypatch.setattr("stepfun_async.batch.making.stem_of", lambda *_, **__: "same")
+    monkeypatch.setattr("stepfun_async.batch.run.job_runner.stem_of", lambda *_, **__: "same")
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "end", die)
         with pytest.raises(RuntimeError, match="dead"):

@@ -22,8 +22,8 @@ from PIL import Image as pillow
 
 from stepfun_async import ConfigurationError, ImageEdit, Size, TextToImage
 from stepfun_async.batch import Batch, InputWarning, Records
-from stepfun_async.batch.inputs import source_of
-from stepfun_async.batch.jobs import Job, Terms, job_of
+from stepfun_async.batch.inputs.jobs import Job, Terms, job_of
+from stepfun_async.batch.inputs.sources import source_of
 
 from ..core.test_scalars import NAType, Scalar
 from .shop import Shop
@@ -699,7 +699,7 @@ async def test_a_cell_may_be_as_long_as_a_line_of_json(tmp_path: Path) -> None:
 
 
 async def test_a_row_that_is_too_long_ends_the_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stepfun_async.batch.csv_rows.LONGEST_LINE", 100)
+    monkeypatch.setattr("stepfun_async.batch.inputs.csv_rows.LONGEST_LINE", 100)
     for long in ("A lake\n" * 30, "A lake" * 30):
         path = written(tmp_path, f'prompt,seed\nA cat,0\n"{long}",1\nA fox,2\n')
         cat, broken = await jobs(path)

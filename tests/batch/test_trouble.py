@@ -30,7 +30,7 @@ from stepfun_async import (
 )
 from stepfun_async._core.wire import Call, Progress, Reply
 from stepfun_async.batch import JournalError, Records
-from stepfun_async.batch.journal import Journal
+from stepfun_async.batch.journal.journal import Journal
 from stepfun_async.embedded import EmbeddedTransport
 from stepfun_async.embedded.faults import KINDS
 from stepfun_async.testing import virtual_backend

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stepfun_async.cli import exits
+from stepfun_async.cli import exit_codes as exits
 
 from .conftest import Run
 

@@ -18,7 +18,7 @@ from PIL import Image as pillow
 
 from stepfun_async import Image, ImageEdit, ImageToImage, InvalidRequestError, Size, TextToImage
 from stepfun_async._core.requests import REQUESTS, ImageRequest
-from stepfun_async._files import FileSource
+from stepfun_async._runtime.files import FileSource
 
 
 def _image(color: str = "red") -> pillow.Image:

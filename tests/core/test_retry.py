@@ -19,8 +19,7 @@ from stepfun_async import (
 )
 from stepfun_async._core.errors import Billing
 from stepfun_async._core.outcomes import status_outcome
-from stepfun_async._core.pace import RetryQuota
-from stepfun_async._core.retry import LONGEST_PAUSE, cost_of_retry, pause_after, wait_before_next
+from stepfun_async._core.retry import LONGEST_PAUSE, RetryQuota, cost_of_retry, pause_after, wait_before_next
 
 DEFAULT = RetryPolicy()
 RISKY = RetryPolicy(retry_unknown=True)

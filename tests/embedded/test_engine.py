@@ -19,7 +19,7 @@ from stepfun_async._core.registry import rows
 from stepfun_async._core.requests import REQUESTS, ImageEdit, ImageToImage, TextToImage
 from stepfun_async._core.wire import Call, Upload
 from stepfun_async.embedded import Bill, Engine, Mount, Scenario, check_available, check_server_available
-from stepfun_async.embedded.acts import Send
+from stepfun_async.embedded.steps import Send
 
 from .asking import content, decoded, get, message, photo, png, post
 

@@ -13,8 +13,8 @@ from stepfun_async._core.errors import ConfigurationError
 from stepfun_async._core.requests import TextToImage
 from stepfun_async._core.wire import Reply
 from stepfun_async.embedded import Engine, Fault, Scenario
-from stepfun_async.embedded.acts import Drop, Hang, Send, Step, Wait
 from stepfun_async.embedded.faults import KINDS
+from stepfun_async.embedded.steps import Drop, Hang, Send, Step, Wait
 
 CALL = TextToImage(prompt="a lake", model="step-2x-large", size="256x256").to_call()
 SIMPLE = [kind for kind in KINDS if kind not in ("status", "delay")]

@@ -17,7 +17,8 @@ import pytest
 
 from stepfun_async import Client
 from stepfun_async._core.errors import ConfigurationError
-from stepfun_async.embedded import Engine, Log, Scenario, web
+from stepfun_async.embedded import Engine, Log, Scenario
+from stepfun_async.embedded import asgi as web
 from stepfun_async.embedded.server import running, serve
 from tests.support.scripts import development_command
 from tests.support.shells import busy_threads, eventually

@@ -42,7 +42,7 @@ from stepfun_async import (
     SaveError,
     TextToImage,
 )
-from stepfun_async._transport import connections
+from stepfun_async._transport import pool as connections
 from tests.faults.table import BUSY, HTML, PICTURE, ROWS, STATUSES, UNREADABLE_SUCCESSES, Ending, Row
 from tests.faults.world import World, world
 from tests.support.answers import PIXEL, REFUSAL, answer

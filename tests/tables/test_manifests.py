@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from stepfun_async._core.capabilities import Money
-from stepfun_async.batch import Item, Records, manifest
+from stepfun_async.batch import Item, Records
+from stepfun_async.batch.report import manifest
 
 from ..batch.shop import Shop
 

@@ -31,7 +31,7 @@ from stepfun_async import (
     RateLimitError,
     TextToImage,
 )
-from stepfun_async._files import Partial
+from stepfun_async._runtime.files import Partial
 from stepfun_async.embedded import Engine
 from stepfun_async.embedded.server import running
 from stepfun_async.testing import FakeStepFun, VirtualLoop, run, virtual_backend, virtual_time

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
-from .._files import FileView
+from .._runtime.files import FileView
 
 Seen: TypeAlias = bytes | FileView
 """Bytes to look at, in memory or on disk."""

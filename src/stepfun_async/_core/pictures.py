@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from pybase64 import b64encode_as_string
 
-from .._files import PIECE, FileSource, viewed
+from .._runtime.files import PIECE, FileSource, viewed
 from .data_uris import decode_base64, decode_text, is_data_uri
 from .headers import CONTENT_TYPES, FORMATS, Header, Seen, is_whole, read_header
 from .orientation import ACROSS, read_orientation

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTu
 
 from pydantic import BaseModel, ConfigDict, SkipValidation
 
-from .._files import FileSource
+from .._runtime.files import FileSource
 from .capabilities import Capability, Money, Operation, Region
 from .money import times
 from .pictures import Bounds, Picture, Unreadable, is_read_once, look

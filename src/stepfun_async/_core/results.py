@@ -8,16 +8,20 @@ from datetime import datetime
 from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pybase64 import b64encode_as_string
 
-from .._files import is_no_file, why_not_writable, why_of, write_bytes
+from .._runtime.files import is_no_file, why_not_writable, why_of, write_bytes
 from .errors import ConfigurationError, ContentFilteredError, InvalidRequestError, MalformedResponseError, SaveError
 from .headers import CONTENT_TYPES, EXTENSIONS
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
+
+
+SaveTo: TypeAlias = str | os.PathLike[str]
+
 
 FILTERED = "content_filtered"
 """The finish reason of a picture that was made and then withheld."""

@@ -11,8 +11,43 @@ from dataclasses import dataclass
 
 from .errors import APIConnectionError, APIError, APIStatusError, ConfigurationError, RateLimitError
 from .outcomes import status_outcome
-from .pace import RetryQuota
 from .text import shown
+
+
+class RetryQuota:
+    """How much trying again a client may do, so that trouble of the server is not multiplied by its clients.
+
+    Each further attempt costs tokens; a success brings back what the attempt that led to it had cost, or
+    one where it was the first. With all tokens gone, errors are raised at once. Sizes and costs are those
+    of botocore's standard mode.
+    """
+
+    __slots__ = ("_tokens", "size")
+
+    SIZE = 500
+    COST = 14
+    COST_OF_THROTTLING = 5
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._tokens = size
+
+    @property
+    def tokens(self) -> int:
+        """What is left, from 0 to `size`."""
+        return self._tokens
+
+    def take(self, cost: int) -> bool:
+        """Take `cost` tokens; False, with nothing taken, where there are fewer."""
+        if cost > self._tokens:
+            return False
+        self._tokens -= cost
+        return True
+
+    def succeeded(self, cost: int) -> None:
+        """An attempt succeeded that had cost `cost` tokens, 0 for a first one."""
+        self._tokens = min(self.size, self._tokens + max(cost, 1))
+
 
 LONGEST_PAUSE = 60.0
 """Seconds for which one answer stops all calls at most: StepFun's limits are those of a minute."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, cast
 
-from .._files import ChangedError, FileSource
+from .._runtime.files import ChangedError, FileSource
 from .capabilities import ENDPOINTS, Capability, Operation
 from .cutting import Cut, Sink, restored
 from .errors import (

@@ -13,11 +13,11 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
-from .._config import Config
 from .._core.errors import ConfigurationError
+from .._core.server import Config
 from .._core.wire import Call, Progress, Reply
-from .calls import HttpTransport
-from .connections import Borrowed, Connections
+from .http import HttpTransport
+from .pool import Borrowed, Connections
 from .proxies import checked_proxy
 
 
@@ -68,6 +68,6 @@ def _borrowed(transport: object) -> Borrowed | None:
         return None
     import httpx
 
-    from .through_httpx import HttpxConnection
+    from .httpx_connection import HttpxConnection
 
     return Borrowed(HttpxConnection(transport)) if isinstance(transport, httpx.AsyncBaseTransport) else None

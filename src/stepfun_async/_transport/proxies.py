@@ -8,9 +8,10 @@ from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
-from .._config import Origin, hidden
-from .._core.addresses import is_loopback
 from .._core.errors import ConfigurationError
+from .._core.secrets import hidden
+from .._core.server import Origin
+from .addresses import is_loopback
 
 _PORTS = {"http": 80, "https": 443}
 

@@ -19,11 +19,11 @@ from typing import Any, Protocol, TypeAlias
 import anyio
 from anyio.lowlevel import checkpoint, current_token
 
-from .._core.addresses import Guard
-from .http1 import answer_begun
-from .names import SocketAddress, addresses_of
+from .addresses import Guard
+from .host_names import SocketAddress, addresses_of
+from .http11 import answer_begun
 from .tls import Tls
-from .watching import CLOSED_AT_ONCE, CLOSING, RefusedError
+from .trace import CLOSED_AT_ONCE, CLOSING, RefusedError
 
 _HIGH_WATER = 64 * 1024
 """Bytes that may lie unread before the other side is made to wait, where nobody waits for them: a slot's picture is

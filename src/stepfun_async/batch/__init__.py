@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 from .batch import Batch
-from .chunks import Chunk, ChunkError, Row, run_chunk
-from .database import JournalError
-from .inputs import InputWarning
+from .inputs.sources import InputWarning
 from .items import BadLine, Checked, Item, Progress, State, Status
+from .journal.database import JournalError
 from .records import Records
-from .store import StorageError
+from .run.chunks import Chunk, ChunkError, Row, run_chunk
+from .storage.store import StorageError
 
 __all__ = [
     "BadLine",

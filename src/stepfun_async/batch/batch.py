@@ -27,33 +27,35 @@ from weakref import WeakKeyDictionary
 import anyio
 from anyio.from_thread import start_blocking_portal
 
-from stepfun_async._budget import Budget
-from stepfun_async._config import KEY_VARIABLES, Config, hidden, hidden_headers, hidden_url, resolve
+from stepfun_async._call.service import DEFAULT_LIMITS, DEFAULT_RETRY, Service, price_at, service_for
+from stepfun_async._call.settings import KEY_VARIABLES, hidden_headers, hidden_url, resolve
 from stepfun_async._core.errors import ConfigurationError
 from stepfun_async._core.money import NOTHING, less, times, total
 from stepfun_async._core.problems import Problem
 from stepfun_async._core.retry import RetryPolicy
-from stepfun_async._limits import Limits
-from stepfun_async._loops import cancel_if_due, finished, finished_in_thread
-from stepfun_async._service import DEFAULT_LIMITS, DEFAULT_RETRY, Service, price_at, service_for
-from stepfun_async._version import __version__
+from stepfun_async._core.secrets import hidden
+from stepfun_async._core.server import Config
+from stepfun_async._core.version import __version__
+from stepfun_async._limits.budget import Budget
+from stepfun_async._limits.limits import Limits
+from stepfun_async._runtime.event_loop import cancel_if_due, finished, finished_in_thread
 
-from .bucket import is_url
-from .chunks import Conditions
-from .database import Ids, JournalError, told
-from .engine import AHEAD, Engine, Ways, read_job, recover
-from .handing import HandingEngine, Spread, Submit
-from .inputs import Line, Source, is_file, source_of
+from .inputs.jobs import Terms, told_fields
+from .inputs.sources import Line, Source, is_file, source_of
 from .items import MOST_BAD_LINES, BadLine, Checked, Item, Progress, Status
-from .jobs import Terms, told_fields
-from .journal import SETTINGS, Journal
-from .keeping import Keeping, check_pictures
-from .making import Maker
-from .names import DEFAULT_TEMPLATE, check_template
+from .journal.database import Ids, JournalError, told
+from .journal.journal import SETTINGS, Journal
+from .journal.writer import Writer
 from .records import Records
-from .store import PictureStore, Place, StorageError
-from .tickets import Tickets
-from .writer import Writer
+from .run.chunks import Conditions
+from .run.claims import Tickets
+from .run.engine import AHEAD, Engine, Ways, read_job, recover
+from .run.job_runner import Maker
+from .run.remote_engine import HandingEngine, Spread, Submit
+from .storage.bucket import is_url
+from .storage.filenames import DEFAULT_TEMPLATE, check_template
+from .storage.location import Keeping, check_pictures
+from .storage.store import PictureStore, Place, StorageError
 
 if TYPE_CHECKING:
     from stepfun_async._core.events import OnEvent

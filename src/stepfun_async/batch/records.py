@@ -16,17 +16,17 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, TypeAlias
 
 from stepfun_async._core.errors import ConfigurationError, StepFunError
-from stepfun_async._files import replacing, why_of
+from stepfun_async._runtime.files import replacing, why_of
 
-from .bucket import Bucket, is_url
-from .database import JournalError, running_in, told
 from .items import Item, Status
-from .journal import SETTINGS, Journal
-from .keeping import check_folder, place_at
-from .manifest import METADATA, Write, row_of, write_captions, writer_for
+from .journal.database import JournalError, running_in, told
+from .journal.journal import SETTINGS, Journal
 from .report import ReportRow, write_report
 from .report.journalled import row_from, summary_from
-from .store import Place
+from .report.manifest import METADATA, Write, row_of, write_captions, writer_for
+from .storage.bucket import Bucket, is_url
+from .storage.location import check_folder, place_at
+from .storage.store import Place
 
 MANIFEST = "manifest.jsonl"
 REPORT = "report.html"

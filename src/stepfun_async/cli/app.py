@@ -11,15 +11,16 @@ import typer
 from typer.main import get_command
 
 from stepfun_async import StepFunError
-from stepfun_async._version import __version__
+from stepfun_async._core.version import __version__
 
-from . import batch, exits
+from . import batch
+from . import exit_codes as exits
 from .account import account
 from .console import OutputError, abandon_stdout, complain, say, shown_warnings
-from .failures import Interrupted, tell, tell_plain
+from .errors import Interrupted, tell, tell_plain
+from .images import CHECK, edit, generate, image_to_image
 from .models import models
-from .pictures import CHECK, edit, generate, image_to_image
-from .serving import serve
+from .serve import serve
 
 _NAME = "stepfun-async"
 _USAGE_ERROR = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])

@@ -14,20 +14,20 @@ import typer
 from anyio.abc import TaskStatus
 
 from stepfun_async import Batch, Budget, ConfigurationError, InvalidRequestError, Limits, Problem, StepFunError
-from stepfun_async._config import resolve
+from stepfun_async._call.settings import resolve
 from stepfun_async._core.errors import Billing
 from stepfun_async.batch import BadLine, Checked, Progress, Records, Status, StorageError
-from stepfun_async.batch.database import JournalError
-from stepfun_async.batch.journal import INTERRUPTED
-from stepfun_async.batch.manifest import METADATA
-from stepfun_async.batch.names import DEFAULT_TEMPLATE
+from stepfun_async.batch.journal.database import JournalError
+from stepfun_async.batch.journal.journal import INTERRUPTED
 from stepfun_async.batch.records import MANIFEST, REPORT, SHARD_SIZE
+from stepfun_async.batch.report.manifest import METADATA
+from stepfun_async.batch.storage.filenames import DEFAULT_TEMPLATE
 
-from . import exits
+from . import exit_codes as exits
 from .console import complain, plain_money, say, say_json
-from .failures import Interrupted, reworded
+from .errors import Interrupted, reworded
 from .options import TIMEOUT, AllowHttp, AsJson, BaseUrl, Timeout
-from .watching import line_of, money_of, watched
+from .progress import line_of, money_of, watched
 
 _NO_KEY = "nothing-is-sent"
 """The key where only the region of a base URL is asked for."""

@@ -17,7 +17,7 @@ from stepfun_async._core.capabilities import SOURCES
 from stepfun_async._core.rules import Rule, Sizes, Text, Whole
 
 from .console import say_json, say_rich
-from .failures import reworded
+from .errors import reworded
 from .options import AsJson
 
 

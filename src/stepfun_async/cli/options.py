@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from stepfun_async import Client, InvalidRequestError, Problem, Size
-from stepfun_async._config import BASE_URL_VARIABLE, DEFAULT_BASE_URL
+from stepfun_async._call.settings import BASE_URL_VARIABLE, DEFAULT_BASE_URL
 
-from .ranges import height_first
+from .help_text import height_first
 
 STREAM = "-"
 """The name of stdin or stdout in the place of a file."""

@@ -12,11 +12,11 @@ from importlib.util import find_spec
 
 from stepfun_async._core.errors import ConfigurationError
 
-from .bill import Bill
-from .chosen import in_use, use
+from .billing import Bill
+from .call_log import Log, PictureCall
+from .default_engine import in_use, use
 from .engine import Engine, Mount
 from .faults import Fault, Scenario
-from .log import Log, PictureCall
 from .transport import EmbeddedTransport
 
 __all__ = [

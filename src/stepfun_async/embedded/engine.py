@@ -24,16 +24,16 @@ from stepfun_async._core.registry import rows
 from stepfun_async._core.rules import Whole
 from stepfun_async._core.text import escaped
 from stepfun_async._core.wire import Call, Reply
-from stepfun_async._logging import log
+from stepfun_async._runtime.log import log
 
-from . import plain
-from .acts import Send, Step, error_reply, steps_of
-from .bill import Bill, Ledger
+from .billing import Bill, Ledger
+from .call_log import Log
+from .drawing import plain
+from .drawing.frame import UndecodableError
 from .faults import Fault, Scenario
-from .frame import UndecodableError
-from .intake import Asked, Refused, read
-from .links import Links
-from .log import Log
+from .hosted_images import Links
+from .steps import Send, Step, error_reply, steps_of
+from .validation import Asked, Refused, read
 
 KEYLESS = "embedded"
 """The key of calls that bring none."""
@@ -228,7 +228,7 @@ class Engine:
     def _picture_of(self, asked: Asked, seed: int) -> bytes:
         if self.plain:
             return plain.draw(asked.values, asked.row, seed)
-        from .pictures import draw
+        from .drawing.landscape import draw
 
         return draw(asked.values, asked.row, seed)
 

@@ -14,8 +14,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from stepfun_async._core.errors import ConfigurationError
 
+from .asgi import CONNECTION, app
 from .engine import Engine
-from .web import CONNECTION, app
 
 __all__ = ["app", "running", "serve"]
 

@@ -12,12 +12,12 @@ import anyio.lowlevel
 
 from stepfun_async._core.errors import APIConnectionError
 from stepfun_async._core.wire import Call, Progress, Reply
-from stepfun_async._files import ChangedError
-from stepfun_async._loops import Job, finished_in_thread
+from stepfun_async._runtime.event_loop import Job, finished_in_thread
+from stepfun_async._runtime.files import ChangedError
 
-from .acts import Drop, Hang, Send, Step, Wait
-from .chosen import in_use
+from .default_engine import in_use
 from .engine import Engine
+from .steps import Drop, Hang, Send, Step, Wait
 
 
 class EmbeddedTransport:

@@ -9,7 +9,8 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from stepfun_async import AsyncClient, Client, ConfigurationError
-from stepfun_async._config import BASE_URL_VARIABLE, EMBEDDED, KEY_VARIABLES
+from stepfun_async._call.settings import BASE_URL_VARIABLE, KEY_VARIABLES
+from stepfun_async._core.server import EMBEDDED
 from stepfun_async.embedded import (
     Bill,
     EmbeddedTransport,

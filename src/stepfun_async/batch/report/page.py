@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 
 from ..._core.errors import ConfigurationError
-from ..._version import __version__
+from ..._core.version import __version__
 from . import plots, words
 from .markup import Html, data_block, element, fill, joined, script_json
 from .records import FIELDS, plain

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..._core.headers import read_header
 from ..._core.rendering import as_seen
-from ..._files import viewed, write_bytes
+from ..._runtime.files import viewed, write_bytes
 
 FOLDER = "thumbnails"
 """The folder beside the report that has them."""

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TypeAlias
 
-from ..._files import replacing
+from ..._runtime.files import replacing
 from .links import Whereabouts, inside, link
 from .markup import data_block, script_json
 from .page import page_around_records

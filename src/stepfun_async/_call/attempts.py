@@ -1,0 +1,356 @@
+"""One call's way through slot, deadline and attempts."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import anyio
+
+from .._core.errors import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    Billing,
+    BudgetExceededError,
+    MalformedResponseError,
+    RateLimitError,
+    StepFunError,
+)
+from .._core.outcomes import billing_of
+from .._core.reasons import trace_id_of
+from .._core.retry import RetryPolicy, RetryQuota, cost_of_retry, pause_after, wait_before_next
+from .._core.wire import Call, Progress, Reply
+from .._limits.shared import SharedGrant
+from .._runtime.event_loop import VAST, abandonable, finished_in_thread, scope_until
+from .._runtime.fork import ForkSafeLock
+from .record import CallRecord, Reporter
+
+if TYPE_CHECKING:
+    from .._core.secrets import Key
+    from .._limits.limiter import Grant
+    from .._limits.limits import Limits
+    from .._transport import Transport
+
+T = TypeVar("T")
+
+
+class Aside(Protocol):
+    """Where the price of a further attempt is set aside."""
+
+    def set_aside(self) -> None:
+        """Set it aside, or raise `BudgetExceededError`."""
+        ...
+
+
+class Exchanger:
+    """Carries calls: grants each a slot, holds it to its deadline, tries again where that is safe."""
+
+    def __init__(
+        self, transport: Transport, limits: Limits, retry: RetryPolicy, key: Key | None, reporter: Reporter
+    ) -> None:
+        self.transport = transport
+        self.limits = limits
+        self.retry = retry
+        self.reporter = reporter
+        self.quota = _Quota(retry.quota)
+        self._key = key
+
+    async def within(
+        self,
+        record: CallRecord,
+        timeout: float,
+        queue_timeout: float | None,
+        work: Callable[[Window], Awaitable[T]],
+        *,
+        counted: bool,
+        aside: Aside | None = None,
+    ) -> T:
+        """What `work` comes to, with a slot, and from its granting on a time in which everything has to happen.
+
+        Args:
+            record: the call's.
+            timeout: seconds for the work.
+            queue_timeout: seconds to wait for the slot; None waits for ever.
+            work: what is done then.
+            counted: whether the call is one to the API, and so counts for the requests of a minute.
+            aside: where the price of a further attempt is set aside; None where it costs nothing.
+
+        Raises:
+            QueueTimeoutError: no slot came free in time.
+            LimitsUnavailableError: the limits are shared, and cannot be asked.
+            APITimeoutError: the time for the work ran out.
+        """
+        async with self.limits.gate.hold(queue_timeout, place=counted, loop=record.loop) as grant:
+            shared: SharedGrant | None = None
+            try:
+                if self.limits.shared is not None:
+                    shared = SharedGrant(self.limits.shared, grant.now, timeout)
+                    grant.elsewhere = shared.leave
+                    until = math.inf if queue_timeout is None else record.began + queue_timeout
+                    await shared.begin(until, place=counted)
+                window = Window(self, record, grant, shared, aside, timeout)
+                if (seen := witness.get()) is not None:
+                    seen.append(window)
+                with scope_until(window.deadline):
+                    return await work(window)
+                raise window.timed_out()
+            finally:
+                if shared is not None:
+                    shared.leave()
+
+    async def send(self, call: Call, progress: Progress) -> Reply:
+        """Send once; nothing of the answer repeats the key, should the server do so, and no picture is changed."""
+        reply = await self.transport.send(call, progress)
+        if self._key is None or not call.path.startswith("/"):  # to a link the key does not go
+            return reply
+        headers = self._key.hide_in_headers(reply.headers)
+        body = self._key.hide_in_body(reply.body, paid=reply.status < 300)
+        unchanged = headers is reply.headers and body is reply.body
+        return reply if unchanged else replace(reply, headers=headers, body=body)
+
+
+class _Quota:
+    """The quota of further attempts, for any thread; None allows any number."""
+
+    def __init__(self, size: int | None) -> None:
+        self._lock = ForkSafeLock()
+        self._quota = None if size is None else RetryQuota(size)
+
+    def take(self, cost: int) -> bool:
+        if self._quota is None:
+            return True
+        with self._lock:
+            return self._quota.take(cost)
+
+    def succeeded(self, cost: int) -> None:
+        if self._quota is not None and self._quota.tokens < self._quota.size:
+            with self._lock:
+                self._quota.succeeded(cost)
+
+
+witness: ContextVar[list[Window] | None] = ContextVar("witness", default=None)
+"""Where the running task's windows are noted, for whoever has to tell how a call stood when it was ended."""
+
+
+def ended_by_closing(windows: list[Window]) -> APIConnectionError:
+    """The error for a call that got as far as `windows` when its client was closed."""
+    error = APIConnectionError("the client was closed while the call was in flight", billing="not_sent")
+    for window in windows:
+        window.conclude(error)
+    return error
+
+
+class Window:
+    """The time in which one call has to happen, from now on.
+
+    Attributes:
+        exchanger: what carries the call.
+        record: the call's.
+        grant: its slot.
+        shared: its slot at the backend of limits that are shared; None where they are not.
+    """
+
+    __slots__ = ("_aside", "_started", "_timeout", "exchanger", "grant", "record", "shared")
+
+    def __init__(
+        self,
+        exchanger: Exchanger,
+        record: CallRecord,
+        grant: Grant,
+        shared: SharedGrant | None,
+        aside: Aside | None,
+        timeout: float,
+    ) -> None:
+        self.exchanger = exchanger
+        self.record = record
+        self.grant = grant
+        self.shared = shared
+        self._aside = aside
+        self._timeout = timeout
+        self._started = record.grant()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the slot was granted."""
+        return self.record.clock() - self._started
+
+    @property
+    def deadline(self) -> float:
+        """When the time is over, by the loop's clock."""
+        return self._started + self._timeout
+
+    async def exchange(self, call: Call, parse: Callable[[Reply], T], record: CallRecord | None = None) -> T:
+        """`call`'s parsed answer, after as many attempts as the retry policy allows.
+
+        Args:
+            call: what to send.
+            parse: what makes the answer of a reply, or raises an `APIError`.
+            record: of what is sent, where that is not the window's own call but one that belongs to it.
+
+        Raises:
+            APIError: the last attempt's.
+        """
+        record = record or self.record
+        call = _with_headers(call, record.headers)
+        cost = 0
+        while True:
+            if call.path.startswith("/"):
+                if not self.grant.placed:
+                    await self.grant.place()
+                if self.shared:
+                    await self.shared.ready()
+            attempt = _Attempt(self, record, cost)
+            try:
+                return await attempt.make(call, parse)
+            except APIError as error:
+                wait = attempt.failed(error, self._wait_after(error, record))
+                if wait is None or record.interruption is not None:
+                    if not record.free:
+                        _tell_money(error, record)
+                    raise
+                cost = cost_of_retry(error)
+            await anyio.sleep(wait)
+
+    def timed_out(self) -> APITimeoutError:
+        """The error for a deadline that passed."""
+        error = APITimeoutError(f"no whole answer within timeout={self._timeout:g} seconds")
+        self.conclude(error)
+        return error
+
+    def conclude(self, error: APIError) -> None:
+        """Let an error that ends the call say what is known of its attempts and of money."""
+        error.billing = self.record.billing
+        _count(error, self.record)
+        if self.record.attempts and not self.record.free:
+            _tell_money(error, self.record)
+
+    def _wait_after(self, error: APIError, record: CallRecord) -> float | None:
+        """Seconds to wait before the next attempt; None for no further one."""
+        retry = self.exchanger.retry
+        jitter = random.random()  # noqa: S311 - spreads load, guards nothing
+        pause = pause_after(retry, record.attempts, error, jitter=jitter)
+        if pause is not None:
+            self.grant.throttled(pause, cut=isinstance(error, RateLimitError))
+        if record.free and error.billing == "unknown":  # a lost answer may be asked for again, one that came stays
+            error.billing = "not_sent" if isinstance(error, APIConnectionError) else "rejected"
+        remaining = self.deadline - record.clock()
+        wait = wait_before_next(
+            retry, record.attempts, error, jitter=jitter, remaining=remaining, paused=self.grant.paused_for()
+        )
+        if wait is None or not self._affords(error):
+            return None
+        return wait
+
+    def _affords(self, error: APIError) -> bool:
+        """Whether quota and budget allow a further attempt after `error`."""
+        if not self.exchanger.quota.take(cost_of_retry(error)):
+            error.tell("not tried again: too many attempts of this client failed (RetryPolicy(quota=...))")
+            return False
+        if error.billing != "unknown" or self._aside is None:
+            return True
+        try:
+            self._aside.set_aside()
+        except BudgetExceededError:
+            error.tell("not tried again: the budget has no room for paying twice")
+            return False
+        return True
+
+
+def _with_headers(call: Call, headers: Mapping[str, str]) -> Call:
+    """`call` with `headers` besides its own, which prevail; a link gets none."""
+    if not headers or not call.path.startswith("/"):
+        return call
+    return replace(call, headers={**headers, **{name.lower(): value for name, value in call.headers.items()}})
+
+
+class _Attempt:
+    """One attempt of a call."""
+
+    __slots__ = ("_began", "_cost", "_progress", "_record", "_window")
+
+    def __init__(self, window: Window, record: CallRecord, cost: int) -> None:
+        self._window = window
+        self._record = record
+        self._cost = cost
+        self._began = record.clock()
+        self._progress = Progress(window.grant.now if window.exchanger.limits.requests_per_minute else None)
+        record.attempts += 1
+
+    async def make(self, call: Call, parse: Callable[[Reply], T]) -> T:
+        """The parsed answer. Every way to end is noted; what an `APIError` leads to, `failed` notes."""
+        exchanger = self._window.exchanger
+        trace_id: str | None = None
+        try:
+            reply = await exchanger.send(call, self._progress)
+            trace_id = trace_id_of(reply.headers)
+            result = await _read(reply, parse)
+        except APIError:
+            raise
+        except BaseException as error:
+            known = error.billing if isinstance(error, StepFunError) else self._cut_off()
+            self._over(known, error=error)
+            raise
+        self._over("executed", trace_id=trace_id)
+        self._window.grant.answered()
+        exchanger.quota.succeeded(self._cost)
+        return result
+
+    def failed(self, error: APIError, wait: float | None) -> float | None:
+        """Note that the attempt ended with `error`, and what comes of it."""
+        self._over(error.billing, error=error, wait=wait)
+        _count(error, self._record)
+        return wait
+
+    def _cut_off(self) -> Billing:
+        return "not_sent" if self._record.free else billing_of("cancelled", sent=self._progress.sent)
+
+    def _over(
+        self,
+        billing: Billing,
+        *,
+        error: BaseException | None = None,
+        wait: float | None = None,
+        trace_id: str | None = None,
+    ) -> None:
+        record, window = self._record, self._window
+        record.ended("not_sent" if record.free and billing == "executed" else billing)
+        window.grant.attempted(billing, self._progress.left)
+        if window.shared:
+            window.shared.attempted(billing, self._progress.left)
+        window.exchanger.reporter.attempted(record, self._began, error=error, wait=wait, trace_id=trace_id)
+
+
+LONG = 256 * 1024
+"""Bytes of a body from which on it is read in a thread: JSON of that length takes milliseconds."""
+
+
+async def _read(reply: Reply, parse: Callable[[Reply], T]) -> T:
+    """What `parse` makes of `reply`; of the whole one, where what is left of it without its pictures will not do."""
+    if len(reply.body) < LONG:
+        try:
+            return parse(reply)
+        except MalformedResponseError:
+            if not reply.pictures:
+                raise
+    begin = abandonable if len(reply.body) > VAST else finished_in_thread
+    return await begin(lambda: parse(reply.whole()))
+
+
+def _count(error: APIError, record: CallRecord) -> None:
+    error.attempts = record.attempts
+    error.maybe_billed = record.maybe_billed
+
+
+def _tell_money(error: APIError, record: CallRecord) -> None:
+    """Say in words what is known of money, over all attempts."""
+    if record.maybe_billed:
+        error.tell("it may have been billed; asking again may pay twice")
+    elif error.billing == "not_sent":
+        error.tell("nothing was sent")
+    if error.resent_by:
+        error.tell(f"{error.resent_by}, which answered, sends requests again by itself: more may have been billed")

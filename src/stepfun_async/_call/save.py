@@ -1,0 +1,256 @@
+"""Pictures on their way to disk: gathered, written piece by piece in worker threads, named when they are whole.
+
+A picture gets a temporary file beside the one it is to be, and that one's name only when all of it has come and is
+flushed to disk. What is too small for a piece is written in one go. Whatever ends the call takes the temporary file
+away. A disk that is full costs memory, but no picture: what was written is read back, and the rest gathered.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from .._core.errors import APIConnectionError, InvalidRequestError, SaveError
+from .._core.headers import Header, read_header
+from .._core.outcomes import billing_of
+from .._core.problems import Problem
+from .._core.results import Image, ImagesResponse, targets
+from .._runtime.event_loop import finished_in_thread
+from .._runtime.files import TAKEN, Partial
+
+GATHERED = 128 * 1024
+"""Bytes that are gathered before a thread writes them: each time costs a hop to it, and a slot has so many waiting."""
+
+
+class FileSink:
+    """A `Sink` that leads to a file beside `target`."""
+
+    def __init__(self, target: Path) -> None:
+        self._file = Partial(target)
+        self._gathered: list[bytes] = []
+        self._waiting = 0
+        self._header: Header | None = None
+        self._failed = False
+
+    @property
+    def full(self) -> bool:
+        return self._waiting >= GATHERED and not self._failed
+
+    @property
+    def path(self) -> Path | None:
+        return self._file.temporary if self._file.size else None
+
+    @property
+    def data(self) -> bytes | None:
+        return None if self._file.size else self._join()
+
+    @property
+    def header(self) -> Header | None:
+        if not self._file.size:
+            return read_header(self._join())
+        if self._header is None or self._header.width is None:  # its size may lie behind the first piece
+            self._header = read_header(self.read())
+        return self._header
+
+    def write(self, data: bytes) -> None:
+        self._gathered.append(data)
+        self._waiting += len(data)
+
+    def read(self) -> bytes:
+        return self._file.read() + self._join()
+
+    async def drain(self) -> None:
+        await finished_in_thread(self._flush)
+
+    def put(self, target: Path, *, overwrite: bool) -> None:
+        """Write the end of the picture, and give the file its name `target`.
+
+        Raises:
+            OSError: that is not possible; `read` still gives the picture.
+        """
+        self._file.append(*self._gathered, last=True)
+        self._gathered = []
+        self._file.put(target, overwrite=overwrite)
+
+    async def abandon(self) -> None:
+        self._gathered = []
+        if self._file.size:
+            await finished_in_thread(self.remove)
+
+    def remove(self) -> None:
+        """Leave nothing under the temporary name."""
+        self._file.remove()
+        self._file.size = 0
+
+    def _join(self) -> bytes:
+        """What is gathered, as one piece."""
+        if len(self._gathered) != 1:
+            self._gathered = [b"".join(self._gathered)]
+        return self._gathered[0]
+
+    def _flush(self) -> None:
+        if not self._file.size:
+            self._header = read_header(self._join())
+        try:
+            self._file.append(*self._gathered)
+        except OSError as error:
+            self._fall_back(error)
+        else:
+            self._gathered = []
+            self._waiting = 0
+
+    def _fall_back(self, error: OSError) -> None:
+        """Go on in memory."""
+        self._failed = True
+        try:
+            self._gathered.insert(0, self._file.read())
+            self.remove()
+        except OSError as other:
+            message = f"the picture can neither be written ({error}) nor what was written of it be read back ({other})"
+            raise APIConnectionError(message, billing=billing_of("lost", sent=True), again=False) from error
+
+
+_taken: dict[str, object] = {}
+"""The files that calls in flight in this process may write to, and whose they are.
+
+Each step on it is one atomic operation, so that it needs no lock: what is collected may give its names back at any
+moment, whatever locks are held then.
+"""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_taken.clear)
+
+
+class _Claim:
+    """Names of files that one call alone may write to, from `take` until it gives them back or is collected."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._names = {_identity_of(path): path for path in paths}
+        self._token = object()  # not this claim, which would never be collected then
+
+    def take(self) -> None:
+        """Take the names.
+
+        Raises:
+            InvalidRequestError: a call in flight has one of them.
+        """
+        for name, path in self._names.items():
+            if _taken.setdefault(name, self._token) is not self._token:
+                self.give_back()
+                why = "another call in flight saves its picture there, and one of the two would be lost"
+                problem = Problem("save_to", str(path), "a file that no other call in flight saves to", why)
+                raise InvalidRequestError.of("the call", (problem,))
+
+    def give_back(self) -> None:
+        """Give the names back; doing so again does nothing."""
+        for name in self._names:
+            if _taken.get(name) is self._token:
+                _taken.pop(name, None)
+
+    def __del__(self) -> None:
+        self.give_back()
+
+
+def _identity_of(path: Path) -> str:
+    """What is the same for all spellings of a file's name. Blocks where the folder is on a disk."""
+    name = os.path.normcase(os.path.join(os.path.realpath(path.parent), path.name))
+    return unicodedata.normalize("NFC", name).casefold() if sys.platform == "darwin" else name
+
+
+class Place:
+    """Where the picture of one call goes. At the end of its block there is no temporary file left.
+
+    No two places of one process can be entered for the same file at once. Making one blocks.
+
+    Args:
+        save_to: the file; without an extension it gets the real format's.
+        overwrite: whether a file that is there may be replaced.
+
+    Raises:
+        InvalidRequestError: on entering, where another call in flight saves to the same file.
+    """
+
+    def __init__(self, save_to: str | os.PathLike[str], *, overwrite: bool) -> None:
+        self._target = Path(save_to)
+        self._overwrite = overwrite
+        self._claim = _Claim(targets(self._target))
+        self._sinks: list[FileSink] = []
+
+    def begin(self, _room: int) -> FileSink:
+        """A sink for the next picture that comes: an answer that is asked for again begins a new file."""
+        self._sinks.append(FileSink(self._target))
+        return self._sinks[-1]
+
+    async def keep(self, response: ImagesResponse) -> ImagesResponse:
+        """`response` with its picture saved, even when the call is cancelled by now: it is paid for.
+
+        Raises:
+            ContentFilteredError: there is none.
+            SaveError: it cannot be saved.
+        """
+        return await finished_in_thread(partial(self._keep, response))
+
+    async def in_memory(self, response: ImagesResponse) -> ImagesResponse:
+        """`response` with its pictures in memory instead of temporary files."""
+        return await finished_in_thread(partial(self._in_memory, response))
+
+    async def __aenter__(self) -> Self:
+        self._claim.take()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._claim.give_back()
+        if any(sink.path for sink in self._sinks):
+            await finished_in_thread(self._clear)
+
+    def _clear(self) -> None:
+        for sink in self._sinks:
+            sink.remove()
+
+    def _keep(self, response: ImagesResponse) -> ImagesResponse:
+        image = response.image
+        try:
+            path = self._put(image)
+        except Exception as error:
+            paid = "was made and paid for, but" if response.attempts else "was fetched, but"
+            message = f"the picture {paid} {error}; error.response has it"
+            raise SaveError(message, response=self._in_memory(response)) from error
+        return self._in_memory(with_image(response, replace(image, path=path, data=None)))
+
+    def _put(self, image: Image) -> Path:
+        sink = self._sink_of(image)
+        if sink is None:
+            return image.save(self._target, overwrite=self._overwrite)
+        target = image.target(self._target)
+        try:
+            sink.put(target, overwrite=self._overwrite)
+        except OSError as error:
+            why = TAKEN if isinstance(error, FileExistsError) else error
+            raise OSError(f"{str(target)!r} is not written: {why}") from error
+        sink.remove()
+        return target
+
+    def _in_memory(self, response: ImagesResponse) -> ImagesResponse:
+        return replace(response, data=tuple(self._image_in_memory(image) for image in response.data))
+
+    def _image_in_memory(self, image: Image) -> Image:
+        sink = self._sink_of(image)
+        return replace(image, data=sink.read(), path=None) if sink else image
+
+    def _sink_of(self, image: Image) -> FileSink | None:
+        """The sink that has the bytes of `image` in its file; None where they are elsewhere."""
+        return next((sink for sink in self._sinks if sink.path is not None and sink.path == image.path), None)
+
+
+def with_image(response: ImagesResponse, image: Image) -> ImagesResponse:
+    """`response` with `image` in the place of its usable picture."""
+    return replace(response, data=tuple(image if old is response.image else old for old in response.data))

@@ -1,0 +1,202 @@
+"""Key, base URL and the other settings of a client, checked. The only reader of the environment."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from typing import Literal, TypeAlias, cast
+from urllib.parse import SplitResult, urlsplit
+
+from .._core.capabilities import Region
+from .._core.errors import ConfigurationError
+from .._core.secrets import Key, T, hidden
+from .._core.server import EMBEDDED, Config
+from .._core.text import described, reason, shown
+from .._transport.addresses import is_loopback
+
+DEFAULT_BASE_URL = "https://api.stepfun.ai/v1"
+
+KEY_VARIABLES = ("STEP_API_KEY", "STEPFUN_API_KEY")
+BASE_URL_VARIABLE = "STEP_BASE_URL"
+
+
+Validation: TypeAlias = Literal["strict", "off"]
+
+
+_REGIONS: Mapping[str, Region] = {"api.stepfun.ai": "international", "api.stepfun.com": "china"}
+
+
+class _Undisclosed:
+    """Any value that may be a secret, or have one in it; shown by its kind."""
+
+    __slots__ = ("kind",)
+
+    def __init__(self, value: object) -> None:
+        self.kind = described(value)
+
+    def __repr__(self) -> str:
+        return f"<{self.kind}, not shown>"
+
+
+def hidden_headers(headers: T) -> T:
+    """`headers` as they are now, with values that do not show themselves: keys of gateways are among them.
+
+    What is no mapping of text is not kept at all, since `check_headers` refuses it: only its kind is.
+    """
+    if headers is None:
+        return headers
+    kept: object
+    try:
+        given = dict(cast("Mapping[object, object]", headers)) if isinstance(headers, Mapping) else None
+        kept = (
+            _Undisclosed(cast("object", headers))
+            if given is None
+            else {name: _hidden_value(given[name]) for name in given}
+        )
+    except Exception:  # noqa: BLE001 - whatever a mapping of somebody's own may raise
+        kept = _Undisclosed(cast("object", headers))
+    return cast("T", kept)
+
+
+def _hidden_value(value: object) -> object:
+    return hidden(value) if isinstance(value, str) else _Undisclosed(value)
+
+
+def hidden_url(url: T) -> T:
+    """`url`, as text that does not show itself where it has a user name, a password, a query or a fragment."""
+    return hidden(url) if isinstance(url, str) and re.search("[@?#]", url) else url
+
+
+def resolve(api_key: str | None, base_url: str | None, *, allow_http: bool = False) -> Config:
+    """The settings given, else those of the environment.
+
+    Args:
+        api_key: the key.
+        base_url: where the API is.
+        allow_http: whether the key may go to another machine unencrypted.
+
+    Raises:
+        ConfigurationError: there is no key, the key or the base URL cannot be right, or the key would go
+            to another machine unencrypted.
+    """
+    if not _is_truth(allow_http):
+        raise ConfigurationError(f"allow_http is True or False, not {shown(allow_http)}")
+    base_url = hidden_url(base_url)  # from what shows the variables of a traceback's frames
+    url = _checked_url(base_url if base_url is not None else os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL)
+    if url == EMBEDDED:
+        return Config(url, _key(api_key, required=False), "international", hosted=False, plan=False)
+    parts = urlsplit(url)
+    region = _REGIONS.get(parts.hostname or "")
+    plan = "step_plan" in parts.path.split("/")
+    key = _key(api_key, required=True)
+    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname or ""):
+        raise ConfigurationError(
+            f"base_url or {BASE_URL_VARIABLE} is {url!r}: over plain http everybody on the way can read the key; "
+            "write https://, or pass allow_http=True where you trust the network"
+        )
+    return Config(url, key, region, hosted=region is not None, plan=plan, allow_http=allow_http)
+
+
+def check_seconds(name: str, value: object, *, zero: bool = False) -> str | None:
+    """What is wrong with a number of seconds, in words; None when nothing is."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"{name} is a number of seconds"
+    try:
+        seconds = float(value)
+    except OverflowError:
+        return f"{name} is a number of seconds that fits a float"
+    except Exception as error:  # noqa: BLE001 - whatever a number of somebody's own may raise
+        return f"{name} is a number of seconds ({reason(error)})"
+    if math.isnan(seconds):
+        return f"{name} is a number of seconds"
+    if seconds < 0 or (seconds == 0 and not zero):
+        return f"{name} is {'0 or more' if zero else 'above 0'} seconds"
+    return None
+
+
+def check_headers(headers: object) -> str | None:
+    """What is wrong with a user's headers, in words without their values; None when nothing is."""
+    if not isinstance(headers, Mapping):
+        kind = headers.kind if isinstance(headers, _Undisclosed) else described(headers)
+        return f"headers are a mapping of names to values, not {kind}"
+    for name, value in cast("Mapping[object, object]", headers).items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            return f"{shown(name)} is not the name of a header"
+        if name.lower() in _OWN_HEADERS:
+            return f"{name!r} belongs to the body, which this package writes"
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value) or value != value.strip():
+            return f"the value of {name!r} is not text of visible ASCII characters without spaces around it"
+    return None
+
+
+_OWN_HEADERS = frozenset({"connection", "content-length", "content-type", "host", "transfer-encoding"})
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
+_KEY = re.compile(r"[\x21-\x7e]+")
+
+
+def _key(given: object, *, required: bool) -> Key | None:
+    found = hidden(given if given is not None else _key_of_environment())
+    if found is None and not required:
+        return None
+    names = " or ".join(KEY_VARIABLES)
+    if found is None:
+        raise ConfigurationError(
+            f"no API key: pass api_key=..., set {names}, or use base_url='embedded', which needs none"
+        )
+    if not isinstance(found, str):
+        raise ConfigurationError(f"the API key is text, not a {type(found).__name__}")
+    key = hidden(found.strip())
+    if not _KEY.fullmatch(key):
+        reason = "empty" if not key else "not made of visible ASCII characters"
+        raise ConfigurationError(f"the API key (api_key=..., {names}) is {reason}")
+    return Key(key)
+
+
+def _key_of_environment() -> str | None:
+    """The first variable that has a key; a blank one counts as unset, as CI systems blank secrets."""
+    return next((key for name in KEY_VARIABLES if (key := os.environ.get(name, "")).strip()), None)
+
+
+def _is_truth(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _checked_url(url: object) -> str:
+    if not isinstance(url, str):
+        raise ConfigurationError(f"base_url is text, not a {type(url).__name__}")
+    url = hidden_url(url)
+    text = hidden_url(url.strip().rstrip("/"))
+    if text != EMBEDDED and (why := _why_no_address(text)):
+        raise ConfigurationError(why)
+    return text
+
+
+def _why_no_address(text: str) -> str | None:
+    """Why `text` cannot be the base URL, without what may be secret in it; None where nothing speaks against it."""
+    parts = _split(text)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        return (
+            f"base_url or {BASE_URL_VARIABLE} is {_without_secrets(text)!r}, which is no address: "
+            "write https://host/v1, or 'embedded' for the offline engine"
+        )
+    if parts.username or parts.password:
+        return "base_url has a user name or password in it: pass the key as api_key=..."
+    if "?" in text or "#" in text:
+        return f"base_url has a query or fragment after {_without_secrets(text)!r}: leave it out"
+    return None
+
+
+def _split(text: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(text)
+        return parts if parts.port != 0 and not re.search(r"\s", text) else None
+    except ValueError:
+        return None
+
+
+def _without_secrets(text: str) -> str:
+    """`text` without a user's name and password, and without query and fragment, since keys are put there."""
+    return re.split("[?#]", re.sub(r"//.*@", "//***@", str(text), flags=re.DOTALL))[0]

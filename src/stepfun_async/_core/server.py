@@ -1,0 +1,52 @@
+"""The server that a client talks to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeAlias
+
+from .capabilities import Region
+from .secrets import Key
+
+EMBEDDED = "embedded"
+"""The base URL that means the engine inside this process."""
+
+
+Origin: TypeAlias = tuple[str, str, int | None]
+"""Scheme, host and port of a server; None for the scheme's usual port."""
+
+
+_LINK_LIFETIMES: Mapping[Region, timedelta] = {"international": timedelta(hours=2), "china": timedelta(days=30)}
+"""How long links to pictures work. Sources: 'Generate images' endpoint (.ai), docs 2026-06 (.com)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Where calls go and with which key.
+
+    Attributes:
+        base_url: without a slash at the end; `embedded` for the engine in this process.
+        key: None where none is needed.
+        region: whose prices and link lifetimes hold; None on other servers than StepFun's.
+        hosted: whether it is one of StepFun's own hosts.
+        plan: whether it is the Step Plan, which has fewer models.
+        allow_http: whether the key may go to another machine unencrypted.
+    """
+
+    base_url: str
+    key: Key | None
+    region: Region | None
+    hosted: bool
+    plan: bool
+    allow_http: bool = False
+
+    @property
+    def embedded(self) -> bool:
+        return self.base_url == EMBEDDED
+
+    @property
+    def link_lifetime(self) -> timedelta | None:
+        """How long the server's links work; None where it is not known."""
+        return _LINK_LIFETIMES[self.region] if self.region else None

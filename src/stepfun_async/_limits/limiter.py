@@ -1,0 +1,463 @@
+"""Slots, places in the minute, pauses, and who goes first.
+
+A gate belongs to one `Limits` object, whoever uses it: any number of clients, threads and event loops.
+It decides under a lock by the state machines of `_core.pace`, and wakes whoever may go in the loop that
+they wait in. Waiting is first come, first served; an attempt that is made again goes before calls that
+have not begun. Only the first in line watches the clock: it looks again when time may have helped, and
+everybody else is woken when somebody goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Self
+from weakref import WeakSet
+
+import anyio
+
+from .._core.errors import Billing, QueueTimeoutError
+from .._runtime.event_loop import PerLoop, clock_of, loop_time, process_time, running_loop
+from .._runtime.fork import ForkSafeLock
+from .rate import AdaptiveLimit, Pause, RateWindow
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsState:
+    """How a `Limits` is used at this moment, by everybody who shares it in this process.
+
+    Attributes:
+        in_flight: slots in use.
+        waiting: calls that wait for a slot, and attempts that wait to be made again.
+        max_concurrency: slots there are now; with `adaptive`, what was learned from the server.
+    """
+
+    in_flight: int
+    waiting: int
+    max_concurrency: int
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """Somebody who waits for a slot, a place in the minute, or both.
+
+    Attributes:
+        grant: what it is wanted for.
+        slot: whether a slot is wanted.
+        place: whether a place is wanted.
+        granted: whether they have it.
+        alarm: when it will look again by itself; infinity where it waits to be woken.
+        event: what wakes it; None before it has looked for the first time.
+    """
+
+    grant: Grant
+    slot: bool
+    place: bool
+    granted: bool = False
+    alarm: float = math.inf
+    event: anyio.Event | None = None
+    thread: int = field(default_factory=threading.get_ident)
+
+    def wake(self) -> None:
+        """Make it look again, from whichever thread."""
+        if self.event is None:
+            return
+        if self.thread == threading.get_ident():
+            self.event.set()
+            return
+        loop: Any = self.grant.loop
+        soon = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
+        with suppress(RuntimeError):  # the loop ends in this very moment
+            soon(self.event.set)
+
+
+_EARLIER = 1e-3
+"""Seconds by which an alarm has to be too late for its waiter to be woken to set another."""
+
+_LOOK = 5.0
+"""Seconds after which the first in line looks whether the loops of calls in flight were closed over their heads."""
+
+_Line = OrderedDict[_Waiter, None]
+"""Waiters in the order in which they came; anyone can leave it at once."""
+
+
+class Gate:
+    """Lets requests pass as the limits allow. Any thread and any loop may use it."""
+
+    def __init__(self, max_concurrency: int, requests_per_minute: int | None, *, adaptive: bool) -> None:
+        self.max_concurrency = max_concurrency
+        self._lock = ForkSafeLock()
+        self._held: dict[object, set[Grant]] = {}
+        self._in_flight = 0
+        self._adaptive = AdaptiveLimit(max_concurrency) if adaptive else None
+        self._window = RateWindow(requests_per_minute) if requests_per_minute else None
+        self._pause = Pause()
+        self._timed = self._window is not None  # whether time can matter to who may pass, so far
+        self._again: _Line = OrderedDict()
+        self._queue: _Line = OrderedDict()
+        self._ahead: PerLoop[float] = PerLoop(_ahead_of_this_loop)
+        _gates.add(self)
+
+    def state(self) -> LimitsState:
+        """How it is used at this moment."""
+        with self._lock:
+            self._take_back_abandoned()
+            return LimitsState(self._in_flight, len(self._again) + len(self._queue), self._capacity)
+
+    def now(self) -> float:
+        """The time, the same in all loops of this process, and outside of them."""
+        try:
+            loop = running_loop()
+        except RuntimeError:
+            return process_time()
+        return clock_of(loop)() + self._ahead.of(loop)
+
+    def hold(self, queue_timeout: float | None, *, place: bool, loop: object = None) -> Grant:
+        """What holds a slot for the length of an `async with` block.
+
+        Args:
+            queue_timeout: seconds to wait for it; None waits for ever.
+            place: whether the call is one to the API, so that its first attempt takes a place in the minute
+                together with the slot.
+            loop: the running loop, where the caller knows it.
+
+        Raises:
+            QueueTimeoutError: on entering the block, where it did not come free in time.
+        """
+        return Grant(self, queue_timeout, place=place, loop=loop)
+
+    async def queue(self, grant: Grant, queue_timeout: float | None) -> None:
+        """Wait for a slot, where none is free; see `hold`."""
+        waiter = _Waiter(grant, slot=True, place=grant.placed)
+        if queue_timeout is None:
+            await self._wait(waiter, self._queue)
+            return
+        with anyio.move_on_after(queue_timeout) as scope:
+            await self._wait(waiter, self._queue)
+        if scope.cancelled_caught:
+            raise self._timed_out(queue_timeout)
+
+    async def place(self, grant: Grant) -> None:
+        """Take a place in the minute for one more attempt of a call that has its slot."""
+        if not self.passes_at_once(grant, slot=False, place=True):
+            await self._wait(_Waiter(grant, slot=False, place=True), self._again)
+
+    def paused_for(self) -> float:
+        """Seconds for which nothing is sent, because the server said so."""
+        with self._lock:
+            return self._pause.wait(self.now())
+
+    @property
+    def cuts(self) -> int:
+        """How often the concurrency was lowered so far."""
+        return self._adaptive.cuts if self._adaptive else 0
+
+    def throttled(self, cuts: int | None, pause: float) -> None:
+        """An attempt was told to wait: nothing is sent for `pause` seconds.
+
+        Args:
+            cuts: after how many cuts it began, where it met a 429, which lowers an adaptive limit; None otherwise.
+            pause: seconds.
+        """
+        with self._lock:
+            self._timed = True
+            self._pause.begin(self.now(), pause, expected=self._capacity)
+            if self._adaptive and cuts is not None:
+                self._adaptive.throttled(cuts)
+
+    def answered(self) -> None:
+        """An attempt was answered."""
+        if self._adaptive:
+            with self._lock:
+                self._adaptive.succeeded(self._in_flight)
+
+    def close_place(self, grant: Grant, billing: Billing, left: float | None) -> None:
+        """An attempt is over.
+
+        Args:
+            grant: what its call holds.
+            billing: how it ended.
+            left: when its request left; None where nobody saw it.
+        """
+        if self._window is None:
+            return
+        if billing != "not_sent" and left is None:
+            left = self.now()
+        self._lock.soon(partial(self._close_place, grant, left))
+
+    def leave(self, grant: Grant) -> None:
+        """Give back a slot, and a place that no attempt was made on; again, it does nothing."""
+        self._lock.soon(partial(self._leave, grant))
+
+    def after_fork(self) -> None:
+        """Forget, in a forked child, the calls of the parent."""
+        self._held.clear()
+        self._in_flight = 0
+        self._again.clear()
+        self._queue.clear()
+        if self._window:
+            self._window.forget_open()
+
+    # --- deciding; the lock is held
+
+    @property
+    def _capacity(self) -> int:
+        return self._adaptive.limit if self._adaptive else self.max_concurrency
+
+    def _obstacle(self, now: float, *, slot: bool, place: bool) -> float:
+        """Seconds until somebody may pass as far as time can tell; infinity where only a give-back can help."""
+        if slot and self._in_flight >= self._capacity and not self._take_back_abandoned():
+            return math.inf
+        if not (place and self._timed):
+            return 0.0
+        return max(self._pause.wait(now), self._window.wait(now) if self._window else 0.0)
+
+    def _pass(self, now: float, grant: Grant, *, slot: bool, place: bool) -> None:
+        if slot:
+            self._in_flight += 1
+            self._held.setdefault(grant.loop, set()).add(grant)
+        grant.placed = place
+        if place and self._timed:
+            self._pause.went(now)
+            if self._window:
+                self._window.take()
+
+    def _holds(self, grant: Grant) -> bool:
+        """Whether it has its slot still; see `_leave`."""
+        return grant in self._held.get(grant.loop, ())
+
+    def _leave(self, grant: Grant) -> None:
+        held = self._held.get(grant.loop)
+        if held is None or grant not in held:  # given back, taken back, or left to the parent of this process
+            return
+        held.discard(grant)
+        if not held:
+            del self._held[grant.loop]
+        self._in_flight -= 1
+        if grant.placed:
+            self._drop_place(grant)
+        if self._again or self._queue:
+            self._advance()
+
+    def _drop_place(self, grant: Grant) -> None:
+        """Give back a place that no request left on."""
+        grant.placed = False
+        if self._window:
+            self._window.give_back()
+
+    def _close_place(self, grant: Grant, left: float | None) -> None:
+        if self._window is None or not self._holds(grant):
+            return
+        if left is None:
+            self._window.give_back()
+        else:
+            self._window.left(left)
+        self._advance()
+
+    def _take_back_abandoned(self) -> bool:
+        """Take back what is held by calls whose loop was closed over their heads; whether that made room."""
+        closed = [loop for loop in self._held if _is_closed(loop)]
+        for loop in closed:
+            for grant in self._held.pop(loop):
+                self._in_flight -= 1
+                if grant.placed and self._window:  # it may have been sent
+                    self._window.left(self.now())
+                grant.placed = False
+                grant.abandon()
+        return bool(closed) and self._in_flight < self._capacity
+
+    def _advance(self, looking: _Waiter | None = None) -> None:
+        """Let everybody pass who may, in order; have the first of those who may not watch the clock.
+
+        Args:
+            looking: who looks by itself at this moment, and so needs not be woken.
+        """
+        if not self._again and not self._queue:
+            return
+        now = self.now() if self._timed else 0.0
+        while (waiter := next(iter(self._again or self._queue), None)) is not None:
+            if _is_closed(waiter.grant.loop):
+                self._drop(waiter)
+                continue
+            wait = self._obstacle(now, slot=waiter.slot, place=waiter.place)
+            if wait == math.inf and self._may_be_abandoned(waiter):
+                now, wait = self.now(), _LOOK
+            if wait:
+                self._set_alarm(waiter, now + wait, looking)
+                return
+            self._drop(waiter)
+            self._pass(now, waiter.grant, slot=waiter.slot, place=waiter.place)
+            waiter.granted = True
+            waiter.wake()
+
+    def _may_be_abandoned(self, waiter: _Waiter) -> bool:
+        """Whether calls of other loops are in flight: when such a loop is closed over their heads, nobody says so."""
+        return any(loop is not waiter.grant.loop for loop in self._held)
+
+    @staticmethod
+    def _set_alarm(waiter: _Waiter, when: float, looking: _Waiter | None) -> None:
+        if waiter is looking:
+            waiter.alarm = when
+        elif when < waiter.alarm - _EARLIER:
+            waiter.wake()
+
+    def _drop(self, waiter: _Waiter) -> None:
+        self._again.pop(waiter, None)
+        self._queue.pop(waiter, None)
+
+    # --- waiting
+
+    def passes_at_once(self, grant: Grant, *, slot: bool, place: bool) -> bool:
+        """Whether what is wanted was free, and nobody waits for it; then it is taken."""
+        with self._lock:
+            if self._again or (slot and self._queue):
+                return False
+            now = self.now() if place and self._timed else 0.0
+            if self._obstacle(now, slot=slot, place=place):
+                return False
+            self._pass(now, grant, slot=slot, place=place)
+            return True
+
+    async def _wait(self, waiter: _Waiter, line: _Line) -> None:
+        with self._lock:
+            line[waiter] = None
+        try:
+            while (event := self._look(waiter)) is not None:
+                if waiter.alarm == math.inf:
+                    await event.wait()
+                else:
+                    with anyio.move_on_after(waiter.alarm - self.now()):
+                        await event.wait()
+        except BaseException:
+            self._withdraw(waiter)
+            raise
+
+    def _look(self, waiter: _Waiter) -> anyio.Event | None:
+        """None where `waiter` may go, otherwise what wakes it; its alarm is set if it is the first in line."""
+        with self._lock:
+            waiter.alarm = math.inf
+            self._advance(looking=waiter)
+            waiter.event = None if waiter.granted else anyio.Event()
+            return waiter.event
+
+    def _withdraw(self, waiter: _Waiter) -> None:
+        """Give up a place in the line, or what was granted in the very moment."""
+        self._lock.soon(partial(self._give_up, waiter))
+
+    def _give_up(self, waiter: _Waiter) -> None:
+        self._drop(waiter)
+        if waiter.granted and waiter.slot:
+            self._leave(waiter.grant)
+        elif waiter.granted and self._holds(waiter.grant):
+            self._drop_place(waiter.grant)
+        self._advance()
+
+    def _timed_out(self, queue_timeout: float) -> QueueTimeoutError:
+        with self._lock:
+            paused, capacity = self._pause.wait(self.now()), self._capacity
+            full = self._in_flight >= capacity
+        if full:
+            why = f"all {capacity} are in use (Limits(max_concurrency=...))"
+        elif paused:
+            why = f"the server asked for a pause, which lasts {paused:.3g} more seconds"
+        else:
+            why = "the requests of this minute are used up (Limits(requests_per_minute=...))"
+        return QueueTimeoutError(
+            f"no slot came free within queue_timeout={queue_timeout:g} seconds: {why}; nothing was sent"
+        )
+
+
+class Grant:
+    """What one call holds: a slot, and a place in the minute for the attempt that is due.
+
+    Attributes:
+        placed: whether it has the place; before it has anything, whether it wants one.
+        loop: the loop of its call.
+        elsewhere: has what the call holds elsewhere given back, should its loop be closed over its head.
+    """
+
+    __slots__ = ("_cuts", "_gate", "_queue_timeout", "elsewhere", "loop", "placed")
+
+    def __init__(self, gate: Gate, queue_timeout: float | None, *, place: bool, loop: object) -> None:
+        self._gate = gate
+        self._queue_timeout = queue_timeout
+        self.placed = place
+        self.loop = loop
+        self.elsewhere: Callable[[], object] | None = None
+
+    async def __aenter__(self) -> Self:
+        gate = self._gate
+        if self.loop is None:
+            self.loop = running_loop()
+        if not gate.passes_at_once(self, slot=True, place=self.placed):  # what is free needs no time to wait
+            await gate.queue(self, self._queue_timeout)
+        self._cuts = gate.cuts
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Give back what it has. Any thread may, and again."""
+        self._gate.leave(self)
+
+    def abandon(self) -> None:
+        """Nobody will end its call any more."""
+        if self.elsewhere is not None:
+            self.elsewhere()
+
+    def now(self) -> float:
+        """The time, the same in all loops of this process."""
+        return self._gate.now()
+
+    def paused_for(self) -> float:
+        """Seconds for which nothing is sent, because the server said so."""
+        return self._gate.paused_for()
+
+    async def place(self) -> None:
+        """Take a place for the attempt that is due; that of the first one came with the slot."""
+        await self._gate.place(self)
+        self._cuts = self._gate.cuts
+
+    def attempted(self, billing: Billing, left: float | None) -> None:
+        """The attempt is over; see `Gate.close_place`."""
+        if self.placed:
+            self.placed = False
+            self._gate.close_place(self, billing, left)
+
+    def answered(self) -> None:
+        """The attempt was answered."""
+        self._gate.answered()
+
+    def throttled(self, pause: float, *, cut: bool) -> None:
+        """The attempt was told to wait: nothing is sent for `pause` seconds; `cut` lowers an adaptive limit too."""
+        self._gate.throttled(self._cuts if cut else None, pause)
+
+
+def _ahead_of_this_loop() -> float:
+    """Seconds by which the process's clock is ahead of the running loop's, whose zero may lie anywhere."""
+    return process_time() - loop_time()
+
+
+def _is_closed(loop: object) -> bool:
+    """Whether a loop was closed, be it over the heads of its tasks, which asyncio does not prevent."""
+    return isinstance(loop, asyncio.AbstractEventLoop) and loop.is_closed()
+
+
+_gates: WeakSet[Gate] = WeakSet()
+
+
+def _after_fork() -> None:
+    for gate in tuple(_gates):
+        gate.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

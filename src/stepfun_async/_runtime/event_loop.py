@@ -1,0 +1,357 @@
+"""What belongs to one event loop: its clock, the state of clients that outlive loops, and steps that have to end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from contextvars import copy_context
+from functools import partial
+from types import BuiltinFunctionType
+from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary, WeakSet
+
+import anyio
+from anyio.lowlevel import current_token
+
+from .workers import threads
+
+T = TypeVar("T")
+
+
+def running_loop() -> object:
+    """The event loop that runs here: asyncio's own, or trio's token.
+
+    anyio finds it too, in several times the time, which counts where every call asks.
+
+    Raises:
+        RuntimeError: none runs here.
+    """
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    # Without a task, trio may be running as a guest inside an asyncio loop.
+    return current_token().native_token if task is None else asyncio.get_running_loop()
+
+
+class PerLoop(Generic[T]):
+    """One `T` for each event loop, made when it is first asked for and forgotten with the loop.
+
+    Sockets, locks and limiters belong to the loop they were made in. A client that is used from
+    several `asyncio.run` calls one after another meets a new loop each time.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._by_loop: WeakKeyDictionary[object, T] = WeakKeyDictionary()
+
+    def get(self) -> T:
+        """The running loop's `T`."""
+        return self.of(running_loop())
+
+    def of(self, loop: object) -> T:
+        """The `T` of `loop`, which is the running one."""
+        try:
+            return self._by_loop[loop]
+        except KeyError:
+            return self._by_loop.setdefault(loop, self._make())
+
+    def pop(self) -> T | None:
+        """The running loop's `T`, forgotten here; None where there is none."""
+        return self._by_loop.pop(running_loop(), None)
+
+
+Clock = Callable[[], float]
+"""Tells the time in seconds."""
+
+
+def _clock_of_system() -> Clock:
+    """The clock behind `time.monotonic`, where that was replaced before this module was loaded."""
+    if hasattr(time, "clock_gettime"):
+        return partial(time.clock_gettime, time.CLOCK_MONOTONIC)
+    return time.monotonic
+
+
+def clock() -> Clock:
+    """The running loop's clock, to be asked as often as one likes, also when the loop has ended.
+
+    Raises:
+        RuntimeError: no loop runs here.
+    """
+    return clock_of(running_loop())
+
+
+def clock_of(loop: object) -> Clock:
+    """The clock of `loop`, which is the running one."""
+    return loop.time if isinstance(loop, asyncio.AbstractEventLoop) else _trio_time
+
+
+# --- steps that end, whoever cancels ----------------------------------------------------------------
+#
+# A shielded scope of anyio's keeps cancelled scopes off, but not `Task.cancel()`, which is how `asyncio.timeout`,
+# `asyncio.wait_for`, web frameworks and Ctrl-C end a call. What holds off both is here, and nowhere else: the step
+# ends and gives what it gives, and the cancellation takes effect where the task waits next.
+
+
+async def finished_in_thread(work: Callable[[], T]) -> T:
+    """What `work` gives in a thread of the package's own, which is waited for whoever cancels.
+
+    What has come is paid for, and a thread that writes on while its file is being taken away would leave one.
+    """
+    job = Job(work)
+    if job.is_trio:
+        await job.over()
+    else:
+        with anyio.CancelScope(shield=True):
+            await _seen_through(job.over)
+    return job.outcome()
+
+
+async def finished(step: Callable[[], Awaitable[T]]) -> T:
+    """What `step` gives, which is waited for whoever cancels."""
+    loop = running_loop()
+    results: list[T] = []
+    with anyio.CancelScope(shield=True):
+        if isinstance(loop, asyncio.AbstractEventLoop):
+            task = loop.create_task(_awaited(step))
+            await _seen_through(partial(asyncio.wait, [task]))
+            results.append(task.result())
+        else:
+            results.append(await step())
+    return results[0]
+
+
+async def ended(call: Awaitable[T]) -> T:
+    """What `call` comes to. A cancellation that came during a step of it that had to end takes effect here at last.
+
+    Otherwise it would where the caller waits next, and that may be where nobody expects it any more.
+    """
+    try:
+        result = await call
+    except Exception:
+        if _held_off:
+            await cancel_if_due()
+        raise
+    if _held_off:
+        await cancel_if_due()
+    return result
+
+
+async def cancel_if_due() -> None:
+    """Let a cancellation take effect that came during a step that had to end."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # trio has nothing but scopes
+        return
+    if task is not None and task in _held_off:
+        _held_off.discard(task)
+        await asyncio.sleep(0)
+
+
+async def _seen_through(over: Callable[[], Awaitable[object]]) -> None:
+    """Wait until `over` returns, in a task of asyncio that may be cancelled meanwhile, and again."""
+    cancelled: asyncio.CancelledError | None = None
+    while True:
+        try:
+            await over()
+        except asyncio.CancelledError as error:
+            cancelled = error
+        else:
+            break
+    task = asyncio.current_task()
+    if cancelled is not None and task is not None:
+        _held_off.add(task)
+        task.uncancel()  # so that `asyncio.timeout` counts no cancellation twice
+        task.cancel(*cancelled.args)
+
+
+_held_off: WeakSet[asyncio.Task[Any]] = WeakSet()
+"""Tasks that were cancelled during a step that had to end."""
+
+
+async def _awaited(step: Callable[[], Awaitable[T]]) -> T:
+    return await step()
+
+
+async def abandonable(work: Callable[[], T]) -> T:
+    """What `work` gives in a thread of the package's own, which is left to itself when the caller is cancelled."""
+    return await Job(work, _forget, apart=True).result()
+
+
+def _forget() -> None:
+    """Do nothing with what nobody waits for any more."""
+
+
+VAST = 32 * 1024 * 1024
+"""Bytes of a body from which on its decoding is abandoned when its call ends. Shorter ones are decoded to their end
+even then: what has come is paid for, and that takes a fraction of a second."""
+
+
+class Job(Generic[T]):
+    """Work in a thread of the package's own, which a task of the running loop waits for.
+
+    It is done in that task's thread where the system gives no other.
+
+    Args:
+        work: what the thread does; it goes on when nobody waits for it any more.
+        unwanted: called when it is over and nobody waits for it any more, in whichever thread notices; None for
+            work that is waited for in any case.
+        apart: whether the thread is to be one of its own, for work that may have to wait long.
+
+    Attributes:
+        is_trio: whether the task is one of trio's.
+    """
+
+    _value: T
+
+    def __init__(
+        self, work: Callable[[], T], unwanted: Callable[[], object] | None = None, *, apart: bool = False
+    ) -> None:
+        self._work = work
+        self._unwanted = unwanted
+        self._once = threading.Lock()
+        self._context = copy_context()
+        self._error: BaseException | None = None
+        self._is_over = False
+        self._is_left = False
+        self._loop: Any = running_loop()
+        self.is_trio = not isinstance(self._loop, asyncio.AbstractEventLoop)
+        self._wake_up: Callable[[], object] | None = None
+        self._note = _noting_work(self._loop, is_trio=self.is_trio)
+        if self._note is not None:
+            self._note(1)
+        try:
+            threads().start(self._do, apart=apart)
+        except RuntimeError:  # no thread can be started, or the interpreter is about to end
+            self._do()
+
+    async def result(self) -> T:
+        """What it gives or raises. A caller who is cancelled does not wait for it, and leaves it unwanted."""
+        try:
+            await self.over()
+        except BaseException:
+            self.leave()
+            raise
+        return self.outcome()
+
+    async def over(self) -> None:
+        """Wait until it is over; on trio, whoever cancels, unless something is done with what is unwanted."""
+        while not self._is_over:
+            if self.is_trio:
+                await self._over_on_trio()
+                continue
+            waiter: asyncio.Future[None] = self._loop.create_future()
+            self._wake_up = partial(_set, waiter)
+            await waiter
+
+    async def _over_on_trio(self) -> None:
+        import trio
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            if self._unwanted is None:
+                return trio.lowlevel.Abort.FAILED
+            self._wake_up = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._wake_up = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def leave(self) -> None:
+        """Wait for it no longer."""
+        self._is_left = True
+        self._see_to_unwanted()
+
+    def outcome(self) -> T:
+        """What it gives or raises, when it is over."""
+        if self._error is None:
+            return self._value
+        try:
+            raise self._error
+        finally:
+            self._error = None  # or traceback, frame and error would hold each other
+
+    def _do(self) -> None:
+        try:
+            self._value = self._context.run(self._work)
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            self._error = error
+        self._is_over = True
+        soon = self._loop.run_sync_soon if self.is_trio else self._loop.call_soon_threadsafe
+        try:
+            soon(self._wake)
+        except RuntimeError:  # the loop is gone
+            self._is_left = True
+        self._see_to_unwanted()
+
+    def _see_to_unwanted(self) -> None:
+        """Have `unwanted` called once it is both over and left, which two threads may notice at the same moment."""
+        both = self._is_over and self._is_left
+        if both and self._unwanted is not None and self._once.acquire(blocking=False):
+            self._unwanted()
+
+    def _wake(self) -> None:
+        if self._note is not None:
+            self._note(-1)
+        wake_up, self._wake_up = self._wake_up, None
+        if wake_up is not None:
+            wake_up()
+
+
+def _set(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def _noting_work(loop: object, *, is_trio: bool) -> Callable[[int], object] | None:
+    """Where virtual time is told of threads at work, which it waits for; None where time is real."""
+    timekeeper = loop
+    if is_trio:
+        import trio
+
+        timekeeper = trio.lowlevel.current_clock()
+    note: Callable[[int], object] | None = getattr(timekeeper, "note_work", None)
+    return note
+
+
+# --- clocks -----------------------------------------------------------------------------------------
+
+_REAL: tuple[Clock] = (time.monotonic if isinstance(time.monotonic, BuiltinFunctionType) else _clock_of_system(),)
+"""In a tuple, since tools that freeze the time for tests replace what they find in modules."""
+
+
+def process_time() -> float:
+    """The time in seconds, the same in all threads of this process, whatever a test has done to `time.monotonic`."""
+    return _REAL[0]()
+
+
+def loop_time() -> float:
+    """The running loop's time, in seconds; the process's outside of any loop."""
+    try:
+        return clock()()
+    except RuntimeError:
+        return process_time()
+
+
+_scopes: dict[type, type[anyio.CancelScope]] = {}
+"""anyio's cancel scopes, by the type of the loop that they are for."""
+
+
+def scope_until(deadline: float) -> anyio.CancelScope:
+    """A cancel scope for the running loop that ends at `deadline`, made without anyio's look for the right one."""
+    kind = type(running_loop())
+    scope = _scopes.get(kind)
+    if scope is None:
+        scope = _scopes[kind] = type(anyio.CancelScope())
+    return scope(deadline=deadline)
+
+
+def _trio_time() -> float:
+    """trio's time; the process's for a call that is put in order when its loop has ended over its head."""
+    import trio
+
+    try:
+        return trio.current_time()
+    except RuntimeError:
+        return process_time()

@@ -1,0 +1,132 @@
+"""The straight way: HTTP/1.1 on a socket of our own, without a library in between.
+
+It is taken for plain connections to a server. Proxies, users' own transports, and tools that stand in
+for httpx (respx, recorders, tracing agents) are served by `through_httpx`; `connections` decides.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+
+import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
+
+from .._core.wire import Reply
+from .addresses import Guard
+from .errors import CONNECT_TIMEOUT, Meaning
+from .http11 import Answer, Head, NotHttpError, announced_idle_time, end_of_head, request_head
+from .request import Address, Outgoing
+from .response_body import Intake
+from .sockets import Socket, connect, send_all
+from .trace import Watch
+
+_ONE_WRITE = 64 * 1024
+"""Bytes of the longest body that is sent together with its head."""
+
+
+class DirectConnection:
+    """One connection to one server, opened by its first exchange."""
+
+    def __init__(self, tls: ssl.SSLContext | None, guard: Guard | None) -> None:
+        self._tls = tls
+        self._guard = guard
+        self._socket: Socket | None = None
+        self._stage = "connect"
+        self._told: tuple[str, Address, Mapping[str, str]] | None = None
+        self._head = b""
+        self.reusable = False
+        self.idle_time: float | None = None
+
+    @property
+    def stale(self) -> bool:
+        """Whether the other side has closed it, or said something unasked."""
+        return self._socket is None or self._socket.stale
+
+    async def exchange(self, request: Outgoing, watch: Watch, begin: Callable[[Head], Intake]) -> Reply:
+        """Send `request`, and take in the answer to it.
+
+        Args:
+            request: the request.
+            watch: is told when the body begins to leave.
+            begin: makes what takes the body in, once the head is there.
+        """
+        if self._socket is None:
+            self._socket = await self._open(request.address, watch)
+        self._stage = "talk"
+        answer = Answer()
+        whole = await self._send(self._socket, request, watch)
+        intake = await _receive(self._socket, answer, begin)
+        self.reusable = answer.reusable and whole
+        self.idle_time = None if answer.head is None else announced_idle_time(answer.head.headers)
+        return await intake.finish()
+
+    async def _open(self, address: Address, watch: Watch) -> Socket:
+        watch.sees()
+        with anyio.fail_after(CONNECT_TIMEOUT):
+            return await connect(address, self._tls, self._guard, self._enter)
+
+    def _enter(self, stage: str) -> None:
+        self._stage = stage
+
+    async def _send(self, opened: Socket, request: Outgoing, watch: Watch) -> bool:
+        """Send head and body; whether all of it went out before an answer came."""
+        head = self._head_of(request) + end_of_head(request.length)
+        watch.leaves()
+        whole = request.body.whole
+        if whole is not None and len(whole) <= _ONE_WRITE:
+            return await opened.send(head + whole)
+        if not await opened.send(head):
+            return False
+        async for part in request.body:
+            if not await send_all(opened, part):
+                return False
+        return True
+
+    def _head_of(self, request: Outgoing) -> bytes:
+        """The head of `request`, which mostly is that of the one before."""
+        told = (request.call.method, request.address, request.headers)
+        if told != self._told:
+            host = {"host": request.address.host_header, **request.headers}
+            self._told, self._head = told, request_head(request.call.method, request.address.target, host)
+        return self._head
+
+    async def aclose(self) -> None:
+        if self._socket is not None:
+            await self._socket.aclose()
+
+    def meaning(self, error: Exception) -> Meaning | None:
+        """What `error` means at the stage that was reached; None for what is no failure of a connection."""
+        return next((row for stage, row in _MEANINGS if stage == self._stage and isinstance(error, row.kind)), None)
+
+
+async def _receive(opened: Socket, answer: Answer, begin: Callable[[Head], Intake]) -> Intake:
+    body = b""
+    while answer.head is None:
+        body = answer.receive(await opened.receive())
+    intake = begin(answer.head)
+    try:
+        intake.feed(body)
+        while not answer.over:
+            if intake.full:
+                await intake.drain()
+                await checkpoint_if_cancelled()  # what follows may have arrived already, and nothing wait
+            intake.feed(answer.receive(await opened.receive()))
+    except BaseException:
+        await intake.abandon()
+        raise
+    return intake
+
+
+_MEANINGS: tuple[tuple[str, Meaning], ...] = (
+    ("connect", Meaning(TimeoutError, "connect_timeout", "no connection to {host} within {seconds:g} seconds")),
+    ("connect", Meaning(socket.gaierror, "name", "no connection to {host}")),
+    ("connect", Meaning(UnicodeError, "name", "no connection to {host}")),
+    ("connect", Meaning(OSError, "refused", "no connection to {host}")),
+    ("tls", Meaning(TimeoutError, "connect_timeout", "no connection to {host} within {seconds:g} seconds")),
+    ("tls", Meaning(OSError, "tls", "no connection to {host}")),
+    ("talk", Meaning(NotHttpError, "no_http", "{host} broke the answer off, or sent something that is not HTTP")),
+    ("talk", Meaning(OSError, "lost", "the connection to {host} was lost")),
+)
+"""What an error means at each stage, the most specific first."""

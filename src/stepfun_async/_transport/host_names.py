@@ -1,0 +1,89 @@
+"""Names of hosts: looked up in threads that can be abandoned, and once for all who ask at the same time.
+
+A look-up sleeps in the C library until a name server answers, and nothing can wake it. In a thread of an executor it
+would hold up whoever closes the loop; a daemon thread holds up nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import Any, TypeAlias
+
+import anyio
+
+from .._runtime.event_loop import Job, PerLoop, loop_time, running_loop
+
+SocketAddress: TypeAlias = tuple[int, Any]
+"""Family, and what `connect` takes."""
+
+_SHARED = 5.0
+"""Seconds for which a look-up that has not ended is shared. One that hangs is not worth joining: it was sent to a
+name server that did not answer, and the next one may be sent to another."""
+
+
+class _LookUp:
+    """A look-up in a thread of its own, which any number of the loop's tasks may wait for."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.began = loop_time()
+        self.over = anyio.Event()
+        self._host = host
+        self._port = port
+        self._loop: Any = running_loop()
+        self._found: list[SocketAddress] = []
+        self._error: Exception | None = None
+        # The thread goes on whoever is cancelled: nobody waits for the job itself, but for what it does at its end.
+        Job(self._ask, self._end_soon, apart=True).leave()
+
+    async def outcome(self) -> list[SocketAddress]:
+        """What was found; the wait for it can be cancelled."""
+        await self.over.wait()
+        if self._error is not None:
+            raise self._error
+        return self._found
+
+    def _ask(self) -> None:
+        try:
+            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except Exception as error:  # noqa: BLE001 - raised where it is waited for
+            self._error = error
+        else:
+            self._found = [(family, address) for family, _, _, _, address in found]
+
+    def _end_soon(self) -> None:
+        is_asyncio = isinstance(self._loop, asyncio.AbstractEventLoop)
+        soon = self._loop.call_soon_threadsafe if is_asyncio else self._loop.run_sync_soon
+        with suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+            soon(self.over.set)
+
+
+_running: PerLoop[dict[tuple[str, int], _LookUp]] = PerLoop(dict)
+
+
+async def addresses_of(host: str, port: int) -> list[SocketAddress]:
+    """The addresses of `host`, at least one, in the order in which the system prefers them.
+
+    Raises:
+        OSError: the name is not known, or no name server answers.
+        UnicodeError: it cannot be a name.
+    """
+    try:
+        kind = ip_address(host)
+    except ValueError:
+        return await _looked_up(host, port)
+    return [(socket.AF_INET if kind.version == 4 else socket.AF_INET6, (host, port))]
+
+
+async def _looked_up(host: str, port: int) -> list[SocketAddress]:
+    running = _running.get()
+    shared = running.get((host, port))
+    if shared is None or shared.over.is_set() or loop_time() - shared.began > _SHARED:
+        shared = running[host, port] = _LookUp(host, port)
+    try:
+        return await shared.outcome()
+    finally:
+        if shared.over.is_set() and running.get((host, port)) is shared:
+            del running[host, port]

@@ -1,0 +1,145 @@
+"""The way through httpx: proxies, users' own transports, and tools that stand in for it."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Callable
+from typing import cast
+
+import anyio
+import h11
+import httpx
+
+from .._core.wire import Reply
+from .._runtime.event_loop import finished
+from .errors import CONNECT_TIMEOUT, Meaning
+from .http11 import Head, announced_idle_time
+from .network import listen
+from .request import Outgoing
+from .request_body import Body
+from .response_body import Intake
+from .trace import Closable, Watch, close_in_time
+
+_TIMEOUTS = {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": None}
+"""httpx's, in seconds."""
+
+
+def opened(tls: ssl.SSLContext, proxy: str | None) -> HttpxConnection:
+    """A connection of httpx's, kept for as long as whoever opens it likes."""
+    limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None)
+    return HttpxConnection(httpx.AsyncHTTPTransport(verify=tls, limits=limits, proxy=proxy))
+
+
+class HttpxConnection:
+    """A transport of httpx: one connection, or whatever a user's own is."""
+
+    stale = False
+    """It replaces for itself what the other side has closed."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        listen(transport)
+        self._transport = transport
+        self._opened: Closable | None = None
+        self.idle_time: float | None = None
+
+    @property
+    def reusable(self) -> bool:
+        """Whether it is good for another exchange."""
+        return not _says_more(self._transport)
+
+    async def exchange(self, request: Outgoing, watch: Watch, begin: Callable[[Head], Intake]) -> Reply:
+        """Send `request`, and take in the answer to it; see `DirectConnection.exchange`."""
+        stream, headers = _Stream(request.body), dict(request.headers)
+        if request.length is not None:
+            headers["content-length"] = str(request.length)
+        said = httpx.Request(
+            request.call.method, request.address.text, headers=headers, content=stream if request.body.length else None
+        )
+        said.stream = stream
+        said.extensions = {"timeout": _TIMEOUTS, "trace": watch}
+        try:
+            response = await self._transport.handle_async_request(said)
+        finally:
+            self._opened = watch.opened or self._opened
+        head = Head(response.status_code, dict(response.headers))
+        self.idle_time = announced_idle_time(head.headers)
+        intake = begin(head)
+        try:
+            await _take_in(cast("httpx.AsyncByteStream", response.stream), intake)
+        except BaseException:
+            await intake.abandon()
+            await response.aclose()
+            raise
+        await finished(response.aclose)  # or what has come could be lost by a cancellation in here
+        return await intake.finish()
+
+    async def aclose(self) -> None:
+        await close_in_time(self._transport)
+        if self._opened is not None:  # httpcore forgets it when its TLS handshake is cancelled
+            await close_in_time(self._opened)
+
+    def meaning(self, error: Exception) -> Meaning | None:
+        """What `error` means; None for what is no failure of a connection."""
+        return next((row for row in _MEANINGS if isinstance(error, row.kind)), None)
+
+
+def _says_more(transport: httpx.AsyncBaseTransport) -> bool:
+    """Whether more came than the answer, which would be taken for the answer of the next call.
+
+    Only h11 and the socket know, some layers below httpx, and nobody in between asks them.
+    """
+    for layer in getattr(getattr(transport, "_pool", None), "connections", ()):
+        while (below := getattr(layer, "_connection", None)) is not None:
+            layer = below
+        http, stream = getattr(layer, "_h11_state", None), getattr(layer, "_network_stream", None)
+        more = http is not None and http.trailing_data[0]
+        if more or (stream is not None and stream.get_extra_info("is_readable")):
+            return True
+    return False
+
+
+async def _take_in(stream: httpx.AsyncByteStream, intake: Intake) -> None:
+    # A body that is not wanted is left by cancelling: that ends every generator on the way to the socket.
+    failure: Exception | None = None
+    with anyio.CancelScope() as scope:
+        async for piece in stream:
+            if failure is not None:
+                continue
+            try:
+                intake.feed(piece)
+                if intake.full:
+                    await intake.drain()
+            except Exception as error:  # noqa: BLE001 - raised below
+                failure = error
+                scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+class _Stream(httpx.AsyncByteStream):
+    """A body as httpx sends it."""
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return aiter(self._body)
+
+
+_MEANINGS = (
+    Meaning(httpx.ConnectTimeout, "connect_timeout", "no connection to {host} within {seconds:g} seconds"),
+    Meaning(httpx.PoolTimeout, "connect_timeout", "no connection to {host} came free in time"),
+    Meaning(httpx.ProxyError, "proxy", "the proxy did not connect to {host}"),
+    Meaning(httpx.ConnectError, "refused", "no connection to {host}"),
+    Meaning(httpx.TimeoutException, "read_timeout", "{host} took too long"),
+    Meaning(httpx.RemoteProtocolError, "no_http", "{host} broke the answer off, or sent something that is not HTTP"),
+    Meaning(httpx.LocalProtocolError, "lost", "the request cannot be said in HTTP", again=False),
+    Meaning(httpx.InvalidURL, "unsendable", "the address is not one", again=False),
+    Meaning(ConnectionResetError, "refused", "no connection to {host}"),
+    Meaning(
+        (httpx.HTTPError, httpx.StreamError, h11.ProtocolError, ssl.SSLError, UnicodeError),
+        "lost",
+        "the connection to {host} was lost",
+    ),
+)
+"""What each of httpx's errors means, the most specific first."""

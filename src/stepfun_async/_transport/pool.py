@@ -1,0 +1,292 @@
+"""Connections: idle ones on stacks, a user's own transport, proxies and certificates.
+
+A slot owns its connection: idle connections lie on a stack, a call takes the top one or makes a new
+one, and puts it back when the exchange ended well. There are never more of them than slots, so there
+is no pool to search and none to queue in; and a connection that a call was cancelled on is thrown
+away with whatever state it was in, so there is nothing to poison.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import sys
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from functools import cache
+from types import FunctionType
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+
+from .._core.errors import ConfigurationError
+from .._core.server import Origin
+from .._core.wire import Reply
+from .._runtime.event_loop import PerLoop, abandonable, finished, loop_time
+from .addresses import Guard
+from .connection import DirectConnection
+from .errors import Meaning
+from .proxies import proxy_for
+
+if TYPE_CHECKING:
+    from .http11 import Head
+    from .request import Outgoing
+    from .response_body import Intake
+    from .trace import Watch
+
+UNANNOUNCED = 1.5
+"""Seconds for which an idle connection is kept where the server does not say for how long it keeps it: under the 2
+after which gunicorn closes its own (`keepalive`, docs of gunicorn 23); uvicorn, hypercorn and Node do so after 5."""
+
+LONGEST = 60.0
+"""Seconds for which it is kept at most where the server says more: something between it and here may know better."""
+
+_MARGIN = 1.0
+"""Seconds before the end that the server announces in which no request is sent any more: it would cross with it."""
+
+
+class Connection(Protocol):
+    """What carries one exchange after another."""
+
+    @property
+    def stale(self) -> bool:
+        """Whether it is no good any more, as far as can be told without sending."""
+        ...
+
+    @property
+    def reusable(self) -> bool:
+        """Whether it is good for another exchange."""
+        ...
+
+    @property
+    def idle_time(self) -> float | None:
+        """Seconds after which the server closes it when it lies idle; None where it has not said so."""
+        ...
+
+    async def exchange(self, request: Outgoing, watch: Watch, begin: Callable[[Head], Intake]) -> Reply:
+        """Send `request`, and take in the answer to it."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close it, in whatever state it is."""
+        ...
+
+    def meaning(self, error: Exception) -> Meaning | None:
+        """What an error of `exchange` means; None for what is no failure of a connection."""
+        ...
+
+
+class Lane(NamedTuple):
+    """What a connection may be used for: calls to one server, whose address was judged by the same guard."""
+
+    origin: Origin
+    guard: Guard | None
+    direct: bool = True
+
+
+_Stack: TypeAlias = deque[tuple[float, Connection]]
+"""Idle connections with the time until when they are kept, the one that lies there longest at the left."""
+
+
+class Taken(NamedTuple):
+    """A connection that a call has, and the stack it came from."""
+
+    connection: Connection
+    stack: _Stack
+
+
+async def _thin_out(stack: _Stack, now: float) -> None:
+    """Close what lies at the bottom for too long: two a call, so that none pays for all."""
+    for _ in range(2):
+        if len(stack) > 1 and stack[0][0] <= now:
+            await stack.popleft()[1].aclose()
+
+
+class Connections:
+    """Idle connections on a stack for each lane, and how new ones are made."""
+
+    sent_at_first = False
+    """Nothing has left before a connection of ours says so."""
+
+    def __init__(self, proxy: str | None, keepalive_expiry: float | None) -> None:
+        self._proxy = proxy
+        self._expiry = LONGEST if keepalive_expiry is None else keepalive_expiry
+        self._unannounced = UNANNOUNCED if keepalive_expiry is None else keepalive_expiry
+        self._proxies: dict[Origin, str | None] = {}
+        self._closed = False
+        self._idle: PerLoop[_Idle] = PerLoop(_Idle)
+
+    def lane(self, origin: Origin, guard: Guard | None) -> Lane:
+        """The lane for calls to `origin`. This is where it is decided which go straight, and which through httpx."""
+        if origin not in self._proxies:
+            self._proxies[origin] = self._proxy or proxy_for(origin)
+        return Lane(origin, guard, self._proxies[origin] is None and not _is_stood_in_for())
+
+    async def take(self, lane: Lane) -> Taken:
+        """A connection for one exchange: the one used last of those that lie idle, or a new one."""
+        idle = self._idle.get()
+        await idle.end_with_loop()
+        stack = idle.stacks.setdefault(lane, deque())
+        while stack:
+            now = loop_time()
+            if stack[0][0] <= now:
+                await _thin_out(stack, now)
+                if not stack:  # others took theirs meanwhile
+                    break
+            until, connection = stack.pop()
+            if until > now and not connection.stale:
+                return Taken(connection, stack)
+            await connection.aclose()
+        return Taken(await self._open(lane), stack)
+
+    async def give_back(self, taken: Taken) -> None:
+        """Put a connection back whose exchange ended well."""
+        if self._closed or not taken.connection.reusable:
+            await finished(taken.connection.aclose)  # or what has come could be lost by a cancellation in here
+        else:
+            taken.stack.append((loop_time() + self._kept(taken.connection.idle_time), taken.connection))
+
+    def _kept(self, announced: float | None) -> float:
+        """Seconds for which a connection is kept that the server keeps for `announced` seconds."""
+        if announced is None:
+            return self._unannounced
+        return min(self._expiry, max(announced - _MARGIN, announced / 2))
+
+    async def discard(self, taken: Taken) -> None:
+        """Throw a connection away, in whatever state it is."""
+        await taken.connection.aclose()
+
+    async def aclose(self) -> None:
+        self._closed = True
+        idle = self._idle.pop()
+        if idle is not None:
+            await idle.aclose()
+
+    async def _open(self, lane: Lane) -> Connection:
+        proxy = self._proxies[lane.origin]
+        encrypted = lane.origin[0] == "https" or (proxy or "").startswith("https")
+        tls = await _tls() if encrypted else None
+        if lane.direct:
+            return DirectConnection(tls, lane.guard)
+        from .httpx_connection import opened
+
+        return opened(tls or _no_tls(), proxy)
+
+
+def _is_stood_in_for() -> bool:
+    """Whether some tool has put itself into httpx's way of sending, as respx, recorders and tracing agents do.
+
+    Known by the code that is run there, so it does not matter which was imported first.
+    """
+    for package, names in _WAYS.items():
+        module = sys.modules.get(package)
+        if module is None:
+            continue
+        home = os.path.dirname(module.__file__ or "")
+        for name in names:
+            kind: type = getattr(module, name)
+            held = vars(kind).get("handle_async_request")
+            # A wrapper, such as wrapt's, says of itself whatever the function inside says: its type alone is its own.
+            if type(held) is not FunctionType or not held.__code__.co_filename.startswith(home):
+                return True
+    return False
+
+
+_WAYS = {
+    "httpx": ("AsyncHTTPTransport",),
+    "httpcore": ("AsyncConnectionPool", "AsyncHTTPConnection"),
+}
+"""The classes whose `handle_async_request` such tools replace."""
+
+
+class Borrowed:
+    """A transport that the user handed in: used for everything, closed with the client, never discarded."""
+
+    sent_at_first = None
+    """Nobody watches what leaves."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def lane(self, origin: Origin, guard: Guard | None) -> Lane:
+        return Lane(origin, guard, direct=False)
+
+    async def take(self, lane: Lane) -> Taken:
+        return Taken(self._connection, deque())
+
+    async def give_back(self, taken: Taken) -> None:
+        pass
+
+    async def discard(self, taken: Taken) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        await self._connection.aclose()
+
+
+class _Idle:
+    """One loop's idle connections, closed with the loop.
+
+    asyncio and trio both finish the async generators that were begun in a loop when it ends. So a
+    generator that waits for its end is a place to close sockets in time, in the right loop, without
+    the user having to say anything.
+    """
+
+    def __init__(self) -> None:
+        self.stacks: dict[Lane, _Stack] = {}
+        self._lifetime: AsyncGenerator[None] | None = None
+
+    async def end_with_loop(self) -> None:
+        if self._lifetime is None:
+            self._lifetime = self._closing_at_end()
+            await anext(self._lifetime)
+
+    async def aclose(self) -> None:
+        if self._lifetime is not None:
+            await self._lifetime.aclose()
+
+    async def _closing_at_end(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            self._lifetime = None  # which knows the loop, and would keep it
+            for stack in self.stacks.values():
+                while stack:
+                    await stack.pop()[1].aclose()
+
+
+_contexts: list[ssl.SSLContext] = []
+"""The context for all connections of this process, once it is there: making one takes tens of milliseconds."""
+
+
+async def _tls() -> ssl.SSLContext:
+    if not _contexts:
+        _contexts.append(await abandonable(_tls_context))
+    return _contexts[0]
+
+
+def _tls_context() -> ssl.SSLContext:
+    try:
+        return _trusting()
+    except OSError as error:
+        raise ConfigurationError(
+            f"no certificates to check servers by (SSL_CERT_FILE, SSL_CERT_DIR): {error}"
+        ) from error
+
+
+def _trusting() -> ssl.SSLContext:
+    """What trusts the certificates that httpx trusts: those that the environment names, else certifi's."""
+    import certifi
+
+    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if file or not folder:
+        context = ssl.create_default_context(cafile=file or certifi.where())
+    else:
+        context = ssl.create_default_context(capath=folder)
+    context.set_alpn_protocols(["http/1.1"])
+    context.options |= ssl.OP_NO_RENEGOTIATION  # or what is to be sent might have to wait for what is to be read
+    return context
+
+
+@cache
+def _no_tls() -> ssl.SSLContext:
+    """A context that trusts nobody, for plain http, where loading certificates would be wasted."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -1,0 +1,143 @@
+"""Requests on their way out: where to, and what is said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .._core.errors import APIConnectionError, StepFunError
+from .._core.secrets import hidden
+from .._core.server import Origin
+from .._core.wire import Call, Progress
+from .request_body import JSON, Body, body_of
+
+_PLAIN = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+    r"(?P<target>/[A-Za-z0-9/._~!$&'()*+,;=:@%-]*(?:\?[A-Za-z0-9/._~!$&'()*+,;=:@%?-]*)?)?",
+    re.IGNORECASE,
+)
+"""Addresses that mean to everybody what they say. All others are httpx's to read."""
+
+_PORTS = {"http": 80, "https": 443}
+
+
+class Address(NamedTuple):
+    """An address, as far as a connection has to know it.
+
+    Attributes:
+        text: as it is written.
+        scheme: `http` or `https`.
+        host: as it goes to the resolver.
+        explicit_port: the port where one is written; None for the scheme's own.
+        target: path and query.
+    """
+
+    text: str
+    scheme: str
+    host: str
+    explicit_port: int | None
+    target: str
+
+    @property
+    def port(self) -> int:
+        return self.explicit_port or _PORTS[self.scheme]
+
+    @property
+    def origin(self) -> Origin:
+        return self.scheme, self.host, self.explicit_port
+
+    @property
+    def host_header(self) -> str:
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{name}:{self.explicit_port}" if self.explicit_port else name
+
+
+def address_of(url: str) -> Address:
+    """What `url` says.
+
+    Raises:
+        ValueError: it is no http(s) address.
+    """
+    match = _PLAIN.fullmatch(url)
+    if match is None or "/." in (match["target"] or "") or int(match["port"] or 1) > 65535:
+        return _read_by_httpx(url)
+    scheme, port = match["scheme"].lower(), int(match["port"] or 0)
+    explicit = None if port in (0, _PORTS[scheme]) else port
+    return Address(url, scheme, match["host"].strip("[]").lower(), explicit, match["target"] or "/")
+
+
+def _read_by_httpx(url: str) -> Address:
+    import httpx
+
+    try:
+        read = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ValueError(str(error)) from error
+    if read.scheme not in _PORTS or not read.host:
+        raise ValueError("it is no http(s) address")
+    return Address(url, read.scheme, read.raw_host.decode("ascii"), read.port, read.raw_path.decode("ascii"))
+
+
+def link_address(url: str) -> Address:
+    """What the link `url` says.
+
+    Raises:
+        APIConnectionError: it says nothing.
+    """
+    try:
+        return address_of(url)
+    except (ValueError, StepFunError) as error:
+        message = f"the address cannot be used: {error}"
+        raise APIConnectionError(message, billing="not_sent", again=False) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A request, said in full.
+
+    Attributes:
+        call: what it says.
+        address: where it goes.
+        headers: all but `host` and `content-length`, by lower-case name.
+        body: what comes after the head.
+    """
+
+    call: Call
+    address: Address
+    headers: Mapping[str, str] = field(repr=False)
+    body: Body = field(repr=False)
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of the body; None for a request that has none."""
+        return None if self.body.content_type is None and self.call.method == "GET" else self.body.length
+
+
+class Headers(NamedTuple):
+    """The headers that all calls have, by lower-case name; and with those of a body in JSON."""
+
+    all: Mapping[str, str]
+    of_json: Mapping[str, str]
+
+
+def headers_of(headers: Mapping[str, str]) -> Headers:
+    """`headers`, which all calls have."""
+    return Headers(headers, {**headers, "content-type": JSON})
+
+
+async def said(call: Call, address: Address, headers: Headers, progress: Progress) -> Outgoing:
+    """The request that says `call`.
+
+    Raises:
+        InvalidRequestError: JSON cannot say the body.
+        APIConnectionError: a file to send has changed.
+    """
+    body = await body_of(call, progress)
+    if body.content_type == JSON and not call.headers:
+        return Outgoing(call, address, headers.of_json, body)
+    more = {name.lower(): hidden(value) for name, value in call.headers.items()}
+    if body.content_type is not None:
+        more["content-type"] = body.content_type
+    return Outgoing(call, address, {**headers.all, **more}, body)

@@ -1,0 +1,176 @@
+"""Bodies of requests: of known length, in pieces, as often as asked for. A picture on disk is sent from there."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
+from typing import Self, cast
+
+from .._core.errors import APIConnectionError
+from .._core.outcomes import billing_of
+from .._core.wire import Call, Progress, encode_json
+from .._runtime.event_loop import finished_in_thread
+from .._runtime.files import PIECE, ChangedError, FileSource
+
+_Part = bytes | FileSource
+
+JSON = "application/json"
+
+LONG = 1024 * 1024
+"""Characters from which on JSON is written in a thread: that takes milliseconds then."""
+
+
+_JOINED = 64 * 1024
+"""Bytes of a picture in memory up to which it goes in one piece with the texts around it: fewer packets."""
+
+
+class Body:
+    """A request's body.
+
+    Iterating gives its pieces, from the start each time. So an attempt can be repeated, and nothing has to be
+    closed when it is broken off in the middle.
+
+    Attributes:
+        content_type: what it is; None where there is no body.
+        length: its bytes.
+
+    Args:
+        content_type: likewise.
+        parts: what it is made of.
+        progress: knows whether the body had begun to leave when a file turned out to have changed.
+    """
+
+    def __init__(self, content_type: str | None, parts: Sequence[_Part], progress: Progress) -> None:
+        self.content_type = content_type
+        self.length = sum(len(part) if isinstance(part, bytes) else part.size for part in parts)
+        self._parts = parts
+        self._progress = progress
+
+    @property
+    def whole(self) -> bytes | None:
+        """All of it, where it is one piece in memory; None where it is not."""
+        if len(self._parts) > 1 or not isinstance(self._parts[0], bytes):
+            return None
+        return self._parts[0]
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Pieces(chain.from_iterable(map(_plan, self._parts)), self._progress)
+
+
+async def body_of(call: Call, progress: Progress) -> Body:
+    """The body that says `call`.
+
+    Args:
+        call: the call.
+        progress: of the attempt that it is made for.
+
+    Raises:
+        InvalidRequestError: JSON cannot say it.
+        APIConnectionError: a file to send has changed since it was looked at, or is gone.
+    """
+    if call.json is not None:
+        long = _length_of(call.json) > LONG
+        data = await finished_in_thread(partial(encode_json, call.json)) if long else encode_json(call.json)
+        return Body(JSON, (data,), progress)
+    if not (call.files or call.form):
+        return Body(None, (b"",), progress)
+    boundary = secrets.token_hex(16)
+    body = Body(f"multipart/form-data; boundary={boundary}", tuple(_form(call, boundary.encode())), progress)
+    await _check_files(call)
+    return body
+
+
+def _length_of(json: Mapping[str, object]) -> int:
+    """About how many characters of text there are in `json`."""
+    length = 0
+    for value in json.values():
+        if isinstance(value, str):
+            length += len(value)
+        elif isinstance(value, Mapping):
+            length += _length_of(cast("Mapping[str, object]", value))
+    return length
+
+
+# --- forms --------------------------------------------------------------------------------------
+
+
+def _form(call: Call, boundary: bytes) -> Iterator[_Part]:
+    """The parts of a multipart form, texts first; adjacent ones in memory are joined."""
+    texts = bytearray()
+    for name, text in call.form.items():
+        texts += b'--%b\r\nContent-Disposition: form-data; name="%b"\r\n\r\n' % (boundary, _quoted(name))
+        texts += text.encode("utf-8", "surrogatepass") + b"\r\n"
+    for name, upload in call.files.items():
+        named = (boundary, _quoted(name), _quoted(upload.filename), upload.content_type.encode())
+        texts += b'--%b\r\nContent-Disposition: form-data; name="%b"; filename="%b"\r\nContent-Type: %b\r\n\r\n' % named
+        if isinstance(upload.content, bytes) and len(upload.content) <= _JOINED:
+            texts += upload.content
+        else:
+            yield bytes(texts)
+            yield upload.content
+            texts.clear()
+        texts += b"\r\n"
+    yield bytes(texts) + b"--%b--\r\n" % boundary
+
+
+_SPECIAL = re.compile(r'["\\\x00-\x1a\x1c-\x1f]')
+
+
+def _quoted(name: str) -> bytes:
+    """`name` as browsers write it between the quotes of a form's head."""
+    return _SPECIAL.sub(_escape, name).encode("utf-8", "surrogatepass")
+
+
+def _escape(match: re.Match[str]) -> str:
+    return "\\\\" if match[0] == "\\" else f"%{ord(match[0]):02X}"
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+async def _check_files(call: Call) -> None:
+    """Look at the files once more before anything leaves."""
+    for upload in call.files.values():
+        if isinstance(upload.content, FileSource):
+            await _read(upload.content, 0, 0, sent=False)
+
+
+def _plan(part: _Part) -> Iterator[bytes | tuple[FileSource, int]]:
+    """The pieces of `part`: bytes, or where in a file they are."""
+    if isinstance(part, bytes):
+        return iter((part,) if part else ())
+    return ((part, start) for start in range(0, part.size, PIECE))
+
+
+class _Pieces:
+    """The pieces of one sending.
+
+    It is no async generator, since one that is left half-way, because its call was cancelled, is left to the
+    garbage collector, of which trio complains.
+    """
+
+    def __init__(self, plan: Iterator[bytes | tuple[FileSource, int]], progress: Progress) -> None:
+        self._plan = plan
+        self._progress = progress
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        for piece in self._plan:
+            if isinstance(piece, bytes):
+                return piece
+            source, start = piece
+            return await _read(source, start, PIECE, sent=self._progress.sent)
+        raise StopAsyncIteration
+
+
+async def _read(source: FileSource, start: int, length: int, *, sent: bool | None) -> bytes:
+    try:
+        return await finished_in_thread(partial(source.read_piece, start, length))
+    except ChangedError as error:
+        message = f"{error} since it was looked at, so the request did not leave whole: make a new one"
+        raise APIConnectionError(message, billing=billing_of("lost", sent=sent), again=False) from error

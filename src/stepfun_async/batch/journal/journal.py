@@ -1,0 +1,454 @@
+"""The journal: what became of every line, so that a batch that was killed goes on where it was.
+
+A SQLite database in write-ahead mode with `synchronous=FULL`: what was committed survives the loss of
+power. Each step of a line is one small change, in this order:
+
+    started (committed) -> sent -> picture durable in its file -> done (committed) -> told
+
+so that a picture may be durable and not entered, which the next run finds out, but never entered and
+not there. Everything here is plain and synchronous; `writer` calls it from one thread.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, fields, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Self
+
+from stepfun_async._core.capabilities import Money
+from stepfun_async._core.errors import SaveError
+
+from ..inputs.jobs import Job
+from ..items import STATES, Item, State, Status
+from .admission import Admission, Admitted
+from .charges import OF_JOB, Charge, Charges, Sums, key_of, parsed
+from .database import (
+    JOURNAL,
+    OWNER,
+    JournalError,
+    Tables,
+    check_version,
+    connected,
+    locked,
+    opened,
+    refuse_links,
+    this_process,
+    told,
+)
+
+INTERRUPTED = "Interrupted"
+"""The class of what was in flight when the process died, or was told to stop."""
+
+SETTINGS = "settings"
+"""The fact that says what the batch was begun with."""
+
+OUTPUT_LOST = "OutputLostError"
+"""The class of a picture whose file is no longer as it was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the journal knows of a line before it is read.
+
+    Attributes:
+        digest: of how it was written.
+        state: how it stands.
+        error: the class of its failure.
+    """
+
+    digest: bytes | None
+    state: State
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A row that an earlier run left to be put in order.
+
+    Attributes:
+        number: the row's.
+        stem: where its image was to go, without its ending.
+        reserved: how many attempts were in flight at most that may have been billed.
+        item: the row.
+    """
+
+    number: int
+    stem: str
+    reserved: int
+    item: Item
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How an attempt at a line ended; the counts are those of this run."""
+
+    state: State
+    path: str | None = None
+    sha256: str | None = None
+    bytes: int | None = None
+    format: str | None = None
+    width: int | None = None
+    height: int | None = None
+    seed: int | None = None
+    finish_reason: str | None = None
+    trace_id: str | None = None
+    attempts: int = 0
+    billed: int = 0
+    maybe_billed: int = 0
+    error: str | None = None
+    message: str | None = None
+    elapsed: float | None = None
+
+
+class Journal:
+    """An open journal. One process writes at a time; `Journal.reading` reads beside it.
+
+    Args:
+        connection: to the database.
+        lock: the transaction that keeps others out; None for reading.
+        folder: where it is written; None for reading.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, lock: sqlite3.Connection | None, folder: Path | None = None
+    ) -> None:
+        self._connection = connection
+        self._tables = Tables(connection)
+        self._admission = Admission(self._tables)
+        self._lock = lock
+        self._folder = folder
+        self._file = None if folder is None else _file_of(folder)
+        self.charges = Charges(self._tables)
+
+    # --- opening ---
+
+    @classmethod
+    def writing(cls, folder: Path) -> Self:
+        """The journal of a batch's folder, made where there is none, for this process alone.
+
+        Raises:
+            JournalError: another process has it, it cannot be written, or its version is newer.
+        """
+        with told(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            refuse_links(folder)
+            lock = locked(folder)
+            try:
+                journal = cls(opened(folder), lock, folder)
+            except BaseException:
+                lock.close()
+                raise
+            try:
+                journal.put_fact(OWNER, this_process())
+            except BaseException:
+                journal.close()
+                raise
+        return journal
+
+    @classmethod
+    @contextmanager
+    def reading(cls, folder: Path) -> Generator[Self]:
+        """The journal of a folder, for reading, while another process may write.
+
+        Raises:
+            JournalError: there is none, or its version is newer.
+        """
+        path = folder / JOURNAL
+        if not path.is_file():
+            raise JournalError(f"there is no batch in {str(folder)!r}: it has no {JOURNAL}")
+        refuse_links(folder)
+        with told(folder), closing(connected(path, "ro")) as connection:
+            check_version(connection, folder)
+            yield cls(connection, None)
+
+    def begin(self) -> None:
+        """Begin a group of changes."""
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Make the group's changes durable.
+
+        Raises:
+            JournalError: its file is no longer in its folder, where the next run would look for it.
+        """
+        self._connection.commit()
+        if self._folder is not None and _file_of(self._folder) != self._file:
+            raise JournalError(
+                f"the journal of {str(self._folder)!r} is no longer where it was: the folder was moved or deleted "
+                "while the batch was running, and nothing more is sent; put it back, or begin anew"
+            )
+
+    def rollback(self) -> None:
+        """Forget the group's changes."""
+        self._connection.rollback()
+
+    def close(self) -> None:
+        """Close it, and let others write."""
+        try:
+            self._connection.close()
+        finally:
+            if self._lock is not None:
+                self._lock.close()
+
+    # --- facts of the whole ---
+
+    def fact(self, name: str) -> str | None:
+        """A fact of the batch as a whole; None where it is not known."""
+        row = self._tables.one("SELECT value FROM facts WHERE name = ?", name)
+        return None if row is None else str(row[0])
+
+    def put_fact(self, name: str, value: str) -> None:
+        """Set a fact."""
+        self._tables.do(
+            "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value
+        )
+
+    # --- reading the inputs ---
+
+    def known(self, first: int, last: int) -> dict[int, Known]:
+        """What is known of the lines from `first` to `last`, by line."""
+        rows = self._connection.execute(
+            "SELECT line, digest, state, error FROM jobs WHERE line BETWEEN ? AND ?", (first, last)
+        )
+        return {line: Known(digest, state, error) for line, digest, state, error in rows}
+
+    def admit(self, lines: Iterable[Job | int], *, hold_unknown: bool, accept_changes: bool) -> Admitted:
+        """Enter lines.
+
+        Args:
+            lines: in their order, those that were read, and the numbers of those that are as they were.
+            hold_unknown: whether what may have been billed is left as it is.
+            accept_changes: whether a line may be another one than before, though a picture was bought for it.
+
+        Raises:
+            JournalError: a line is another one than before, and a picture was bought for it; `accept_changes`
+                keeps that picture, and goes on.
+        """
+        return self._admission.admit(lines, hold_unknown=hold_unknown, accept_changes=accept_changes)
+
+    def finish_reading(self) -> int:
+        """The inputs were read to their end: forget the lines behind it, and count the others."""
+        self._admission.finish()
+        lines = self._tables.count("SELECT COUNT(*) FROM jobs WHERE line IS NOT NULL")
+        self.put_fact("lines", str(lines))
+        return lines
+
+    # --- one line's way ---
+
+    def start(self, number: int, stem: str, price: Money | None, attempts: int) -> None:
+        """A line is about to be sent. All of its attempts count as possibly billed until `end` says how many were.
+
+        Args:
+            number: its row.
+            stem: where its picture will be, without its ending.
+            price: of its picture; None where it is not known.
+            attempts: how many attempts may be billed.
+        """
+        amount, currency = (None, None) if price is None else (str(price.amount), price.currency)
+        self._tables.do(
+            "UPDATE jobs SET state = 'started', stem = ?, price = ?, currency = ?, reserved = ?, started = ?, "
+            "path = NULL, sha256 = NULL, error = NULL, message = NULL WHERE number = ?",
+            stem,
+            amount,
+            currency,
+            attempts,
+            time.time(),
+            number,
+        )
+        self.charges.add(number, price, billed=0, maybe_billed=attempts)
+
+    def end(self, number: int, ended: Ended) -> None:
+        """A line's end, of whichever kind. Its counts are added to those of earlier runs, at the price of its start."""
+        row = self._tables.one("SELECT price, currency, reserved FROM jobs WHERE number = ?", number)
+        assert row is not None  # noqa: S101 - no row in flight is deleted
+        self.charges.add(
+            number, _price(row), billed=ended.billed, maybe_billed=ended.maybe_billed - int(row["reserved"])
+        )
+        sha256 = None if ended.sha256 is None else bytes.fromhex(ended.sha256)
+        self._tables.do(
+            "UPDATE jobs SET state = ?, path = ?, sha256 = ?, bytes = ?, format = ?, width = ?, height = ?, seed = ?, "
+            "finish_reason = ?, trace_id = ?, attempts = attempts + ?, reserved = 0, error = ?, message = ?, "
+            "ended = ?, elapsed = ?, stem = CASE WHEN ? THEN NULL ELSE stem END WHERE number = ?",
+            ended.state,
+            ended.path,
+            sha256,
+            ended.bytes,
+            ended.format,
+            ended.width,
+            ended.height,
+            ended.seed,
+            ended.finish_reason,
+            ended.trace_id,
+            ended.attempts,
+            ended.error,
+            ended.message,
+            time.time(),
+            ended.elapsed,
+            ended.state == "done",  # its path says it
+            number,
+        )
+
+    def adopt(self, number: int, price: Money | None, found: Ended) -> Charge | None:
+        """Enter a picture that was found where a line's own would be.
+
+        Args:
+            number: the line's row.
+            price: what it would cost now.
+            found: the picture.
+
+        Returns:
+            What was added to the counts of which price; None where another row has the picture, and nothing is entered.
+        """
+        if self.is_of_another(number, str(found.path)):
+            return None
+        added = self.charges.found(number, price)
+        if added.billed and added.price is not None:
+            self._tables.do("UPDATE jobs SET price = ?, currency = ? WHERE number = ?", *key_of(added.price), number)
+        self.end(number, replace(found, attempts=added.maybe_billed, billed=0, maybe_billed=0))
+        return added
+
+    def is_of_another(self, number: int, path: str) -> bool:
+        """Whether a picture belongs to another row than `number`."""
+        # Pictures are found after a kill, or without the journal that knew them: most batches need no index.
+        self._tables.do("CREATE INDEX IF NOT EXISTS kept_images ON jobs (path) WHERE sha256 IS NOT NULL")
+        which = "path = ? AND sha256 IS NOT NULL AND number <> ?"
+        return self._tables.one(f"SELECT 1 FROM jobs WHERE {which}", path, number) is not None  # noqa: S608
+
+    def item(self, number: int) -> Item:
+        """One row."""
+        return next(self._items("WHERE number = ?", number))
+
+    # --- asking ---
+
+    def items(self) -> Iterator[Item]:
+        """All rows, in the order of the inputs; those that the inputs no longer have come last."""
+        return self._items("ORDER BY line IS NULL, line, number")
+
+    def in_flight(self) -> list[Left]:
+        """The rows that a process left that was killed."""
+        return self._left("state = 'started'")
+
+    def rescued(self) -> list[Left]:
+        """The rows whose picture was paid for and put elsewhere."""
+        return self._left("state = 'failed' AND error = ? AND sha256 IS NOT NULL", SaveError.__name__)
+
+    def _left(self, which: str, *values: object) -> list[Left]:
+        rows = self._rows(f"WHERE {which} ORDER BY number", *values)
+        return [Left(row["number"], row["stem"] or "", row["reserved"], _item(row)) for row in rows]
+
+    def files(self) -> list[tuple[int, str, str]]:
+        """The pictures that are there: the numbers of their rows, their paths and their SHA-256."""
+        rows = self._connection.execute("SELECT number, path, sha256 FROM jobs WHERE state = 'done' ORDER BY number")
+        return [(number, path, sha256.hex()) for number, path, sha256 in rows]
+
+    def forget_digests(self) -> None:
+        """Have every line read anew, since what holds for all of them has changed."""
+        self._tables.do("UPDATE jobs SET digest = NULL")
+
+    def money(self) -> Sums:
+        """What was spent and what is held, and how many pictures have a price that is not known."""
+        return self.charges.sums()
+
+    def status(self) -> Status:
+        """How the batch stands."""
+        counts = dict(self._connection.execute("SELECT state, COUNT(*) FROM jobs GROUP BY state").fetchall())
+        failures = dict(
+            self._connection.execute(
+                "SELECT error, COUNT(*) FROM jobs WHERE state IN ('failed', 'unknown') GROUP BY 1 ORDER BY 2 DESC, 1"
+            ).fetchall()
+        )
+        money = self.money()
+        lines = self.fact("lines")
+        return Status(
+            counts={state: counts.get(state, 0) for state in STATES},
+            failures=failures,
+            spent=money.spent,
+            held=money.held,
+            unpriced=money.unpriced,
+            lines=None if lines is None else int(lines),
+            removed=self._tables.count("SELECT COUNT(*) FROM jobs WHERE line IS NULL"),
+        )
+
+    def reopen(self, errors: Iterable[str] | None, *, failed: bool, unknown: bool) -> int:
+        """Make failed lines pending, but for those whose picture was paid for and put elsewhere: the next run has that.
+
+        Args:
+            errors: the classes of their failures; None for all. Where `SaveError` is among them, lines whose picture
+                is no longer where it was put are made pending too.
+            failed: whether those count that are `failed`.
+            unknown: whether those count that are `unknown`.
+
+        Returns:
+            How many they are.
+        """
+        chosen = None if errors is None else tuple(errors)
+        if chosen is not None and SaveError.__name__ in chosen:
+            self._forget_lost_rescues()
+        states = [state for state, asked in (("failed", failed), ("unknown", unknown)) if asked]
+        which = f"state IN ({_marks(states)}) AND (sha256 IS NULL OR own_state IS NOT NULL)"
+        if chosen is not None:
+            which += f" AND error IN ({_marks(chosen)})"
+        changed = self._tables.do(f"UPDATE jobs SET state = 'pending' WHERE {which}", *states, *(chosen or ()))  # noqa: S608
+        return changed.rowcount
+
+    def _forget_lost_rescues(self) -> None:
+        for left in self.rescued():
+            if not os.path.lexists(str(left.item.path)):
+                self._tables.do("UPDATE jobs SET path = NULL, sha256 = NULL WHERE number = ?", left.number)
+
+    # --- inside ---
+
+    def _items(self, which: str, *values: object) -> Iterator[Item]:
+        return (_item(row) for row in self._rows(which, *values))
+
+    def _rows(self, which: str, *values: object) -> Iterator[sqlite3.Row]:
+        return iter(self._tables.do(f"SELECT jobs.*, {OF_JOB} AS charges FROM jobs {which}", *values))  # noqa: S608
+
+
+# --- rows ---------------------------------------------------------------------------------------
+
+
+def _file_of(folder: Path) -> tuple[int, int] | None:
+    """Which file the journal of a folder is; None where there is none."""
+    try:
+        facts = os.stat(folder / JOURNAL)
+    except FileNotFoundError:
+        return None
+    return facts.st_dev, facts.st_ino
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
+
+
+_READ = ("request", "fingerprint", "sha256", "price", "billed", "maybe_billed", "spent", "held")
+"""The fields of an item that the table has in another form."""
+
+_PLAIN = tuple(field.name for field in fields(Item) if field.name not in _READ)
+
+
+def _item(row: sqlite3.Row) -> Item:
+    charges = parsed(row["charges"])
+    money = Sums.of(charges)
+    return Item(
+        **{name: row[name] for name in _PLAIN},
+        request=json.loads(row["request"]),
+        fingerprint=None if row["fingerprint"] is None else row["fingerprint"].hex(),
+        sha256=None if row["sha256"] is None else row["sha256"].hex(),
+        price=_price(row),
+        billed=sum(charge.billed for charge in charges),
+        maybe_billed=sum(charge.maybe_billed for charge in charges),
+        spent=money.spent,
+        held=money.held,
+    )
+
+
+def _price(row: sqlite3.Row) -> Money | None:
+    return Money(Decimal(row["price"]), row["currency"]) if row["price"] else None

@@ -1,0 +1,471 @@
+"""A run: a fixed number of workers that take lines from one source, and enter each step in the journal.
+
+    admitted -> started (committed) -> sent -> picture durable -> done (committed) -> told
+
+What is waited for is bounded at every place: lines are read `AHEAD` at a time and only when few are
+left to be sent, so that a million of them cost no memory. A worker that is cancelled leaves its line
+as what is known of it says, and a picture that is paid for is kept and entered first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio.lowlevel import current_token
+
+from stepfun_async._core.capabilities import Money
+from stepfun_async._core.money import NOTHING, times, total
+from stepfun_async._core.problems import Problem
+from stepfun_async._core.text import reason
+from stepfun_async._limits.budget import Budget
+from stepfun_async._runtime.event_loop import finished, finished_in_thread
+
+from ..inputs.jobs import Job, Terms, job_of
+from ..inputs.sources import Line, Source
+from ..items import Item, Progress
+from ..journal.admission import Admitted, Task, settled
+from ..journal.charges import Charge
+from ..journal.journal import OUTPUT_LOST, Ended, Journal, Known, Left
+from ..journal.writer import Writer
+from ..storage.store import PictureStore, Saved
+from .job_runner import STOPPING, Made, Maker, Witness, adopted, found, killed, unfetched
+
+if TYPE_CHECKING:
+    from anyio.streams.memory import MemoryObjectSendStream
+
+AHEAD = 256
+"""Lines that are read at a time."""
+
+_FEW = AHEAD // 2
+"""Lines that are ready when the next ones are read: all workers would wait for those otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ways:
+    """How a run deals with what earlier runs left, and with failures.
+
+    Attributes:
+        hold_unknown: leave lines that may have been billed, instead of sending them again.
+        accept_changes: go on though lines or settings are others than before.
+        verify: read every picture and every line anew.
+        max_failures: end the run with so many failures; None for any number.
+    """
+
+    hold_unknown: bool = False
+    accept_changes: bool = False
+    verify: bool = False
+    max_failures: int | None = None
+
+
+@dataclass(slots=True)
+class _Tally:
+    """The counts of a run, as they grow."""
+
+    done: int = 0
+    failed: int = 0
+    unknown: int = 0
+    adopted: int = 0
+    skipped: int = 0
+    in_flight: int = 0
+    lines: int | None = None
+    spent: dict[str, Decimal] = field(default_factory=dict[str, Decimal])
+    held: dict[str, Decimal] = field(default_factory=dict[str, Decimal])
+
+    def pay(self, price: Money | None, ended: Ended) -> None:
+        """Add what a line has cost, and what it may have cost for nothing."""
+        if price is None:
+            return
+        for sums, count in ((self.spent, ended.billed), (self.held, ended.maybe_billed - ended.billed)):
+            if count:
+                amount = times(price.amount, count)
+                sums[price.currency] = total((sums.get(price.currency, NOTHING), amount))
+
+
+class Engine:
+    """One run of a batch.
+
+    Args:
+        source: where lines come from.
+        terms: what holds for all of them.
+        maker: what makes their pictures.
+        writer: of the journal.
+        workers: how many lines are in flight at once.
+        ways: how to deal with what is left of earlier runs.
+        adopted: pictures that were found when the journal was opened.
+        budget: what may be spent; None for any sum.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        terms: Terms,
+        maker: Maker,
+        writer: Writer,
+        workers: int,
+        ways: Ways,
+        adopted: int,
+        budget: Budget | None,
+    ) -> None:
+        self._source = source
+        self._terms = terms
+        self._maker = maker
+        self._writer = writer
+        self._workers = workers
+        self._ways = ways
+        self._budget = budget
+        self._tally = _Tally(done=adopted, adopted=adopted)
+        self._ready: deque[Task] = deque()
+        self._exhausted = False
+        self._stopped: str | None = None
+        self._failure: Exception | None = None
+        self._pulling = anyio.Lock()
+        self._reading = anyio.CancelScope()
+        self._loop: Any = current_token().native_token
+        self._sink: MemoryObjectSendStream[Item] | None = None
+
+    @property
+    def progress(self) -> Progress:
+        """How the run stands."""
+        tally = self._tally
+        return Progress(
+            done=tally.done,
+            failed=tally.failed,
+            unknown=tally.unknown,
+            adopted=tally.adopted,
+            skipped=tally.skipped,
+            in_flight=tally.in_flight,
+            lines=tally.lines,
+            spent=dict(tally.spent),
+            held=dict(tally.held),
+            stopped=self._stopped,
+        )
+
+    def stop(self, why: str) -> None:
+        """Take no further lines. What is in flight goes on to its end. Any thread may ask for it."""
+        self._stopped = self._stopped or why
+        soon = getattr(self._loop, "call_soon_threadsafe", None) or self._loop.run_sync_soon
+        with suppress(RuntimeError):  # the loop has ended, and the run with it
+            soon(self._stop_reading)
+
+    def _stop_reading(self) -> None:
+        """End a wait for somebody's async iterable."""
+        self._reading.cancel()
+
+    async def work(self, sink: MemoryObjectSendStream[Item] | None = None) -> None:
+        """Send all lines; return when the last one has ended.
+
+        Args:
+            sink: where each line goes when it has ended; None for nowhere. It is closed at the end.
+        """
+        self._sink = sink
+        try:
+            async with anyio.create_task_group() as group:
+                for _ in range(self._workers):
+                    group.start_soon(self._work)
+        finally:
+            if sink is not None:
+                sink.close()
+
+    def end(self) -> Progress:
+        """How the run ended.
+
+        Raises:
+            Exception: what ended it before its inputs did.
+        """
+        if self._failure is not None:
+            raise self._failure
+        return self.progress
+
+    # --- lines in ---
+
+    async def _next(self) -> Task | None:
+        """The next line to be sent; None at the end. Whoever finds few of them reads on, and the others go on."""
+        if len(self._ready) <= _FEW and not (self._ready and self._pulling.locked()):
+            async with self._pulling:
+                await self._read_on()
+        return self._ready.popleft() if self._ready and self._stopped is None else None
+
+    async def _read_on(self) -> None:
+        """Have more than a few lines ready; but what is ready waits for no more than the next ones."""
+        if len(self._ready) > _FEW:
+            return
+        while not self._exhausted and self._stopped is None:
+            await self._fill()
+            if self._ready:
+                return
+
+    async def _fill(self) -> None:
+        """Read on until there is something to send."""
+        lines: list[Line] | None = None
+        with anyio.CancelScope() as self._reading:
+            lines = await self._source.take(AHEAD)
+        if lines is None:
+            return
+        if not lines:
+            self._exhausted = True
+            self._tally.lines = await self._writer.do(Journal.finish_reading)
+            return
+        admitted = await self._admit(lines, await self._known(lines))
+        if admitted.unread is not None:  # a line before it has taken its row
+            await self._admit([line for line in lines if line.number >= admitted.unread], set())
+
+    async def _admit(self, lines: list[Line], as_it_was: set[int]) -> Admitted:
+        """Enter lines, of which some stand as they did and are not read, and place those that are to be sent."""
+        entries: list[Job | int] = [line.number for line in lines]
+        if len(as_it_was) < len(lines):
+            entries = await finished_in_thread(partial(_read, lines, as_it_was, self._terms))
+        admit = partial(
+            Journal.admit,
+            lines=entries,
+            hold_unknown=self._ways.hold_unknown,
+            accept_changes=self._ways.accept_changes,
+        )
+        admitted = await self._writer.do(admit)
+        self._tally.skipped += admitted.skipped
+        await self._tell_bad(admitted.bad)
+        await self._place(admitted.tasks)
+        return admitted
+
+    async def _known(self, lines: list[Line]) -> set[int]:
+        """The numbers of the lines that are settled and stand as they did."""
+        known = await self._writer.do(partial(Journal.known, first=lines[0].number, last=lines[-1].number))
+        return {line.number for line in lines if self._is_as_it_was(line, known.get(line.number))}
+
+    def _is_as_it_was(self, line: Line, known: Known | None) -> bool:
+        if known is None or self._ways.verify or line.digest is None or line.digest != known.digest:
+            return False
+        return settled(known.state, known.error, hold_unknown=self._ways.hold_unknown)
+
+    async def _tell_bad(self, numbers: tuple[int, ...]) -> None:
+        for number in numbers:
+            item = await self._writer.do(partial(Journal.item, number=number))
+            self._tally.failed += 1
+            self._check_failures()
+            await self._tell(item)
+
+    async def _place(self, tasks: tuple[Task, ...]) -> None:
+        """Find a place for each picture; those that are there already are entered."""
+        for placed, task in zip(await finished_in_thread(partial(self._maker.place, tasks)), tasks, strict=True):
+            if isinstance(placed, Task):
+                self._ready.append(placed)
+                continue
+            await self._adopt(task, placed)
+
+    async def _adopt(self, task: Task, found: Ended) -> None:
+        """Enter a picture that is there already; one that is another line's is left alone, and this one's is made."""
+        price = self._maker.price(task.job.request) if task.job.request else None
+        added = await self._writer.do(partial(Journal.adopt, number=task.number, price=price, found=found))
+        if added is None:
+            stem = str(found.path).rpartition(".")[0]
+            self._ready.append(await finished_in_thread(partial(self._maker.elsewhere, task, stem)))
+            return
+        await finished_in_thread(partial(self._maker.entered, task))
+        self._pay(added)
+        self._tally.done += 1
+        self._tally.adopted += 1
+        if self._sink is not None:
+            await self._tell(await self._writer.do(partial(Journal.item, number=task.number)))
+
+    def _pay(self, charge: Charge) -> None:
+        """Have the budget know of a picture that was found."""
+        if self._budget is None or charge.price is None or charge.price.currency != self._budget.currency:
+            return
+        spent, more = charge.billed, charge.maybe_billed - charge.billed
+        self._budget.settle(spent=times(charge.price.amount, spent), held=times(charge.price.amount, more))
+
+    # --- pictures out ---
+
+    async def _work(self) -> None:
+        witness = Witness()
+        try:
+            while (task := await self._next()) is not None:
+                self._tally.in_flight += 1
+                try:
+                    await self._one(task, witness)
+                finally:
+                    self._tally.in_flight -= 1
+        except Exception as error:  # noqa: BLE001 - it ends the run, and is raised at its end
+            self._fail(error)
+
+    async def _one(self, task: Task, witness: Witness) -> None:
+        """One line's way from the journal to the journal."""
+        witness.begin()
+        request = task.job.request
+        price = self._maker.price(request) if request else None
+        try:
+            start = partial(
+                Journal.start, number=task.number, stem=task.stem, price=price, attempts=self._maker.most_billed
+            )
+            await self._writer.do(start)
+            made = await self._maker.make(task)
+        except Exception:
+            raise
+        except BaseException:
+            await finished(partial(self._cut_off, task, price, witness))
+            raise
+        await self._tell(await finished(partial(self._enter, task, price, made)))
+
+    async def _cut_off(self, task: Task, price: Money | None, witness: Witness) -> None:
+        """Enter how a line stands that was cancelled; an answer that was there already is kept."""
+        answer = witness.answer()
+        usable = next((image for image in answer.data if not image.filtered), None) if answer else None
+        if answer is None or usable is None:
+            made = Made(witness.interrupted())
+        elif usable.data is None:
+            made = unfetched(answer, "the batch was stopped at once")
+        else:
+            made = await self._maker.keep(task, answer, usable)
+        await self._enter(task, price, made)
+
+    async def _enter(self, task: Task, price: Money | None, made: Made) -> Item | None:
+        end = partial(_end, number=task.number, ended=made.ended, asked=self._sink is not None)
+        item = await self._writer.do(end)
+        self._maker.over(task)
+        self._count(price, made)
+        return item
+
+    def _count(self, price: Money | None, made: Made) -> None:
+        state = made.ended.state
+        self._tally.pay(price, made.ended)
+        self._tally.done += state == "done"
+        self._tally.failed += state == "failed"
+        self._tally.unknown += state == "unknown"
+        if isinstance(made.error, STOPPING):
+            self._fail(made.error)
+        self._check_failures()
+
+    def _check_failures(self) -> None:
+        most, failures = self._ways.max_failures, self._tally.failed + self._tally.unknown
+        if most is not None and failures >= most:
+            self.stop(f"{failures} lines failed, and max_failures is {most}")
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = self._failure or error
+        self.stop(str(error))
+
+    async def _tell(self, item: Item | None) -> None:
+        if self._sink is not None and item is not None:
+            with suppress(anyio.BrokenResourceError):  # nobody reads any more
+                await self._sink.send(item)
+
+
+def read_job(line: Line, terms: Terms) -> Job:
+    """The job that a line asks for. What somebody's own values raise makes that line a bad one, and ends nothing."""
+    try:
+        return job_of(line.number, line.read(), terms, line.digest)
+    except Exception as error:  # noqa: BLE001 - whatever the methods of somebody's own may raise
+        problem = Problem("line", None, "values that can be read", f"reading it raised {reason(error)}")
+        return Job(line=line.number, told={}, digest=line.digest, problems=(problem,))
+
+
+def _read(lines: Iterable[Line], as_it_was: set[int], terms: Terms) -> list[Job | int]:
+    return [line.number if line.number in as_it_was else _job_of(line, terms) for line in lines]
+
+
+def _job_of(line: Line, terms: Terms) -> Job:
+    time.sleep(_TURN)
+    return read_job(line, terms)
+
+
+_TURN = 5e-5
+"""Seconds for the event loop to have its turn: it would get one from a thread that computes every 5 ms only."""
+
+
+def _end(journal: Journal, number: int, ended: Ended, *, asked: bool) -> Item | None:
+    """Enter a line's end; the whole row, where anybody asked for it."""
+    journal.end(number, ended)
+    return journal.item(number) if asked else None
+
+
+# --- before a run -------------------------------------------------------------------------------
+
+
+def recover(journal: Journal, store: PictureStore, *, verify: bool, unsent: Collection[int] = frozenset()) -> int:
+    """Put in order what a process left that was killed.
+
+    A line that was in flight is done where its picture is durable, `pending` where it was handed out and
+    provably not sent, and `unknown` otherwise. Pictures that had to be put elsewhere are brought back.
+
+    Args:
+        journal: open for writing.
+        store: where the pictures are.
+        verify: whether every picture is read and compared with what was written; one that is gone or
+            changed is `failed` from then on, and made anew when `retry` says so.
+        unsent: the numbers of lines that were handed out and not sent.
+
+    Returns:
+        How many pictures were found that the journal did not have.
+    """
+    count = sum(_recover_one(journal, store, left, sent=left.number not in unsent) for left in journal.in_flight())
+    count += sum(_bring_back(journal, store, left) for left in journal.rescued())
+    if verify:
+        _verify(journal, store)
+    return count
+
+
+def _recover_one(journal: Journal, store: PictureStore, left: Left, *, sent: bool) -> bool:
+    store.sweep(left.stem)
+    fingerprint = left.item.fingerprint or ""
+    refuge = store.rescued(left.stem, fingerprint)
+    saved = store.find(left.stem)
+    if saved is not None and not _is_its_own(journal, left, saved):
+        saved = None
+    if saved is None and refuge is not None:
+        saved = store.fetch_back(left.stem, refuge, _note_of(left.item))
+    unmade = killed(left.reserved) if sent else Ended(state="pending")
+    _enter(journal, left.number, adopted(saved, left.reserved) if saved else unmade, refuge if saved else None)
+    return saved is not None
+
+
+def _is_its_own(journal: Journal, left: Left, saved: Saved) -> bool:
+    """Whether a picture is that of the row under whose stem it is, and not of one whose stem was the same."""
+    fingerprint = saved.note.get("fingerprint", left.item.fingerprint)
+    return fingerprint == left.item.fingerprint and not journal.is_of_another(left.number, saved.path)
+
+
+def _enter(journal: Journal, number: int, ended: Ended, refuge: str | None) -> None:
+    """Enter a line's end for good; only then its picture is taken away where it was rescued to."""
+    journal.begin()
+    journal.end(number, ended)
+    journal.commit()
+    if refuge is not None:
+        Path(refuge).unlink(missing_ok=True)
+
+
+def _verify(journal: Journal, store: PictureStore) -> None:
+    journal.begin()
+    files = journal.files()
+    digests = store.digests(path for _, path, _ in files)
+    for (number, path, sha256), digest in zip(files, digests, strict=True):
+        if digest != sha256:
+            journal.end(number, _lost(path, sha256))
+    journal.commit()
+
+
+def _note_of(item: Item) -> dict[str, object]:
+    names = ("id", "line", "fingerprint", "seed", "finish_reason", "trace_id")
+    return {**{name: getattr(item, name) for name in names}, "request": dict(item.request)}
+
+
+def _bring_back(journal: Journal, store: PictureStore, left: Left) -> bool:
+    """Whether a picture that was paid for and put elsewhere is in its place now."""
+    path = str(left.item.path)
+    saved = store.fetch_back(left.stem, path, _note_of(left.item))
+    if saved is None:
+        return False
+    _enter(journal, left.number, found(saved), path)
+    return True
+
+
+def _lost(path: str, sha256: str) -> Ended:
+    message = f"{path} is gone, or no longer what was written (SHA-256 {sha256}); retry has it made anew"
+    return Ended(state="failed", error=OUTPUT_LOST, message=message)

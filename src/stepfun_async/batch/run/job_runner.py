@@ -1,0 +1,398 @@
+"""One line made into a picture in its file: sent through the client, saved, and told as a row for the journal.
+
+This part knows nothing of the journal, so that it can run wherever there is a client and a store.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from stepfun_async._call import attempts as _exchange
+from stepfun_async._call.options import Options
+from stepfun_async._call.service import Service
+from stepfun_async._core.capabilities import Money
+from stepfun_async._core.errors import (
+    AuthenticationError,
+    BudgetExceededError,
+    ConfigurationError,
+    ContentFilteredError,
+    InsufficientBalanceError,
+    LimitsUnavailableError,
+    NotFoundError,
+    PermissionDeniedError,
+    SaveError,
+    StepFunError,
+)
+from stepfun_async._core.requests import ImageRequest
+from stepfun_async._core.results import FILTERED, Image, ImagesResponse
+from stepfun_async._core.retry import RetryPolicy
+from stepfun_async._runtime.event_loop import finished
+
+from ..items import State
+from ..journal.admission import Task
+from ..journal.journal import INTERRUPTED, Ended
+from ..storage.filenames import folded, stem_of
+from ..storage.store import Saved, StorageError
+from .threads import Threads
+
+T = TypeVar("T")
+
+STOPPING: tuple[type[StepFunError], ...] = (
+    AuthenticationError,
+    BudgetExceededError,
+    ConfigurationError,
+    InsufficientBalanceError,
+    LimitsUnavailableError,
+    NotFoundError,
+    PermissionDeniedError,
+    SaveError,
+)
+"""What would meet every other line as well, so that the batch ends with it. The line stays to be sent, but for a
+picture that is paid for and cannot be written."""
+
+
+class Store(Protocol):
+    """Where pictures are kept."""
+
+    @property
+    def threads(self) -> int:
+        """How many threads are to put pictures there at once."""
+        ...
+
+    def put(self, stem: str, image: Image, note: Mapping[str, object]) -> Saved:
+        """Keep a picture; it survives the loss of power when this returns."""
+        ...
+
+    def own(self, stem: str, fingerprint: str) -> Saved | None:
+        """The picture under a stem, whole, where it is that of a request."""
+        ...
+
+    def taken(self, stems: Iterable[str]) -> set[str]:
+        """Those of `stems` under which there is something."""
+        ...
+
+    def free_stem(self, stem: str, but: Collection[str] = ()) -> str:
+        """`stem`, or the next one under which there is nothing, and none of `but`, which are folded."""
+        ...
+
+    def may_have_rescued(self, stem: str, fingerprint: str) -> bool:
+        """Whether `rescued` is worth asking."""
+        ...
+
+    def rescued(self, stem: str, fingerprint: str) -> str | None:
+        """Where `rescue` put the picture of a request; None where there is none."""
+        ...
+
+    def fetch_back(self, stem: str, path: str, note: Mapping[str, object]) -> Saved | None:
+        """Keep a rescued picture in its place."""
+        ...
+
+    def rescue(self, stem: str, fingerprint: str, image: Image) -> Saved:
+        """Keep a picture of a request somewhere else."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What came of a line.
+
+    Attributes:
+        ended: for the journal.
+        error: what went wrong; None where nothing did.
+    """
+
+    ended: Ended
+    error: Exception | None = None
+
+
+class Maker:
+    """Makes pictures of lines.
+
+    Args:
+        service: what sends.
+        store: where the pictures go.
+        template: how they are named.
+        retry: when the service makes an attempt again.
+    """
+
+    def __init__(self, service: Service, store: Store, template: str, retry: RetryPolicy) -> None:
+        self.most_billed = most_billed(retry)
+        self._service = service
+        self._store = store
+        self._template = template
+        self._threads = Threads(store.threads)
+        self._given: set[str] = set()
+        self._brought_back: dict[int, str] = {}
+
+    def price(self, request: ImageRequest) -> Money | None:
+        """What its picture costs; None where it is not known."""
+        return self._service.price(request)
+
+    def place(self, tasks: Sequence[Task]) -> list[Task | Ended]:
+        """Each task with a free place for its picture, or its picture, durable already though nobody entered it.
+
+        A picture is taken for a task's where its note has the request's fingerprint, or its name is
+        made of it, or it was rescued for this place and request. Under the place there is nothing, and no
+        other task has it until it is over, so that what is found there later is the task's.
+
+        Raises:
+            StorageError: a picture that was rescued cannot be brought back.
+        """
+        stems = [self._stem(task) for task in tasks]
+        taken = self._store.taken(stems)
+        return [
+            self._placed(task, stem) if stem in taken or self._is_rescued(task, stem) else self._given_to(task, stem)
+            for task, stem in zip(tasks, stems, strict=True)
+        ]
+
+    def over(self, task: Task) -> None:
+        """A task is over, and others may have its place."""
+        self._given.discard(folded(task.stem))
+
+    def entered(self, task: Task) -> None:
+        """The journal has the picture that was found for a task: it is not needed any more where it was rescued to."""
+        if refuge := self._brought_back.pop(task.number, None):
+            Path(refuge).unlink(missing_ok=True)
+
+    def _is_rescued(self, task: Task, stem: str) -> bool:
+        return self._store.may_have_rescued(stem, task.job.fingerprint or "")
+
+    def _given_to(self, task: Task, stem: str) -> Task:
+        """The task with a place, or the next one that is free where another task has that."""
+        if folded(stem) in self._given:
+            stem = self._store.free_stem(stem, self._given)
+        self._given.add(folded(stem))
+        return replace(task, stem=stem)
+
+    def _stem(self, task: Task) -> str:
+        job = task.job
+        model, fingerprint = (job.request.model if job.request else ""), job.fingerprint or ""
+        return stem_of(self._template, id=task.id, fingerprint=fingerprint, line=job.line, model=model)
+
+    def _placed(self, task: Task, stem: str) -> Task | Ended:
+        """What becomes of a task where something is there already."""
+        saved = self._store.own(stem, task.job.fingerprint or "") or self._bring_back(task, stem)
+        return found(saved) if saved is not None else self.elsewhere(task, stem)
+
+    def _bring_back(self, task: Task, stem: str) -> Saved | None:
+        """The picture that was rescued for a task, in its place; until `entered` it is also where it was."""
+        refuge = self._store.rescued(stem, task.job.fingerprint or "")
+        if refuge is None:
+            return None
+        try:
+            saved = self._store.fetch_back(stem, refuge, self._note_of(task))
+        except OSError as error:
+            why = error.strerror or error
+            raise StorageError(f"a paid picture in {refuge} cannot be written to its place: {why}") from error
+        if saved is not None:
+            self._brought_back[task.number] = refuge
+        return saved
+
+    def elsewhere(self, task: Task, stem: str) -> Task:
+        """The task with the next place after `stem` that is free."""
+        return self._given_to(task, self._store.free_stem(stem, self._given))
+
+    async def make(self, task: Task) -> Made:
+        """Send a task's request and keep its picture. A picture that is paid for is kept even when cancelled.
+
+        Raises:
+            Cancelled: `interrupted` tells by then how it stood.
+        """
+        request = task.job.request
+        assert request is not None  # noqa: S101 - only good lines become tasks
+        try:
+            response = await self._service.send(request, Options(fetch=True))
+            image = response.image
+        except SaveError as error:
+            return unfetched(error.response, error.__cause__ or error)
+        except Exception as error:  # noqa: BLE001 - every failure is an outcome
+            return Made(_failure(error, self.most_billed), error)
+        return await self.keep(task, response, image)
+
+    async def keep(self, task: Task, response: ImagesResponse, image: Image) -> Made:
+        """Keep the picture of an answer, whatever else happens meanwhile."""
+        put = partial(self._store.put, task.stem, image, self._note(task, response))
+        try:
+            saved = await finished(partial(self._threads.do, put))
+        except OSError as error:
+            return await finished(partial(self._rescued, task, response, image, error))
+        return Made(_done(saved, response, image))
+
+    async def _rescued(self, task: Task, response: ImagesResponse, image: Image, error: OSError) -> Made:
+        """A picture that the disk does not take."""
+        message = f"a picture was made and paid for, but not written: {error.strerror or error}"
+        saved: Saved | None = None
+        try:
+            saved = await self._threads.do(partial(self._store.rescue, task.stem, task.job.fingerprint or "", image))
+            message += f"; it is in {saved.path}, and the next run takes it from there"
+        except OSError as trouble:
+            message += f"; nor to a temporary file: {trouble}; error.response has it"
+        failed = SaveError(message, response=response)
+        return Made(_unsaved(saved, response, image, failed), failed)
+
+    def _note_of(self, task: Task) -> dict[str, object]:
+        """What is known of a picture without its answer."""
+        return {
+            "id": task.id,
+            "line": task.job.line,
+            "fingerprint": task.job.fingerprint,
+            "request": dict(task.job.told),
+        }
+
+    def _note(self, task: Task, response: ImagesResponse) -> dict[str, object]:
+        """What makes the picture again."""
+        return {
+            **self._note_of(task),
+            "server": self._service.config.base_url,
+            "made": response.created or int(time.time()),
+            "trace_id": response.trace_id,
+        }
+
+
+class Witness:
+    """Sees how far the calls of one task get, so that one that is cancelled can be judged."""
+
+    def __init__(self) -> None:
+        self._windows: list[_exchange.Window] = []
+        _exchange.witness.set(self._windows)
+
+    def begin(self) -> None:
+        """The next call begins."""
+        self._windows.clear()
+
+    def answer(self) -> ImagesResponse | None:
+        """The answer that came before the end, which is paid for."""
+        return next((window.record.response for window in self._windows if window.record.response), None)
+
+    def interrupted(self) -> Ended:
+        """How a call stands that was cut off without an answer."""
+        attempts = sum(window.record.attempts for window in self._windows)
+        maybe_billed = sum(window.record.maybe_billed for window in self._windows)
+        state: State = "unknown" if maybe_billed else "pending"
+        message = "it was in flight when the batch was told to stop at once"
+        return Ended(state=state, attempts=attempts, maybe_billed=maybe_billed, error=INTERRUPTED, message=message)
+
+
+# --- rows ---------------------------------------------------------------------------------------
+
+
+def most_billed(retry: RetryPolicy) -> int:
+    """How many attempts at a line may be billed."""
+    return retry.max_attempts if retry.retry_unknown else 1
+
+
+def adopted(saved: Saved, attempts: int) -> Ended:
+    """The row of a picture that was found durable after a process had died in this very moment.
+
+    Args:
+        saved: the picture.
+        attempts: how many may have been billed until it came.
+    """
+    return replace(found(saved), attempts=attempts, billed=1, maybe_billed=attempts)
+
+
+def found(saved: Saved) -> Ended:
+    """The row of a picture that is there, with nothing said of what it cost."""
+    return _with_file(saved, Ended(state="done"), saved.note.get("trace_id"))
+
+
+def killed(attempts: int) -> Ended:
+    """The row of what was in flight when a process died, with so many attempts that may have been billed."""
+    message = "it was in flight when the process died; it may have been billed"
+    return Ended(state="unknown", attempts=attempts, maybe_billed=attempts, error=INTERRUPTED, message=message)
+
+
+def _done(saved: Saved, response: ImagesResponse, image: Image) -> Ended:
+    counts = Ended(
+        state="done",
+        attempts=response.attempts,
+        billed=len(response.data),
+        maybe_billed=response.maybe_billed,
+        elapsed=response.elapsed,
+    )
+    return _with_file(saved, counts, response.trace_id, image)
+
+
+def _with_file(saved: Saved, counts: Ended, trace_id: str | None, image: Image | None = None) -> Ended:
+    seed = image.seed if image else saved.note.get("seed")
+    reason = image.finish_reason if image else saved.note.get("finish_reason")
+    return Ended(
+        state=counts.state,
+        path=saved.path,
+        sha256=saved.sha256,
+        bytes=saved.bytes,
+        format=saved.format,
+        width=saved.width,
+        height=saved.height,
+        seed=seed,
+        finish_reason=reason,
+        trace_id=trace_id,
+        attempts=counts.attempts,
+        billed=counts.billed,
+        maybe_billed=counts.maybe_billed,
+        error=counts.error,
+        message=counts.message,
+        elapsed=counts.elapsed,
+    )
+
+
+def _unsaved(saved: Saved | None, response: ImagesResponse, image: Image, error: SaveError) -> Ended:
+    counts = Ended(
+        state="failed",
+        attempts=response.attempts,
+        billed=len(response.data),
+        maybe_billed=response.maybe_billed,
+        error=type(error).__name__,
+        message=error.message,
+        elapsed=response.elapsed,
+    )
+    if saved is None:
+        return counts
+    return _with_file(saved, counts, response.trace_id, image)
+
+
+def unfetched(response: ImagesResponse, why: BaseException | str) -> Made:
+    """What came of a line whose picture is paid for, and of which there is only a link."""
+    image = response.image
+    message = f"a picture was made and paid for, but not fetched: {why}; its link is {image.url}"
+    error = SaveError(message, response=response)
+    return Made(_unsaved(None, response, image, error), error)
+
+
+def _failure(error: Exception, most: int) -> Ended:
+    """The row of a line that brought no picture, of whose attempts `most` may be billed."""
+    name, message = type(error).__name__, str(error)
+    if not isinstance(error, StepFunError):
+        return Ended(state="unknown", attempts=most, maybe_billed=most, error=name, message=message)
+    if isinstance(error, ContentFilteredError):
+        return _filtered(error, error.response)
+    state: State = "unknown" if error.maybe_billed else "pending" if isinstance(error, STOPPING) else "failed"
+    return Ended(
+        state=state,
+        attempts=error.attempts,
+        maybe_billed=error.maybe_billed,
+        error=name,
+        message=message,
+        trace_id=error.trace_id,
+    )
+
+
+def _filtered(error: ContentFilteredError, response: ImagesResponse) -> Ended:
+    """The row of a picture that was made, charged and withheld."""
+    return Ended(
+        state="failed",
+        attempts=error.attempts,
+        billed=len(response.data),
+        maybe_billed=error.maybe_billed,
+        error=type(error).__name__,
+        message=error.message,
+        finish_reason=FILTERED,
+        seed=response.data[0].seed,
+        trace_id=error.trace_id,
+        elapsed=response.elapsed,
+    )

@@ -1,0 +1,332 @@
+"""A run whose lines are made elsewhere: chunks are handed out, and their rows entered in the journal.
+
+    admitted -> money set aside -> tickets issued -> started (committed) -> handed out
+             -> picture durable in the shared folder -> row back -> done (committed) -> ticket gone -> told
+
+The journal, the budget and the inputs stay here. So many chunks are out at once, and no more lines are
+read than they need. A chunk that brings no row for a line does not say what became of it; its ticket does:
+nobody took it, so it was never sent; or somebody did, and then its picture is there, or it is `unknown`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+import anyio
+
+from stepfun_async._core.capabilities import Money
+from stepfun_async._core.errors import BudgetExceededError, StepFunError
+from stepfun_async._core.requests import ImageRequest
+from stepfun_async._limits.budget import Budget, Hold
+from stepfun_async._runtime.event_loop import finished, finished_in_thread
+
+from ..inputs.jobs import Terms
+from ..inputs.sources import Source
+from ..items import Item
+from ..journal.admission import Task
+from ..journal.database import told
+from ..journal.journal import INTERRUPTED, Ended, Journal
+from ..journal.writer import Writer
+from .chunks import Chunk, ChunkError, Conditions, Row, shipped
+from .claims import Tickets
+from .engine import Engine, Ways
+from .job_runner import Made, Maker, adopted, killed
+
+if TYPE_CHECKING:
+    from anyio.streams.memory import MemoryObjectSendStream
+
+Submit: TypeAlias = Callable[[Chunk], Awaitable[Sequence[Row]]]
+"""Has a chunk run by `run_chunk` somewhere, and gives its rows."""
+
+_MOST_LOSSES = 3
+"""How often a line is sent that was in flight when its worker died, before the next run has to decide."""
+
+_GRACE = 60.0
+"""Seconds beyond what its lines may take for which a chunk is waited for when the run is to end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """How lines are spread over workers.
+
+    Attributes:
+        chunk: lines in a chunk at most.
+        chunks_at_once: chunks that are out at once.
+    """
+
+    chunk: int
+    chunks_at_once: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Charged:
+    """A task, with what its picture costs, and that sum set aside; None where there is no budget."""
+
+    task: Task
+    price: Money | None
+    hold: Hold | None
+
+
+@dataclass(slots=True)
+class _Out:
+    """A chunk that is out.
+
+    Attributes:
+        scope: ends the wait for it.
+        tickets: of its lines.
+    """
+
+    scope: anyio.CancelScope
+    tickets: list[str]
+
+
+class HandingEngine(Engine):
+    """One run of a batch on other processes.
+
+    Args:
+        source: where lines come from.
+        terms: what holds for all of them.
+        maker: knows prices and places; it sends nothing.
+        writer: of the journal.
+        ways: how to deal with what is left of earlier runs.
+        adopted: pictures that were found when the journal was opened.
+        submit: has a chunk run somewhere.
+        spread: how lines are spread.
+        conditions: what holds for all chunks.
+        budget: what may be spent; None for any sum.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        terms: Terms,
+        maker: Maker,
+        writer: Writer,
+        ways: Ways,
+        adopted: int,
+        *,
+        submit: Submit,
+        spread: Spread,
+        conditions: Conditions,
+        budget: Budget | None,
+    ) -> None:
+        super().__init__(source, terms, maker, writer, spread.chunks_at_once, ways, adopted, budget)
+        self._submit = submit
+        self._spread = spread
+        self._conditions = conditions
+        self._store = conditions.keeping.store()
+        self._tickets = Tickets(conditions.folder)
+        self._out: dict[int, _Out] = {}
+        self._losses: Counter[int] = Counter()
+        self._stopping = anyio.Event()
+        self._came_back = anyio.Event()
+
+    async def work(self, sink: MemoryObjectSendStream[Item] | None = None) -> None:
+        """Hand out all lines; return when the last one has come back."""
+        with told(self._conditions.folder):
+            await finished_in_thread(partial(self._tickets.begin, self._conditions.run))
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._withdraw_when_stopped)
+                await super().work(sink)
+                group.cancel_scope.cancel()
+        finally:
+            await finished_in_thread(self._tickets.end)
+
+    def _stop_reading(self) -> None:
+        super()._stop_reading()
+        self._stopping.set()
+
+    async def _withdraw_when_stopped(self) -> None:
+        """When the run is to end, take back what nobody has sent; what is in flight ends."""
+        try:
+            await self._stopping.wait()
+        finally:
+            until = anyio.current_time() + self._conditions.timeout + _GRACE
+            for out in self._out.values():
+                out.scope.deadline = until
+            tickets = [ticket for out in self._out.values() for ticket in out.tickets]
+            await finished_in_thread(partial(self._withdrawn, tickets))
+
+    def _withdrawn(self, tickets: Iterable[str]) -> None:
+        for ticket in tickets:
+            self._tickets.withdraw(ticket)
+
+    # --- chunks out ---
+
+    async def _work(self) -> None:
+        try:
+            while tasks := await self._next_tasks():
+                if charged := await self._charged(tasks):
+                    await self._hand_out(charged)
+        except Exception as error:  # noqa: BLE001 - it ends the run, and is raised at its end
+            self._fail(error)
+
+    async def _next_tasks(self) -> list[Task]:
+        """The next lines, as many as a chunk takes and are there; none at the end."""
+        first = await self._next()
+        if first is None:
+            return []
+        more = min(self._spread.chunk - 1, len(self._ready))
+        return [first, *(self._ready.popleft() for _ in range(more))]
+
+    async def _hand_out(self, charged: Sequence[_Charged]) -> None:
+        """A chunk's way from the journal to the journal."""
+        numbers = [each.task.number for each in charged]
+        out = _Out(anyio.CancelScope(shield=True), [])
+        self._out[id(out)] = out
+        self._tally.in_flight += len(charged)
+        rows: Sequence[Row] = ()
+        try:
+            with told(self._conditions.folder):
+                out.tickets = await finished_in_thread(partial(self._tickets.issue, numbers))
+            await self._writer.do(partial(_start, lines=charged, attempts=self._maker.most_billed))
+            rows = await self._rows_of(charged, out)
+        finally:
+            await finished(partial(self._take_in, charged, out, rows))
+
+    async def _rows_of(self, charged: Sequence[_Charged], out: _Out) -> Sequence[Row]:
+        """What a chunk brings; nothing where that is not known, or the run is to end before it was handed out."""
+        rows: Sequence[Row] = ()
+        lines = await finished_in_thread(partial(shipped, [each.task for each in charged], out.tickets))
+        with out.scope:  # what is in flight ends, whoever cancels
+            if self._stopped is None:
+                try:
+                    rows = await self._submit(Chunk(self._conditions, lines))
+                except StepFunError as error:
+                    self._fail(error)
+                except Exception as error:  # noqa: BLE001 - whatever the engine of a cluster raises
+                    why = f"{type(error).__name__}: {error}"
+                    message = f"a chunk of {len(lines)} lines came back without an answer: {why}"
+                    self._fail(ChunkError(message))
+        return rows
+
+    # --- money ---
+
+    async def _charged(self, tasks: Sequence[Task]) -> list[_Charged]:
+        """The first of the tasks, as many as the budget has room for; the others go back to those that wait.
+
+        Raises:
+            BudgetExceededError: it has no room for one, though nothing is out that may give some back.
+            ConfigurationError: a price is not known.
+        """
+        charged: list[_Charged] = []
+        try:
+            charged.extend(map(self._set_aside, tasks))
+        except BudgetExceededError:
+            if not charged and not self._out:
+                raise
+            self._ready.extendleft(reversed(tasks[len(charged) :]))
+            if not charged:
+                await self._came_back.wait()
+        except BaseException:
+            for each in charged:
+                _settle(each, Ended(state="pending"))
+            raise
+        return charged
+
+    def _set_aside(self, task: Task) -> _Charged:
+        request = task.job.request
+        assert request is not None  # noqa: S101 - only good lines become tasks
+        price = self._maker.price(request)
+        if self._budget is None:
+            return _Charged(task, price, None)
+        return _Charged(task, price, _hold(self._budget, request, price, self._maker.most_billed))
+
+    # --- rows in ---
+
+    async def _take_in(self, charged: Sequence[_Charged], out: _Out, rows: Sequence[Row]) -> None:
+        """Give back what money is left, enter what came of a chunk, and then tell of it."""
+        try:
+            made = await finished_in_thread(partial(self._fates, charged, out.tickets, rows))
+            for each, one in zip(charged, made, strict=True):
+                _settle(each, one.ended)
+            items = await self._writer.do(partial(_end, lines=charged, made=made, asked=self._sink is not None))
+            await finished_in_thread(partial(self._tickets.discard, out.tickets))
+        finally:
+            self._tally.in_flight -= len(charged)
+            del self._out[id(out)]
+            self._came_back.set()
+            self._came_back = anyio.Event()
+        for each, one, item in zip(charged, made, items, strict=True):
+            if self._is_to_go_again(each.task, one):
+                self._tally.pay(each.price, one.ended)
+                self._ready.append(each.task)
+            else:
+                self._maker.over(each.task)
+                self._count(each.price, one)
+                await self._tell(item)
+
+    def _fates(self, charged: Sequence[_Charged], tickets: Sequence[str], rows: Sequence[Row]) -> list[Made]:
+        """What came of each line; where no row says so, its ticket and the folder do."""
+        by_number = {row.number: row for row in rows}
+        return [
+            self._fate(each.task, ticket, by_number.get(each.task.number))
+            for each, ticket in zip(charged, tickets or [""] * len(charged), strict=True)
+        ]
+
+    def _fate(self, task: Task, ticket: str, row: Row | None) -> Made:
+        error = row.error if row else None
+        if row is not None and row.ended is not None:
+            return Made(row.ended, error)
+        if not ticket or self._tickets.withdraw(ticket):
+            return Made(Ended(state="pending"), error)
+        self._store.sweep(task.stem)
+        saved = self._store.find(task.stem)
+        most = self._maker.most_billed
+        return Made(_lost(most) if saved is None else adopted(saved, most), error)
+
+    def _is_to_go_again(self, task: Task, made: Made) -> bool:
+        """Whether a line came back unsent, or was in flight when its worker died, and this run sends it once more."""
+        ended = made.ended
+        lost = ended.state == "unknown" and ended.error == INTERRUPTED and not self._ways.hold_unknown
+        if made.error is not None or not (lost or ended.state == "pending"):
+            return False
+        self._losses[task.number] += 1
+        return self._stopped is None and self._losses[task.number] < _MOST_LOSSES
+
+
+_LOST = "it was in flight when its worker died or was given up; it may have been billed"
+
+
+def _lost(attempts: int) -> Ended:
+    """The row of what was in flight when a worker died, with so many attempts that may have been billed."""
+    return replace(killed(attempts), message=_LOST)
+
+
+def _settle(charged: _Charged, ended: Ended) -> None:
+    if charged.hold is not None:
+        charged.hold.settle(billed=ended.billed, unknown=ended.maybe_billed - ended.billed)
+
+
+def _hold(budget: Budget, request: ImageRequest, price: Money | None, attempts: int) -> Hold:
+    """The price of all attempts that may be billed, set aside.
+
+    Raises:
+        ConfigurationError: the price is not known.
+        BudgetExceededError: it does not fit.
+    """
+    hold = budget.reserve(request.model, price, 1)
+    try:
+        for _ in range(attempts - 1):
+            hold.set_aside()
+    except BudgetExceededError:
+        hold.settle(billed=0, unknown=0)
+        raise
+    return hold
+
+
+def _start(journal: Journal, lines: Sequence[_Charged], attempts: int) -> None:
+    for line in lines:
+        journal.start(line.task.number, line.task.stem, line.price, attempts)
+
+
+def _end(journal: Journal, lines: Sequence[_Charged], made: Sequence[Made], *, asked: bool) -> list[Item | None]:
+    """Enter the ends of lines; their whole rows, where anybody asked for them."""
+    for line, one in zip(lines, made, strict=True):
+        journal.end(line.task.number, one.ended)
+    return [journal.item(line.task.number) if asked else None for line in lines]

@@ -1,0 +1,148 @@
+"""`check`: everything that a command does, up to the moment of sending."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import cast
+
+from stepfun_async import Client, Money
+from stepfun_async._call.settings import resolve
+from stepfun_async._core.pictures import Picture
+from stepfun_async._core.requests import ImageRequest
+from stepfun_async._core.server import Config
+from stepfun_async._core.wire import Call, Progress, Reply
+
+from .console import say, say_json
+from .generate import ask, target
+from .options import STREAM, Delivery
+
+_NO_KEY = "nothing-is-sent"
+"""The key of a client that sends nothing."""
+
+
+class _Caught(Exception):  # noqa: N818 - it is no error
+    def __init__(self, call: Call) -> None:
+        super().__init__(call)
+        self.call = call
+
+
+class _Catcher:
+    """A transport that stops each call where it would leave."""
+
+    async def send(self, call: Call, progress: Progress) -> Reply:
+        raise _Caught(call)
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+def check(request: ImageRequest, delivery: Delivery) -> None:
+    """Print what `request` would send, make and cost.
+
+    Raises:
+        InvalidRequestError: it has problems.
+        ConfigurationError: the base URL cannot be right.
+    """
+    config = resolve(_NO_KEY, delivery.base_url, allow_http=delivery.allow_http)
+    call = _caught(request, delivery)
+    if delivery.as_json:
+        say_json(_content(request, config, call))
+    else:
+        _print(request, config, call)
+
+
+def _caught(request: ImageRequest, delivery: Delivery) -> Call:
+    """The call as it would leave, after all of the SDK's own checks."""
+    out = None if delivery.out == STREAM else target(request, delivery)
+    with Client(_NO_KEY, base_url=delivery.base_url, allow_http=delivery.allow_http, transport=_Catcher()) as client:
+        try:
+            ask(client, request, delivery, out)
+        except _Caught as caught:
+            return caught.call
+    raise AssertionError("the call was not caught")
+
+
+def _print(request: ImageRequest, config: Config, call: Call) -> None:
+    price = _price(request, config)
+    lines = [
+        f"valid: {request.model} {request.operation}",
+        f"price: {_price_text(price, config)}",
+        f"size:  {_size_text(request)}",
+        f"sends: {call.method} {config.base_url}{call.path}",
+        *(f"       {name}: {value}" for name, value in _wire(call).items()),
+        "nothing was sent",
+    ]
+    say(*lines)
+
+
+def _content(request: ImageRequest, config: Config, call: Call) -> dict[str, object]:
+    price = _price(request, config)
+    width, height = _sides(request) or (None, None)
+    return {
+        "valid": True,
+        "model": request.model,
+        "operation": request.operation,
+        "price": None if price is None else {"amount": str(price.amount), "currency": price.currency},
+        "width": width,
+        "height": height,
+        "method": call.method,
+        "url": config.base_url + call.path,
+        "body": "json" if call.json is not None else "form",
+        "parameters": _wire(call),
+        "fingerprint": request.fingerprint(),
+        "notices": list(request.notices()),
+    }
+
+
+def _price(request: ImageRequest, config: Config) -> Money | None:
+    return None if config.region is None or config.plan else request.price(config.region)
+
+
+def _price_text(price: Money | None, config: Config) -> str:
+    if config.plan:
+        return "from the Step Plan's monthly credit"
+    if price is None:
+        return "not known"
+    amount = "free" if price.amount == Decimal(0) else str(price)
+    return f"{amount} (not charged)" if config.embedded else amount
+
+
+def _sides(request: ImageRequest) -> tuple[int, int] | None:
+    """Width and height of the picture to come; None where they are not known exactly."""
+    picture = request.values().get("image")
+    rule = request.row.sizes if request.row else None
+    if rule is None:
+        if isinstance(picture, Picture) and picture.orientation == 1:  # whether a server heeds EXIF is not known
+            return picture.width, picture.height
+        return None
+    size = rule.pick(request.size)
+    keeps_ratio = request.operation == "edit" and isinstance(picture, Picture) and picture.width != picture.height
+    return None if size is None or keeps_ratio else (size.width, size.height)
+
+
+def _size_text(request: ImageRequest) -> str:
+    sides = _sides(request)
+    if sides is not None:
+        return f"{sides[0]}x{sides[1]} (width x height)"
+    rule = request.row.sizes if request.row else None
+    size = rule.pick(request.size) if rule else None
+    return f"about {size.width}x{size.height} pixels, in the ratio of the picture sent" if size else "not known"
+
+
+def _wire(call: Call) -> dict[str, object]:
+    """The parameters as they are sent, pictures by their size only."""
+    files = {name: f"{file.filename} ({file.content_type}, {file.size:,} bytes)" for name, file in call.files.items()}
+    said = call.json if call.json is not None else call.form
+    return {**{name: _short(value) for name, value in said.items()}, **files}
+
+
+_DATA_URI = re.compile(r"(data:image/[a-z]+;base64,)([A-Za-z0-9+/]*=*)")
+
+
+def _short(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {name: _short(part) for name, part in cast("Mapping[str, object]", value).items()}
+    match = _DATA_URI.fullmatch(value) if isinstance(value, str) else None
+    return value if match is None else f"{match[1]}... ({len(match[2]):,} characters)"

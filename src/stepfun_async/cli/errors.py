@@ -1,0 +1,163 @@
+"""Errors for people and for programs, in the words of the command line."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from stepfun_async import InvalidRequestError, Problem, SaveError, Size, StepFunError
+from stepfun_async._core.errors import Billing
+
+from . import exit_codes as exits
+from .console import complain, say_json
+
+
+class Interrupted(Exception):  # noqa: N818 - it is no error
+    """Ctrl-C while a picture was in the making.
+
+    Attributes:
+        billing: what is known about money.
+        attempts: how many were made.
+        maybe_billed: how many of them may have been charged.
+    """
+
+    def __init__(self, message: str, *, billing: Billing, attempts: int, maybe_billed: int) -> None:
+        super().__init__(message)
+        self.billing: Billing = billing
+        self.attempts = attempts
+        self.maybe_billed = maybe_billed
+
+
+_OPTIONS = {
+    "prompt": "PROMPT",
+    "image": "IMAGE",
+    "save_to": "--out",
+    "style_reference.source_url": "--style-reference",
+    "style_reference.weight": "--style-weight",
+}
+"""The SDK's fields that have another name here; every other one is its option."""
+
+WORDS: tuple[tuple[str, str], ...] = (
+    (r"pass api_key=\.\.\., set ", "set "),
+    (r"api_key=\.\.\., (?=STEP_API_KEY)", ""),
+    (r"pass the key as api_key=\.\.\.", "set STEP_API_KEY"),
+    (r"base_url='embedded'", "--base-url embedded"),
+    (r"\bbase_url=\.\.\.", "--base-url"),
+    (r"\bbase_url\b", "--base-url"),
+    (r"pass allow_http=True", "give --allow-http"),
+    (r"overwrite=True", "--overwrite is given"),
+    (r"accept_changes=True", "--accept-changes"),
+    (r"raise Budget\(\.\.\.\) or stop here", "raise --budget or stop here"),
+    (r"lower Limits\(max_concurrency=\.\.\.\)", "run fewer at once"),
+    (r"; register_model\(\) adds one(, validation='off' sends as given)?", "; stepfun-async models lists them"),
+    (r"Size\(width=([^,]+), height=([^)]+)\)", r"--width \1 --height \2"),
+    (r"timeout=(\S+) seconds", r"--timeout \1 seconds"),
+    (r"; error\.response has (it|its link)", ""),
+    (r"[;,] (and )?error\.body has what came", ""),
+)
+"""The SDK's advice, which speaks Python, and what a user of the command line does instead."""
+
+
+def reworded(text: str) -> str:
+    """A message of the SDK in the words of the command line."""
+    for python, here in WORDS:
+        text = re.sub(python, here, text)
+    return text
+
+
+def option_of(field: str) -> str:
+    """The option or argument behind a field of a request."""
+    return _OPTIONS.get(field) or "--" + field.partition(".")[0].replace("_", "-")
+
+
+def tell(error: StepFunError, *, as_json: bool) -> int:
+    """Print `error`, and give back the exit code.
+
+    Args:
+        error: what went wrong.
+        as_json: whether to print it as JSON on stdout too.
+    """
+    lines = list(_lines(error))
+    complain(*lines)
+    if as_json:
+        say_json({"error": _content(error, lines)})
+    return exits.code_of(error)
+
+
+def tell_plain(
+    kind: str,
+    message: str,
+    *,
+    as_json: bool,
+    billing: Billing = "not_sent",
+    attempts: int = 0,
+    maybe_billed: int = 0,
+) -> None:
+    """Print a failure that is none of the SDK's."""
+    complain(f"error: {message}")
+    if as_json:
+        money = {"billing": billing, "attempts": attempts, "maybe_billed": maybe_billed}
+        problems: list[object] = []
+        say_json({"error": {"type": kind, "message": message, **money, "trace_id": None, "problems": problems}})
+
+
+def _lines(error: StepFunError) -> Iterator[str]:
+    first, *rest = error.message.splitlines() or [""]
+    yield f"error: {reworded(first)}"
+    if isinstance(error, InvalidRequestError):
+        yield from (f"  {_told(problem)}" for problem in error.problems)
+    else:
+        yield from rest
+    if isinstance(error, SaveError):
+        yield from _rescued(error)
+    if error.maybe_billed:
+        yield f"attempts: {error.attempts}, of which {error.maybe_billed} may have been billed"
+    if error.trace_id:
+        yield f"trace id: {error.trace_id} (support asks for it)"
+
+
+def _told(problem: Problem) -> str:
+    return reworded(str(replace(problem, field=option_of(problem.field))))
+
+
+def _rescued(error: SaveError) -> Iterator[str]:
+    """Where the picture is instead: it is paid for, and this process ends."""
+    image = next((image for image in error.response.data if not image.filtered), None)
+    if image is None or image.data is None:
+        yield f"its link: {image.url}" if image and image.url else "its link is not known"
+        return
+    end = image.target("picture").suffix
+    try:
+        with tempfile.NamedTemporaryFile(prefix="stepfun-", suffix=end, delete=False) as file:
+            file.write(image.data)
+        yield f"the picture is in {file.name}"
+    except OSError as trouble:
+        yield f"nor could it be written to a temporary file: {trouble}"
+
+
+def _content(error: StepFunError, lines: list[str]) -> dict[str, Any]:
+    problems = error.problems if isinstance(error, InvalidRequestError) else ()
+    return {
+        "type": type(error).__name__,
+        "message": "\n".join(lines).removeprefix("error: "),
+        "billing": error.billing,
+        "attempts": error.attempts,
+        "maybe_billed": error.maybe_billed,
+        "trace_id": error.trace_id,
+        "problems": [_problem(problem) for problem in problems],
+    }
+
+
+def _problem(problem: Problem) -> dict[str, object]:
+    near = problem.nearest
+    return {
+        "field": problem.field,
+        "option": option_of(problem.field),
+        "given": problem.given,
+        "allowed": reworded(problem.allowed),
+        "why": reworded(problem.why),
+        "nearest": {"width": near.width, "height": near.height} if isinstance(near, Size) else near,
+    }

@@ -1,0 +1,87 @@
+"""The exit codes: one table, which the code, `--help` and the documentation's test read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from stepfun_async import (
+    APIConnectionError,
+    AuthenticationError,
+    BudgetExceededError,
+    ConfigurationError,
+    ContentFilteredError,
+    ContentRejectedError,
+    InsufficientBalanceError,
+    InternalServerError,
+    InvalidRequestError,
+    LimitsUnavailableError,
+    MalformedResponseError,
+    PermissionDeniedError,
+    QueueTimeoutError,
+    RateLimitError,
+    SaveError,
+)
+from stepfun_async.batch import StorageError
+from stepfun_async.batch.journal.database import JournalError
+
+DONE = 0
+OTHER = 1
+INVALID = 2
+CONFIGURATION = 3
+NO_MONEY = 4
+RATE_LIMITED = 5
+FILTERED = 6
+NO_ANSWER = 7
+NOT_WRITTEN = 8
+INTERRUPTED = 130
+
+MEANINGS: Mapping[int, str] = MappingProxyType(
+    {
+        DONE: "done",
+        OTHER: "anything not listed here, such as another error of the server",
+        INVALID: "the request or the arguments are invalid; nothing was sent",
+        CONFIGURATION: "key, URL, extra, port, journal, bucket not usable; wrong key (401, 403)",
+        NO_MONEY: "no money left (402)",
+        RATE_LIMITED: "over the rate limit (429)",
+        FILTERED: "filtered, or rejected by moderation (451)",
+        NO_ANSWER: "no usable answer: connection, timeout, 5xx; may have been billed",
+        NOT_WRITTEN: "made and paid for, but not written",
+        INTERRUPTED: "interrupted by Ctrl-C",
+    }
+)
+
+_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (InvalidRequestError, INVALID),
+    (ConfigurationError, CONFIGURATION),
+    (LimitsUnavailableError, CONFIGURATION),
+    (JournalError, CONFIGURATION),
+    (StorageError, CONFIGURATION),
+    (AuthenticationError, CONFIGURATION),
+    (PermissionDeniedError, CONFIGURATION),
+    (InsufficientBalanceError, NO_MONEY),
+    (BudgetExceededError, NO_MONEY),
+    (RateLimitError, RATE_LIMITED),
+    (ContentRejectedError, FILTERED),
+    (ContentFilteredError, FILTERED),
+    (InternalServerError, NO_ANSWER),
+    (APIConnectionError, NO_ANSWER),
+    (QueueTimeoutError, NO_ANSWER),
+    (MalformedResponseError, NO_ANSWER),
+    (SaveError, NOT_WRITTEN),
+)
+
+
+def code_of(error: BaseException) -> int:
+    """The exit code that `error` ends with."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), OTHER)
+
+
+def code_of_class(name: str) -> int:
+    """The exit code of errors whose class has this name."""
+    return next((code for kind, code in _CODES if kind.__name__ == name), OTHER)
+
+
+def told() -> str:
+    """The table as lines of help."""
+    return "\n".join(f"  {code:>3}  {meaning}" for code, meaning in MEANINGS.items())

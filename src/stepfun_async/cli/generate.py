@@ -1,0 +1,175 @@
+"""Asking for a picture, saving it, and saying what came."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from stepfun_async import (
+    APIError,
+    Client,
+    Image,
+    ImagesResponse,
+    InvalidRequestError,
+    Problem,
+    SaveError,
+)
+from stepfun_async._core.capabilities import Operation
+from stepfun_async._core.errors import Billing
+from stepfun_async._core.requests import ImageRequest
+
+from .console import OutputError, abandon_stdout, is_open, is_terminal, on_terminal, plain_money, say, say_json, waiting
+from .errors import Interrupted
+from .filenames import free_stem, slug
+from .options import STREAM, Delivery
+
+_METHODS: Mapping[Operation, str] = {"text_to_image": "generate", "edit": "edit", "image_to_image": "image_to_image"}
+
+
+def make(request: ImageRequest, delivery: Delivery) -> None:
+    """Ask for a picture, write it, and print one line about it.
+
+    Raises:
+        StepFunError: what the SDK raises.
+        Interrupted: Ctrl-C.
+    """
+    out = target(request, delivery)
+    with Client(base_url=delivery.base_url, allow_http=delivery.allow_http) as client:
+        with waiting(f"{request.model} is at work"):
+            response = _saved(client, request, delivery, out)
+        if out is not None:
+            _report(response, client, delivery)
+
+
+def ask(client: Client, request: ImageRequest, delivery: Delivery, out: Path | None) -> ImagesResponse:
+    """The answer to `request`, saved to `out` where it is given."""
+    method: Callable[..., ImagesResponse] = getattr(client.images, _METHODS[request.operation])
+    save_to = None if out is None else str(out)
+    overwrite = delivery.overwrite and delivery.out is not None
+    options = {"save_to": save_to, "overwrite": overwrite, "timeout": delivery.timeout}
+    return method(model=request.model, **request.given(), **options)
+
+
+def target(request: ImageRequest, delivery: Delivery) -> Path | None:
+    """The file to write; None for stdout.
+
+    Raises:
+        InvalidRequestError: stdout is a terminal, or is wanted for JSON.
+    """
+    if delivery.out is None:
+        return free_stem(slug(request.prompt or ""))
+    if delivery.out != STREAM:
+        return Path(delivery.out)
+    if delivery.as_json:
+        raise _no_stdout("--json is printed there")
+    if not is_open(sys.stdout):
+        raise _no_stdout("stdout is closed")
+    if is_terminal(sys.stdout):
+        raise _no_stdout("stdout is a terminal: send it to a file or a pipe")
+    return None
+
+
+def _no_stdout(why: str) -> InvalidRequestError:
+    return InvalidRequestError.of("the command line", (Problem("save_to", STREAM, "a file", why),))
+
+
+def _saved(client: Client, request: ImageRequest, delivery: Delivery, out: Path | None) -> ImagesResponse:
+    try:
+        response = ask(client, request, delivery, out)
+        if out is None:
+            _write_out(client, response)
+        return response
+    except SaveError as error:
+        if delivery.out is not None:
+            raise
+        return _saved_beside(error, request, out or Path())
+    except KeyboardInterrupt:
+        with suppress(KeyboardInterrupt):  # who presses it again does not want to wait
+            client.close()
+        raise _interrupted(client, out) from None
+
+
+def _saved_beside(error: SaveError, request: ImageRequest, out: Path) -> ImagesResponse:
+    """The answer, saved under the next free name, where another process was quicker to take `out`."""
+    image = error.response.image
+    while image.target(out).exists():
+        out = free_stem(slug(request.prompt or ""))
+        with suppress(OSError, InvalidRequestError):
+            path = image.save(out)
+            return replace(error.response, data=(replace(image, path=path),))
+    raise error
+
+
+def _write_out(client: Client, response: ImagesResponse) -> None:
+    """Write the picture's bytes to stdout."""
+    try:
+        sys.stdout.buffer.write(_bytes(client, response.image))
+        sys.stdout.buffer.flush()
+    except (APIError, OSError) as error:
+        abandon_stdout()
+        message = f"the picture was made and paid for, but not written to stdout: {error}"
+        raise SaveError(message, response=response) from error
+
+
+def _bytes(client: Client, image: Image) -> bytes:
+    data = image.data if image.data is not None else client.images.download(image).data
+    return data or b""
+
+
+def _interrupted(client: Client, out: Path | None) -> Interrupted:
+    usage = client.usage
+    maybe_billed = usage.billed + usage.maybe_billed
+    billing: Billing = "not_sent"
+    message = "nothing was billed"
+    if usage.billed:
+        billing = "executed"
+        message = "the picture was made and billed" + (f", and may be saved as {out}" if out is not None else "")
+    elif usage.maybe_billed or not usage.requests:  # without an entry, the call has not ended yet
+        billing = "unknown"
+        message = "the picture may have been billed; asking again may pay twice"
+    return Interrupted(f"interrupted; {message}", billing=billing, attempts=usage.attempts, maybe_billed=maybe_billed)
+
+
+def _report(response: ImagesResponse, client: Client, delivery: Delivery) -> None:
+    try:
+        if delivery.as_json:
+            say_json(_content(response, client))
+        elif on_terminal():
+            say(_line(response, client))
+        else:
+            say(str(response.image.path))
+    except OutputError as error:
+        raise OutputError(f"{error}; the picture is saved as {response.image.path}") from error
+
+
+def _line(response: ImagesResponse, client: Client) -> str:
+    image = response.image
+    price = plain_money(client.usage.spent)
+    if price and client.base_url == "embedded":
+        price = f"{price} (not charged)"
+    seed = None if image.seed is None else f"seed {image.seed}"
+    facts = (f"{image.width}x{image.height} {image.format}", seed, price, f"{response.elapsed:.1f} s")
+    return "  ".join([str(image.path), *(fact for fact in facts if fact)])
+
+
+def _content(response: ImagesResponse, client: Client) -> dict[str, object]:
+    image = response.image
+    spent = [{"amount": str(amount), "currency": currency} for currency, amount in client.usage.spent.items()]
+    return {
+        "path": str(image.path),
+        "width": image.width,
+        "height": image.height,
+        "format": image.format,
+        "seed": image.seed,
+        "finish_reason": image.finish_reason,
+        "id": response.id,
+        "trace_id": response.trace_id,
+        "model": response.model,
+        "attempts": response.attempts,
+        "maybe_billed": response.maybe_billed,
+        "elapsed": round(response.elapsed, 3),
+        "price": spent[0] if spent else None,
+    }

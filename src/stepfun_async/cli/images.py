@@ -1,0 +1,211 @@
+"""`generate`, `edit` and `image-to-image`: what is asked for. The same commands, below `check`, only check."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from stepfun_async import ImageEdit, ImageToImage, InvalidRequestError, Problem, TextToImage
+from stepfun_async._core.capabilities import Operation
+from stepfun_async._core.registry import row_of
+from stepfun_async._core.requests import ImageRequest
+from stepfun_async._core.rules import Photo
+
+from .check import check
+from .console import is_open
+from .generate import make
+from .help_text import laid_out, models, note_of, style, told
+from .options import (
+    STREAM,
+    AllowHttp,
+    AsJson,
+    BaseUrl,
+    Delivery,
+    Height,
+    Out,
+    Overwrite,
+    Timeout,
+    Width,
+    chosen_size,
+    size_help,
+)
+
+CHECK = "check"
+"""The context's object below `check`, where nothing is sent."""
+
+_SEED = "The same seed and parameters make similar pictures; random when absent:"
+_STEPS = "More are slower and finer."
+_SCALE = "How closely the prompt is followed."
+_NEGATIVE = "What the picture does not show; needs --cfg-scale above 1."
+_TEXT_MODE = "Better lettering inside the picture."
+_SHOWS = "What the picture shows:"
+_EDIT_SIZE = f"{note_of('size', 'edit')}.".capitalize()
+_WEIGHT = f"{note_of('source_weight', 'image_to_image')}.".capitalize()
+_IMAGE = f"A file, or {STREAM} for stdin."
+
+
+def generate(
+    context: typer.Context,
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help=told("prompt", "text_to_image", _SHOWS))],
+    model: Annotated[
+        str, typer.Option(show_default=False, help=models("text_to_image", TextToImage().model))
+    ] = TextToImage().model,
+    size: Annotated[str | None, typer.Option(help=told("size", "text_to_image", size_help()))] = None,
+    width: Width = None,
+    height: Height = None,
+    seed: Annotated[int | None, typer.Option(help=told("seed", "text_to_image", _SEED))] = None,
+    steps: Annotated[int | None, typer.Option(help=told("steps", "text_to_image", _STEPS))] = None,
+    cfg_scale: Annotated[float | None, typer.Option(help=told("cfg_scale", "text_to_image", _SCALE))] = None,
+    negative_prompt: Annotated[
+        str | None, typer.Option(help=told("negative_prompt", "text_to_image", _NEGATIVE))
+    ] = None,
+    text_mode: Annotated[
+        bool | None, typer.Option("--text-mode/--no-text-mode", help=told("text_mode", "text_to_image", _TEXT_MODE))
+    ] = None,
+    style_reference: Annotated[
+        str | None, typer.Option(metavar="PATH_OR_URL", help=laid_out("A picture whose style to take.", style()[0]))
+    ] = None,
+    style_weight: Annotated[float | None, typer.Option(help=laid_out("How strongly.", style()[1]))] = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    timeout: Timeout = None,
+    base_url: BaseUrl = None,
+    allow_http: AllowHttp = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a picture from words."""
+    request = TextToImage(
+        model=model,
+        prompt=prompt,
+        size=chosen_size(size, width, height),
+        seed=seed,
+        steps=steps,
+        cfg_scale=cfg_scale,
+        negative_prompt=negative_prompt,
+        text_mode=text_mode,
+        style_reference=_style_of(style_reference, style_weight),
+    )
+    delivery = Delivery(
+        out=out, overwrite=overwrite, timeout=timeout, base_url=base_url, allow_http=allow_http, as_json=as_json
+    )
+    _deal(context, request, delivery)
+
+
+def edit(
+    context: typer.Context,
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help=told("image", "edit", _IMAGE))],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help=told("prompt", "edit", "What to change:"))],
+    model: Annotated[str, typer.Option(show_default=False, help=models("edit", ImageEdit().model))] = ImageEdit().model,
+    size: Annotated[str | None, typer.Option(help=told("size", "edit", _EDIT_SIZE))] = None,
+    width: Width = None,
+    height: Height = None,
+    seed: Annotated[int | None, typer.Option(help=told("seed", "edit", _SEED))] = None,
+    steps: Annotated[int | None, typer.Option(help=told("steps", "edit", _STEPS))] = None,
+    cfg_scale: Annotated[float | None, typer.Option(help=told("cfg_scale", "edit", _SCALE))] = None,
+    negative_prompt: Annotated[str | None, typer.Option(help=told("negative_prompt", "edit", _NEGATIVE))] = None,
+    text_mode: Annotated[
+        bool | None, typer.Option("--text-mode/--no-text-mode", help=told("text_mode", "edit", _TEXT_MODE))
+    ] = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    timeout: Timeout = None,
+    base_url: BaseUrl = None,
+    allow_http: AllowHttp = False,
+    as_json: AsJson = False,
+) -> None:
+    """Change a picture as the words say."""
+    request = ImageEdit(
+        model=model,
+        image=_picture(image, model, "edit"),
+        prompt=prompt,
+        size=chosen_size(size, width, height),
+        seed=seed,
+        steps=steps,
+        cfg_scale=cfg_scale,
+        negative_prompt=negative_prompt,
+        text_mode=text_mode,
+    )
+    delivery = Delivery(
+        out=out, overwrite=overwrite, timeout=timeout, base_url=base_url, allow_http=allow_http, as_json=as_json
+    )
+    _deal(context, request, delivery)
+
+
+def image_to_image(
+    context: typer.Context,
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help=told("image", "image_to_image", _IMAGE))],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help=told("prompt", "image_to_image", _SHOWS))],
+    source_weight: Annotated[
+        float,
+        typer.Option(help=told("source_weight", "image_to_image", _WEIGHT)),
+    ],
+    model: Annotated[
+        str, typer.Option(show_default=False, help=models("image_to_image", ImageToImage().model))
+    ] = ImageToImage().model,
+    size: Annotated[str | None, typer.Option(help=told("size", "image_to_image", size_help()))] = None,
+    width: Width = None,
+    height: Height = None,
+    seed: Annotated[int | None, typer.Option(help=told("seed", "image_to_image", _SEED))] = None,
+    steps: Annotated[int | None, typer.Option(help=told("steps", "image_to_image", _STEPS))] = None,
+    cfg_scale: Annotated[float | None, typer.Option(help=told("cfg_scale", "image_to_image", _SCALE))] = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    timeout: Timeout = None,
+    base_url: BaseUrl = None,
+    allow_http: AllowHttp = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new picture that starts from another one."""
+    request = ImageToImage(
+        model=model,
+        image=_picture(image, model, "image_to_image"),
+        prompt=prompt,
+        source_weight=source_weight,
+        size=chosen_size(size, width, height),
+        seed=seed,
+        steps=steps,
+        cfg_scale=cfg_scale,
+    )
+    delivery = Delivery(
+        out=out, overwrite=overwrite, timeout=timeout, base_url=base_url, allow_http=allow_http, as_json=as_json
+    )
+    _deal(context, request, delivery)
+
+
+def _deal(context: typer.Context, request: ImageRequest, delivery: Delivery) -> None:
+    if context.obj == CHECK:
+        check(request, delivery)
+    else:
+        make(request, delivery)
+
+
+def _style_of(picture: str | None, weight: float | None) -> dict[str, object] | None:
+    parts = {"source_url": picture, "weight": weight}
+    return {name: value for name, value in parts.items() if value is not None} or None
+
+
+def _picture(image: str, model: str, operation: Operation) -> str | bytes:
+    """The path or link given, or the bytes that come in through stdin, unless they are more than the model takes."""
+    if image != STREAM:
+        return image
+    if not is_open(sys.stdin):
+        raise _unreadable("stdin is closed")
+    row = row_of(model, operation)
+    rule = row.rules.get("image") if row else None
+    most = rule.max_bytes if isinstance(rule, Photo) else None
+    try:
+        terminal = sys.stdin.isatty()
+        data = b"" if terminal else sys.stdin.buffer.read(-1 if most is None else most + 1)
+    except (OSError, ValueError) as error:
+        raise _unreadable(f"stdin cannot be read: {error}") from error
+    if terminal:
+        raise _unreadable("stdin is a terminal: send a picture through a pipe")
+    if most is not None and len(data) > most:
+        raise _unreadable(f"more than {most:,} bytes came; the model takes that many")
+    return data
+
+
+def _unreadable(why: str) -> InvalidRequestError:
+    return InvalidRequestError.of("the command line", (Problem("image", STREAM, "a picture", why),))

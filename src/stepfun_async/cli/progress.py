@@ -1,0 +1,121 @@
+"""How a run of a batch is watched: a bar where a person sees it, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import Any
+
+import anyio
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from stepfun_async import Batch
+from stepfun_async.batch import Progress
+from stepfun_async.batch.inputs.sources import source_of
+
+from .console import complain, on_terminal, plain_money
+
+_REDRAWN = 0.2
+"""Seconds between two looks at a run on a terminal."""
+
+_TOLD = 10.0
+"""Seconds between two lines elsewhere."""
+
+_COUNTED_AT_ONCE = 4096
+
+
+@asynccontextmanager
+async def watched(batch: Batch, inputs: str) -> AsyncGenerator[None]:
+    """Show how a run goes on for the length of the block, on stderr."""
+    if on_terminal():
+        columns = (
+            BarColumn(bar_width=None),
+            TextColumn("{task.description}", markup=False),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Bar(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task("", total=None)
+            async with _beside(_Drawing(batch, inputs, bar, task).go_on):
+                yield
+            _draw(batch, bar, task)
+    else:
+        async with _beside(_Telling(batch).go_on):
+            yield
+
+
+@asynccontextmanager
+async def _beside(function: Callable[[], Coroutine[Any, Any, None]]) -> AsyncGenerator[None]:
+    """Run `function` until the block ends."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(function)
+        yield
+        group.cancel_scope.cancel()
+
+
+class _Drawing:
+    """The bar."""
+
+    def __init__(self, batch: Batch, inputs: str, bar: Bar, task: TaskID) -> None:
+        self._batch = batch
+        self._inputs = inputs
+        self._bar = bar
+        self._task = task
+
+    async def go_on(self) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._count)
+            while True:
+                _draw(self._batch, self._bar, self._task)
+                await anyio.sleep(_REDRAWN)
+
+    async def _count(self) -> None:
+        """Count the lines ahead of the run, so that the time left can be told."""
+        source = source_of(self._inputs)
+        total = 0
+        try:
+            while lines := await source.take(_COUNTED_AT_ONCE):
+                total += len(lines)
+        finally:
+            source.close()
+        self._bar.update(self._task, total=total)
+
+
+class _Telling:
+    """A line now and then."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+
+    async def go_on(self) -> None:
+        while True:
+            await anyio.sleep(_TOLD)
+            complain(line_of(self._batch.progress))
+
+
+def _draw(batch: Batch, bar: Bar, task: TaskID) -> None:
+    progress = batch.progress
+    completed = progress.done + progress.failed + progress.unknown + progress.skipped
+    bar.update(task, completed=completed, description=line_of(progress))
+
+
+def line_of(progress: Progress) -> str:
+    """A run in one line."""
+    counts = (
+        ("done", progress.done),
+        ("failed", progress.failed),
+        ("unknown", progress.unknown),
+        ("skipped", progress.skipped),
+        ("in flight", progress.in_flight),
+    )
+    told = [f"{number} {name}" for name, number in counts if number or name == "done"]
+    return ", ".join([*told, *money_of(progress.spent, progress.held)])
+
+
+def money_of(spent: Mapping[str, Decimal], held: Mapping[str, Decimal]) -> list[str]:
+    """What was spent and what is held, where there is any."""
+    sums = (("spent", plain_money(spent)), ("possibly billed for nothing", plain_money(held)))
+    return [f"{amount} {name}" for name, amount in sums if amount]

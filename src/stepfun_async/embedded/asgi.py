@@ -1,0 +1,246 @@
+"""The engine as an ASGI application, faults included: a connection stays silent, drips, or is cut."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Protocol, cast
+
+import anyio
+from starlette.applications import Starlette
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Message, Receive, Scope
+from starlette.types import Send as Emit
+
+from stepfun_async._core.registry import rows
+from stepfun_async._core.rules import Photo, Style
+from stepfun_async._core.wire import Call, Upload
+from stepfun_async._runtime.event_loop import finished_in_thread
+
+from .engine import Engine, Mount
+from .steps import Afterwards, Drop, Hang, Send, Step, Wait
+
+_TEXTS = 1024 * 1024
+"""Bytes of a request beside its picture."""
+
+
+def _most_bytes() -> int:
+    """Bytes of the largest picture that a model of the tables takes."""
+    rules = [rule.picture if isinstance(rule, Style) else rule for row in rows() for rule in row.rules.values()]
+    return max(rule.max_bytes or 0 for rule in rules if isinstance(rule, Photo))
+
+
+MAX_BODY = _most_bytes() // 3 * 4 + _TEXTS
+"""Bytes of the largest request body taken: one with the largest picture, in base64."""
+
+_PLANS = {"/v1": False, "/step_plan/v1": True}
+"""Where the API is mounted, and whether that is the Step Plan's."""
+
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+CONNECTION = "stepfun_async.connection"
+"""Where a server leaves a `Connection` in the state of a request."""
+
+
+class Connection(Protocol):
+    """What a fault may do with the connection on which a request came."""
+
+    def abort(self) -> None:
+        """Reset it."""
+        ...
+
+    def close(self) -> None:
+        """Close it once what is still to be sent has left; what comes meanwhile is not read."""
+        ...
+
+    def stop_reading(self) -> None:
+        """Read nothing any more, and leave it open."""
+        ...
+
+    def keep_idle(self, seconds: float) -> None:
+        """Close it when it has been idle for so long."""
+        ...
+
+
+def app(engine: Engine) -> Starlette:
+    """The engine as an ASGI application: `/v1`, `/step_plan/v1`, and `/`, which says what it is.
+
+    It needs asyncio. Behind a server other than `serve` and `running`, faults that lose the
+    connection raise `ConnectionAbortedError`, which such servers answer by closing it.
+    """
+    mounts = [Route(f"{path}/{{rest:path}}", partial(_answer, engine, path), methods=_METHODS) for path in _PLANS]
+    handlers: Mapping[type[Exception], Any] = dict.fromkeys((HTTPException, ClientDisconnect, Exception), _refuse)
+    return Starlette(routes=[Route("/", _about), *mounts], exception_handlers=handlers)
+
+
+async def _about(request: Request) -> Response:
+    purpose = "a stand-in for StepFun's image service, for development"
+    return JSONResponse({"service": "stepfun-async embedded engine", "purpose": purpose, "base_urls": [*_PLANS]})
+
+
+# --- requests in --------------------------------------------------------------------------------
+
+
+async def _answer(engine: Engine, prefix: str, request: Request) -> Response:
+    mount = Mount(plan=_PLANS[prefix], keyless=False, base=f"{request.url.scheme}://{request.url.netloc}{prefix}")
+    path = request.url.path.removeprefix(prefix)
+    fault = engine.next_fault(request.method, path)
+    early = fault is not None and fault.facts.early
+    call = Call(request.method, path, json={}, headers=_headers(request)) if early else await _call(request, path)
+    return _Played(engine.perform(call, fault, mount))
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    status, detail = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, str(error))
+    kind = "not_found" if status == 404 else "request_params_invalid"
+    return JSONResponse({"error": {"message": f"{detail}: {request.url.path}", "type": kind}}, status)
+
+
+async def _call(request: Request, path: str) -> Call:
+    method = "GET" if request.method == "HEAD" else request.method
+    headers = _headers(request)
+    limited = Request(request.scope, _limited(request.receive))
+    if request.headers.get("content-type", "").startswith("multipart/form-data"):
+        try:
+            form, files = await _form(limited)
+        except ValueError as error:  # what the form parser raises where starlette lets it through
+            raise HTTPException(400, f"the form is broken: {error}") from error
+        return Call(method, path, form=form, files=files, headers=headers)
+    body = await limited.body()
+    return Call(method, path, json=_json(body) if body else None, headers=headers)
+
+
+def _headers(request: Request) -> dict[str, str]:
+    return {name: request.headers[name] for name in ("authorization",) if name in request.headers}
+
+
+def _limited(receive: Receive) -> Receive:
+    """`receive`, refusing a body larger than `MAX_BODY`."""
+    taken = 0
+
+    async def limited() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(cast("bytes", message.get("body", b"")))
+        if taken > MAX_BODY:
+            raise HTTPException(413, f"the body is larger than {MAX_BODY:,} bytes")
+        return message
+
+    return limited
+
+
+def _json(body: bytes) -> Mapping[str, Any]:
+    try:
+        content: object = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, f"the body is not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise HTTPException(400, "the body is not a JSON object")
+    return cast("dict[str, Any]", content)
+
+
+async def _form(request: Request) -> tuple[dict[str, str], dict[str, Upload]]:
+    texts: dict[str, str] = {}
+    files: dict[str, Upload] = {}
+    async with request.form(max_part_size=MAX_BODY) as form:
+        for field, value in form.multi_items():
+            name = field.removesuffix("[]")  # some clients write a list of one picture so
+            if name in texts or name in files:
+                raise HTTPException(400, f"{name} is given twice; allowed: once")
+            if isinstance(value, UploadFile):
+                kind = value.content_type or "application/octet-stream"
+                files[name] = Upload(value.filename or name, kind, await value.read())
+            else:
+                texts[name] = value
+    return texts, files
+
+
+# --- answers out --------------------------------------------------------------------------------
+
+
+class _Played(Response):
+    """The engine's steps, acted out on the connection."""
+
+    def __init__(self, steps: Iterator[Step]) -> None:
+        super().__init__()
+        self._steps = steps
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Emit) -> None:
+        over = False
+        while not over:
+            step = await finished_in_thread(partial(next, self._steps))
+            over = await _act(step, scope, receive, send)
+
+
+async def _act(step: Step, scope: Scope, receive: Receive, send: Emit) -> bool:
+    """Act `step` out; whether it was the last one."""
+    match step:
+        case Wait(seconds):
+            return await _gone_within(seconds, receive)
+        case Hang():
+            await _until_gone(receive)
+        case Drop():
+            await _lose(scope, receive, at_once=True)
+        case Send():
+            connection = _connection(scope)
+            if connection is not None and step.keep_alive is not None:
+                connection.keep_idle(step.keep_alive)
+            await _send(step, receive, send)
+            if step.cut:
+                await _lose(scope, receive, at_once=False)
+            elif connection is not None and step.then is not None:
+                _AFTERWARDS[step.then](connection)
+    return True
+
+
+_AFTERWARDS: Mapping[Afterwards, Callable[[Connection], None]] = {
+    "close": lambda connection: connection.close(),
+    "stop-reading": lambda connection: connection.stop_reading(),
+}
+
+
+async def _send(step: Send, receive: Receive, send: Emit) -> None:
+    reply = step.reply
+    named = {**reply.headers, "content-length": str(len(step.body))}
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in named.items()]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    for piece in step.pieces():
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+        if step.pace and await _gone_within(step.pace, receive):
+            return
+    if not step.cut:
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _lose(scope: Scope, receive: Receive, *, at_once: bool) -> None:
+    """Close the connection: reset at once, or after what is still to be sent."""
+    connection = _connection(scope)
+    if connection is None:
+        raise ConnectionAbortedError("a fault of the embedded engine's scenario")
+    if at_once:
+        connection.abort()
+    else:
+        connection.close()
+    await _until_gone(receive)
+
+
+def _connection(scope: Scope) -> Connection | None:
+    """The request's connection; None where the server does not hand it out."""
+    return cast("Connection | None", scope.get("state", {}).get(CONNECTION))
+
+
+async def _gone_within(seconds: float, receive: Receive) -> bool:
+    """Wait `seconds`, or less where the other side goes away; whether it did."""
+    with anyio.move_on_after(seconds):
+        await _until_gone(receive)
+        return True
+    return False
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

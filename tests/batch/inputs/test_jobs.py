@@ -1,0 +1,156 @@
+"""Lines become requests, or all of their problems."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image as pillow
+
+from stepfun_async import ImageEdit, ImageToImage, Size, TextToImage
+from stepfun_async.batch.inputs.jobs import Broken, Cells, Job, Terms, job_of
+from stepfun_async.embedded.drawing.plain import draw
+
+from ...core.test_odd_values import VALUES
+
+PNG = draw({"prompt": "a lake"}, TextToImage().row, 1)  # type: ignore[arg-type]
+
+
+def job(value: object, defaults: dict[str, object] | None = None, **terms: Any) -> Job:
+    return job_of(7, value, Terms(defaults or {}, **terms))
+
+
+def fields(job: Job) -> list[str]:
+    return [problem.field for problem in job.problems]
+
+
+def test_defaults_hold_where_a_line_has_nothing_of_its_own() -> None:
+    made = job({"prompt": "A lake", "steps": 9, "seed": None}, {"steps": 20, "seed": 4, "size": "16:9"})
+    assert made.request == TextToImage(prompt="A lake", steps=9, seed=4, size="16:9")
+    assert made.fingerprint == TextToImage(prompt="A lake", steps=9, seed=4, size="16:9").fingerprint()
+
+
+def test_defaults_hold_for_request_values_too_unless_they_say_otherwise() -> None:
+    made = job(TextToImage(prompt="A lake", steps=9), {"steps": 20, "seed": 4, "model": "step-1x-medium"})
+    assert made.request == TextToImage(model="step-1x-medium", prompt="A lake", steps=9, seed=4)
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ({}, TextToImage),
+        ({"image": PNG}, ImageEdit),
+        ({"image": PNG, "source_weight": 0.5}, ImageToImage),
+        ({"image": PNG, "source_weight": 0.5, "operation": "image_to_image"}, ImageToImage),
+        ({"operation": "generate"}, TextToImage),
+    ],
+)
+def test_the_operation_is_the_one_named_or_what_the_fields_imply(line: dict[str, object], kind: type) -> None:
+    made = job({"prompt": "A lake", **line})
+    assert made.problems == ()
+    assert type(made.request) is kind
+
+
+@pytest.mark.parametrize(
+    ("extra_body", "field"),
+    [({"n": 2}, "n"), ({"n": "2"}, "n"), ({"n": "many"}, "n"), ({"model": "step-2x-large"}, "extra_body")],
+)
+def test_a_line_buys_one_picture_of_the_model_that_it_names(extra_body: dict[str, object], field: str) -> None:
+    assert fields(job({"prompt": "A lake", "extra_body": extra_body})) == [field]
+    assert fields(job({"prompt": "A lake", "extra_body": {"n": 1, "model": "step-image-edit-2"}})) == []
+
+
+def test_all_problems_are_told_at_once() -> None:
+    made = job({"id": "", "promt": "A lake", "steps": 99, "size": "nope", "response_format": "url", "n": 3})
+    assert made.request is None
+    assert made.fingerprint is None
+    assert set(fields(made)) == {"id", "prompt", "promt", "steps", "size", "response_format", "n"}
+    assert fields(made).count("n") == 1
+    assert next(problem for problem in made.problems if problem.field == "promt").nearest == "prompt"
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ({"prompt": "a", "operation": "edti"}, "operation"),
+        ({"prompt": "a", "operation": 3}, "operation"),
+        ({"prompt": "a", "width": 10}, "size"),
+        ({"prompt": "a", "size": "1:1", "width": 768, "height": 1360}, "size"),
+        ({"prompt": "a", "size": {"width": 768, "depth": 2}}, "size"),
+        ({"prompt": "a", "id": True}, "id"),
+        ({"prompt": "a", "id": "x" * 201}, "id"),
+        ({"prompt": "a", "id": "a\nb"}, "id"),
+        ({"prompt": "a", "image": "nowhere.png"}, "image"),
+        (["a"], "line"),
+        (None, "line"),
+    ],
+)
+def test_a_bad_line_names_its_field(line: object, field: str) -> None:
+    assert field in fields(job(line))
+
+
+@pytest.mark.parametrize("field", ["prompt", "seed", "image", "size", "id", "operation", "model", "extra_body", "body"])
+def test_a_line_with_an_odd_value_is_read_or_has_problems(field: str) -> None:
+    for value in VALUES.values():
+        made = job({"prompt": "a", field: value})
+        assert json.loads(json.dumps(made.told, allow_nan=False)) == made.told
+        assert made.request is None or not made.problems
+        assert all(str(problem) for problem in made.problems)
+
+
+def test_sides_make_a_size() -> None:
+    expected = TextToImage(prompt="a", size=Size(width=1360, height=768))
+    assert job({"prompt": "a", "width": 1360, "height": 768}).request == expected
+    assert job({"prompt": "a", "size": {"width": 1360, "height": 768}}).request == expected
+
+
+def test_cells_of_text_become_what_the_model_takes() -> None:
+    line = {"prompt": "1", "steps": "9", "cfg_scale": "2.5", "text_mode": "true", "width": "1360", "height": "768"}
+    made = job(Cells(line))
+    size = Size(width=1360, height=768)
+    assert made.request == TextToImage(prompt="1", steps=9, cfg_scale=2.5, text_mode=True, size=size)
+    assert fields(job(Cells({"prompt": "1", "steps": "many"}))) == ["steps"]
+
+
+def test_paths_are_relative_to_the_inputs(tmp_path: Path) -> None:
+    (tmp_path / "cat.png").write_bytes(PNG)
+    made = job({"prompt": "a", "image": "cat.png"}, folder=tmp_path)
+    assert made.problems == ()
+    link = {"prompt": "a", "image": "https://example.com/cat.png", "source_weight": 0.5}
+    assert job(link, folder=tmp_path).told["image"] == "https://example.com/cat.png"
+
+
+def test_a_job_that_waits_keeps_no_picture_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "cat.png"
+    path.write_bytes(PNG)
+    made = job({"prompt": "a", "image": str(path)})
+    assert made.request is not None
+    assert made.request._memo._seen == {}
+
+
+def test_a_file_object_is_read_once_and_kept() -> None:
+    made = job(ImageEdit(prompt="a", image=io.BytesIO(PNG)))
+    assert made.request is not None
+    assert made.request.fingerprint() == made.fingerprint
+
+
+def test_what_is_told_of_a_request_is_json_without_bytes() -> None:
+    made = job({"prompt": "a", "image": PNG, "seed": 3})
+    assert made.told["operation"] == "edit"
+    assert made.told["model"] == "step-image-edit-2"
+    assert made.told["image"] == {"sha256": made.told["image"]["sha256"], "bytes": len(PNG)}  # type: ignore[index]
+
+
+def test_an_image_that_is_too_large_is_not_encoded_for_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pillow.Image, "save", lambda *_, **__: pytest.fail("encoded"))
+    job = job_of(1, {"prompt": "x", "image": pillow.new("RGB", (6000, 40))}, Terms({}))
+    assert "6000x40 pixels" in job.problems[0].why
+    assert job.told["image"] == "an Image"
+
+
+def test_a_broken_line_brings_its_problems() -> None:
+    problems = job(3).problems
+    assert job(Broken(problems)).problems == problems
