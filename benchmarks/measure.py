@@ -175,10 +175,10 @@ class AtOnce:
     """
 
     def __init__(self, side: int) -> None:
-        from stepfun_async._core.wire import Reply
+        from stepfun_async._core.wire import HTTPResponse
 
         content_type, body = answers(png(side), "", links=False)[GENERATIONS]
-        self._reply = Reply(200, {"content-type": content_type}, body)
+        self._reply = HTTPResponse(200, {"content-type": content_type}, body)
 
     async def send(self, call: Any, progress: Any) -> Any:
         progress.leaves()
@@ -274,10 +274,10 @@ def _call_for(function: Callable[[], object], seconds: float) -> int:
 
 def _our_decoder() -> Callable[[bytes], bytes]:
     from stepfun_async._core.answers import parse_images
-    from stepfun_async._core.wire import Reply
+    from stepfun_async._core.wire import HTTPResponse
 
     def make(body: bytes) -> bytes:
-        reply = Reply(200, {"content-type": "application/json"}, body)
+        reply = HTTPResponse(200, {"content-type": "application/json"}, body)
         made = parse_images(reply, model=MODEL, base_url="https://nowhere/v1", now=0.0, link_lifetime=None)
         return made.image.to_bytes()
 
@@ -286,10 +286,10 @@ def _our_decoder() -> Callable[[bytes], bytes]:
 
 def _our_decoder_of_pieces() -> Callable[[bytes], bytes]:
     """As answers come from a socket."""
-    from stepfun_async._core.cutting import Cutter
+    from stepfun_async._core.cutting import Base64StreamDecoder
 
     def make(body: bytes) -> bytes:
-        cutter = Cutter(length=len(body))
+        cutter = Base64StreamDecoder(length=len(body))
         for at in range(0, len(body), _PIECE):
             cutter.feed(body[at : at + _PIECE])
         _, pictures = cutter.finish() or (b"", ())

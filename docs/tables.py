@@ -8,12 +8,12 @@ from pathlib import Path
 from stepfun_async import Capability, capabilities
 from stepfun_async._core.capabilities import TIERS, Region
 from stepfun_async._core.outcomes import (
+    BILLING_RULES,
     GATEWAY_TEXTS,
     OTHERS,
-    OUTCOMES,
     STATUSES,
+    BillingRule,
     GatewayText,
-    Outcome,
     StatusOutcome,
 )
 from stepfun_async.embedded.faults import KINDS, KindFacts
@@ -115,7 +115,7 @@ def _fault(kind: str, facts: KindFacts) -> str:
 def outcomes() -> str:
     """docs/failures.md's table: a line for each event, then one for each status."""
     head = "| what happened | `.billing` | tried again? |\n|---|---|---|"
-    events = [f"| {outcome.meaning} | {_billing(outcome)} | {_again(outcome)} |" for outcome in OUTCOMES.values()]
+    events = [f"| {outcome.meaning} | {_billing(outcome)} | {_again(outcome)} |" for outcome in BILLING_RULES.values()]
     named = {f"status {status}": outcome for status, outcome in STATUSES.items()}
     others = {f"any other {digit}xx": outcome for digit, outcome in OTHERS.items()}
     lines = [line for name, outcome in (named | others).items() for line in _status_lines(name, outcome)]
@@ -143,7 +143,7 @@ def _text(row: GatewayText) -> str:
     return f"| {row.gateway}, {row.status} | `{row.example}` | {row.meaning} | {row.source} |"
 
 
-def _billing(outcome: Outcome) -> str:
+def _billing(outcome: BillingRule) -> str:
     same = outcome.before == outcome.after
     return outcome.after if same else f"{outcome.before} before a byte of the body left, {outcome.after} after"
 
@@ -151,7 +151,7 @@ def _billing(outcome: Outcome) -> str:
 _ONLY = "only with `retry_unknown=True`"
 
 
-def _again(outcome: Outcome) -> str:
+def _again(outcome: BillingRule) -> str:
     if outcome.over:
         return "no: the call is over"
     if outcome.before != outcome.after:

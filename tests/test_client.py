@@ -37,7 +37,7 @@ from stepfun_async import (
 )
 from stepfun_async._core import registry as tables
 from stepfun_async._core.headers import read_header
-from stepfun_async._core.wire import Call, Progress, Reply
+from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from tests.support.answers import PIXEL, picture_answer
 from tests.support.samples import SAMPLES
 
@@ -50,15 +50,15 @@ BODY = picture_answer().partition(b"\r\n\r\n")[2]
 class Post:
     """A transport that keeps what it was given and answers what it was told."""
 
-    def __init__(self, *replies: Reply) -> None:
-        self.calls: list[Call] = []
+    def __init__(self, *replies: HTTPResponse) -> None:
+        self.calls: list[HTTPRequest] = []
         self.replies = list(replies)
 
-    async def send(self, call: Call, progress: Progress) -> Reply:
+    async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
         self.calls.append(call)
         progress.sent = True
         await anyio.lowlevel.checkpoint()
-        return self.replies.pop(0) if self.replies else Reply(200, {"x-trace-id": "t-1"}, BODY)
+        return self.replies.pop(0) if self.replies else HTTPResponse(200, {"x-trace-id": "t-1"}, BODY)
 
     async def aclose(self) -> None:
         pass
@@ -271,7 +271,7 @@ async def test_a_download_needs_a_link(image: Any) -> None:
 
 
 async def test_a_download_that_cannot_be_saved_is_refused_first(tmp_path: Path) -> None:
-    post = Post(Reply(200, {}, PIXEL))
+    post = Post(HTTPResponse(200, {}, PIXEL))
     async with client_over(post) as client:
         for image in ("https://pictures.test/a.png", Image(data=PIXEL, format="png")):
             with pytest.raises(InvalidRequestError, match="save_to"):
@@ -399,10 +399,10 @@ async def test_calls_that_wait_for_a_slot_are_not_sent_after_the_client_was_clos
     go_on = anyio.Event()
 
     class Slow(Post):
-        async def send(self, call: Call, progress: Progress) -> Reply:
+        async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
             self.calls.append(call)
             await go_on.wait()
-            return Reply(200, {}, BODY)
+            return HTTPResponse(200, {}, BODY)
 
     post, errors = Slow(), []
     client = client_over(post, limits=Limits(1))
@@ -556,7 +556,7 @@ async def test_usage_sums_what_was_billed_at_the_prices_of_the_host(
 async def test_an_answer_with_several_pictures_is_one_attempt() -> None:
     """Servers that make more than one are reached with `validation="off"`."""
     two = b'{"data": [{"url": "https://x.test/1.png"}, {"url": "https://x.test/2.png"}]}'
-    post = Post(Reply(500, {}, b""), Reply(200, {}, two))
+    post = Post(HTTPResponse(500, {}, b""), HTTPResponse(200, {}, two))
     retry = RetryPolicy(retry_unknown=True, base=0.001)
     async with client_over(post, validation="off", retry=retry) as client:
         response = await client.images.generate("a lake", n=2)  # type: ignore[call-overload]
@@ -566,7 +566,7 @@ async def test_an_answer_with_several_pictures_is_one_attempt() -> None:
 
 
 async def test_a_wait_the_server_asks_for_is_not_begun_past_the_deadline() -> None:
-    post = Post(Reply(429, {"retry-after": "3600"}, b""))
+    post = Post(HTTPResponse(429, {"retry-after": "3600"}, b""))
     async with client_over(post, timeout=5) as client:
         with pytest.raises(RateLimitError) as caught:
             await client.images.generate("a lake")
@@ -575,7 +575,9 @@ async def test_a_wait_the_server_asks_for_is_not_begun_past_the_deadline() -> No
 
 async def test_errors_of_the_service_pickle_with_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     body = b'{"error": {"message": "slow down", "type": "rate_limit"}}'
-    async with client_over(Post(Reply(429, {"x-trace-id": "t-9"}, body)), retry=RetryPolicy(max_attempts=1)) as client:
+    async with client_over(
+        Post(HTTPResponse(429, {"x-trace-id": "t-9"}, body)), retry=RetryPolicy(max_attempts=1)
+    ) as client:
         with pytest.raises(RateLimitError) as caught:
             await client.images.generate("a lake")
     copy: APIError = pickle.loads(pickle.dumps(caught.value))
@@ -585,7 +587,7 @@ async def test_errors_of_the_service_pickle_with_everything(monkeypatch: pytest.
 
 
 async def test_the_key_is_hidden_where_a_server_repeats_it() -> None:
-    async with client_over(Post(Reply(401, {}, b'{"error": {"message": "bad key sk-secret"}}'))) as client:
+    async with client_over(Post(HTTPResponse(401, {}, b'{"error": {"message": "bad key sk-secret"}}'))) as client:
         with pytest.raises(APIError, match=r"bad key \*\*\*") as caught:
             await client.images.generate("a lake")
     assert "sk-secret" not in f"{caught.value!r}{caught.value.__dict__}"

@@ -25,7 +25,7 @@ import pytest
 import trio
 
 from stepfun_async import AsyncClient, Client, Failed, Limits, TextToImage
-from stepfun_async._core.wire import Call, Progress, Reply
+from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from stepfun_async._sync import loop_options
 from tests.support.scripted import PICTURE, Answer, Scripted
 
@@ -36,11 +36,11 @@ URL = "https://stepfun.test/v1"
 PARAMETERS: dict[str, Any] = {"size": "768x1360", "seed": 7, "steps": 8, "cfg_scale": 1.5}
 
 
-async def at_once(call: Call, progress: Progress) -> Reply:
+async def at_once(call: HTTPRequest, progress: SendState) -> HTTPResponse:
     return PICTURE
 
 
-async def after_a_turn(call: Call, progress: Progress) -> Reply:
+async def after_a_turn(call: HTTPRequest, progress: SendState) -> HTTPResponse:
     await anyio.lowlevel.checkpoint()
     return PICTURE
 
@@ -144,7 +144,7 @@ async def test_map_starts_workers_only_as_they_are_needed() -> None:
     before = tasks()
     most = 0
 
-    async def count(call: Call, progress: Progress) -> Reply:
+    async def count(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         nonlocal most
         most = max(most, tasks() - before)
         return PICTURE
@@ -207,7 +207,7 @@ def test_calls_of_many_threads_wake_the_loop_once() -> None:
             woken += 1
             return super().call_soon_threadsafe(callback, *args, context=context)
 
-    async def hold_the_loop(call: Call, progress: Progress) -> Reply:
+    async def hold_the_loop(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         busy.set()
         free.wait(10)
         return PICTURE

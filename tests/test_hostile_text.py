@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stepfun_async import AsyncClient, RetryPolicy, StepFunError
-from stepfun_async._core.wire import Call, Progress, Reply
+from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from tests.support.scripted import PICTURE, Scripted
 
 pytestmark = pytest.mark.anyio
@@ -29,21 +29,21 @@ def error_of(**more: Any) -> bytes:
 
 
 REPLIES = {
-    "an error": Reply(400, TRACE, error_of()),
-    "an error of another form": Reply(418, TRACE, json.dumps({"detail": [{"msg": EVIL}]}).encode()),
-    "an error as text": Reply(404, TRACE, EVIL.encode()),
-    "a page": Reply(502, {**TRACE, "server": EVIL}, f"<html><title>{EVIL}</title></html>".encode()),
-    "an error without words": Reply(500, TRACE, json.dumps({EVIL: EVIL}).encode()),
-    "a success without a picture": Reply(200, TRACE, json.dumps({"message": EVIL, "data": []}).encode()),
-    "a task": Reply(202, TRACE, json.dumps({"task_id": EVIL}).encode()),
-    "a packed answer": Reply(200, {**TRACE, "content-encoding": EVIL}, b"..."),
-    "an odd link": Reply(200, TRACE, json.dumps({"data": [{"url": f"http://[{EVIL}"}]}).encode()),
-    "broken base64": Reply(200, TRACE, json.dumps({"data": [{"b64_json": EVIL}]}).encode()),
+    "an error": HTTPResponse(400, TRACE, error_of()),
+    "an error of another form": HTTPResponse(418, TRACE, json.dumps({"detail": [{"msg": EVIL}]}).encode()),
+    "an error as text": HTTPResponse(404, TRACE, EVIL.encode()),
+    "a page": HTTPResponse(502, {**TRACE, "server": EVIL}, f"<html><title>{EVIL}</title></html>".encode()),
+    "an error without words": HTTPResponse(500, TRACE, json.dumps({EVIL: EVIL}).encode()),
+    "a success without a picture": HTTPResponse(200, TRACE, json.dumps({"message": EVIL, "data": []}).encode()),
+    "a task": HTTPResponse(202, TRACE, json.dumps({"task_id": EVIL}).encode()),
+    "a packed answer": HTTPResponse(200, {**TRACE, "content-encoding": EVIL}, b"..."),
+    "an odd link": HTTPResponse(200, TRACE, json.dumps({"data": [{"url": f"http://[{EVIL}"}]}).encode()),
+    "broken base64": HTTPResponse(200, TRACE, json.dumps({"data": [{"b64_json": EVIL}]}).encode()),
 }
 
 
-def client_of(reply: Reply, **more: Any) -> AsyncClient:
-    async def answer(call: Call, progress: Progress) -> Reply:
+def client_of(reply: HTTPResponse, **more: Any) -> AsyncClient:
+    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         progress.leaves()
         return reply
 
@@ -53,7 +53,7 @@ def client_of(reply: Reply, **more: Any) -> AsyncClient:
 
 @pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
 async def test_errors_and_logs_say_what_a_server_says_with_escapes(
-    reply: Reply, caplog: pytest.LogCaptureFixture
+    reply: HTTPResponse, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     with pytest.raises(StepFunError) as caught:
@@ -70,7 +70,7 @@ async def test_errors_and_logs_say_what_a_server_says_with_escapes(
 
 async def test_the_trace_id_of_a_success_is_shown_with_escapes(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    response = await client_of(Reply(200, TRACE, PICTURE.body)).images.generate("a lake", model="step-2x-large")
+    response = await client_of(HTTPResponse(200, TRACE, PICTURE.body)).images.generate("a lake", model="step-2x-large")
     assert response.trace_id == "t\\u001b[5m\\u202e\\u009b"
     told = [vars(record)["stepfun_trace_id"] for record in caplog.records if "attempt 1" in record.getMessage()]
     assert told == [response.trace_id]

@@ -90,7 +90,7 @@ class _Settled:
         self._limits = limits
         self._hold = budget.reserve("m", Money(Decimal(1), "USD"), 1)
         self._grant = limits.gate.hold(None, place=True, loop=object())
-        assert limits.gate.passes_at_once(self._grant, slot=True, place=True)
+        assert limits.gate.acquire_nowait(self._grant, slot=True, place=True)
 
     def __del__(self) -> None:
         self._hold.settle(billed=0, unknown=1)

@@ -27,7 +27,7 @@ from stepfun_async import (
     RetryPolicy,
     TextToImage,
 )
-from stepfun_async._core.wire import Call, Progress, Reply
+from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
 from stepfun_async.testing import run
 from stepfun_async.testing.virtual import Backend
@@ -49,7 +49,7 @@ class Instrumented:
         self.called = anyio.Event()
         self.parents: list[str | None] = []
 
-    async def send(self, call: Call, progress: Progress) -> Reply:
+    async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
         self.parents.append(call.headers.get("traceparent"))
         with self._tracer.start_as_current_span(call.method):
             self.called.set()
@@ -359,7 +359,7 @@ def test_a_sync_call_that_its_clients_closing_ends_is_an_error(telemetry: Teleme
     called = threading.Event()
 
     class Hanging(Instrumented):
-        async def send(self, call: Call, progress: Progress) -> Reply:
+        async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
             called.set()
             return await super().send(call, progress)
 

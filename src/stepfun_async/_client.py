@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, NoReturn, Self
 from urllib.parse import quote
 
 from ._call.options import Options
-from ._call.service import DEFAULT_LIMITS, DEFAULT_RETRY, Service, service_for
+from ._call.service import DEFAULT_LIMITS, DEFAULT_RETRY, Caller, caller_for
 from ._call.settings import Validation, hidden_headers, hidden_url
 from ._core.answers import parse_account, parse_model, parse_models
 from ._core.errors import InvalidRequestError
 from ._core.problems import Problem
 from ._core.results import Account, Model, Usage
 from ._core.retry import RetryPolicy
-from ._core.secrets import hidden
+from ._core.secrets import as_secret
 from ._images import AsyncImages
 from ._limits.budget import Budget
 from ._limits.limits import Limits
@@ -87,9 +87,9 @@ class AsyncClient:
         on_event: OnEvent | None = None,
     ) -> None:
         # From what shows the variables of a traceback's frames:
-        api_key, base_url, proxy = hidden(api_key), hidden_url(base_url), hidden(proxy)
+        api_key, base_url, proxy = as_secret(api_key), hidden_url(base_url), as_secret(proxy)
         default_headers = hidden_headers(default_headers)
-        self._service = service_for(
+        self._service = caller_for(
             api_key,
             base_url=base_url,
             limits=limits,
@@ -160,7 +160,7 @@ def unpicklable(client: object) -> TypeError:
 class AsyncModels:
     """The server's models."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Caller) -> None:
         self._service = service
 
     async def list(self, *, timeout: float | None = None) -> tuple[Model, ...]:
@@ -197,7 +197,7 @@ class AsyncModels:
 class AsyncAccount:
     """The account behind the key."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Caller) -> None:
         self._service = service
 
     async def retrieve(self, *, timeout: float | None = None) -> Account:

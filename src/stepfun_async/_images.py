@@ -8,12 +8,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from ._call.options import NO_OPTIONS, Options
-from ._call.service import Service
+from ._call.service import Caller
 from ._call.settings import hidden_headers
 from ._core.results import Image, ImagesResponse, SaveTo
 
 if TYPE_CHECKING:
-    from ._call.fan_out import Fanout
+    from ._call.fan_out import OutcomeIterator
     from ._core.capabilities import CustomModel
     from ._core.params import (
         CustomEdit,
@@ -41,7 +41,7 @@ def _requests() -> ModuleType:
 class AsyncImages:
     """Pictures: make, edit, start from another, fetch, fan out."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Caller) -> None:
         self._service = service
 
     @overload
@@ -336,7 +336,9 @@ class AsyncImages:
         """
         return await self._service.download(image, _options(save_to, overwrite, timeout, queue_timeout, None))
 
-    def map(self, requests: Iterable[ImageRequest] | AsyncIterable[ImageRequest], *, ordered: bool = False) -> Fanout:
+    def map(
+        self, requests: Iterable[ImageRequest] | AsyncIterable[ImageRequest], *, ordered: bool = False
+    ) -> OutcomeIterator:
         """Send many requests, as many at once as the limits allow, and give back each as it ends.
 
         Requests are taken from `requests` only as there is room, so a generator of a million costs no

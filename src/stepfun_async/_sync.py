@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar
 import anyio
 
 from ._call.attempts import Window, ended_by_closing, witness
-from ._call.fan_out import Fanout, Feed, Outcome, items_of
-from ._call.service import DEFAULT_LIMITS, DEFAULT_RETRY, Service, service_for
+from ._call.fan_out import Feed, Outcome, OutcomeIterator, items_of
+from ._call.service import DEFAULT_LIMITS, DEFAULT_RETRY, Caller, caller_for
 from ._call.settings import Validation, hidden_headers, hidden_url
 from ._client import AsyncAccount, AsyncModels, unpicklable
 from ._core.errors import APIConnectionError, ConfigurationError
 from ._core.results import Account, Image, ImagesResponse, Model, SaveTo, Usage
 from ._core.retry import RetryPolicy
-from ._core.secrets import hidden
+from ._core.secrets import as_secret
 from ._images import AsyncImages
 from ._limits.budget import Budget
 from ._limits.limits import Limits
@@ -74,7 +74,7 @@ class _Bridge:
     _running: _Running | None
     _finalizer: weakref.finalize[Any, Any] | None
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Caller) -> None:
         self.service = service
         self._begin()
         _bridges.add(self)
@@ -160,7 +160,7 @@ class _Call(Generic[T]):
     task: asyncio.Task[None]
     _value: T
 
-    def __init__(self, service: Service, function: Callable[[], Awaitable[T]]) -> None:
+    def __init__(self, service: Caller, function: Callable[[], Awaitable[T]]) -> None:
         self.context = _asyncio_context()
         self._service = service
         self._function = function
@@ -442,9 +442,9 @@ class Client:
         on_event: OnEvent | None = None,
     ) -> None:
         # From what shows the variables of a traceback's frames:
-        api_key, base_url, proxy = hidden(api_key), hidden_url(base_url), hidden(proxy)
+        api_key, base_url, proxy = as_secret(api_key), hidden_url(base_url), as_secret(proxy)
         default_headers = hidden_headers(default_headers)
-        service = service_for(
+        service = caller_for(
             api_key,
             base_url=base_url,
             limits=limits,
@@ -700,7 +700,7 @@ class _Line:
         self._ended = False
         self._ready = False
         self._feed: Feed | None = None
-        self._fanout: Fanout | None = None
+        self._fanout: OutcomeIterator | None = None
         self.failure: Exception | None = None
 
     def advance(self, bridge: _Bridge, requests: Iterator[ImageRequest]) -> Outcome | None:
@@ -730,7 +730,7 @@ class _Line:
         self._ready = fanout.ready
         return outcome
 
-    def _begun(self) -> tuple[Feed, Fanout]:
+    def _begun(self) -> tuple[Feed, OutcomeIterator]:
         if self._feed is None or self._fanout is None:
             self._feed = Feed()
             self._fanout = self._images.map(self._feed, ordered=self._ordered)

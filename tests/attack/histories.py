@@ -34,7 +34,7 @@ from unittest import mock
 import anyio
 
 from stepfun_async import APIConnectionError, Batch, Budget, Limits, RetryPolicy, StepFunError
-from stepfun_async._core.wire import Call, Progress, Reply
+from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from stepfun_async.batch import Item, JournalError, Records
 from stepfun_async.batch.journal import database, journal
 from stepfun_async.batch.journal.journal import Journal
@@ -146,7 +146,7 @@ class Shop:
         self._inner = EmbeddedTransport(self.engine)
         self._one = anyio.Lock()
 
-    async def send(self, call: Call, progress: Progress) -> Reply:
+    async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
         if self.death.dead:
             raise APIConnectionError("the process is dead", billing="not_sent")
         model = str((call.json or {}).get("model"))

@@ -23,7 +23,7 @@ from pathlib import Path
 import anyio
 
 from stepfun_async import AsyncClient, Limits, StepFunError
-from stepfun_async._core.wire import Call
+from stepfun_async._core.wire import HTTPRequest
 from stepfun_async.embedded import Engine, Fault, Scenario
 from stepfun_async.embedded.engine import Mount
 from stepfun_async.embedded.server import running
@@ -52,7 +52,7 @@ class Counted(Engine):
         self.peak = self.served = self._in_flight = 0
         self._counting = threading.Lock()
 
-    def perform(self, call: Call, fault: Fault | None, mount: Mount = Mount()) -> Iterator[Step]:  # noqa: B008 - as it is
+    def perform(self, call: HTTPRequest, fault: Fault | None, mount: Mount = Mount()) -> Iterator[Step]:  # noqa: B008 - as it is
         with self._counting:
             self._in_flight += 1
             self.served += 1

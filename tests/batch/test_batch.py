@@ -25,7 +25,7 @@ from stepfun_async import (
     SaveError,
     TextToImage,
 )
-from stepfun_async._core.wire import Call, Progress, Reply
+from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from stepfun_async.batch import JournalError, Records
 from stepfun_async.batch.journal.database import JOURNAL
 from stepfun_async.batch.journal.journal import Journal
@@ -222,7 +222,7 @@ class Gated:
         self.waiting = 0
         self.came = anyio.Event()
 
-    async def send(self, call: Call, progress: Progress) -> Reply:
+    async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
         progress.leaves()
         self.waiting += 1
         if self.waiting == 4:
@@ -269,7 +269,7 @@ async def test_a_picture_that_came_is_kept_though_the_run_is_cancelled(
 ) -> None:
     started = anyio.Event()
 
-    async def slow(self: EmbeddedTransport, call: Call, progress: Progress) -> Reply:
+    async def slow(self: EmbeddedTransport, call: HTTPRequest, progress: SendState) -> HTTPResponse:
         reply = await original(self, call, progress)
         started.set()
         with anyio.CancelScope(shield=True):  # the answer is there by the time the run is cancelled

@@ -11,9 +11,9 @@ import anyio
 import pytest
 
 from stepfun_async import APIConnectionError, SaveError
-from stepfun_async._core.wire import Call, Progress, Reply
+from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from stepfun_async.batch import Records
-from stepfun_async.batch.run.job_runner import Maker
+from stepfun_async.batch.run.job_runner import JobRunner
 from tests.core.test_paid_pictures import PICTURES, WAYS
 
 from .shop import Shop, prompts
@@ -31,12 +31,12 @@ class Linking:
         self.posts = 0
         self.fetched: list[str] = []
 
-    async def send(self, call: Call, progress: Progress) -> Reply:
+    async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
         if call.method == "POST":
             self.posts += 1
-            return Reply(200, {}, json.dumps({"data": [{"url": LINK.format(self.posts), "seed": 3}]}).encode())
+            return HTTPResponse(200, {}, json.dumps({"data": [{"url": LINK.format(self.posts), "seed": 3}]}).encode())
         self.fetched.append(call.path)
-        return Reply(200, {"content-type": "image/png"}, self._behind(call.path))
+        return HTTPResponse(200, {"content-type": "image/png"}, self._behind(call.path))
 
     async def aclose(self) -> None:
         """Nothing to close."""
@@ -49,10 +49,10 @@ class Saying(Linking):
         super().__init__(lambda _: b"")
         self._item = item
 
-    async def send(self, call: Call, progress: Progress) -> Reply:
+    async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
         assert call.method == "POST"
         self.posts += 1
-        return Reply(200, {}, json.dumps({"data": [self._item]}).encode())
+        return HTTPResponse(200, {}, json.dumps({"data": [self._item]}).encode())
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ async def test_a_batch_that_is_stopped_while_it_fetches_enters_the_link(shop: Sh
     fetching = anyio.Event()
 
     class Slow(Linking):
-        async def send(self, call: Call, progress: Progress) -> Reply:
+        async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
             if call.method == "GET":
                 fetching.set()
                 await anyio.sleep_forever()
@@ -128,14 +128,14 @@ async def test_a_picture_of_any_format_that_was_kept_before_a_crash_is_known_aga
 ) -> None:
     data = PICTURES[name][2]
     shop.transport = server = Linking(lambda _: data)
-    real = Maker.keep
+    real = JobRunner.keep
 
-    async def keep_and_die(self: Maker, *arguments: Any) -> Any:
+    async def keep_and_die(self: JobRunner, *arguments: Any) -> Any:
         await real(self, *arguments)
         raise OSError("the process dies here")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Maker, "keep", keep_and_die)
+        patched.setattr(JobRunner, "keep", keep_and_die)
         with pytest.raises(OSError, match="dies here"):
             await shop.batch(prompts(1)).run()
     assert (await shop.batch(prompts(1)).run()).adopted == 1

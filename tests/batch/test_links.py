@@ -12,7 +12,7 @@ import pytest
 from stepfun_async import ConfigurationError
 from stepfun_async.batch import JournalError, Records
 from stepfun_async.batch.journal.database import FILES, JOURNAL
-from stepfun_async.batch.run.claims import Tickets
+from stepfun_async.batch.run.claims import Claims
 
 from .shop import Shop, prompts
 
@@ -110,9 +110,9 @@ async def test_thumbnails_go_through_no_link(shop: Shop, precious: Path, tmp_pat
 def test_tickets_go_through_no_link(tmp_path: Path, precious: Path) -> None:
     (tmp_path / "a" / "sending").mkdir(parents=True)
     (tmp_path / "a" / "sending" / "run").symlink_to(precious)
-    Tickets(tmp_path / "a").begin("r1")
-    assert (precious.read_text(), Tickets(tmp_path / "a").run()) == ("of great value", "r1")
+    Claims(tmp_path / "a").begin("r1")
+    assert (precious.read_text(), Claims(tmp_path / "a").run()) == ("of great value", "r1")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "sending").symlink_to(tmp_path / "a")
     with pytest.raises(OSError, match="is a symbolic link"):
-        Tickets(tmp_path / "b").begin("r2")
+        Claims(tmp_path / "b").begin("r2")

@@ -22,7 +22,7 @@ from PIL import Image as pillow
 
 from stepfun_async import ConfigurationError, ImageEdit, Size, TextToImage
 from stepfun_async.batch import Batch, InputWarning, Records
-from stepfun_async.batch.inputs.jobs import Job, Terms, job_of
+from stepfun_async.batch.inputs.jobs import Job, JobDefaults, job_of
 from stepfun_async.batch.inputs.sources import source_of
 
 from ..core.test_scalars import NAType, Scalar
@@ -40,7 +40,7 @@ def shop(tmp_path: Path) -> Shop:
 
 async def jobs(inputs: object) -> list[Job]:
     with closing(source_of(inputs)) as source:
-        terms = Terms({}, source.folder)
+        terms = JobDefaults({}, source.folder)
         found: list[Job] = []
         while lines := await source.take(7):
             found += [job_of(line.number, line.read(), terms, line.digest) for line in lines]
@@ -332,14 +332,14 @@ async def test_lines_for_openais_batches_are_read(tmp_path: Path, write: Write) 
 )
 def test_the_url_of_an_openai_line_names_the_operation(url: str, body: dict[str, Any], operation: str) -> None:
     line = {"custom_id": "1", "url": url, "body": {"model": "step-image-edit-2", "prompt": "a", **body}}
-    job = job_of(1, line, Terms({}))
+    job = job_of(1, line, JobDefaults({}))
     assert said(job) == ""
     assert job.told["operation"] == operation
 
 
 @pytest.mark.parametrize(("field", "value"), [("url", "/v1/chat/completions"), ("method", "GET"), ("url", 3)])
 def test_an_openai_line_for_something_else_is_refused(field: str, value: object) -> None:
-    job = job_of(1, {**OPENAI, field: value}, Terms({}))
+    job = job_of(1, {**OPENAI, field: value}, JobDefaults({}))
     assert [problem.field for problem in job.problems] == ["url"]
     assert "POST /v1/images/edits" in said(job)
 

@@ -28,7 +28,7 @@ from stepfun_async import (
     RetryPolicy,
     SaveError,
 )
-from stepfun_async._core.wire import Call, Progress, Reply
+from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from stepfun_async.batch import JournalError, Records
 from stepfun_async.batch.journal.journal import Journal
 from stepfun_async.embedded import EmbeddedTransport
@@ -67,7 +67,7 @@ class Unreachable:
         self._back = math.inf
         self.refused = 0
 
-    async def send(self, call: Call, progress: Progress) -> Reply:
+    async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
         self._left -= 1
         if self._left == 0:
             self._back = anyio.current_time() + 60
@@ -225,7 +225,7 @@ class Watching:
         self._left = calls
         self._then = then
 
-    async def send(self, call: Call, progress: Progress) -> Reply:
+    async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
         self._left -= 1
         if self._left == 0:
             self._then()
@@ -289,11 +289,11 @@ async def test_a_folder_that_is_taken_away_ends_the_run_before_more_is_bought(sh
 @pytest.mark.parametrize("status", [200, 400])
 async def test_half_a_character_in_the_servers_text_ends_no_run(shop: Shop, status: int) -> None:
     """SQLite and files hold UTF-8, which cannot say it; JSON can."""
-    refused = Reply(400, {}, b'{"error": {"message": "bad \\ud800 prompt", "type": "t\\ud800"}}')
-    paid = Reply(200, {}, PICTURE.body.replace(b'"success"', b'"\\ud800x"'))
+    refused = HTTPResponse(400, {}, b'{"error": {"message": "bad \\ud800 prompt", "type": "t\\ud800"}}')
+    paid = HTTPResponse(200, {}, PICTURE.body.replace(b'"success"', b'"\\ud800x"'))
     replies = iter([paid if status == 200 else refused])
 
-    async def answer(call: Call, progress: Progress) -> Reply:
+    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         return next(replies, PICTURE)
 
     progress = await shop.batch(prompts(3), transport=Scripted(answer), limits=Limits(1)).run()

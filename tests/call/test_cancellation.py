@@ -179,7 +179,9 @@ class Embedded:
 
     @property
     def link(self) -> str:
-        reply = self.engine.respond(wire.Call("POST", "/images/generations", json={**SMALL, "response_format": "url"}))
+        reply = self.engine.respond(
+            wire.HTTPRequest("POST", "/images/generations", json={**SMALL, "response_format": "url"})
+        )
         return str(json.loads(reply.body)["data"][0]["url"])
 
 

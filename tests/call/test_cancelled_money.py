@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from stepfun_async import AsyncClient, Budget, Limits, RetryPolicy, TextToImage
-from stepfun_async._core.wire import Call
+from stepfun_async._core.wire import HTTPRequest
 from stepfun_async.embedded import EmbeddedTransport, Engine
 from stepfun_async.embedded.server import running
 from tests.call.test_cancellation import Interruption, until
@@ -71,8 +71,8 @@ OPERATIONS: dict[str, Operation] = {
 def _picture() -> bytes:
     request = TextToImage(prompt="a cat", model=LARGE, size="256x256", response_format="url")
     engine = Engine(plain=True)
-    link = json.loads(engine.respond(request.to_call()).body)["data"][0]["url"]
-    return engine.respond(Call("GET", link)).body
+    link = json.loads(engine.respond(request.to_request()).body)["data"][0]["url"]
+    return engine.respond(HTTPRequest("GET", link)).body
 
 
 PIXEL_64 = _picture()

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from stepfun_async import AsyncClient, ConfigurationError, Failed, Finished, InvalidRequestError, Limits, TextToImage
-from stepfun_async._core.wire import Call, Progress, Reply
+from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from tests.support.answers import picture_answer
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +30,7 @@ class Station:
         self.peak = 0
         self.cancelled = 0
 
-    async def send(self, call: Call, progress: Progress) -> Reply:
+    async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
         assert call.json is not None
         self.running += 1
         self.peak = max(self.peak, self.running)
@@ -44,7 +44,7 @@ class Station:
             raise
         finally:
             self.running -= 1
-        return Reply(200, {}, BODY)
+        return HTTPResponse(200, {}, BODY)
 
     async def aclose(self) -> None:
         pass
@@ -70,7 +70,7 @@ async def test_every_request_is_sent_in_the_context_of_the_reader() -> None:
     reader = ContextVar("reader", default="nobody")
 
     class Listening(Station):
-        async def send(self, call: Call, progress: Progress) -> Reply:
+        async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
             seen.append(reader.get())
             return await super().send(call, progress)
 

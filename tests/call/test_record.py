@@ -32,8 +32,8 @@ from stepfun_async import (
     StepFunError,
     TextToImage,
 )
-from stepfun_async._core.wire import Call, Progress, Reply
-from stepfun_async._fanout import Outcome
+from stepfun_async._call.fan_out import Outcome
+from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
 from tests.support.scripted import PICTURE, Scripted, refusal
 
@@ -59,10 +59,10 @@ FIELDS = {
 QUICK = RetryPolicy(base=0, connect_base=0)
 
 
-def client_of(events: list[Any], *replies: Reply | Exception, **more: Any) -> AsyncClient:
+def client_of(events: list[Any], *replies: HTTPResponse | Exception, **more: Any) -> AsyncClient:
     left = list(replies)
 
-    async def answer(call: Call, progress: Progress) -> Reply:
+    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         progress.leaves()
         reply = left.pop(0) if len(left) > 1 else left[0]
         if isinstance(reply, Exception):
@@ -113,10 +113,10 @@ class Telling:
     def __init__(self) -> None:
         self.seen: list[tuple[str, dict[str, str]]] = []
 
-    async def answer(self, call: Call, progress: Progress) -> Reply:
+    async def answer(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
         progress.leaves()
         self.seen.append((call.path, dict(call.headers)))
-        return PICTURE if call.path.startswith("/") else Reply(200, {}, b"a picture")
+        return PICTURE if call.path.startswith("/") else HTTPResponse(200, {}, b"a picture")
 
 
 @pytest.mark.parametrize(

@@ -40,11 +40,11 @@ from stepfun_async import (
     SaveError,
 )
 from stepfun_async._call import save as _sinks
-from stepfun_async._call.save import GATHERED, FileSink, Place
-from stepfun_async._core.wire import Call, Progress, Reply
-from stepfun_async._runtime.files import Partial
+from stepfun_async._call.save import GATHERED, FileSink, SaveTarget
+from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
+from stepfun_async._runtime.files import AtomicFile
 from stepfun_async._transport import http as calls
-from stepfun_async._transport.response_body import Intake
+from stepfun_async._transport.response_body import BodyReader
 from tests.support.answers import PIXEL, answer
 from tests.support.raw import Script, hang_up, raw_server, say, stay_silent
 from tests.support.samples import FOREIGN, SAMPLES, segment
@@ -90,13 +90,13 @@ def client_for(url: str, **more: Any) -> AsyncClient:
 def appended(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """The thread and the length of each write to a temporary file."""
     noted: list[tuple[int, int]] = []
-    real = Partial.append
+    real = AtomicFile.append
 
-    def append(file: Partial, *pieces: bytes, last: bool = False) -> None:
+    def append(file: AtomicFile, *pieces: bytes, last: bool = False) -> None:
         noted.append((threading.get_ident(), sum(map(len, pieces))))
         real(file, *pieces, last=last)
 
-    monkeypatch.setattr(Partial, "append", append)
+    monkeypatch.setattr(AtomicFile, "append", append)
     return noted
 
 
@@ -325,8 +325,8 @@ async def test_what_a_transport_of_ones_own_brings_is_saved_alike(size: int, tmp
     data = picture(size)
 
     class Own:
-        async def send(self, call: Call, progress: Progress) -> Reply:
-            return Reply(200, {}, body_of(data) if call.path.startswith("/") else data)
+        async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
+            return HTTPResponse(200, {}, body_of(data) if call.path.startswith("/") else data)
 
         async def aclose(self) -> None:
             pass
@@ -473,13 +473,13 @@ async def test_a_picture_that_has_come_whole_is_saved_even_when_the_call_is_canc
     said: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scope = anyio.CancelScope()
-    real = Intake.finish
+    real = BodyReader.finish
 
-    async def finish(intake: Intake) -> Reply:
+    async def finish(intake: BodyReader) -> HTTPResponse:
         scope.cancel()
         return await real(intake)
 
-    monkeypatch.setattr(Intake, "finish", finish)
+    monkeypatch.setattr(BodyReader, "finish", finish)
     with raw_server(say(said)) as server:
         async with client_for(server.url) as client:
             with scope:
@@ -496,10 +496,10 @@ async def test_asyncios_own_way_to_cancel_waits_for_the_thread_that_writes(
 ) -> None:
     """It does not heed anyio's shields. A thread left alone would make a file after all were taken away."""
     loop = asyncio.get_running_loop()
-    real = Partial.append
+    real = AtomicFile.append
     at_work, cancelled = asyncio.Event(), threading.Event()
 
-    def append(file: Partial, *pieces: bytes, last: bool = False) -> None:
+    def append(file: AtomicFile, *pieces: bytes, last: bool = False) -> None:
         if last == whole:
             loop.call_soon_threadsafe(at_work.set)
             assert cancelled.wait(10)
@@ -511,7 +511,7 @@ async def test_asyncios_own_way_to_cancel_waits_for_the_thread_that_writes(
             await client.images.generate("a lake", save_to=tmp_path / "a.png")
 
     limits: list[asyncio.Timeout] = []
-    monkeypatch.setattr(Partial, "append", append)
+    monkeypatch.setattr(AtomicFile, "append", append)
     with raw_server(say(answer(BODY))) as server:
         async with client_for(server.url) as client:
             task = asyncio.create_task(make(client))
@@ -610,15 +610,15 @@ async def test_a_disk_that_is_full_is_tried_again_only_at_the_end(
 
 
 async def test_a_disk_that_has_room_again_gets_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Partial.append
+    real = AtomicFile.append
     full = iter([True])
 
-    def append(file: Partial, *pieces: bytes, last: bool = False) -> None:
+    def append(file: AtomicFile, *pieces: bytes, last: bool = False) -> None:
         if file.size and next(full, False):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         real(file, *pieces, last=last)
 
-    monkeypatch.setattr(Partial, "append", append)
+    monkeypatch.setattr(AtomicFile, "append", append)
     with raw_server(say(answer(BODY))) as server:
         async with client_for(server.url) as client:
             image = (await client.images.generate("a lake", save_to=tmp_path / "a.png")).image
@@ -658,7 +658,7 @@ async def test_a_picture_that_can_neither_be_written_nor_read_back_is_a_lost_ans
     def fail(*_: object) -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(Partial, "read", fail)
+    monkeypatch.setattr(AtomicFile, "read", fail)
     with raw_server(say(answer(BODY))) as server:
         async with client_for(server.url) as client:
             with (
@@ -672,7 +672,7 @@ async def test_a_picture_that_can_neither_be_written_nor_read_back_is_a_lost_ans
 
 async def test_a_slot_that_cannot_be_given_back_costs_no_picture(tmp_path: Path) -> None:
     """Whatever fails between the answer and the disk."""
-    async with Place(tmp_path / "a", overwrite=False) as place:
+    async with SaveTarget(tmp_path / "a", overwrite=False) as place:
         sink = place.begin(0)
         sink.write(PICTURE)
         await sink.drain()
@@ -684,15 +684,15 @@ async def test_a_slot_that_cannot_be_given_back_costs_no_picture(tmp_path: Path)
 
 # --- taking an answer in ---------------------------------------------------------------------------------------------
 
-PICTURE_CALL = Call("POST", "/images/generations", json={})
+PICTURE_CALL = HTTPRequest("POST", "/images/generations", json={})
 
 
 @pytest.mark.parametrize("step", [1000, 65536, len(BODY)])
 async def test_an_intake_is_full_now_and_then_and_empty_after_draining(step: int, tmp_path: Path) -> None:
     drained: list[bool] = []
-    async with Place(tmp_path / "a.png", overwrite=False) as place:
-        call = Call("POST", "/images/generations", json={}, into=place.begin)
-        intake = Intake(call, 200, {"content-length": str(len(BODY))}, 10**9)
+    async with SaveTarget(tmp_path / "a.png", overwrite=False) as place:
+        call = HTTPRequest("POST", "/images/generations", json={}, into=place.begin)
+        intake = BodyReader(call, 200, {"content-length": str(len(BODY))}, 10**9)
         for at in range(0, len(BODY), step):
             intake.feed(BODY[at : at + step])
             if intake.full:
@@ -706,9 +706,9 @@ async def test_an_intake_is_full_now_and_then_and_empty_after_draining(step: int
 
 
 async def test_an_intake_that_is_abandoned_leaves_no_file(tmp_path: Path) -> None:
-    place = Place(tmp_path / "a.png", overwrite=False)
-    for call, said in ((PICTURE_CALL, BODY), (Call("GET", "https://a.b/c.png"), PICTURE)):
-        intake = Intake(Call(call.method, call.path, into=place.begin), 200, {}, 10**9)
+    place = SaveTarget(tmp_path / "a.png", overwrite=False)
+    for call, said in ((PICTURE_CALL, BODY), (HTTPRequest("GET", "https://a.b/c.png"), PICTURE)):
+        intake = BodyReader(HTTPRequest(call.method, call.path, into=place.begin), 200, {}, 10**9)
         intake.feed(said[: len(said) // 2])
         await intake.drain()
         assert len(list(tmp_path.iterdir())) == 1
@@ -719,8 +719,8 @@ async def test_an_intake_that_is_abandoned_leaves_no_file(tmp_path: Path) -> Non
 
 
 async def test_an_intake_takes_no_more_than_it_may() -> None:
-    for call in (PICTURE_CALL, Call("GET", "/models"), Call("GET", "https://a.b/c.png")):
-        intake = Intake(call, 200, {}, 10)
+    for call in (PICTURE_CALL, HTTPRequest("GET", "/models"), HTTPRequest("GET", "https://a.b/c.png")):
+        intake = BodyReader(call, 200, {}, 10)
         intake.feed(b"12345")
         intake.feed(b"67890")
         with pytest.raises(APIConnectionError, match="longer than 10 bytes"):
@@ -739,7 +739,7 @@ async def test_an_intake_takes_no_more_than_it_may() -> None:
     ],
 )
 async def test_pictures_are_cut_out_of_successes_that_have_some(path: str, status: int, cut: bool) -> None:
-    intake = Intake(Call("POST", path), status, {"content-length": str(len(BODY))}, 10**9)
+    intake = BodyReader(HTTPRequest("POST", path), status, {"content-length": str(len(BODY))}, 10**9)
     intake.feed(BODY)
     reply = await intake.finish()
     assert bool(reply.pictures) == cut
@@ -774,7 +774,7 @@ class Waiting:
         self.sent = anyio.Event()
         self.go_on = anyio.Event()
 
-    async def send(self, call: Call, progress: Progress) -> Reply:
+    async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
         self.calls += 1
         self.sent.set()
         await self.go_on.wait()
@@ -828,7 +828,7 @@ async def test_a_file_is_free_again_however_the_call_before_ended(tmp_path: Path
 
 
 async def test_a_call_that_is_dropped_gives_its_file_back(tmp_path: Path) -> None:
-    place = _sinks.Place(tmp_path / "lake", overwrite=False)
+    place = _sinks.SaveTarget(tmp_path / "lake", overwrite=False)
     await place.__aenter__()
     assert {Path(name).suffix for name in _sinks._taken} >= {".png", ".jpg", ".webp", ".bin"}, "whichever it may get"
     del place

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from stepfun_async import ConfigurationError
 from stepfun_async._call.settings import check_headers, check_seconds, resolve
-from stepfun_async._core.secrets import Key
+from stepfun_async._core.secrets import APIKey
 
 KEY = "sk-secret-0123456789"
 
@@ -111,7 +111,7 @@ def test_any_text_is_a_key_or_refused_and_never_shown(text: str) -> None:
 
 
 def test_a_key_does_not_print_copy_or_pickle_itself() -> None:
-    key = Key(KEY)
+    key = APIKey(KEY)
     for shown in (repr(key), str(key), f"{key}", repr(resolve(KEY, None))):
         assert KEY not in shown
     for carry in (pickle.dumps, copy.copy, copy.deepcopy):
@@ -121,7 +121,7 @@ def test_a_key_does_not_print_copy_or_pickle_itself() -> None:
 
 
 def test_nothing_that_knows_the_key_pickles_or_copies_it() -> None:
-    header = Key(KEY).authorization()
+    header = APIKey(KEY).authorization()
     assert KEY not in repr(header) + repr({"authorization": header})
     for carry in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="not pickled"):
@@ -129,8 +129,8 @@ def test_nothing_that_knows_the_key_pickles_or_copies_it() -> None:
 
 
 def test_a_key_that_a_server_repeats_is_hidden() -> None:
-    assert Key(KEY).hide_in(f"bad key {KEY}, {KEY}, 湖 \ud800") == "bad key ***, ***, 湖 \ud800"
-    assert Key("any").hide_in("company") == "company"
+    assert APIKey(KEY).redact(f"bad key {KEY}, {KEY}, 湖 \ud800") == "bad key ***, ***, 湖 \ud800"
+    assert APIKey("any").redact("company") == "company"
 
 
 ODD_KEY = "sk/ab+cd=ef<&>'\"\\gh.ij"
@@ -150,16 +150,16 @@ ODD_KEY = "sk/ab+cd=ef<&>'\"\\gh.ij"
     ],
 )
 def test_a_key_is_hidden_however_a_server_writes_it(written: str) -> None:
-    assert Key(ODD_KEY).hide_in(f'{{"key": "{written}"}}') == '{"key": "***"}'
-    assert Key(ODD_KEY).hide_in_body(written.encode()) == b"***"
+    assert APIKey(ODD_KEY).redact(f'{{"key": "{written}"}}') == '{"key": "***"}'
+    assert APIKey(ODD_KEY).redact_body(written.encode()) == b"***"
 
 
 def test_a_picture_that_spells_the_key_stays_as_it_came() -> None:
     picture = b'{"b64_json": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAf"}'
-    assert Key("KGgoAAAANSU").hide_in_body(picture, paid=True) == picture
-    assert Key("KGgoAAAANSU").hide_in_body(b'{"said": "bad KGgoAAAANSU"}', paid=True) == b'{"said": "bad ***"}'
-    assert Key("KGgoAAAANSU").hide_in_body(picture) != picture
-    assert Key("sk-KGgoAAAA").hide_in_body(b"xsk-KGgoAAAAx", paid=True) == b"x***x"
+    assert APIKey("KGgoAAAANSU").redact_body(picture, paid=True) == picture
+    assert APIKey("KGgoAAAANSU").redact_body(b'{"said": "bad KGgoAAAANSU"}', paid=True) == b'{"said": "bad ***"}'
+    assert APIKey("KGgoAAAANSU").redact_body(picture) != picture
+    assert APIKey("sk-KGgoAAAA").redact_body(b"xsk-KGgoAAAAx", paid=True) == b"x***x"
 
 
 # --- base URLs -----------------------------------------------------------------------------------------------

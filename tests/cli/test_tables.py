@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stepfun_async import capabilities
-from stepfun_async._core.rules import Real, Sizes, Whole
+from stepfun_async._core.rules import Integer, Number, Sizes
 
 from .conftest import Run
 
@@ -54,7 +54,7 @@ def test_help_has_the_ranges_of_the_tables(cli: Run, command: str, operation: st
         for name, rule in row.rules.items():
             if isinstance(rule, Sizes):
                 assert " ".join(rule.wire_options) in text
-            elif isinstance(rule, Whole | Real) and name != "n":
+            elif isinstance(rule, Integer | Number) and name != "n":
                 assert rule.allowed.removeprefix("a whole number from ").removeprefix("a number from ") in text
 
 

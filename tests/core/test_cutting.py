@@ -22,29 +22,29 @@ from hypothesis import strategies as st
 from stepfun_async import ImagesResponse, MalformedResponseError
 from stepfun_async._core import answers, cutting, data_uris
 from stepfun_async._core.answers import parse_images
-from stepfun_async._core.cutting import Cutter, Memory, index_of, restored
-from stepfun_async._core.wire import Reply
+from stepfun_async._core.cutting import Base64StreamDecoder, MemorySink, index_of, reassemble
+from stepfun_async._core.wire import HTTPResponse
 from tests.support.answers import PIXEL
 
 B64 = base64.b64encode(PIXEL).decode()
 
 
-def cut(body: bytes, *at: int) -> Cutter:
+def cut(body: bytes, *at: int) -> Base64StreamDecoder:
     """A cutter that was fed `body`, divided at the places given."""
-    cutter = Cutter(length=len(body))
+    cutter = Base64StreamDecoder(length=len(body))
     for start, end in pairwise((0, *sorted(place % (len(body) + 1) for place in at), len(body))):
         cutter.feed(body[start:end])
     return cutter
 
 
-def taken_in(body: bytes, at: Sequence[int]) -> Reply:
+def taken_in(body: bytes, at: Sequence[int]) -> HTTPResponse:
     """The reply that a transport makes of `body`."""
     cutter = cut(body, *at)
     found = cutter.finish()
-    return Reply(200, {}, cutter.whole()) if found is None else Reply(200, {}, *found)
+    return HTTPResponse(200, {}, cutter.whole()) if found is None else HTTPResponse(200, {}, *found)
 
 
-def read(reply: Reply) -> ImagesResponse | str:
+def read(reply: HTTPResponse) -> ImagesResponse | str:
     """What an exchange makes of a reply: the answer, or the error in words."""
     try:
         with suppress(MalformedResponseError):
@@ -54,7 +54,7 @@ def read(reply: Reply) -> ImagesResponse | str:
         return f"{error} {error.body!r}"
 
 
-def parsed(reply: Reply) -> ImagesResponse:
+def parsed(reply: HTTPResponse) -> ImagesResponse:
     return parse_images(reply, model="m", base_url="https://a.b/v1", now=0.0, link_lifetime=timedelta(hours=1))
 
 
@@ -64,7 +64,7 @@ def plainly(body: bytes) -> ImagesResponse | str:
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(answers, "CUTTING_PAYS", 2**60)
             patched.setattr(data_uris, "b64decode", base64.b64decode)
-            return parsed(Reply(200, {}, body))
+            return parsed(HTTPResponse(200, {}, body))
     except MalformedResponseError as error:
         return f"{error} {error.body!r}"
 
@@ -138,7 +138,7 @@ def test_any_body_in_any_pieces_reads_as_the_whole_one_does(decode: Any, body: b
 def test_any_body_that_came_in_one_piece_reads_as_without_cutting(body: bytes) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(answers, "CUTTING_PAYS", 0)
-        assert read(Reply(200, {}, body)) == plainly(body)
+        assert read(HTTPResponse(200, {}, body)) == plainly(body)
 
 
 @given(body=st.binary(max_size=60) | st.text('b64_json"image:\\ {}[],A=').map(str.encode), at=places)
@@ -195,7 +195,7 @@ def test_a_picture_leaves_a_few_bytes_behind(item: str) -> None:
         rest, pictures = found
         assert [picture.sink.data for picture in pictures] == [PIXEL] * item.count(B64)
         assert len(rest) == len(body) - item.count(B64) * (len(B64) - 7)
-        assert restored(rest, pictures) == body
+        assert reassemble(rest, pictures) == body
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_the_end_of_a_picture_is_kept_as_it_was_written() -> None:
         found = cut(body).finish()
         assert found is not None
         assert found[1]
-        assert restored(*found) == body
+        assert reassemble(*found) == body
 
 
 def test_a_mark_is_no_text_of_a_servers() -> None:
@@ -266,7 +266,7 @@ def test_a_body_in_another_encoding_is_not_cut() -> None:
     body = '{"data": [{"url": "https://a.b/'.encode("utf-16-le") + text + '"}]}'.encode("utf-16-le")
     assert cut(body).finish() is None
     assert read(taken_in(body, [])) == plainly(body)
-    image = parsed(Reply(200, {}, body)).image
+    image = parsed(HTTPResponse(200, {}, body)).image
     assert image.url == "https://a.b/" + text.decode("utf-16-le")
 
 
@@ -286,7 +286,7 @@ def test_the_error_for_a_picture_that_was_cut_has_the_body_as_it_came() -> None:
 def test_a_sink_in_memory_has_what_was_written(pieces: list[bytes], room: int) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(cutting, "_LEAP", 8)
-        memory = Memory(room)
+        memory = MemorySink(room)
         for piece in pieces:
             memory.write(piece)
         assert memory.data == memory.read() == b"".join(pieces)
@@ -294,13 +294,13 @@ def test_a_sink_in_memory_has_what_was_written(pieces: list[bytes], room: int) -
 
 def test_a_piece_that_is_all_is_not_copied() -> None:
     data = os.urandom(1000)
-    memory = Memory()
+    memory = MemorySink()
     memory.write(data)
     assert memory.data is data
 
 
 def test_a_server_that_announces_much_gets_no_memory_for_it() -> None:
-    memory = Memory(10**12)
+    memory = MemorySink(10**12)
     memory.write(b"a")
     memory.write(b"b")
     assert memory.data == b"ab"
@@ -316,7 +316,7 @@ def test_pictures_are_looked_for_in_a_few_strings_only() -> None:
     """Each takes a moment of the event loop's; what is not looked at stays as it came."""
     many = b'"a",' * 1_000_000
     body = b'{"data": [{"b64_json": "QUJD"}, %b {"b64_json": "QUJD"}]}' % many
-    cutter, called = Cutter(), 0
+    cutter, called = Base64StreamDecoder(), 0
 
     def count(*_: object) -> None:
         nonlocal called
@@ -331,4 +331,4 @@ def test_pictures_are_looked_for_in_a_few_strings_only() -> None:
     found = cutter.finish()
     assert found is not None
     assert [cut.sink.data for cut in found[1]] == [b"ABC"]
-    assert restored(*found) == body
+    assert reassemble(*found) == body

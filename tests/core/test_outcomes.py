@@ -7,8 +7,8 @@ from typing import get_args
 import pytest
 
 from stepfun_async._core.outcomes import (
+    BILLING_RULES,
     GATEWAY_TEXTS,
-    OUTCOMES,
     STATUSES,
     Event,
     GatewayText,
@@ -41,10 +41,10 @@ EXPECTED = {
 
 
 def test_every_event_is_in_both_tables() -> None:
-    assert set(get_args(Event)) == set(OUTCOMES) == set(EXPECTED)
+    assert set(get_args(Event)) == set(BILLING_RULES) == set(EXPECTED)
 
 
-@pytest.mark.parametrize("event", OUTCOMES)
+@pytest.mark.parametrize("event", BILLING_RULES)
 def test_what_each_event_means_for_money(event: Event) -> None:
     before, after = EXPECTED[event]
     assert billing_of(event, sent=False) == before

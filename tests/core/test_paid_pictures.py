@@ -13,8 +13,8 @@ import pytest
 
 from stepfun_async import Image, MalformedResponseError
 from stepfun_async._core.answers import parse_download, parse_images, picture_facts
-from stepfun_async._core.cutting import Cutter
-from stepfun_async._core.wire import Reply
+from stepfun_async._core.cutting import Base64StreamDecoder
+from stepfun_async._core.wire import HTTPResponse
 from tests.support.samples import FOREIGN, SAMPLES, noise, saved
 
 PICTURES: dict[str, tuple[str | None, int | None, bytes]] = {
@@ -56,17 +56,17 @@ WAYS: dict[str, Callable[[bytes], dict[str, object]]] = {
 
 def _parsed(item: dict[str, object]) -> Image:
     body = json.dumps({"created": 1, "data": [item]}).encode()
-    whole = _read(Reply(200, {}, body))
-    cutter = Cutter()
+    whole = _read(HTTPResponse(200, {}, body))
+    cutter = Base64StreamDecoder()
     for at in range(0, len(body), 5000):
         cutter.feed(body[at : at + 5000])
     found = cutter.finish()
-    streamed = Reply(200, {}, body) if found is None else Reply(200, {}, found[0], found[1])
+    streamed = HTTPResponse(200, {}, body) if found is None else HTTPResponse(200, {}, found[0], found[1])
     assert _read(streamed) == whole
     return whole
 
 
-def _read(reply: Reply) -> Image:
+def _read(reply: HTTPResponse) -> Image:
     return parse_images(reply, model="m", base_url="https://a.b/v1", now=0.0, link_lifetime=timedelta(hours=1)).data[0]
 
 
@@ -82,7 +82,7 @@ def test_every_picture_is_kept_whichever_way_the_answer_says_it(name: str, way: 
 @pytest.mark.parametrize("name", PICTURES)
 def test_behind_a_link_the_same_is_seen(name: str) -> None:
     kind, width, data = PICTURES[name]
-    facts = parse_download(Reply(200, {"content-type": "application/octet-stream"}, data), now=0.0)
+    facts = parse_download(HTTPResponse(200, {"content-type": "application/octet-stream"}, data), now=0.0)
     assert facts == picture_facts(data)
     assert (facts["data"], facts.get("format"), facts.get("width")) == (data, kind, width)
 
@@ -103,7 +103,7 @@ def test_behind_a_link_the_same_is_seen(name: str) -> None:
 )
 def test_behind_a_link_a_page_or_a_text_is_no_picture(body: bytes) -> None:
     with pytest.raises(MalformedResponseError, match="no picture") as caught:
-        parse_download(Reply(200, {}, body), now=0.0)
+        parse_download(HTTPResponse(200, {}, body), now=0.0)
     assert caught.value.body == body
 
 

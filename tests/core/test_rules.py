@@ -17,17 +17,17 @@ from stepfun_async import Size
 from stepfun_async._core.capabilities import BUILT_IN
 from stepfun_async._core.pictures import Link, Picture, Unreadable
 from stepfun_async._core.rules import (
+    Boolean,
     Choice,
-    Fault,
-    Flag,
     Ignored,
-    Photo,
-    Real,
+    ImageInput,
+    Integer,
+    Number,
     Rule,
     Sizes,
     Style,
     Text,
-    Whole,
+    Violation,
     closest,
 )
 
@@ -43,7 +43,7 @@ def _rules(kind: type[Rule]) -> list[Any]:
     return [pytest.param(rule, id=name) for rule, name in dict(named).items()]
 
 
-def _fault(rule: Rule, value: object) -> Fault:
+def _fault(rule: Rule, value: object) -> Violation:
     fault = rule.judge(value)
     assert fault is not None, f"{value!r} was allowed"
     assert fault.nearest is None or rule.judge(fault.nearest) is None, "what is nearest is not allowed itself"
@@ -67,7 +67,7 @@ class NumpyInt:
 
 
 class NumpyFloat:
-    """As numpy's float32 is: no `float`, but registered as `Real`."""
+    """As numpy's float32 is: no `float`, but registered as `Number`."""
 
     def __init__(self, value: float) -> None:
         self.value = value
@@ -116,7 +116,7 @@ anything = st.one_of(
 @given(value=anything)
 def test_any_value_is_judged_and_what_is_nearest_is_allowed(rule: Rule, value: object) -> None:
     for fault in rule.faults(value):
-        assert isinstance(fault, Fault)
+        assert isinstance(fault, Violation)
         if not isinstance(rule, Style):
             assert fault.nearest is None or rule.judge(fault.nearest) is None
 
@@ -191,17 +191,17 @@ def test_too_short_a_text_has_no_nearest_one() -> None:
 # --- numbers ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rule", _rules(Whole))
+@pytest.mark.parametrize("rule", _rules(Integer))
 @given(data=st.data())
-def test_every_whole_number_inside_passes(rule: Whole, data: st.DataObject) -> None:
+def test_every_whole_number_inside_passes(rule: Integer, data: st.DataObject) -> None:
     number = data.draw(st.integers(rule.minimum, rule.maximum))
     assert rule.judge(number) is None
     assert rule.judge(NumpyInt(number)) is None
 
 
-@pytest.mark.parametrize("rule", _rules(Whole))
+@pytest.mark.parametrize("rule", _rules(Integer))
 @given(data=st.data())
-def test_every_whole_number_outside_fails_and_the_nearest_end_is_named(rule: Whole, data: st.DataObject) -> None:
+def test_every_whole_number_outside_fails_and_the_nearest_end_is_named(rule: Integer, data: st.DataObject) -> None:
     below = data.draw(st.integers(max_value=rule.minimum - 1))
     above = data.draw(st.integers(min_value=rule.maximum + 1))
     assert _fault(rule, below).nearest == rule.minimum
@@ -209,7 +209,7 @@ def test_every_whole_number_outside_fails_and_the_nearest_end_is_named(rule: Who
     assert _fault(rule, NumpyInt(above)).nearest == rule.maximum
 
 
-@pytest.mark.parametrize("rule", [*_rules(Whole), *_rules(Real)])
+@pytest.mark.parametrize("rule", [*_rules(Integer), *_rules(Number)])
 @pytest.mark.parametrize(
     "value", [True, False, None, "x", "", b"5", 1j, [5], math.nan, math.inf, -math.inf, "nan", Array()]
 )
@@ -217,9 +217,9 @@ def test_what_is_no_number_is_refused_without_a_nearest_one(rule: Rule, value: o
     assert _fault(rule, value).nearest is None
 
 
-@pytest.mark.parametrize("rule", _rules(Whole))
+@pytest.mark.parametrize("rule", _rules(Integer))
 @given(number=st.floats(allow_nan=False, allow_infinity=False))
-def test_a_float_is_a_whole_number_exactly_if_it_has_no_fraction(rule: Whole, number: float) -> None:
+def test_a_float_is_a_whole_number_exactly_if_it_has_no_fraction(rule: Integer, number: float) -> None:
     inside = number.is_integer() and rule.minimum <= number <= rule.maximum
     assert (rule.judge(number) is None) == inside
     if not inside:
@@ -243,8 +243,8 @@ class Scalar:
         return self._text
 
 
-WHOLE = Whole(minimum=0, maximum=2**31 - 1)
-REAL = Real(minimum=0, maximum=10)
+WHOLE = Integer(minimum=0, maximum=2**31 - 1)
+REAL = Number(minimum=0, maximum=10)
 
 
 @pytest.mark.parametrize(
@@ -263,8 +263,8 @@ REAL = Real(minimum=0, maximum=10)
         (REAL, Scalar(1.100000023841858, "1.1"), 1.1),
         (REAL, Scalar(1.100000023841858, "tensor(1.1000)"), 1.100000023841858),
         (REAL, Scalar(3), 3.0),
-        (Flag(), Scalar(value=True), True),
-        (Flag(), Scalar(value=False), False),
+        (Boolean(), Scalar(value=True), True),
+        (Boolean(), Scalar(value=False), False),
     ],
 )
 def test_a_number_or_truth_value_of_any_type_is_sent_as_what_it_is(rule: Rule, value: object, wire: object) -> None:
@@ -288,7 +288,7 @@ def test_a_number_or_truth_value_of_any_type_is_sent_as_what_it_is(rule: Rule, v
         (REAL, Decimal("sNaN")),
         (REAL, Scalar(math.nan)),
         (REAL, Scalar(value=True)),
-        (Flag(), Scalar(1)),
+        (Boolean(), Scalar(1)),
     ],
 )
 def test_a_value_of_another_kind_is_refused_whatever_its_type(rule: Rule, value: object) -> None:
@@ -300,21 +300,21 @@ def test_a_value_of_another_kind_is_refused_whatever_its_type(rule: Rule, value:
     [("8", 8), ("99", 50), (" 7 ", 7), (8.4, 8), (Fraction(17, 2), 8), (10**400, None), (-(10**400), None)],
 )
 def test_the_whole_number_meant_is_named(value: object, nearest: int | None) -> None:
-    assert _fault(Whole(minimum=1, maximum=50), value).nearest == nearest
+    assert _fault(Integer(minimum=1, maximum=50), value).nearest == nearest
 
 
-@pytest.mark.parametrize("rule", _rules(Real))
+@pytest.mark.parametrize("rule", _rules(Number))
 @given(data=st.data())
-def test_every_number_inside_passes(rule: Real, data: st.DataObject) -> None:
+def test_every_number_inside_passes(rule: Number, data: st.DataObject) -> None:
     number = data.draw(st.floats(rule.minimum, rule.maximum, exclude_min=rule.above))
     assert rule.judge(number) is None
     assert rule.judge(NumpyFloat(number)) is None
     assert rule.judge(int(rule.maximum)) is None
 
 
-@pytest.mark.parametrize("rule", _rules(Real))
+@pytest.mark.parametrize("rule", _rules(Number))
 @given(data=st.data())
-def test_every_number_outside_fails(rule: Real, data: st.DataObject) -> None:
+def test_every_number_outside_fails(rule: Number, data: st.DataObject) -> None:
     below = data.draw(st.floats(max_value=rule.minimum, exclude_max=not rule.above, allow_infinity=False))
     above = data.draw(st.floats(min_value=rule.maximum, exclude_min=True, allow_infinity=False))
     assert _fault(rule, below).nearest == (None if rule.above else rule.minimum)
@@ -324,16 +324,16 @@ def test_every_number_outside_fails(rule: Real, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("value", [10**400, -(10**400), Fraction(10**400)])
 def test_a_number_too_large_for_a_float_is_refused(value: object) -> None:
-    assert _fault(Real(minimum=1, maximum=10), value).why == "not a finite number"
+    assert _fault(Number(minimum=1, maximum=10), value).why == "not a finite number"
 
 
 @pytest.mark.parametrize(("value", "nearest"), [("2.5", 2.5), ("99", 10.0), (0.5, 1.0), (Decimal("0.5"), 1.0)])
 def test_the_number_meant_is_named(value: object, nearest: float | None) -> None:
-    assert _fault(Real(minimum=1.0, maximum=10.0), value).nearest == nearest
+    assert _fault(Number(minimum=1.0, maximum=10.0), value).nearest == nearest
 
 
 def test_the_open_end_is_left_out() -> None:
-    rule = Real(minimum=0.0, maximum=1.0, above=True)
+    rule = Number(minimum=0.0, maximum=1.0, above=True)
     assert rule.judge(5e-324) is None
     assert _fault(rule, 0).nearest is None
     assert _fault(rule, -0.0).nearest is None
@@ -343,12 +343,12 @@ def test_the_open_end_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("rule", "value", "wire"),
     [
-        (Whole(minimum=1, maximum=9), NumpyInt(5), "5"),
-        (Real(minimum=1, maximum=9), NumpyInt(5), "5.0"),
-        (Real(minimum=1, maximum=9), NumpyFloat(5.5), "5.5"),
-        (Real(minimum=1, maximum=9), 5, "5.0"),
-        (Real(minimum=1, maximum=9), Fraction(11, 2), "5.5"),
-        (Flag(), True, "true"),
+        (Integer(minimum=1, maximum=9), NumpyInt(5), "5"),
+        (Number(minimum=1, maximum=9), NumpyInt(5), "5.0"),
+        (Number(minimum=1, maximum=9), NumpyFloat(5.5), "5.5"),
+        (Number(minimum=1, maximum=9), 5, "5.0"),
+        (Number(minimum=1, maximum=9), Fraction(11, 2), "5.5"),
+        (Boolean(), True, "true"),
         (Choice(options=("url",)), "url", '"url"'),
         (Text(), "湖", '"\\u6e56"'),
     ],
@@ -361,19 +361,19 @@ def test_an_allowed_value_has_a_json_form(rule: Rule, value: object, wire: str) 
 @pytest.mark.parametrize(
     ("rule", "text", "value"),
     [
-        (Whole(minimum=1, maximum=9), "5", 5),
-        (Whole(minimum=1, maximum=9), "five", "five"),
-        (Whole(minimum=1, maximum=9), "5.0", 5),
-        (Whole(minimum=1, maximum=9), " 5. ", 5),
-        (Whole(minimum=1, maximum=9), "5.5", "5.5"),
-        (Whole(minimum=1, maximum=9), ".0", ".0"),
-        (Whole(minimum=1, maximum=9), "1.2E+05", "1.2E+05"),
-        (Real(minimum=1, maximum=9), "5", 5.0),
-        (Real(minimum=1, maximum=9), "nan", "nan"),
-        (Flag(), "true", True),
-        (Flag(), "False", False),
-        (Flag(), " TRUE ", True),
-        (Flag(), "yes", "yes"),
+        (Integer(minimum=1, maximum=9), "5", 5),
+        (Integer(minimum=1, maximum=9), "five", "five"),
+        (Integer(minimum=1, maximum=9), "5.0", 5),
+        (Integer(minimum=1, maximum=9), " 5. ", 5),
+        (Integer(minimum=1, maximum=9), "5.5", "5.5"),
+        (Integer(minimum=1, maximum=9), ".0", ".0"),
+        (Integer(minimum=1, maximum=9), "1.2E+05", "1.2E+05"),
+        (Number(minimum=1, maximum=9), "5", 5.0),
+        (Number(minimum=1, maximum=9), "nan", "nan"),
+        (Boolean(), "true", True),
+        (Boolean(), "False", False),
+        (Boolean(), " TRUE ", True),
+        (Boolean(), "yes", "yes"),
         (Text(), "5", "5"),
         (Choice(options=("url",)), "url", "url"),
     ],
@@ -403,8 +403,8 @@ def test_the_word_meant_is_named(value: object, nearest: str | None) -> None:
     ("value", "nearest"), [(1, True), (0, False), ("1", True), (2, None), ("x", None), (Array(), None)]
 )
 def test_a_flag_is_only_a_truth_value(value: object, nearest: bool | None) -> None:
-    assert [Flag().judge(truth) for truth in (True, False)] == [None, None]
-    assert _fault(Flag(), value).nearest is nearest
+    assert [Boolean().judge(truth) for truth in (True, False)] == [None, None]
+    assert _fault(Boolean(), value).nearest is nearest
 
 
 def test_closest_gives_the_option_spelled_alike_or_none() -> None:
@@ -515,7 +515,7 @@ def test_without_a_size_the_default_is_meant() -> None:
 
 # --- pictures ---------------------------------------------------------------------------------------------------
 
-PHOTO = Photo(formats=("png", "jpeg"), max_bytes=100, min_side=64, max_side=4096, max_ratio=3.0)
+PHOTO = ImageInput(formats=("png", "jpeg"), max_bytes=100, min_side=64, max_side=4096, max_ratio=3.0)
 
 
 def _picture(
@@ -563,11 +563,11 @@ def test_pictures_beyond_the_limits_are_refused_with_the_reason(value: object, w
 
 
 def test_links_pass_where_the_endpoint_fetches_them() -> None:
-    assert Photo(formats=("png",), max_side=1, links=True).judge(Link("https://example.com/a.png")) is None
+    assert ImageInput(formats=("png",), max_side=1, links=True).judge(Link("https://example.com/a.png")) is None
 
 
 def test_a_style_reference_names_every_bad_part() -> None:
-    rule = Style(picture=PHOTO, weight=Real(minimum=0, above=True, maximum=2))
+    rule = Style(picture=PHOTO, weight=Number(minimum=0, above=True, maximum=2))
     faults = rule.faults({"source_url": Unreadable("gone"), "weight": 3, "wieght": 1})
     assert [(fault.part, fault.nearest) for fault in faults] == [
         ("source_url", None),
@@ -580,7 +580,7 @@ def test_a_style_reference_names_every_bad_part() -> None:
 
 
 def test_a_style_weight_goes_out_as_a_number() -> None:
-    rule = Style(picture=PHOTO, weight=Real(minimum=0, above=True, maximum=2))
+    rule = Style(picture=PHOTO, weight=Number(minimum=0, above=True, maximum=2))
     picture = _picture()
     assert rule.to_wire({"source_url": picture, "weight": NumpyInt(1)}) == {"source_url": picture, "weight": 1.0}
     assert rule.to_wire({"source_url": picture, "weight": None}) == {"source_url": picture}

@@ -52,8 +52,8 @@ from stepfun_async._core.capabilities import BUILT_IN, Operation
 from stepfun_async._core.outcomes import status_outcome
 from stepfun_async._core.pictures import of_data_uri
 from stepfun_async._core.requests import REQUESTS
-from stepfun_async._core.rules import Choice, Flag, Real, Sizes, Text, Whole
-from stepfun_async._core.wire import Call, Reply, Upload, encode_json, from_call
+from stepfun_async._core.rules import Boolean, Choice, Integer, Number, Sizes, Text
+from stepfun_async._core.wire import HTTPRequest, HTTPResponse, Upload, encode_json, from_request
 
 NOW = 1_600_000_000.0
 
@@ -77,11 +77,11 @@ def _valid(rule: object) -> st.SearchStrategy[Any] | None:
             return st.text(st.characters(exclude_categories=["Cs"]), min_size=rule.minimum, max_size=rule.maximum)
         case Choice():
             return st.sampled_from(rule.options)
-        case Flag():
+        case Boolean():
             return st.booleans()
-        case Whole():
+        case Integer():
             return st.integers(rule.minimum, rule.maximum)
-        case Real():
+        case Number():
             return st.floats(rule.minimum, rule.maximum, exclude_min=rule.above)
         case Sizes():
             return st.sampled_from(rule.options)
@@ -99,8 +99,8 @@ def test_what_is_asked_is_what_is_understood(model: str, operation: Operation, d
         if strategy is not None and (rule.required or data.draw(st.booleans())):
             asked[name] = data.draw(strategy)
     given_ = {**asked, **({"image": PNG} if "image" in row.rules else {})}
-    call = REQUESTS[operation](model=model, **given_).to_call()
-    understood = from_call(call)
+    call = REQUESTS[operation](model=model, **given_).to_request()
+    understood = from_request(call)
     assert understood is not None
     found, values = understood
     picture = values.pop("image", None)
@@ -114,8 +114,8 @@ def test_what_is_asked_is_what_is_understood(model: str, operation: Operation, d
 
 
 def test_text_to_image_is_json() -> None:
-    call = TextToImage(prompt="湖", seed=1, cfg_scale=1, text_mode=True, size="16:9").to_call()
-    assert call == Call(
+    call = TextToImage(prompt="湖", seed=1, cfg_scale=1, text_mode=True, size="16:9").to_request()
+    assert call == HTTPRequest(
         "POST",
         "/images/generations",
         json={
@@ -131,7 +131,7 @@ def test_text_to_image_is_json() -> None:
 
 
 def test_an_edit_is_a_form_with_a_file() -> None:
-    call = ImageEdit(image=PNG, prompt="湖", steps=8, cfg_scale=2, text_mode=False).to_call()
+    call = ImageEdit(image=PNG, prompt="湖", steps=8, cfg_scale=2, text_mode=False).to_request()
     assert (call.method, call.path, call.json) == ("POST", "/images/edits", None)
     assert call.files == {"image": Upload("image.png", "image/png", PNG)}
     assert call.form == {
@@ -148,7 +148,7 @@ def test_an_edit_is_a_form_with_a_file() -> None:
     ("image", "source"), [(PNG, f"data:image/png;base64,{B64}"), ("https://a.b/c.png", "https://a.b/c.png")]
 )
 def test_image_to_image_names_its_source_source_url(image: Any, source: str) -> None:
-    call = ImageToImage(image=image, prompt="a", source_weight=1).to_call()
+    call = ImageToImage(image=image, prompt="a", source_weight=1).to_request()
     assert (call.path, call.json) == (
         "/images/image2image",
         {
@@ -163,20 +163,20 @@ def test_image_to_image_names_its_source_source_url(image: Any, source: str) -> 
 
 def test_a_style_goes_as_data_uri_inside_its_object() -> None:
     style = {"source_url": PNG, "weight": 2}
-    call = TextToImage(model="step-1x-medium", prompt="a", style_reference=style).to_call()
+    call = TextToImage(model="step-1x-medium", prompt="a", style_reference=style).to_request()
     assert (call.json or {})["style_reference"] == {"source_url": f"data:image/png;base64,{B64}", "weight": 2.0}
 
 
 def test_extra_parameters_go_as_they_are_and_win() -> None:
     extra = {"quality": "high", "steps": 99, "nested": {"a": [1]}}
-    assert (TextToImage(prompt="a", steps=5, extra_body=extra).to_call().json or {}).items() >= extra.items()
-    form = ImageEdit(image=PNG, prompt="a", extra_body={"n": 1, "flag": True, "list": [1, "x"]}).to_call().form
+    assert (TextToImage(prompt="a", steps=5, extra_body=extra).to_request().json or {}).items() >= extra.items()
+    form = ImageEdit(image=PNG, prompt="a", extra_body={"n": 1, "flag": True, "list": [1, "x"]}).to_request().form
     assert (form["n"], form["flag"], form["list"]) == ("1", "true", '[1, "x"]')
 
 
 def test_what_the_tables_do_not_know_is_sent_as_given() -> None:
     request = TextToImage(model="acme", prompt="a", size=Size(width=10, height=20), steps=99, sparkle=1)  # type: ignore[call-arg]
-    assert request.to_call().json == {
+    assert request.to_request().json == {
         "model": "acme",
         "prompt": "a",
         "size": "10x20",
@@ -189,29 +189,29 @@ def test_what_the_tables_do_not_know_is_sent_as_given() -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        Call("GET", "/images/generations"),
-        Call("POST", "/images"),
-        Call("POST", "/v1/images/generations", json={}),
-        Call("GET", "/models"),
+        HTTPRequest("GET", "/images/generations"),
+        HTTPRequest("POST", "/images"),
+        HTTPRequest("POST", "/v1/images/generations", json={}),
+        HTTPRequest("GET", "/models"),
     ],
 )
-def test_another_call_is_no_request_for_a_picture(call: Call) -> None:
-    assert from_call(call) is None
+def test_another_call_is_no_request_for_a_picture(call: HTTPRequest) -> None:
+    assert from_request(call) is None
 
 
 def test_form_fields_that_say_nothing_stay_text() -> None:
     form = {"model": "step-1x-edit", "steps": "many", "sparkle": "5", "cfg_scale": "2"}
-    assert from_call(Call("POST", "/images/edits", form=form)) == (
+    assert from_request(HTTPRequest("POST", "/images/edits", form=form)) == (
         "edit",
         {"model": "step-1x-edit", "steps": "many", "sparkle": "5", "cfg_scale": 2.0},
     )
-    assert from_call(Call("POST", "/images/edits", form={"steps": "5"})) == ("edit", {"steps": "5"})
+    assert from_request(HTTPRequest("POST", "/images/edits", form={"steps": "5"})) == ("edit", {"steps": "5"})
 
 
 def test_a_call_does_not_print_pictures_or_headers() -> None:
-    call = Call("POST", "/x", files={"image": Upload("a.png", "image/png", b"secret")}, headers={"x": "secret"})
+    call = HTTPRequest("POST", "/x", files={"image": Upload("a.png", "image/png", b"secret")}, headers={"x": "secret"})
     assert "secret" not in repr(call)
-    assert "secret" not in repr(Reply(200, {}, b"secret"))
+    assert "secret" not in repr(HTTPResponse(200, {}, b"secret"))
 
 
 @given(
@@ -231,12 +231,14 @@ def test_what_json_cannot_say_is_an_invalid_request(value: object) -> None:
 # --- answers --------------------------------------------------------------------------------------------------
 
 
-def _reply(content: object, status: int = 200, **headers: str) -> Reply:
+def _reply(content: object, status: int = 200, **headers: str) -> HTTPResponse:
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
-    return Reply(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
+    return HTTPResponse(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
 
 
-def _parse(reply: Reply, *, base_url: str = "https://api.stepfun.ai/v1", hours: int | None = 2) -> ImagesResponse:
+def _parse(
+    reply: HTTPResponse, *, base_url: str = "https://api.stepfun.ai/v1", hours: int | None = 2
+) -> ImagesResponse:
     lifetime = None if hours is None else timedelta(hours=hours)
     return parse_images(reply, model="step-2x-large", base_url=base_url, now=NOW, link_lifetime=lifetime)
 
@@ -458,7 +460,7 @@ def test_a_download_is_the_bytes_of_the_picture() -> None:
 # --- errors ---------------------------------------------------------------------------------------------------
 
 
-def _raised(reply: Reply) -> APIStatusError:
+def _raised(reply: HTTPResponse) -> APIStatusError:
     with pytest.raises(APIStatusError) as caught:
         raise_for_status(reply, NOW)
     return caught.value
@@ -539,11 +541,11 @@ def test_a_status_in_other_words_than_the_api_s_proves_nothing(status: int, body
 @pytest.mark.parametrize("more", ["", "\n", ", transport failure reason: delayed connect error: Connection refused"])
 def test_a_gateway_s_text_from_before_sending_is_a_refusal(reason: str, more: str) -> None:
     body = f"{ENVOY}reset reason: {reason}{more}".encode()
-    assert _raised(Reply(503, {"server": "envoy"}, body)).billing == "rejected"
-    assert _raised(Reply(429, {}, body)).billing == "unknown"
-    assert _raised(Reply(502, {}, body)).billing == "unknown"
+    assert _raised(HTTPResponse(503, {"server": "envoy"}, body)).billing == "rejected"
+    assert _raised(HTTPResponse(429, {}, body)).billing == "unknown"
+    assert _raised(HTTPResponse(502, {}, body)).billing == "unknown"
     through_another = {"server": "envoy", "x-envoy-upstream-service-time": "3"}
-    assert _raised(Reply(503, through_another, body)).billing == "unknown", "that one may have sent it before"
+    assert _raised(HTTPResponse(503, through_another, body)).billing == "unknown", "that one may have sent it before"
 
 
 def test_an_answer_that_shows_a_gateway_that_sends_again_says_so() -> None:
@@ -611,7 +613,7 @@ def test_a_long_message_is_cut(body: object) -> None:
 
 @given(status=st.integers(300, 599), body=st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_error_answer_is_an_error_of_its_status(status: int, body: bytes) -> None:
-    error = _raised(Reply(status, {}, body))
+    error = _raised(HTTPResponse(status, {}, body))
     assert error.status == status
     assert type(error) is status_outcome(status).error
 
@@ -654,15 +656,15 @@ DATE = "Sun, 13 Sep 2020 12:26:40 GMT"
 )
 def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers, NOW) == seconds
-    assert _raised(Reply(429, headers, b"")).retry_after == seconds
+    assert _raised(HTTPResponse(429, headers, b"")).retry_after == seconds
 
 
 def test_words_say_how_long_to_wait_where_no_header_does() -> None:
     body = b'{"error": {"message": "No deployments available, Try again in 5 seconds."}}'
-    assert _raised(Reply(429, {}, body)).retry_after == 5.0
-    assert _raised(Reply(429, {"retry-after": "2"}, body)).retry_after == 2.0
-    assert _raised(Reply(429, {"retry-after": "soon"}, body)).retry_after == 5.0
-    assert _raised(Reply(503, {}, b"Overloaded. Please retry after 3")).retry_after == 3.0
+    assert _raised(HTTPResponse(429, {}, body)).retry_after == 5.0
+    assert _raised(HTTPResponse(429, {"retry-after": "2"}, body)).retry_after == 2.0
+    assert _raised(HTTPResponse(429, {"retry-after": "soon"}, body)).retry_after == 5.0
+    assert _raised(HTTPResponse(503, {}, b"Overloaded. Please retry after 3")).retry_after == 3.0
 
 
 @pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone of a process is set on POSIX only")

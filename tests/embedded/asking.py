@@ -10,24 +10,24 @@ from typing import Any
 from PIL import Image as pillow
 
 from stepfun_async._core.requests import ImageRequest
-from stepfun_async._core.wire import Call, Reply
+from stepfun_async._core.wire import HTTPRequest, HTTPResponse
 from stepfun_async.embedded import Engine
 
 
-def content(reply: Reply) -> dict[str, Any]:
+def content(reply: HTTPResponse) -> dict[str, Any]:
     """The JSON of an answer."""
     answer: dict[str, Any] = json.loads(reply.body)
     return answer
 
 
-def message(reply: Reply) -> str:
+def message(reply: HTTPResponse) -> str:
     """What an error answer says."""
     return str(content(reply)["error"]["message"])
 
 
 def png(engine: Engine, request: ImageRequest) -> bytes:
     """The picture that the engine makes for a request, as a PNG."""
-    reply = engine.respond(request.to_call())
+    reply = engine.respond(request.to_request())
     assert reply.status == 200, reply.body
     return base64.b64decode(content(reply)["data"][0]["b64_json"])
 
@@ -48,11 +48,11 @@ def photo(width: int = 96, height: int = 64, format: str = "PNG") -> bytes:
     return buffer.getvalue()
 
 
-def post(path: str, **parameters: Any) -> Call:
+def post(path: str, **parameters: Any) -> HTTPRequest:
     """A call as any client might send it, valid or not."""
-    return Call("POST", path, json=parameters)
+    return HTTPRequest("POST", path, json=parameters)
 
 
-def get(path: str, key: str | None = None) -> Call:
+def get(path: str, key: str | None = None) -> HTTPRequest:
     """A question that is not for a picture."""
-    return Call("GET", path, headers={"authorization": f"Bearer {key}"} if key else {})
+    return HTTPRequest("GET", path, headers={"authorization": f"Bearer {key}"} if key else {})

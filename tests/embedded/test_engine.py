@@ -17,15 +17,15 @@ from stepfun_async._core.capabilities import Capability
 from stepfun_async._core.errors import ConfigurationError
 from stepfun_async._core.registry import rows
 from stepfun_async._core.requests import REQUESTS, ImageEdit, ImageToImage, TextToImage
-from stepfun_async._core.wire import Call, Upload
+from stepfun_async._core.wire import HTTPRequest, Upload
 from stepfun_async.embedded import Bill, Engine, Mount, Scenario, check_available, check_server_available
 from stepfun_async.embedded.steps import Send
 
 from .asking import content, decoded, get, message, photo, png, post
 
 LAKE = TextToImage(prompt="a lake", model="step-2x-large", size="256x256")
-CALL = LAKE.to_call()
-LINKED = TextToImage(prompt="a lake", model="step-2x-large", size="256x256", response_format="url").to_call()
+CALL = LAKE.to_request()
+LINKED = TextToImage(prompt="a lake", model="step-2x-large", size="256x256", response_format="url").to_request()
 
 
 class Clock:
@@ -38,7 +38,7 @@ class Clock:
         return self.now
 
 
-def with_key(call: Call, key: str) -> Call:
+def with_key(call: HTTPRequest, key: str) -> HTTPRequest:
     return replace(call, headers={"authorization": f"Bearer {key}"})
 
 
@@ -60,7 +60,7 @@ def test_an_answer_has_what_the_service_documents() -> None:
 
 
 def test_image_to_image_has_neither_created_nor_id_as_documented() -> None:
-    call = ImageToImage(image=photo(), prompt="a lake", source_weight=0.5, size="256x256").to_call()
+    call = ImageToImage(image=photo(), prompt="a lake", source_weight=0.5, size="256x256").to_request()
 
     assert set(content(Engine().respond(call))) == {"data"}
 
@@ -84,7 +84,7 @@ def test_the_seed_is_the_one_asked_for_or_drawn() -> None:
     engine = Engine(draw_seed=itertools.count(7).__next__)
 
     def seed_of(model: str, seed: int | None) -> int:
-        call = TextToImage(prompt="a lake", model=model, seed=seed, steps=1).to_call()
+        call = TextToImage(prompt="a lake", model=model, seed=seed, steps=1).to_request()
         return int(content(engine.respond(call))["data"][0]["seed"])
 
     assert seed_of("step-2x-large", 41) == 41
@@ -127,11 +127,11 @@ def test_a_refusal_names_every_problem_at_once() -> None:
         (post("/images/generations", model="step-1x-edit", prompt="x"), "model"),
         (post("/images/generations", model="step-2x-large", prompt="x", extra_body={}), "extra_body"),
         (post("/images/image2image", model="step-2x-large", prompt="x", source_weight=1), "source_url"),
-        (Call("POST", "/images/generations", form={"model": "step-2x-large", "prompt": "x"}), "JSON"),
-        (Call("POST", "/images/generations"), "JSON"),
+        (HTTPRequest("POST", "/images/generations", form={"model": "step-2x-large", "prompt": "x"}), "JSON"),
+        (HTTPRequest("POST", "/images/generations"), "JSON"),
     ],
 )
-def test_what_the_tables_do_not_allow_is_refused(call: Call, said: str) -> None:
+def test_what_the_tables_do_not_allow_is_refused(call: HTTPRequest, said: str) -> None:
     reply = Engine().respond(call)
 
     assert reply.status == 400
@@ -165,7 +165,7 @@ def test_a_picture_with_a_good_header_and_a_broken_inside_is_refused_and_not_cha
     broken = whole[:60] + bytes(len(whole) - 120) + whole[-60:]
     engine = Engine()
 
-    reply = engine.respond(ImageEdit(image=broken, prompt="x").to_call())
+    reply = engine.respond(ImageEdit(image=broken, prompt="x").to_request())
 
     assert reply.status == 400
     assert "decoded" in message(reply)
@@ -203,7 +203,7 @@ names = st.sampled_from(
     body=st.dictionaries(names | st.text(max_size=10), json_values, max_size=5),
 )
 def test_no_json_whatever_makes_the_engine_raise(path: str, model: str, body: dict[str, object]) -> None:
-    reply = Engine().respond(Call("POST", path, json={"model": model, "prompt": "", **body}))
+    reply = Engine().respond(HTTPRequest("POST", path, json={"model": model, "prompt": "", **body}))
 
     assert reply.status in (200, 400)
 
@@ -220,7 +220,7 @@ def test_text_from_the_wire_is_never_taken_for_a_path(path: str, model: str, tmp
     engine = Engine()
 
     as_json = engine.respond(post(path, model=model, prompt="x", source_weight=0.5, **picture))
-    as_form = engine.respond(Call("POST", path, form={"model": model, "prompt": "x", "image": str(file)}))
+    as_form = engine.respond(HTTPRequest("POST", path, form={"model": model, "prompt": "x", "image": str(file)}))
 
     assert (as_json.status, as_form.status) == (400, 400)
     assert engine.bill().pictures == 0
@@ -240,7 +240,7 @@ def test_step_image_edit_2_takes_base64_text_and_data_uris() -> None:
     upload = Upload("cat.png", "image/png", data)
 
     answers = [
-        content(Engine().respond(Call("POST", "/images/edits", form={**form, **more}, files=files)))["data"]
+        content(Engine().respond(HTTPRequest("POST", "/images/edits", form={**form, **more}, files=files)))["data"]
         for more, files in [
             ({}, {"image": upload}),
             ({"image": text}, {}),
@@ -270,7 +270,7 @@ def test_a_link_of_the_engines_own_is_fetched_and_no_other() -> None:
 def test_an_edit_takes_no_links() -> None:
     form = {"model": "step-image-edit-2", "prompt": "x", "image": "https://example.com/cat.png"}
 
-    assert "takes no links" in message(Engine().respond(Call("POST", "/images/edits", form=form)))
+    assert "takes no links" in message(Engine().respond(HTTPRequest("POST", "/images/edits", form=form)))
 
 
 # --- keys and money
@@ -280,7 +280,7 @@ def test_the_bill_counts_calls_pictures_and_prices_by_key() -> None:
     engine = Engine()
     engine.respond(with_key(CALL, "a"))
     engine.respond(with_key(CALL, "b"))
-    engine.respond(with_key(TextToImage(prompt="a lake").to_call(), "b"))
+    engine.respond(with_key(TextToImage(prompt="a lake").to_request(), "b"))
 
     assert engine.bill("a") == Bill(1, 1, {"USD": Decimal("0.02")})
     assert engine.bill("b") == Bill(2, 2, {"USD": Decimal("0.023")})
@@ -350,7 +350,7 @@ def test_the_step_plan_serves_its_own_models_and_costs_no_money() -> None:
     engine = Engine(credit=0)
     plan = Mount(plan=True)
 
-    assert engine.respond(TextToImage(prompt="a lake").to_call(), plan).status == 200
+    assert engine.respond(TextToImage(prompt="a lake").to_request(), plan).status == 200
     refused = engine.respond(CALL, plan)
     assert (refused.status, "Step Plan" in message(refused)) == (400, True)
     assert engine.bill() == Bill(2, 1)
@@ -415,7 +415,7 @@ def test_questions_that_are_not_for_pictures_meet_no_fault() -> None:
     assert statuses(engine, CALL) == [500]
 
 
-def statuses(engine: Engine, call: Call) -> list[int]:
+def statuses(engine: Engine, call: HTTPRequest) -> list[int]:
     return [step.reply.status for step in engine.play(call) if isinstance(step, Send)]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from stepfun_async._core.errors import APIConnectionError
 from stepfun_async._core.requests import TextToImage
-from stepfun_async._core.wire import Call, Progress
+from stepfun_async._core.wire import HTTPRequest, SendState
 from stepfun_async.embedded import EmbeddedTransport, Engine, Log, Scenario
 from stepfun_async.testing import run, virtual_backend
 
@@ -23,7 +23,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     return virtual_backend(request.param)
 
 
-CALL = TextToImage(prompt="a lake", model="step-2x-large", size="256x256").to_call()
+CALL = TextToImage(prompt="a lake", model="step-2x-large", size="256x256").to_request()
 
 
 def transport(*faults: str) -> EmbeddedTransport:
@@ -31,7 +31,7 @@ def transport(*faults: str) -> EmbeddedTransport:
 
 
 async def test_a_call_is_answered_and_marked_as_sent() -> None:
-    progress, carrier = Progress(), transport()
+    progress, carrier = SendState(), transport()
 
     reply = await carrier.send(CALL, progress)
     await carrier.aclose()
@@ -45,22 +45,22 @@ async def test_the_loop_goes_on_while_pictures_are_drawn() -> None:
     carrier = transport()
     async with anyio.create_task_group() as group:
         for _ in range(6):
-            group.start_soon(carrier.send, CALL, Progress())
+            group.start_soon(carrier.send, CALL, SendState())
 
     assert carrier.engine.bill().pictures == 6
 
 
 async def test_a_link_is_followed_in_process() -> None:
     carrier = transport()
-    call = TextToImage(prompt="a lake", model="step-2x-large", size="256x256", response_format="url").to_call()
-    link = json.loads((await carrier.send(call, Progress())).body)["data"][0]["url"]
+    call = TextToImage(prompt="a lake", model="step-2x-large", size="256x256", response_format="url").to_request()
+    link = json.loads((await carrier.send(call, SendState())).body)["data"][0]["url"]
 
-    assert (await carrier.send(Call("GET", link), Progress())).body.startswith(b"\x89PNG")
+    assert (await carrier.send(HTTPRequest("GET", link), SendState())).body.startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(("fault", "billed"), [("drop-before", 0), ("drop-after", 1), ("truncated", 1)])
 async def test_a_lost_connection_is_an_error_that_does_not_know_of_money(fault: str, billed: int) -> None:
-    carrier, progress = transport(fault), Progress()
+    carrier, progress = transport(fault), SendState()
 
     with pytest.raises(APIConnectionError) as caught:
         await carrier.send(CALL, progress)
@@ -83,14 +83,14 @@ async def test_a_lost_connection_is_an_error_that_does_not_know_of_money(fault: 
     ],
 )
 async def test_answers_of_faults_arrive(fault: str, status: int) -> None:
-    assert (await transport(fault).send(CALL, Progress())).status == status
+    assert (await transport(fault).send(CALL, SendState())).status == status
 
 
 @pytest.mark.parametrize("fault", ["delay=60", "drip=1.2", "heartbeat=10"])
 async def test_slow_answers_are_slow_and_whole(fault: str) -> None:
     began = anyio.current_time()
 
-    reply = await transport(fault).send(CALL, Progress())
+    reply = await transport(fault).send(CALL, SendState())
 
     assert anyio.current_time() - began == pytest.approx(60, rel=0.05)
     assert json.loads(reply.body)["data"]
@@ -98,7 +98,7 @@ async def test_slow_answers_are_slow_and_whole(fault: str) -> None:
 
 @pytest.mark.parametrize("fault", ["hang", "delay=60", "drip=60"])
 async def test_what_never_comes_can_be_cancelled(fault: str) -> None:
-    progress = Progress()
+    progress = SendState()
     with anyio.move_on_after(30) as scope:
         await transport(fault).send(CALL, progress)
 
@@ -115,7 +115,7 @@ def test_plain_pictures_are_made_in_the_order_of_the_calls() -> None:
     async def main() -> None:
         async with anyio.create_task_group() as group:
             for prompt in prompts:
-                group.start_soon(carrier.send, TextToImage(prompt=prompt).to_call(), Progress())
+                group.start_soon(carrier.send, TextToImage(prompt=prompt).to_request(), SendState())
 
     run(main)
     assert [call.prompt for call in log.calls] == prompts
@@ -125,7 +125,7 @@ async def test_a_plain_answer_can_be_cancelled_before_it_is_made() -> None:
     carrier = EmbeddedTransport(Engine(plain=True))
     with anyio.CancelScope() as scope:
         scope.cancel()
-        await carrier.send(CALL, Progress())
+        await carrier.send(CALL, SendState())
 
     assert scope.cancelled_caught
     assert carrier.engine.bill().calls == 0

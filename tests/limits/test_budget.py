@@ -34,8 +34,8 @@ from stepfun_async import (
     StepFunError,
     TextToImage,
 )
-from stepfun_async._core.wire import Call, Progress, Reply
-from stepfun_async._limits.budget import Hold
+from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
+from stepfun_async._limits.budget import Reservation
 from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
 from stepfun_async.testing import run
 from stepfun_async.testing.virtual import Backend
@@ -48,11 +48,11 @@ PRICE = Decimal("0.02")
 pytestmark = pytest.mark.filterwarnings("ignore::stepfun_async.ModelRetiredWarning")
 
 
-def answering(*replies: Reply | Exception) -> Scripted:
+def answering(*replies: HTTPResponse | Exception) -> Scripted:
     """A transport that answers with each in turn, the last one for ever."""
     left = list(replies)
 
-    async def answer(call: Call, progress: Progress) -> Reply:
+    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         progress.leaves()
         reply = left.pop(0) if len(left) > 1 else left[0]
         if isinstance(reply, Exception):
@@ -62,7 +62,7 @@ def answering(*replies: Reply | Exception) -> Scripted:
     return Scripted(answer)
 
 
-def client_of(budget: Budget, *replies: Reply | Exception, **more: Any) -> AsyncClient:
+def client_of(budget: Budget, *replies: HTTPResponse | Exception, **more: Any) -> AsyncClient:
     options: dict[str, Any] = {"base_url": INTERNATIONAL, "retry": RetryPolicy(base=0, connect_base=0), **more}
     return AsyncClient("sk-test", transport=answering(*replies), budget=budget, **options)
 
@@ -134,8 +134,8 @@ def test_clients_refuse_what_is_no_budget() -> None:
 
 LOST = APIConnectionError("lost", billing="unknown")
 NOT_SENT = APIConnectionError("no connection", billing="not_sent")
-FILTERED = Reply(200, {}, b'{"data": [{"seed": 1, "finish_reason": "content_filtered"}]}')
-BROKEN = Reply(200, {}, b'{"data": [')
+FILTERED = HTTPResponse(200, {}, b'{"data": [{"seed": 1, "finish_reason": "content_filtered"}]}')
+BROKEN = HTTPResponse(200, {}, b'{"data": [')
 
 
 @pytest.mark.anyio
@@ -153,7 +153,7 @@ BROKEN = Reply(200, {}, b'{"data": [')
 async def test_what_is_set_aside_is_the_price_of_what_is_sent(options: Any, amount: str, model: str) -> None:
     seen: list[Decimal] = []
 
-    async def answer(call: Call, progress: Progress) -> Reply:
+    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         seen.append(budget.held)
         return PICTURE
 
@@ -208,7 +208,7 @@ async def test_what_is_spent_held_and_given_back(reply: Any, spent: Decimal, hel
 async def test_a_call_that_is_cancelled_in_flight_stays_held_and_one_that_waits_does_not() -> None:
     budget = Budget(1)
 
-    async def answer(call: Call, progress: Progress) -> Reply:
+    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         progress.leaves()
         await anyio.sleep_forever()
         return PICTURE
@@ -381,7 +381,7 @@ class Money_(RuleBasedStateMachine):  # noqa: N801 - `Money` is the amount
         self.spent = Decimal(0)
 
     @rule(target=holds, price=st.integers(0, 6), pictures=st.integers(1, 2))
-    def one_begins(self, price: int, pictures: int) -> tuple[Hold | None, Decimal, int]:
+    def one_begins(self, price: int, pictures: int) -> tuple[Reservation | None, Decimal, int]:
         amount = Decimal(price)
         try:
             hold = self.budget.reserve("a", Money(amount, "USD"), pictures)
@@ -392,7 +392,7 @@ class Money_(RuleBasedStateMachine):  # noqa: N801 - `Money` is the amount
         return hold, amount, pictures
 
     @rule(case=holds)
-    def one_is_tried_again_after_a_lost_answer(self, case: tuple[Hold | None, Decimal, int]) -> None:
+    def one_is_tried_again_after_a_lost_answer(self, case: tuple[Reservation | None, Decimal, int]) -> None:
         hold, amount, pictures = case
         if hold is None or id(hold) not in self.open:
             return
@@ -403,7 +403,7 @@ class Money_(RuleBasedStateMachine):  # noqa: N801 - `Money` is the amount
         self.open[id(hold)] += amount * pictures
 
     @rule(case=consumes(holds), answered=st.booleans(), lost=st.integers(0, 1))
-    def one_ends(self, case: tuple[Hold | None, Decimal, int], answered: bool, lost: int) -> None:
+    def one_ends(self, case: tuple[Reservation | None, Decimal, int], answered: bool, lost: int) -> None:
         hold, amount, pictures = case
         if hold is None:
             return

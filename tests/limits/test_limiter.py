@@ -33,9 +33,9 @@ from stepfun_async import (
     RetryPolicy,
     TextToImage,
 )
-from stepfun_async._core.wire import Call, Progress, Reply
+from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from stepfun_async._limits import limiter as _gate
-from stepfun_async._limits.limiter import Grant
+from stepfun_async._limits.limiter import Permit
 from stepfun_async._limits.rate import PERIOD
 from tests.support.scripted import PICTURE, Answer, Scripted, refusal
 
@@ -61,7 +61,7 @@ class Watched:
         self._seconds = seconds
         self._lock = threading.Lock()
 
-    async def __call__(self, call: Call, progress: Progress) -> Reply:
+    async def __call__(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
         progress.leaves()
         with self._lock:
             self.left.append(anyio.current_time())
@@ -138,7 +138,7 @@ async def test_slots_go_to_those_who_came_first() -> None:
     order: list[int] = []
     go_on = anyio.Event()
 
-    async def answer(call: Call, progress: Progress) -> Reply:
+    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         order.append(int((call.json or {})["seed"]))
         await go_on.wait()
         return PICTURE
@@ -157,7 +157,7 @@ async def test_a_cancelled_call_gives_its_place_in_the_line_up() -> None:
     order: list[int] = []
     go_on = anyio.Event()
 
-    async def answer(call: Call, progress: Progress) -> Reply:
+    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         order.append(int((call.json or {})["seed"]))
         await go_on.wait()
         return PICTURE
@@ -286,7 +286,7 @@ def leave_in_flight(limits: Limits) -> list[asyncio.Task[Any]]:
         while limits.state.in_flight < 1:  # noqa: ASYNC110 - nothing tells when
             await asyncio.sleep(0)
 
-    async def hold(grant: Grant) -> None:
+    async def hold(grant: Permit) -> None:
         async with grant:
             await asyncio.Event().wait()
 
@@ -330,7 +330,7 @@ def test_a_call_that_waits_gets_the_slot_of_one_whose_loop_is_closed_meanwhile(m
             begun.set()
             await asyncio.to_thread(waiting.wait, 10)
 
-        async def hold(grant: Grant) -> None:
+        async def hold(grant: Permit) -> None:
             async with grant:
                 await asyncio.Event().wait()
 
@@ -401,7 +401,7 @@ def test_the_minute_holds_over_loops_one_after_another() -> None:
 def test_attempts_that_are_made_again_count_and_go_before_calls_that_have_not_begun() -> None:
     order: list[int] = []
 
-    async def answer(call: Call, progress: Progress) -> Reply:
+    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         progress.leaves()
         order.append(int((call.json or {})["seed"]))
         return refusal(503) if order.count(1) == 1 and order[-1] == 1 else PICTURE
@@ -421,7 +421,7 @@ def test_attempts_that_are_made_again_count_and_go_before_calls_that_have_not_be
 def test_a_request_that_never_left_does_not_count() -> None:
     from stepfun_async import APIConnectionError
 
-    async def answer(call: Call, progress: Progress) -> Reply:
+    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         progress.sent = False
         raise APIConnectionError("no connection", billing="not_sent")
 
@@ -439,7 +439,7 @@ def test_a_request_held_up_on_its_way_counts_from_when_it_left() -> None:
     """Five seconds of connecting must not let two minutes' requests meet."""
     left: list[float] = []
 
-    async def answer(call: Call, progress: Progress) -> Reply:
+    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         await anyio.sleep(5 if not left else 0)
         progress.leaves()
         left.append(anyio.current_time())
@@ -455,10 +455,10 @@ def test_a_request_held_up_on_its_way_counts_from_when_it_left() -> None:
 
 
 def test_lists_of_models_count_and_links_to_pictures_do_not() -> None:
-    async def answer(call: Call, progress: Progress) -> Reply:
+    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         from tests.support.answers import PIXEL
 
-        return Reply(200, {}, PIXEL) if call.path.startswith("http") else Reply(200, {}, b'{"data": []}')
+        return HTTPResponse(200, {}, PIXEL) if call.path.startswith("http") else HTTPResponse(200, {}, b'{"data": []}')
 
     async def main() -> None:
         async with client_of(answer, limits=Limits(2, requests_per_minute=1)) as client:
@@ -478,7 +478,7 @@ def test_lists_of_models_count_and_links_to_pictures_do_not() -> None:
 def test_after_a_429_nobody_sends_until_the_time_the_server_asked_for() -> None:
     left: list[float] = []
 
-    async def answer(call: Call, progress: Progress) -> Reply:
+    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         left.append(anyio.current_time())
         return refusal(429, retry_after=30) if len(left) == 1 else PICTURE
 
@@ -498,7 +498,7 @@ def test_after_a_429_nobody_sends_until_the_time_the_server_asked_for() -> None:
 
 
 def test_a_call_that_met_a_429_is_not_kept_waiting_for_a_pause_beyond_its_deadline() -> None:
-    async def answer(call: Call, progress: Progress) -> Reply:
+    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         return refusal(429, retry_after=50)
 
     async def main() -> None:
@@ -517,7 +517,7 @@ def test_a_call_that_met_a_429_is_not_kept_waiting_for_a_pause_beyond_its_deadli
 def test_a_server_cannot_stop_a_client_for_longer_than_a_minute() -> None:
     answers = [refusal(429, retry_after=86_400), PICTURE]
 
-    async def answer(call: Call, progress: Progress) -> Reply:
+    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         return answers.pop(0)
 
     async def main() -> None:
@@ -536,7 +536,7 @@ def test_a_server_cannot_stop_a_client_for_longer_than_a_minute() -> None:
 
 @pytest.mark.anyio
 async def test_a_server_in_trouble_is_not_asked_three_times_by_everybody() -> None:
-    async def answer(call: Call, progress: Progress) -> Reply:
+    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         return refusal(503)
 
     async with client_of(answer, retry=RetryPolicy(base=0), limits=Limits(10)) as client:
@@ -550,7 +550,7 @@ async def test_a_server_in_trouble_is_not_asked_three_times_by_everybody() -> No
 async def test_success_brings_the_quota_back() -> None:
     replies = [refusal(503), PICTURE] * 200
 
-    async def answer(call: Call, progress: Progress) -> Reply:
+    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         return replies.pop(0)
 
     async with client_of(answer, retry=RetryPolicy(base=0, quota=14)) as client:
@@ -561,7 +561,7 @@ async def test_success_brings_the_quota_back() -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize(("quota", "attempts"), [(0, 1), (14, 2), (28, 3), (None, 3)])
 async def test_the_quota_is_the_policy_s(quota: int | None, attempts: int) -> None:
-    async def answer(call: Call, progress: Progress) -> Reply:
+    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         return refusal(503)
 
     async with client_of(answer, retry=RetryPolicy(base=0, quota=quota)) as client:
@@ -578,7 +578,7 @@ def test_adaptive_concurrency_falls_with_each_429_and_rises_with_success() -> No
     under_way = 0
     refused = 0
 
-    async def answer(call: Call, progress: Progress) -> Reply:
+    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         nonlocal under_way, refused
         if under_way >= 10:
             refused += 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from stepfun_async._core.retry import RetryQuota
-from stepfun_async._limits.rate import MARGIN, PERIOD, AdaptiveLimit, Pause, RateWindow
+from stepfun_async._limits.rate import MARGIN, PERIOD, AdaptiveLimit, Cooldown, SlidingWindow
 
 
 class Window(RuleBasedStateMachine):
@@ -19,7 +19,7 @@ class Window(RuleBasedStateMachine):
 
     @initialize(limit=st.integers(1, 4))
     def begin(self, limit: int) -> None:
-        self.window = RateWindow(limit)
+        self.window = SlidingWindow(limit)
         self.now = 1000.0
         self.open = 0
         self.left: list[float] = []
@@ -67,7 +67,7 @@ TestWindow = Window.TestCase
 
 def test_a_window_is_used_to_the_full() -> None:
     """Nothing is held back for longer than the minute, whenever within it the requests were sent."""
-    window, now = RateWindow(10), 0.0
+    window, now = SlidingWindow(10), 0.0
     for _ in range(10):
         for _ in range(10):
             assert window.wait(now) == 0
@@ -78,7 +78,7 @@ def test_a_window_is_used_to_the_full() -> None:
 
 
 def test_waking_a_rounding_error_too_early_lets_no_more_pass_than_waking_in_time() -> None:
-    window = RateWindow(2)
+    window = SlidingWindow(2)
     for _ in range(2):
         window.take()
         window.left(0.0)
@@ -91,7 +91,7 @@ def test_waking_a_rounding_error_too_early_lets_no_more_pass_than_waking_in_time
 
 
 def test_a_request_that_is_held_up_counts_until_it_has_left_for_a_minute() -> None:
-    window = RateWindow(1)
+    window = SlidingWindow(1)
     window.take()
     assert window.wait(1_000_000.0) == math.inf
     window.left(1_000_000.0)
@@ -99,7 +99,7 @@ def test_a_request_that_is_held_up_counts_until_it_has_left_for_a_minute() -> No
 
 
 def test_a_place_given_back_is_free_at_once() -> None:
-    window = RateWindow(1)
+    window = SlidingWindow(1)
     window.take()
     window.give_back()
     assert window.wait(0.0) == 0
@@ -194,7 +194,7 @@ def test_the_quota_of_a_client_whose_attempts_all_fail_is_used_up_after_35_furth
 
 
 def test_nothing_goes_in_a_pause_and_afterwards_one_after_another() -> None:
-    pause = Pause()
+    pause = Cooldown()
     assert pause.wait(0.0) == 0
     pause.begin(0.0, 10.0, expected=4)
     assert pause.wait(1.0) == 9
@@ -209,7 +209,7 @@ def test_nothing_goes_in_a_pause_and_afterwards_one_after_another() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.floats(0, 60)), min_size=1, max_size=10))
 def test_a_pause_is_never_cut_short_by_another(pauses: list[tuple[float, float]]) -> None:
-    pause, now, end = Pause(), 0.0, 0.0
+    pause, now, end = Cooldown(), 0.0, 0.0
     for later, seconds in pauses:
         now += later
         pause.begin(now, seconds, expected=1)

@@ -36,7 +36,7 @@ from stepfun_async import (
     StepFunError,
 )
 from stepfun_async import redis as module
-from stepfun_async._core.wire import Call, Progress, Reply
+from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from stepfun_async._limits.backend import LimitsBackend
 from stepfun_async._limits.rate import MARGIN
 from stepfun_async.redis import RedisBackend
@@ -558,12 +558,12 @@ def held(server: RedisServer) -> dict[str, int]:
 async def test_clients_of_several_processes_wait_for_each_other(server: RedisServer, backend: LimitsBackend) -> None:
     began, end = anyio.Event(), anyio.Event()
 
-    async def slow(call: Call, progress: Progress) -> Reply:
+    async def slow(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         began.set()
         await end.wait()
         return PICTURE
 
-    async def quick(call: Call, progress: Progress) -> Reply:
+    async def quick(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         return PICTURE
 
     async with client_of(slow, backend) as one, client_of(quick, backend) as other, anyio.create_task_group() as tasks:
@@ -587,9 +587,13 @@ async def test_clients_of_several_processes_wait_for_each_other(server: RedisSer
     ],
 )
 async def test_nothing_but_what_was_sent_stays_in_redis(
-    server: RedisServer, backend: LimitsBackend, answer: Reply | StepFunError, kind: type[StepFunError], places: int
+    server: RedisServer,
+    backend: LimitsBackend,
+    answer: HTTPResponse | StepFunError,
+    kind: type[StepFunError],
+    places: int,
 ) -> None:
-    async def respond(call: Call, progress: Progress) -> Reply:
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         if isinstance(answer, StepFunError):
             raise answer
         return answer
@@ -609,7 +613,7 @@ async def test_a_request_counts_from_when_it_left(server: RedisServer, backend: 
             ((_, moment),) = connection.zrange("stepfun-async:{images}:places", 0, -1, withscores=True)
         return float(moment / 1e6 - seconds - micro / 1e6)
 
-    async def respond(call: Call, progress: Progress) -> Reply:
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         assert ends() > 60 + MARGIN, "as long as it has not left, its minute does not end"
         progress.leaves()
         assert progress.left is not None
@@ -625,7 +629,7 @@ async def test_a_request_counts_from_when_it_left(server: RedisServer, backend: 
 async def test_a_cancelled_call_leaves_no_slot_in_redis(server: RedisServer, backend: LimitsBackend) -> None:
     async with anyio.create_task_group() as tasks:
 
-        async def cancel(call: Call, progress: Progress) -> Reply:
+        async def cancel(call: HTTPRequest, progress: SendState) -> HTTPResponse:
             tasks.cancel_scope.cancel()
             await anyio.sleep_forever()
             raise AssertionError
@@ -637,7 +641,7 @@ async def test_a_cancelled_call_leaves_no_slot_in_redis(server: RedisServer, bac
 
 @pytest.mark.anyio
 async def test_no_client_sends_while_redis_is_gone(server: RedisServer, backend: LimitsBackend) -> None:
-    async def respond(call: Call, progress: Progress) -> Reply:
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         raise AssertionError("it was sent")
 
     server.stop()

@@ -26,7 +26,7 @@ from stepfun_async import (
     QueueTimeoutError,
     RetryPolicy,
 )
-from stepfun_async._core.wire import Call, Progress, Reply
+from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from tests.support.backends import MemoryBackend
 from tests.support.scripted import PICTURE, Answer, Scripted, refusal
 
@@ -43,7 +43,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await anyio.sleep(0.001)
 
 
-async def made(call: Call, progress: Progress) -> Reply:
+async def made(call: HTTPRequest, progress: SendState) -> HTTPResponse:
     progress.leaves()
     return PICTURE
 
@@ -72,13 +72,13 @@ async def test_without_a_rate_there_are_no_places() -> None:
 
 async def test_each_attempt_takes_a_place_and_one_that_never_left_gives_it_back() -> None:
     shared = MemoryBackend()
-    replies: list[Reply | Exception] = [
+    replies: list[HTTPResponse | Exception] = [
         APIConnectionError("no connection", billing="not_sent"),
         refusal(503),
         PICTURE,
     ]
 
-    async def answer(call: Call, progress: Progress) -> Reply:
+    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         reply = replies.pop(0)
         if isinstance(reply, Exception):
             raise reply
@@ -105,7 +105,7 @@ async def test_several_limits_objects_stay_within_the_shared_one() -> None:
     shared = MemoryBackend()
     under_way = most = 0
 
-    async def answer(call: Call, progress: Progress) -> Reply:
+    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)
@@ -178,7 +178,7 @@ async def test_a_picture_is_not_lost_when_the_backend_goes_while_it_is_made(capl
     def fail(_: str) -> None:
         raise LimitsUnavailableError("it is gone")
 
-    async def answer(call: Call, progress: Progress) -> Reply:
+    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         shared.before = fail
         return PICTURE
 
@@ -233,7 +233,7 @@ async def test_a_backend_that_stalls_is_asked_no_longer_than_there_is_time_to_wa
 
 
 async def test_a_place_for_another_attempt_is_waited_for_until_the_deadline(stalling: Stalling) -> None:
-    async def answer(call: Call, progress: Progress) -> Reply:
+    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         stalling.stalls = {"take"}
         raise APIConnectionError("no connection", billing="not_sent")
 
@@ -245,7 +245,7 @@ async def test_a_place_for_another_attempt_is_waited_for_until_the_deadline(stal
 
 
 async def test_an_image_is_handed_over_while_the_backend_stalls_and_that_is_told_later(stalling: Stalling) -> None:
-    async def answer(call: Call, progress: Progress) -> Reply:
+    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         stalling.stalls = {"sent", "give_back"}
         progress.leaves()
         return PICTURE

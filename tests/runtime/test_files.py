@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from stepfun_async import Image, SaveError
 from stepfun_async._runtime import files as _files
 from stepfun_async._runtime.files import (
-    PIECE,
-    ChangedError,
+    CHUNK_SIZE,
+    AtomicFile,
+    FileChangedError,
     FileSource,
-    Partial,
     flush_folder,
+    open_input,
     replacing,
-    viewed,
     why_not_writable,
     why_of,
     write_bytes,
@@ -39,12 +39,12 @@ _superuser = not hasattr(os, "geteuid") or os.geteuid() == 0
 
 
 def source_of(path: Any) -> FileSource:
-    with viewed(path) as (view, source):
+    with open_input(path) as (view, source):
         assert len(view) == source.size
         return source
 
 
-@pytest.mark.parametrize("size", [0, 1, PIECE, PIECE + 1, 3 * PIECE - 1])
+@pytest.mark.parametrize("size", [0, 1, CHUNK_SIZE, CHUNK_SIZE + 1, 3 * CHUNK_SIZE - 1])
 def test_a_regular_file_is_looked_at_and_read_later_as_often_as_asked(size: int, tmp_path: Path) -> None:
     content = random.Random(0).randbytes(size)
     (tmp_path / "a").write_bytes(content)
@@ -53,7 +53,7 @@ def test_a_regular_file_is_looked_at_and_read_later_as_often_as_asked(size: int,
         assert source.size == size
         for _ in range(2):
             assert source.read() == b"".join(source.pieces()) == content
-        assert all(len(piece) <= PIECE for piece in source.pieces())
+        assert all(len(piece) <= CHUNK_SIZE for piece in source.pieces())
 
 
 def test_a_file_is_found_again_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,8 +69,8 @@ def test_a_view_of_a_file_is_as_its_bytes(content: bytes, start: int, stop: int,
     with tempfile.NamedTemporaryFile() as file, pytest.MonkeyPatch.context() as patched:
         file.write(content)
         file.flush()
-        patched.setattr(_files, "PIECE", 5)
-        with viewed(file.name) as (view, _):
+        patched.setattr(_files, "CHUNK_SIZE", 5)
+        with open_input(file.name) as (view, _):
             assert view[start:stop] == content[start:stop]
             assert view[:start] == content[:start]
             if wanted:
@@ -120,7 +120,7 @@ def test_a_file_that_changes_after_it_was_looked_at_is_not_read(
     change(path)
     assert not source.is_current()
     for read in (source.read, lambda: source.read_piece(0, 0), lambda: list(source.pieces())):
-        with pytest.raises(ChangedError, match=said):
+        with pytest.raises(FileChangedError, match=said):
             read()
 
 
@@ -155,19 +155,19 @@ def test_a_file_that_becomes_a_device_as_it_is_opened_is_refused(
 
 def test_bytes_are_found_across_pieces_and_up_to_a_place(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    path.write_bytes(bytes(PIECE - 2) + b"mark" + bytes(10))
-    with viewed(path) as (view, _):
-        assert view.find(b"mark") == PIECE - 2
-        assert view.find(b"mark", PIECE - 1) == -1
-        assert view.find(b"mark", 0, PIECE + 1) == -1
-        assert view.find(b"mark", 0, PIECE + 2) == PIECE - 2
+    path.write_bytes(bytes(CHUNK_SIZE - 2) + b"mark" + bytes(10))
+    with open_input(path) as (view, _):
+        assert view.find(b"mark") == CHUNK_SIZE - 2
+        assert view.find(b"mark", CHUNK_SIZE - 1) == -1
+        assert view.find(b"mark", 0, CHUNK_SIZE + 1) == -1
+        assert view.find(b"mark", 0, CHUNK_SIZE + 2) == CHUNK_SIZE - 2
 
 
 # --- writing ----------------------------------------------------------------------------------------------------
 
 
 def test_a_file_is_written_in_pieces_and_appears_whole(tmp_path: Path) -> None:
-    partial = Partial(tmp_path / "deep" / "a.png")
+    partial = AtomicFile(tmp_path / "deep" / "a.png")
     partial.remove()
     assert (partial.read(), os.listdir(tmp_path)) == (b"", [])
     partial.append(b"one ")
@@ -184,7 +184,7 @@ def test_a_file_is_written_in_pieces_and_appears_whole(tmp_path: Path) -> None:
 def test_a_piece_that_could_not_be_written_costs_none_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    partial = Partial(tmp_path / "a")
+    partial = AtomicFile(tmp_path / "a")
     partial.append(b"one ")
     monkeypatch.setattr(os, "fsync", _full)
     with pytest.raises(OSError, match="No space left"):
@@ -198,7 +198,7 @@ def test_a_piece_that_could_not_be_written_costs_none_before_it(
 def test_a_temporary_file_that_somebody_took_away_is_not_begun_in_the_middle(
     meddle: Callable[[Path], object], tmp_path: Path
 ) -> None:
-    partial = Partial(tmp_path / "a")
+    partial = AtomicFile(tmp_path / "a")
     (tmp_path / "elsewhere").write_bytes(b"precious")
     partial.append(b"one ")
     meddle(partial.temporary)

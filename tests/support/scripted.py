@@ -6,13 +6,13 @@ import base64
 import json
 from collections.abc import Awaitable, Callable
 
-from stepfun_async._core.wire import Call, Progress, Reply
+from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 
 from .answers import PIXEL
 
-Answer = Callable[[Call, Progress], Awaitable[Reply]]
+Answer = Callable[[HTTPRequest, SendState], Awaitable[HTTPResponse]]
 
-PICTURE = Reply(
+PICTURE = HTTPResponse(
     200,
     {"x-trace-id": "trace-1"},
     json.dumps(
@@ -21,10 +21,10 @@ PICTURE = Reply(
 )
 
 
-def refusal(status: int, *, retry_after: float | None = None) -> Reply:
+def refusal(status: int, *, retry_after: float | None = None) -> HTTPResponse:
     """An error answer."""
     headers = {} if retry_after is None else {"retry-after": str(retry_after)}
-    return Reply(status, headers, b'{"error": {"message": "no", "type": "scripted"}}')
+    return HTTPResponse(status, headers, b'{"error": {"message": "no", "type": "scripted"}}')
 
 
 class Scripted:
@@ -34,7 +34,7 @@ class Scripted:
         self._answer = answer
         self.calls = 0
 
-    async def send(self, call: Call, progress: Progress) -> Reply:
+    async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
         self.calls += 1
         return await self._answer(call, progress)
 

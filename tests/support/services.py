@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import respx
 
-from stepfun_async._core.wire import Call, Reply, Upload
+from stepfun_async._core.wire import HTTPRequest, HTTPResponse, Upload
 from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
 from stepfun_async.embedded.server import running
 
@@ -46,7 +46,7 @@ def service(kind: str, *, scenario: Scenario | None = None, **settings: Any) -> 
 
 
 def _played(engine: Engine, request: httpx.Request) -> httpx.Response:
-    reply: Reply | None = None
+    reply: HTTPResponse | None = None
     for step in engine.play(_call(request)):
         reply = getattr(step, "reply", reply)
         if type(step).__name__ in ("Drop", "Hang"):
@@ -55,17 +55,17 @@ def _played(engine: Engine, request: httpx.Request) -> httpx.Response:
     return httpx.Response(reply.status, headers=dict(reply.headers), content=reply.body)
 
 
-def _call(request: httpx.Request) -> Call:
+def _call(request: httpx.Request) -> HTTPRequest:
     headers = dict(request.headers)
     if request.url.host == "embedded.invalid":
-        return Call(request.method, str(request.url))
+        return HTTPRequest(request.method, str(request.url))
     path = request.url.path.removeprefix("/v1")
     body = request.read()
     kind = headers.get("content-type", "")
     if kind.startswith("multipart/"):
         form, files = parts_of(kind, body)
-        return Call(request.method, path, form=form, files=files, headers=headers)
-    return Call(request.method, path, json=json.loads(body) if body else None, headers=headers)
+        return HTTPRequest(request.method, path, form=form, files=files, headers=headers)
+    return HTTPRequest(request.method, path, json=json.loads(body) if body else None, headers=headers)
 
 
 def parts_of(kind: str, body: bytes) -> tuple[dict[str, str], dict[str, Upload]]:

@@ -31,7 +31,7 @@ from stepfun_async import (
     RateLimitError,
     TextToImage,
 )
-from stepfun_async._runtime.files import Partial
+from stepfun_async._runtime.files import AtomicFile
 from stepfun_async.embedded import Engine
 from stepfun_async.embedded.server import running
 from stepfun_async.testing import FakeStepFun, VirtualLoop, run, virtual_backend, virtual_time
@@ -231,10 +231,10 @@ def test_drawn_pictures_and_files_are_waited_for(in_virtual_time: Callable[[Main
 def test_time_stands_still_while_a_picture_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However often the loop looks meanwhile whether anything else can happen."""
     stepfun = FakeStepFun()
-    real = Partial.append
+    real = AtomicFile.append
     loops: list[asyncio.AbstractEventLoop] = []
 
-    def slow(file: Partial, *pieces: bytes, last: bool = False) -> None:
+    def slow(file: AtomicFile, *pieces: bytes, last: bool = False) -> None:
         for _ in range(50):
             looked = threading.Event()
             loops[0].call_soon_threadsafe(looked.set)
@@ -249,7 +249,7 @@ def test_time_stands_still_while_a_picture_is_written(tmp_path: Path, monkeypatc
             assert anyio.current_time() < 1
             group.cancel_scope.cancel()
 
-    monkeypatch.setattr(Partial, "append", slow)
+    monkeypatch.setattr(AtomicFile, "append", slow)
     run(main)
 
 

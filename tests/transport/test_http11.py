@@ -9,27 +9,27 @@ from hypothesis import strategies as st
 
 from stepfun_async._transport.http11 import (
     LONGEST_HEAD,
-    Answer,
-    Head,
-    NotHttpError,
+    RemoteProtocolError,
+    ResponseHead,
+    ResponseParser,
     answer_begun,
     end_of_head,
     request_head,
 )
 
-Read = tuple[Head, bytes, bool]
+Read = tuple[ResponseHead, bytes, bool]
 
 
 def read(pieces: list[bytes]) -> Read | str:
     """Head, body and whether the connection stays, as our reader has them; or why there is no whole answer."""
-    answer = Answer()
+    answer = ResponseParser()
     body = b""
     try:
         for piece in [*pieces, b""]:
             if answer.over:
                 break
             body += answer.receive(piece)
-    except NotHttpError as error:
+    except RemoteProtocolError as error:
         return f"no: {error}"
     assert answer.head is not None
     return answer.head, body, answer.reusable
@@ -55,7 +55,7 @@ def by_h11(data: bytes) -> Read | None:
                 values = [value.decode("latin-1") for _, value in event.headers]
                 pairs = list(zip(names, values, strict=True))
                 headers = {name: ", ".join(value for other, value in pairs if other == name) for name in names}
-                head = Head(event.status_code, headers)
+                head = ResponseHead(event.status_code, headers)
             elif isinstance(event, h11.Data):
                 body += bytes(event.data)
             elif isinstance(event, h11.EndOfMessage):

@@ -16,10 +16,10 @@ import httpx
 import pytest
 
 from stepfun_async import APIConnectionError, AsyncClient, ConfigurationError, RetryPolicy, SaveError
-from stepfun_async._core.wire import Progress
+from stepfun_async._core.wire import SendState
 from stepfun_async._transport import addresses
 from stepfun_async._transport.addresses import why_not_public
-from stepfun_async._transport.trace import RefusedError, Watch
+from stepfun_async._transport.trace import AddressNotAllowedError, ConnectionTrace
 from tests.support.answers import PIXEL, answer, picture_answer
 from tests.support.raw import RawServer, raw_server, say, socks_handshake, stay_silent
 
@@ -300,13 +300,13 @@ class Stream:
     ],
 )
 async def test_a_connection_is_judged_by_the_address_it_has(where: object, why: str | None) -> None:
-    watch = Watch(Progress(), "pictures.test", why_not_public, None)
+    watch = ConnectionTrace(SendState(), "pictures.test", why_not_public, None)
     stream = Stream(where)
     await watch("connection.connect_tcp.started", {"host": "pictures.test"})
     if why is None:
         await watch("connection.connect_tcp.complete", {"return_value": stream})
     else:
-        with pytest.raises(RefusedError, match=why):
+        with pytest.raises(AddressNotAllowedError, match=why):
             await watch("connection.connect_tcp.complete", {"return_value": stream})
     assert stream.closed == (why is not None)
 
@@ -314,7 +314,7 @@ async def test_a_connection_is_judged_by_the_address_it_has(where: object, why: 
 @pytest.mark.parametrize("where", [None, OSError(107, "not connected")])
 async def test_a_connection_that_was_closed_at_once_is_none(where: object) -> None:
     """There is nothing to judge any more, and nothing to refuse: trying again may help."""
-    watch = Watch(Progress(), "pictures.test", why_not_public, None)
+    watch = ConnectionTrace(SendState(), "pictures.test", why_not_public, None)
     await watch("connection.connect_tcp.started", {"host": "pictures.test"})
     with pytest.raises(ConnectionResetError, match="closed as soon as it was open"):
         await watch("connection.connect_tcp.complete", {"return_value": Stream(where)})
@@ -326,12 +326,12 @@ async def test_a_refused_connection_is_closed_even_when_the_call_is_cancelled() 
             await anyio.lowlevel.checkpoint()
             self.closed = True
 
-    watch = Watch(Progress(), "pictures.test", why_not_public, None)
+    watch = ConnectionTrace(SendState(), "pictures.test", why_not_public, None)
     stream = Slow(("10.0.0.1", 80))
     await watch("connection.connect_tcp.started", {"host": "pictures.test"})
     with anyio.CancelScope() as scope:
         scope.cancel()
-        with pytest.raises(RefusedError):
+        with pytest.raises(AddressNotAllowedError):
             await watch("connection.connect_tcp.complete", {"return_value": stream})
     assert stream.closed
 

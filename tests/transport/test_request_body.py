@@ -23,10 +23,10 @@ from hypothesis import strategies as st
 
 from stepfun_async import APIConnectionError, AsyncClient, Image, ImageEdit, RetryPolicy
 from stepfun_async._core.pictures import look
-from stepfun_async._core.wire import Call, Progress, Reply, Upload, encode_json
-from stepfun_async._runtime.files import PIECE, FileSource
+from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState, Upload, encode_json
+from stepfun_async._runtime.files import CHUNK_SIZE, FileSource
 from stepfun_async._transport import request_body as uploads
-from stepfun_async._transport.request_body import Body, body_of
+from stepfun_async._transport.request_body import RequestBody, body_of
 from stepfun_async.embedded import EmbeddedTransport, Engine
 from tests.support.answers import PIXEL, REFUSAL, answer, picture_answer
 from tests.support.raw import hang_up, raw_server, say
@@ -47,7 +47,7 @@ def picture(size: int) -> bytes:
 def path(tmp_path: Path) -> Path:
     """A file of several pieces."""
     path = tmp_path / "cat.png"
-    path.write_bytes(picture(3 * PIECE + 1000))
+    path.write_bytes(picture(3 * CHUNK_SIZE + 1000))
     return path
 
 
@@ -62,7 +62,7 @@ def body_in(request: bytes) -> tuple[dict[str, str], bytes]:
     return {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}, body
 
 
-async def all_of(body: Body) -> bytes:
+async def all_of(body: RequestBody) -> bytes:
     return b"".join([piece async for piece in body])
 
 
@@ -82,10 +82,10 @@ async def test_forms_are_written_as_httpx_writes_them(
     uploading = {
         name: Upload(filename, "image/png", data) for name, (filename, data) in files.items() if name not in form
     }
-    call = Call("POST", "/images/edits", form=form, files=uploading)
+    call = HTTPRequest("POST", "/images/edits", form=form, files=uploading)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(uploads, "_JOINED", joined)
-        body = await body_of(call, Progress())
+        body = await body_of(call, SendState())
     if body.content_type is None:
         assert not form
         assert not uploading
@@ -99,10 +99,10 @@ async def test_forms_are_written_as_httpx_writes_them(
 
 
 async def test_json_and_nothing_are_one_piece() -> None:
-    body = await body_of(Call("POST", "/x", json={"a": "湖"}), Progress())
+    body = await body_of(HTTPRequest("POST", "/x", json={"a": "湖"}), SendState())
     assert (body.content_type, body.whole, body.length) == ("application/json", '{"a":"湖"}'.encode(), 11)
     assert [piece async for piece in body] == [body.whole]
-    body = await body_of(Call("GET", "/x"), Progress())
+    body = await body_of(HTTPRequest("GET", "/x"), SendState())
     assert (body.content_type, body.whole, body.length) == (None, b"", 0)
     assert [piece async for piece in body] == []
 
@@ -110,8 +110,8 @@ async def test_json_and_nothing_are_one_piece() -> None:
 async def test_a_small_picture_in_memory_goes_with_its_texts() -> None:
     for size, together in ((100, True), (MEGABYTE, False)):
         form = {"prompt": "a", "model": "b"}
-        call = Call("POST", "/x", form=form, files={"image": Upload("a.png", "image/png", bytes(size))})
-        body = await body_of(call, Progress())
+        call = HTTPRequest("POST", "/x", form=form, files={"image": Upload("a.png", "image/png", bytes(size))})
+        body = await body_of(call, SendState())
         pieces = [piece async for piece in body]
         assert (len(pieces) == 1, body.whole is not None) == (together, together)
         assert sum(map(len, pieces)) == body.length > size
@@ -130,7 +130,7 @@ async def test_long_json_is_written_by_a_thread(monkeypatch: pytest.MonkeyPatch)
         {"source_url": "a" * 2 * MEGABYTE},
         {"s": {"source_url": "a" * 2 * MEGABYTE}},
     ):
-        body = await body_of(Call("POST", "/x", json=json), Progress())
+        body = await body_of(HTTPRequest("POST", "/x", json=json), SendState())
         assert body.whole == encode_json(json)
     assert [thread == threading.get_ident() for thread in threads] == [True, False, False]
 
@@ -246,9 +246,9 @@ async def test_a_transport_of_ones_own_can_have_the_bytes(path: Path) -> None:
     sent: list[bytes] = []
 
     class Own:
-        async def send(self, call: Call, progress: Progress) -> Reply:
+        async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
             sent.append(call.files["image"].data)
-            return Reply(200, {}, picture_answer().partition(b"\r\n\r\n")[2])
+            return HTTPResponse(200, {}, picture_answer().partition(b"\r\n\r\n")[2])
 
         async def aclose(self) -> None:
             pass
@@ -321,7 +321,7 @@ async def test_a_file_that_changes_while_it_leaves_breaks_the_request_off(
     real = FileSource.read_piece
 
     def read_piece(source: FileSource, start: int, length: int) -> bytes:
-        if start == 2 * PIECE and path.exists():
+        if start == 2 * CHUNK_SIZE and path.exists():
             change(path)
         return real(source, start, length)
 
@@ -344,7 +344,7 @@ async def test_a_request_that_is_made_again_sends_what_is_there_now(path: Path) 
                 assert [type(outcome).__name__ async for outcome in client.images.map([request])] == ["Finished"]
                 path.write_bytes(PIXEL)
     sent = [parts_of(headers["content-type"], body)[1]["image"] for headers, body in map(body_in, server.requests)]
-    assert [upload.size for upload in sent] == [3 * PIECE + 1000, len(PIXEL)]
+    assert [upload.size for upload in sent] == [3 * CHUNK_SIZE + 1000, len(PIXEL)]
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are listed on Linux")

@@ -28,10 +28,10 @@ from stepfun_async import (
 )
 from stepfun_async._call import attempts as _exchange
 from stepfun_async._call import service as _service
-from stepfun_async._core.wire import Call
+from stepfun_async._core.wire import HTTPRequest
 from stepfun_async._transport import http as calls
 from stepfun_async._transport import response_body as bodies
-from stepfun_async._transport.response_body import MAX_PICTURE, Intake, _Unpacking
+from stepfun_async._transport.response_body import MAX_PICTURE, BodyReader, _Unpacking
 from tests.support.answers import PIXEL, answer, picture_answer
 from tests.support.raw import raw_server, say
 
@@ -280,10 +280,10 @@ async def test_what_is_unpacked_of_a_vast_body_is_given_up_when_its_call_ends(mo
     """A shorter one, which may be paid for, is unpacked to its end."""
     monkeypatch.setattr(bodies, "VAST", 1_000_000)
     monkeypatch.setattr(bodies, "_STEP", 100_000)
-    call = Call("POST", "/images/generations", json={})
+    call = HTTPRequest("POST", "/images/generations", json={})
 
     async def unpacked(length: int) -> int:
-        intake = Intake(call, 200, {"content-encoding": "gzip"}, 50_000_000)
+        intake = BodyReader(call, 200, {"content-encoding": "gzip"}, 50_000_000)
         intake.feed(gzip.compress(bytes(length)))
         with anyio.CancelScope() as scope:
             scope.cancel()

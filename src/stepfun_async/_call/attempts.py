@@ -24,15 +24,15 @@ from .._core.errors import (
 from .._core.outcomes import billing_of
 from .._core.reasons import trace_id_of
 from .._core.retry import RetryPolicy, RetryQuota, cost_of_retry, pause_after, wait_before_next
-from .._core.wire import Call, Progress, Reply
-from .._limits.shared import SharedGrant
-from .._runtime.event_loop import VAST, abandonable, finished_in_thread, scope_until
+from .._core.wire import HTTPRequest, HTTPResponse, SendState
+from .._limits.shared import SharedPermit
+from .._runtime.event_loop import VAST, abandonable, deadline_scope, finished_in_thread
 from .._runtime.fork import ForkSafeLock
-from .record import CallRecord, Reporter
+from .record import CallRecord, EventEmitter
 
 if TYPE_CHECKING:
-    from .._core.secrets import Key
-    from .._limits.limiter import Grant
+    from .._core.secrets import APIKey
+    from .._limits.limiter import Permit
     from .._limits.limits import Limits
     from .._transport import Transport
 
@@ -51,7 +51,7 @@ class Exchanger:
     """Carries calls: grants each a slot, holds it to its deadline, tries again where that is safe."""
 
     def __init__(
-        self, transport: Transport, limits: Limits, retry: RetryPolicy, key: Key | None, reporter: Reporter
+        self, transport: Transport, limits: Limits, retry: RetryPolicy, key: APIKey | None, reporter: EventEmitter
     ) -> None:
         self.transport = transport
         self.limits = limits
@@ -86,30 +86,30 @@ class Exchanger:
             APITimeoutError: the time for the work ran out.
         """
         async with self.limits.gate.hold(queue_timeout, place=counted, loop=record.loop) as grant:
-            shared: SharedGrant | None = None
+            shared: SharedPermit | None = None
             try:
                 if self.limits.shared is not None:
-                    shared = SharedGrant(self.limits.shared, grant.now, timeout)
+                    shared = SharedPermit(self.limits.shared, grant.now, timeout)
                     grant.elsewhere = shared.leave
                     until = math.inf if queue_timeout is None else record.began + queue_timeout
                     await shared.begin(until, place=counted)
                 window = Window(self, record, grant, shared, aside, timeout)
                 if (seen := witness.get()) is not None:
                     seen.append(window)
-                with scope_until(window.deadline):
+                with deadline_scope(window.deadline):
                     return await work(window)
                 raise window.timed_out()
             finally:
                 if shared is not None:
                     shared.leave()
 
-    async def send(self, call: Call, progress: Progress) -> Reply:
+    async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
         """Send once; nothing of the answer repeats the key, should the server do so, and no picture is changed."""
         reply = await self.transport.send(call, progress)
         if self._key is None or not call.path.startswith("/"):  # to a link the key does not go
             return reply
-        headers = self._key.hide_in_headers(reply.headers)
-        body = self._key.hide_in_body(reply.body, paid=reply.status < 300)
+        headers = self._key.redact_headers(reply.headers)
+        body = self._key.redact_body(reply.body, paid=reply.status < 300)
         unchanged = headers is reply.headers and body is reply.body
         return reply if unchanged else replace(reply, headers=headers, body=body)
 
@@ -161,8 +161,8 @@ class Window:
         self,
         exchanger: Exchanger,
         record: CallRecord,
-        grant: Grant,
-        shared: SharedGrant | None,
+        grant: Permit,
+        shared: SharedPermit | None,
         aside: Aside | None,
         timeout: float,
     ) -> None:
@@ -184,7 +184,9 @@ class Window:
         """When the time is over, by the loop's clock."""
         return self._started + self._timeout
 
-    async def exchange(self, call: Call, parse: Callable[[Reply], T], record: CallRecord | None = None) -> T:
+    async def exchange(
+        self, call: HTTPRequest, parse: Callable[[HTTPResponse], T], record: CallRecord | None = None
+    ) -> T:
         """`call`'s parsed answer, after as many attempts as the retry policy allows.
 
         Args:
@@ -261,7 +263,7 @@ class Window:
         return True
 
 
-def _with_headers(call: Call, headers: Mapping[str, str]) -> Call:
+def _with_headers(call: HTTPRequest, headers: Mapping[str, str]) -> HTTPRequest:
     """`call` with `headers` besides its own, which prevail; a link gets none."""
     if not headers or not call.path.startswith("/"):
         return call
@@ -278,10 +280,10 @@ class _Attempt:
         self._record = record
         self._cost = cost
         self._began = record.clock()
-        self._progress = Progress(window.grant.now if window.exchanger.limits.requests_per_minute else None)
+        self._progress = SendState(window.grant.now if window.exchanger.limits.requests_per_minute else None)
         record.attempts += 1
 
-    async def make(self, call: Call, parse: Callable[[Reply], T]) -> T:
+    async def make(self, call: HTTPRequest, parse: Callable[[HTTPResponse], T]) -> T:
         """The parsed answer. Every way to end is noted; what an `APIError` leads to, `failed` notes."""
         exchanger = self._window.exchanger
         trace_id: str | None = None
@@ -329,7 +331,7 @@ LONG = 256 * 1024
 """Bytes of a body from which on it is read in a thread: JSON of that length takes milliseconds."""
 
 
-async def _read(reply: Reply, parse: Callable[[Reply], T]) -> T:
+async def _read(reply: HTTPResponse, parse: Callable[[HTTPResponse], T]) -> T:
     """What `parse` makes of `reply`; of the whole one, where what is left of it without its pictures will not do."""
     if len(reply.body) < LONG:
         try:

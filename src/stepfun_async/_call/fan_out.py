@@ -25,7 +25,7 @@ from .._core.problems import Problem, plain
 from .._core.results import ImagesResponse
 from .._runtime.event_loop import ended, finished, running_loop
 from .options import NO_OPTIONS
-from .service import Service
+from .service import Caller
 
 if TYPE_CHECKING:
     from .._core.requests import ImageRequest
@@ -50,10 +50,10 @@ class Failed:
 Outcome: TypeAlias = Finished | Failed
 
 
-class Fanout:
+class OutcomeIterator:
     """An async iterator over the outcomes of many requests; what `images.map` returns."""
 
-    def __init__(self, crew: _Crew) -> None:
+    def __init__(self, crew: _WorkerPool) -> None:
         self._crew = crew
 
     def __aiter__(self) -> Self:
@@ -93,11 +93,11 @@ class Fanout:
 
 
 def fan_out(
-    service: Service, requests: Iterable[ImageRequest] | AsyncIterable[ImageRequest], *, ordered: bool
-) -> Fanout:
+    service: Caller, requests: Iterable[ImageRequest] | AsyncIterable[ImageRequest], *, ordered: bool
+) -> OutcomeIterator:
     """See `AsyncImages.map`."""
     service.refuse_if_closed()
-    return Fanout(_Crew(service, source_of(requests), ordered=ordered))
+    return OutcomeIterator(_WorkerPool(service, source_of(requests), ordered=ordered))
 
 
 _IN_A_ROW = 8
@@ -106,7 +106,7 @@ _IN_A_ROW = 8
 _END = object()
 
 
-class _Crew:
+class _WorkerPool:
     """The workers, the source they pull from, and the outcomes nobody has read yet.
 
     There is one worker more than requests under way, up to the limit: whoever begins with one sees to it that
@@ -115,7 +115,7 @@ class _Crew:
 
     _pulling: anyio.Lock
 
-    def __init__(self, service: Service, source: Callable[[], Awaitable[Any]], *, ordered: bool) -> None:
+    def __init__(self, service: Caller, source: Callable[[], Awaitable[Any]], *, ordered: bool) -> None:
         self._service = service
         self._source = source
         self._ordered = ordered
@@ -248,7 +248,7 @@ class _Crew:
             return _END
 
     async def _outcome_of(self, request: ImageRequest) -> Outcome:
-        if not hasattr(request, "to_call"):
+        if not hasattr(request, "to_request"):
             allowed = "TextToImage, ImageEdit or ImageToImage"
             error = InvalidRequestError.of("map", (Problem("request", plain(request), allowed),))
             return Failed(request, error)
@@ -290,7 +290,7 @@ def items_of(requests: Any) -> Iterator[Any]:
 
 def _is_single(requests: object) -> bool:
     """Whether it is one thing, although Python could iterate over it."""
-    return isinstance(requests, type | str) or hasattr(requests, "to_call")
+    return isinstance(requests, type | str) or hasattr(requests, "to_request")
 
 
 def _awaitable_next(items: Iterator[Any]) -> Callable[[], Awaitable[Any]]:

@@ -128,7 +128,7 @@ class CallRecord:
         return self.maybe_billed - bool(self.response)
 
 
-class Reporter:
+class EventEmitter:
     """Tells the log and a user's function what happens.
 
     Args:

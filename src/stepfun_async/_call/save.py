@@ -18,12 +18,12 @@ from types import TracebackType
 from typing import Self
 
 from .._core.errors import APIConnectionError, InvalidRequestError, SaveError
-from .._core.headers import Header, read_header
+from .._core.headers import ImageHeader, read_header
 from .._core.outcomes import billing_of
 from .._core.problems import Problem
 from .._core.results import Image, ImagesResponse, targets
 from .._runtime.event_loop import finished_in_thread
-from .._runtime.files import TAKEN, Partial
+from .._runtime.files import ALREADY_EXISTS, AtomicFile
 
 GATHERED = 128 * 1024
 """Bytes that are gathered before a thread writes them: each time costs a hop to it, and a slot has so many waiting."""
@@ -33,10 +33,10 @@ class FileSink:
     """A `Sink` that leads to a file beside `target`."""
 
     def __init__(self, target: Path) -> None:
-        self._file = Partial(target)
+        self._file = AtomicFile(target)
         self._gathered: list[bytes] = []
         self._waiting = 0
-        self._header: Header | None = None
+        self._header: ImageHeader | None = None
         self._failed = False
 
     @property
@@ -52,7 +52,7 @@ class FileSink:
         return None if self._file.size else self._join()
 
     @property
-    def header(self) -> Header | None:
+    def header(self) -> ImageHeader | None:
         if not self._file.size:
             return read_header(self._join())
         if self._header is None or self._header.width is None:  # its size may lie behind the first piece
@@ -164,7 +164,7 @@ def _identity_of(path: Path) -> str:
     return unicodedata.normalize("NFC", name).casefold() if sys.platform == "darwin" else name
 
 
-class Place:
+class SaveTarget:
     """Where the picture of one call goes. At the end of its block there is no temporary file left.
 
     No two places of one process can be entered for the same file at once. Making one blocks.
@@ -234,7 +234,7 @@ class Place:
         try:
             sink.put(target, overwrite=self._overwrite)
         except OSError as error:
-            why = TAKEN if isinstance(error, FileExistsError) else error
+            why = ALREADY_EXISTS if isinstance(error, FileExistsError) else error
             raise OSError(f"{str(target)!r} is not written: {why}") from error
         sink.remove()
         return target

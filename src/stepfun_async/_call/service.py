@@ -28,18 +28,18 @@ from .._core.pictures import as_link, is_link
 from .._core.problems import Problem, plain
 from .._core.results import Image, ImagesResponse
 from .._core.retry import RetryPolicy
-from .._core.server import Config
+from .._core.server import Settings
 from .._core.text import shown
-from .._core.wire import Call, Reply, encode_json
-from .._limits.budget import Budget, Hold
+from .._core.wire import HTTPRequest, HTTPResponse, encode_json
+from .._limits.budget import Budget, Reservation
 from .._limits.limits import Limits
 from .._runtime.event_loop import ended, finished_in_thread
 from .attempts import Exchanger, Window
 from .options import Options
-from .record import CallRecord, Reporter
-from .save import Place, with_image
+from .record import CallRecord, EventEmitter
+from .save import SaveTarget, with_image
 from .settings import Validation, check_headers, check_seconds, resolve
-from .usage import Ledger
+from .usage import UsageCounter
 
 if TYPE_CHECKING:
     from .._core.capabilities import Capability, Money
@@ -56,7 +56,7 @@ DEFAULT_LIMITS = Limits()
 DEFAULT_RETRY = RetryPolicy()
 
 
-def service_for(
+def caller_for(
     api_key: str | None,
     *,
     base_url: str | None,
@@ -72,7 +72,7 @@ def service_for(
     allow_http: bool,
     on_event: OnEvent | None,
     keepalive_expiry: float | None = None,
-) -> Service:
+) -> Caller:
     """The service for a client's settings, which `AsyncClient` describes.
 
     Raises:
@@ -89,12 +89,12 @@ def service_for(
     _refuse(None if budget is None or _is(budget, Budget) else f"budget is a Budget(...) or None, not {shown(budget)}")
     _refuse(_why_never_free(limits, timeout))
     config = resolve(api_key, base_url, allow_http=allow_http)
-    reporter = Reporter(on_event, config.base_url)
+    reporter = EventEmitter(on_event, config.base_url)
     carrier = _transport_for(config, transport, proxy, default_headers or {}, keepalive_expiry)
     own = Limits() if limits is DEFAULT_LIMITS else limits
     exchanger = Exchanger(carrier, own, retry, config.key, reporter)
     defaults = Options(timeout=timeout, queue_timeout=queue_timeout)
-    return Service(config, exchanger, defaults, budget, strict=validation == "strict")
+    return Caller(config, exchanger, defaults, budget, strict=validation == "strict")
 
 
 def _why_never_free(limits: Limits, timeout: float) -> str | None:
@@ -103,7 +103,7 @@ def _why_never_free(limits: Limits, timeout: float) -> str | None:
     return "shared limits need a finite timeout: it is how long a slot is kept should this process die"
 
 
-class Crew(Protocol):
+class WorkerPool(Protocol):
     """Whoever works in the background for a fan-out."""
 
     async def dismiss(self, failure: Exception | None = None) -> None:
@@ -111,18 +111,18 @@ class Crew(Protocol):
         ...
 
 
-class Service:
+class Caller:
     """A server as one client sees it: its settings, slots and ledger, and the way of each call."""
 
     def __init__(
-        self, config: Config, exchanger: Exchanger, defaults: Options, budget: Budget | None, *, strict: bool
+        self, config: Settings, exchanger: Exchanger, defaults: Options, budget: Budget | None, *, strict: bool
     ) -> None:
         self.config = config
         self.limits = exchanger.limits
         self.budget = budget
-        self.ledger = Ledger()
+        self.ledger = UsageCounter()
         self.closed = False
-        self.crews: WeakSet[Crew] = WeakSet()
+        self.crews: WeakSet[WorkerPool] = WeakSet()
         self._exchanger = exchanger
         self._reporter = exchanger.reporter
         self._defaults = defaults
@@ -172,7 +172,7 @@ class Service:
             return await self._made(request, purchase, replace(call, into=place.begin), options, place)
 
     async def _made(
-        self, request: ImageRequest, purchase: Purchase, call: Call, options: Options, place: Place | None
+        self, request: ImageRequest, purchase: Purchase, call: HTTPRequest, options: Options, place: SaveTarget | None
     ) -> ImagesResponse:
         """The answer to `call`, with its picture fetched and saved where it has a place.
 
@@ -246,7 +246,7 @@ class Service:
         self,
         operation: str,
         path: str,
-        parse: Callable[[Reply], T],
+        parse: Callable[[HTTPResponse], T],
         options: Options,
     ) -> T:
         """The parsed answer to a GET, which costs nothing and so is tried again whenever that may help.
@@ -263,7 +263,7 @@ class Service:
         self,
         operation: str,
         path: str,
-        parse: Callable[[Reply], T],
+        parse: Callable[[HTTPResponse], T],
         options: Options,
         into: Callable[[int], Sink] | None = None,
     ) -> T:
@@ -272,7 +272,7 @@ class Service:
         record = CallRecord(operation)
 
         async def ask(window: Window) -> T:
-            return await window.exchange(Call("GET", path, headers=options.headers or {}, into=into), parse)
+            return await window.exchange(HTTPRequest("GET", path, headers=options.headers or {}, into=into), parse)
 
         counted = path.startswith("/")
         return await self._reported(record, lambda: self._within(record, options, ask, counted=counted))
@@ -303,7 +303,7 @@ class Service:
         record: CallRecord,
         options: Options,
         work: Callable[[Window], Awaitable[T]],
-        hold: Hold | None = None,
+        hold: Reservation | None = None,
         *,
         counted: bool = True,
     ) -> Awaitable[T]:
@@ -314,14 +314,14 @@ class Service:
             _refuse(_why_never_free(self.limits, timeout))
         return self._exchanger.within(record, timeout, queue_timeout, work, counted=counted, aside=hold)
 
-    def _prepared(self, reading: Reading, options: Options) -> tuple[Call, Place | None]:
+    def _prepared(self, reading: Reading, options: Options) -> tuple[HTTPRequest, SaveTarget | None]:
         return self._checked(reading, options), _place_of(options)
 
-    def _checked(self, reading: Reading, options: Options) -> Call:
+    def _checked(self, reading: Reading, options: Options) -> HTTPRequest:
         problems = (*(self._problems(reading) if self._strict else reading.unsayable()), *options.problems())
         if problems:
             raise InvalidRequestError.of(reading.subject, problems)
-        call = reading.to_call()
+        call = reading.to_request()
         if not self._strict:
             encode_json(call.json or dict(call.form))  # or what cannot be said would be found out too late
         return replace(call, headers=options.headers) if options.headers else call
@@ -341,11 +341,11 @@ class Service:
         if self.config.hosted and (row := reading.row):
             _warn_if_retired(row)
 
-    def _parse_images(self, reply: Reply, *, model: str) -> ImagesResponse:
+    def _parse_images(self, reply: HTTPResponse, *, model: str) -> ImagesResponse:
         lifetime = self.config.link_lifetime
         return parse_images(reply, model=model, base_url=self.config.base_url, now=time.time(), link_lifetime=lifetime)
 
-    async def _with_bytes(self, window: Window, place: Place | None) -> ImagesResponse:
+    async def _with_bytes(self, window: Window, place: SaveTarget | None) -> ImagesResponse:
         """The window's answer with the bytes behind its link."""
         response = window.record.response or ImagesResponse(())
         image = response.image
@@ -353,12 +353,12 @@ class Service:
             return response
         parse = partial(parse_download, now=time.time())
         record = CallRecord("download")
-        call = Call("GET", image.url, into=place.begin if place else None)
+        call = HTTPRequest("GET", image.url, into=place.begin if place else None)
         facts = await self._reported(record, lambda: window.exchange(call, parse, record), window.record)
         return _told(with_image(response, replace(image, **facts)), window)
 
 
-async def _kept(response: ImagesResponse, place: Place | None) -> ImagesResponse:
+async def _kept(response: ImagesResponse, place: SaveTarget | None) -> ImagesResponse:
     return response if place is None else await place.keep(response)
 
 
@@ -379,19 +379,19 @@ def _pass_on(record: CallRecord, outer: CallRecord | None, error: BaseException 
         del interruption  # or its traceback and this frame would hold each other
 
 
-def price_at(config: Config, budget: Budget | None, request: ImageRequest) -> Money | None:
+def price_at(config: Settings, budget: Budget | None, request: ImageRequest) -> Money | None:
     """What one picture costs at a server; None where it is not known. The Step Plan is paid by the month."""
     return _price_of(request.read().purchase, config, budget)
 
 
-def _price_of(purchase: Purchase, config: Config, budget: Budget | None) -> Money | None:
+def _price_of(purchase: Purchase, config: Settings, budget: Budget | None) -> Money | None:
     region = None if config.plan else config.region
     listed = purchase.price(region) if region else None
     return budget.price_of(purchase.model, listed) if budget else listed
 
 
 def _transport_for(
-    config: Config,
+    config: Settings,
     transport: AnyTransport | None,
     proxy: str | None,
     headers: Mapping[str, str],
@@ -436,13 +436,13 @@ def _refuse_problems(subject: str, options: Options) -> None:
         raise InvalidRequestError.of(subject, problems)
 
 
-def _place_for(subject: str, options: Options) -> Place | None:
+def _place_for(subject: str, options: Options) -> SaveTarget | None:
     _refuse_problems(subject, options)
     return _place_of(options)
 
 
-def _place_of(options: Options) -> Place | None:
-    return None if options.save_to is None else Place(options.save_to, overwrite=options.overwrite)
+def _place_of(options: Options) -> SaveTarget | None:
+    return None if options.save_to is None else SaveTarget(options.save_to, overwrite=options.overwrite)
 
 
 def _linked(image: object) -> Image:
@@ -482,7 +482,7 @@ def _warn_if_retired(row: Capability) -> None:
     _warned.add(row.model)
 
 
-async def _unfetched(response: ImagesResponse, place: Place | None, error: Exception) -> SaveError:
+async def _unfetched(response: ImagesResponse, place: SaveTarget | None, error: Exception) -> SaveError:
     """The error for a picture that was made and not fetched, with all of it that there is."""
     message = f"the picture was made and paid for, but not fetched: {error}; error.response has its link"
     return SaveError(message, response=response if place is None else await place.in_memory(response))

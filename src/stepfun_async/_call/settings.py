@@ -11,8 +11,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from .._core.capabilities import Region
 from .._core.errors import ConfigurationError
-from .._core.secrets import Key, T, hidden
-from .._core.server import EMBEDDED, Config
+from .._core.secrets import APIKey, T, as_secret
+from .._core.server import EMBEDDED, Settings
 from .._core.text import described, reason, shown
 from .._transport.addresses import is_loopback
 
@@ -61,15 +61,15 @@ def hidden_headers(headers: T) -> T:
 
 
 def _hidden_value(value: object) -> object:
-    return hidden(value) if isinstance(value, str) else _Undisclosed(value)
+    return as_secret(value) if isinstance(value, str) else _Undisclosed(value)
 
 
 def hidden_url(url: T) -> T:
     """`url`, as text that does not show itself where it has a user name, a password, a query or a fragment."""
-    return hidden(url) if isinstance(url, str) and re.search("[@?#]", url) else url
+    return as_secret(url) if isinstance(url, str) and re.search("[@?#]", url) else url
 
 
-def resolve(api_key: str | None, base_url: str | None, *, allow_http: bool = False) -> Config:
+def resolve(api_key: str | None, base_url: str | None, *, allow_http: bool = False) -> Settings:
     """The settings given, else those of the environment.
 
     Args:
@@ -86,7 +86,7 @@ def resolve(api_key: str | None, base_url: str | None, *, allow_http: bool = Fal
     base_url = hidden_url(base_url)  # from what shows the variables of a traceback's frames
     url = _checked_url(base_url if base_url is not None else os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL)
     if url == EMBEDDED:
-        return Config(url, _key(api_key, required=False), "international", hosted=False, plan=False)
+        return Settings(url, _key(api_key, required=False), "international", hosted=False, plan=False)
     parts = urlsplit(url)
     region = _REGIONS.get(parts.hostname or "")
     plan = "step_plan" in parts.path.split("/")
@@ -96,7 +96,7 @@ def resolve(api_key: str | None, base_url: str | None, *, allow_http: bool = Fal
             f"base_url or {BASE_URL_VARIABLE} is {url!r}: over plain http everybody on the way can read the key; "
             "write https://, or pass allow_http=True where you trust the network"
         )
-    return Config(url, key, region, hosted=region is not None, plan=plan, allow_http=allow_http)
+    return Settings(url, key, region, hosted=region is not None, plan=plan, allow_http=allow_http)
 
 
 def check_seconds(name: str, value: object, *, zero: bool = False) -> str | None:
@@ -137,8 +137,8 @@ _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
 _KEY = re.compile(r"[\x21-\x7e]+")
 
 
-def _key(given: object, *, required: bool) -> Key | None:
-    found = hidden(given if given is not None else _key_of_environment())
+def _key(given: object, *, required: bool) -> APIKey | None:
+    found = as_secret(given if given is not None else _key_of_environment())
     if found is None and not required:
         return None
     names = " or ".join(KEY_VARIABLES)
@@ -148,11 +148,11 @@ def _key(given: object, *, required: bool) -> Key | None:
         )
     if not isinstance(found, str):
         raise ConfigurationError(f"the API key is text, not a {type(found).__name__}")
-    key = hidden(found.strip())
+    key = as_secret(found.strip())
     if not _KEY.fullmatch(key):
         reason = "empty" if not key else "not made of visible ASCII characters"
         raise ConfigurationError(f"the API key (api_key=..., {names}) is {reason}")
-    return Key(key)
+    return APIKey(key)
 
 
 def _key_of_environment() -> str | None:

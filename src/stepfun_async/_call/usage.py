@@ -14,7 +14,7 @@ from .._runtime.fork import ForkSafeLock
 from .record import CallRecord
 
 
-class Ledger:
+class UsageCounter:
     """The sums of a client's calls."""
 
     def __init__(self) -> None:

@@ -13,16 +13,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from urllib.parse import urljoin
 
-from .cutting import Cut, Cutter, index_of
+from .cutting import Base64StreamDecoder, ExtractedImage, index_of
 from .data_uris import decode_text, is_data_uri
 from .errors import MalformedResponseError
-from .headers import Header, read_header
+from .headers import ImageHeader, read_header
 from .outcomes import Event, billing_of, billing_of_status, status_outcome
 from .pictures import as_link
 from .problems import show
 from .reasons import described, encodable, read_reason, resender_of, said_by_success, trace_id_of, wish_in
 from .results import FILTERED, Account, Image, ImagesResponse, Model
-from .wire import Reply
+from .wire import HTTPResponse
 
 CODING_HEADER = "content-encoding"
 
@@ -34,7 +34,7 @@ _WITHHELD = "the content filter withheld it, and a gateway dropped its finish_re
 
 
 def parse_images(
-    reply: Reply, *, model: str, base_url: str, now: float, link_lifetime: timedelta | None
+    reply: HTTPResponse, *, model: str, base_url: str, now: float, link_lifetime: timedelta | None
 ) -> ImagesResponse:
     """The pictures of an answer, decoded.
 
@@ -64,11 +64,11 @@ _PIECE = 1024 * 1024
 """Bytes of a body that are looked at in one go."""
 
 
-def _cut(reply: Reply) -> Reply | None:
+def _cut(reply: HTTPResponse) -> HTTPResponse | None:
     """`reply`, which came in one piece, with its pictures cut out; None where there are none, or odd ones."""
     if reply.headers.get(CODING_HEADER):
         return None
-    cutter = Cutter()
+    cutter = Base64StreamDecoder()
     for start in range(0, len(reply.body), _PIECE):  # between two of them, others get their turn
         cutter.feed(reply.body[start : start + _PIECE])
     found = cutter.finish()
@@ -78,7 +78,9 @@ def _cut(reply: Reply) -> Reply | None:
     return replace(reply, body=body, pictures=pictures)
 
 
-def _images(reply: Reply, model: str, base_url: str, now: float, link_lifetime: timedelta | None) -> ImagesResponse:
+def _images(
+    reply: HTTPResponse, model: str, base_url: str, now: float, link_lifetime: timedelta | None
+) -> ImagesResponse:
     content = _content(reply, now)
     items = content.get("data")
     if not isinstance(items, list) or not items:
@@ -90,7 +92,7 @@ def _images(reply: Reply, model: str, base_url: str, now: float, link_lifetime: 
     return ImagesResponse(tuple(read), created, _str(content.get("id")), trace_id_of(reply.headers), model)
 
 
-def parse_models(reply: Reply, *, now: float) -> tuple[Model, ...]:
+def parse_models(reply: HTTPResponse, *, now: float) -> tuple[Model, ...]:
     """The models a server lists."""
     items = _content(reply, now).get("data")
     if not isinstance(items, list):
@@ -98,12 +100,12 @@ def parse_models(reply: Reply, *, now: float) -> tuple[Model, ...]:
     return tuple(_model(item, reply) for item in cast("list[object]", items))
 
 
-def parse_model(reply: Reply, *, now: float) -> Model:
+def parse_model(reply: HTTPResponse, *, now: float) -> Model:
     """One model."""
     return _model(_content(reply, now), reply)
 
 
-def parse_account(reply: Reply, *, now: float) -> Account:
+def parse_account(reply: HTTPResponse, *, now: float) -> Account:
     """The account behind the key."""
     content = _content(reply, now)
     balance = _float(content.get("balance"))
@@ -113,7 +115,7 @@ def parse_account(reply: Reply, *, now: float) -> Account:
     return Account(_str(content.get("type")), balance, cash, voucher)
 
 
-def parse_download(reply: Reply, *, now: float) -> dict[str, Any]:
+def parse_download(reply: HTTPResponse, *, now: float) -> dict[str, Any]:
     """`Image`'s fields that are read from the bytes behind a link, known to be a picture."""
     raise_for_status(reply, now)
     _refuse_packed(reply)
@@ -137,12 +139,12 @@ def picture_facts(data: bytes) -> dict[str, Any]:
     return {"data": data, **_header_facts(read_header(data))}
 
 
-def _cut_facts(cut: Cut) -> dict[str, Any]:
+def _cut_facts(cut: ExtractedImage) -> dict[str, Any]:
     sink = cut.sink
     return {"data": sink.data, "path": sink.path, **_header_facts(sink.header)}
 
 
-def _header_facts(header: Header | None) -> dict[str, Any]:
+def _header_facts(header: ImageHeader | None) -> dict[str, Any]:
     return header._asdict() if header else {}
 
 
@@ -155,14 +157,14 @@ values; one of 64 MiB in base64 has half as many escapes where each line ends wi
 them would stall the event loop while they are read, as Python runs nothing else meanwhile; one long text does not."""
 
 
-def _refuse_crowded(reply: Reply) -> None:
+def _refuse_crowded(reply: HTTPResponse) -> None:
     """Raise for a body of more values or escapes than are read."""
     for what, (signs, most) in _CROWDED.items():
         if len(reply.body) > most and sum(map(reply.body.count, signs)) > most:
             raise _malformed(f"the answer has over {most:,} {what}, which no answer with images has", reply)
 
 
-def _content(reply: Reply, now: float) -> Mapping[str, Any]:
+def _content(reply: HTTPResponse, now: float) -> Mapping[str, Any]:
     raise_for_status(reply, now)
     _refuse_packed(reply)
     _refuse_crowded(reply)
@@ -188,7 +190,7 @@ def _read_json(body: bytes) -> object:
     return json.loads(body)
 
 
-def _refuse_packed(reply: Reply) -> None:
+def _refuse_packed(reply: HTTPResponse) -> None:
     """Raise for a body that could not be unpacked: a reply names a coding only when it is still on."""
     coding = reply.headers.get(CODING_HEADER)
     if coding:
@@ -196,7 +198,7 @@ def _refuse_packed(reply: Reply) -> None:
         raise _malformed(message, reply, "undecodable")
 
 
-def _image(item: object, reply: Reply, base_url: str, expires: datetime | None) -> Image:
+def _image(item: object, reply: HTTPResponse, base_url: str, expires: datetime | None) -> Image:
     if not isinstance(item, dict):
         raise _malformed("the answer has something that is no picture", reply)
     content = cast("dict[str, object]", item)
@@ -217,7 +219,7 @@ def _image(item: object, reply: Reply, base_url: str, expires: datetime | None) 
     raise _malformed(f"the answer has neither a picture nor a link; {maybe}", reply)
 
 
-def _absolute(url: str, base_url: str, reply: Reply) -> str:
+def _absolute(url: str, base_url: str, reply: HTTPResponse) -> str:
     try:
         return as_link(urljoin(base_url.rstrip("/") + "/", url))
     except ValueError as error:
@@ -232,7 +234,7 @@ def _expiry(created: int | None, now: float, lifetime: timedelta) -> datetime:
         return datetime.fromtimestamp(now, UTC) + lifetime
 
 
-def _decode(text: str, reply: Reply) -> bytes:
+def _decode(text: str, reply: HTTPResponse) -> bytes:
     """The bytes that base64 or a data URI stands for, which are some."""
     try:
         data = decode_text(text)
@@ -243,7 +245,7 @@ def _decode(text: str, reply: Reply) -> bytes:
     return data
 
 
-def _model(item: object, reply: Reply) -> Model:
+def _model(item: object, reply: HTTPResponse) -> Model:
     content = cast("dict[str, object]", item) if isinstance(item, dict) else {}
     name = content.get("id")
     if not isinstance(name, str):
@@ -251,7 +253,7 @@ def _model(item: object, reply: Reply) -> Model:
     return Model(name, _int(content.get("created")), _str(content.get("owned_by")))
 
 
-def _malformed(message: str, reply: Reply, event: Event = "malformed") -> MalformedResponseError:
+def _malformed(message: str, reply: HTTPResponse, event: Event = "malformed") -> MalformedResponseError:
     error = MalformedResponseError(
         f"{message}{_said(reply)}; error.body has what came",
         body=reply.body,
@@ -262,7 +264,7 @@ def _malformed(message: str, reply: Reply, event: Event = "malformed") -> Malfor
     return error
 
 
-def _said(reply: Reply) -> str:
+def _said(reply: HTTPResponse) -> str:
     """The reason that a success without a picture gives, as the end of a sentence."""
     readable = not reply.headers.get(CODING_HEADER) and len(reply.body) < CUTTING_PAYS
     said = said_by_success(reply.status, reply.headers, reply.body) if readable else None
@@ -291,7 +293,7 @@ def _str(value: object) -> str | None:
 # --- error answers ------------------------------------------------------------------------------
 
 
-def raise_for_status(reply: Reply, now: float) -> None:
+def raise_for_status(reply: HTTPResponse, now: float) -> None:
     """Raise the error that `reply`'s status means; nothing for 2xx.
 
     Args:

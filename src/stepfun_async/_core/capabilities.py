@@ -12,7 +12,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Literal, NewType
 
-from .rules import Choice, Flag, Ignored, Photo, Real, Rule, Sizes, Style, Text, Whole
+from .rules import Boolean, Choice, Ignored, ImageInput, Integer, Number, Rule, Sizes, Style, Text
 from .sizes import Size
 
 Operation = Literal["text_to_image", "edit", "image_to_image"]
@@ -163,17 +163,17 @@ _SEED_MAX = 2**31 - 1
 _PROMPT = Text(required=True, minimum=1, maximum=512, source="generations")
 _LONG_PROMPT = Text(required=True, minimum=1, maximum=1024, source="docs 2026-06")
 _FORMAT = Choice(options=("url", "b64_json"), default="url", source="generations")
-_SEED = Whole(minimum=0, maximum=_SEED_MAX, source="generations", note="absent: random")
-_SEED_1X = Whole(minimum=0, maximum=_SEED_MAX, zero_is_random=True, source="docs 2026-06", note="absent or 0: random")
-_ONE = Whole(minimum=1, maximum=1, default=1, source="overview")
+_SEED = Integer(minimum=0, maximum=_SEED_MAX, source="generations", note="absent: random")
+_SEED_1X = Integer(minimum=0, maximum=_SEED_MAX, zero_is_random=True, source="docs 2026-06", note="absent or 0: random")
+_ONE = Integer(minimum=1, maximum=1, default=1, source="overview")
 
 
-def _steps(maximum: int, default: int, source: str = "docs 2026-06") -> Whole:
-    return Whole(minimum=1, maximum=maximum, default=default, source=source)
+def _steps(maximum: int, default: int, source: str = "docs 2026-06") -> Integer:
+    return Integer(minimum=1, maximum=maximum, default=default, source=source)
 
 
-def _guidance(default: float, source: str = "docs 2026-06") -> Real:
-    return Real(minimum=1.0, maximum=10.0, default=default, source=source)
+def _guidance(default: float, source: str = "docs 2026-06") -> Number:
+    return Number(minimum=1.0, maximum=10.0, default=default, source=source)
 
 
 _EDIT_2_SIZES = Sizes(
@@ -207,7 +207,7 @@ _EDIT_1X_SIZES = Sizes(
     source="docs 2026-06",
     note="exact for a square picture, otherwise the picture's ratio at about that area",
 )
-_SOURCE_PICTURE = Photo(
+_SOURCE_PICTURE = ImageInput(
     required=True,
     formats=("png", "jpeg"),
     max_bytes=10 * _MEGABYTE,
@@ -215,7 +215,7 @@ _SOURCE_PICTURE = Photo(
     links=True,
     source="docs 2026-06",
 )
-_SOURCE_WEIGHT = Real(
+_SOURCE_WEIGHT = Number(
     required=True,
     minimum=0.0,
     above=True,
@@ -224,8 +224,8 @@ _SOURCE_WEIGHT = Real(
     note="smaller: closer to the source",
 )
 _STYLE = Style(
-    picture=Photo(formats=("png", "jpeg"), max_bytes=10 * _MEGABYTE, max_side=65535, links=True),
-    weight=Real(minimum=0.0, above=True, maximum=2.0, default=1.0, note="larger: closer to the reference"),
+    picture=ImageInput(formats=("png", "jpeg"), max_bytes=10 * _MEGABYTE, max_side=65535, links=True),
+    weight=Number(minimum=0.0, above=True, maximum=2.0, default=1.0, note="larger: closer to the reference"),
     source="docs 2026-06",
 )
 _NEGATIVE = Text(
@@ -235,7 +235,7 @@ _NEGATIVE = Text(
     source="generations",
     note="has no effect while cfg_scale is 1.0",
 )
-_TEXT_MODE = Flag(default=False, source="generations")
+_TEXT_MODE = Boolean(default=False, source="generations")
 
 _ANNOUNCED_END = Lifecycle(ends=date(2026, 10, 10), successor=None, source="docs 2026-09")
 _MEDIUM_END = Lifecycle(ends=date(2026, 7, 8), successor="step-2x-large", source="docs 2026-06")
@@ -356,7 +356,7 @@ BUILT_IN = (
         **_EDIT_2,
         operation="edit",
         rules=_rules(
-            image=Photo(
+            image=ImageInput(
                 required=True,
                 formats=("png", "jpeg", "webp"),
                 max_bytes=_LARGEST_4096,
@@ -379,7 +379,7 @@ BUILT_IN = (
         **_EDIT_1X,
         operation="edit",
         rules=_rules(
-            image=Photo(
+            image=ImageInput(
                 required=True,
                 formats=("png", "jpeg", "webp"),
                 max_bytes=10 * _MEGABYTE,

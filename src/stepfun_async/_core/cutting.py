@@ -23,7 +23,7 @@ from typing import Protocol, TypeAlias
 
 from pybase64 import b64decode, b64encode
 
-from .headers import Header, read_header
+from .headers import ImageHeader, read_header
 
 _KEYS = frozenset({b"b64_json", b"image"})
 """The names under which answers have pictures; `image` is what servers of 2024 wrote."""
@@ -69,7 +69,7 @@ class Sink(Protocol):
     def path(self) -> Path | None: ...
 
     @property
-    def header(self) -> Header | None: ...
+    def header(self) -> ImageHeader | None: ...
 
     def write(self, data: bytes) -> None:
         """Take some bytes; never blocks."""
@@ -88,7 +88,7 @@ class Sink(Protocol):
         ...
 
 
-class Memory:
+class MemorySink:
     """A sink in memory: the buffer that the pieces are written to is the picture.
 
     Args:
@@ -125,7 +125,7 @@ class Memory:
         return self._buffer.getvalue()  # which copies nothing either
 
     @property
-    def header(self) -> Header | None:
+    def header(self) -> ImageHeader | None:
         return read_header(self.data)
 
     def read(self) -> bytes:
@@ -139,7 +139,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class ExtractedImage:
     """A picture that was cut out.
 
     Attributes:
@@ -161,14 +161,14 @@ class Cut:
         return b64encode(memoryview(data)[:sure]) + self.tail
 
 
-def marked(parts: Sequence[bytes | bytearray]) -> bytes:
+def placeholder(parts: Sequence[bytes | bytearray]) -> bytes:
     """The parts of a body between its pictures, with a mark for each picture."""
     first, *others = parts
     marks = ((b"%b%d" % (_MARK, at), part) for at, part in enumerate(others))
     return b"".join((first, *chain.from_iterable(marks)))
 
 
-def restored(body: bytes, cuts: Sequence[Cut]) -> bytes:
+def reassemble(body: bytes, cuts: Sequence[ExtractedImage]) -> bytes:
     """The body as it came: the marks in `body` replaced by what was cut out there. Blocks where that is in a file."""
     first, *others = body.split(_MARK)
     parts = (other.removeprefix(b"%d" % at) for at, other in enumerate(others))
@@ -180,13 +180,13 @@ def index_of(text: str) -> int | None:
     return int(text[1:]) if text[:1] == "\0" else None
 
 
-def _woven(parts: Sequence[bytes | bytearray], cuts: Sequence[Cut]) -> bytes:
+def _woven(parts: Sequence[bytes | bytearray], cuts: Sequence[ExtractedImage]) -> bytes:
     first, *others = parts
     pairs = zip((cut.as_it_came() for cut in cuts), others, strict=True)
     return b"".join((first, *chain.from_iterable(pairs)))
 
 
-class Cutter:
+class Base64StreamDecoder:
     """Cuts the pictures out of one body.
 
     Args:
@@ -194,14 +194,16 @@ class Cutter:
         length: bytes of the body; 0 where they are not known.
     """
 
-    def __init__(self, begin: Callable[[int], Sink] = Memory, length: int = 0) -> None:
+    def __init__(self, begin: Callable[[int], Sink] = MemorySink, length: int = 0) -> None:
         self._begin = begin
         self._left = length
         self._parts = [bytearray()]
-        self._cuts: list[Cut] = []
+        self._cuts: list[ExtractedImage] = []
         self._is_clean = True
         self._strings = 0
-        self._state: _State = Cutter._between  # a bound one would make a cycle, in which the pictures live on
+        self._state: _State = (
+            Base64StreamDecoder._between
+        )  # a bound one would make a cycle, in which the pictures live on
         self._said = b""
         self._sink: Sink | None = None
         self._held = b""
@@ -213,11 +215,11 @@ class Cutter:
             at = self._state(self, data, at)
         self._left = max(0, self._left - len(data))
 
-    def finish(self) -> tuple[bytes, tuple[Cut, ...]] | None:
+    def finish(self) -> tuple[bytes, tuple[ExtractedImage, ...]] | None:
         """The marked body and what was cut out of it; None where only the whole one will do."""
-        if self._state is Cutter._in_payload:
+        if self._state is Base64StreamDecoder._in_payload:
             self._give_up()
-        body = marked(self._parts)
+        body = placeholder(self._parts)
         alone = body.count(_MARK) == len(self._cuts)  # and not in a text of the server's too
         if self._is_clean and alone and json.detect_encoding(body).startswith("utf-8"):
             return body, tuple(self._cuts)
@@ -235,7 +237,9 @@ class Cutter:
             return self._keep(data, at, len(data))
         self._said = b""
         self._strings += 1
-        self._state = Cutter._in_string if self._strings <= _MOST_STRINGS else Cutter._in_the_rest
+        self._state = (
+            Base64StreamDecoder._in_string if self._strings <= _MOST_STRINGS else Base64StreamDecoder._in_the_rest
+        )
         return self._keep(data, at, quote + 1)
 
     def _in_the_rest(self, data: bytes, at: int) -> int:
@@ -248,20 +252,20 @@ class Cutter:
         if end == len(data):
             return self._keep(data, at, end)
         if data[end] == _BACKSLASH:  # the last byte, since what it escapes has not come
-            self._state = Cutter._in_escape
+            self._state = Base64StreamDecoder._in_escape
         else:
-            self._state = Cutter._after_key if self._said in _KEYS else Cutter._between
+            self._state = Base64StreamDecoder._after_key if self._said in _KEYS else Base64StreamDecoder._between
         return self._keep(data, at, end + 1)
 
     def _in_escape(self, data: bytes, at: int) -> int:
-        self._state = Cutter._in_string
+        self._state = Base64StreamDecoder._in_string
         return self._keep(data, at, at + 1)
 
     def _after_key(self, data: bytes, at: int) -> int:
-        return self._expect(_COLON, Cutter._after_colon, data, at)
+        return self._expect(_COLON, Base64StreamDecoder._after_colon, data, at)
 
     def _after_colon(self, data: bytes, at: int) -> int:
-        return self._expect(_QUOTE, Cutter._in_payload, data, at)
+        return self._expect(_QUOTE, Base64StreamDecoder._in_payload, data, at)
 
     def _expect(self, wanted: int, then: _State, data: bytes, at: int) -> int:
         """Go on to `then` where `wanted` comes next, after spaces perhaps; for anything else it was no key."""
@@ -269,7 +273,7 @@ class Cutter:
         if end == len(data):
             return self._keep(data, at, end)
         if data[end] != wanted:
-            self._state = Cutter._between
+            self._state = Base64StreamDecoder._between
             return self._keep(data, at, end)
         self._state = then
         return self._keep(data, at, end + 1)
@@ -307,29 +311,29 @@ class Cutter:
             return
         if self._sink is None:
             self._sink = self._begin(self._left // 4 * 3)
-            self._cuts.append(Cut(self._sink))
+            self._cuts.append(ExtractedImage(self._sink))
             self._parts.append(bytearray())
         self._sink.write(decoded)
 
     def _close(self, tail: bytes) -> None:
         if self._sink is not None:
-            self._cuts[-1] = Cut(self._sink, tail)
+            self._cuts[-1] = ExtractedImage(self._sink, tail)
             self._sink = None
         self._held = b""
         self._said = _NO_KEY
-        self._state = Cutter._in_string
+        self._state = Base64StreamDecoder._in_string
 
     def _give_up(self) -> None:
         """Take the string for one like any other: it is no base64, or not as it should be."""
         self._is_clean = self._is_clean and self._sink is None
         held, self._held, self._sink = self._held, b"", None
         self._said = _NO_KEY
-        self._state = Cutter._in_string
+        self._state = Base64StreamDecoder._in_string
         if held:
             self._in_string(held, 0)
 
 
-_State: TypeAlias = Callable[[Cutter, bytes, int], int]
+_State: TypeAlias = Callable[[Base64StreamDecoder, bytes, int], int]
 
 _NO_KEY = b"-" * _TELLING
 _QUOTE, _COLON, _BACKSLASH = b'":\\'

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 from .._runtime.files import FileView
 
-Seen: TypeAlias = bytes | FileView
+ImageBytes: TypeAlias = bytes | FileView
 """Bytes to look at, in memory or on disk."""
 
 
@@ -76,7 +76,7 @@ EXTENSIONS: Mapping[str, str] = MappingProxyType(
 )
 
 
-class Header(NamedTuple):
+class ImageHeader(NamedTuple):
     """What an image's first bytes say.
 
     Attributes:
@@ -90,17 +90,17 @@ class Header(NamedTuple):
     height: int | None = None
 
 
-def read_header(data: Seen) -> Header | None:
+def read_header(data: ImageBytes) -> ImageHeader | None:
     """Format and size of the image in `data`, of which the first bytes will do; None for no known format."""
     for name, magic in _MAGIC:
         if data[: len(magic)] == magic:
-            return Header(name, *(_SIDES[name](data) or ()))
+            return ImageHeader(name, *(_SIDES[name](data) or ()))
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return Header("webp", *(_webp_sides(data) or ()))
+        return ImageHeader("webp", *(_webp_sides(data) or ()))
     return _foreign_header(data)
 
 
-def is_whole(data: Seen, format: str) -> bool:
+def is_whole(data: ImageBytes, format: str) -> bool:
     """Whether the end of the image in `data`, of which `read_header` knows the size, is there."""
     return _ENDS[format](data)
 
@@ -122,7 +122,7 @@ _SEARCHED = 2**30
 """Bytes in which it is looked for otherwise."""
 
 
-def _ends_with(data: Seen, mark: bytes, start: int) -> int:
+def _ends_with(data: ImageBytes, mark: bytes, start: int) -> int:
     """Where `mark` is: near the end, or else anywhere from `start` on, with other data behind it; -1 for nowhere."""
     found = data.find(mark, max(start, len(data) - _TAIL))
     return found if found >= 0 else data.find(mark, start, start + _SEARCHED)
@@ -135,20 +135,20 @@ _MAX_CHUNKS = 100_000
 """Chunks of a PNG that are passed over: 800 MB in the pieces of 8 KB that libpng writes."""
 
 
-def _png_sides(data: Seen) -> _Sides | None:
+def _png_sides(data: ImageBytes) -> _Sides | None:
     if data[12:16] != b"IHDR" or len(data) < 24:
         return None
     return _big(data[16:20]), _big(data[20:24])
 
 
-def _png_ends(data: Seen) -> bool:
+def _png_ends(data: ImageBytes) -> bool:
     end = _ends_with(data, _PNG_END, 8)
     if end < 0:  # an end that has content, which libpng reads with a warning
         return any(name == b"IEND" and stop + 4 <= len(data) for name, _, stop in png_chunks(data))
     return end <= len(data) - 12
 
 
-def png_chunks(data: Seen) -> Iterator[tuple[bytes, int, int]]:
+def png_chunks(data: ImageBytes) -> Iterator[tuple[bytes, int, int]]:
     """The chunks of a PNG: name, start and stop of the content of each."""
     at = 8
     for _ in range(_MAX_CHUNKS):
@@ -189,12 +189,12 @@ class Segment(NamedTuple):
     start: int
     stop: int
 
-    def begins(self, data: Seen, head: bytes) -> bool:
+    def begins(self, data: ImageBytes, head: bytes) -> bool:
         """Whether its content begins with `head`."""
         return data[self.start + 4 : self.start + 4 + len(head)] == head
 
 
-def jpeg_segments(data: Seen) -> Iterator[Segment]:
+def jpeg_segments(data: ImageBytes) -> Iterator[Segment]:
     """The segments before the compressed image, the last one being that of its beginning.
 
     Stray bytes, fill bytes and markers without a length between segments are passed over, as libjpeg does.
@@ -214,7 +214,7 @@ def jpeg_segments(data: Seen) -> Iterator[Segment]:
         at = stop
 
 
-def _marker_from(data: Seen, at: int) -> int | None:
+def _marker_from(data: ImageBytes, at: int) -> int | None:
     """Where the next marker's last FF is; None where there is no marker any more."""
     head = data[at : at + 2]
     if len(head) == 2 and head[0] == 0xFF and head[1] not in (0x00, 0xFF):
@@ -233,7 +233,7 @@ def _marker_from(data: Seen, at: int) -> int | None:
     return None
 
 
-def _jpeg_sides(data: Seen) -> _Sides | None:
+def _jpeg_sides(data: ImageBytes) -> _Sides | None:
     for marker, start, _ in jpeg_segments(data):
         if marker in _FRAMES:
             sides = data[start + 5 : start + 9]
@@ -241,7 +241,7 @@ def _jpeg_sides(data: Seen) -> _Sides | None:
     return None
 
 
-def _jpeg_ends(data: Seen) -> bool:
+def _jpeg_ends(data: ImageBytes) -> bool:
     """Looks behind the start of the compressed data, in which FF D9 is nothing but the end."""
     return any(marker == SOS and _ends_with(data, b"\xff\xd9", stop) >= 0 for marker, _, stop in jpeg_segments(data))
 
@@ -249,29 +249,29 @@ def _jpeg_ends(data: Seen) -> bool:
 # --- WebP and GIF -------------------------------------------------------------------------------
 
 
-def _webp_sides(data: Seen) -> _Sides | None:
+def _webp_sides(data: ImageBytes) -> _Sides | None:
     least, sides = _WEBP_SIDES.get(data[12:16], (0, None))
     return sides(data) if sides and len(data) >= least else None
 
 
-def _webp_ends(data: Seen) -> bool:
+def _webp_ends(data: ImageBytes) -> bool:
     return len(data) >= _little(data[4:8]) + 8
 
 
-def _webp_lossy(data: Seen) -> _Sides:
+def _webp_lossy(data: ImageBytes) -> _Sides:
     return _little(data[26:28]) & 0x3FFF, _little(data[28:30]) & 0x3FFF
 
 
-def _webp_lossless(data: Seen) -> _Sides:
+def _webp_lossless(data: ImageBytes) -> _Sides:
     bits = _little(data[21:25])
     return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
 
 
-def _webp_extended(data: Seen) -> _Sides:
+def _webp_extended(data: ImageBytes) -> _Sides:
     return _little(data[24:27]) + 1, _little(data[27:30]) + 1
 
 
-_WEBP_SIDES: Mapping[bytes, tuple[int, Callable[[Seen], _Sides]]] = {
+_WEBP_SIDES: Mapping[bytes, tuple[int, Callable[[ImageBytes], _Sides]]] = {
     b"VP8 ": (30, _webp_lossy),
     b"VP8L": (25, _webp_lossless),
     b"VP8X": (30, _webp_extended),
@@ -279,7 +279,7 @@ _WEBP_SIDES: Mapping[bytes, tuple[int, Callable[[Seen], _Sides]]] = {
 """By the kind of the first chunk: the bytes up to the end of the header, and what reads it."""
 
 
-def webp_chunks(data: Seen) -> Iterator[tuple[bytes, int, int]]:
+def webp_chunks(data: ImageBytes) -> Iterator[tuple[bytes, int, int]]:
     """The chunks of a WebP: name, start and stop of the content of each."""
     at, end = 12, _little(data[4:8]) + 8
     for _ in range(_MAX_CHUNKS):
@@ -291,23 +291,23 @@ def webp_chunks(data: Seen) -> Iterator[tuple[bytes, int, int]]:
         at = start + length + length % 2
 
 
-def _gif_sides(data: Seen) -> _Sides | None:
+def _gif_sides(data: ImageBytes) -> _Sides | None:
     if len(data) < 10:
         return None
     return _little(data[6:8]), _little(data[8:10])
 
 
-def _gif_ends(data: Seen) -> bool:
+def _gif_ends(data: ImageBytes) -> bool:
     return data[len(data) - 1 : len(data)] == b";"
 
 
-_SIDES: Mapping[str, Callable[[Seen], _Sides | None]] = {
+_SIDES: Mapping[str, Callable[[ImageBytes], _Sides | None]] = {
     "cgbi": lambda _: None,
     "png": _png_sides,
     "jpeg": _jpeg_sides,
     "gif": _gif_sides,
 }
-_ENDS: Mapping[str, Callable[[Seen], bool]] = {
+_ENDS: Mapping[str, Callable[[ImageBytes], bool]] = {
     "png": _png_ends,
     "jpeg": _jpeg_ends,
     "webp": _webp_ends,
@@ -355,21 +355,21 @@ _BRANDS = (
 """Formats in ISO base media files, by the brands that such a file names; the first that fits."""
 
 
-def _foreign_header(data: Seen) -> Header | None:
+def _foreign_header(data: ImageBytes) -> ImageHeader | None:
     head = data[:4096]
     for name, magic in _FOREIGN:
         if head.startswith(magic):
-            return Header(name)
+            return ImageHeader(name)
     if head[4:8] == b"ftyp":
         return _header_of_brands(head)
     if head[:2] == b"BM" and _little(head[14:18]) in _BMP_HEADERS:
-        return Header("bmp")
+        return ImageHeader("bmp")
     if _PNM.match(head):
-        return Header("pnm")
-    return Header("svg") if _SVG.match(head.removeprefix(b"\xef\xbb\xbf")) else None
+        return ImageHeader("pnm")
+    return ImageHeader("svg") if _SVG.match(head.removeprefix(b"\xef\xbb\xbf")) else None
 
 
-def _header_of_brands(head: bytes) -> Header | None:
+def _header_of_brands(head: bytes) -> ImageHeader | None:
     stop = min(_big(head[:4]), len(head))
     brands = {head[8:12], *(head[at : at + 4] for at in range(16, stop, 4))}
-    return next((Header(name) for name, known in _BRANDS if brands & known), None)
+    return next((ImageHeader(name) for name, known in _BRANDS if brands & known), None)

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
-from .headers import APP1, Seen, jpeg_segments, png_chunks, webp_chunks
+from .headers import APP1, ImageBytes, jpeg_segments, png_chunks, webp_chunks
 
 EXIF_HEAD = b"Exif\0\0"
 """What EXIF begins with in a JPEG."""
@@ -24,7 +24,7 @@ _LONGEST = 1024 * 1024
 """Bytes of metadata that are looked at, unpacked."""
 
 
-def read_orientation(data: Seen, format: str) -> int:
+def read_orientation(data: ImageBytes, format: str) -> int:
     """The orientation of the image in `data`.
 
     Args:
@@ -46,7 +46,7 @@ _Blocks = Iterator[tuple[str, bytes]]
 _XMP_HEAD = b"http://ns.adobe.com/xap/1.0/\0"
 
 
-def _in_jpeg(data: Seen) -> _Blocks:
+def _in_jpeg(data: ImageBytes) -> _Blocks:
     for segment in jpeg_segments(data):
         if segment.marker != APP1:
             continue
@@ -56,7 +56,7 @@ def _in_jpeg(data: Seen) -> _Blocks:
             yield "xmp", data[segment.start + 4 + len(_XMP_HEAD) : segment.stop]
 
 
-def _in_webp(data: Seen) -> _Blocks:
+def _in_webp(data: ImageBytes) -> _Blocks:
     kinds = {b"EXIF": "exif", b"XMP ": "xmp"}
     for name, start, stop in webp_chunks(data):
         if name in kinds:
@@ -66,7 +66,7 @@ def _in_webp(data: Seen) -> _Blocks:
 _TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 
 
-def _in_png(data: Seen) -> _Blocks:
+def _in_png(data: ImageBytes) -> _Blocks:
     for name, start, stop in png_chunks(data):
         content = data[start : min(stop, start + _LONGEST)] if name in _TEXTS or name == b"eXIf" else b""
         if name == b"eXIf":
@@ -95,7 +95,7 @@ def _from_hexadecimal(text: bytes) -> bytes:
     return b""
 
 
-_BLOCKS: Mapping[str, Callable[[Seen], _Blocks]] = {"png": _in_png, "jpeg": _in_jpeg, "webp": _in_webp}
+_BLOCKS: Mapping[str, Callable[[ImageBytes], _Blocks]] = {"png": _in_png, "jpeg": _in_jpeg, "webp": _in_webp}
 
 _INTEGERS = {1: 1, 3: 2, 4: 4}
 """Bytes of a value, by the type that an entry names: BYTE, SHORT, LONG."""

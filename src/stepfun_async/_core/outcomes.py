@@ -1,6 +1,6 @@
 """What can happen to a request, and what each means for money. One table, in two parts.
 
-`OUTCOMES` is for whatever is not an error status. Who carries a request says what happened, in the words
+`BILLING_RULES` is for whatever is not an error status. Who carries a request says what happened, in the words
 of this table, and whether a byte of the body may have left this machine by then.
 
 `STATUSES` is for error statuses. A status alone proves nothing: a gateway answers 503 or 429 as readily
@@ -53,7 +53,7 @@ Event = Literal[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class BillingRule:
     """What an event means for money.
 
     Attributes:
@@ -69,19 +69,19 @@ class Outcome:
     over: bool = False
 
 
-def _never_left(meaning: str) -> Outcome:
-    return Outcome(meaning=meaning, before="not_sent", after="not_sent")
+def _never_left(meaning: str) -> BillingRule:
+    return BillingRule(meaning=meaning, before="not_sent", after="not_sent")
 
 
-def _depends(meaning: str, *, over: bool = False) -> Outcome:
-    return Outcome(meaning=meaning, before="not_sent", after="unknown", over=over)
+def _depends(meaning: str, *, over: bool = False) -> BillingRule:
+    return BillingRule(meaning=meaning, before="not_sent", after="unknown", over=over)
 
 
-def _after_all(meaning: str, billing: Billing) -> Outcome:
-    return Outcome(meaning=meaning, before=billing, after=billing)
+def _after_all(meaning: str, billing: Billing) -> BillingRule:
+    return BillingRule(meaning=meaning, before=billing, after=billing)
 
 
-OUTCOMES: Mapping[Event, Outcome] = MappingProxyType(
+BILLING_RULES: Mapping[Event, BillingRule] = MappingProxyType(
     {
         "name": _never_left("the host's name is not known"),
         "refused": _never_left("no connection: refused, unreachable, or reset at once"),
@@ -114,7 +114,7 @@ def billing_of(event: Event, *, sent: bool | None) -> Billing:
         sent: whether a byte of the body may have left this machine; None where nobody watched, which
             counts as yes.
     """
-    outcome = OUTCOMES[event]
+    outcome = BILLING_RULES[event]
     return outcome.before if sent is False else outcome.after
 
 

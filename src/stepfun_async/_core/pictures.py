@@ -16,9 +16,9 @@ from urllib.parse import quote
 
 from pybase64 import b64encode_as_string
 
-from .._runtime.files import PIECE, FileSource, viewed
+from .._runtime.files import CHUNK_SIZE, FileSource, open_input
 from .data_uris import decode_base64, decode_text, is_data_uri
-from .headers import CONTENT_TYPES, FORMATS, Header, Seen, is_whole, read_header
+from .headers import CONTENT_TYPES, FORMATS, ImageBytes, ImageHeader, is_whole, read_header
 from .orientation import ACROSS, read_orientation
 from .text import described
 
@@ -145,7 +145,7 @@ def of_bytes(data: bytes, bounds: Bounds | None = None) -> Picture | Unreadable:
     return _of(data, data, bounds)
 
 
-def _of(seen: Seen, content: bytes | FileSource, bounds: Bounds | None) -> Picture | Unreadable:
+def _of(seen: ImageBytes, content: bytes | FileSource, bounds: Bounds | None) -> Picture | Unreadable:
     if not len(seen):
         return Unreadable("it is empty (0 bytes)")
     header = read_header(seen)
@@ -159,7 +159,7 @@ def _of(seen: Seen, content: bytes | FileSource, bounds: Bounds | None) -> Pictu
     return Picture(content, header.format, header.width, header.height, complete, orientation)
 
 
-def _why_not(seen: Seen, header: Header | None) -> str:
+def _why_not(seen: ImageBytes, header: ImageHeader | None) -> str:
     """Why bytes whose size is not known cannot be sent."""
     if header is None:
         kind = next((kind for kind, magic in _OTHERS if seen[:64].lstrip().lower().startswith(magic)), None)
@@ -237,7 +237,7 @@ _SPACE = re.compile(r"\s")
 
 def _look_path(path: Any, bounds: Bounds | None) -> Picture | Unreadable:
     try:
-        with viewed(path) as (view, source):
+        with open_input(path) as (view, source):
             return _of(view, source, bounds)
     except Exception as error:  # noqa: BLE001 - whatever a path-like of somebody's own may raise
         reason = getattr(error, "strerror", None) or str(error)
@@ -280,7 +280,7 @@ def _read_file(file: Any, most: int | None) -> bytes:
     """
     whole = io.BytesIO()
     known = False
-    while piece := _piece_of(file, PIECE):
+    while piece := _piece_of(file, CHUNK_SIZE):
         whole.write(piece)
         if most is not None and whole.tell() > most:
             raise _TooLongError(f"gives more than {most:,} bytes")

@@ -9,7 +9,7 @@ from typing import Any, cast, overload
 
 from .capabilities import BUILT_IN, ENDPOINTS, Capability, CustomModel, Money, Operation, Region
 from .errors import ConfigurationError
-from .rules import Real, Rule, Sizes, Text, Whole
+from .rules import Integer, Number, Rule, Sizes, Text
 from .sizes import Order, Size
 
 _table: dict[tuple[str, Operation], Capability] = {(row.model, row.operation): row for row in BUILT_IN}
@@ -147,9 +147,9 @@ def _changed(
 
 
 def _with_range(name: str, rule: Rule, minimum: float, maximum: float) -> Rule:
-    if not isinstance(rule, Text | Whole | Real):
+    if not isinstance(rule, Text | Integer | Number):
         raise ConfigurationError(f"{name} is a {rule.kind} and has no range")
-    whole = not isinstance(rule, Real)
+    whole = not isinstance(rule, Number)
     if not minimum <= maximum or (whole and not (type(minimum) is int and type(maximum) is int)):
         words = "whole numbers, " if whole else ""
         raise ConfigurationError(f"the range of {name} is {words}smallest first, not {(minimum, maximum)!r}")

@@ -16,11 +16,11 @@ from .pictures import Bounds, Picture, Unreadable, is_read_once, look
 from .problems import Problem, plain
 from .registry import row_of
 from .results import Image
-from .rules import Photo, Rule, Style
+from .rules import ImageInput, Rule, Style
 from .sizes import Size
 from .text import reason
 from .validation import Values, body_problems, notices_of, problems_of, turns_of, unknown_model
-from .wire import Call, fingerprint_of, to_call
+from .wire import HTTPRequest, fingerprint_of, to_request
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -56,7 +56,7 @@ class _Memo:
 
 
 def _looked(value: object, rule: Rule | None) -> object:
-    bounds: Bounds | None = rule if isinstance(rule, Photo) else None
+    bounds: Bounds | None = rule if isinstance(rule, ImageInput) else None
     try:
         return look(value, bounds)
     except Exception as error:  # noqa: BLE001 - whatever the methods of somebody's own may raise
@@ -163,7 +163,7 @@ class Reading:
                 said["n"] = _UNREADABLE
         return _purchase(self.operation, said)
 
-    def bought_by(self, call: Call) -> Purchase:
+    def bought_by(self, call: HTTPRequest) -> Purchase:
         """What `call`, which says this request, has a server make and charge."""
         return _purchase(self.operation, call.form if call.json is None else call.json)
 
@@ -202,9 +202,9 @@ class Reading:
         """Which pictures are seen turned, and may not be taken so."""
         return turns_of(self.values) if self.has_pictures else ()
 
-    def to_call(self) -> Call:
+    def to_request(self) -> HTTPRequest:
         """See `_Request.to_call`."""
-        return to_call(self.model, self.operation, self.row, self.values, self.extra_body, known_good=self._sound)
+        return to_request(self.model, self.operation, self.row, self.values, self.extra_body, known_good=self._sound)
 
 
 def _given(
@@ -318,11 +318,11 @@ class _Request(BaseModel):
         SHA-256 over the endpoint, the model, all parameters sent and the bytes of the pictures; not
         over the base URL, the key or where a picture was read from.
         """
-        return fingerprint_of(self.to_call())
+        return fingerprint_of(self.to_request())
 
-    def to_call(self) -> Call:
+    def to_request(self) -> HTTPRequest:
         """The request as it goes over the wire, whether it is valid or not."""
-        return self.read().to_call()
+        return self.read().to_request()
 
     def looked_at(self, given: Values) -> Values:
         """`given` with every picture in it looked at."""

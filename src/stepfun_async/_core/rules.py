@@ -1,6 +1,6 @@
 """The kinds of rule a parameter can have: what is allowed, in words and as a check.
 
-A rule knows nothing of a model. `judge` answers None for a value that is allowed, else a `Fault`
+A rule knows nothing of a model. `judge` answers None for a value that is allowed, else a `Violation`
 with the reason and the nearest allowed value. `to_wire` gives the JSON value of an allowed one and
 `from_text` reads one back from a form field or a command line.
 """
@@ -24,7 +24,7 @@ from .sizes import RATIOS, Order, Size, ratio_of
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Violation:
     """Why a value is not allowed, and the allowed value nearest to it."""
 
     why: str = ""
@@ -65,11 +65,11 @@ class Rule:
         """Whether there are values that are allowed, but do something else than they seem to say."""
         return False
 
-    def judge(self, value: object) -> Fault | None:
+    def judge(self, value: object) -> Violation | None:
         """None when `value` is allowed, otherwise what is wrong with it."""
         raise AssertionError(type(self))
 
-    def faults(self, value: object) -> tuple[Fault, ...]:
+    def faults(self, value: object) -> tuple[Violation, ...]:
         """Everything that is wrong with `value`; more than one for a value with parts."""
         fault = self.judge(value)
         return () if fault is None else (fault,)
@@ -95,15 +95,15 @@ class Text(Rule):
     def allowed(self) -> str:
         return f"text of {self.minimum} to {self.maximum:,} characters"
 
-    def judge(self, value: object) -> Fault | None:
+    def judge(self, value: object) -> Violation | None:
         if not isinstance(value, str):
-            return Fault(f"{_kind_of(value)}, not text")
+            return Violation(f"{_kind_of(value)}, not text")
         if not self.minimum <= len(value) <= self.maximum:
-            return Fault(f"{len(value):,} characters", self._nearest(value))
+            return Violation(f"{len(value):,} characters", self._nearest(value))
         if "\0" in value:
-            return Fault("has a NUL character: it is not text, or text in UTF-16 or UTF-32", self._nearest(value))
+            return Violation("has a NUL character: it is not text, or text in UTF-16 or UTF-32", self._nearest(value))
         if not (value.isascii() or _encodable(value)):
-            return Fault("has half of a surrogate pair, which UTF-8 cannot carry", self._nearest(value))
+            return Violation("has half of a surrogate pair, which UTF-8 cannot carry", self._nearest(value))
         return None
 
     def _nearest(self, text: str) -> str | None:
@@ -126,14 +126,14 @@ class Choice(Rule):
     def wire_allowed(self) -> str:
         return " or ".join(json.dumps(option) for option in self.options)
 
-    def judge(self, value: object) -> Fault | None:
+    def judge(self, value: object) -> Violation | None:
         if isinstance(value, str) and value in self.options:
             return None
-        return Fault("", closest(value, self.options))
+        return Violation("", closest(value, self.options))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flag(Rule):
+class Boolean(Rule):
     """True or False."""
 
     kind: ClassVar[str] = "flag"
@@ -146,10 +146,10 @@ class Flag(Rule):
     def wire_allowed(self) -> str:
         return "true or false"
 
-    def judge(self, value: object) -> Fault | None:
+    def judge(self, value: object) -> Violation | None:
         if isinstance(value, bool) or isinstance(python_value(value), bool):
             return None
-        return Fault(f"{_kind_of(value)}, not a truth value", _truth_of(value))
+        return Violation(f"{_kind_of(value)}, not a truth value", _truth_of(value))
 
     def to_wire(self, value: object) -> object:
         return python_value(value)
@@ -159,7 +159,7 @@ class Flag(Rule):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Whole(Rule):
+class Integer(Rule):
     """A whole number, both ends included. A float or decimal without a fraction is one: tables write 1 as 1.0."""
 
     minimum: int
@@ -177,12 +177,12 @@ class Whole(Rule):
     def notable(self) -> bool:
         return self.zero_is_random
 
-    def judge(self, value: object) -> Fault | None:
+    def judge(self, value: object) -> Violation | None:
         number = value if type(value) is int else _whole(value)
         if number is None:
-            return Fault(f"{_kind_of(value)}, not a whole number", self._nearest(value))
+            return Violation(f"{_kind_of(value)}, not a whole number", self._nearest(value))
         if not self.minimum <= number <= self.maximum:
-            return Fault("", self._nearest(number))
+            return Violation("", self._nearest(number))
         return None
 
     def _nearest(self, value: object) -> int | None:
@@ -207,7 +207,7 @@ _ZEROS = re.compile(r"(?<=[0-9])\.0*$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Real(Rule):
+class Number(Rule):
     """A finite number; both ends included, but for a minimum that is `above`."""
 
     minimum: float
@@ -220,15 +220,15 @@ class Real(Rule):
         start = f"above {self.minimum:g}" if self.above else f"from {self.minimum:g}"
         return f"a number {start} to {self.maximum:g}"
 
-    def judge(self, value: object) -> Fault | None:
+    def judge(self, value: object) -> Violation | None:
         number = value if type(value) is float else _real(value)
         if number is None:
-            return Fault(f"{_kind_of(value)}, not a number", self._nearest(value))
+            return Violation(f"{_kind_of(value)}, not a number", self._nearest(value))
         if not math.isfinite(number):
-            return Fault("not a finite number", self._nearest(value))
+            return Violation("not a finite number", self._nearest(value))
         too_low = number <= self.minimum if self.above else number < self.minimum
         if too_low or number > self.maximum:
-            return Fault("", self._nearest(value))
+            return Violation("", self._nearest(value))
         return None
 
     def _nearest(self, value: object) -> float | None:
@@ -275,26 +275,26 @@ class Sizes(Rule):
     def wire_allowed(self) -> str:
         return f"{', '.join(self.wire_options)} ({self.order})"
 
-    def judge(self, value: object) -> Fault | None:
+    def judge(self, value: object) -> Violation | None:
         if isinstance(value, Size):
-            return None if value in self.options else Fault("", self._nearest(value))
+            return None if value in self.options else Violation("", self._nearest(value))
         if not isinstance(value, str):
-            return Fault(f"{_kind_of(value)}, not a size", self._from_pair(value))
+            return Violation(f"{_kind_of(value)}, not a size", self._from_pair(value))
         if value in self._meant or self._of_ratio(value):
             return None
         if ratio_of(value) is not None:
-            return Fault("no size of this model has that ratio", self._nearest_ratio(value))
+            return Violation("no size of this model has that ratio", self._nearest_ratio(value))
         return self._judge_wire(value)
 
-    def _judge_wire(self, text: str) -> Fault:
+    def _judge_wire(self, text: str) -> Violation:
         """Where the height comes first, what a string would mean is said with named sides."""
         size = Size.from_wire(text.strip().lower().translate(_TIMES), self.order)
         if size is None:
-            return Fault()
+            return Violation()
         nearest = self._nearest(size)
         if self.order == "width x height":
-            return Fault("", nearest and nearest.to_wire(self.order))
-        return Fault(f"read as {self.order}: {size.width} wide and {size.height} high", nearest)
+            return Violation("", nearest and nearest.to_wire(self.order))
+        return Violation(f"read as {self.order}: {size.width} wide and {size.height} high", nearest)
 
     def pick(self, value: object) -> Size | None:
         """The size that an allowed `value` means, or the default one for None."""
@@ -340,7 +340,7 @@ _TIMES = str.maketrans({"*": "x", "×": "x", " ": None, "_": None})  # noqa: RUF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Photo(Rule):
+class ImageInput(Rule):
     """A picture that goes into the request."""
 
     formats: tuple[str, ...]
@@ -362,24 +362,24 @@ class Photo(Rule):
             parts.append("or an http(s) link to one")
         return ", ".join(parts)
 
-    def judge(self, value: object) -> Fault | None:
+    def judge(self, value: object) -> Violation | None:
         """`value` is what `pictures.look` made of the user's picture."""
         if isinstance(value, Link):
-            return None if self.links else Fault("this endpoint takes no links: download the picture first")
+            return None if self.links else Violation("this endpoint takes no links: download the picture first")
         if not isinstance(value, Picture):
-            return Fault(value.why if isinstance(value, Unreadable) else f"{_kind_of(value)}, not a picture")
+            return Violation(value.why if isinstance(value, Unreadable) else f"{_kind_of(value)}, not a picture")
         return self._judge_picture(value)
 
-    def _judge_picture(self, picture: Picture) -> Fault | None:
+    def _judge_picture(self, picture: Picture) -> Violation | None:
         if picture.format not in self.formats:
             next_step = FORMATS[picture.format].next_step or "convert it, or give Image.open(path)"
-            return Fault(f"the bytes are {picture.format}: {next_step}")
+            return Violation(f"the bytes are {picture.format}: {next_step}")
         if why := self.why_not_sides(picture.width, picture.height):
-            return Fault(why)
+            return Violation(why)
         if self.max_bytes and picture.size > self.max_bytes:
-            return Fault(f"{picture.size:,} bytes{_smaller(picture)}")
+            return Violation(f"{picture.size:,} bytes{_smaller(picture)}")
         if not picture.complete:
-            return Fault(f"the {picture.format} is cut off: its end is missing")
+            return Violation(f"the {picture.format} is cut off: its end is missing")
         return None
 
     def why_not_sides(self, width: int, height: int) -> str | None:
@@ -396,8 +396,8 @@ class Photo(Rule):
 class Style(Rule):
     """A mapping with the picture whose style to take (`source_url`) and how strongly (`weight`)."""
 
-    picture: Photo
-    weight: Real
+    picture: ImageInput
+    weight: Number
     kind: ClassVar[str] = "style reference"
 
     @property
@@ -408,26 +408,26 @@ class Style(Rule):
     def wire_allowed(self) -> str:
         return f'{{"source_url": {self.picture.allowed}, "weight": {self.weight.allowed}}}'
 
-    def judge(self, value: object) -> Fault | None:
+    def judge(self, value: object) -> Violation | None:
         return next(iter(self.faults(value)), None)
 
-    def faults(self, value: object) -> tuple[Fault, ...]:
+    def faults(self, value: object) -> tuple[Violation, ...]:
         """`value` is the user's mapping with `source_url` replaced by what `pictures.look` made of it."""
         if not isinstance(value, Mapping):
-            return (Fault(value.why if isinstance(value, Unreadable) else f"{_kind_of(value)}, not a mapping"),)
+            return (Violation(value.why if isinstance(value, Unreadable) else f"{_kind_of(value)}, not a mapping"),)
         return tuple(self._faults(cast("Mapping[object, object]", value)))
 
-    def _faults(self, style: Mapping[object, object]) -> Iterator[Fault]:
+    def _faults(self, style: Mapping[object, object]) -> Iterator[Violation]:
         rules: Mapping[object, Rule] = {"source_url": self.picture, "weight": self.weight}
         if "source_url" not in style:
-            yield Fault("is missing", part="source_url", allowed=self.picture.allowed)
+            yield Violation("is missing", part="source_url", allowed=self.picture.allowed)
         for key, item in style.items():
             rule = rules.get(key)
             if rule is None:
                 nearest = closest(key, ("source_url", "weight"))
-                yield Fault("no such key", nearest, part=str(key), allowed="source_url, weight")
+                yield Violation("no such key", nearest, part=str(key), allowed="source_url, weight")
             elif item is not None and (fault := rule.judge(item)):
-                yield Fault(fault.why, fault.nearest, part=str(key), allowed=rule.allowed)
+                yield Violation(fault.why, fault.nearest, part=str(key), allowed=rule.allowed)
 
     def to_wire(self, value: object) -> object:
         style = cast("Mapping[str, object]", value)
@@ -451,7 +451,7 @@ class Ignored(Rule):
     def notable(self) -> bool:
         return True
 
-    def judge(self, value: object) -> Fault | None:
+    def judge(self, value: object) -> Violation | None:
         return None
 
 

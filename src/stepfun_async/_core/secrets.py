@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 T = TypeVar("T")
 
 
-class _Hidden(str):
+class _SecretStr(str):
     """Text that is itself wherever it is used, but not where variables are shown, as tracebacks may do."""
 
     __slots__ = ()
@@ -21,9 +21,9 @@ class _Hidden(str):
         raise TypeError("a secret is not pickled")
 
 
-def hidden(value: T) -> T:
+def as_secret(value: T) -> T:
     """`value`, as text that does not show itself where it is text."""
-    return cast("T", _Hidden(value)) if isinstance(value, str) else value
+    return cast("T", _SecretStr(value)) if isinstance(value, str) else value
 
 
 _SECRET = 8
@@ -33,14 +33,14 @@ _SECRET = 8
 _BASE64 = re.compile("[0-9A-Za-z+/]*")
 
 
-class Key:
+class APIKey:
     """An API key that does not show itself."""
 
     __slots__ = ("_alone", "_anywhere", "_core", "_value")
 
     def __init__(self, value: str) -> None:
         spellings = _spellings(value).encode()
-        self._value = hidden(value)
+        self._value = as_secret(value)
         self._core = max(re.findall("[0-9A-Za-z]*", value), key=len).encode() if len(value) >= _SECRET else None
         self._anywhere = re.compile(spellings)
         alone = b"(?<![0-9A-Za-z+/])%b(?![0-9A-Za-z+/=])" % spellings
@@ -54,20 +54,20 @@ class Key:
 
     def authorization(self) -> str:
         """The value of the `Authorization` header, as text that does not show itself either."""
-        return hidden(f"Bearer {self._value}")
+        return as_secret(f"Bearer {self._value}")
 
-    def hide_in_headers(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+    def redact_headers(self, headers: Mapping[str, str]) -> Mapping[str, str]:
         """`headers` with no key in a value: themselves where there is none."""
         if self._core is None or self._core.decode() not in "\n".join(headers.values()):
             return headers
-        return {name: self.hide_in(value) for name, value in headers.items()}
+        return {name: self.redact(value) for name, value in headers.items()}
 
-    def hide_in(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """`text` without the key, should a server repeat it; a few characters are no secret, and stand anywhere."""
-        return self.hide_in_body(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+        return self.redact_body(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
-    def hide_in_body(self, body: bytes, *, paid: bool = False) -> bytes:
-        """`hide_in` for bytes.
+    def redact_body(self, body: bytes, *, paid: bool = False) -> bytes:
+        """`redact` for bytes.
 
         Args:
             body: where to hide it.

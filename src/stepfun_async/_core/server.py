@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from .capabilities import Region
-from .secrets import Key
+from .secrets import APIKey
 
 EMBEDDED = "embedded"
 """The base URL that means the engine inside this process."""
@@ -23,7 +23,7 @@ _LINK_LIFETIMES: Mapping[Region, timedelta] = {"international": timedelta(hours=
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class Settings:
     """Where calls go and with which key.
 
     Attributes:
@@ -36,7 +36,7 @@ class Config:
     """
 
     base_url: str
-    key: Key | None
+    key: APIKey | None
     region: Region | None
     hosted: bool
     plan: bool

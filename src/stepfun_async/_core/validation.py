@@ -10,7 +10,7 @@ from .capabilities import Capability, Operation
 from .pictures import Picture
 from .problems import Problem, plain
 from .registry import rows
-from .rules import Fault, Ignored, Rule, Whole, closest
+from .rules import Ignored, Integer, Rule, Violation, closest
 from .text import reason
 
 Values = Mapping[str, object]
@@ -51,7 +51,7 @@ def notices_of(row: Capability, values: Values) -> tuple[str, ...]:
         rule = row.rules[name]
         if isinstance(rule, Ignored) and name in values:
             notices.append(f"{name} {rule.effect}; it is not sent")
-        elif isinstance(rule, Whole) and values.get(name) == 0:
+        elif isinstance(rule, Integer) and values.get(name) == 0:
             why = f"{name} 0 means a random one for {row.model}"
             notices.append(f"{why}: give 1 or more to get the same picture again")
     return (*notices, *_idle_negative_prompt(row, values))
@@ -106,7 +106,7 @@ def _why_not_json(extra_body: object) -> str | None:
     return None
 
 
-def _problem(name: str, rule: Rule, shown: object, fault: Fault) -> Problem:
+def _problem(name: str, rule: Rule, shown: object, fault: Violation) -> Problem:
     field = f"{name}.{fault.part}" if fault.part else name
     if fault.part and isinstance(shown, Mapping):
         shown = cast("Mapping[str, object]", shown).get(fault.part)

@@ -1,6 +1,6 @@
 """Requests and answers as they go over the wire.
 
-`Call` and `Reply` are the only words between the core and whatever carries them: the client's
+`HTTPRequest` and `HTTPResponse` are the only words between the core and whatever carries them: the client's
 transport and the embedded engine speak the same two.
 """
 
@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, cast
 
-from .._runtime.files import ChangedError, FileSource
+from .._runtime.files import FileChangedError, FileSource
 from .capabilities import ENDPOINTS, Capability, Operation
-from .cutting import Cut, Sink, restored
+from .cutting import ExtractedImage, Sink, reassemble
 from .errors import (
     InvalidRequestError,
 )
@@ -54,7 +54,7 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class HTTPRequest:
     """A request on its way out.
 
     Attributes:
@@ -78,7 +78,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class HTTPResponse:
     """An answer on its way in.
 
     Attributes:
@@ -91,16 +91,16 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
-    pictures: tuple[Cut, ...] = field(default=(), repr=False)
+    pictures: tuple[ExtractedImage, ...] = field(default=(), repr=False)
 
-    def whole(self) -> Reply:
+    def whole(self) -> HTTPResponse:
         """The answer as it came, with what was cut out of it. Blocks where that is in a file."""
         if not self.pictures:
             return self
-        return Reply(self.status, self.headers, restored(self.body, self.pictures))
+        return HTTPResponse(self.status, self.headers, reassemble(self.body, self.pictures))
 
 
-class Progress:
+class SendState:
     """How far one attempt got, noted by whoever carries it, so that a cancelled one can be judged.
 
     Attributes:
@@ -139,7 +139,7 @@ def wire_name(operation: Operation, name: str) -> str:
     return _WIRE_NAMES[operation].get(name, name)
 
 
-def to_call(
+def to_request(
     model: object,
     operation: Operation,
     row: Capability | None,
@@ -147,7 +147,7 @@ def to_call(
     extra_body: Mapping[str, Any] | None,
     *,
     known_good: bool = False,
-) -> Call:
+) -> HTTPRequest:
     """The call that says a request.
 
     Args:
@@ -172,10 +172,10 @@ def to_call(
         for name, value in said.items():
             if type(value) not in _PLAIN:
                 said[name] = _json_of(own.get(name, name), value)
-        return Call("POST", endpoint.path, said, _EMPTY, _EMPTY, _EMPTY)
+        return HTTPRequest("POST", endpoint.path, said, _EMPTY, _EMPTY, _EMPTY)
     files = {name: _upload(value) for name, value in said.items() if type(value) is Picture}
     form = {name: _form_text(own.get(name, name), value) for name, value in said.items() if name not in files}
-    return Call("POST", endpoint.path, form=form, files=files)
+    return HTTPRequest("POST", endpoint.path, form=form, files=files)
 
 
 def _said(
@@ -185,7 +185,7 @@ def _said(
     for name, value in values.items():
         rule = rules.get(name)
         if not isinstance(rule, Ignored):
-            wire = rule.to_wire(value) if known_good and rule else _say(name, rule, value)
+            wire = rule.to_wire(value) if known_good and rule else _encode(name, rule, value)
             yield names.get(name, name), wire
 
 
@@ -217,7 +217,7 @@ def encode_json(value: Mapping[str, Any]) -> bytes:
         raise InvalidRequestError.of("the request", (problem,)) from error
 
 
-def fingerprint_of(call: Call) -> str:
+def fingerprint_of(call: HTTPRequest) -> str:
     """SHA-256 over what a call asks for, pictures by their bytes, as 64 hex digits.
 
     Raises:
@@ -236,12 +236,12 @@ def _hash_of(name: str, upload: Upload) -> str:
     try:
         for piece in pieces:
             running.update(piece)
-    except ChangedError as error:
+    except FileChangedError as error:
         raise _changed(name, error) from error
     return running.hexdigest()
 
 
-def _say(name: str, rule: Rule | None, value: object) -> object:
+def _encode(name: str, rule: Rule | None, value: object) -> object:
     with _named(name):
         _refuse_unreadable(name, value)
         if rule is not None and rule.judge(value) is None:
@@ -279,11 +279,11 @@ def _json_value(name: str, value: object) -> object:
 def _data_uri(name: str, picture: Picture) -> str:
     try:
         return picture.to_data_uri()
-    except ChangedError as error:
+    except FileChangedError as error:
         raise _changed(name, error) from error
 
 
-def _changed(name: str, error: ChangedError) -> InvalidRequestError:
+def _changed(name: str, error: FileChangedError) -> InvalidRequestError:
     problem = Problem(name, None, "a picture", f"{error} since it was looked at: ask again")
     return InvalidRequestError.of("the request", (problem,))
 
@@ -304,10 +304,10 @@ def _form_text(name: str, value: object) -> str:
 # --- requests in --------------------------------------------------------------------------------
 
 
-def from_call(call: Call) -> tuple[Operation, dict[str, object]] | None:
+def from_request(call: HTTPRequest) -> tuple[Operation, dict[str, object]] | None:
     """The operation and the parameters, `model` among them, that a call asks for; None for another path.
 
-    The counterpart of `to_call`, for whoever answers calls.
+    The counterpart of `to_request`, for whoever answers calls.
     """
     for operation, endpoint in ENDPOINTS.items():
         if (call.method, call.path) == ("POST", endpoint.path):
@@ -315,7 +315,7 @@ def from_call(call: Call) -> tuple[Operation, dict[str, object]] | None:
     return None
 
 
-def _parameters(operation: Operation, call: Call) -> dict[str, object]:
+def _parameters(operation: Operation, call: HTTPRequest) -> dict[str, object]:
     names = {wire: name for name, wire in _WIRE_NAMES[operation].items()}
     if call.json is not None:
         return {names.get(name, name): value for name, value in call.json.items()}

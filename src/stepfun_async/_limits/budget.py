@@ -90,7 +90,7 @@ class Budget:
         given = self._prices.get(model)
         return listed if given is None else Money(given, self.currency)
 
-    def reserve(self, model: str, price: Money | None, pictures: int) -> Hold:
+    def reserve(self, model: str, price: Money | None, pictures: int) -> Reservation:
         """Set the price of a request aside.
 
         Args:
@@ -112,7 +112,7 @@ class Budget:
                 f"{model} costs {price}, and the budget is in {self.currency}: make it Budget(..., "
                 f"{price.currency!r}), or say prices={{{model!r}: ...}} in {self.currency}; nothing was sent"
             )
-        hold = Hold(self, price, pictures)
+        hold = Reservation(self, price, pictures)
         hold.set_aside()
         return hold
 
@@ -152,7 +152,7 @@ class Budget:
         self._aside = less(self._aside, aside)
 
 
-class Hold:
+class Reservation:
     """What is set aside for one call: the price of an attempt, and of each further one that may have been billed."""
 
     __slots__ = ("_aside", "_budget", "_generation", "_pictures", "_price")

@@ -24,9 +24,9 @@ from weakref import WeakSet
 import anyio
 
 from .._core.errors import Billing, QueueTimeoutError
-from .._runtime.event_loop import PerLoop, clock_of, loop_time, process_time, running_loop
+from .._runtime.event_loop import LoopLocal, clock_of, loop_time, process_time, running_loop
 from .._runtime.fork import ForkSafeLock
-from .rate import AdaptiveLimit, Pause, RateWindow
+from .rate import AdaptiveLimit, Cooldown, SlidingWindow
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class _Waiter:
         event: what wakes it; None before it has looked for the first time.
     """
 
-    grant: Grant
+    grant: Permit
     slot: bool
     place: bool
     granted: bool = False
@@ -88,22 +88,22 @@ _Line = OrderedDict[_Waiter, None]
 """Waiters in the order in which they came; anyone can leave it at once."""
 
 
-class Gate:
+class Limiter:
     """Lets requests pass as the limits allow. Any thread and any loop may use it."""
 
     def __init__(self, max_concurrency: int, requests_per_minute: int | None, *, adaptive: bool) -> None:
         self.max_concurrency = max_concurrency
         self._lock = ForkSafeLock()
-        self._held: dict[object, set[Grant]] = {}
+        self._held: dict[object, set[Permit]] = {}
         self._in_flight = 0
         self._adaptive = AdaptiveLimit(max_concurrency) if adaptive else None
-        self._window = RateWindow(requests_per_minute) if requests_per_minute else None
-        self._pause = Pause()
+        self._window = SlidingWindow(requests_per_minute) if requests_per_minute else None
+        self._pause = Cooldown()
         self._timed = self._window is not None  # whether time can matter to who may pass, so far
         self._again: _Line = OrderedDict()
         self._queue: _Line = OrderedDict()
-        self._ahead: PerLoop[float] = PerLoop(_ahead_of_this_loop)
-        _gates.add(self)
+        self._ahead: LoopLocal[float] = LoopLocal(_ahead_of_this_loop)
+        _limiters.add(self)
 
     def state(self) -> LimitsState:
         """How it is used at this moment."""
@@ -119,7 +119,7 @@ class Gate:
             return process_time()
         return clock_of(loop)() + self._ahead.of(loop)
 
-    def hold(self, queue_timeout: float | None, *, place: bool, loop: object = None) -> Grant:
+    def hold(self, queue_timeout: float | None, *, place: bool, loop: object = None) -> Permit:
         """What holds a slot for the length of an `async with` block.
 
         Args:
@@ -131,9 +131,9 @@ class Gate:
         Raises:
             QueueTimeoutError: on entering the block, where it did not come free in time.
         """
-        return Grant(self, queue_timeout, place=place, loop=loop)
+        return Permit(self, queue_timeout, place=place, loop=loop)
 
-    async def queue(self, grant: Grant, queue_timeout: float | None) -> None:
+    async def queue(self, grant: Permit, queue_timeout: float | None) -> None:
         """Wait for a slot, where none is free; see `hold`."""
         waiter = _Waiter(grant, slot=True, place=grant.placed)
         if queue_timeout is None:
@@ -144,9 +144,9 @@ class Gate:
         if scope.cancelled_caught:
             raise self._timed_out(queue_timeout)
 
-    async def place(self, grant: Grant) -> None:
+    async def place(self, grant: Permit) -> None:
         """Take a place in the minute for one more attempt of a call that has its slot."""
-        if not self.passes_at_once(grant, slot=False, place=True):
+        if not self.acquire_nowait(grant, slot=False, place=True):
             await self._wait(_Waiter(grant, slot=False, place=True), self._again)
 
     def paused_for(self) -> float:
@@ -178,7 +178,7 @@ class Gate:
             with self._lock:
                 self._adaptive.succeeded(self._in_flight)
 
-    def close_place(self, grant: Grant, billing: Billing, left: float | None) -> None:
+    def close_place(self, grant: Permit, billing: Billing, left: float | None) -> None:
         """An attempt is over.
 
         Args:
@@ -192,7 +192,7 @@ class Gate:
             left = self.now()
         self._lock.soon(partial(self._close_place, grant, left))
 
-    def leave(self, grant: Grant) -> None:
+    def leave(self, grant: Permit) -> None:
         """Give back a slot, and a place that no attempt was made on; again, it does nothing."""
         self._lock.soon(partial(self._leave, grant))
 
@@ -219,7 +219,7 @@ class Gate:
             return 0.0
         return max(self._pause.wait(now), self._window.wait(now) if self._window else 0.0)
 
-    def _pass(self, now: float, grant: Grant, *, slot: bool, place: bool) -> None:
+    def _pass(self, now: float, grant: Permit, *, slot: bool, place: bool) -> None:
         if slot:
             self._in_flight += 1
             self._held.setdefault(grant.loop, set()).add(grant)
@@ -229,11 +229,11 @@ class Gate:
             if self._window:
                 self._window.take()
 
-    def _holds(self, grant: Grant) -> bool:
+    def _holds(self, grant: Permit) -> bool:
         """Whether it has its slot still; see `_leave`."""
         return grant in self._held.get(grant.loop, ())
 
-    def _leave(self, grant: Grant) -> None:
+    def _leave(self, grant: Permit) -> None:
         held = self._held.get(grant.loop)
         if held is None or grant not in held:  # given back, taken back, or left to the parent of this process
             return
@@ -246,13 +246,13 @@ class Gate:
         if self._again or self._queue:
             self._advance()
 
-    def _drop_place(self, grant: Grant) -> None:
+    def _drop_place(self, grant: Permit) -> None:
         """Give back a place that no request left on."""
         grant.placed = False
         if self._window:
             self._window.give_back()
 
-    def _close_place(self, grant: Grant, left: float | None) -> None:
+    def _close_place(self, grant: Permit, left: float | None) -> None:
         if self._window is None or not self._holds(grant):
             return
         if left is None:
@@ -314,7 +314,7 @@ class Gate:
 
     # --- waiting
 
-    def passes_at_once(self, grant: Grant, *, slot: bool, place: bool) -> bool:
+    def acquire_nowait(self, grant: Permit, *, slot: bool, place: bool) -> bool:
         """Whether what is wanted was free, and nobody waits for it; then it is taken."""
         with self._lock:
             if self._again or (slot and self._queue):
@@ -374,7 +374,7 @@ class Gate:
         )
 
 
-class Grant:
+class Permit:
     """What one call holds: a slot, and a place in the minute for the attempt that is due.
 
     Attributes:
@@ -385,7 +385,7 @@ class Grant:
 
     __slots__ = ("_cuts", "_gate", "_queue_timeout", "elsewhere", "loop", "placed")
 
-    def __init__(self, gate: Gate, queue_timeout: float | None, *, place: bool, loop: object) -> None:
+    def __init__(self, gate: Limiter, queue_timeout: float | None, *, place: bool, loop: object) -> None:
         self._gate = gate
         self._queue_timeout = queue_timeout
         self.placed = place
@@ -396,7 +396,7 @@ class Grant:
         gate = self._gate
         if self.loop is None:
             self.loop = running_loop()
-        if not gate.passes_at_once(self, slot=True, place=self.placed):  # what is free needs no time to wait
+        if not gate.acquire_nowait(self, slot=True, place=self.placed):  # what is free needs no time to wait
             await gate.queue(self, self._queue_timeout)
         self._cuts = gate.cuts
         return self
@@ -451,11 +451,11 @@ def _is_closed(loop: object) -> bool:
     return isinstance(loop, asyncio.AbstractEventLoop) and loop.is_closed()
 
 
-_gates: WeakSet[Gate] = WeakSet()
+_limiters: WeakSet[Limiter] = WeakSet()
 
 
 def _after_fork() -> None:
-    for gate in tuple(_gates):
+    for gate in tuple(_limiters):
         gate.after_fork()
 
 

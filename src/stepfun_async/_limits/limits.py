@@ -7,7 +7,7 @@ from .._core.capabilities import TIERS, Region
 from .._core.errors import ConfigurationError
 from .._core.text import shown
 from .backend import LimitsBackend
-from .limiter import Gate, LimitsState
+from .limiter import Limiter, LimitsState
 from .shared import SharedLimits
 
 
@@ -36,7 +36,7 @@ class Limits:
     requests_per_minute: int | None = None
     adaptive: bool = False
     backend: LimitsBackend | None = None
-    _gate: Gate = field(init=False, repr=False, compare=False)
+    _gate: Limiter = field(init=False, repr=False, compare=False)
     _shared: SharedLimits | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -48,7 +48,7 @@ class Limits:
             raise ConfigurationError(f"adaptive is True or False, not {shown(adaptive)}")
         if self.backend is not None and not callable(getattr(self.backend, "take", None)):
             raise ConfigurationError(f"backend is a RedisBackend(...) or the like, not {self.backend!r}")
-        gate = Gate(self.max_concurrency, self.requests_per_minute, adaptive=adaptive)
+        gate = Limiter(self.max_concurrency, self.requests_per_minute, adaptive=adaptive)
         object.__setattr__(self, "_gate", gate)
         shared = SharedLimits(self.backend, self.max_concurrency, self.requests_per_minute) if self.backend else None
         object.__setattr__(self, "_shared", shared)
@@ -94,7 +94,7 @@ class Limits:
         return self._gate.state()
 
     @property
-    def gate(self) -> Gate:
+    def gate(self) -> Limiter:
         """What holds everybody to it; for this package's clients."""
         return self._gate
 

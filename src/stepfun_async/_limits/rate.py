@@ -16,7 +16,7 @@ _TICK = 1e-6
 """Seconds too few to wait for: whoever waited for a moment may wake a rounding error before it."""
 
 
-class RateWindow:
+class SlidingWindow:
     """A sliding window: over any `PERIOD` seconds never more than `limit` requests leave.
 
     A request takes a place before it is sent. The place counts without end while nobody knows when the
@@ -92,7 +92,7 @@ class AdaptiveLimit:
             self._exact = max(1.0, self._exact * self.DECREASE)
 
 
-class Pause:
+class Cooldown:
     """A time in which nothing is sent because the server said so, and a gradual beginning afterwards.
 
     When the pause is over, requests do not rush out together: for another fifth of its length they go

@@ -27,10 +27,10 @@ from weakref import WeakSet
 import anyio
 
 from .._core.errors import Billing, LimitsUnavailableError, QueueTimeoutError
-from .._runtime.event_loop import Clock, Job, clock, finished_in_thread, process_time, scope_until
+from .._runtime.event_loop import Clock, Job, clock, deadline_scope, finished_in_thread, process_time
 from .._runtime.log import log
 from .._runtime.workers import threads
-from .limiter import Gate, Grant
+from .limiter import Limiter, Permit
 
 if TYPE_CHECKING:
     from .backend import LimitsBackend
@@ -68,7 +68,7 @@ class SharedLimits:
         self.backend = backend
         self.max_concurrency = max_concurrency
         self.requests_per_minute = requests_per_minute
-        self.turns = Gate(1, None, adaptive=False)
+        self.turns = Limiter(1, None, adaptive=False)
         self.asking: set[_Question] = set()
         self.teller = Teller()
 
@@ -102,7 +102,7 @@ def _later(say: Callable[[], None], _: float) -> None:
 # --- asking -----------------------------------------------------------------------------------------
 
 
-class SharedGrant:
+class SharedPermit:
     """What one call holds at a backend.
 
     Args:
@@ -176,11 +176,11 @@ class SharedGrant:
         self._slot = slot or self._slot
         self._place = place
 
-    async def _turn(self, until: float) -> Grant:
+    async def _turn(self, until: float) -> Permit:
         """The right to ask, which one call has after another."""
         turn = self._shared.turns.hold(None, place=False)
         on_its_way = self._shared.asking  # it has its turn back in a moment, be it a question that nobody waits for
-        with scope_until(max(until, self._clock() + _ANSWER) if on_its_way else until):
+        with deadline_scope(max(until, self._clock() + _ANSWER) if on_its_way else until):
             await turn.__aenter__()
             return turn
         raise QueueTimeoutError("no slot came free in time at the backend that shares them; nothing was sent")
@@ -188,7 +188,7 @@ class SharedGrant:
     async def _answer(self, question: _Question, until: float) -> float:
         """What the backend answers in time. Otherwise the question, which goes on, sees to its answer itself."""
         self._question = question
-        with scope_until(max(until, self._clock() + _ANSWER)):
+        with deadline_scope(max(until, self._clock() + _ANSWER)):
             try:
                 wait = await question.job.result()
             except Exception:
@@ -211,7 +211,7 @@ class _Question:
         job: the thread.
     """
 
-    def __init__(self, shared: SharedLimits, slot: str | None, place: str | None, lease: float, turn: Grant) -> None:
+    def __init__(self, shared: SharedLimits, slot: str | None, place: str | None, lease: float, turn: Permit) -> None:
         self._shared = shared
         self.slot = slot
         self.place = place

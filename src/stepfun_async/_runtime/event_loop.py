@@ -36,7 +36,7 @@ def running_loop() -> object:
     return current_token().native_token if task is None else asyncio.get_running_loop()
 
 
-class PerLoop(Generic[T]):
+class LoopLocal(Generic[T]):
     """One `T` for each event loop, made when it is first asked for and forgotten with the loop.
 
     Sockets, locks and limiters belong to the loop they were made in. A client that is used from
@@ -338,7 +338,7 @@ _scopes: dict[type, type[anyio.CancelScope]] = {}
 """anyio's cancel scopes, by the type of the loop that they are for."""
 
 
-def scope_until(deadline: float) -> anyio.CancelScope:
+def deadline_scope(deadline: float) -> anyio.CancelScope:
     """A cancel scope for the running loop that ends at `deadline`, made without anyio's look for the right one."""
     kind = type(running_loop())
     scope = _scopes.get(kind)

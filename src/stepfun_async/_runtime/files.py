@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-TAKEN = "it exists, and nothing is overwritten unless overwrite=True"
+ALREADY_EXISTS = "it exists, and nothing is overwritten unless overwrite=True"
 
-PIECE = 256 * 1024
+CHUNK_SIZE = 256 * 1024
 """Bytes that are read from disk at a time."""
 
 
@@ -39,7 +39,7 @@ _PART = ".part"
 """How temporary names end."""
 
 
-class ChangedError(Exception):
+class FileChangedError(Exception):
     """A file is not what it was when it was looked at."""
 
 
@@ -74,15 +74,15 @@ class FileSource:
                 piece = file.read(wanted)
                 same = _stamp_of(os.fstat(file.fileno())) == self.stamp and len(piece) == wanted
         except OSError as error:
-            raise ChangedError(f"{self.path!r} can no longer be read ({error.strerror})") from error
+            raise FileChangedError(f"{self.path!r} can no longer be read ({error.strerror})") from error
         if not same:
-            raise ChangedError(f"{self.path!r} has changed")
+            raise FileChangedError(f"{self.path!r} has changed")
         return piece
 
     def pieces(self) -> Iterator[bytes]:
         """The content, a piece after the other."""
-        for start in range(0, self.size, PIECE):
-            yield self.read_piece(start, PIECE)
+        for start in range(0, self.size, CHUNK_SIZE):
+            yield self.read_piece(start, CHUNK_SIZE)
 
     def read(self) -> bytes:
         """The content."""
@@ -119,7 +119,7 @@ class FileView:
         """Where `wanted` first is between `start` and `stop`, or the end; -1 where it is not."""
         stop = self._size if stop is None else min(stop, self._size)
         while start < stop:
-            piece = self[start : min(start + PIECE, stop)]
+            piece = self[start : min(start + CHUNK_SIZE, stop)]
             found = piece.find(wanted)
             if found >= 0:
                 return start + found
@@ -128,7 +128,7 @@ class FileView:
 
 
 @contextmanager
-def viewed(path: Any) -> Generator[tuple[FileView, FileSource]]:
+def open_input(path: Any) -> Generator[tuple[FileView, FileSource]]:
     """The regular file at `path`, to look at inside the block and to read later.
 
     Raises:
@@ -197,7 +197,7 @@ def _why_not_named(path: Path, *, overwrite: bool) -> str | None:
         if facts is not None and not stat.S_ISREG(facts.st_mode):
             return "it is no regular file"
         if not overwrite and _facts_of(path, follow=False) is not None:
-            return TAKEN
+            return ALREADY_EXISTS
     except OSError as error:
         return error.strerror or str(error)
     except UnicodeError:
@@ -257,13 +257,13 @@ def _temporary_name(name: str) -> str:
 
 
 def write_bytes(path: Path, data: bytes, *, overwrite: bool) -> None:
-    """Write `data` to `path` in one step; see `Partial`.
+    """Write `data` to `path` in one step; see `AtomicFile`.
 
     Raises:
         FileExistsError: `path` exists and `overwrite` is False.
         OSError: the disk is full, the folder may not be written to, and the like.
     """
-    partial = Partial(path)
+    partial = AtomicFile(path)
     try:
         partial.append(data, last=True)
         partial.put(path, overwrite=overwrite)
@@ -275,7 +275,7 @@ def write_bytes(path: Path, data: bytes, *, overwrite: bool) -> None:
 def replacing(path: Path, *, overwrite: bool = True) -> Generator[io.BufferedRandom]:
     """A file to write in the block, which takes the place of `path` at its end, unless the block raises.
 
-    As with `Partial`, it has a name of its own until then, is flushed to disk first, and no link is followed.
+    As with `AtomicFile`, it has a name of its own until then, is flushed to disk first, and no link is followed.
 
     Raises:
         FileExistsError: `path` exists and `overwrite` is False.
@@ -321,7 +321,7 @@ def _flush(descriptor: int) -> bool:
     return True
 
 
-class Partial:
+class AtomicFile:
     """A file on its way: under a temporary name beside `path` until it is whole, flushed to disk, then renamed.
 
     Missing parent folders are made. At no moment is there a half-written file under `path`. No link in

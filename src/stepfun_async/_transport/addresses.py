@@ -14,7 +14,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TypeAlias
 
-Guard: TypeAlias = Callable[[str], str | None]
+AddressFilter: TypeAlias = Callable[[str], str | None]
 """Why a host may not be connected to, in words; None where nothing speaks against it.
 
 Asked twice: of the host as it is written, and of the address that was reached in its name.

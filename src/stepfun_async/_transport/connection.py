@@ -13,23 +13,23 @@ from collections.abc import Callable, Mapping
 import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from .._core.wire import Reply
-from .addresses import Guard
-from .errors import CONNECT_TIMEOUT, Meaning
-from .http11 import Answer, Head, NotHttpError, announced_idle_time, end_of_head, request_head
-from .request import Address, Outgoing
-from .response_body import Intake
+from .._core.wire import HTTPResponse
+from .addresses import AddressFilter
+from .errors import CONNECT_TIMEOUT, FailureKind
+from .http11 import RemoteProtocolError, ResponseHead, ResponseParser, announced_idle_time, end_of_head, request_head
+from .request import Address, PreparedRequest
+from .response_body import BodyReader
 from .sockets import Socket, connect, send_all
-from .trace import Watch
+from .trace import ConnectionTrace
 
 _ONE_WRITE = 64 * 1024
 """Bytes of the longest body that is sent together with its head."""
 
 
-class DirectConnection:
+class HTTP11Connection:
     """One connection to one server, opened by its first exchange."""
 
-    def __init__(self, tls: ssl.SSLContext | None, guard: Guard | None) -> None:
+    def __init__(self, tls: ssl.SSLContext | None, guard: AddressFilter | None) -> None:
         self._tls = tls
         self._guard = guard
         self._socket: Socket | None = None
@@ -44,7 +44,9 @@ class DirectConnection:
         """Whether the other side has closed it, or said something unasked."""
         return self._socket is None or self._socket.stale
 
-    async def exchange(self, request: Outgoing, watch: Watch, begin: Callable[[Head], Intake]) -> Reply:
+    async def exchange(
+        self, request: PreparedRequest, watch: ConnectionTrace, begin: Callable[[ResponseHead], BodyReader]
+    ) -> HTTPResponse:
         """Send `request`, and take in the answer to it.
 
         Args:
@@ -55,14 +57,14 @@ class DirectConnection:
         if self._socket is None:
             self._socket = await self._open(request.address, watch)
         self._stage = "talk"
-        answer = Answer()
+        answer = ResponseParser()
         whole = await self._send(self._socket, request, watch)
         intake = await _receive(self._socket, answer, begin)
         self.reusable = answer.reusable and whole
         self.idle_time = None if answer.head is None else announced_idle_time(answer.head.headers)
         return await intake.finish()
 
-    async def _open(self, address: Address, watch: Watch) -> Socket:
+    async def _open(self, address: Address, watch: ConnectionTrace) -> Socket:
         watch.sees()
         with anyio.fail_after(CONNECT_TIMEOUT):
             return await connect(address, self._tls, self._guard, self._enter)
@@ -70,7 +72,7 @@ class DirectConnection:
     def _enter(self, stage: str) -> None:
         self._stage = stage
 
-    async def _send(self, opened: Socket, request: Outgoing, watch: Watch) -> bool:
+    async def _send(self, opened: Socket, request: PreparedRequest, watch: ConnectionTrace) -> bool:
         """Send head and body; whether all of it went out before an answer came."""
         head = self._head_of(request) + end_of_head(request.length)
         watch.leaves()
@@ -84,7 +86,7 @@ class DirectConnection:
                 return False
         return True
 
-    def _head_of(self, request: Outgoing) -> bytes:
+    def _head_of(self, request: PreparedRequest) -> bytes:
         """The head of `request`, which mostly is that of the one before."""
         told = (request.call.method, request.address, request.headers)
         if told != self._told:
@@ -96,12 +98,12 @@ class DirectConnection:
         if self._socket is not None:
             await self._socket.aclose()
 
-    def meaning(self, error: Exception) -> Meaning | None:
+    def meaning(self, error: Exception) -> FailureKind | None:
         """What `error` means at the stage that was reached; None for what is no failure of a connection."""
         return next((row for stage, row in _MEANINGS if stage == self._stage and isinstance(error, row.kind)), None)
 
 
-async def _receive(opened: Socket, answer: Answer, begin: Callable[[Head], Intake]) -> Intake:
+async def _receive(opened: Socket, answer: ResponseParser, begin: Callable[[ResponseHead], BodyReader]) -> BodyReader:
     body = b""
     while answer.head is None:
         body = answer.receive(await opened.receive())
@@ -119,14 +121,17 @@ async def _receive(opened: Socket, answer: Answer, begin: Callable[[Head], Intak
     return intake
 
 
-_MEANINGS: tuple[tuple[str, Meaning], ...] = (
-    ("connect", Meaning(TimeoutError, "connect_timeout", "no connection to {host} within {seconds:g} seconds")),
-    ("connect", Meaning(socket.gaierror, "name", "no connection to {host}")),
-    ("connect", Meaning(UnicodeError, "name", "no connection to {host}")),
-    ("connect", Meaning(OSError, "refused", "no connection to {host}")),
-    ("tls", Meaning(TimeoutError, "connect_timeout", "no connection to {host} within {seconds:g} seconds")),
-    ("tls", Meaning(OSError, "tls", "no connection to {host}")),
-    ("talk", Meaning(NotHttpError, "no_http", "{host} broke the answer off, or sent something that is not HTTP")),
-    ("talk", Meaning(OSError, "lost", "the connection to {host} was lost")),
+_MEANINGS: tuple[tuple[str, FailureKind], ...] = (
+    ("connect", FailureKind(TimeoutError, "connect_timeout", "no connection to {host} within {seconds:g} seconds")),
+    ("connect", FailureKind(socket.gaierror, "name", "no connection to {host}")),
+    ("connect", FailureKind(UnicodeError, "name", "no connection to {host}")),
+    ("connect", FailureKind(OSError, "refused", "no connection to {host}")),
+    ("tls", FailureKind(TimeoutError, "connect_timeout", "no connection to {host} within {seconds:g} seconds")),
+    ("tls", FailureKind(OSError, "tls", "no connection to {host}")),
+    (
+        "talk",
+        FailureKind(RemoteProtocolError, "no_http", "{host} broke the answer off, or sent something that is not HTTP"),
+    ),
+    ("talk", FailureKind(OSError, "lost", "the connection to {host} was lost")),
 )
 """What an error means at each stage, the most specific first."""

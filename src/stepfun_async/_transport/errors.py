@@ -8,8 +8,8 @@ from typing import NamedTuple, TypeAlias
 
 from .._core.errors import APIConnectionError, APIError, APITimeoutError, StepFunError
 from .._core.outcomes import Event, billing_of
-from .._core.secrets import Key
-from .trace import RefusedError, Watch
+from .._core.secrets import APIKey
+from .trace import AddressNotAllowedError, ConnectionTrace
 
 CONNECT_TIMEOUT = 5.0
 """Seconds a connection may take to open; the deadline of the call bounds everything else."""
@@ -18,7 +18,7 @@ _LASTING = (ssl.SSLCertVerificationError, UnicodeError)
 """What the next attempt would meet again."""
 
 
-class Meaning(NamedTuple):
+class FailureKind(NamedTuple):
     """What an error of a library below means.
 
     Attributes:
@@ -34,19 +34,21 @@ class Meaning(NamedTuple):
     again: bool = True
 
 
-MeaningOf: TypeAlias = Callable[[Exception], Meaning | None]
+FailureKindOf: TypeAlias = Callable[[Exception], FailureKind | None]
 
 _LATE: frozenset[Event] = frozenset({"connect_timeout", "read_timeout"})
 
 
-def failure_of(error: BaseException, meaning_of: MeaningOf, watch: Watch, key: Key | None) -> BaseException:
+def map_exception(
+    error: BaseException, meaning_of: FailureKindOf, watch: ConnectionTrace, key: APIKey | None
+) -> BaseException:
     """What to raise for an `error` that ended a call.
 
     The frames of the libraries below have the request with its key among their variables, and some
     tools show the variables of every frame. So all that is expected, cancellation included, leaves
     without these frames; and what repeats the key in words is not kept behind the error either.
     """
-    expected = isinstance(error, StepFunError | RefusedError)
+    expected = isinstance(error, StepFunError | AddressNotAllowedError)
     meaning = meaning_of(error) if isinstance(error, Exception) and not expected else None
     if isinstance(error, Exception) and not expected and meaning is None:
         return error  # a mistake in some library, which is found by its frames
@@ -57,7 +59,7 @@ def failure_of(error: BaseException, meaning_of: MeaningOf, watch: Watch, key: K
         return error
     failure = _told(error, meaning, causes, watch)
     if key is not None:
-        failure.message = key.hide_in(failure.message)
+        failure.message = key.redact(failure.message)
         failure.args = (failure.message,)
     if key is None or not any(_repeats(each, key) for each in causes):
         failure.__cause__ = error
@@ -77,12 +79,12 @@ def _behind(error: BaseException) -> Iterator[BaseException]:
         yield each
 
 
-def _repeats(error: BaseException, key: Key) -> bool:
+def _repeats(error: BaseException, key: APIKey) -> bool:
     shown = f"{error!r} {error}"
-    return key.hide_in(shown) != shown
+    return key.redact(shown) != shown
 
 
-def _told(error: BaseException, meaning: Meaning, causes: list[BaseException], watch: Watch) -> APIError:
+def _told(error: BaseException, meaning: FailureKind, causes: list[BaseException], watch: ConnectionTrace) -> APIError:
     text = meaning.text.format(host=watch.host, seconds=CONNECT_TIMEOUT)
     reason = f" ({cause})" if (cause := _reason(error)) else ""
     kind = APITimeoutError if meaning.event in _LATE else APIConnectionError

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import anyio
 
-from .._runtime.event_loop import Job, PerLoop, loop_time, running_loop
+from .._runtime.event_loop import Job, LoopLocal, loop_time, running_loop
 
 SocketAddress: TypeAlias = tuple[int, Any]
 """Family, and what `connect` takes."""
@@ -60,7 +60,7 @@ class _LookUp:
             soon(self.over.set)
 
 
-_running: PerLoop[dict[tuple[str, int], _LookUp]] = PerLoop(dict)
+_running: LoopLocal[dict[tuple[str, int], _LookUp]] = LoopLocal(dict)
 
 
 async def addresses_of(host: str, port: int) -> list[SocketAddress]:

@@ -8,18 +8,18 @@ from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from .._core.errors import APIConnectionError, ConfigurationError
-from .._core.secrets import hidden
-from .._core.server import Config
+from .._core.secrets import as_secret
+from .._core.server import Settings
 from .._core.version import __version__
-from .._core.wire import Call, Progress, Reply
-from .addresses import Guard, is_public, why_not_loopback, why_not_public
-from .errors import failure_of
+from .._core.wire import HTTPRequest, HTTPResponse, SendState
+from .addresses import AddressFilter, is_public, why_not_loopback, why_not_public
+from .errors import map_exception
 from .host_names import addresses_of
-from .http11 import Head
-from .pool import Borrowed, Connections
-from .request import Address, Outgoing, address_of, headers_of, link_address, said
-from .response_body import MAX_BODY, MAX_PICTURE, Intake
-from .trace import RefusedError, Watch
+from .http11 import ResponseHead
+from .pool import ConnectionPool, UserTransport
+from .request import Address, PreparedRequest, address_of, headers_of, link_address, prepare_request
+from .response_body import MAX_BODY, MAX_PICTURE, BodyReader
+from .trace import AddressNotAllowedError, ConnectionTrace
 
 MAX_REDIRECTS = 5
 """Hops that the link to a picture may take."""
@@ -36,7 +36,7 @@ class _Manner(NamedTuple):
         longest: bytes of the longest answer.
     """
 
-    guard: Guard | None
+    guard: AddressFilter | None
     longest: int
 
 
@@ -45,31 +45,33 @@ _LINK_INSIDE = _Manner(None, MAX_PICTURE)
 """For links of an API that is not public itself."""
 
 
-class HttpTransport:
+class HTTPTransport:
     """Calls to a base URL over HTTP."""
 
-    def __init__(self, config: Config, headers: Mapping[str, str], connections: Connections | Borrowed) -> None:
+    def __init__(
+        self, config: Settings, headers: Mapping[str, str], connections: ConnectionPool | UserTransport
+    ) -> None:
         self._config = config
         self._base = _checked_base(config.base_url)
         self._connections = connections
         plain = {"accept": "*/*", "accept-encoding": "identity", "user-agent": f"stepfun-async/{__version__}"}
         key = {"authorization": config.key.authorization()} if config.key else {}
         self._link_headers = headers_of(plain)
-        own = {name.lower(): hidden(value) for name, value in headers.items()}
+        own = {name.lower(): as_secret(value) for name, value in headers.items()}
         self._headers = headers_of({**plain, **key, **own})
         in_clear = self._base.scheme == "http" and not config.allow_http
         self._api = _Manner(why_not_loopback if in_clear else None, MAX_BODY)
         self._addresses: dict[str, Address] = {}
         self._is_inside = False
 
-    async def send(self, call: Call, progress: Progress) -> Reply:
+    async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
         """Send `call` to the base URL; or, when its path is a whole link, there, without the key."""
         if not call.path.startswith("/"):
             return await self._follow(call, progress)
-        request = await said(call, self._address_of(call.path), self._headers, progress)
+        request = await prepare_request(call, self._address_of(call.path), self._headers, progress)
         try:
             return await self._exchange(request, self._api, progress)
-        except RefusedError as refused:
+        except AddressNotAllowedError as refused:
             raise ConfigurationError(
                 f"the key is not sent in clear: {refused}; write https:// in base_url, or pass allow_http=True"
             ) from None
@@ -86,31 +88,33 @@ class HttpTransport:
             address = self._addresses[path] = link_address(self._config.base_url + path)
         return address
 
-    async def _follow(self, call: Call, progress: Progress) -> Reply:
+    async def _follow(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
         url = call.path
         for _ in range(MAX_REDIRECTS + 1):
-            reply = await self._fetch(await said(call, link_address(url), self._link_headers, progress), progress)
+            reply = await self._fetch(
+                await prepare_request(call, link_address(url), self._link_headers, progress), progress
+            )
             location = reply.headers.get("location")
             if reply.status not in (301, 302, 303, 307, 308) or not location:
                 return reply
             url = _joined(url, location)
         raise _not_followed(f"it was redirected more than {MAX_REDIRECTS} times")
 
-    async def _fetch(self, request: Outgoing, progress: Progress) -> Reply:
+    async def _fetch(self, request: PreparedRequest, progress: SendState) -> HTTPResponse:
         """The answer to a link, where that is public, or the API is as little public itself."""
         if self._is_inside or request.address.host == self._base.host:
             return await self._exchange(request, _LINK_INSIDE, progress)
         try:
             return await self._exchange(request, _LINK, progress)
-        except RefusedError as refused:
+        except AddressNotAllowedError as refused:
             why = str(refused)
         self._is_inside = await _is_inside(self._base.host)
         if self._is_inside:
             return await self._exchange(request, _LINK_INSIDE, progress)
         raise _not_followed(why)
 
-    async def _exchange(self, request: Outgoing, manner: _Manner, progress: Progress) -> Reply:
-        watch = Watch(progress, request.address.host, manner.guard, self._config.key)
+    async def _exchange(self, request: PreparedRequest, manner: _Manner, progress: SendState) -> HTTPResponse:
+        watch = ConnectionTrace(progress, request.address.host, manner.guard, self._config.key)
         lane = self._connections.lane(request.address.origin, manner.guard)
         progress.sent = self._connections.sent_at_first
         taken = await self._connections.take(lane)
@@ -119,15 +123,15 @@ class HttpTransport:
             reply = await taken.connection.exchange(request, watch, begin)
         except BaseException as error:  # noqa: BLE001 - raised below
             await self._connections.discard(taken)
-            failure = failure_of(error, taken.connection.meaning, watch, self._config.key)
+            failure = map_exception(error, taken.connection.meaning, watch, self._config.key)
         else:
             await self._connections.give_back(taken)
             return reply
         raise failure  # out of reach of the error behind it, which may know the key
 
 
-def _intake(call: Call, longest: int, head: Head) -> Intake:
-    return Intake(call, head.status, head.headers, longest)
+def _intake(call: HTTPRequest, longest: int, head: ResponseHead) -> BodyReader:
+    return BodyReader(call, head.status, head.headers, longest)
 
 
 def _checked_base(base_url: str) -> Address:

@@ -47,11 +47,11 @@ def announced_idle_time(headers: Mapping[str, str]) -> float | None:
     return None if match is None else float(match[1])
 
 
-class NotHttpError(Exception):
+class RemoteProtocolError(Exception):
     """What came is not HTTP, or was broken off."""
 
 
-class Head(NamedTuple):
+class ResponseHead(NamedTuple):
     """What comes before the body of an answer; header names in lower case."""
 
     status: int
@@ -75,7 +75,7 @@ def end_of_head(length: int | None) -> bytes:
     return b"\r\n" if length is None else b"content-length: %d\r\n\r\n" % length
 
 
-class Answer:
+class ResponseParser:
     """One answer, fed with what arrives.
 
     Attributes:
@@ -87,7 +87,7 @@ class Answer:
     __slots__ = ("_buffer", "_h11", "_missing", "head", "over", "reusable")
 
     def __init__(self) -> None:
-        self.head: Head | None = None
+        self.head: ResponseHead | None = None
         self.over = False
         self.reusable = False
         self._buffer = b""
@@ -135,9 +135,9 @@ class Answer:
     def _hand_over(self, data: bytes) -> bytes:
         """Have h11 read the answer from its beginning; `data`, nothing at the end, is in the buffer already."""
         if self.head is not None:
-            raise NotHttpError(f"the server closed the connection, {self._missing:,} bytes too early")
+            raise RemoteProtocolError(f"the server closed the connection, {self._missing:,} bytes too early")
         if not self._buffer:
-            raise NotHttpError("the server closed the connection without an answer")
+            raise RemoteProtocolError("the server closed the connection without an answer")
         import h11
 
         connection = self._h11 = h11.Connection(h11.CLIENT, LONGEST_HEAD)
@@ -154,7 +154,7 @@ class Answer:
             connection.receive_data(data)
             return b"".join(self._events(connection))
         except h11.RemoteProtocolError as error:
-            raise NotHttpError(str(error)) from None
+            raise RemoteProtocolError(str(error)) from None
 
     def _events(self, connection: h11.Connection) -> Iterator[bytes]:
         """Take note of everything that can be read by now; the pieces of the body."""
@@ -166,7 +166,7 @@ class Answer:
                 return
             if isinstance(event, h11.Response):
                 fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers]
-                self.head = Head(event.status_code, joined(fields))
+                self.head = ResponseHead(event.status_code, joined(fields))
             elif isinstance(event, h11.Data):
                 yield bytes(event.data)
             elif isinstance(event, h11.EndOfMessage):
@@ -174,7 +174,7 @@ class Answer:
                 self.reusable = connection.their_state is h11.DONE and not connection.trailing_data[0]
 
 
-def _read_head(match: re.Match[bytes]) -> tuple[Head, int, bool] | None:
+def _read_head(match: re.Match[bytes]) -> tuple[ResponseHead, int, bool] | None:
     """Head, length of the body and whether the connection stays; None where it is not of the usual shape."""
     status = int(match[1])
     fields = [(name.lower(), value) for name, value in _FIELD.findall(match[2].decode("latin-1"))]
@@ -184,7 +184,7 @@ def _read_head(match: re.Match[bytes]) -> tuple[Head, int, bool] | None:
         return None
     if "transfer-encoding" in headers or status in _BODILESS:
         return None
-    return Head(status, headers), int(length), "close" not in headers.get("connection", "").lower()
+    return ResponseHead(status, headers), int(length), "close" not in headers.get("connection", "").lower()
 
 
 def joined(fields: list[tuple[str, str]]) -> dict[str, str]:

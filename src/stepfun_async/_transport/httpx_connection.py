@@ -10,27 +10,27 @@ import anyio
 import h11
 import httpx
 
-from .._core.wire import Reply
+from .._core.wire import HTTPResponse
 from .._runtime.event_loop import finished
-from .errors import CONNECT_TIMEOUT, Meaning
-from .http11 import Head, announced_idle_time
+from .errors import CONNECT_TIMEOUT, FailureKind
+from .http11 import ResponseHead, announced_idle_time
 from .network import listen
-from .request import Outgoing
-from .request_body import Body
-from .response_body import Intake
-from .trace import Closable, Watch, close_in_time
+from .request import PreparedRequest
+from .request_body import RequestBody
+from .response_body import BodyReader
+from .trace import AsyncResource, ConnectionTrace, close_in_time
 
 _TIMEOUTS = {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": None}
 """httpx's, in seconds."""
 
 
-def opened(tls: ssl.SSLContext, proxy: str | None) -> HttpxConnection:
+def opened(tls: ssl.SSLContext, proxy: str | None) -> HTTPXConnection:
     """A connection of httpx's, kept for as long as whoever opens it likes."""
     limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None)
-    return HttpxConnection(httpx.AsyncHTTPTransport(verify=tls, limits=limits, proxy=proxy))
+    return HTTPXConnection(httpx.AsyncHTTPTransport(verify=tls, limits=limits, proxy=proxy))
 
 
-class HttpxConnection:
+class HTTPXConnection:
     """A transport of httpx: one connection, or whatever a user's own is."""
 
     stale = False
@@ -39,7 +39,7 @@ class HttpxConnection:
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         listen(transport)
         self._transport = transport
-        self._opened: Closable | None = None
+        self._opened: AsyncResource | None = None
         self.idle_time: float | None = None
 
     @property
@@ -47,7 +47,9 @@ class HttpxConnection:
         """Whether it is good for another exchange."""
         return not _says_more(self._transport)
 
-    async def exchange(self, request: Outgoing, watch: Watch, begin: Callable[[Head], Intake]) -> Reply:
+    async def exchange(
+        self, request: PreparedRequest, watch: ConnectionTrace, begin: Callable[[ResponseHead], BodyReader]
+    ) -> HTTPResponse:
         """Send `request`, and take in the answer to it; see `DirectConnection.exchange`."""
         stream, headers = _Stream(request.body), dict(request.headers)
         if request.length is not None:
@@ -61,7 +63,7 @@ class HttpxConnection:
             response = await self._transport.handle_async_request(said)
         finally:
             self._opened = watch.opened or self._opened
-        head = Head(response.status_code, dict(response.headers))
+        head = ResponseHead(response.status_code, dict(response.headers))
         self.idle_time = announced_idle_time(head.headers)
         intake = begin(head)
         try:
@@ -78,7 +80,7 @@ class HttpxConnection:
         if self._opened is not None:  # httpcore forgets it when its TLS handshake is cancelled
             await close_in_time(self._opened)
 
-    def meaning(self, error: Exception) -> Meaning | None:
+    def meaning(self, error: Exception) -> FailureKind | None:
         """What `error` means; None for what is no failure of a connection."""
         return next((row for row in _MEANINGS if isinstance(error, row.kind)), None)
 
@@ -98,7 +100,7 @@ def _says_more(transport: httpx.AsyncBaseTransport) -> bool:
     return False
 
 
-async def _take_in(stream: httpx.AsyncByteStream, intake: Intake) -> None:
+async def _take_in(stream: httpx.AsyncByteStream, intake: BodyReader) -> None:
     # A body that is not wanted is left by cancelling: that ends every generator on the way to the socket.
     failure: Exception | None = None
     with anyio.CancelScope() as scope:
@@ -119,7 +121,7 @@ async def _take_in(stream: httpx.AsyncByteStream, intake: Intake) -> None:
 class _Stream(httpx.AsyncByteStream):
     """A body as httpx sends it."""
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: RequestBody) -> None:
         self._body = body
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -127,16 +129,18 @@ class _Stream(httpx.AsyncByteStream):
 
 
 _MEANINGS = (
-    Meaning(httpx.ConnectTimeout, "connect_timeout", "no connection to {host} within {seconds:g} seconds"),
-    Meaning(httpx.PoolTimeout, "connect_timeout", "no connection to {host} came free in time"),
-    Meaning(httpx.ProxyError, "proxy", "the proxy did not connect to {host}"),
-    Meaning(httpx.ConnectError, "refused", "no connection to {host}"),
-    Meaning(httpx.TimeoutException, "read_timeout", "{host} took too long"),
-    Meaning(httpx.RemoteProtocolError, "no_http", "{host} broke the answer off, or sent something that is not HTTP"),
-    Meaning(httpx.LocalProtocolError, "lost", "the request cannot be said in HTTP", again=False),
-    Meaning(httpx.InvalidURL, "unsendable", "the address is not one", again=False),
-    Meaning(ConnectionResetError, "refused", "no connection to {host}"),
-    Meaning(
+    FailureKind(httpx.ConnectTimeout, "connect_timeout", "no connection to {host} within {seconds:g} seconds"),
+    FailureKind(httpx.PoolTimeout, "connect_timeout", "no connection to {host} came free in time"),
+    FailureKind(httpx.ProxyError, "proxy", "the proxy did not connect to {host}"),
+    FailureKind(httpx.ConnectError, "refused", "no connection to {host}"),
+    FailureKind(httpx.TimeoutException, "read_timeout", "{host} took too long"),
+    FailureKind(
+        httpx.RemoteProtocolError, "no_http", "{host} broke the answer off, or sent something that is not HTTP"
+    ),
+    FailureKind(httpx.LocalProtocolError, "lost", "the request cannot be said in HTTP", again=False),
+    FailureKind(httpx.InvalidURL, "unsendable", "the address is not one", again=False),
+    FailureKind(ConnectionResetError, "refused", "no connection to {host}"),
+    FailureKind(
         (httpx.HTTPError, httpx.StreamError, h11.ProtocolError, ssl.SSLError, UnicodeError),
         "lost",
         "the connection to {host} was lost",

@@ -19,18 +19,18 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from .._core.errors import ConfigurationError
 from .._core.server import Origin
-from .._core.wire import Reply
-from .._runtime.event_loop import PerLoop, abandonable, finished, loop_time
-from .addresses import Guard
-from .connection import DirectConnection
-from .errors import Meaning
+from .._core.wire import HTTPResponse
+from .._runtime.event_loop import LoopLocal, abandonable, finished, loop_time
+from .addresses import AddressFilter
+from .connection import HTTP11Connection
+from .errors import FailureKind
 from .proxies import proxy_for
 
 if TYPE_CHECKING:
-    from .http11 import Head
-    from .request import Outgoing
-    from .response_body import Intake
-    from .trace import Watch
+    from .http11 import ResponseHead
+    from .request import PreparedRequest
+    from .response_body import BodyReader
+    from .trace import ConnectionTrace
 
 UNANNOUNCED = 1.5
 """Seconds for which an idle connection is kept where the server does not say for how long it keeps it: under the 2
@@ -61,7 +61,9 @@ class Connection(Protocol):
         """Seconds after which the server closes it when it lies idle; None where it has not said so."""
         ...
 
-    async def exchange(self, request: Outgoing, watch: Watch, begin: Callable[[Head], Intake]) -> Reply:
+    async def exchange(
+        self, request: PreparedRequest, watch: ConnectionTrace, begin: Callable[[ResponseHead], BodyReader]
+    ) -> HTTPResponse:
         """Send `request`, and take in the answer to it."""
         ...
 
@@ -69,16 +71,16 @@ class Connection(Protocol):
         """Close it, in whatever state it is."""
         ...
 
-    def meaning(self, error: Exception) -> Meaning | None:
+    def meaning(self, error: Exception) -> FailureKind | None:
         """What an error of `exchange` means; None for what is no failure of a connection."""
         ...
 
 
-class Lane(NamedTuple):
+class Route(NamedTuple):
     """What a connection may be used for: calls to one server, whose address was judged by the same guard."""
 
     origin: Origin
-    guard: Guard | None
+    guard: AddressFilter | None
     direct: bool = True
 
 
@@ -86,7 +88,7 @@ _Stack: TypeAlias = deque[tuple[float, Connection]]
 """Idle connections with the time until when they are kept, the one that lies there longest at the left."""
 
 
-class Taken(NamedTuple):
+class PooledConnection(NamedTuple):
     """A connection that a call has, and the stack it came from."""
 
     connection: Connection
@@ -100,7 +102,7 @@ async def _thin_out(stack: _Stack, now: float) -> None:
             await stack.popleft()[1].aclose()
 
 
-class Connections:
+class ConnectionPool:
     """Idle connections on a stack for each lane, and how new ones are made."""
 
     sent_at_first = False
@@ -112,15 +114,15 @@ class Connections:
         self._unannounced = UNANNOUNCED if keepalive_expiry is None else keepalive_expiry
         self._proxies: dict[Origin, str | None] = {}
         self._closed = False
-        self._idle: PerLoop[_Idle] = PerLoop(_Idle)
+        self._idle: LoopLocal[_Idle] = LoopLocal(_Idle)
 
-    def lane(self, origin: Origin, guard: Guard | None) -> Lane:
+    def lane(self, origin: Origin, guard: AddressFilter | None) -> Route:
         """The lane for calls to `origin`. This is where it is decided which go straight, and which through httpx."""
         if origin not in self._proxies:
             self._proxies[origin] = self._proxy or proxy_for(origin)
-        return Lane(origin, guard, self._proxies[origin] is None and not _is_stood_in_for())
+        return Route(origin, guard, self._proxies[origin] is None and not _is_patched())
 
-    async def take(self, lane: Lane) -> Taken:
+    async def take(self, lane: Route) -> PooledConnection:
         """A connection for one exchange: the one used last of those that lie idle, or a new one."""
         idle = self._idle.get()
         await idle.end_with_loop()
@@ -133,11 +135,11 @@ class Connections:
                     break
             until, connection = stack.pop()
             if until > now and not connection.stale:
-                return Taken(connection, stack)
+                return PooledConnection(connection, stack)
             await connection.aclose()
-        return Taken(await self._open(lane), stack)
+        return PooledConnection(await self._open(lane), stack)
 
-    async def give_back(self, taken: Taken) -> None:
+    async def give_back(self, taken: PooledConnection) -> None:
         """Put a connection back whose exchange ended well."""
         if self._closed or not taken.connection.reusable:
             await finished(taken.connection.aclose)  # or what has come could be lost by a cancellation in here
@@ -150,7 +152,7 @@ class Connections:
             return self._unannounced
         return min(self._expiry, max(announced - _MARGIN, announced / 2))
 
-    async def discard(self, taken: Taken) -> None:
+    async def discard(self, taken: PooledConnection) -> None:
         """Throw a connection away, in whatever state it is."""
         await taken.connection.aclose()
 
@@ -160,18 +162,18 @@ class Connections:
         if idle is not None:
             await idle.aclose()
 
-    async def _open(self, lane: Lane) -> Connection:
+    async def _open(self, lane: Route) -> Connection:
         proxy = self._proxies[lane.origin]
         encrypted = lane.origin[0] == "https" or (proxy or "").startswith("https")
         tls = await _tls() if encrypted else None
         if lane.direct:
-            return DirectConnection(tls, lane.guard)
+            return HTTP11Connection(tls, lane.guard)
         from .httpx_connection import opened
 
         return opened(tls or _no_tls(), proxy)
 
 
-def _is_stood_in_for() -> bool:
+def _is_patched() -> bool:
     """Whether some tool has put itself into httpx's way of sending, as respx, recorders and tracing agents do.
 
     Known by the code that is run there, so it does not matter which was imported first.
@@ -197,7 +199,7 @@ _WAYS = {
 """The classes whose `handle_async_request` such tools replace."""
 
 
-class Borrowed:
+class UserTransport:
     """A transport that the user handed in: used for everything, closed with the client, never discarded."""
 
     sent_at_first = None
@@ -206,16 +208,16 @@ class Borrowed:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def lane(self, origin: Origin, guard: Guard | None) -> Lane:
-        return Lane(origin, guard, direct=False)
+    def lane(self, origin: Origin, guard: AddressFilter | None) -> Route:
+        return Route(origin, guard, direct=False)
 
-    async def take(self, lane: Lane) -> Taken:
-        return Taken(self._connection, deque())
+    async def take(self, lane: Route) -> PooledConnection:
+        return PooledConnection(self._connection, deque())
 
-    async def give_back(self, taken: Taken) -> None:
+    async def give_back(self, taken: PooledConnection) -> None:
         pass
 
-    async def discard(self, taken: Taken) -> None:
+    async def discard(self, taken: PooledConnection) -> None:
         pass
 
     async def aclose(self) -> None:
@@ -231,7 +233,7 @@ class _Idle:
     """
 
     def __init__(self) -> None:
-        self.stacks: dict[Lane, _Stack] = {}
+        self.stacks: dict[Route, _Stack] = {}
         self._lifetime: AsyncGenerator[None] | None = None
 
     async def end_with_loop(self) -> None:

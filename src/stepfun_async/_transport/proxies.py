@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from .._core.errors import ConfigurationError
-from .._core.secrets import hidden
+from .._core.secrets import as_secret
 from .._core.server import Origin
 from .addresses import is_loopback
 
@@ -34,7 +34,7 @@ def checked_proxy(proxy: str | None) -> str | None:
     """
     if proxy is None:
         return None
-    proxy = hidden(proxy)
+    proxy = as_secret(proxy)
     if not _is_text(proxy):
         raise ConfigurationError(f"the proxy's address is text, not a {type(proxy).__name__}")
     return _checked(Named(proxy, "proxy=..."))
@@ -67,7 +67,7 @@ def proxy_of(origin: Origin) -> Named | None:
         return None
     if urllib.request.proxy_bypass(f"{host}:{port}" if port else host):
         return None
-    return Named(hidden(address), _source(scheme))
+    return Named(as_secret(address), _source(scheme))
 
 
 def _source(scheme: str) -> str:
@@ -102,9 +102,9 @@ def _is_excepted(host: str, port: int, no_proxy: str) -> bool:
 
 
 def _checked(proxy: Named) -> str:
-    scheme, separator, rest = map(hidden, proxy.address.strip().rpartition("://"))
+    scheme, separator, rest = map(as_secret, proxy.address.strip().rpartition("://"))
     scheme = scheme.lower() if separator else "http"
-    address = hidden(f"{_SCHEMES.get(scheme, scheme)}://{rest.removeprefix('//')}")
+    address = as_secret(f"{_SCHEMES.get(scheme, scheme)}://{rest.removeprefix('//')}")
     if why := _why_no_proxy(address):
         raise ConfigurationError(
             f"{proxy.source}: the proxy's address cannot be used: {why}; write http://host:port, https://host:port "

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .._core.errors import APIConnectionError, StepFunError
-from .._core.secrets import hidden
+from .._core.secrets import as_secret
 from .._core.server import Origin
-from .._core.wire import Call, Progress
-from .request_body import JSON, Body, body_of
+from .._core.wire import HTTPRequest, SendState
+from .request_body import JSON, RequestBody, body_of
 
 _PLAIN = re.compile(
     r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
@@ -94,7 +94,7 @@ def link_address(url: str) -> Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
+class PreparedRequest:
     """A request, said in full.
 
     Attributes:
@@ -104,10 +104,10 @@ class Outgoing:
         body: what comes after the head.
     """
 
-    call: Call
+    call: HTTPRequest
     address: Address
     headers: Mapping[str, str] = field(repr=False)
-    body: Body = field(repr=False)
+    body: RequestBody = field(repr=False)
 
     @property
     def length(self) -> int | None:
@@ -127,7 +127,9 @@ def headers_of(headers: Mapping[str, str]) -> Headers:
     return Headers(headers, {**headers, "content-type": JSON})
 
 
-async def said(call: Call, address: Address, headers: Headers, progress: Progress) -> Outgoing:
+async def prepare_request(
+    call: HTTPRequest, address: Address, headers: Headers, progress: SendState
+) -> PreparedRequest:
     """The request that says `call`.
 
     Raises:
@@ -136,8 +138,8 @@ async def said(call: Call, address: Address, headers: Headers, progress: Progres
     """
     body = await body_of(call, progress)
     if body.content_type == JSON and not call.headers:
-        return Outgoing(call, address, headers.of_json, body)
-    more = {name.lower(): hidden(value) for name, value in call.headers.items()}
+        return PreparedRequest(call, address, headers.of_json, body)
+    more = {name.lower(): as_secret(value) for name, value in call.headers.items()}
     if body.content_type is not None:
         more["content-type"] = body.content_type
-    return Outgoing(call, address, {**headers.all, **more}, body)
+    return PreparedRequest(call, address, {**headers.all, **more}, body)

@@ -11,9 +11,9 @@ from typing import Self, cast
 
 from .._core.errors import APIConnectionError
 from .._core.outcomes import billing_of
-from .._core.wire import Call, Progress, encode_json
+from .._core.wire import HTTPRequest, SendState, encode_json
 from .._runtime.event_loop import finished_in_thread
-from .._runtime.files import PIECE, ChangedError, FileSource
+from .._runtime.files import CHUNK_SIZE, FileChangedError, FileSource
 
 _Part = bytes | FileSource
 
@@ -27,7 +27,7 @@ _JOINED = 64 * 1024
 """Bytes of a picture in memory up to which it goes in one piece with the texts around it: fewer packets."""
 
 
-class Body:
+class RequestBody:
     """A request's body.
 
     Iterating gives its pieces, from the start each time. So an attempt can be repeated, and nothing has to be
@@ -43,7 +43,7 @@ class Body:
         progress: knows whether the body had begun to leave when a file turned out to have changed.
     """
 
-    def __init__(self, content_type: str | None, parts: Sequence[_Part], progress: Progress) -> None:
+    def __init__(self, content_type: str | None, parts: Sequence[_Part], progress: SendState) -> None:
         self.content_type = content_type
         self.length = sum(len(part) if isinstance(part, bytes) else part.size for part in parts)
         self._parts = parts
@@ -60,7 +60,7 @@ class Body:
         return _Pieces(chain.from_iterable(map(_plan, self._parts)), self._progress)
 
 
-async def body_of(call: Call, progress: Progress) -> Body:
+async def body_of(call: HTTPRequest, progress: SendState) -> RequestBody:
     """The body that says `call`.
 
     Args:
@@ -74,11 +74,11 @@ async def body_of(call: Call, progress: Progress) -> Body:
     if call.json is not None:
         long = _length_of(call.json) > LONG
         data = await finished_in_thread(partial(encode_json, call.json)) if long else encode_json(call.json)
-        return Body(JSON, (data,), progress)
+        return RequestBody(JSON, (data,), progress)
     if not (call.files or call.form):
-        return Body(None, (b"",), progress)
+        return RequestBody(None, (b"",), progress)
     boundary = secrets.token_hex(16)
-    body = Body(f"multipart/form-data; boundary={boundary}", tuple(_form(call, boundary.encode())), progress)
+    body = RequestBody(f"multipart/form-data; boundary={boundary}", tuple(_form(call, boundary.encode())), progress)
     await _check_files(call)
     return body
 
@@ -97,7 +97,7 @@ def _length_of(json: Mapping[str, object]) -> int:
 # --- forms --------------------------------------------------------------------------------------
 
 
-def _form(call: Call, boundary: bytes) -> Iterator[_Part]:
+def _form(call: HTTPRequest, boundary: bytes) -> Iterator[_Part]:
     """The parts of a multipart form, texts first; adjacent ones in memory are joined."""
     texts = bytearray()
     for name, text in call.form.items():
@@ -131,7 +131,7 @@ def _escape(match: re.Match[str]) -> str:
 # --- files --------------------------------------------------------------------------------------
 
 
-async def _check_files(call: Call) -> None:
+async def _check_files(call: HTTPRequest) -> None:
     """Look at the files once more before anything leaves."""
     for upload in call.files.values():
         if isinstance(upload.content, FileSource):
@@ -142,7 +142,7 @@ def _plan(part: _Part) -> Iterator[bytes | tuple[FileSource, int]]:
     """The pieces of `part`: bytes, or where in a file they are."""
     if isinstance(part, bytes):
         return iter((part,) if part else ())
-    return ((part, start) for start in range(0, part.size, PIECE))
+    return ((part, start) for start in range(0, part.size, CHUNK_SIZE))
 
 
 class _Pieces:
@@ -152,7 +152,7 @@ class _Pieces:
     garbage collector, of which trio complains.
     """
 
-    def __init__(self, plan: Iterator[bytes | tuple[FileSource, int]], progress: Progress) -> None:
+    def __init__(self, plan: Iterator[bytes | tuple[FileSource, int]], progress: SendState) -> None:
         self._plan = plan
         self._progress = progress
 
@@ -164,13 +164,13 @@ class _Pieces:
             if isinstance(piece, bytes):
                 return piece
             source, start = piece
-            return await _read(source, start, PIECE, sent=self._progress.sent)
+            return await _read(source, start, CHUNK_SIZE, sent=self._progress.sent)
         raise StopAsyncIteration
 
 
 async def _read(source: FileSource, start: int, length: int, *, sent: bool | None) -> bytes:
     try:
         return await finished_in_thread(partial(source.read_piece, start, length))
-    except ChangedError as error:
+    except FileChangedError as error:
         message = f"{error} since it was looked at, so the request did not leave whole: make a new one"
         raise APIConnectionError(message, billing=billing_of("lost", sent=sent), again=False) from error

@@ -11,10 +11,10 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from .._core.answers import CODING_HEADER, CUTTING_PAYS
 from .._core.capabilities import ENDPOINTS
-from .._core.cutting import Cut, Cutter, Memory, Sink, marked
+from .._core.cutting import Base64StreamDecoder, ExtractedImage, MemorySink, Sink, placeholder
 from .._core.errors import APIConnectionError
 from .._core.outcomes import billing_of
-from .._core.wire import Call, Reply
+from .._core.wire import HTTPRequest, HTTPResponse
 from .._runtime.event_loop import VAST, abandonable, finished_in_thread
 
 MAX_BODY = 256 * 1024 * 1024
@@ -27,7 +27,7 @@ for what else is in its file."""
 _WITH_PICTURES = frozenset(endpoint.path for endpoint in ENDPOINTS.values())
 
 
-class Intake:
+class BodyReader:
     """Takes one answer in, from the end of its head on.
 
     Who carries it feeds it what comes, awaits `drain` whenever it is `full`, and ends with `finish`; or with
@@ -40,7 +40,7 @@ class Intake:
         longest: bytes that the body may have, packed and unpacked.
     """
 
-    def __init__(self, call: Call, status: int, headers: Mapping[str, str], longest: int) -> None:
+    def __init__(self, call: HTTPRequest, status: int, headers: Mapping[str, str], longest: int) -> None:
         self._status = status
         self._headers = headers
         self._longest = longest
@@ -74,7 +74,7 @@ class Intake:
         """
         await self._sinks[-1].drain()
 
-    async def finish(self) -> Reply:
+    async def finish(self) -> HTTPResponse:
         """The answer, all of which is in; unpacked where it came packed unasked.
 
         A coding that cannot be undone is left on, and named in the reply's `content-encoding`. What has come is
@@ -90,7 +90,7 @@ class Intake:
         elif (unpacked := await self._unpacked(body)) is not None:
             body = unpacked
             del headers[CODING_HEADER]
-        return Reply(self._status, headers, body, pictures)
+        return HTTPResponse(self._status, headers, body, pictures)
 
     async def _unpacked(self, body: bytes) -> bytes | None:
         """`body` without its coding; up to `VAST` bytes come to their end even when the call is cancelled."""
@@ -106,19 +106,19 @@ class Intake:
         for sink in self._sinks:
             await sink.abandon()
 
-    def _manner_for(self, call: Call, length: int) -> Cutter | _Gathered | _Raw:
+    def _manner_for(self, call: HTTPRequest, length: int) -> Base64StreamDecoder | _Gathered | _Raw:
         if self._is_packed or not 200 <= self._status < 300:
             return _Gathered(length)
-        begin = partial(_begun, self._sinks, call.into or Memory)
+        begin = partial(_begun, self._sinks, call.into or MemorySink)
         if call.path in _WITH_PICTURES and not 0 < length < CUTTING_PAYS:
-            return Cutter(begin, length)
+            return Base64StreamDecoder(begin, length)
         if call.into and not call.path.startswith("/"):
             return _Raw(begin(length))
         return _Gathered(length)
 
-    async def _taken(self) -> tuple[bytes, tuple[Cut, ...]]:
+    async def _taken(self) -> tuple[bytes, tuple[ExtractedImage, ...]]:
         """The body, and the pictures that were cut out of it."""
-        if not isinstance(self._manner, Cutter):
+        if not isinstance(self._manner, Base64StreamDecoder):
             return self._manner.finish()
         in_thread = abandonable if self._came > VAST else finished_in_thread
         found = self._manner.finish() if self._came <= VAST else await in_thread(self._manner.finish)
@@ -132,10 +132,10 @@ class _Gathered:
     """A body that stays as it comes, in memory."""
 
     def __init__(self, length: int) -> None:
-        self._memory = Memory(length)
+        self._memory = MemorySink(length)
         self.feed = self._memory.write
 
-    def finish(self) -> tuple[bytes, tuple[Cut, ...]]:
+    def finish(self) -> tuple[bytes, tuple[ExtractedImage, ...]]:
         return self._memory.data, ()
 
 
@@ -146,8 +146,8 @@ class _Raw:
         self._sink = sink
         self.feed = sink.write
 
-    def finish(self) -> tuple[bytes, tuple[Cut, ...]]:
-        return marked([b"", b""]), (Cut(self._sink, coded=False),)
+    def finish(self) -> tuple[bytes, tuple[ExtractedImage, ...]]:
+        return placeholder([b"", b""]), (ExtractedImage(self._sink, coded=False),)
 
 
 def _begun(sinks: list[Sink], into: Callable[[int], Sink], room: int) -> Sink:

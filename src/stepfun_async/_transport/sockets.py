@@ -19,11 +19,11 @@ from typing import Any, Protocol, TypeAlias
 import anyio
 from anyio.lowlevel import checkpoint, current_token
 
-from .addresses import Guard
+from .addresses import AddressFilter
 from .host_names import SocketAddress, addresses_of
 from .http11 import answer_begun
 from .tls import Tls
-from .trace import CLOSED_AT_ONCE, CLOSING, RefusedError
+from .trace import CLOSED_AT_ONCE, CLOSING, AddressNotAllowedError
 
 _HIGH_WATER = 64 * 1024
 """Bytes that may lie unread before the other side is made to wait, where nobody waits for them: a slot's picture is
@@ -36,7 +36,7 @@ _STAGGER = 0.25
 """Seconds after which the next address of a name is tried beside the first (RFC 8305)."""
 
 
-class Place(Protocol):
+class HostPort(Protocol):
     """Where to connect to."""
 
     @property
@@ -46,7 +46,7 @@ class Place(Protocol):
 
 
 async def connect(
-    place: Place, tls: ssl.SSLContext | None, guard: Guard | None, stage: Callable[[str], None]
+    place: HostPort, tls: ssl.SSLContext | None, guard: AddressFilter | None, stage: Callable[[str], None]
 ) -> Socket:
     """A socket that is connected to `place`.
 
@@ -66,7 +66,7 @@ async def connect(
     opened: Socket = await _AsyncioSocket.open(connected) if on_asyncio else _TrioSocket(connected)
     try:
         if guard is not None and (why := guard(opened.address)):
-            raise RefusedError(f"{place.host} is {opened.address}, which {why}")
+            raise AddressNotAllowedError(f"{place.host} is {opened.address}, which {why}")
         if tls is not None:
             stage("tls")
             await opened.encrypt(tls, place.host)
@@ -409,7 +409,7 @@ async def _connect_in_trio(connecting: socket.socket, address: Any) -> None:
     await trio.socket.from_stdlib_socket(connecting).connect(address)
 
 
-async def _connected(place: Place, connect: _Connect) -> socket.socket:
+async def _connected(place: HostPort, connect: _Connect) -> socket.socket:
     """A socket connected to the first address of `place` that answers."""
     addresses = await addresses_of(place.host, place.port)
     if len(addresses) == 1:

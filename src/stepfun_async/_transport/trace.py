@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 import anyio
 
-from .._core.secrets import Key
-from .._core.wire import Progress
-from .addresses import Guard
+from .._core.secrets import APIKey
+from .._core.wire import SendState
+from .addresses import AddressFilter
 
 CLOSING = 1.0
 """Seconds that closing a connection may take after its call was cancelled."""
@@ -22,23 +22,23 @@ CLOSING = 1.0
 CLOSED_AT_ONCE = "it was closed as soon as it was open"
 
 
-class Closable(Protocol):
+class AsyncResource(Protocol):
     """Something that can be closed, and again."""
 
     async def aclose(self) -> None: ...
 
 
-async def close_in_time(opened: Closable) -> None:
+async def close_in_time(opened: AsyncResource) -> None:
     """Close `opened`, even when the call was cancelled, in `CLOSING` seconds."""
     with anyio.move_on_after(CLOSING, shield=True):
         await opened.aclose()
 
 
-class RefusedError(Exception):
+class AddressNotAllowedError(Exception):
     """A connection may not lead to where it would lead, or does."""
 
 
-class Watch:
+class ConnectionTrace:
     """Notes when the body begins to leave, and ends a connection that leads astray. Also a trace hook of httpcore.
 
     A name is judged by the address that its socket is connected to, before anything is sent. So it does
@@ -54,16 +54,16 @@ class Watch:
         RefusedError: already as it is written, `host` is none where the call may go.
     """
 
-    def __init__(self, progress: Progress, host: str, guard: Guard | None, key: Key | None) -> None:
+    def __init__(self, progress: SendState, host: str, guard: AddressFilter | None, key: APIKey | None) -> None:
         self.progress = progress
         self.host = host
         self.saw = False
-        self.opened: Closable | None = None
+        self.opened: AsyncResource | None = None
         self._guard = guard
         self._key = key
         self._connecting_to: object = None
         if guard is not None and (why := guard(host)):
-            raise RefusedError(f"{host} {why}")
+            raise AddressNotAllowedError(f"{host} {why}")
 
     def sees(self) -> None:
         """Note that somebody tells what happens."""
@@ -99,7 +99,7 @@ class Watch:
         address = _address_of(stream)
         if why := self._guard(address):
             await close_in_time(stream)
-            raise RefusedError(f"{self.host} is {address}, which {why}")
+            raise AddressNotAllowedError(f"{self.host} is {address}, which {why}")
 
     def _hide(self, info: MutableMapping[str, Any]) -> None:
         """Take the key out of what httpcore is about to log, where a server repeats it."""
@@ -107,7 +107,7 @@ class Watch:
             return
         for name, value in info.items():
             shown = repr(value)
-            if (clean := self._key.hide_in(shown)) != shown:
+            if (clean := self._key.redact(shown)) != shown:
                 info[name] = clean
 
 

@@ -27,34 +27,34 @@ from weakref import WeakKeyDictionary
 import anyio
 from anyio.from_thread import start_blocking_portal
 
-from stepfun_async._call.service import DEFAULT_LIMITS, DEFAULT_RETRY, Service, price_at, service_for
+from stepfun_async._call.service import DEFAULT_LIMITS, DEFAULT_RETRY, Caller, caller_for, price_at
 from stepfun_async._call.settings import KEY_VARIABLES, hidden_headers, hidden_url, resolve
 from stepfun_async._core.errors import ConfigurationError
 from stepfun_async._core.money import NOTHING, less, times, total
 from stepfun_async._core.problems import Problem
 from stepfun_async._core.retry import RetryPolicy
-from stepfun_async._core.secrets import hidden
-from stepfun_async._core.server import Config
+from stepfun_async._core.secrets import as_secret
+from stepfun_async._core.server import Settings
 from stepfun_async._core.version import __version__
 from stepfun_async._limits.budget import Budget
 from stepfun_async._limits.limits import Limits
 from stepfun_async._runtime.event_loop import cancel_if_due, finished, finished_in_thread
 
-from .inputs.jobs import Terms, told_fields
-from .inputs.sources import Line, Source, is_file, source_of
+from .inputs.jobs import JobDefaults, told_fields
+from .inputs.sources import InputLine, Source, is_file, source_of
 from .items import MOST_BAD_LINES, BadLine, Checked, Item, Progress, Status
 from .journal.database import Ids, JournalError, told
 from .journal.journal import SETTINGS, Journal
 from .journal.writer import Writer
 from .records import Records
 from .run.chunks import Conditions
-from .run.claims import Tickets
+from .run.claims import Claims
 from .run.engine import AHEAD, Engine, Ways, read_job, recover
-from .run.job_runner import Maker
+from .run.job_runner import JobRunner
 from .run.remote_engine import HandingEngine, Spread, Submit
 from .storage.bucket import is_url
 from .storage.filenames import DEFAULT_TEMPLATE, check_template
-from .storage.location import Keeping, check_pictures
+from .storage.location import StorageLocation, check_pictures
 from .storage.store import PictureStore, Place, StorageError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ if TYPE_CHECKING:
 
     Inputs: TypeAlias = str | os.PathLike[str] | Iterable[LineValue] | AsyncIterable[LineValue] | Table
 
-Begin: TypeAlias = Callable[[Source, Terms, Maker, Writer, Ways, int], Engine]
+Begin: TypeAlias = Callable[[Source, JobDefaults, JobRunner, Writer, Ways, int], Engine]
 """Makes the engine of a run."""
 
 _CHECKED_AT_ONCE = 256
@@ -161,7 +161,7 @@ class Batch:
         on_event: OnEvent | None = None,
     ) -> None:
         # From what shows the variables of a traceback's frames:
-        api_key, base_url, proxy = hidden(api_key), hidden_url(base_url), hidden(proxy)
+        api_key, base_url, proxy = as_secret(api_key), hidden_url(base_url), as_secret(proxy)
         default_headers = hidden_headers(default_headers)
         self._inputs: object = inputs
         self._source: Source | None = None
@@ -194,8 +194,8 @@ class Batch:
             "transport": transport,
         }
         self._here_only = [name for name, value in here_only.items() if value is not None]
-        self._service: Callable[[str | None], Service] = partial(
-            service_for,
+        self._service: Callable[[str | None], Caller] = partial(
+            caller_for,
             base_url=base_url,
             limits=limits,
             timeout=timeout,
@@ -390,7 +390,7 @@ class Batch:
     # --- inside ---
 
     @asynccontextmanager
-    async def _begun(self, connect: Callable[[], Service], begin: Begin) -> AsyncGenerator[Engine]:
+    async def _begun(self, connect: Callable[[], Caller], begin: Begin) -> AsyncGenerator[Engine]:
         """Everything that a run needs, opened and in order."""
         self._engine, self._stopping = None, False
         async with self._fresh_source() as source:
@@ -400,7 +400,7 @@ class Batch:
                 opened = partial(self._opened, store, service)
                 journal, adopted = await finished_in_thread(opened)
                 with Writer(journal, self.records.folder) as writer:
-                    maker = Maker(service, store, self._name, self._retry)
+                    maker = JobRunner(service, store, self._name, self._retry)
                     self._engine = begin(source, self._terms(source), maker, writer, self._ways, adopted)
                     if self._stopping:
                         self.stop()
@@ -413,7 +413,9 @@ class Batch:
             finally:
                 await finished(service.aclose)
 
-    def _here(self, source: Source, terms: Terms, maker: Maker, writer: Writer, ways: Ways, adopted: int) -> Engine:
+    def _here(
+        self, source: Source, terms: JobDefaults, maker: JobRunner, writer: Writer, ways: Ways, adopted: int
+    ) -> Engine:
         return Engine(source, terms, maker, writer, self.limits.max_concurrency, ways, adopted, self._budget)
 
     def _conditions(self, most: int, lines_at_once: int) -> Conditions:
@@ -449,10 +451,10 @@ class Batch:
             lines_at_once=lines_at_once,
         )
 
-    def _keeping(self) -> Keeping:
+    def _keeping(self) -> StorageLocation:
         """Where and how the pictures are kept."""
         where = self._pictures or os.path.abspath(self.records.folder)
-        return Keeping(where, notes=self._notes, metadata=self._metadata)
+        return StorageLocation(where, notes=self._notes, metadata=self._metadata)
 
     def _shared(self) -> Path:
         """The folder that workers share: that of the pictures, or the batch's where they go to a bucket."""
@@ -479,10 +481,10 @@ class Batch:
         finally:
             await cancel_if_due()  # the last steps of a run had to end
 
-    def _terms(self, source: Source) -> Terms:
-        return Terms(self._defaults, source.folder)
+    def _terms(self, source: Source) -> JobDefaults:
+        return JobDefaults(self._defaults, source.folder)
 
-    def _opened(self, store: PictureStore, service: Service) -> tuple[Journal, int]:
+    def _opened(self, store: PictureStore, service: Caller) -> tuple[Journal, int]:
         """The journal, put in order, and how many pictures were found that it did not have."""
         folder = self.records.folder
         journal = Journal.writing(folder)
@@ -490,7 +492,7 @@ class Batch:
             with told(folder):
                 self._agree(journal, service.config.base_url)
                 _try_out(store.place)
-                tickets = Tickets(self._shared())
+                tickets = Claims(self._shared())
                 unsent = tickets.withdraw_all()
                 adopted = recover(journal, store, verify=self._ways.verify, unsent=unsent)
                 tickets.clear()
@@ -634,7 +636,7 @@ def _refuse_unpriced(budget: Budget, counts: Mapping[str, int], how: str) -> Non
 class _Findings:
     """What a check has found so far."""
 
-    def __init__(self, terms: Terms, config: Config, budget: Budget | None) -> None:
+    def __init__(self, terms: JobDefaults, config: Settings, budget: Budget | None) -> None:
         self._terms = terms
         self._config = config
         self._budget = budget
@@ -643,12 +645,12 @@ class _Findings:
         self._counts: Counter[str] = Counter()
         self._price: dict[str, Decimal] = {}
 
-    def look_at(self, lines: Iterable[Line]) -> None:
+    def look_at(self, lines: Iterable[InputLine]) -> None:
         """Check some lines; pictures that they name are read."""
         for line in lines:
             self._look_at(line)
 
-    def _look_at(self, line: Line) -> None:
+    def _look_at(self, line: InputLine) -> None:
         job = read_job(line, self._terms)
         problems = (*job.problems, *self._taken(job.id, line.number))
         self._counts["lines"] += 1

@@ -11,8 +11,8 @@ from stepfun_async import Client, Money
 from stepfun_async._call.settings import resolve
 from stepfun_async._core.pictures import Picture
 from stepfun_async._core.requests import ImageRequest
-from stepfun_async._core.server import Config
-from stepfun_async._core.wire import Call, Progress, Reply
+from stepfun_async._core.server import Settings
+from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 
 from .console import say, say_json
 from .generate import ask, target
@@ -23,7 +23,7 @@ _NO_KEY = "nothing-is-sent"
 
 
 class _Caught(Exception):  # noqa: N818 - it is no error
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: HTTPRequest) -> None:
         super().__init__(call)
         self.call = call
 
@@ -31,7 +31,7 @@ class _Caught(Exception):  # noqa: N818 - it is no error
 class _Catcher:
     """A transport that stops each call where it would leave."""
 
-    async def send(self, call: Call, progress: Progress) -> Reply:
+    async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
         raise _Caught(call)
 
     async def aclose(self) -> None:
@@ -53,7 +53,7 @@ def check(request: ImageRequest, delivery: Delivery) -> None:
         _print(request, config, call)
 
 
-def _caught(request: ImageRequest, delivery: Delivery) -> Call:
+def _caught(request: ImageRequest, delivery: Delivery) -> HTTPRequest:
     """The call as it would leave, after all of the SDK's own checks."""
     out = None if delivery.out == STREAM else target(request, delivery)
     with Client(_NO_KEY, base_url=delivery.base_url, allow_http=delivery.allow_http, transport=_Catcher()) as client:
@@ -64,7 +64,7 @@ def _caught(request: ImageRequest, delivery: Delivery) -> Call:
     raise AssertionError("the call was not caught")
 
 
-def _print(request: ImageRequest, config: Config, call: Call) -> None:
+def _print(request: ImageRequest, config: Settings, call: HTTPRequest) -> None:
     price = _price(request, config)
     lines = [
         f"valid: {request.model} {request.operation}",
@@ -77,7 +77,7 @@ def _print(request: ImageRequest, config: Config, call: Call) -> None:
     say(*lines)
 
 
-def _content(request: ImageRequest, config: Config, call: Call) -> dict[str, object]:
+def _content(request: ImageRequest, config: Settings, call: HTTPRequest) -> dict[str, object]:
     price = _price(request, config)
     width, height = _sides(request) or (None, None)
     return {
@@ -96,11 +96,11 @@ def _content(request: ImageRequest, config: Config, call: Call) -> dict[str, obj
     }
 
 
-def _price(request: ImageRequest, config: Config) -> Money | None:
+def _price(request: ImageRequest, config: Settings) -> Money | None:
     return None if config.region is None or config.plan else request.price(config.region)
 
 
-def _price_text(price: Money | None, config: Config) -> str:
+def _price_text(price: Money | None, config: Settings) -> str:
     if config.plan:
         return "from the Step Plan's monthly credit"
     if price is None:
@@ -131,7 +131,7 @@ def _size_text(request: ImageRequest) -> str:
     return f"about {size.width}x{size.height} pixels, in the ratio of the picture sent" if size else "not known"
 
 
-def _wire(call: Call) -> dict[str, object]:
+def _wire(call: HTTPRequest) -> dict[str, object]:
     """The parameters as they are sent, pictures by their size only."""
     files = {name: f"{file.filename} ({file.content_type}, {file.size:,} bytes)" for name, file in call.files.items()}
     said = call.json if call.json is not None else call.form

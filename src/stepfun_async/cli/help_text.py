@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from stepfun_async import Capability, capabilities
 from stepfun_async._core.capabilities import Operation
-from stepfun_async._core.rules import Flag, Photo, Rule, Sizes, Style
+from stepfun_async._core.rules import Boolean, ImageInput, Rule, Sizes, Style
 
 _WIDTH = 46
 """Characters of a line of help, so that it fits 80 columns beside the options' names."""
@@ -73,9 +73,9 @@ def _parts(rule: Rule) -> Iterator[str]:
     if isinstance(rule, Sizes):
         yield f"{' '.join(rule.wire_options)} ({rule.order.upper().replace(' X ', 'x')})"
         yield f"or {' '.join(rule.ratios)}"
-    elif not isinstance(rule, Flag):
+    elif not isinstance(rule, Boolean):
         yield rule.allowed.removeprefix("a whole number from ").removeprefix("a number from ")
-    if isinstance(rule, Photo):
+    if isinstance(rule, ImageInput):
         return
     if rule.default not in (None, ""):
         yield f"default {_default(rule.default)}"

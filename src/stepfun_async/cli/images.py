@@ -11,7 +11,7 @@ from stepfun_async import ImageEdit, ImageToImage, InvalidRequestError, Problem,
 from stepfun_async._core.capabilities import Operation
 from stepfun_async._core.registry import row_of
 from stepfun_async._core.requests import ImageRequest
-from stepfun_async._core.rules import Photo
+from stepfun_async._core.rules import ImageInput
 
 from .check import check
 from .console import is_open
@@ -194,7 +194,7 @@ def _picture(image: str, model: str, operation: Operation) -> str | bytes:
         raise _unreadable("stdin is closed")
     row = row_of(model, operation)
     rule = row.rules.get("image") if row else None
-    most = rule.max_bytes if isinstance(rule, Photo) else None
+    most = rule.max_bytes if isinstance(rule, ImageInput) else None
     try:
         terminal = sys.stdin.isatty()
         data = b"" if terminal else sys.stdin.buffer.read(-1 if most is None else most + 1)

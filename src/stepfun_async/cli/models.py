@@ -14,7 +14,7 @@ from rich.text import Text as Line
 
 from stepfun_async import Capability, ConfigurationError, Lifecycle, capabilities
 from stepfun_async._core.capabilities import SOURCES
-from stepfun_async._core.rules import Rule, Sizes, Text, Whole
+from stepfun_async._core.rules import Integer, Rule, Sizes, Text
 
 from .console import say_json, say_rich
 from .errors import reworded
@@ -65,7 +65,7 @@ def _prices(row: Capability) -> str:
 
 
 def _range(rule: Rule | None) -> str:
-    return f"{rule.minimum}-{rule.maximum}" if isinstance(rule, Whole | Text) else ""
+    return f"{rule.minimum}-{rule.maximum}" if isinstance(rule, Integer | Text) else ""
 
 
 def _sizes(row: Capability) -> str:

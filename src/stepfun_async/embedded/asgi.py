@@ -18,8 +18,8 @@ from starlette.types import Message, Receive, Scope
 from starlette.types import Send as Emit
 
 from stepfun_async._core.registry import rows
-from stepfun_async._core.rules import Photo, Style
-from stepfun_async._core.wire import Call, Upload
+from stepfun_async._core.rules import ImageInput, Style
+from stepfun_async._core.wire import HTTPRequest, Upload
 from stepfun_async._runtime.event_loop import finished_in_thread
 
 from .engine import Engine, Mount
@@ -32,7 +32,7 @@ _TEXTS = 1024 * 1024
 def _most_bytes() -> int:
     """Bytes of the largest picture that a model of the tables takes."""
     rules = [rule.picture if isinstance(rule, Style) else rule for row in rows() for rule in row.rules.values()]
-    return max(rule.max_bytes or 0 for rule in rules if isinstance(rule, Photo))
+    return max(rule.max_bytes or 0 for rule in rules if isinstance(rule, ImageInput))
 
 
 MAX_BODY = _most_bytes() // 3 * 4 + _TEXTS
@@ -90,7 +90,9 @@ async def _answer(engine: Engine, prefix: str, request: Request) -> Response:
     path = request.url.path.removeprefix(prefix)
     fault = engine.next_fault(request.method, path)
     early = fault is not None and fault.facts.early
-    call = Call(request.method, path, json={}, headers=_headers(request)) if early else await _call(request, path)
+    call = (
+        HTTPRequest(request.method, path, json={}, headers=_headers(request)) if early else await _call(request, path)
+    )
     return _Played(engine.perform(call, fault, mount))
 
 
@@ -100,7 +102,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": {"message": f"{detail}: {request.url.path}", "type": kind}}, status)
 
 
-async def _call(request: Request, path: str) -> Call:
+async def _call(request: Request, path: str) -> HTTPRequest:
     method = "GET" if request.method == "HEAD" else request.method
     headers = _headers(request)
     limited = Request(request.scope, _limited(request.receive))
@@ -109,9 +111,9 @@ async def _call(request: Request, path: str) -> Call:
             form, files = await _form(limited)
         except ValueError as error:  # what the form parser raises where starlette lets it through
             raise HTTPException(400, f"the form is broken: {error}") from error
-        return Call(method, path, form=form, files=files, headers=headers)
+        return HTTPRequest(method, path, form=form, files=files, headers=headers)
     body = await limited.body()
-    return Call(method, path, json=_json(body) if body else None, headers=headers)
+    return HTTPRequest(method, path, json=_json(body) if body else None, headers=headers)
 
 
 def _headers(request: Request) -> dict[str, str]:

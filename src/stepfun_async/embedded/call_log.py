@@ -12,7 +12,7 @@ from stepfun_async._core.capabilities import Operation
 from stepfun_async._core.pictures import Picture, of_data_uri
 from stepfun_async._core.registry import row_of
 from stepfun_async._core.sizes import Size
-from stepfun_async._core.wire import Call, from_call
+from stepfun_async._core.wire import HTTPRequest, from_request
 
 from .faults import Fault
 
@@ -77,13 +77,13 @@ class Log:
         with self._lock:
             return tuple(self._calls)
 
-    def arrived(self, call: Call, fault: Fault | None) -> Callable[..., None]:
+    def arrived(self, call: HTTPRequest, fault: Fault | None) -> Callable[..., None]:
         """Note a call for a picture.
 
         Returns:
             A function that takes what comes of it: `status` and `paid`, as `PictureCall` has them.
         """
-        asked = from_call(call)
+        asked = from_request(call)
         if asked is None:
             raise ValueError(f"{call.method} {call.path} is no call for a picture")
         with self._lock:

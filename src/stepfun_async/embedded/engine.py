@@ -21,9 +21,9 @@ from stepfun_async._core.capabilities import ENDPOINTS, Capability, Money
 from stepfun_async._core.problems import show
 from stepfun_async._core.reasons import TRACE_HEADERS
 from stepfun_async._core.registry import rows
-from stepfun_async._core.rules import Whole
+from stepfun_async._core.rules import Integer
 from stepfun_async._core.text import escaped
-from stepfun_async._core.wire import Call, Reply
+from stepfun_async._core.wire import HTTPRequest, HTTPResponse
 from stepfun_async._runtime.log import log
 
 from .billing import Bill, Ledger
@@ -33,7 +33,7 @@ from .drawing.frame import UndecodableError
 from .faults import Fault, Scenario
 from .hosted_images import Links
 from .steps import Send, Step, error_reply, steps_of
-from .validation import Asked, Refused, read
+from .validation import ParsedRequest, Rejection, read
 
 KEYLESS = "embedded"
 """The key of calls that bring none."""
@@ -118,7 +118,7 @@ class Engine:
         """What `key` was charged so far; all keys together for None."""
         return self._ledger.bill(key)
 
-    def play(self, call: Call, mount: Mount = Mount()) -> Iterator[Step]:
+    def play(self, call: HTTPRequest, mount: Mount = Mount()) -> Iterator[Step]:
         """What happens to `call`: one step after another, faults of the scenario included.
 
         A call for a picture uses up a fault of the scenario when its first step is asked for. The
@@ -131,7 +131,7 @@ class Engine:
         """The fault that a call meets, counted as met, which is known before its body has come; None for none."""
         return self.scenario.next_fault() if _is_for_picture(method, path) else None
 
-    def perform(self, call: Call, fault: Fault | None, mount: Mount = Mount()) -> Iterator[Step]:
+    def perform(self, call: HTTPRequest, fault: Fault | None, mount: Mount = Mount()) -> Iterator[Step]:
         """What happens to `call`, which meets `fault`, as in `play`."""
         if not _is_for_picture(call.method, call.path):
             yield Send(self.respond(call, mount))
@@ -146,12 +146,12 @@ class Engine:
             else:
                 yield step
 
-    def _made(self, call: Call, mount: Mount, note: Callable[..., None]) -> Reply:
+    def _made(self, call: HTTPRequest, mount: Mount, note: Callable[..., None]) -> HTTPResponse:
         reply = self.respond(call, mount)
         note(paid=reply.status == 200)
         return reply
 
-    def respond(self, call: Call, mount: Mount = Mount()) -> Reply:
+    def respond(self, call: HTTPRequest, mount: Mount = Mount()) -> HTTPResponse:
         """The answer to `call`, without any fault of the scenario. Never raises for what a call holds.
 
         Args:
@@ -160,12 +160,12 @@ class Engine:
         """
         return self._traced(self._answer(call, mount))
 
-    def _traced(self, reply: Reply) -> Reply:
+    def _traced(self, reply: HTTPResponse) -> HTTPResponse:
         if _TRACE in reply.headers:
             return reply
         return replace(reply, headers={**reply.headers, _TRACE: f"embedded-{next(self._traces):08d}"})
 
-    def _answer(self, call: Call, mount: Mount) -> Reply:
+    def _answer(self, call: HTTPRequest, mount: Mount) -> HTTPResponse:
         path = call.path.removeprefix(mount.base or self.link_base)
         call = replace(call, path=path)
         if call.method == "GET" and path.startswith("/files/"):
@@ -183,10 +183,10 @@ class Engine:
 
     # --- pictures
 
-    def _picture(self, call: Call, mount: Mount, key: str) -> Reply:
+    def _picture(self, call: HTTPRequest, mount: Mount, key: str) -> HTTPResponse:
         self._ledger.note(key)
         asked = read(call, partial(self._own, mount), plan=mount.plan, strict=self._strict)
-        if isinstance(asked, Refused):
+        if isinstance(asked, Rejection):
             return _refuse(asked.why)
         self._note_ignored(call.path, asked)
         price = None if mount.plan else asked.row.prices.get("international")
@@ -194,7 +194,7 @@ class Engine:
             return error_reply(402, f"the balance is used up: a picture costs {price}", "insufficient_balance")
         return self._charged(asked, mount, key, price)
 
-    def _note_ignored(self, path: str, asked: Asked) -> None:
+    def _note_ignored(self, path: str, asked: ParsedRequest) -> None:
         """Log each parameter that was left out, once for each endpoint."""
         for name, value in asked.ignored.items():
             if (path, name) not in self._ignored:
@@ -208,7 +208,7 @@ class Engine:
                     asked.row.model,
                 )
 
-    def _charged(self, asked: Asked, mount: Mount, key: str, price: Money | None) -> Reply:
+    def _charged(self, asked: ParsedRequest, mount: Mount, key: str, price: Money | None) -> HTTPResponse:
         seed = self._seed(asked)
         try:
             data = self._picture_of(asked, seed)
@@ -225,7 +225,7 @@ class Engine:
             picture["url"] = f"{mount.base or self.link_base}/files/{self._links.add(data)}"
         return _json_reply({**self._head(asked.row), "data": [picture]})
 
-    def _picture_of(self, asked: Asked, seed: int) -> bytes:
+    def _picture_of(self, asked: ParsedRequest, seed: int) -> bytes:
         if self.plain:
             return plain.draw(asked.values, asked.row, seed)
         from .drawing.landscape import draw
@@ -237,10 +237,10 @@ class Engine:
             return {}  # StepFun's example of this endpoint has neither
         return {"created": int(self._clock()), "id": secrets.token_hex(16)}
 
-    def _seed(self, asked: Asked) -> int:
+    def _seed(self, asked: ParsedRequest) -> int:
         seed = asked.values.get("seed")
         rule = asked.row.rules.get("seed")
-        zero_is_random = isinstance(rule, Whole) and rule.zero_is_random
+        zero_is_random = isinstance(rule, Integer) and rule.zero_is_random
         return self._draw_seed() if not isinstance(seed, int) or (seed == 0 and zero_is_random) else seed
 
     def _own(self, mount: Mount, link: str) -> bytes | None:
@@ -251,13 +251,13 @@ class Engine:
 
     # --- everything else
 
-    def _file(self, name: str) -> Reply:
+    def _file(self, name: str) -> HTTPResponse:
         data = self._links.get(name)
         if data is None:
             return error_reply(404, "the link is wrong, or has expired", "not_found")
-        return Reply(200, {"content-type": "image/png"}, data)
+        return HTTPResponse(200, {"content-type": "image/png"}, data)
 
-    def _facts(self, call: Call, mount: Mount, key: str) -> Reply:
+    def _facts(self, call: HTTPRequest, mount: Mount, key: str) -> HTTPResponse:
         if call.method == "GET" and call.path == "/accounts":
             return _json_reply(self._account(key))
         if call.method == "GET" and call.path == "/models":
@@ -284,7 +284,7 @@ def _is_for_picture(method: str, path: str) -> bool:
     return method == "POST" and path in _PATHS
 
 
-def _key_of(call: Call) -> str | None:
+def _key_of(call: HTTPRequest) -> str | None:
     scheme, _, key = call.headers.get("authorization", "").partition(" ")
     return key.strip() or None if scheme.lower() == "bearer" else None
 
@@ -302,9 +302,9 @@ def _models(mount: Mount) -> dict[str, dict[str, object]]:
     }
 
 
-def _json_reply(content: Mapping[str, object]) -> Reply:
-    return Reply(200, {"content-type": "application/json"}, json.dumps(content).encode())
+def _json_reply(content: Mapping[str, object]) -> HTTPResponse:
+    return HTTPResponse(200, {"content-type": "application/json"}, json.dumps(content).encode())
 
 
-def _refuse(why: str) -> Reply:
+def _refuse(why: str) -> HTTPResponse:
     return error_reply(400, why, "request_params_invalid")

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, Literal, cast
 
 from stepfun_async._core.results import FILTERED
-from stepfun_async._core.wire import Reply
+from stepfun_async._core.wire import HTTPResponse
 
 from .faults import Fault, FaultKind, short
 
@@ -57,7 +57,7 @@ class Send:
         keep_alive: seconds for which the connection is kept idle afterwards; None for the usual.
     """
 
-    reply: Reply
+    reply: HTTPResponse
     pace: float | None = None
     cut: bool = False
     heartbeats: int = 0
@@ -84,7 +84,7 @@ class Send:
 Step = Wait | Hang | Drop | Send
 
 
-def steps_of(fault: Fault | None, answer: Callable[[], Reply]) -> Iterator[Step]:
+def steps_of(fault: Fault | None, answer: Callable[[], HTTPResponse]) -> Iterator[Step]:
     """What happens to a call that meets `fault`.
 
     Args:
@@ -112,12 +112,12 @@ def _status(fault: Fault) -> Step:
 def _html(fault: Fault) -> Step:
     status = fault.status or fault.facts.statuses[0]
     page = f"<html><head><title>{status}</title></head><body><h1>{status}</h1><hr>gateway</body></html>"
-    return Send(Reply(status, {"content-type": "text/html"}, page.encode()))
+    return Send(HTTPResponse(status, {"content-type": "text/html"}, page.encode()))
 
 
 def _redirect(fault: Fault) -> Step:
     status = fault.status or fault.facts.statuses[0]
-    return Send(Reply(status, {"location": "https://elsewhere.invalid/v1", "content-type": "text/plain"}, b""))
+    return Send(HTTPResponse(status, {"location": "https://elsewhere.invalid/v1", "content-type": "text/plain"}, b""))
 
 
 def _error_in_200(fault: Fault) -> Step:
@@ -147,8 +147,8 @@ _UNDONE: Mapping[FaultKind, Callable[[Fault], Step]] = {
 """What comes of a call that nothing is done for."""
 
 
-def _spoilt(spoil: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Fault, Reply], Step]:
-    def send(fault: Fault, reply: Reply) -> Step:
+def _spoilt(spoil: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Fault, HTTPResponse], Step]:
+    def send(fault: Fault, reply: HTTPResponse) -> Step:
         content = cast("dict[str, Any]", json.loads(reply.body))
         data = [spoil(picture) for picture in content["data"]]
         body = {**content, "data": [picture for picture in data if picture]}
@@ -172,25 +172,25 @@ _VARNISH = b"""<!DOCTYPE html>
 """
 
 
-def _envoy(fault: Fault, reply: Reply) -> Step:
+def _envoy(fault: Fault, reply: HTTPResponse) -> Step:
     """As Envoy 1.40.0 answers when the server closed the connection without an answer."""
-    return Send(Reply(503, {"content-type": "text/plain", "server": "envoy"}, _ENVOY), traced=False)
+    return Send(HTTPResponse(503, {"content-type": "text/plain", "server": "envoy"}, _ENVOY), traced=False)
 
 
-def _varnish(fault: Fault, reply: Reply) -> Step:
+def _varnish(fault: Fault, reply: HTTPResponse) -> Step:
     """As Varnish 7.1.1 answers then."""
     named = {"server": "Varnish", "via": "1.1 varnish (Varnish/7.1)", "retry-after": short(fault.time)}
-    return Send(Reply(503, {"content-type": "text/html; charset=utf-8", **named}, _VARNISH), traced=False)
+    return Send(HTTPResponse(503, {"content-type": "text/html; charset=utf-8", **named}, _VARNISH), traced=False)
 
 
-def _litellm(fault: Fault, reply: Reply) -> Step:
+def _litellm(fault: Fault, reply: HTTPResponse) -> Step:
     """As LiteLLM 1.106.12 answers when it gave up waiting."""
     error = {"message": "litellm.Timeout: the request timed out", "type": None, "param": None, "code": "408"}
     named = {"content-type": "application/json", "x-litellm-call-id": "embedded", "server": "uvicorn"}
-    return Send(Reply(408, named, json.dumps({"error": error}).encode()), traced=False)
+    return Send(HTTPResponse(408, named, json.dumps({"error": error}).encode()), traced=False)
 
 
-def _accepted(fault: Fault, reply: Reply) -> Step:
+def _accepted(fault: Fault, reply: HTTPResponse) -> Step:
     body = {
         "task_id": "embedded-task",
         "status": "queued",
@@ -199,12 +199,12 @@ def _accepted(fault: Fault, reply: Reply) -> Step:
     return Send(replace(reply, status=202, body=json.dumps(body).encode()))
 
 
-def _kept_alive(fault: Fault, reply: Reply) -> Step:
+def _kept_alive(fault: Fault, reply: HTTPResponse) -> Step:
     named = {**reply.headers, "keep-alive": f"timeout={short(fault.time)}"}
     return Send(replace(reply, headers=named), keep_alive=fault.time)
 
 
-_DONE: Mapping[FaultKind, Callable[[Fault, Reply], Step]] = {
+_DONE: Mapping[FaultKind, Callable[[Fault, HTTPResponse], Step]] = {
     "drop-after": lambda fault, reply: Drop(),
     "drip": lambda fault, reply: Send(reply, pace=fault.seconds),
     "truncated": lambda fault, reply: Send(reply, cut=True),
@@ -222,7 +222,9 @@ _DONE: Mapping[FaultKind, Callable[[Fault, Reply], Step]] = {
 """What becomes of an answer whose picture was made and charged."""
 
 
-def error_reply(status: int, message: str, kind: str, headers: Mapping[str, str] = MappingProxyType({})) -> Reply:
+def error_reply(
+    status: int, message: str, kind: str, headers: Mapping[str, str] = MappingProxyType({})
+) -> HTTPResponse:
     """An error answer in StepFun's form."""
     body = json.dumps({"error": {"message": message, "type": kind}}).encode()
-    return Reply(status, {"content-type": "application/json", **headers}, body)
+    return HTTPResponse(status, {"content-type": "application/json", **headers}, body)

@@ -11,9 +11,9 @@ import anyio
 import anyio.lowlevel
 
 from stepfun_async._core.errors import APIConnectionError
-from stepfun_async._core.wire import Call, Progress, Reply
+from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from stepfun_async._runtime.event_loop import Job, finished_in_thread
-from stepfun_async._runtime.files import ChangedError
+from stepfun_async._runtime.files import FileChangedError
 
 from .default_engine import in_use
 from .engine import Engine
@@ -37,7 +37,7 @@ class EmbeddedTransport:
         """What answers now."""
         return self._given or in_use() or self._own
 
-    async def send(self, call: Call, progress: Progress) -> Reply:
+    async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
         """The engine's answer to `call`, after whatever its scenario has in store.
 
         Args:
@@ -62,18 +62,18 @@ class EmbeddedTransport:
         """Nothing to close."""
 
 
-async def _in_memory(call: Call) -> Call:
+async def _in_memory(call: HTTPRequest) -> HTTPRequest:
     """`call` with its pictures read from disk, as a server has them once they have come."""
     if all(isinstance(upload.content, bytes) for upload in call.files.values()):
         return call
     try:
         return await finished_in_thread(partial(_read, call))
-    except ChangedError as error:
+    except FileChangedError as error:
         message = f"{error} since it was looked at, so the request did not leave: make a new one"
         raise APIConnectionError(message, billing="not_sent", again=False) from error
 
 
-def _read(call: Call) -> Call:
+def _read(call: HTTPRequest) -> HTTPRequest:
     return replace(call, files={name: replace(upload, content=upload.data) for name, upload in call.files.items()})
 
 
@@ -93,7 +93,7 @@ def _ignore() -> None:
     """Do nothing with a picture that nobody waits for any more."""
 
 
-async def _act(step: Step) -> Reply | None:
+async def _act(step: Step) -> HTTPResponse | None:
     """Act `step` out; the answer, where it is the one that brings it."""
     match step:
         case Wait(seconds):

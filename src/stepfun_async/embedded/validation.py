@@ -12,9 +12,9 @@ from stepfun_async._core.data_uris import decode_base64, is_data_uri
 from stepfun_async._core.problems import Problem, show
 from stepfun_async._core.registry import row_of
 from stepfun_async._core.requests import REQUESTS, ImageRequest
-from stepfun_async._core.rules import Photo, Real, Rule, Style, Whole
+from stepfun_async._core.rules import ImageInput, Integer, Number, Rule, Style
 from stepfun_async._core.validation import Values
-from stepfun_async._core.wire import Call, from_call
+from stepfun_async._core.wire import HTTPRequest, from_request
 
 from .wording import in_wire_words
 
@@ -23,7 +23,7 @@ Fetch = Callable[[str], bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ParsedRequest:
     """A request that keeps to every rule: the model's row, and the parameters with pictures read.
 
     Attributes:
@@ -38,7 +38,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Rejection:
     """Why a request is refused, in words."""
 
     why: str
@@ -58,7 +58,7 @@ left out, with the values that mean nothing; None for any value.
 """
 
 
-def read(call: Call, fetch: Fetch, *, plan: bool, strict: bool = True) -> Asked | Refused:
+def read(call: HTTPRequest, fetch: Fetch, *, plan: bool, strict: bool = True) -> ParsedRequest | Rejection:
     """What `call`, a POST to one of the picture endpoints, asks for.
 
     Args:
@@ -67,15 +67,15 @@ def read(call: Call, fetch: Fetch, *, plan: bool, strict: bool = True) -> Asked 
         plan: whether it came in through the Step Plan, which serves fewer models.
         strict: whether parameters are refused that clients of OpenAI's API always send.
     """
-    asked = from_call(call)
+    asked = from_request(call)
     if asked is None:
-        return Refused(f"there is nothing at {call.path}")
+        return Rejection(f"there is nothing at {call.path}")
     operation, values = asked
     if ENDPOINTS[operation].body == "json" and call.json is None:
-        return Refused(f"{call.path} takes a JSON object: send it with content-type application/json")
+        return Rejection(f"{call.path} takes a JSON object: send it with content-type application/json")
     row = row_of(values.get("model"), operation)
     if row is not None and plan and not row.step_plan:
-        return Refused(f"model: {row.model} is not part of the Step Plan")
+        return Rejection(f"model: {row.model} is not part of the Step Plan")
     ignored = {} if strict or row is None else _meaningless(row, values)
     values = {name: value for name, value in values.items() if name not in ignored}
     safe, unread = _harmless(row, values, fetch)
@@ -84,8 +84,8 @@ def read(call: Call, fetch: Fetch, *, plan: bool, strict: bool = True) -> Asked 
     judged = (problem for problem in request.problems() if problem.field not in fields)
     problems = [*_stray_problems(values), *judged, *unread]
     if problems or row is None:
-        return Refused("; ".join(in_wire_words(operation, row, problem) for problem in problems))
-    return Asked(row, _whole(request, row), ignored)
+        return Rejection("; ".join(in_wire_words(operation, row, problem) for problem in problems))
+    return ParsedRequest(row, _whole(request, row), ignored)
 
 
 def _meaningless(row: Capability, values: Mapping[str, object]) -> dict[str, object]:
@@ -125,7 +125,7 @@ def _whole(request: ImageRequest, row: Capability) -> Values:
 
 def _number(rule: Rule | None, value: object) -> object:
     """A number of the type that its rule has: JSON may write a seed as 5.0."""
-    return rule.to_wire(value) if isinstance(rule, Whole | Real) else value
+    return rule.to_wire(value) if isinstance(rule, Integer | Number) else value
 
 
 # --- pictures from the wire ---------------------------------------------------------------------
@@ -161,7 +161,7 @@ def _picture(value: object, rule: Rule | None, fetch: Fetch) -> object:
     if is_data_uri(value):
         return value
     if _is_link(value):
-        own = fetch(value) if isinstance(rule, Photo) and rule.links else None
+        own = fetch(value) if isinstance(rule, ImageInput) and rule.links else None
         return value if own is None else own
     try:
         return decode_base64(value)
@@ -178,7 +178,7 @@ def _is_link(text: str) -> bool:
 
 
 def _unread(field: str, value: object, rule: Rule | None) -> list[Problem]:
-    links = isinstance(rule, Photo) and rule.links
+    links = isinstance(rule, ImageInput) and rule.links
     if isinstance(value, _NoImage):
         text = value.decode("utf-8", "replace")
         forms = "a link, a data URI or base64" if links else "a file, a data URI or base64"

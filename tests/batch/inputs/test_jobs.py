@@ -11,7 +11,7 @@ import pytest
 from PIL import Image as pillow
 
 from stepfun_async import ImageEdit, ImageToImage, Size, TextToImage
-from stepfun_async.batch.inputs.jobs import Broken, Cells, Job, Terms, job_of
+from stepfun_async.batch.inputs.jobs import Broken, Cells, Job, JobDefaults, job_of
 from stepfun_async.embedded.drawing.plain import draw
 
 from ...core.test_odd_values import VALUES
@@ -20,7 +20,7 @@ PNG = draw({"prompt": "a lake"}, TextToImage().row, 1)  # type: ignore[arg-type]
 
 
 def job(value: object, defaults: dict[str, object] | None = None, **terms: Any) -> Job:
-    return job_of(7, value, Terms(defaults or {}, **terms))
+    return job_of(7, value, JobDefaults(defaults or {}, **terms))
 
 
 def fields(job: Job) -> list[str]:
@@ -146,7 +146,7 @@ def test_what_is_told_of_a_request_is_json_without_bytes() -> None:
 
 def test_an_image_that_is_too_large_is_not_encoded_for_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pillow.Image, "save", lambda *_, **__: pytest.fail("encoded"))
-    job = job_of(1, {"prompt": "x", "image": pillow.new("RGB", (6000, 40))}, Terms({}))
+    job = job_of(1, {"prompt": "x", "image": pillow.new("RGB", (6000, 40))}, JobDefaults({}))
     assert "6000x40 pixels" in job.problems[0].why
     assert job.told["image"] == "an Image"
 

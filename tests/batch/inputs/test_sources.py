@@ -12,14 +12,14 @@ import pytest
 
 from stepfun_async import ConfigurationError, TextToImage
 from stepfun_async.batch.inputs.jobs import Broken, Cells
-from stepfun_async.batch.inputs.sources import Line, source_of
+from stepfun_async.batch.inputs.sources import InputLine, source_of
 
 pytestmark = pytest.mark.anyio
 
 
-async def lines(inputs: object, most: int = 2) -> list[Line]:
+async def lines(inputs: object, most: int = 2) -> list[InputLine]:
     source = source_of(inputs)
-    found: list[Line] = []
+    found: list[InputLine] = []
     while piece := await source.take(most):
         assert len(piece) <= most
         found += piece

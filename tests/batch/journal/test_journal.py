@@ -19,17 +19,17 @@ from hypothesis import strategies as st
 
 from stepfun_async import Money
 from stepfun_async.batch import JournalError, Records
-from stepfun_async.batch.inputs.jobs import Job, Terms, job_of
+from stepfun_async.batch.inputs.jobs import Job, JobDefaults, job_of
 from stepfun_async.batch.journal.admission import Admitted, settled
 from stepfun_async.batch.journal.database import JOURNAL, VERSION
-from stepfun_async.batch.journal.journal import Ended, Journal
+from stepfun_async.batch.journal.journal import JobResult, Journal
 
 PRICE = Money(Decimal("0.003"), "USD")
 
 
 def job(line: int, prompt: str = "a", **fields: object) -> Job:
     digest = f"{prompt}{fields}".encode()
-    return job_of(line, {"prompt": prompt, **fields}, Terms({}), digest)
+    return job_of(line, {"prompt": prompt, **fields}, JobDefaults({}), digest)
 
 
 def admit(journal: Journal, *lines: Job | int, accept: bool = False, hold: bool = False) -> Admitted:
@@ -49,7 +49,7 @@ def finish(journal: Journal, number: int, state: Any = "done", **fields: Any) ->
     journal.start(number, f"ab/{number}", PRICE, 1)
     file = {"path": f"ab/{number}.png", "sha256": "ab" * 32}
     done: dict[str, Any] = {"attempts": 1, "billed": 1, "maybe_billed": 1, **file} if state == "done" else {}
-    journal.end(number, Ended(state=state, **{**done, **fields}))
+    journal.end(number, JobResult(state=state, **{**done, **fields}))
 
 
 def test_equal_lines_are_numbered_and_known_again(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_money_counts_pictures_and_what_may_have_been_paid_for_nothing(tmp_path:
         finish(journal, one.number, attempts=2, billed=1, maybe_billed=2)
         finish(journal, two.number, "unknown", maybe_billed=1)
         journal.start(three.number, "x", None, 1)
-        journal.end(three.number, Ended(state="done", path="x.png", billed=1, maybe_billed=1))
+        journal.end(three.number, JobResult(state="done", path="x.png", billed=1, maybe_billed=1))
         status = journal.status()
         assert (status.spent, status.held) == ({"USD": Decimal("0.003")}, {"USD": Decimal("0.006")})
         assert status.unpriced == 1

@@ -30,7 +30,7 @@ from stepfun_async import (
     SaveError,
 )
 from stepfun_async.batch import Chunk, ChunkError, Records, Row, run_chunk
-from stepfun_async.batch.run.claims import Tickets
+from stepfun_async.batch.run.claims import Claims
 from stepfun_async.batch.run.remote_engine import HandingEngine
 from stepfun_async.batch.storage.store import PictureStore
 from stepfun_async.embedded import Engine, Scenario, use
@@ -250,7 +250,7 @@ class Dying:
     async def submit(self, chunk: Chunk) -> Sequence[Row]:
         if not self._died:
             self._died = True
-            tickets = Tickets(chunk.conditions.folder)
+            tickets = Claims(chunk.conditions.folder)
             assert all(tickets.take(line.ticket) for line in chunk.lines[:2])
         return await self._shop.submit(chunk)
 
@@ -283,7 +283,7 @@ async def test_a_line_whose_workers_die_each_time_is_left_to_the_next_run(shop: 
     sent: Counter[str] = Counter()
 
     async def deadly(chunk: Chunk) -> Sequence[Row]:
-        tickets = Tickets(chunk.conditions.folder)
+        tickets = Claims(chunk.conditions.folder)
         for line in chunk.lines:
             if line.task.job.line == 1:
                 sent["deadly"] += tickets.take(line.ticket)
@@ -311,7 +311,7 @@ async def test_a_run_that_was_killed_knows_what_was_sent(shop: Shop, monkeypatch
         raise ZeroDivisionError
 
     async def submit(chunk: Chunk) -> Sequence[Row]:
-        tickets = Tickets(chunk.conditions.folder)
+        tickets = Claims(chunk.conditions.folder)
         tickets.take(chunk.lines[0].ticket)
         one_more = replace(chunk, lines=chunk.lines[1:2])
         return await shop.submit(one_more)
@@ -527,7 +527,7 @@ async def test_a_late_picture_of_a_worker_that_was_given_up_is_taken(shop: Shop)
     async def submit(chunk: Chunk) -> Sequence[Row]:
         if not late:
             late.append(chunk)
-            Tickets(chunk.conditions.folder).take(chunk.lines[0].ticket)
+            Claims(chunk.conditions.folder).take(chunk.lines[0].ticket)
             return ()
         image = await _picture(shop)
         task = chunk.lines[0].task

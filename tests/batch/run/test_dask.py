@@ -15,7 +15,7 @@ import PIL.Image
 import pytest
 
 from stepfun_async import Batch, ConfigurationError, Limits, RetryPolicy
-from stepfun_async._core.wire import Call
+from stepfun_async._core.wire import HTTPRequest
 from stepfun_async.batch import Records
 from stepfun_async.batch.run.chunks import _benches
 from stepfun_async.dask import run_on
@@ -48,7 +48,7 @@ class Crowded(Engine):
         self._now = 0
         self.peak = 0
 
-    def play(self, call: Call, *mount: Mount) -> Iterator[Any]:
+    def play(self, call: HTTPRequest, *mount: Mount) -> Iterator[Any]:
         with self._lock:
             self._now += 1
             self.peak = max(self.peak, self._now)

@@ -16,7 +16,7 @@ from stepfun_async import Batch, ConfigurationError, SaveError
 from stepfun_async.batch import JournalError, Records, StorageError
 from stepfun_async.batch.journal.database import JOURNAL
 from stepfun_async.batch.storage.bucket import Bucket
-from stepfun_async.batch.storage.location import Keeping
+from stepfun_async.batch.storage.location import StorageLocation
 from stepfun_async.batch.storage.store import PictureStore
 
 from ...support.google_store import google_store
@@ -33,7 +33,7 @@ ABOVE = "all lakes/"
 
 @pytest.fixture
 def store(bucket: ObjectStore) -> PictureStore:
-    return Keeping(URL, notes=True).store()
+    return StorageLocation(URL, notes=True).store()
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_many_objects_come_in_their_order(store: PictureStore) -> None:
 
 def test_where_pictures_are_kept_pickles(store: PictureStore) -> None:
     store.put("cat", IMAGE, {})
-    again: Keeping = pickle.loads(pickle.dumps(Keeping(URL, notes=True)))
+    again: StorageLocation = pickle.loads(pickle.dumps(StorageLocation(URL, notes=True)))
     assert again.store().find("cat") is not None
 
 

@@ -20,11 +20,11 @@ from stepfun_async._core.pictures import Link, Picture, Unreadable, is_link, loo
 from stepfun_async._core.problems import Problem, plain
 from stepfun_async._core.registry import row_of, rows
 from stepfun_async._core.requests import REQUESTS, ImageEdit, ImageRequest, ImageToImage, Reading, TextToImage
-from stepfun_async._core.rules import Rule, Whole, closest
+from stepfun_async._core.rules import Integer, Rule, closest
 from stepfun_async._core.scalars import is_missing, python_value
 from stepfun_async._core.sizes import Size
 from stepfun_async._core.text import described, reason
-from stepfun_async._core.wire import Call, from_call
+from stepfun_async._core.wire import HTTPRequest, from_request
 
 LONGEST_ID = 200
 """Characters of an id."""
@@ -52,7 +52,7 @@ class Broken:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class JobDefaults:
     """What a batch says for all of its lines.
 
     Attributes:
@@ -91,7 +91,7 @@ class Job:
     problems: tuple[Problem, ...] = ()
 
 
-def job_of(line: int, value: object, terms: Terms, digest: bytes | None = None) -> Job:
+def job_of(line: int, value: object, terms: JobDefaults, digest: bytes | None = None) -> Job:
     """The job that a line asks for, with all of its problems.
 
     Args:
@@ -207,7 +207,7 @@ def _from_openai(line: Mapping[str, object]) -> dict[str, object] | Broken:
     content = cast("dict[str, Any]", line["body"])
     url, method = line.get("url", ENDPOINTS[OPERATIONS[_implied(content)]].path), line.get("method", "POST")
     path = _PREFIXES.sub("", url, count=1) if isinstance(url, str) else ""
-    asked = from_call(Call(str(method).upper(), path, json=content))
+    asked = from_request(HTTPRequest(str(method).upper(), path, json=content))
     if asked is None:
         endpoints = ", ".join(f"POST /v1{endpoint.path}" for endpoint in ENDPOINTS.values())
         return Broken((Problem("url", f"{method} {url}", endpoints),))
@@ -223,7 +223,7 @@ def _from_openai(line: Mapping[str, object]) -> dict[str, object] | Broken:
 # --- from fields to a request -------------------------------------------------------------------
 
 
-def _job(line: int, fields: dict[str, object], terms: Terms, digest: bytes | None, *, as_text: bool) -> Job:
+def _job(line: int, fields: dict[str, object], terms: JobDefaults, digest: bytes | None, *, as_text: bool) -> Job:
     own_id, unfit = _id_of(fields.pop("id", None), as_text=as_text)
     problems = list(unfit)
     operation = fields.pop("operation", None) or _implied(fields)
@@ -295,7 +295,7 @@ def _join_sides(fields: dict[str, object]) -> Iterator[Problem]:
         fields.pop("size", None)
 
 
-_SIDE = Whole(minimum=1, maximum=65535)
+_SIDE = Integer(minimum=1, maximum=65535)
 
 
 def _whole(side: object) -> object:
@@ -318,10 +318,10 @@ def _typed(fields: Mapping[str, object], operation: Operation, *, as_text: bool)
 def _value_for(rule: Rule | None, value: object, *, as_text: bool) -> object:
     if rule is not None and as_text and isinstance(value, str):
         value = rule.from_text(value)
-    return rule.to_wire(value) if isinstance(rule, Whole) else value
+    return rule.to_wire(value) if isinstance(rule, Integer) else value
 
 
-def _placed(fields: Mapping[str, object], terms: Terms) -> dict[str, Any]:
+def _placed(fields: Mapping[str, object], terms: JobDefaults) -> dict[str, Any]:
     """The fields with the paths of pictures made relative to the inputs' folder."""
     placed = dict(fields)
     if "image" in placed:
@@ -333,7 +333,7 @@ def _placed(fields: Mapping[str, object], terms: Terms) -> dict[str, Any]:
     return placed
 
 
-def _image_of(image: object, terms: Terms) -> object:
+def _image_of(image: object, terms: JobDefaults) -> object:
     """An image with its path made relative to the inputs' folder; that of a Hugging Face dataset is a mapping."""
     if isinstance(image, Mapping):
         parts = cast("Mapping[str, object]", image)

@@ -56,7 +56,7 @@ class InputWarning(StepFunWarning):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class InputLine:
     """A line as it stands in the inputs.
 
     Attributes:
@@ -83,7 +83,7 @@ class Source(Protocol):
         """Whether it can be read only once."""
         ...
 
-    async def take(self, most: int) -> list[Line]:
+    async def take(self, most: int) -> list[InputLine]:
         """The next lines, `most` at most; none at the end."""
         ...
 
@@ -125,7 +125,7 @@ def source_of(inputs: Any) -> Source:
 
 def _is_single(inputs: object) -> bool:
     """Whether inputs are one line, or what can be iterated over otherwise than by lines."""
-    return hasattr(inputs, "to_call") or isinstance(inputs, Mapping | bytes | type)
+    return hasattr(inputs, "to_request") or isinstance(inputs, Mapping | bytes | type)
 
 
 _NOT_ITERABLE: Mapping[str, str] = MappingProxyType(
@@ -198,8 +198,8 @@ def _refuse_repeated(what: str, names: Iterable[object]) -> None:
 # --- values -------------------------------------------------------------------------------------
 
 
-def _line_of(number: int, value: object) -> Line:
-    return Line(number, lambda: value, _digest_of(value))
+def _line_of(number: int, value: object) -> InputLine:
+    return InputLine(number, lambda: value, _digest_of(value))
 
 
 def _digest_of(value: object) -> bytes | None:
@@ -229,10 +229,10 @@ class _IterableSource:
         self.once = self._items is inputs
         self._taken = 0
 
-    async def take(self, most: int) -> list[Line]:
+    async def take(self, most: int) -> list[InputLine]:
         """The next lines, or those of the next few milliseconds: whatever makes them keeps the event loop waiting."""
         until = time.perf_counter() + _TURN
-        lines: list[Line] = []
+        lines: list[InputLine] = []
         for value in islice(self._items, most):
             self._taken += 1
             lines.append(_line_of(self._taken, value))
@@ -252,7 +252,7 @@ class _AsyncSource:
         self.once = self._items is inputs
         self._taken = 0
 
-    async def take(self, most: int) -> list[Line]:
+    async def take(self, most: int) -> list[InputLine]:
         """One line: to wait for more would keep the first one waiting."""
         try:
             value = await anext(self._items)
@@ -267,7 +267,7 @@ class _AsyncSource:
 
 # --- files --------------------------------------------------------------------------------------
 
-Reader: TypeAlias = Callable[[Path, ExitStack], Iterator[Line]]
+Reader: TypeAlias = Callable[[Path, ExitStack], Iterator[InputLine]]
 
 
 def _drop() -> None:
@@ -284,21 +284,21 @@ class _FileSource:
         self._lines = reader(path, self._open)
         self._first = self._begin()
 
-    async def take(self, most: int) -> list[Line]:
+    async def take(self, most: int) -> list[InputLine]:
         take = partial(self._take, most)
         if not self.once:
             return await finished_in_thread(take)
-        job: Job[list[Line]] = Job(take, unwanted=_drop)  # who writes into a pipe may never write again
+        job: Job[list[InputLine]] = Job(take, unwanted=_drop)  # who writes into a pipe may never write again
         return await job.result()
 
     def close(self) -> None:
         self._open.close()
 
-    def _take(self, most: int) -> list[Line]:
+    def _take(self, most: int) -> list[InputLine]:
         first, self._first = self._first, []
         return [*first, *self._read(most - len(first))]
 
-    def _begin(self) -> list[Line]:
+    def _begin(self) -> list[InputLine]:
         """Open the file and read its first line, so that what is wrong with the file is known at once."""
         with ExitStack() as stack:
             stack.push(self._open)
@@ -308,7 +308,7 @@ class _FileSource:
             warnings.warn(f"the inputs {str(self._path)!r} have no lines: nothing is to be sent", InputWarning, 2)
         return lines
 
-    def _read(self, most: int) -> list[Line]:
+    def _read(self, most: int) -> list[InputLine]:
         try:
             return list(islice(self._lines, most))
         except READ_ERRORS as error:
@@ -362,11 +362,11 @@ _ADVICE: Mapping[str, str] = MappingProxyType(
 )
 
 
-def _text(path: Path, stack: ExitStack, *, read: Callable[[TextFile], Iterator[Line]]) -> Iterator[Line]:
+def _text(path: Path, stack: ExitStack, *, read: Callable[[TextFile], Iterator[InputLine]]) -> Iterator[InputLine]:
     yield from read(open_text(path, stack))
 
 
-def _stdin(path: Path, stack: ExitStack) -> Iterator[Line]:
+def _stdin(path: Path, stack: ExitStack) -> Iterator[InputLine]:
     """The lines of stdin, whose format is known by how it begins."""
     if sys.stdin is not None and sys.stdin.isatty():
         raise ConfigurationError("the inputs are '-', and nothing is piped into stdin: give a file, or pipe one in")
@@ -374,13 +374,13 @@ def _stdin(path: Path, stack: ExitStack) -> Iterator[Line]:
     yield from _FORMATS[_format_of(text)](text)
 
 
-def _folder(path: Path, stack: ExitStack) -> Iterator[Line]:
+def _folder(path: Path, stack: ExitStack) -> Iterator[InputLine]:
     """A line for each `.txt` file, with its name as the id, as folders of captions have them."""
     for number, file in enumerate(prompt_files(path), 1):
         with ExitStack() as opened:
             written = [text for _, text in open_text(file, opened).lines()]
         digest = _digest(repr((file.stem, written)).encode("utf-8", "surrogatepass"))
-        yield Line(number, partial(_whole_prompt, file, written), digest)
+        yield InputLine(number, partial(_whole_prompt, file, written), digest)
 
 
 def _whole_prompt(file: Path, written: list[bytes]) -> object:
@@ -414,7 +414,7 @@ def _is_array_of_lines(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(part, dict | str) for part in cast("list[object]", value))
 
 
-def _prompts(text: TextFile) -> Iterator[Line]:
+def _prompts(text: TextFile) -> Iterator[InputLine]:
     looks_like = _format_of(text)
     if looks_like != ".txt":
         raise ConfigurationError(
@@ -422,7 +422,7 @@ def _prompts(text: TextFile) -> Iterator[Line]:
             "ending, so that its lines are not taken for prompts; nothing was sent"
         )
     for number, line in text.lines():
-        yield Line(number, partial(_prompt_line, line), _digest(line))
+        yield InputLine(number, partial(_prompt_line, line), _digest(line))
 
 
 def _prompt_line(line: bytes) -> object:
@@ -437,14 +437,14 @@ def _prompt(line: bytes) -> str | Broken:
         return _broken(line, "a prompt in UTF-8", str(error))
 
 
-def _json_lines(text: TextFile) -> Iterator[Line]:
+def _json_lines(text: TextFile) -> Iterator[InputLine]:
     value = _value_of(text.first_line)
     _refuse_one_object(text, value)
     if _ARRAY.match(text.start) and (value is None or b"\n" not in text.start.strip()):
         yield from _json_array(text)
         return
     for number, line in text.lines():
-        yield Line(number, partial(_parsed, line), _digest(line))
+        yield InputLine(number, partial(_parsed, line), _digest(line))
 
 
 _ARRAY = re.compile(rb"\s*\[\s*[{\"\]]")
@@ -497,7 +497,7 @@ def _line_value(value: object, line: bytes) -> object:
     return _broken(line, "a JSON object, or a prompt as a JSON string", f"it is {type(value).__name__}")
 
 
-def _json_array(text: TextFile) -> Iterator[Line]:
+def _json_array(text: TextFile) -> Iterator[InputLine]:
     """The elements of an array of JSON, which is read whole."""
     if text.start.lstrip()[:1] != b"[":
         yield from _json_lines(text)
@@ -508,13 +508,13 @@ def _json_array(text: TextFile) -> Iterator[Line]:
         raise ConfigurationError(f"the inputs {text.name!r} are no JSON in UTF-8: {error}") from error
     for number, element in enumerate(elements_of(content), 1):
         if isinstance(element, RepeatedKeyError):
-            yield Line(number, partial(_broken, b"", "a JSON object with each key once", str(element)))
+            yield InputLine(number, partial(_broken, b"", "a JSON object with each key once", str(element)))
         elif isinstance(element, ValueError):
             why = f"{element}; nothing after it is read"
-            yield Line(number, partial(_broken, b"", "an array of JSON objects", why))
+            yield InputLine(number, partial(_broken, b"", "an array of JSON objects", why))
         else:
             shown = json.dumps(element, ensure_ascii=True).encode()
-            yield Line(number, partial(_line_value, element, shown), _digest(shown))
+            yield InputLine(number, partial(_line_value, element, shown), _digest(shown))
 
 
 def _broken(text: bytes, allowed: str, why: str) -> Broken:
@@ -531,7 +531,7 @@ _INDEX: Final = re.compile(r"Unnamed: \d+|__index_level_\d+__|")
 """The names of columns that pandas makes of an index that has none: when it reads CSV, in Parquet, in CSV."""
 
 
-def _table(text: TextFile, *, delimiter: str) -> Iterator[Line]:
+def _table(text: TextFile, *, delimiter: str) -> Iterator[InputLine]:
     try:
         table = CsvFile(text, delimiter)
     except csv.Error as error:
@@ -543,10 +543,10 @@ def _table(text: TextFile, *, delimiter: str) -> Iterator[Line]:
     for row in table.rows():
         why = row.why or (_HEADER_AGAIN if tuple(map(stripped, row.cells)) == names else "")
         if why:
-            yield Line(row.line, partial(_bad_row, row.text, why))
+            yield InputLine(row.line, partial(_bad_row, row.text, why))
         else:
             written = _digest(repr((header, row.cells)).encode("utf-8", "surrogatepass"))
-            yield Line(row.line, partial(_row, header, row.cells), written)
+            yield InputLine(row.line, partial(_row, header, row.cells), written)
 
 
 _HEADER_AGAIN: Final = "it is the header again, as where files were joined: take it out"
@@ -623,7 +623,7 @@ def _row(header: tuple[str, ...], cells: tuple[str, ...]) -> object:
 # --- Parquet ------------------------------------------------------------------------------------
 
 
-def _parquet(path: Path, stack: ExitStack) -> Iterator[Line]:
+def _parquet(path: Path, stack: ExitStack) -> Iterator[InputLine]:
     if find_spec("pyarrow") is None:
         raise ConfigurationError('Parquet needs pyarrow: pip install "stepfun-async[parquet]"')
     parquet: Any = importlib.import_module("pyarrow.parquet")
@@ -684,7 +684,7 @@ def _text_of(value: bytes | None) -> str | None:
 
 _ROWS_AT_ONCE = 256
 
-_FORMATS: Mapping[str, Callable[[TextFile], Iterator[Line]]] = MappingProxyType(
+_FORMATS: Mapping[str, Callable[[TextFile], Iterator[InputLine]]] = MappingProxyType(
     {
         ".jsonl": _json_lines,
         ".ndjson": _json_lines,

@@ -54,7 +54,7 @@ OUTPUT_LOST = "OutputLostError"
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownJob:
     """What the journal knows of a line before it is read.
 
     Attributes:
@@ -86,7 +86,7 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class JobResult:
     """How an attempt at a line ended; the counts are those of this run."""
 
     state: State
@@ -212,12 +212,12 @@ class Journal:
 
     # --- reading the inputs ---
 
-    def known(self, first: int, last: int) -> dict[int, Known]:
+    def known(self, first: int, last: int) -> dict[int, KnownJob]:
         """What is known of the lines from `first` to `last`, by line."""
         rows = self._connection.execute(
             "SELECT line, digest, state, error FROM jobs WHERE line BETWEEN ? AND ?", (first, last)
         )
-        return {line: Known(digest, state, error) for line, digest, state, error in rows}
+        return {line: KnownJob(digest, state, error) for line, digest, state, error in rows}
 
     def admit(self, lines: Iterable[Job | int], *, hold_unknown: bool, accept_changes: bool) -> Admitted:
         """Enter lines.
@@ -264,7 +264,7 @@ class Journal:
         )
         self.charges.add(number, price, billed=0, maybe_billed=attempts)
 
-    def end(self, number: int, ended: Ended) -> None:
+    def end(self, number: int, ended: JobResult) -> None:
         """A line's end, of whichever kind. Its counts are added to those of earlier runs, at the price of its start."""
         row = self._tables.one("SELECT price, currency, reserved FROM jobs WHERE number = ?", number)
         assert row is not None  # noqa: S101 - no row in flight is deleted
@@ -295,7 +295,7 @@ class Journal:
             number,
         )
 
-    def adopt(self, number: int, price: Money | None, found: Ended) -> Charge | None:
+    def adopt(self, number: int, price: Money | None, found: JobResult) -> Charge | None:
         """Enter a picture that was found where a line's own would be.
 
         Args:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..._core.headers import read_header
 from ..._core.rendering import as_seen
-from ..._runtime.files import viewed, write_bytes
+from ..._runtime.files import open_input, write_bytes
 
 FOLDER = "thumbnails"
 """The folder beside the report that has them."""
@@ -72,7 +72,7 @@ def _is_fresh(made: Path, picture: Path) -> bool:
 
 def _make(picture: Path, target: Path) -> bool:
     """Whether a small copy of `picture` was worth making, and was made."""
-    with viewed(picture) as (view, source):
+    with open_input(picture) as (view, source):
         header = read_header(view)
     width, height = (header.width or 0, header.height or 0) if header else (0, 0)
     if not 0 < width * height <= _MOST_PIXELS:

@@ -20,7 +20,7 @@ from typing import Protocol, cast
 import anyio
 from anyio.from_thread import start_blocking_portal
 
-from stepfun_async._call.service import service_for
+from stepfun_async._call.service import caller_for
 from stepfun_async._call.settings import resolve
 from stepfun_async._core.data_uris import is_data_uri
 from stepfun_async._core.errors import (
@@ -39,11 +39,11 @@ from stepfun_async._runtime.event_loop import Job, finished_in_thread
 from stepfun_async._runtime.fork import ForkSafeLock
 
 from ..journal.admission import Task
-from ..journal.journal import Ended
-from ..storage.location import Keeping
+from ..journal.journal import JobResult
+from ..storage.location import StorageLocation
 from ..storage.store import StorageError
-from .claims import Tickets
-from .job_runner import STOPPING, Made, Maker, found
+from .claims import Claims
+from .job_runner import STOPPING, JobOutcome, JobRunner, found
 
 
 class ChunkError(StepFunError):
@@ -82,7 +82,7 @@ class Conditions:
     run: str
     version: str
     folder: Path
-    keeping: Keeping
+    keeping: StorageLocation
     base_url: str
     limits: Limits
     timeout: float
@@ -132,7 +132,7 @@ class Row:
     """
 
     number: int
-    ended: Ended | None = None
+    ended: JobResult | None = None
     error: Exception | None = None
 
 
@@ -169,7 +169,7 @@ def check_worker(conditions: Conditions) -> None:
         resolve(None, conditions.base_url, allow_http=conditions.allow_http)
     except ConfigurationError as error:
         raise _unfit(f"{error.message} (a worker takes the key from its own environment)") from None
-    tickets = Tickets(conditions.folder)
+    tickets = Claims(conditions.folder)
     try:
         run = tickets.run()
         if run == conditions.run:
@@ -198,9 +198,9 @@ class _Bench:
     def __init__(self, conditions: Conditions) -> None:
         check_worker(conditions)
         self._conditions = conditions
-        self._tickets = Tickets(conditions.folder)
+        self._tickets = Claims(conditions.folder)
         self._store = conditions.keeping.store()
-        self._service = service_for(
+        self._service = caller_for(
             None,
             base_url=conditions.base_url,
             limits=conditions.limits,
@@ -215,7 +215,7 @@ class _Bench:
             allow_http=conditions.allow_http,
             on_event=None,
         )
-        self._maker = Maker(self._service, self._store, template="", retry=conditions.retry)
+        self._maker = JobRunner(self._service, self._store, template="", retry=conditions.retry)
         self._open = ExitStack()
         self._portal = self._open.enter_context(start_blocking_portal("asyncio"))
         self.chunks = 0
@@ -260,12 +260,12 @@ class _Bench:
         except OSError as error:
             return Row(number, error=_unfit(f"{str(self._conditions.folder)!r} cannot be written: {error}"))
 
-    async def _made(self, task: Task) -> Made:
+    async def _made(self, task: Task) -> JobOutcome:
         """The picture of a line; one that came late from a process that was given up is taken."""
         saved = await finished_in_thread(partial(self._store.find, task.stem))
         if saved is None or saved.note.get("fingerprint", task.job.fingerprint) != task.job.fingerprint:
             return await self._maker.make(task)
-        return Made(replace(found(saved), billed=1))  # of an attempt that was entered as possibly billed
+        return JobOutcome(replace(found(saved), billed=1))  # of an attempt that was entered as possibly billed
 
     @asynccontextmanager
     async def _slot(self, slots: Slots | None) -> AsyncGenerator[None]:
@@ -336,7 +336,7 @@ def _bench_for(conditions: Conditions) -> Generator[_Bench]:
 # --- what travels -----------------------------------------------------------------------------------
 
 
-def _row(number: int, made: Made) -> Row:
+def _row(number: int, made: JobOutcome) -> Row:
     """What goes back of what came of a line: no bytes of pictures, and of errors only those that end the run."""
     ended, error = made.ended, made.error
     if isinstance(error, SaveError):
@@ -346,7 +346,7 @@ def _row(number: int, made: Made) -> Row:
     if isinstance(error, InvalidRequestError):  # it was valid where the run is
         return Row(
             number,
-            Ended(state="pending"),
+            JobResult(state="pending"),
             _unfit(f"it does not find the line valid, so it may lack its picture: {error}"),
         )
     return Row(number, ended, error if isinstance(error, STOPPING) else None)

@@ -31,7 +31,7 @@ _TAKEN = ".taken"
 _OVER = ".over"
 
 
-class Tickets:
+class Claims:
     """The tickets of a batch.
 
     Args:

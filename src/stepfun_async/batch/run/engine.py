@@ -29,15 +29,15 @@ from stepfun_async._core.text import reason
 from stepfun_async._limits.budget import Budget
 from stepfun_async._runtime.event_loop import finished, finished_in_thread
 
-from ..inputs.jobs import Job, Terms, job_of
-from ..inputs.sources import Line, Source
+from ..inputs.jobs import Job, JobDefaults, job_of
+from ..inputs.sources import InputLine, Source
 from ..items import Item, Progress
 from ..journal.admission import Admitted, Task, settled
 from ..journal.charges import Charge
-from ..journal.journal import OUTPUT_LOST, Ended, Journal, Known, Left
+from ..journal.journal import OUTPUT_LOST, JobResult, Journal, KnownJob, Left
 from ..journal.writer import Writer
 from ..storage.store import PictureStore, Saved
-from .job_runner import STOPPING, Made, Maker, Witness, adopted, found, killed, unfetched
+from .job_runner import STOPPING, JobOutcome, JobRunner, Witness, adopted, found, killed, unfetched
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
@@ -80,7 +80,7 @@ class _Tally:
     spent: dict[str, Decimal] = field(default_factory=dict[str, Decimal])
     held: dict[str, Decimal] = field(default_factory=dict[str, Decimal])
 
-    def pay(self, price: Money | None, ended: Ended) -> None:
+    def pay(self, price: Money | None, ended: JobResult) -> None:
         """Add what a line has cost, and what it may have cost for nothing."""
         if price is None:
             return
@@ -107,8 +107,8 @@ class Engine:
     def __init__(
         self,
         source: Source,
-        terms: Terms,
-        maker: Maker,
+        terms: JobDefaults,
+        maker: JobRunner,
         writer: Writer,
         workers: int,
         ways: Ways,
@@ -205,7 +205,7 @@ class Engine:
 
     async def _fill(self) -> None:
         """Read on until there is something to send."""
-        lines: list[Line] | None = None
+        lines: list[InputLine] | None = None
         with anyio.CancelScope() as self._reading:
             lines = await self._source.take(AHEAD)
         if lines is None:
@@ -218,7 +218,7 @@ class Engine:
         if admitted.unread is not None:  # a line before it has taken its row
             await self._admit([line for line in lines if line.number >= admitted.unread], set())
 
-    async def _admit(self, lines: list[Line], as_it_was: set[int]) -> Admitted:
+    async def _admit(self, lines: list[InputLine], as_it_was: set[int]) -> Admitted:
         """Enter lines, of which some stand as they did and are not read, and place those that are to be sent."""
         entries: list[Job | int] = [line.number for line in lines]
         if len(as_it_was) < len(lines):
@@ -235,12 +235,12 @@ class Engine:
         await self._place(admitted.tasks)
         return admitted
 
-    async def _known(self, lines: list[Line]) -> set[int]:
+    async def _known(self, lines: list[InputLine]) -> set[int]:
         """The numbers of the lines that are settled and stand as they did."""
         known = await self._writer.do(partial(Journal.known, first=lines[0].number, last=lines[-1].number))
         return {line.number for line in lines if self._is_as_it_was(line, known.get(line.number))}
 
-    def _is_as_it_was(self, line: Line, known: Known | None) -> bool:
+    def _is_as_it_was(self, line: InputLine, known: KnownJob | None) -> bool:
         if known is None or self._ways.verify or line.digest is None or line.digest != known.digest:
             return False
         return settled(known.state, known.error, hold_unknown=self._ways.hold_unknown)
@@ -260,7 +260,7 @@ class Engine:
                 continue
             await self._adopt(task, placed)
 
-    async def _adopt(self, task: Task, found: Ended) -> None:
+    async def _adopt(self, task: Task, found: JobResult) -> None:
         """Enter a picture that is there already; one that is another line's is left alone, and this one's is made."""
         price = self._maker.price(task.job.request) if task.job.request else None
         added = await self._writer.do(partial(Journal.adopt, number=task.number, price=price, found=found))
@@ -319,21 +319,21 @@ class Engine:
         answer = witness.answer()
         usable = next((image for image in answer.data if not image.filtered), None) if answer else None
         if answer is None or usable is None:
-            made = Made(witness.interrupted())
+            made = JobOutcome(witness.interrupted())
         elif usable.data is None:
             made = unfetched(answer, "the batch was stopped at once")
         else:
             made = await self._maker.keep(task, answer, usable)
         await self._enter(task, price, made)
 
-    async def _enter(self, task: Task, price: Money | None, made: Made) -> Item | None:
+    async def _enter(self, task: Task, price: Money | None, made: JobOutcome) -> Item | None:
         end = partial(_end, number=task.number, ended=made.ended, asked=self._sink is not None)
         item = await self._writer.do(end)
         self._maker.over(task)
         self._count(price, made)
         return item
 
-    def _count(self, price: Money | None, made: Made) -> None:
+    def _count(self, price: Money | None, made: JobOutcome) -> None:
         state = made.ended.state
         self._tally.pay(price, made.ended)
         self._tally.done += state == "done"
@@ -358,7 +358,7 @@ class Engine:
                 await self._sink.send(item)
 
 
-def read_job(line: Line, terms: Terms) -> Job:
+def read_job(line: InputLine, terms: JobDefaults) -> Job:
     """The job that a line asks for. What somebody's own values raise makes that line a bad one, and ends nothing."""
     try:
         return job_of(line.number, line.read(), terms, line.digest)
@@ -367,11 +367,11 @@ def read_job(line: Line, terms: Terms) -> Job:
         return Job(line=line.number, told={}, digest=line.digest, problems=(problem,))
 
 
-def _read(lines: Iterable[Line], as_it_was: set[int], terms: Terms) -> list[Job | int]:
+def _read(lines: Iterable[InputLine], as_it_was: set[int], terms: JobDefaults) -> list[Job | int]:
     return [line.number if line.number in as_it_was else _job_of(line, terms) for line in lines]
 
 
-def _job_of(line: Line, terms: Terms) -> Job:
+def _job_of(line: InputLine, terms: JobDefaults) -> Job:
     time.sleep(_TURN)
     return read_job(line, terms)
 
@@ -380,7 +380,7 @@ _TURN = 5e-5
 """Seconds for the event loop to have its turn: it would get one from a thread that computes every 5 ms only."""
 
 
-def _end(journal: Journal, number: int, ended: Ended, *, asked: bool) -> Item | None:
+def _end(journal: Journal, number: int, ended: JobResult, *, asked: bool) -> Item | None:
     """Enter a line's end; the whole row, where anybody asked for it."""
     journal.end(number, ended)
     return journal.item(number) if asked else None
@@ -421,7 +421,7 @@ def _recover_one(journal: Journal, store: PictureStore, left: Left, *, sent: boo
         saved = None
     if saved is None and refuge is not None:
         saved = store.fetch_back(left.stem, refuge, _note_of(left.item))
-    unmade = killed(left.reserved) if sent else Ended(state="pending")
+    unmade = killed(left.reserved) if sent else JobResult(state="pending")
     _enter(journal, left.number, adopted(saved, left.reserved) if saved else unmade, refuge if saved else None)
     return saved is not None
 
@@ -432,7 +432,7 @@ def _is_its_own(journal: Journal, left: Left, saved: Saved) -> bool:
     return fingerprint == left.item.fingerprint and not journal.is_of_another(left.number, saved.path)
 
 
-def _enter(journal: Journal, number: int, ended: Ended, refuge: str | None) -> None:
+def _enter(journal: Journal, number: int, ended: JobResult, refuge: str | None) -> None:
     """Enter a line's end for good; only then its picture is taken away where it was rescued to."""
     journal.begin()
     journal.end(number, ended)
@@ -466,6 +466,6 @@ def _bring_back(journal: Journal, store: PictureStore, left: Left) -> bool:
     return True
 
 
-def _lost(path: str, sha256: str) -> Ended:
+def _lost(path: str, sha256: str) -> JobResult:
     message = f"{path} is gone, or no longer what was written (SHA-256 {sha256}); retry has it made anew"
-    return Ended(state="failed", error=OUTPUT_LOST, message=message)
+    return JobResult(state="failed", error=OUTPUT_LOST, message=message)

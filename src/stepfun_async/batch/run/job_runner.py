@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 from stepfun_async._call import attempts as _exchange
 from stepfun_async._call.options import Options
-from stepfun_async._call.service import Service
+from stepfun_async._call.service import Caller
 from stepfun_async._core.capabilities import Money
 from stepfun_async._core.errors import (
     AuthenticationError,
@@ -35,7 +35,7 @@ from stepfun_async._runtime.event_loop import finished
 
 from ..items import State
 from ..journal.admission import Task
-from ..journal.journal import INTERRUPTED, Ended
+from ..journal.journal import INTERRUPTED, JobResult
 from ..storage.filenames import folded, stem_of
 from ..storage.store import Saved, StorageError
 from .threads import Threads
@@ -98,7 +98,7 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class JobOutcome:
     """What came of a line.
 
     Attributes:
@@ -106,11 +106,11 @@ class Made:
         error: what went wrong; None where nothing did.
     """
 
-    ended: Ended
+    ended: JobResult
     error: Exception | None = None
 
 
-class Maker:
+class JobRunner:
     """Makes pictures of lines.
 
     Args:
@@ -120,7 +120,7 @@ class Maker:
         retry: when the service makes an attempt again.
     """
 
-    def __init__(self, service: Service, store: Store, template: str, retry: RetryPolicy) -> None:
+    def __init__(self, service: Caller, store: Store, template: str, retry: RetryPolicy) -> None:
         self.most_billed = most_billed(retry)
         self._service = service
         self._store = store
@@ -133,7 +133,7 @@ class Maker:
         """What its picture costs; None where it is not known."""
         return self._service.price(request)
 
-    def place(self, tasks: Sequence[Task]) -> list[Task | Ended]:
+    def place(self, tasks: Sequence[Task]) -> list[Task | JobResult]:
         """Each task with a free place for its picture, or its picture, durable already though nobody entered it.
 
         A picture is taken for a task's where its note has the request's fingerprint, or its name is
@@ -174,7 +174,7 @@ class Maker:
         model, fingerprint = (job.request.model if job.request else ""), job.fingerprint or ""
         return stem_of(self._template, id=task.id, fingerprint=fingerprint, line=job.line, model=model)
 
-    def _placed(self, task: Task, stem: str) -> Task | Ended:
+    def _placed(self, task: Task, stem: str) -> Task | JobResult:
         """What becomes of a task where something is there already."""
         saved = self._store.own(stem, task.job.fingerprint or "") or self._bring_back(task, stem)
         return found(saved) if saved is not None else self.elsewhere(task, stem)
@@ -197,7 +197,7 @@ class Maker:
         """The task with the next place after `stem` that is free."""
         return self._given_to(task, self._store.free_stem(stem, self._given))
 
-    async def make(self, task: Task) -> Made:
+    async def make(self, task: Task) -> JobOutcome:
         """Send a task's request and keep its picture. A picture that is paid for is kept even when cancelled.
 
         Raises:
@@ -211,19 +211,19 @@ class Maker:
         except SaveError as error:
             return unfetched(error.response, error.__cause__ or error)
         except Exception as error:  # noqa: BLE001 - every failure is an outcome
-            return Made(_failure(error, self.most_billed), error)
+            return JobOutcome(_failure(error, self.most_billed), error)
         return await self.keep(task, response, image)
 
-    async def keep(self, task: Task, response: ImagesResponse, image: Image) -> Made:
+    async def keep(self, task: Task, response: ImagesResponse, image: Image) -> JobOutcome:
         """Keep the picture of an answer, whatever else happens meanwhile."""
         put = partial(self._store.put, task.stem, image, self._note(task, response))
         try:
             saved = await finished(partial(self._threads.do, put))
         except OSError as error:
             return await finished(partial(self._rescued, task, response, image, error))
-        return Made(_done(saved, response, image))
+        return JobOutcome(_done(saved, response, image))
 
-    async def _rescued(self, task: Task, response: ImagesResponse, image: Image, error: OSError) -> Made:
+    async def _rescued(self, task: Task, response: ImagesResponse, image: Image, error: OSError) -> JobOutcome:
         """A picture that the disk does not take."""
         message = f"a picture was made and paid for, but not written: {error.strerror or error}"
         saved: Saved | None = None
@@ -233,7 +233,7 @@ class Maker:
         except OSError as trouble:
             message += f"; nor to a temporary file: {trouble}; error.response has it"
         failed = SaveError(message, response=response)
-        return Made(_unsaved(saved, response, image, failed), failed)
+        return JobOutcome(_unsaved(saved, response, image, failed), failed)
 
     def _note_of(self, task: Task) -> dict[str, object]:
         """What is known of a picture without its answer."""
@@ -269,13 +269,13 @@ class Witness:
         """The answer that came before the end, which is paid for."""
         return next((window.record.response for window in self._windows if window.record.response), None)
 
-    def interrupted(self) -> Ended:
+    def interrupted(self) -> JobResult:
         """How a call stands that was cut off without an answer."""
         attempts = sum(window.record.attempts for window in self._windows)
         maybe_billed = sum(window.record.maybe_billed for window in self._windows)
         state: State = "unknown" if maybe_billed else "pending"
         message = "it was in flight when the batch was told to stop at once"
-        return Ended(state=state, attempts=attempts, maybe_billed=maybe_billed, error=INTERRUPTED, message=message)
+        return JobResult(state=state, attempts=attempts, maybe_billed=maybe_billed, error=INTERRUPTED, message=message)
 
 
 # --- rows ---------------------------------------------------------------------------------------
@@ -286,7 +286,7 @@ def most_billed(retry: RetryPolicy) -> int:
     return retry.max_attempts if retry.retry_unknown else 1
 
 
-def adopted(saved: Saved, attempts: int) -> Ended:
+def adopted(saved: Saved, attempts: int) -> JobResult:
     """The row of a picture that was found durable after a process had died in this very moment.
 
     Args:
@@ -296,19 +296,19 @@ def adopted(saved: Saved, attempts: int) -> Ended:
     return replace(found(saved), attempts=attempts, billed=1, maybe_billed=attempts)
 
 
-def found(saved: Saved) -> Ended:
+def found(saved: Saved) -> JobResult:
     """The row of a picture that is there, with nothing said of what it cost."""
-    return _with_file(saved, Ended(state="done"), saved.note.get("trace_id"))
+    return _with_file(saved, JobResult(state="done"), saved.note.get("trace_id"))
 
 
-def killed(attempts: int) -> Ended:
+def killed(attempts: int) -> JobResult:
     """The row of what was in flight when a process died, with so many attempts that may have been billed."""
     message = "it was in flight when the process died; it may have been billed"
-    return Ended(state="unknown", attempts=attempts, maybe_billed=attempts, error=INTERRUPTED, message=message)
+    return JobResult(state="unknown", attempts=attempts, maybe_billed=attempts, error=INTERRUPTED, message=message)
 
 
-def _done(saved: Saved, response: ImagesResponse, image: Image) -> Ended:
-    counts = Ended(
+def _done(saved: Saved, response: ImagesResponse, image: Image) -> JobResult:
+    counts = JobResult(
         state="done",
         attempts=response.attempts,
         billed=len(response.data),
@@ -318,10 +318,10 @@ def _done(saved: Saved, response: ImagesResponse, image: Image) -> Ended:
     return _with_file(saved, counts, response.trace_id, image)
 
 
-def _with_file(saved: Saved, counts: Ended, trace_id: str | None, image: Image | None = None) -> Ended:
+def _with_file(saved: Saved, counts: JobResult, trace_id: str | None, image: Image | None = None) -> JobResult:
     seed = image.seed if image else saved.note.get("seed")
     reason = image.finish_reason if image else saved.note.get("finish_reason")
-    return Ended(
+    return JobResult(
         state=counts.state,
         path=saved.path,
         sha256=saved.sha256,
@@ -341,8 +341,8 @@ def _with_file(saved: Saved, counts: Ended, trace_id: str | None, image: Image |
     )
 
 
-def _unsaved(saved: Saved | None, response: ImagesResponse, image: Image, error: SaveError) -> Ended:
-    counts = Ended(
+def _unsaved(saved: Saved | None, response: ImagesResponse, image: Image, error: SaveError) -> JobResult:
+    counts = JobResult(
         state="failed",
         attempts=response.attempts,
         billed=len(response.data),
@@ -356,23 +356,23 @@ def _unsaved(saved: Saved | None, response: ImagesResponse, image: Image, error:
     return _with_file(saved, counts, response.trace_id, image)
 
 
-def unfetched(response: ImagesResponse, why: BaseException | str) -> Made:
+def unfetched(response: ImagesResponse, why: BaseException | str) -> JobOutcome:
     """What came of a line whose picture is paid for, and of which there is only a link."""
     image = response.image
     message = f"a picture was made and paid for, but not fetched: {why}; its link is {image.url}"
     error = SaveError(message, response=response)
-    return Made(_unsaved(None, response, image, error), error)
+    return JobOutcome(_unsaved(None, response, image, error), error)
 
 
-def _failure(error: Exception, most: int) -> Ended:
+def _failure(error: Exception, most: int) -> JobResult:
     """The row of a line that brought no picture, of whose attempts `most` may be billed."""
     name, message = type(error).__name__, str(error)
     if not isinstance(error, StepFunError):
-        return Ended(state="unknown", attempts=most, maybe_billed=most, error=name, message=message)
+        return JobResult(state="unknown", attempts=most, maybe_billed=most, error=name, message=message)
     if isinstance(error, ContentFilteredError):
         return _filtered(error, error.response)
     state: State = "unknown" if error.maybe_billed else "pending" if isinstance(error, STOPPING) else "failed"
-    return Ended(
+    return JobResult(
         state=state,
         attempts=error.attempts,
         maybe_billed=error.maybe_billed,
@@ -382,9 +382,9 @@ def _failure(error: Exception, most: int) -> Ended:
     )
 
 
-def _filtered(error: ContentFilteredError, response: ImagesResponse) -> Ended:
+def _filtered(error: ContentFilteredError, response: ImagesResponse) -> JobResult:
     """The row of a picture that was made, charged and withheld."""
-    return Ended(
+    return JobResult(
         state="failed",
         attempts=error.attempts,
         billed=len(response.data),

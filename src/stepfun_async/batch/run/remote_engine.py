@@ -21,20 +21,20 @@ import anyio
 from stepfun_async._core.capabilities import Money
 from stepfun_async._core.errors import BudgetExceededError, StepFunError
 from stepfun_async._core.requests import ImageRequest
-from stepfun_async._limits.budget import Budget, Hold
+from stepfun_async._limits.budget import Budget, Reservation
 from stepfun_async._runtime.event_loop import finished, finished_in_thread
 
-from ..inputs.jobs import Terms
+from ..inputs.jobs import JobDefaults
 from ..inputs.sources import Source
 from ..items import Item
 from ..journal.admission import Task
 from ..journal.database import told
-from ..journal.journal import INTERRUPTED, Ended, Journal
+from ..journal.journal import INTERRUPTED, JobResult, Journal
 from ..journal.writer import Writer
 from .chunks import Chunk, ChunkError, Conditions, Row, shipped
-from .claims import Tickets
+from .claims import Claims
 from .engine import Engine, Ways
-from .job_runner import Made, Maker, adopted, killed
+from .job_runner import JobOutcome, JobRunner, adopted, killed
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
@@ -68,7 +68,7 @@ class _Charged:
 
     task: Task
     price: Money | None
-    hold: Hold | None
+    hold: Reservation | None
 
 
 @dataclass(slots=True)
@@ -103,8 +103,8 @@ class HandingEngine(Engine):
     def __init__(
         self,
         source: Source,
-        terms: Terms,
-        maker: Maker,
+        terms: JobDefaults,
+        maker: JobRunner,
         writer: Writer,
         ways: Ways,
         adopted: int,
@@ -119,7 +119,7 @@ class HandingEngine(Engine):
         self._spread = spread
         self._conditions = conditions
         self._store = conditions.keeping.store()
-        self._tickets = Tickets(conditions.folder)
+        self._tickets = Claims(conditions.folder)
         self._out: dict[int, _Out] = {}
         self._losses: Counter[int] = Counter()
         self._stopping = anyio.Event()
@@ -225,7 +225,7 @@ class HandingEngine(Engine):
                 await self._came_back.wait()
         except BaseException:
             for each in charged:
-                _settle(each, Ended(state="pending"))
+                _settle(each, JobResult(state="pending"))
             raise
         return charged
 
@@ -261,7 +261,7 @@ class HandingEngine(Engine):
                 self._count(each.price, one)
                 await self._tell(item)
 
-    def _fates(self, charged: Sequence[_Charged], tickets: Sequence[str], rows: Sequence[Row]) -> list[Made]:
+    def _fates(self, charged: Sequence[_Charged], tickets: Sequence[str], rows: Sequence[Row]) -> list[JobOutcome]:
         """What came of each line; where no row says so, its ticket and the folder do."""
         by_number = {row.number: row for row in rows}
         return [
@@ -269,18 +269,18 @@ class HandingEngine(Engine):
             for each, ticket in zip(charged, tickets or [""] * len(charged), strict=True)
         ]
 
-    def _fate(self, task: Task, ticket: str, row: Row | None) -> Made:
+    def _fate(self, task: Task, ticket: str, row: Row | None) -> JobOutcome:
         error = row.error if row else None
         if row is not None and row.ended is not None:
-            return Made(row.ended, error)
+            return JobOutcome(row.ended, error)
         if not ticket or self._tickets.withdraw(ticket):
-            return Made(Ended(state="pending"), error)
+            return JobOutcome(JobResult(state="pending"), error)
         self._store.sweep(task.stem)
         saved = self._store.find(task.stem)
         most = self._maker.most_billed
-        return Made(_lost(most) if saved is None else adopted(saved, most), error)
+        return JobOutcome(_lost(most) if saved is None else adopted(saved, most), error)
 
-    def _is_to_go_again(self, task: Task, made: Made) -> bool:
+    def _is_to_go_again(self, task: Task, made: JobOutcome) -> bool:
         """Whether a line came back unsent, or was in flight when its worker died, and this run sends it once more."""
         ended = made.ended
         lost = ended.state == "unknown" and ended.error == INTERRUPTED and not self._ways.hold_unknown
@@ -293,17 +293,17 @@ class HandingEngine(Engine):
 _LOST = "it was in flight when its worker died or was given up; it may have been billed"
 
 
-def _lost(attempts: int) -> Ended:
+def _lost(attempts: int) -> JobResult:
     """The row of what was in flight when a worker died, with so many attempts that may have been billed."""
     return replace(killed(attempts), message=_LOST)
 
 
-def _settle(charged: _Charged, ended: Ended) -> None:
+def _settle(charged: _Charged, ended: JobResult) -> None:
     if charged.hold is not None:
         charged.hold.settle(billed=ended.billed, unknown=ended.maybe_billed - ended.billed)
 
 
-def _hold(budget: Budget, request: ImageRequest, price: Money | None, attempts: int) -> Hold:
+def _hold(budget: Budget, request: ImageRequest, price: Money | None, attempts: int) -> Reservation:
     """The price of all attempts that may be billed, set aside.
 
     Raises:
@@ -325,7 +325,7 @@ def _start(journal: Journal, lines: Sequence[_Charged], attempts: int) -> None:
         journal.start(line.task.number, line.task.stem, line.price, attempts)
 
 
-def _end(journal: Journal, lines: Sequence[_Charged], made: Sequence[Made], *, asked: bool) -> list[Item | None]:
+def _end(journal: Journal, lines: Sequence[_Charged], made: Sequence[JobOutcome], *, asked: bool) -> list[Item | None]:
     """Enter the ends of lines; their whole rows, where anybody asked for them."""
     for line, one in zip(lines, made, strict=True):
         journal.end(line.task.number, one.ended)

@@ -14,7 +14,7 @@ from .store import Folder, PictureStore, Place
 
 
 @dataclass(frozen=True, slots=True)
-class Keeping:
+class StorageLocation:
     """Where and how pictures are kept. It pickles; whoever opens it needs credentials of its own.
 
     Attributes:
