@@ -25,11 +25,19 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.lower(), raising=False)
 
 
+@pytest.fixture(autouse=True)
+def _only_the_models_that_are_built_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that one test registers is not seen by others."""
+    from stepfun_async._core import registry
+
+    monkeypatch.setattr(registry, "_table", dict(registry._table))
+
+
 @pytest.fixture(params=["straight", "through httpx"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Tests of what only sockets show run on our own connections and on httpx's."""
-    from stepfun_async._transport import pool as connections
+    from stepfun_async._transport import pool
 
     if request.param != "straight":
-        monkeypatch.setattr(connections, "_is_stood_in_for", lambda: True)
+        monkeypatch.setattr(pool, "_is_patched", lambda: True)
     return str(request.param)

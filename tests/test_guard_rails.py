@@ -115,7 +115,7 @@ async def test_waiting_for_a_slot_costs_few_function_calls() -> None:
             return (await functions_called(ten_at_once)).total()
 
     enough, one = await with_slots(10), await with_slots(1)
-    assert one - enough <= 40 * 70
+    assert one - enough <= 40 * 75
 
 
 # --- images.map -------------------------------------------------------------------------------------

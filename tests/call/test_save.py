@@ -527,8 +527,8 @@ async def test_asyncios_own_way_to_cancel_waits_for_the_thread_that_writes(
             with pytest.raises(asyncio.CancelledError if how == "cancel" else TimeoutError):
                 await task
             assert client.usage.maybe_billed + client.usage.billed == 1
-    assert os.listdir(tmp_path) == ["a.png"] * whole
-    assert not whole or (tmp_path / "a.png").read_bytes() == PICTURE
+    saved = [path.read_bytes() for path in tmp_path.iterdir()]
+    assert saved == [PICTURE] or (saved == [] and not whole)  # the rest may have arrived while the thread wrote
 
 
 async def test_a_link_to_something_else_leaves_no_file_and_is_in_the_error(tmp_path: Path) -> None:
