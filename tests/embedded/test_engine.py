@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import itertools
+import json
 import threading
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -224,6 +226,31 @@ def test_text_from_the_wire_is_never_taken_for_a_path(path: str, model: str, tmp
 
     assert (as_json.status, as_form.status) == (400, 400)
     assert engine.bill().pictures == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters", "said"),
+    [
+        (
+            "/images/edits",
+            {"image": ["data:image/png;base64,AA=="]},
+            'image: got ["data:image/png;base64,AA=="] (not a file',
+        ),
+        ("/images/edits", {"image": {"url": None}}, 'image: got {"url": null} (not a file, a data URI or base64)'),
+        ("/images/edits", {"image": True}, "image: got true (not a file"),
+        ("/images/generations", {"metadata": {"a": [True, None]}}, 'metadata: got {"a": [true, null]} ('),
+        ("/images/generations", {"prompt": ["a lake"]}, 'prompt: got ["a lake"] (an array, not text)'),
+        (
+            "/images/generations",
+            {"model": "step-1x-medium", "style_reference": {"source_url": ["a"], "weight": 1}},
+            'style_reference.source_url: got ["a"] (not a link, a data URI or base64)',
+        ),
+    ],
+)
+def test_what_was_sent_is_shown_as_it_was_written(path: str, parameters: dict[str, Any], said: str) -> None:
+    reply = Engine().respond(post(path, **{"model": "step-image-edit-2", "prompt": "x", **parameters}))
+    assert reply.status == 400
+    assert said in json.loads(reply.body)["error"]["message"]
 
 
 def test_a_path_object_in_a_call_is_not_read_either(tmp_path: Path) -> None:

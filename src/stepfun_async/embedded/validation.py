@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from stepfun_async._core.capabilities import ENDPOINTS, Capability
 from stepfun_async._core.data_uris import decode_base64, is_data_uri
-from stepfun_async._core.problems import Problem, show
+from stepfun_async._core.problems import Problem, plain, show
 from stepfun_async._core.registry import row_of
 from stepfun_async._core.requests import REQUESTS, ImageRequest
 from stepfun_async._core.rules import ImageInput, Integer, Number, Rule, Style
@@ -84,8 +84,16 @@ def read(call: HTTPRequest, fetch: Fetch, *, plan: bool, strict: bool = True) ->
     judged = (problem for problem in request.problems() if problem.field not in fields)
     problems = [*_stray_problems(values), *judged, *unread]
     if problems or row is None:
-        return Rejection("; ".join(in_wire_words(operation, row, problem) for problem in problems))
+        said = (in_wire_words(operation, row, problem, _given(values, problem.field)) for problem in problems)
+        return Rejection("; ".join(said))
     return ParsedRequest(row, _whole(request, row), ignored)
+
+
+def _given(values: Mapping[str, object], field: str) -> object:
+    """What a problem's field has in `values`; None for nothing."""
+    outer, _, inner = field.partition(".")
+    value = values.get(outer)
+    return cast("Mapping[str, object]", value).get(inner) if inner and isinstance(value, Mapping) else value
 
 
 def _meaningless(row: Capability, values: Mapping[str, object]) -> dict[str, object]:
@@ -157,7 +165,7 @@ def _picture(value: object, rule: Rule | None, fetch: Fetch) -> object:
     if value is None or isinstance(value, bytes):
         return value
     if not isinstance(value, str):
-        return str(value).encode("utf-8", "replace")
+        return _NoImage(value)
     if is_data_uri(value):
         return value
     if _is_link(value):
@@ -166,11 +174,18 @@ def _picture(value: object, rule: Rule | None, fetch: Fetch) -> object:
     try:
         return decode_base64(value)
     except ValueError:
-        return _NoImage(value.encode("utf-8", "replace"))
+        return _NoImage(value)
 
 
-class _NoImage(bytes):
-    """Text that was sent in the place of an image."""
+class _NoImage:
+    """What was sent in the place of an image.
+
+    Attributes:
+        value: text, or another value of JSON.
+    """
+
+    def __init__(self, value: object) -> None:
+        self.value = value
 
 
 def _is_link(text: str) -> bool:
@@ -180,11 +195,14 @@ def _is_link(text: str) -> bool:
 def _unread(field: str, value: object, rule: Rule | None) -> list[Problem]:
     links = isinstance(rule, ImageInput) and rule.links
     if isinstance(value, _NoImage):
-        text = value.decode("utf-8", "replace")
-        forms = "a link, a data URI or base64" if links else "a file, a data URI or base64"
-        allowed = rule.allowed if rule else "an image"
-        return [Problem(field, text, allowed, f"it is text, but not {forms}; a server cannot read your files")]
+        return [_not_an_image(field, value.value, rule, links=links)]
     if not links or not isinstance(value, str) or not _is_link(value):
         return []
     why = "the picture cannot be fetched: the embedded engine has no network"
     return [Problem(field, value, "a data URI, or a link to a picture of this engine", why)]
+
+
+def _not_an_image(field: str, given: object, rule: Rule | None, *, links: bool) -> Problem:
+    forms = "a link, a data URI or base64" if links else "a file, a data URI or base64"
+    why = f"it is text, but not {forms}; a server cannot read your files" if isinstance(given, str) else f"not {forms}"
+    return Problem(field, plain(given), rule.allowed if rule else "an image", why)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import cast
 
 from stepfun_async._core.capabilities import Capability, Operation
 from stepfun_async._core.problems import Description, Problem, show
@@ -31,13 +32,14 @@ _KINDS: Mapping[str, str] = MappingProxyType(
 """The names of kinds of values in Python, and in JSON."""
 
 
-def in_wire_words(operation: Operation, row: Capability | None, problem: Problem) -> str:
+def in_wire_words(operation: Operation, row: Capability | None, problem: Problem, given: object) -> str:
     """What is wrong with a parameter of a call.
 
     Args:
         operation: what the call asks for.
         row: the model's; None where it is not known.
         problem: what is wrong.
+        given: the parameter as it came over the wire; None where it did not.
     """
     rule = row.rules.get(problem.field) if row else None
     why, allowed = problem.why, problem.allowed
@@ -48,8 +50,9 @@ def in_wire_words(operation: Operation, row: Capability | None, problem: Problem
         why = "there is no such model"
     if rule is not None and allowed == rule.allowed:
         allowed = rule.wire_allowed
+    shown = cast("object", given) if isinstance(given, dict | list) else problem.given
     parts = [
-        f"{wire_name(operation, problem.field)}: got {_written(problem.given)}",
+        f"{wire_name(operation, problem.field)}: got {_written(shown)}",
         f" ({why})" if why else "",
         f"; allowed: {allowed}" if allowed else "",
         "" if problem.nearest is None else f". Did you mean {_nearest(rule, problem.nearest)}?",
@@ -63,9 +66,9 @@ def _nearest(rule: Rule | None, nearest: object) -> str:
 
 def _written(value: object) -> str:
     """`value` as JSON, cut where it is long."""
-    if value is None or isinstance(value, Description) or not isinstance(value, str | int | float):
+    if value is None or isinstance(value, Description) or not isinstance(value, str | int | float | dict | list):
         return show(value)
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False, default=str)
     if len(text) <= LONGEST:
         return text
     return f"{text[: LONGEST - 3]}..." + (f" ({len(value)} characters)" if isinstance(value, str) else "")
