@@ -29,7 +29,7 @@ imports: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 pytest: $(VENV)/.dev $(GATEWAYS)/gateways/.made
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # What users install: the wheel alone in a fresh environment, then with its extras.
 wheel: $(VENV)/.dev
