@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import anyio
 import pytest
 from PIL import Image as pillow
 
@@ -580,6 +581,16 @@ async def test_an_array_that_breaks_off_is_read_up_to_there(tmp_path: Path) -> N
 async def test_inputs_that_are_none_say_what_to_do(inputs: object, advice: str) -> None:
     with pytest.raises(ConfigurationError, match=advice):
         source_of(inputs)
+
+
+@pytest.mark.parametrize("mode", ["r", "rb"])
+async def test_an_open_file_is_not_taken_for_its_lines(tmp_path: Path, mode: str) -> None:
+    """Each line of a table would be a prompt, and paid for."""
+    (tmp_path / "a.csv").write_text("prompt,seed\nA lake,1\n")
+    with (tmp_path / "a.csv").open(mode) as file:
+        for inputs in (file, io.StringIO("prompt\nA lake\n"), anyio.wrap_file(file)):
+            with pytest.raises(ConfigurationError, match="give its path"):
+                source_of(inputs)
 
 
 class LazyFrame:

@@ -109,7 +109,7 @@ def source_of(inputs: Any) -> Source:
     """
     if is_file(inputs):
         return _FileSource(_path_of(inputs))
-    advice = _NOT_ITERABLE.get(type(inputs).__name__)
+    advice = _advice_for(inputs)
     if advice is not None:
         raise ConfigurationError(f"inputs are a file or an iterable of lines, not a {type(inputs).__name__}: {advice}")
     table = _rows_of_table(inputs)
@@ -123,6 +123,15 @@ def source_of(inputs: Any) -> Source:
     raise ConfigurationError(f"inputs are a file or an iterable of lines, not {plain(inputs)!r}")
 
 
+def _advice_for(inputs: Any) -> str | None:
+    """What to give in place of `inputs` that could be iterated over, but not by lines; None for anything else."""
+    if hasattr(inputs, "readline") and not isinstance(
+        inputs, type
+    ):  # whose lines would be prompts, whatever its format
+        return "give its path, or '-' for stdin"
+    return _NOT_ITERABLE.get(type(inputs).__name__)
+
+
 def _is_single(inputs: object) -> bool:
     """Whether inputs are one line, or what can be iterated over otherwise than by lines."""
     return hasattr(inputs, "to_request") or isinstance(inputs, Mapping | bytes | type)
@@ -132,11 +141,15 @@ _NOT_ITERABLE: Mapping[str, str] = MappingProxyType(
     {
         "LazyFrame": "give what .collect() returns",
         "DuckDBPyRelation": "give what .to_arrow_table() returns",
+        "ChunkedArray": "give what .to_pylist() returns",
+        "StringArray": "give what .to_pylist() returns",
+        "LargeStringArray": "give what .to_pylist() returns",
+        "DataFrameGroupBy": "give the table itself",
         "DatasetDict": 'give one of its splits, such as splits["train"]',
         "IterableDatasetDict": 'give one of its splits, such as splits["train"]',
     }
 )
-"""Tables that have to be turned into others first, by the names of their types."""
+"""What has to be turned into lines first, by the names of its types."""
 
 
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/+")
