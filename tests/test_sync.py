@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import pytest
 
@@ -619,6 +619,21 @@ def test_a_map_whose_client_is_closed_ends_with_an_error() -> None:
         for _ in outcomes:
             pass
     closing.join()
+
+
+def test_where_no_sockets_are_allowed_the_client_says_what_to_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As pytest-socket has it."""
+
+    def blocked(*_: object) -> NoReturn:
+        raise RuntimeError("A test tried to use socket.socket.")
+
+    client = Client(base_url="embedded")
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncio, "new_event_loop", blocked)
+        with pytest.raises(ConfigurationError, match=r"--allow-unix-socket\): A test tried to use socket\.socket"):
+            client.models.list()
+    assert client.models.list()
+    client.close()
 
 
 def test_where_all_threads_are_one_a_second_loop_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:

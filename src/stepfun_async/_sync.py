@@ -359,8 +359,18 @@ def _refuse_second_loop() -> None:
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
-    """A loop in real time, also where a test has frozen `time.monotonic`: nobody would let its time pass."""
-    loop: asyncio.AbstractEventLoop = loop_options.get("loop_factory", asyncio.new_event_loop)()
+    """A loop in real time, also where a test has frozen `time.monotonic`: nobody would let its time pass.
+
+    Raises:
+        ConfigurationError: none can be made, such as where a test may have no sockets.
+    """
+    try:
+        loop: asyncio.AbstractEventLoop = loop_options.get("loop_factory", asyncio.new_event_loop)()
+    except Exception as error:
+        raise ConfigurationError(
+            "a Client cannot start its event loop, which needs two sockets inside the process "
+            f"(under pytest-socket: --allow-unix-socket): {error}"
+        ) from error
     if type(loop).time is asyncio.BaseEventLoop.time:
         loop.time = process_time  # type: ignore[method-assign]
     return loop
