@@ -76,9 +76,10 @@ bench-batch: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.batch --jobs $(JOBS)
 	$(BIN)/python -m benchmarks.resume
 
-# The tables of models in README and docs, made anew from the code.
+# The tables in README and docs, and the drawing of the package in docs/contributing.md, made anew from the code.
 docs: $(VENV)/.dev
-	$(BIN)/python docs/tables.py
+	$(BIN)/python -m docs.tables
+	$(BIN)/python -m docs.house
 
 # Against other clients, in an environment of their own: everything takes about half an hour, the headlines 3 minutes.
 bench: $(BENCH)/.made

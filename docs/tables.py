@@ -173,7 +173,8 @@ def _tier(region: Region, name: str) -> str:
     return f"{tier.max_concurrency:,} / {tier.requests_per_minute:,}" if tier else "not there"
 
 
-def _between(text: str, begin: str, end: str, content: str) -> str:
+def between(text: str, begin: str, end: str, content: str) -> str:
+    """`text` with `content` between its markers `begin` and `end`."""
     before, _, rest = text.partition(begin)
     return f"{before}{begin}\n{content}\n{end}{rest.partition(end)[2]}"
 
@@ -183,12 +184,12 @@ def pages() -> dict[Path, str]:
     readme, docs = ROOT / "README.md", ROOT / "docs"
     embedded, failures, limits = docs / "embedded.md", docs / "failures.md", docs / "limits.md"
     return {
-        readme: _between(readme.read_text(), _BEGIN, _END, summary()),
-        embedded: _between(embedded.read_text(), _FAULTS, _FAULTS_END, faults()),
-        failures: _between(
-            _between(failures.read_text(), _OUTCOMES, _OUTCOMES_END, outcomes()), _TEXTS, _TEXTS_END, gateway_texts()
+        readme: between(readme.read_text(), _BEGIN, _END, summary()),
+        embedded: between(embedded.read_text(), _FAULTS, _FAULTS_END, faults()),
+        failures: between(
+            between(failures.read_text(), _OUTCOMES, _OUTCOMES_END, outcomes()), _TEXTS, _TEXTS_END, gateway_texts()
         ),
-        limits: _between(limits.read_text(), _TIERS, _TIERS_END, tiers()),
+        limits: between(limits.read_text(), _TIERS, _TIERS_END, tiers()),
         docs / "models.md": details(),
     }
 

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from docs import tables
+from docs import house, tables
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
@@ -121,6 +121,12 @@ def test_the_commands_on_the_page_work_in_order(page: Path, offline: Path) -> No
 def test_the_tables_on_the_page_are_the_codes(page: Path) -> None:
     """`make docs` writes them anew."""
     assert page.read_text() == tables.pages()[page]
+
+
+def test_the_drawing_of_the_package_is_the_codes() -> None:
+    """`make docs` draws it anew."""
+    for page, text in house.pages().items():
+        assert page.read_text() == text
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
