@@ -1,5 +1,7 @@
-"""The pure core: tables, values, validation, wire form, results, retry decisions, errors.
+"""The pure core: model tables, request values, validation, wire format, results, retry decisions and errors.
 
-Nothing in here knows HTTP, an event loop, the clock, randomness or the environment. What has to
-touch a disk (reading a picture to edit, saving one) goes through `stepfun_async._runtime.files`.
+`capabilities`, `rules` and `registry` are the tables; `requests`, `validation` and `wire` turn a request into HTTP;
+`answers` and `reasons` read responses; `outcomes` says what each outcome costs and `retry` whether to try again;
+`headers`, `pictures` and `rendering` read images. No HTTP library, event loop, clock, randomness or environment in
+here. May import `_runtime.files`, to read an image that is sent and to save one, and nothing else of this package.
 """

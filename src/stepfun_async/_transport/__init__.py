@@ -1,10 +1,10 @@
-"""Calls over HTTP. The only package that knows httpx.
+"""HTTP: an `HTTPRequest` goes in, an `HTTPResponse` comes out. The only room that imports httpx.
 
-`calls` sends a `HTTPRequest` and follows links, on the connections that `connections` keeps. Plain connections go
-straight (`direct`: `http1` on `sockets`, with `tls` and `names` below them); proxies (`proxies`), users' own
-transports and tools that stand in for httpx go through it (`through_httpx`, imported when it is needed), on the
-same sockets (`network`). `outgoing` has the requests, `uploads` their bodies, `bodies` takes answers in, `watching`
-notes what leaves and where to, `failures` says what went wrong.
+`http` sends a request and follows links, over connections from `pool`. Plain connections are our own HTTP/1.1:
+`connection` and `http11` on `sockets`, `tls` and `host_names`. Proxies (`proxies`), users' own transports and tools
+that patch httpx use `httpx_connection`, on the same sockets (`network`). `request` and `request_body` write requests,
+`response_body` reads responses, `trace` records what was sent, `addresses` refuses hosts, `errors` maps exceptions.
+May import `_core` and `_runtime`.
 """
 
 from __future__ import annotations

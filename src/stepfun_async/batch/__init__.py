@@ -1,7 +1,9 @@
-"""Fan-out with a journal: a file of prompts in, pictures and a record of each out, whatever happens on the way.
+"""A batch: a file of prompts in, images and a journal of every line out.
 
-`Batch` runs one; it is a public name of the package too. `Records` reads what one has left in its folder.
-`run_chunk` is what workers of a cluster run, for `Batch.run_chunks`.
+`Batch` runs one, `Records` reads what it left in its folder, and `run_chunk` is what the workers of a cluster run.
+`inputs` reads lines, `journal` records what happened to each, `storage` keeps the images, `run` sends the requests
+and `report` writes the report and the manifest. May import `_client` and everything below it; inside, rooms import
+downwards: `batch`, `records`, `run`, `report`, `journal`, `items`, then `inputs` and `storage`.
 """
 
 from __future__ import annotations

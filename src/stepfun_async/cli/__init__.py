@@ -1,6 +1,8 @@
-"""The command line, `stepfun-async`: it parses, calls the SDK and prints.
+"""The command line, `stepfun-async`: it parses arguments, calls the SDK and prints.
 
-Nothing of the library imports it. It needs typer and rich, which the extra `cli` brings.
+`app` puts the commands together and maps errors to exit codes; each command has a module, and `options`, `help_text`,
+`console` and `exit_codes` serve all of them. It needs typer and rich, which the extra `cli` installs.
+May import `_sync`, `batch` and everything below; nothing in the library imports it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A stand-in for StepFun's image service, for development and tests, without network or cost.
 
-`Engine` answers the same `Call`s as the service, with real pictures of the right size drawn by
-Pillow; `EmbeddedTransport` plugs it into a client, `stepfun_async.embedded.server` puts it behind
-real HTTP, and `Scenario` makes it fail in the ways the real service fails. `use` has one engine answer
-all embedded clients, and `Log` keeps what it was asked for; `stepfun_async.testing` builds on both.
+`Engine` answers the same `HTTPRequest`s as the service, with real images of the right size; `EmbeddedTransport` plugs
+it into a client, `stepfun_async.embedded.server` puts it behind HTTP, and `Scenario` makes it fail in the ways the
+real service fails. `use` chooses the engine of all embedded clients, and `Log` records the requests it received;
+`stepfun_async.testing` builds on both. May import `_core` and `_runtime`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""For the tests of programs that use this package: a StepFun of one's own, and time that does not pass.
+"""For tests of programs that use this package: a fake StepFun, and virtual time.
 
-`FakeStepFun` answers offline and tells what was asked and paid for; `FakeStepFunServer` is the same
-behind real HTTP. `run`, `virtual_backend` and `virtual_time` have code with retries, deadlines and
-limits run without waiting. `stepfun_async.pytest_plugin` makes fixtures of them.
+`FakeStepFun` answers offline and records what was requested and paid for; `FakeStepFunServer` is the same behind real
+HTTP. `run`, `virtual_backend` and `virtual_time` run code with retries, deadlines and limits without waiting.
+`stepfun_async.pytest_plugin` provides them as fixtures. May import `_sync`, `_client` and everything below.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What PyInstaller has to know of this package; found by its entry point `pyinstaller40`."""
+"""The hook for PyInstaller, which finds it through the entry point `pyinstaller40`. Imports nothing of this package."""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""The report of a batch: one HTML file with sums, plots, failures, costs and a gallery of the pictures.
+"""The report of a batch: one HTML file with totals, plots, failures, costs and a gallery of the images.
 
-It opens from disk, needs no network, and whatever prompts, ids and error messages have in them is
-shown as text and nothing else.
+`writing` writes the file; `page`, `plots`, `records`, `markup` and `words` are its parts, `tally` adds up the rows,
+`thumbnails` makes small images, `journalled` turns items into rows, and `manifest` writes the manifest. The file
+opens from disk and needs no network; prompts, ids and error messages are shown as text only. May import `journal`,
+`items`, `inputs` and `storage`.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory

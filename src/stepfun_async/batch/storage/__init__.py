@@ -1,5 +1,5 @@
 """Where a batch keeps its images.
 
-`store` is a folder, `bucket` an object store, `location` names either, `filenames` makes names, `metadata` writes
-into the images. May import nothing else of the batch.
+`store` is a folder, `bucket` an object store, and `location` describes either as a plain value; `filenames` builds file
+names from a template, and `metadata` embeds the request into the image file. May import nothing else of the batch.
 """
