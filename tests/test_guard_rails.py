@@ -13,9 +13,10 @@ import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import Context
 from itertools import pairwise
+from socket import socketpair
 from types import FrameType
 from typing import Any, TypeVarTuple
 
@@ -27,6 +28,7 @@ import trio
 from stepfun_async import AsyncClient, Client, Failed, Limits, TextToImage
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from stepfun_async._sync import loop_options
+from stepfun_async._transport.sockets import AsyncioSocket
 from tests.support.scripted import PICTURE, Answer, Scripted
 
 Args = TypeVarTuple("Args")
@@ -116,6 +118,31 @@ async def test_waiting_for_a_slot_costs_few_function_calls() -> None:
 
     enough, one = await with_slots(10), await with_slots(1)
     assert one - enough <= 40 * 75
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.anyio
+async def test_a_short_response_takes_no_memory_but_its_own() -> None:
+    """Guards the buffer that all sockets of a loop receive into: a new one for each receive is the dearest step of all.
+
+    Two sockets that receive in the same turn of the loop still have each its own.
+    """
+    pairs = [socketpair() for _ in range(2)]
+    async with AsyncExitStack() as stack:
+        opened = [await AsyncioSocket.open(ours) for ours, _ in pairs]
+        for each, (_, theirs) in zip(opened, pairs, strict=True):
+            stack.push_async_callback(each.aclose)
+            stack.callback(theirs.close)
+        tracemalloc.start()
+        try:
+            for number, (_, theirs) in enumerate(pairs):
+                theirs.sendall(b"%d" % number * 1000)
+            received = [await each.receive() for each in opened]
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert received == [b"0" * 1000, b"1" * 1000]
+    assert peak < 64 * 1024
 
 
 # --- images.map -------------------------------------------------------------------------------------

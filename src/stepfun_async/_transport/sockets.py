@@ -1,7 +1,8 @@
 """Sockets: connected, judged, encrypted, written to, read from, and listened to while they are written to.
 
-One kind for asyncio, one for trio. asyncio's is a protocol, which takes whatever has arrived in one piece: no other
-way of asyncio costs as little for an answer. trio's works on the socket itself. TLS is the package's own layer (`tls`),
+One kind for asyncio, one for trio. asyncio's is a protocol, which takes whatever has arrived in one piece, out of a
+buffer that all sockets of a loop share: no other way of asyncio costs as little for an answer. trio's works on the
+socket itself. TLS is the package's own layer (`tls`),
 so that what the system still holds of a connection that was lost can be read.
 """
 
@@ -19,6 +20,7 @@ from typing import Any, Protocol, TypeAlias
 import anyio
 from anyio.lowlevel import checkpoint, current_token
 
+from .._runtime.event_loop import LoopLocal
 from .addresses import AddressFilter
 from .host_names import SocketAddress, addresses_of
 from .http11 import answer_begun
@@ -63,7 +65,7 @@ async def connect(
     stage("connect")
     on_asyncio = isinstance(current_token().native_token, asyncio.AbstractEventLoop)
     connected = await _connected(place, _connect_in_asyncio if on_asyncio else _connect_in_trio)
-    opened: Socket = await _AsyncioSocket.open(connected) if on_asyncio else _TrioSocket(connected)
+    opened: Socket = await AsyncioSocket.open(connected) if on_asyncio else _TrioSocket(connected)
     try:
         if guard is not None and (why := guard(opened.address)):
             raise AddressNotAllowedError(f"{place.host} is {opened.address}, which {why}")
@@ -228,12 +230,22 @@ async def send_all(opened: Socket, data: bytes, *, listening: bool = True) -> bo
     return True
 
 
-class _AsyncioSocket(Socket, asyncio.Protocol):
+def _new_buffer() -> memoryview:
+    return memoryview(bytearray(PIECE))
+
+
+_buffers: LoopLocal[memoryview] = LoopLocal(_new_buffer)
+"""The buffer that a loop receives into. One serves all of its sockets, since what arrives is copied out of it before
+the loop receives anything else; a new one for each receive costs more than the copy."""
+
+
+class AsyncioSocket(Socket, asyncio.BufferedProtocol):
     """A socket of asyncio."""
 
     def __init__(self, raw: socket.socket) -> None:
         super().__init__(raw)
         self._loop = asyncio.get_running_loop()
+        self._buffer = _buffers.of(self._loop)
         self._transport: Any = None
         self._paused = False
         self._reader: asyncio.Future[None] | None = None
@@ -243,7 +255,7 @@ class _AsyncioSocket(Socket, asyncio.Protocol):
         self._lost = self._loop.create_future()
 
     @classmethod
-    async def open(cls, connected: socket.socket) -> _AsyncioSocket:
+    async def open(cls, connected: socket.socket) -> AsyncioSocket:
         _, opened = await asyncio.get_running_loop().create_connection(lambda: cls(connected), sock=connected)
         return opened
 
@@ -291,8 +303,11 @@ class _AsyncioSocket(Socket, asyncio.Protocol):
         self._transport = transport
         self._transport.set_write_buffer_limits(high=0)  # what it holds has not been sent, and does not count as such
 
-    def data_received(self, data: bytes) -> None:
-        self._take(data)
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._take(bytes(self._buffer[:nbytes]))
         waited_for = self._reader is not None and not self._reader.done()
         if self._unread > _HIGH_WATER and not self._paused and not waited_for:
             self._paused = True
