@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from stepfun_async import Image, MalformedResponseError
+from stepfun_async import APIStatusError, Image, MalformedResponseError
 from stepfun_async._core.answers import parse_download, parse_images, picture_facts
 from stepfun_async._core.cutting import Base64StreamDecoder
 from stepfun_async._core.wire import HTTPResponse
@@ -49,6 +50,7 @@ WAYS: dict[str, Callable[[bytes], dict[str, object]]] = {
     "a data URI with parameters": lambda data: {"b64_json": f"data:image/png;name=a.png;base64,{_b64(data)}"},
     "a link that is a data URI": lambda data: {"url": f"data:image/png;base64,{_b64(data)}"},
     "a link that is a data URI in capitals": lambda data: {"b64_json": None, "url": f"DATA:;BASE64,{_b64(data)}"},
+    "a link that is a data URI with spaces": lambda data: {"url": f"data:image/png; base64, {_b64(data)}"},
     "a link that is a percent-encoded data URI": lambda data: {"url": "data:image/x," + quote(data)},
 }
 """How an answer says a picture."""
@@ -126,3 +128,22 @@ def test_what_is_saved_has_the_ending_of_its_format(name: str, tmp_path: Any) ->
     endings = {"jpeg": ".jpg", "tiff": ".bin", None: ".bin"}
     assert saved_at.name == "lake" + endings.get(kind, f".{kind}")
     assert saved_at.read_bytes() == data
+
+
+@pytest.mark.parametrize("name", ["png", "large png", "jpeg", "webp", "gif", "avif", "bmp"])
+def test_a_link_that_is_base64_is_the_picture(name: str) -> None:
+    kind, width, data = PICTURES[name]
+    image = _parsed({"url": _b64(data)})
+    assert (image.data, image.format, image.width, image.url) == (data, kind, width, None)
+
+
+@pytest.mark.parametrize("key", ["b64_json", "image", "url"])
+def test_a_link_is_a_link_under_every_name(key: str) -> None:
+    assert _parsed({key: "https://a.test/b c.png"}).url == "https://a.test/b%20c.png"
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
+def test_a_link_that_is_refused_is_not_blamed_on_key_or_base_url(status: int) -> None:
+    with pytest.raises(APIStatusError, match="may have expired") as caught:
+        parse_download(HTTPResponse(status, {}, b""), now=0.0)
+    assert not re.search("base_url|key", str(caught.value))

@@ -18,7 +18,7 @@ from .data_uris import decode_text, is_data_uri
 from .errors import MalformedResponseError
 from .headers import ImageHeader, read_header
 from .outcomes import Event, billing_of, billing_of_status, status_outcome
-from .pictures import as_link
+from .pictures import as_link, is_bare_base64, names_link
 from .problems import show
 from .reasons import described, encodable, read_reason, resender_of, said_by_success, trace_id_of, wish_in
 from .results import FILTERED, Account, Image, ImagesResponse, Model
@@ -115,9 +115,12 @@ def parse_account(reply: HTTPResponse, *, now: float) -> Account:
     return Account(_str(content.get("type")), balance, cash, voucher)
 
 
+_LINK_HINT = "the link may have expired: download images soon after the call"
+
+
 def parse_download(reply: HTTPResponse, *, now: float) -> dict[str, Any]:
     """`Image`'s fields that are read from the bytes behind a link, known to be a picture."""
-    raise_for_status(reply, now)
+    raise_for_status(reply, now, hint=_LINK_HINT if reply.status in (401, 403, 404, 410) else "")
     _refuse_packed(reply)
     facts = _cut_facts(reply.pictures[0]) if reply.pictures else picture_facts(reply.body)
     if "format" not in facts and _is_page(reply.whole().body):
@@ -205,14 +208,15 @@ def _image(item: object, reply: HTTPResponse, base_url: str, expires: datetime |
     seed, reason = _int(content.get("seed")), _str(content.get("finish_reason"))
     if reason == FILTERED:
         return Image(seed=seed, finish_reason=reason)
-    text = content.get("b64_json") or content.get("image")
+    text, url = content.get("b64_json") or content.get("image"), content.get("url")
+    if isinstance(text, str) and names_link(text):
+        text, url = None, text
+    elif not text and isinstance(url, str) and (is_data_uri(url) or is_bare_base64(url)):
+        text = url
     if isinstance(text, str):
         at = index_of(text) if reply.pictures else None
         facts = picture_facts(_decode(text, reply)) if at is None else _cut_facts(reply.pictures[at])
         return Image(seed=seed, finish_reason=reason, **facts)
-    url = content.get("url")
-    if isinstance(url, str) and is_data_uri(url):
-        return Image(seed=seed, finish_reason=reason, **picture_facts(_decode(url, reply)))
     if isinstance(url, str) and url:
         return Image(seed=seed, finish_reason=reason, url=_absolute(url, base_url, reply), expires_at=expires)
     maybe = f"its finish_reason is {show(reason)}" if reason else f"perhaps {_WITHHELD}"
@@ -293,12 +297,13 @@ def _str(value: object) -> str | None:
 # --- error answers ------------------------------------------------------------------------------
 
 
-def raise_for_status(reply: HTTPResponse, now: float) -> None:
+def raise_for_status(reply: HTTPResponse, now: float, hint: str | None = None) -> None:
     """Raise the error that `reply`'s status means; nothing for 2xx.
 
     Args:
         reply: the answer.
         now: the time of the answer, seconds since 1970, for a `Retry-After` that is a date.
+        hint: what the caller can do; None for what can be done where the API was asked.
     """
     if 200 <= reply.status < 300:
         return
@@ -306,9 +311,9 @@ def raise_for_status(reply: HTTPResponse, now: float) -> None:
     reason = read_reason(b"" if reply.headers.get(CODING_HEADER) else reply.body)
     text = reason.content if isinstance(reason.content, str) else ""
     resender = resender_of(reply.headers)
-    hint = f" ({outcome.hint})" if outcome.hint else ""
+    hint = outcome.hint if hint is None else hint
     error = outcome.error(
-        f"{reply.status}: {described(reason, reply.headers)}{hint}",
+        f"{reply.status}: {described(reason, reply.headers)}{f' ({hint})' if hint else ''}",
         status=reply.status,
         billing=billing_of_status(
             reply.status, by_api=reason.by_api, headers=reply.headers, text=text, resent=resender is not None

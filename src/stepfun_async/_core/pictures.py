@@ -195,11 +195,11 @@ def of_data_uri(text: str, bounds: Bounds | None = None) -> Picture | Unreadable
 def _look_text(text: str, bounds: Bounds | None) -> Picture | Link | Unreadable:
     if is_data_uri(text):
         return of_data_uri(text, bounds)
-    if text[:8].lower().startswith(("http://", "https://")):
+    if names_link(text):
         return Link(as_link(text)) if is_link(text) else Unreadable("the link has no host, or a line break in it")
     if scheme := _SCHEME.match(text):
         return Unreadable(f"{scheme[0]!r} is not fetched here: give the path of a file, or the bytes")
-    if len(text) > _LONG_NAME and _is_base64(text):
+    if is_bare_base64(text):
         return Unreadable("it is base64 without its head: put 'data:image/png;base64,' before it, or give the bytes")
     return _look_path(Path(text), bounds)
 
@@ -214,11 +214,17 @@ _LONGEST_NAME = 1000
 """Characters of a file's name that messages show."""
 
 
-def _is_base64(text: str) -> bool:
+def is_bare_base64(text: str) -> bool:
+    """Whether `text` is an image in base64, without the head of a data URI."""
     try:
-        return read_header(decode_base64(text[:_LONG_NAME])) is not None
+        return len(text) > _LONG_NAME and read_header(decode_base64(text[:_LONG_NAME])) is not None
     except ValueError:
         return False
+
+
+def names_link(text: str) -> bool:
+    """Whether `text` begins as an http(s) link does."""
+    return text[:8].lower().startswith(("http://", "https://"))
 
 
 def is_link(text: str) -> bool:
