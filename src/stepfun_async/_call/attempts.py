@@ -1,4 +1,38 @@
-"""One call's way through slot, deadline and attempts."""
+"""The attempts of one call: its permit, its deadline, when it is retried, and what each attempt may have cost.
+
+**A call** (`Exchanger.within`) acquires a permit, and then one from the backend if limits are shared. Up to here
+`queue_timeout` applies. Once it has both, the deadline begins: one cancel scope covers all attempts, the waits
+between them, parsing, and fetching images from links. `Window` is this span of time; the permit is released when the
+span ends.
+
+**An attempt** ends exactly once (`_Attempt._over`), in success, with an error or by cancellation. That counts it in
+the record, closes its entry in the rate window, and emits `AttemptEnded`. Its billing state is one of:
+
+* `executed`: the response was parsed, so it was charged;
+* `rejected`, `not_sent` or `unknown`: what the error says, which the table in `_core.outcomes` decides;
+* after a cancellation: `unknown` if any of the body was sent, otherwise `not_sent`. `SendState` has that, as the
+  transport records it.
+
+**A retry** is made only if every condition holds, in this order: the policy allows one more attempt; the error may be
+repeated (`not_sent`, a refusal that asks to come back later, or, with `retry_unknown=True`, `unknown`); the wait ends
+before the deadline; the client's quota has tokens left; and, after an `unknown` attempt, the budget covers a second
+charge. The first three are a pure function, `_core.retry.wait_before_next`. A 429, and a 503 that says for how long,
+start a cooldown for all calls that share the limits, whether or not this call is retried. The next attempt then waits
+for its rate entry, ahead of calls that have not begun.
+
+**Money.** The caller reserves the price of the first attempt before the permit is acquired, and settles the
+reservation once, when the call has ended. Here, the price is reserved again before each attempt that follows an
+`unknown` one, since both may be charged. `record.maybe_billed` counts the attempts that ended as `executed` or
+`unknown`; every `APIError` raised here carries that count, the number of attempts and, in its message, what they
+mean. Calls that cost nothing (`record.free`) are never `unknown`: after a lost response they are retried like
+`not_sent`.
+
+**Cancellation** may arrive at any await: the deadline's, the caller's scope, or `Task.cancel()`. A response that has
+arrived is not dropped: a body below `LONG` bytes is parsed at once, and a longer one in a worker thread that
+is waited for even if the call is cancelled meanwhile. Only bodies above `VAST` bytes are abandoned. The deadline's
+cancellation becomes `APITimeoutError`. A call that is cancelled because its client is closed raises the error made by
+`ended_by_closing`, from the windows that the task's `witness` has collected.
+"""
 
 from __future__ import annotations
 

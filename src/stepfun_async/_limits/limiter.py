@@ -1,10 +1,37 @@
-"""Slots, places in the minute, pauses, and who goes first.
+"""The limiter: who may send, in which order, and who wakes whom.
 
-A gate belongs to one `Limits` object, whoever uses it: any number of clients, threads and event loops.
-It decides under a lock by the state machines of `_core.pace`, and wakes whoever may go in the loop that
-they wait in. Waiting is first come, first served; an attempt that is made again goes before calls that
-have not begun. Only the first in line watches the clock: it looks again when time may have helped, and
-everybody else is woken when somebody goes.
+**State.** A `Limiter` belongs to one `Limits` object and serves every client, thread and event loop that shares it.
+One lock guards all of its state: the number of slots in use, the permits that hold them, by event loop (`_held`); the
+rules of `rate` (rate window, adaptive limit, cooldown), which are pure and are passed the time; and two queues,
+`_again` for further attempts of calls that have their slot, and `_queue` for calls that have none yet.
+
+**What a call holds.** A `Permit` is one slot, for the length of the call, and at most one entry in the rate window,
+for the attempt that is due. The first attempt's entry is granted together with the slot, both or neither; every
+further attempt waits for an entry of its own and keeps the slot meanwhile. When an attempt ends, its entry is closed:
+it counts from the moment at which the request was sent, or is given back if nothing was sent. The slot is given back
+when the call ends. Both are idempotent: a permit counts only as long as it is in `_held`.
+
+**Order.** First come, first served, in each queue; `_again` goes before `_queue`, so that calls which hold a slot end
+soon. A call takes a free slot at once only if both queues are empty; nobody overtakes. Whoever gives something back,
+or closes an entry, runs `_advance` under the lock: it grants to the waiters at the front what they want, and then
+wakes them. So a woken waiter already has its permit, and no newcomer can take it first. One that is cancelled in that
+moment gives it back.
+
+**Time.** Only the waiter at the front watches the clock: `_advance` has it look again when the rate window or a
+cooldown may let it pass; all others wait without a timeout until they are granted a permit or are at the front. No
+clock is read while time cannot matter: without `requests_per_minute`, until a server asks for the first cooldown. The
+time is the same in all loops of the process: each loop's own clock, which may be virtual, plus a constant offset.
+
+**Threads and loops.** A waiter is woken in its own loop: directly in the thread it waits in, otherwise by the loop's
+thread-safe scheduling. Granting and waiting take the lock; giving back never blocks on it (`ForkSafeLock.soon`),
+because garbage collection can end a call in any thread, also in one that holds this lock. A loop that is closed with
+calls in flight gives nothing back, so its permits are reclaimed when another call needs a slot or the state is read,
+and their entries count as sent. While other loops hold slots, the waiter at the front looks every `_LOOK` seconds,
+since no event would wake it.
+
+**Fork.** A child starts with all slots free, empty queues and no open rate entries: the calls in flight are the
+parent's. Permits copied from the parent are no longer in `_held`, so giving them back changes nothing. Entries of
+requests that were sent still count in both, and so does a cooldown.
 """
 
 from __future__ import annotations
