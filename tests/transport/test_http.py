@@ -34,9 +34,10 @@ from stepfun_async import (
     RetryPolicy,
     SaveError,
 )
+from stepfun_async._core.wire import HTTPRequest
 from stepfun_async._transport import http as calls
+from stepfun_async._transport import http11, proxies, response_body
 from stepfun_async._transport import pool as connections
-from stepfun_async._transport import proxies
 from tests.support.answers import PIXEL, answer, picture_answer
 from tests.support.raw import hang_up, raw_server, reset, say, socks_handshake, stay_silent
 
@@ -426,6 +427,21 @@ async def test_an_answer_without_end_is_not_read_without_end(monkeypatch: pytest
                 await client.images.generate("a lake")
         assert server.gone.wait(5)
     assert caught.value.billing == "unknown"
+
+
+async def test_a_picture_is_the_same_however_its_chunks_are_cut() -> None:
+    """Also where something arrives that has nothing of it, such as a part of the line between two chunks."""
+    body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (PIXEL[:40], PIXEL[40:])) + b"0\r\n\r\n"
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    whole = head + body
+    for at in range(len(head), len(whole)):
+        arriving = http11.ResponseParser()
+        intake = response_body.BodyReader(HTTPRequest("GET", "https://stepfun.test/a.png"), 200, {}, len(whole))
+        for part in (whole[:at], whole[at : at + 1], whole[at + 1 :]):
+            if part:
+                intake.feed(arriving.receive(part))
+        assert arriving.over
+        assert (await intake.finish()).body == PIXEL
 
 
 async def test_a_link_to_something_else_is_no_picture() -> None:

@@ -107,7 +107,7 @@ class MemorySink:
     def write(self, data: bytes) -> None:
         if not self._size:
             self._buffer = io.BytesIO(data)  # which copies nothing yet, and a whole body is one piece
-        else:
+        elif data:  # nothing would leave the end of the room in the place of the last byte
             self._make_room(self._size + len(data))
             self._buffer.seek(self._size)
             self._buffer.write(data)
