@@ -14,6 +14,7 @@ import trustme
 
 from stepfun_async import APIConnectionError, APIStatusError, AsyncClient, RateLimitError, RetryPolicy
 from stepfun_async._transport import pool as connections
+from stepfun_async._transport import response_body
 from tests.support.answers import PIXEL, answer, picture_answer
 from tests.support.faulty import reset_on_close
 from tests.support.raw import RawServer, Script, raw_server, say, stay_silent
@@ -89,6 +90,70 @@ async def test_a_server_that_answers_and_reads_no_more_is_not_waited_for(way: Wa
             with pytest.raises(APIStatusError, match="too large"):
                 await client.images.edit(BIG, "a hat")
             over.set()
+
+
+TORN = {
+    "a length that is not reached": b"HTTP/1.1 413 No\r\ncontent-length: 99\r\n\r\ntoo large",
+    "no length": b"HTTP/1.1 413 No\r\nconnection: close\r\n\r\ntoo large",
+    "HTTP/1.0": b"HTTP/1.0 413 No\r\n\r\ntoo large",
+    "a chunk that is not whole": b"HTTP/1.1 413 No\r\ntransfer-encoding: chunked\r\n\r\n63\r\ntoo large",
+    "packed": b"HTTP/1.1 413 No\r\ncontent-encoding: gzip\r\ncontent-length: 99\r\n\r\n\x1f\x8b\x08",
+}
+"""Refusals without the end of their body."""
+
+
+@pytest.mark.parametrize("torn", TORN.values(), ids=TORN)
+async def test_a_refusal_is_the_result_although_the_connection_is_lost_before_the_end_of_its_body(
+    torn: bytes, way: Way
+) -> None:
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.sendall(torn)
+        reset_on_close(connection)
+        connection.close()
+
+    with way.server(refuse) as server:
+        async with way.client(server) as client:
+            with pytest.raises(APIStatusError, match="413: ") as caught:
+                await client.images.edit(BIG, "a hat")
+        assert (caught.value.status, caught.value.billing, caught.value.attempts) == (413, "rejected", 1)
+        assert ("too large" in str(caught.value)) == (b"too large" in torn)
+
+
+@pytest.mark.parametrize("torn", TORN.values(), ids=TORN)
+async def test_the_end_of_a_refusals_body_is_not_waited_for(
+    torn: bytes, way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(response_body, "WORDS", 0.2)
+    over = threading.Event()
+
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.sendall(torn)
+        over.wait(30)
+
+    with way.server(refuse) as server:
+        async with way.client(server, timeout=600) as client:
+            with pytest.raises(APIStatusError, match="413: ") as caught:
+                await client.images.edit(BIG, "a hat")
+            over.set()
+        assert caught.value.billing == "rejected"
+
+
+async def test_half_of_a_refusal_that_needs_its_words_refuses_nothing(way: Way) -> None:
+    words = b'{"error": {"message": "overloaded"}}'
+
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.sendall(b"HTTP/1.1 503 No\r\ncontent-length: %d\r\n\r\n%b" % (len(words), words[:-1]))
+        reset_on_close(connection)
+        connection.close()
+
+    with way.server(refuse) as server:
+        async with way.client(server) as client:
+            with pytest.raises(APIStatusError, match="overloaded") as caught:
+                await client.images.edit(BIG, "a hat")
+        assert (caught.value.status, caught.value.billing, caught.value.maybe_billed) == (503, "unknown", 1)
 
 
 async def test_a_connection_whose_request_did_not_leave_whole_is_not_used_again(way: Way) -> None:

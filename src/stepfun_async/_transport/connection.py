@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
@@ -110,16 +111,23 @@ async def _receive(opened: Socket, answer: ResponseParser, begin: Callable[[Resp
     intake = begin(answer.head)
     try:
         intake.feed(body)
-        while not answer.over:
-            if intake.full:
-                await intake.drain()
-                await checkpoint_if_cancelled()  # what follows may have arrived already, and nothing wait
-            intake.feed(answer.receive(await opened.receive()))
+        await intake.whole_of(partial(_take_in, opened, answer, intake), _BROKEN)
     except BaseException:
         await intake.abandon()
         raise
     return intake
 
+
+async def _take_in(opened: Socket, answer: ResponseParser, intake: BodyReader) -> None:
+    while not answer.over:
+        if intake.full:
+            await intake.drain()
+            await checkpoint_if_cancelled()  # what follows may have arrived already, and nothing wait
+        intake.feed(answer.receive(await opened.receive()))
+
+
+_BROKEN = (OSError, RemoteProtocolError)
+"""What says that a connection ended in the middle of an answer."""
 
 _MEANINGS: tuple[tuple[str, FailureKind], ...] = (
     ("connect", FailureKind(TimeoutError, "connect_timeout", "no connection to {host} within {seconds:g} seconds")),

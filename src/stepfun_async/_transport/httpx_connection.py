@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import cast
 
 import anyio
@@ -67,7 +68,8 @@ class HTTPXConnection:
         self.idle_time = announced_idle_time(head.headers)
         intake = begin(head)
         try:
-            await _take_in(cast("httpx.AsyncByteStream", response.stream), intake)
+            take_in = partial(_take_in, cast("httpx.AsyncByteStream", response.stream), intake)
+            await intake.whole_of(take_in, _BROKEN)
         except BaseException:
             await intake.abandon()
             await response.aclose()
@@ -127,6 +129,9 @@ class _Stream(httpx.AsyncByteStream):
     def __aiter__(self) -> AsyncIterator[bytes]:
         return aiter(self._body)
 
+
+_BROKEN = (httpx.HTTPError, httpx.StreamError, h11.ProtocolError, OSError)
+"""What says that a connection ended in the middle of an answer."""
 
 _MEANINGS = (
     FailureKind(httpx.ConnectTimeout, "connect_timeout", "no connection to {host} within {seconds:g} seconds"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 
+import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from .._core.answers import CODING_HEADER, CUTTING_PAYS
@@ -23,6 +25,9 @@ MAX_BODY = 256 * 1024 * 1024
 MAX_PICTURE = 160 * 1024 * 1024
 """Bytes of the longest picture that is fetched from a link: 4096x4096 pixels of four channels of 16 bits, and 32 MiB
 for what else is in its file."""
+
+WORDS = 2.0
+"""Seconds that the body of an error status has to come: the status says what happened, the body only why."""
 
 _WITH_PICTURES = frozenset(endpoint.path for endpoint in ENDPOINTS.values())
 
@@ -45,6 +50,7 @@ class BodyReader:
         self._headers = headers
         self._longest = longest
         self._came = 0
+        self._is_whole = True
         self._coding = headers.get(CODING_HEADER, "").strip().lower()
         self._is_packed = self._coding not in ("", "identity")
         self._sinks: list[Sink] = []
@@ -65,6 +71,23 @@ class BodyReader:
         if self._came > self._longest:
             raise _too_long(self._longest)
         self._manner.feed(data)
+
+    async def whole_of(self, rest: Callable[[], Awaitable[None]], broken: tuple[type[Exception], ...]) -> None:
+        """Take in the rest of the body; of an error status, as much of it as comes.
+
+        A server that refuses an upload may close, reset or leave the connection with what it said half-way.
+
+        Args:
+            rest: receives it, and feeds it.
+            broken: what `rest` raises when the connection ends too early.
+        """
+        if self._status < 300:
+            await rest()
+            return
+        self._is_whole = False
+        with anyio.move_on_after(WORDS), suppress(*broken):
+            await rest()
+            self._is_whole = True
 
     async def drain(self) -> None:
         """Write to disk what is waiting.
@@ -87,7 +110,7 @@ class BodyReader:
         body, pictures = await self._taken()
         if not body or not self._is_packed:
             headers.pop(CODING_HEADER, None)
-        elif (unpacked := await self._unpacked(body)) is not None:
+        elif self._is_whole and (unpacked := await self._unpacked(body)) is not None:
             body = unpacked
             del headers[CODING_HEADER]
         return HTTPResponse(self._status, headers, body, pictures)
