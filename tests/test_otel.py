@@ -298,7 +298,7 @@ FILTERED = ImagesResponse((Image(finish_reason="content_filtered"),), id="img-2"
         (
             failed(SaveError("'secret.png' is there", response=ANSWER), "executed", 1),
             "SaveError",
-            "the picture was made and billed",
+            "the image was made and billed",
         ),
         (failed(asyncio.CancelledError("secret"), "unknown", 1), "cancelled", "it may have been billed"),
         (failed(KeyboardInterrupt(), "not_sent"), "KeyboardInterrupt", "nothing was billed"),

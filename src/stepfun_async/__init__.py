@@ -7,8 +7,7 @@
         response.image.save("lake.png")
 
 `Client` has the same methods without `await`. `base_url="embedded"` answers offline, without a key.
-Every public name is here, once; each is loaded when it is first used, so that importing the package
-costs next to nothing.
+Every public name is exported here and imported on first use, so that importing the package is cheap.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from __future__ import annotations
 import sys
 
 TYPE_CHECKING = False
-"""True for type checkers alone. `typing` has it too, at the price of most of this package's import time."""
+"""True only for type checkers. Importing it from `typing` would take most of this package's import time."""
 
 if TYPE_CHECKING:
     from ._call.fan_out import Failed as Failed
@@ -124,7 +123,7 @@ __all__ = sorted(_HOME_OF)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def _load(name: str) -> object:
-    """Load a public name when it is first asked for."""
+    """Import a public name on first use."""
     if name == "__version__":
         from ._core.version import __version__
 
@@ -140,7 +139,7 @@ def _load(name: str) -> object:
 
 
 def _publish() -> None:
-    """Put the names of the modules loaded by now here, and have them say so in tracebacks and pickles."""
+    """Export the names of the modules imported so far, under this module's name in tracebacks and pickles."""
     for home, names in _HOMES.items():
         module = sys.modules.get(f"{__name__}.{home}")
         for name in names:
@@ -154,5 +153,5 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-if not TYPE_CHECKING:  # or type checkers would take any name for one that is there
+if not TYPE_CHECKING:  # otherwise type checkers would accept any name
     __getattr__ = _load

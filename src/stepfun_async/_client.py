@@ -1,4 +1,4 @@
-"""`AsyncClient`: the settings, checked, and the methods by subject."""
+"""`AsyncClient`: its settings, and its methods grouped by subject."""
 
 from __future__ import annotations
 
@@ -35,30 +35,30 @@ class AsyncClient:
     number of tasks, and several event loops one after another.
 
     Args:
-        api_key: the key; otherwise `STEP_API_KEY` or `STEPFUN_API_KEY`. Not needed for `embedded`.
-        base_url: where the API is; otherwise `STEP_BASE_URL`, otherwise `https://api.stepfun.ai/v1`.
+        api_key: the API key; by default `STEP_API_KEY` or `STEPFUN_API_KEY`. Not needed for `embedded`.
+        base_url: the URL of the API; by default `STEP_BASE_URL`, or else `https://api.stepfun.ai/v1`.
             `embedded` answers inside this process, offline, at no cost.
-        limits: how much is in flight at once, and sent in a minute. Clients that are given the same
-            `Limits` object share it; clients that are given none share nothing.
-        timeout: seconds for everything after a call's slot is granted: all attempts, the waits between
-            them, download and decoding; `math.inf` for no bound.
-        queue_timeout: seconds to wait for a slot; None waits for ever.
-        retry: when an attempt is made again; by default only where it cannot have been billed.
-        budget: what may be spent, shared by all clients that are given the same `Budget`; None for any
-            sum. The price is set aside before a request is sent.
-        validation: `strict` refuses what the tables do not allow; `off` sends as given.
-        default_headers: headers sent with every call, though never to links of pictures.
-        transport: what carries the calls: an `httpx.AsyncBaseTransport`, or an `EmbeddedTransport`.
-        proxy: the address of an HTTP or SOCKS proxy; otherwise what `HTTPS_PROXY`, `ALL_PROXY` and
-            `NO_PROXY` say, though never for this machine itself.
-        allow_http: let the key go to another machine over plain http, where everybody on the way can read it.
-        keepalive_expiry: seconds for which an idle connection is kept at most; 0 for a new one each time. None keeps
-            it until a second before the server closes it, by its `Keep-Alive: timeout=`, and for 1.5 seconds where it
-            does not say, since some servers close theirs after 2. No value keeps it longer than the server announces.
-        on_event: a plain function that is told of each `CallStarted`, `AttemptEnded` and `CallEnded`.
+        limits: the maximum number of calls in flight, and of requests per minute. Clients with the same
+            `Limits` object share it; clients without one share nothing.
+        timeout: seconds for everything after a call has its slot: all attempts, the waits between
+            them, download and decoding; `math.inf` for no limit.
+        queue_timeout: seconds to wait for a slot; `None` for no limit.
+        retry: when to retry an attempt; by default only where it cannot have been billed.
+        budget: the most that may be spent, shared by all clients with the same `Budget`; `None` for no
+            limit. The price is reserved before a request is sent.
+        validation: `strict` rejects what the model tables do not allow; `off` sends requests as given.
+        default_headers: headers sent with every request to the API, but never to the URLs of images.
+        transport: the transport to send requests with: an `httpx.AsyncBaseTransport`, or an `EmbeddedTransport`.
+        proxy: the URL of an HTTP or SOCKS proxy; by default as `HTTPS_PROXY`, `ALL_PROXY` and
+            `NO_PROXY` say, but never for this machine itself.
+        allow_http: allow sending the API key to another machine over unencrypted HTTP.
+        keepalive_expiry: the maximum seconds to keep an idle connection; 0 for a new one each time. `None` keeps it
+            until a second before the server closes it, by its `Keep-Alive: timeout=`, and for 1.5 seconds without that
+            header, since some servers close theirs after 2. No value keeps it longer than the server announces.
+        on_event: a synchronous callback, called with every `CallStarted`, `AttemptEnded` and `CallEnded` event.
 
     Raises:
-        ConfigurationError: a setting cannot be right; the message says which and what to do.
+        ConfigurationError: a setting is invalid; the message says which one and what to do.
     """
 
     images: AsyncImages
@@ -86,7 +86,7 @@ class AsyncClient:
         keepalive_expiry: float | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
-        # From what shows the variables of a traceback's frames:
+        # Hide them from tools that show the variables of a traceback's frames:
         api_key, base_url, proxy = as_secret(api_key), hidden_url(base_url), as_secret(proxy)
         default_headers = hidden_headers(default_headers)
         self._service = caller_for(
@@ -111,22 +111,22 @@ class AsyncClient:
 
     @property
     def base_url(self) -> str:
-        """Where calls go."""
+        """The URL of the API."""
         return self._service.config.base_url
 
     @property
     def limits(self) -> Limits:
-        """How much is in flight at once, and sent in a minute."""
+        """The maximum number of calls in flight, and of requests per minute."""
         return self._service.limits
 
     @property
     def budget(self) -> Budget | None:
-        """What may be spent; None for any sum."""
+        """The most that may be spent; `None` for no limit."""
         return self._service.budget
 
     @property
     def usage(self) -> Usage:
-        """What this client was used for so far."""
+        """Totals of this client's calls so far."""
         return self._service.ledger.snapshot()
 
     async def __aenter__(self) -> Self:
@@ -139,22 +139,22 @@ class AsyncClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections. Closing again does nothing; any other call afterwards is refused."""
+        """Close the connections. Closing again does nothing; every other call then raises an error."""
         await self._service.aclose()
 
     def __reduce__(self) -> NoReturn:
         raise unpicklable(self)
 
     def __repr__(self) -> str:
-        service = getattr(self, "_service", None)  # not there yet where a refused setting's traceback is shown
+        service = getattr(self, "_service", None)  # missing while `__init__` raises
         return f"<{type(self).__name__} {service!r}>"
 
 
 def unpicklable(client: object) -> TypeError:
-    """The error for a client that is to be pickled, which says what to do instead."""
+    """Return the error to raise when a client is pickled."""
     name = type(client).__name__
-    what = f"a {name} is not pickled, since it has connections, limits and a key of its own"
-    return TypeError(f"{what}: make one in each process, or have forked processes inherit it")
+    what = f"cannot pickle a {name}, since it has connections, limits and a key of its own"
+    return TypeError(f"{what}: make one in each process, or let forked processes inherit it")
 
 
 class AsyncModels:
@@ -164,29 +164,29 @@ class AsyncModels:
         self._service = service
 
     async def list(self, *, timeout: float | None = None) -> tuple[Model, ...]:
-        """The models the server lists.
+        """List the models of the server.
 
         Args:
-            timeout: seconds for the whole call; the client's when absent.
+            timeout: seconds for the whole call; by default the client's.
 
         Raises:
-            APIError: there was no usable answer.
+            APIError: there was no usable response.
         """
         return await self._service.fetch(
             "models", "/models", partial(parse_models, now=time.time()), Options(timeout=timeout)
         )
 
     async def retrieve(self, model: str, *, timeout: float | None = None) -> Model:
-        """One model.
+        """Return one model.
 
         Args:
             model: its name.
-            timeout: seconds for the whole call; the client's when absent.
+            timeout: seconds for the whole call; by default the client's.
 
         Raises:
-            InvalidRequestError: `model` cannot be a name.
+            InvalidRequestError: `model` is not a valid name; nothing was sent.
             NotFoundError: the server has no such model.
-            APIError: there was no usable answer.
+            APIError: there was no usable response.
         """
         path = f"/models/{_name(model)}"
         return await self._service.fetch(
@@ -201,13 +201,13 @@ class AsyncAccount:
         self._service = service
 
     async def retrieve(self, *, timeout: float | None = None) -> Account:
-        """The account and its balance.
+        """Return the account and its balance.
 
         Args:
-            timeout: seconds for the whole call; the client's when absent.
+            timeout: seconds for the whole call; by default the client's.
 
         Raises:
-            APIError: there was no usable answer.
+            APIError: there was no usable response.
         """
         return await self._service.fetch(
             "account", "/accounts", partial(parse_account, now=time.time()), Options(timeout=timeout)

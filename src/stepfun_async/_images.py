@@ -1,4 +1,4 @@
-"""`client.images`: the methods that make, edit, fetch and fan out pictures."""
+"""`client.images`: the methods that generate, edit and download images, one or many."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 @cache
 def _requests() -> ModuleType:
-    """The module of the request values, which loads pydantic, and so is loaded when the first one is made."""
+    """Import the request values on first use, since they import pydantic."""
     from ._core import requests
 
     return requests
 
 
 class AsyncImages:
-    """Pictures: make, edit, start from another, fetch, fan out."""
+    """Generate, edit and download images, one or many."""
 
     def __init__(self, service: Caller) -> None:
         self._service = service
@@ -81,42 +81,42 @@ class AsyncImages:
         extra_body: Mapping[str, Any] | None = None,
         extra_headers: Mapping[str, str] | None = None,
     ) -> ImagesResponse:
-        """Make a picture from words.
+        """Generate an image from a text prompt.
 
-        What each model takes is in `capabilities(model)` and in the documentation's table of models.
+        `capabilities(model)` and the documentation's table of models list the parameters of each model.
 
         Args:
-            prompt: what the picture shows.
-            model: which model makes it.
+            prompt: what the image shows.
+            model: the model to use.
             size: `Size(width=, height=)`, an aspect ratio such as `"16:9"` (width to height), or the
                 wire string exactly as StepFun documents it for the model. `step-image-edit-2` writes
                 HEIGHTxWIDTH there, the others WIDTHxHEIGHT.
-            n: how many; the models make one.
-            response_format: `b64_json` brings the picture itself, `url` a link that expires.
-            seed: 0 to 2147483647; the same seed and parameters make similar pictures.
+            n: the number of images; the built-in models make one.
+            response_format: `b64_json` returns the image itself, `url` a link that expires.
+            seed: 0 to 2147483647; the same seed and parameters give similar images.
             steps: more are slower and finer.
-            cfg_scale: how closely the prompt is followed.
-            negative_prompt: what the picture does not show; needs `cfg_scale` above 1.0.
-            text_mode: better lettering inside the picture.
-            style_reference: `{"source_url": picture, "weight": number}`, the picture whose style to
-                take (anything that `edit` takes, or a link) and how strongly.
-            save_to: the file to write the picture to, while it arrives. Without an extension it gets the
-                real format's. The answer's `Image` has its `path` then, and no `data`.
-            overwrite: replace a file that is already there.
-            timeout: seconds for everything after the slot is granted; the client's when absent.
-            queue_timeout: seconds to wait for a slot; the client's when absent.
-            extra_body: parameters sent as they are, unchecked.
-            extra_headers: headers sent besides.
+            cfg_scale: how closely to follow the prompt.
+            negative_prompt: what the image should not show; needs `cfg_scale` above 1.0.
+            text_mode: improve lettering inside the image.
+            style_reference: `{"source_url": image, "weight": number}`, the image whose style to
+                apply (anything that `edit` takes, or a link) and how strongly.
+            save_to: the file to write the image to, while it arrives. Without an extension it gets the
+                actual format's. The response's `Image` then has a `path`, and no `data`.
+            overwrite: replace an existing file.
+            timeout: seconds for everything after the call has its slot; by default the client's.
+            queue_timeout: seconds to wait for a slot; by default the client's.
+            extra_body: additional parameters, sent unchecked.
+            extra_headers: additional headers.
 
         Returns:
-            The answer; `.image` is the picture.
+            The response; `.image` is the image.
 
         Raises:
-            InvalidRequestError: the request has problems, all of them in `.problems`; nothing was sent.
-            ContentFilteredError: only with `save_to`: the picture was withheld (else `.image` raises it).
-            SaveError: the picture was made, but not written; `.response` has it, in memory.
-            QueueTimeoutError: no slot came free in time; nothing was sent.
-            APIError: there was no usable answer; `.billing` says whether it may have been charged.
+            InvalidRequestError: the request is invalid; `.problems` lists every problem. Nothing was sent.
+            ContentFilteredError: only with `save_to`: the image was withheld (otherwise `.image` raises it).
+            SaveError: the image was made, but not written; `.response` has it, in memory.
+            QueueTimeoutError: no slot became free in time; nothing was sent.
+            APIError: there was no usable response; `.billing` says whether it may have been billed.
         """
         extra_headers = hidden_headers(extra_headers)
         request = _requests().TextToImage(
@@ -173,31 +173,31 @@ class AsyncImages:
         extra_body: Mapping[str, Any] | None = None,
         extra_headers: Mapping[str, str] | None = None,
     ) -> ImagesResponse:
-        """Change a picture as the words say.
+        """Edit an image as the prompt says.
 
         Args:
-            image: the picture: a path, bytes, a binary file object, a PIL image, an `Image` of an
-                earlier answer, or a data URI. Its type is found by its bytes; type, pixels and ratio
-                are checked before anything is sent. A file is sent from disk, in pieces.
+            image: a path, bytes, a binary file object, a PIL image, an `Image` of an earlier
+                response, or a data URI. Its type is detected from its bytes; type, pixels and ratio
+                are checked before anything is sent. A file is streamed from disk.
             prompt: what to change.
-            model: which model changes it.
-            size: only `step-1x-edit` takes it; `step-image-edit-2` keeps the picture's size.
-            n: how many; not a parameter of the built-in models here.
-            response_format: as in `generate`, and so are all parameters that follow.
+            model: the model to use.
+            size: only `step-1x-edit` takes it; `step-image-edit-2` keeps the image's size.
+            n: the number of images; the built-in models do not take it here.
+            response_format: as in `generate`, like all parameters that follow.
             seed: 0 to 2147483647.
             steps: more are slower and finer.
-            cfg_scale: how closely the prompt is followed.
-            negative_prompt: what the picture does not show; needs `cfg_scale` above 1.0.
-            text_mode: better lettering inside the picture.
-            save_to: the file to write the picture to.
-            overwrite: replace a file that is already there.
-            timeout: seconds for everything after the slot is granted.
+            cfg_scale: how closely to follow the prompt.
+            negative_prompt: what the image should not show; needs `cfg_scale` above 1.0.
+            text_mode: improve lettering inside the image.
+            save_to: the file to write the image to.
+            overwrite: replace an existing file.
+            timeout: seconds for everything after the call has its slot.
             queue_timeout: seconds to wait for a slot.
-            extra_body: parameters sent as they are, unchecked.
-            extra_headers: headers sent besides.
+            extra_body: additional parameters, sent unchecked.
+            extra_headers: additional headers.
 
         Returns:
-            The answer; `.image` is the picture.
+            The response; `.image` is the image.
 
         Raises:
             StepFunError: as `generate` does.
@@ -259,28 +259,28 @@ class AsyncImages:
         extra_body: Mapping[str, Any] | None = None,
         extra_headers: Mapping[str, str] | None = None,
     ) -> ImagesResponse:
-        """Make a new picture that starts from another one.
+        """Generate a new image from an existing one.
 
         Args:
             image: what `edit` takes, or an http(s) link that the server can reach.
-            prompt: what the new picture shows.
+            prompt: what the new image shows.
             source_weight: above 0 to 1; smaller is closer to the source.
-            model: which model makes it.
+            model: the model to use.
             size: `Size(width=, height=)`, an aspect ratio, or the wire string (WIDTHxHEIGHT).
-            n: how many; the models make one.
-            response_format: as in `generate`, and so are all parameters that follow.
+            n: the number of images; the built-in models make one.
+            response_format: as in `generate`, like all parameters that follow.
             seed: 0 to 2147483647; 0 is random.
             steps: more are slower and finer.
-            cfg_scale: how closely the prompt is followed.
-            save_to: the file to write the picture to.
-            overwrite: replace a file that is already there.
-            timeout: seconds for everything after the slot is granted.
+            cfg_scale: how closely to follow the prompt.
+            save_to: the file to write the image to.
+            overwrite: replace an existing file.
+            timeout: seconds for everything after the call has its slot.
             queue_timeout: seconds to wait for a slot.
-            extra_body: parameters sent as they are, unchecked.
-            extra_headers: headers sent besides.
+            extra_body: additional parameters, sent unchecked.
+            extra_headers: additional headers.
 
         Returns:
-            The answer; `.image` is the picture.
+            The response; `.image` is the image.
 
         Raises:
             StepFunError: as `generate` does.
@@ -310,44 +310,44 @@ class AsyncImages:
         timeout: float | None = None,
         queue_timeout: float | None = None,
     ) -> Image:
-        """Fetch the picture behind a link. The key is never sent there.
+        """Download the image behind a link. The API key is never sent there.
 
-        Only public addresses are fetched from, unless the API itself is at one that is not.
+        Links to addresses that are not public are refused, unless the API itself is at one.
 
         Args:
-            image: an `Image` that was asked for with `response_format="url"`, or the link itself.
-            save_to: the file to write it to, while it arrives. Without an extension it gets the real
-                format's.
-            overwrite: replace a file that is already there.
-            timeout: seconds for everything after the slot is granted; the client's when absent.
-            queue_timeout: seconds to wait for a slot; the client's when absent.
+            image: an `Image` requested with `response_format="url"`, or the link itself.
+            save_to: the file to write it to, while it arrives. Without an extension it gets the
+                actual format's.
+            overwrite: replace an existing file.
+            timeout: seconds for everything after the call has its slot; by default the client's.
+            queue_timeout: seconds to wait for a slot; by default the client's.
 
         Returns:
-            The `Image` with its format and size, and its bytes in `data`; with `save_to` they are in the
-            file at `path` only, where `to_bytes()` and the like read them.
+            The `Image` with its format and size, and its bytes in `data`. With `save_to` they are only in the
+            file at `path`, from which `to_bytes()` and the like read them.
 
         Raises:
-            InvalidRequestError: there is no link, or `save_to` cannot be written.
+            InvalidRequestError: `image` has no link, or `save_to` cannot be written; nothing was sent.
             NotFoundError: the link has expired.
-            MalformedResponseError: there is no picture behind it.
-            SaveError: it was fetched, but not written.
-            APIConnectionError: the link leads where it may not, or no whole answer came.
-            APIError: there was no usable answer.
+            MalformedResponseError: the link does not lead to an image.
+            SaveError: the image was downloaded, but not written.
+            APIConnectionError: the link leads to a refused address, or the response was incomplete.
+            APIError: there was no usable response.
         """
         return await self._service.download(image, _options(save_to, overwrite, timeout, queue_timeout, None))
 
     def map(
         self, requests: Iterable[ImageRequest] | AsyncIterable[ImageRequest], *, ordered: bool = False
     ) -> OutcomeIterator:
-        """Send many requests, as many at once as the limits allow, and give back each as it ends.
+        """Send many requests, as many at once as the limits allow, and yield each as it ends.
 
-        Requests are taken from `requests` only as there is room, so a generator of a million costs no
-        memory. A request that fails does not end the others. What is in flight ends with `aclose()`, with
-        an `async with` around the iterator, with the client, or when the iterator is dropped.
+        Requests are taken from `requests` only when one can be sent, so a generator of a million costs no
+        memory. A request that fails does not stop the others. Calls in flight are cancelled by `aclose()`, by
+        leaving an `async with` around the iterator, by closing the client, or when the iterator is dropped.
 
         Args:
             requests: `TextToImage`, `ImageEdit` and `ImageToImage` values.
-            ordered: give results in the order of the requests instead of the order of their ends.
+            ordered: yield results in the order of the requests instead of the order in which they end.
 
         Returns:
             An async iterator over `Finished(request, response)` and `Failed(request, error)`.

@@ -1,6 +1,6 @@
-"""The fixtures of `stepfun_async.testing` for pytest, which loads this module by its entry point.
+"""The pytest fixtures of `stepfun_async.testing`, registered by an entry point.
 
-It is loaded with every run of pytest, so it imports nothing of this package before a fixture is used.
+pytest loads this module in every run, so it imports the package only when a fixture is used.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def stepfun() -> Iterator[FakeStepFun]:
 
 @pytest.fixture
 def stepfun_server(stepfun: FakeStepFun) -> Iterator[FakeStepFunServer]:
-    """What `stepfun` is, behind real HTTP at `.url`, where `STEP_BASE_URL` leads too."""
+    """The same as `stepfun`, over real HTTP at `.url`; `STEP_BASE_URL` is set to it."""
     from .testing import FakeStepFunServer
 
     with FakeStepFunServer(stepfun.engine) as server:

@@ -2,14 +2,14 @@
 
     Limits(max_concurrency=20, requests_per_minute=400, backend=RedisBackend("redis://10.0.0.7:6379/0", name="images"))
 
-For each name Redis keeps two sorted sets. `slots` has the ids that are held, each with the moment its
-lease ends. `places` has the requests that count, each with the moment it no longer does: a minute after
-it left, and until that is known a minute after its lease, the latest it can leave. What has ended is
-removed whenever somebody asks; what is left is counted.
+For each name Redis keeps two sorted sets. `slots` has the ids in use, each with the time its lease ends.
+`places` has the requests that count against the rate, each with the time at which it stops counting: a minute
+after it was sent or, until that is known, a minute after its lease, the latest it can be sent. Every script
+first removes the entries that have expired, and then counts the rest.
 
-Each question is one script, which Redis runs alone, by its own clock: neither the order in which machines
-ask nor what their clocks say matters. Moments are whole microseconds, which the doubles of Lua and of
-sorted sets hold exactly. Both keys expire with the last moment in them, and lie together in a cluster.
+Each operation is one script, which Redis runs atomically and by its own clock, so the clocks of the machines do
+not matter. Times are whole microseconds, which the doubles of Lua and of sorted sets represent exactly. Both
+keys expire with their last entry, and share one slot of a cluster.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ __all__ = ["RedisBackend"]
 _MINUTE = PERIOD + MARGIN
 
 _POLL = 0.1
-"""Seconds to wait for a slot before asking again; nobody says when one is given back."""
+"""Seconds to wait before trying again to take a slot; Redis does not announce when one is released."""
 
 _UNKNOWN = 1.0
-"""Seconds to wait for a place before asking again while one is held that may yet be given back."""
+"""Seconds to wait before trying again to take a rate entry while one is held that may still be released."""
 
 _SPREAD = 0.2
-"""Up to so many seconds are added to each wait, so that those who wait do not all ask at once."""
+"""The maximum random seconds added to each wait, so that the processes do not all retry at once."""
 
 _LONGEST_LEASE = 24 * 60 * 60.0
-"""Seconds after which even a call without a deadline has lost its slot."""
+"""The maximum lease in seconds, even of a call without a deadline."""
 
 _PATIENCE = 2.0
-"""Seconds for connecting, for an answer, and for one of the connections to come free."""
+"""Seconds to wait for a connection, for a response, and for a free connection of the pool."""
 
 _CONNECTIONS = 50
-"""Connections at most per process: more than an event loop has worker threads. Redis has 10,000 in all."""
+"""The maximum connections per process: more than an event loop has worker threads. Redis allows 10,000 in all."""
 
 _HOST = r"(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::[1-9]\d*)?(?:/\d*)?"
 _PLACES = {"redis": _HOST, "rediss": _HOST, "unix": r"/[^@?#]+"}
 _URLS = tuple(re.compile(rf"({scheme}://)(?:[^/?#\s]*@)?({place})(?:\?[^@#\s]*)?") for scheme, place in _PLACES.items())
-"""Strict, since what is shown of a URL must not be a piece of a password with `/`, `?`, `#` or `@` in it."""
+"""Strict, since the part of a URL that is shown must not contain part of a password with `/`, `?`, `#` or `@` in it."""
 
 _CLOCK = """
 local time = redis.call('TIME')
@@ -122,18 +122,18 @@ return 0
 
 
 class RedisBackend:
-    """Limits that all processes share which name the same Redis and the same `name`.
+    """Limits shared by all processes that use the same Redis and the same `name`.
 
-    It connects when it is first asked, and again after a fork; one object serves any number of clients and
-    threads. It pickles with its arguments, the URL's password among them.
+    It connects on first use, and again after a fork; one object serves any number of clients and
+    threads. It pickles with its arguments, including the password in the URL.
 
     Args:
         url: `redis://user:password@host:6379/0`, `rediss://` for TLS, or `unix:///path/to.sock`. Settings of
             redis-py may follow as a query, such as `?socket_timeout=5` (seconds) or `?ssl_ca_certs=/path/to.pem`.
-        name: what is shared under: one name for each account of StepFun. All who use it give the same limits.
+        name: the name of the shared limits: one for each StepFun account. All processes must use the same limits.
 
     Raises:
-        ConfigurationError: the package `redis` is missing, or the URL or the name cannot be right.
+        ConfigurationError: the package `redis` is not installed, or the URL or the name is invalid.
     """
 
     def __init__(self, url: str, *, name: str) -> None:
@@ -141,7 +141,7 @@ class RedisBackend:
         self._name = _checked_name(name)
         self._location = _location(url)
         client = _client(url, self._location)
-        # The part in braces alone decides where in a cluster a key lies.
+        # Only the part in braces determines a key's slot in a cluster.
         self._keys = [f"stepfun-async:{{{name}}}:{what}" for what in ("slots", "places")]
         self._take, self._sent, self._give_back = map(client.register_script, (_TAKE, _SENT, _GIVE_BACK))
 
@@ -160,10 +160,10 @@ class RedisBackend:
         requests_per_minute: int | None,
         lease: float,
     ) -> float:
-        """Take a slot, a place in the minute, or both: see `LimitsBackend.take`.
+        """Take a slot, a rate entry, or both: see `LimitsBackend.take`.
 
         Raises:
-            LimitsUnavailableError: Redis did not answer within a few seconds, or refused.
+            LimitsUnavailableError: Redis did not respond within a few seconds, or returned an error.
         """
         place = None if requests_per_minute is None else place
         seconds = (min(lease, _LONGEST_LEASE), _MINUTE, _POLL, _UNKNOWN)
@@ -177,11 +177,11 @@ class RedisBackend:
         return wait / 1e6 + _SPREAD * jitter if wait else 0.0
 
     def sent(self, place: str, *, ago: float) -> None:
-        """Say when the request of `place` left: see `LimitsBackend.sent`."""
+        """Record when the request of `place` was sent: see `LimitsBackend.sent`."""
         self._run(self._sent, place, _microseconds(_MINUTE - ago))
 
     def give_back(self, *, slot: str | None, place: str | None) -> None:
-        """Give back what is no longer used: see `LimitsBackend.give_back`."""
+        """Release what is no longer used: see `LimitsBackend.give_back`."""
         self._run(self._give_back, slot or "", place or "")
 
     def _run(self, script: Script, *arguments: str | int) -> int:
@@ -202,7 +202,7 @@ def _microseconds(seconds: float) -> int:
 def _reason(error: Exception) -> str:
     from redis.exceptions import MovedError
 
-    if isinstance(error, MovedError):  # whose text is two numbers
+    if isinstance(error, MovedError):  # its text is only two numbers
         return "it is one node of a cluster; give the URL of a Redis that stands alone, or of the cluster's proxy"
     return str(error).rstrip(".")
 
@@ -210,15 +210,15 @@ def _reason(error: Exception) -> str:
 def _checked_name(name: object) -> str:
     if isinstance(name, str) and re.fullmatch(r"[^\s{}]+", name):
         return name
-    raise ConfigurationError(f"name is text without spaces and braces, such as 'images', not {name!r}")
+    raise ConfigurationError(f"name must be a string without spaces and braces, such as 'images', not {name!r}")
 
 
 def _location(url: object) -> str:
-    """`url` without user, password and query."""
+    """Return `url` without user, password and query."""
     found = [match for kind in _URLS if isinstance(url, str) and (match := kind.fullmatch(url))]
-    if not found:  # not shown, since it may have a password anywhere
+    if not found:  # not shown, since it may contain a password anywhere
         raise ConfigurationError(
-            "url is not the URL of a Redis: write redis://user:password@host:6379/0, rediss://... for TLS, or "
+            "url must be the URL of a Redis: write redis://user:password@host:6379/0, rediss://... for TLS, or "
             "unix:///path/to.sock, with @, /, ?, # and % in a password as %40, %2F, %3F, %23 and %25"
         )
     return found[0][1] + found[0][2]
@@ -239,12 +239,12 @@ def _client(url: str, location: str) -> Redis:
             timeout=_PATIENCE,
             socket_connect_timeout=_PATIENCE,
             socket_timeout=_PATIENCE,
-            # Once more, at once, where a connection turns out to be gone; asking twice takes once.
+            # Retry once, at once, if a connection was closed; taking the same ids twice takes them once.
             retry=Retry(NoBackoff(), 1, (Lost,)),
-            # The third version's greeting has the password in it, which an old server repeats in its refusal.
+            # The greeting of version 3 has the password in it, which an old server repeats in its error.
             protocol=2,
         )
-        pool.connection_class(**pool.connection_kwargs)  # which does not connect, but knows every setting
+        pool.connection_class(**pool.connection_kwargs)  # does not connect, but validates every setting
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"the URL of {location} is wrong: {error}") from error
     return Redis.from_pool(pool)

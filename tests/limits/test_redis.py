@@ -728,7 +728,7 @@ def test_wrong_settings_in_the_url_are_named(url: str, wrong: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "two words", "{images}", None, 7])
 def test_what_is_no_name_is_refused(name: Any) -> None:
-    with pytest.raises(ConfigurationError, match="name is text without spaces and braces"):
+    with pytest.raises(ConfigurationError, match="name must be a string without spaces and braces"):
         RedisBackend("redis://10.0.0.7", name=name)
 
 
