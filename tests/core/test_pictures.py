@@ -315,7 +315,11 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert _why(tmp_path / "a.png") == f"cannot read {str(tmp_path / 'a.png')!r}: No such file or directory"
 
 
-@pytest.mark.parametrize("name", ["", "."])
+def test_no_text_names_no_file() -> None:
+    assert _why("") == "it is empty: give the path of a file"
+
+
+@pytest.mark.parametrize("name", ["."])
 def test_a_directory_is_no_picture(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert "directory" in _why(name)

@@ -199,6 +199,8 @@ def _look_text(text: str, bounds: Bounds | None) -> Picture | Link | Unreadable:
         return Link(as_link(text)) if is_link(text) else Unreadable("the link has no host, or a line break in it")
     if scheme := _SCHEME.match(text):
         return Unreadable(f"{scheme[0]!r} is not fetched here: give the path of a file, or the bytes")
+    if not text:
+        return Unreadable("it is empty: give the path of a file")
     if is_bare_base64(text):
         return Unreadable("it is base64 without its head: put 'data:image/png;base64,' before it, or give the bytes")
     return _look_path(Path(text), bounds)
@@ -220,6 +222,12 @@ def is_bare_base64(text: str) -> bool:
         return len(text) > _LONG_NAME and read_header(decode_base64(text[:_LONG_NAME])) is not None
     except ValueError:
         return False
+
+
+def names_path(text: str) -> bool:
+    """Whether `text` is to be taken for the path of a file, and for nothing else that an image may be handed in as."""
+    others = (is_data_uri, names_link, _SCHEME.match, is_bare_base64)
+    return bool(text) and not any(is_other(text) for is_other in others)
 
 
 def names_link(text: str) -> bool:

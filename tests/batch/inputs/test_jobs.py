@@ -154,3 +154,18 @@ def test_an_image_that_is_too_large_is_not_encoded_for_the_journal(monkeypatch: 
 def test_a_broken_line_brings_its_problems() -> None:
     problems = job(3).problems
     assert job(Broken(problems)).problems == problems
+
+
+@pytest.mark.parametrize(
+    ("image", "why"),
+    [
+        ("s3://bucket/a.png", "'s3://bucket/a.png' is not fetched here"),
+        ("file:///a/b.png", "'file:///a/b.png' is not fetched here"),
+        ("iVBORw0KGgoAAAANSUhEUgAAAgAAAAIACAIAAAB7GkOtAAAk1klEQVR4nO3cefT3c5838f8d", "is base64 without its head"),
+        ("https://", "the link has no host"),
+    ],
+)
+def test_what_is_no_path_is_not_looked_for_beside_the_inputs(image: str, why: str, tmp_path: Path) -> None:
+    made = job_of(1, {"prompt": "a", "image": image}, JobDefaults({}, tmp_path))
+    assert why in str(made.problems[0])
+    assert str(tmp_path) not in str(made.problems[0])

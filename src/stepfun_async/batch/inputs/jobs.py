@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from stepfun_async._core.capabilities import BUILT_IN, ENDPOINTS, Operation
 from stepfun_async._core.data_uris import is_data_uri
-from stepfun_async._core.pictures import Link, Picture, Unreadable, is_link, look
+from stepfun_async._core.pictures import Link, Picture, Unreadable, look, names_path
 from stepfun_async._core.problems import Problem, plain
 from stepfun_async._core.registry import row_of, rows
 from stepfun_async._core.requests import REQUESTS, ImageEdit, ImageRequest, ImageToImage, Reading, TextToImage
@@ -340,7 +340,7 @@ def _image_of(image: object, terms: JobDefaults) -> object:
         if not set(parts) <= {"bytes", "path"}:
             return parts
         return _image_of(parts.get("path") if parts.get("bytes") is None else parts["bytes"], terms)
-    if terms.folder is None or not isinstance(image, str) or is_link(image) or is_data_uri(image):
+    if terms.folder is None or not isinstance(image, str) or not names_path(image):
         return image
     return str(terms.folder / image)
 

@@ -369,7 +369,7 @@ def _portable(value: object, looked: object) -> object:
         seen = cast("Mapping[str, object]", looked)
         return {name: _portable(part, seen.get(name)) for name, part in parts.items()}
     if isinstance(value, str | os.PathLike):
-        text = os.fspath(cast("str | os.PathLike[str]", value))
+        text = os.fsdecode(cast("str | os.PathLike[str]", value))
         return text if not isinstance(looked, Picture) or is_link(text) or is_data_uri(text) else os.path.abspath(text)
     return looked.data if isinstance(looked, Picture) else value
 
