@@ -195,7 +195,7 @@ def test_a_second_run_is_refused_and_told_of_the_first(tmp_path: Path) -> None:
 def test_a_process_that_was_killed_keeps_nobody_out(tmp_path: Path) -> None:
     code = f"""
 import os, pathlib
-from stepfun_async.batch.journal import Journal
+from stepfun_async.batch.journal.journal import Journal
 journal = Journal.writing(pathlib.Path({str(tmp_path)!r}))
 os.kill(os.getpid(), 9)
 """
@@ -247,8 +247,8 @@ def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("crashed")
     code = f"""
 import os, pathlib
-from tests.batch.test_journal import admit, finish, job
-from stepfun_async.batch.journal import Journal
+from tests.batch.journal.test_journal import admit, finish, job
+from stepfun_async.batch.journal.journal import Journal
 journal = Journal.writing(pathlib.Path({str(folder)!r}))
 journal._connection.execute("PRAGMA wal_autocheckpoint = 0")
 for line in range(1, 13):

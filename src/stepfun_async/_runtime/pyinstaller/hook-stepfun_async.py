@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-_PACKAGE = Path(__file__).parent.parent
+_PACKAGE = Path(__file__).parents[2]
 _FILES = (path for path in _PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc"))
 
 datas = [(str(path), str(path.parent.relative_to(_PACKAGE.parent))) for path in _FILES]
