@@ -49,7 +49,7 @@ def details() -> str:
 
 def _line(row: Capability) -> str:
     rules = row.rules
-    sizes = ", ".join(f"{size.width}x{size.height}" for size in row.sizes.options) if row.sizes else "the picture's own"
+    sizes = ", ".join(f"{size.width}x{size.height}" for size in row.sizes.options) if row.sizes else "the image's own"
     ranges = [_short(rules[name].allowed) for name in ("steps", "cfg_scale", "prompt")]
     cells = [f"`{row.model}`", _NAMES[row.operation], sizes, *ranges, _price(row), _end(row)]
     return f"| {' | '.join(cells)} |"
@@ -114,7 +114,7 @@ def _fault(kind: str, facts: KindFacts) -> str:
 
 def outcomes() -> str:
     """docs/failures.md's table: a line for each event, then one for each status."""
-    head = "| what happened | `.billing` | tried again? |\n|---|---|---|"
+    head = "| what happened | `.billing` | retried? |\n|---|---|---|"
     events = [f"| {outcome.meaning} | {_billing(outcome)} | {_again(outcome)} |" for outcome in BILLING_RULES.values()]
     named = {f"status {status}": outcome for status, outcome in STATUSES.items()}
     others = {f"any other {digit}xx": outcome for digit, outcome in OTHERS.items()}

@@ -98,9 +98,9 @@ BILLING_RULES: Mapping[Event, BillingRule] = MappingProxyType(
         "too_long": _after_all("a success that is longer than is read", "unknown"),
         "undecodable": _after_all("a success whose encoding cannot be undone", "unknown"),
         "malformed": _after_all("a success that cannot be read", "unknown"),
-        "empty": _after_all("a success without a picture", "unknown"),
-        "filtered": _after_all("a picture that the content filter withheld", "executed"),
-        "answered": _after_all("a picture", "executed"),
+        "empty": _after_all("a success without an image", "unknown"),
+        "filtered": _after_all("an image that the content filter withheld", "executed"),
+        "answered": _after_all("an image", "executed"),
     }
 )
 """Every event, in the order in which it can happen."""
@@ -201,7 +201,7 @@ STATUSES: Mapping[int, StatusOutcome] = MappingProxyType(
         451: _refused("moderation said no", ContentRejectedError, "change the prompt or the picture"),
         499: _after_work("the client is said to have gone"),
         500: _trouble("trouble of the server"),
-        502: _trouble("a gateway got no good answer"),
+        502: _trouble("a gateway got no valid response"),
         503: StatusOutcome(
             meaning="overloaded or not there",
             error=InternalServerError,
@@ -209,7 +209,7 @@ STATUSES: Mapping[int, StatusOutcome] = MappingProxyType(
             again=True,
             pause="asked",
         ),
-        504: _trouble("a gateway got no answer in time"),
+        504: _trouble("a gateway got no response in time"),
     }
 )
 """Statuses with a meaning of their own; `status_outcome` knows the others.

@@ -19,8 +19,9 @@ moment gives it back.
 
 **Time.** Only the waiter at the front watches the clock: `_advance` has it look again when the rate window or a
 cooldown may let it pass; all others wait without a timeout until they are granted a permit or are at the front. No
-clock is read while time cannot matter: without `requests_per_minute`, until a server asks for the first cooldown. The
-time is the same in all loops of the process: each loop's own clock, which may be virtual, plus a constant offset.
+clock is read to grant a permit while time cannot matter: without `requests_per_minute`, until a server asks for the
+first cooldown. The time is the same in all loops of the process: each loop's own clock, which may be virtual, plus a
+constant offset.
 
 **Threads and loops.** A waiter is woken in its own loop: directly in the thread it waits in, otherwise by the loop's
 thread-safe scheduling. Granting and waiting take the lock; giving back never blocks on it (`ForkSafeLock.soon`),

@@ -45,7 +45,7 @@ MEANINGS: Mapping[int, str] = MappingProxyType(
         NO_MONEY: "no money left (402)",
         RATE_LIMITED: "over the rate limit (429)",
         FILTERED: "filtered, or rejected by moderation (451)",
-        NO_ANSWER: "no usable answer: connection, timeout, 5xx; may have been billed",
+        NO_ANSWER: "no usable response: connection, timeout, 5xx; may have been billed",
         NOT_WRITTEN: "made and paid for, but not written",
         INTERRUPTED: "interrupted by Ctrl-C",
     }

@@ -75,32 +75,32 @@ KINDS: Mapping[FaultKind, KindFacts] = MappingProxyType(
         "status": KindFacts(
             meaning="an error status, written as its number", bills=False, statuses=_ERRORS, seconds=True
         ),
-        "delay": KindFacts(meaning="the answer comes `seconds` late", bills=True, seconds=True),
-        "hang": KindFacts(meaning="no answer ever comes", bills=False),
+        "delay": KindFacts(meaning="the response comes `seconds` late", bills=True, seconds=True),
+        "hang": KindFacts(meaning="no response ever comes", bills=False),
         "drip": KindFacts(meaning="the body comes in 50 pieces, `seconds` apart", bills=True, seconds=True),
         "drop-before": KindFacts(meaning="the connection is lost before anything is done", bills=False),
-        "drop-after": KindFacts(meaning="the connection is lost after the picture was charged", bills=True),
-        "truncated": KindFacts(meaning="the connection is lost in the middle of the answer", bills=True),
-        "bad-json": KindFacts(meaning="the answer is JSON that breaks off", bills=True),
-        "bad-base64": KindFacts(meaning="the picture's base64 is broken", bills=True),
-        "empty": KindFacts(meaning="the answer has no pictures", bills=True),
-        "filtered": KindFacts(meaning="the picture is withheld by the content filter", bills=True),
+        "drop-after": KindFacts(meaning="the connection is lost after the image was charged", bills=True),
+        "truncated": KindFacts(meaning="the connection is lost in the middle of the response", bills=True),
+        "bad-json": KindFacts(meaning="the response is JSON that breaks off", bills=True),
+        "bad-base64": KindFacts(meaning="the image's base64 is broken", bills=True),
+        "empty": KindFacts(meaning="the response has no images", bills=True),
+        "filtered": KindFacts(meaning="the image is withheld by the content filter", bills=True),
         "html": KindFacts(meaning="a gateway's HTML page", bills=False, statuses=(502, 200, *_ERRORS)),
         "redirect": KindFacts(meaning="a redirect elsewhere", bills=False, statuses=(307, 301, 302, 303, 308)),
         "envoy-503": KindFacts(
-            meaning="Envoy's text for a lost connection, with 503, after the picture was charged", bills=True
+            meaning="Envoy's text for a lost connection, with 503, after the image was charged", bills=True
         ),
         "varnish-503": KindFacts(
-            meaning="Varnish's HTML page, with 503 and a Retry-After of `seconds` (5), after the picture was charged",
+            meaning="Varnish's HTML page, with 503 and a Retry-After of `seconds` (5), after the image was charged",
             bills=True,
             seconds=True,
             usual=5.0,
         ),
         "litellm-408": KindFacts(
-            meaning="LiteLLM's error for a timeout, JSON with 408, after the picture was charged", bills=True
+            meaning="LiteLLM's error for a timeout, JSON with 408, after the image was charged", bills=True
         ),
         "error-in-200": KindFacts(meaning="an error, with the status 200", bills=False),
-        "accepted": KindFacts(meaning="a task in the place of the picture, with 202", bills=True),
+        "accepted": KindFacts(meaning="a task in the place of the image, with 202", bills=True),
         "heartbeat": KindFacts(meaning="the JSON comes after 5 spaces, `seconds` apart", bills=True, seconds=True),
         "mid-upload": KindFacts(
             meaning="an error status while the request is still coming, and the connection is closed",
@@ -115,7 +115,7 @@ KINDS: Mapping[FaultKind, KindFacts] = MappingProxyType(
             early=True,
         ),
         "keep-alive": KindFacts(
-            meaning="the answer says `Keep-Alive: timeout=1`, or `seconds`, after which the connection is closed",
+            meaning="the response says `Keep-Alive: timeout=1`, or `seconds`, after which the connection is closed",
             bills=True,
             seconds=True,
             usual=1.0,
