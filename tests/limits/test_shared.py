@@ -241,7 +241,7 @@ async def test_a_place_for_another_attempt_is_waited_for_until_the_deadline(stal
         with anyio.fail_after(20), pytest.raises(APITimeoutError):
             await client.images.generate("a lake")
         stalling.go_on.set()
-    assert (stalling.slots, stalling.places) == (set(), {})
+    await until(lambda: (stalling.slots, stalling.places) == (set(), {}))
 
 
 async def test_an_image_is_handed_over_while_the_backend_stalls_and_that_is_told_later(stalling: Stalling) -> None:
