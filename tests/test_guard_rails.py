@@ -29,6 +29,8 @@ from stepfun_async import AsyncClient, Client, Failed, Limits, TextToImage
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from stepfun_async._sync import loop_options
 from stepfun_async._transport.sockets import AsyncioSocket
+from tests.support.answers import picture_answer
+from tests.support.raw import raw_server, say
 from tests.support.scripted import PICTURE, Answer, Scripted
 
 Args = TypeVarTuple("Args")
@@ -92,6 +94,16 @@ async def test_a_call_costs_few_function_calls(anyio_backend: str) -> None:
     async with client_of() as client:
         called = await one_call(client)
     assert called.total() <= {"asyncio": 225, "trio": 275}[anyio_backend], called.most_common(40)
+
+
+@pytest.mark.anyio
+async def test_a_call_over_a_socket_costs_few_function_calls(anyio_backend: str) -> None:
+    """Guards the way on to the socket and back, on a connection that is open; its host was judged at the first call."""
+    with raw_server(say(picture_answer())) as server:
+        async with AsyncClient(KEY, base_url=server.url) as client:
+            called = await one_call(client)
+    assert called["why_not_loopback"] == 0
+    assert called.total() <= {"asyncio": 350, "trio": 415}[anyio_backend], called.most_common(40)
 
 
 @pytest.mark.anyio

@@ -171,7 +171,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(connections, "loop_time", lambda: clock.now)
+    monkeypatch.setattr(connections, "clock_of", lambda loop: lambda: clock.now)
     return clock
 
 

@@ -19,7 +19,7 @@ from .http11 import ResponseHead
 from .pool import ConnectionPool, UserTransport
 from .request import Address, PreparedRequest, address_of, headers_of, link_address, prepare_request
 from .response_body import MAX_BODY, MAX_PICTURE, BodyReader
-from .trace import AddressNotAllowedError, ConnectionTrace
+from .trace import AddressNotAllowedError, ConnectionTrace, refuse_host
 
 MAX_REDIRECTS = 5
 """Hops that the link to a picture may take."""
@@ -63,6 +63,7 @@ class HTTPTransport:
         self._api = _Manner(why_not_loopback if in_clear else None, MAX_BODY)
         self._addresses: dict[str, Address] = {}
         self._is_inside = False
+        self._is_allowed = False
 
     async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
         """Send `call` to the base URL; or, when its path is a whole link, there, without the key."""
@@ -70,6 +71,9 @@ class HTTPTransport:
             return await self._follow(call, progress)
         request = await prepare_request(call, self._address_of(call.path), self._headers, progress)
         try:
+            if not self._is_allowed:  # the same host for every call; the address reached is judged at every connect
+                refuse_host(self._base.host, self._api.guard)
+                self._is_allowed = True
             return await self._exchange(request, self._api, progress)
         except AddressNotAllowedError as refused:
             raise ConfigurationError(
@@ -105,6 +109,7 @@ class HTTPTransport:
         if self._is_inside or request.address.host == self._base.host:
             return await self._exchange(request, _LINK_INSIDE, progress)
         try:
+            refuse_host(request.address.host, _LINK.guard)
             return await self._exchange(request, _LINK, progress)
         except AddressNotAllowedError as refused:
             why = str(refused)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 from .._core.errors import ConfigurationError
 from .._core.server import Origin
 from .._core.wire import HTTPResponse
-from .._runtime.event_loop import LoopLocal, abandonable, finished, loop_time
+from .._runtime.event_loop import Clock, LoopLocal, abandonable, clock_of, finished, process_time, running_loop
 from .addresses import AddressFilter
 from .connection import HTTP11Connection
 from .errors import FailureKind
@@ -89,10 +89,11 @@ _Stack: TypeAlias = deque[tuple[float, Connection]]
 
 
 class PooledConnection(NamedTuple):
-    """A connection that a call has, and the stack it came from."""
+    """A connection that a call has, the stack it came from, and the clock of the call's loop."""
 
     connection: Connection
     stack: _Stack
+    clock: Clock
 
 
 async def _thin_out(stack: _Stack, now: float) -> None:
@@ -124,27 +125,30 @@ class ConnectionPool:
 
     async def take(self, lane: Route) -> PooledConnection:
         """A connection for one exchange: the one used last of those that lie idle, or a new one."""
-        idle = self._idle.get()
+        loop = running_loop()
+        idle, clock = self._idle.of(loop), clock_of(loop)
         await idle.end_with_loop()
-        stack = idle.stacks.setdefault(lane, deque())
+        stack = idle.stacks.get(lane)
+        if stack is None:
+            stack = idle.stacks[lane] = deque()
         while stack:
-            now = loop_time()
+            now = clock()
             if stack[0][0] <= now:
                 await _thin_out(stack, now)
                 if not stack:  # others took theirs meanwhile
                     break
             until, connection = stack.pop()
             if until > now and not connection.stale:
-                return PooledConnection(connection, stack)
+                return PooledConnection(connection, stack, clock)
             await connection.aclose()
-        return PooledConnection(await self._open(lane), stack)
+        return PooledConnection(await self._open(lane), stack, clock)
 
     async def give_back(self, taken: PooledConnection) -> None:
         """Put a connection back whose exchange ended well."""
         if self._closed or not taken.connection.reusable:
             await finished(taken.connection.aclose)  # or what has come could be lost by a cancellation in here
         else:
-            taken.stack.append((loop_time() + self._kept(taken.connection.idle_time), taken.connection))
+            taken.stack.append((taken.clock() + self._kept(taken.connection.idle_time), taken.connection))
 
     def _kept(self, announced: float | None) -> float:
         """Seconds for which a connection is kept that the server keeps for `announced` seconds."""
@@ -212,7 +216,7 @@ class UserTransport:
         return Route(origin, guard, direct=False)
 
     async def take(self, lane: Route) -> PooledConnection:
-        return PooledConnection(self._connection, deque())
+        return PooledConnection(self._connection, deque(), process_time)
 
     async def give_back(self, taken: PooledConnection) -> None:
         pass

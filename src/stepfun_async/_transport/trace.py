@@ -38,6 +38,12 @@ class AddressNotAllowedError(Exception):
     """A connection may not lead to where it would lead, or does."""
 
 
+def refuse_host(host: str, guard: AddressFilter | None) -> None:
+    """Raise `AddressNotAllowedError` where `host`, already as it is written, is none where a call may go."""
+    if guard is not None and (why := guard(host)):
+        raise AddressNotAllowedError(f"{host} {why}")
+
+
 class ConnectionTrace:
     """Notes when the body begins to leave, and ends a connection that leads astray. Also a trace hook of httpcore.
 
@@ -49,9 +55,6 @@ class ConnectionTrace:
         host: where the call goes, as it is written in the link.
         guard: where it may not go.
         key: what nobody should read.
-
-    Raises:
-        RefusedError: already as it is written, `host` is none where the call may go.
     """
 
     def __init__(self, progress: SendState, host: str, guard: AddressFilter | None, key: APIKey | None) -> None:
@@ -62,8 +65,6 @@ class ConnectionTrace:
         self._guard = guard
         self._key = key
         self._connecting_to: object = None
-        if guard is not None and (why := guard(host)):
-            raise AddressNotAllowedError(f"{host} {why}")
 
     def sees(self) -> None:
         """Note that somebody tells what happens."""
