@@ -148,4 +148,6 @@ def test_what_identifies_an_answer_without_a_trace_id(headers: dict[str, str], t
 def test_who_sends_again() -> None:
     assert resender_of({"x-litellm-version": "1"}) == "LiteLLM"
     assert resender_of({"x-request-id": "1"}) is None
+    assert resender_of({}, "litellm.RateLimitError: RateLimitError: OpenAIException - slow down") == "LiteLLM"
+    assert resender_of({}, "over the limit") is None
     assert answered_by({}) is None

@@ -558,9 +558,12 @@ def test_an_answer_that_shows_a_gateway_that_sends_again_says_so() -> None:
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_gateway_that_sends_again_answers_for_its_last_request_only(status: int) -> None:
-    body = {"error": {"message": "litellm.RateLimitError: RateLimitError: OpenAIException - slow", "code": "429"}}
+    words = {"error": {"message": "litellm.RateLimitError: RateLimitError: OpenAIException - slow", "code": "429"}}
+    body = {"error": {"message": "slow down", "code": "429"}}
     assert _raised(_reply(body, status)).billing == "rejected"
     assert _raised(_reply(body, status, x_litellm_call_id="c")).billing == "unknown", "the first may have been billed"
+    assert (told := _raised(_reply(words, status))).billing == "unknown", "something on the way kept the headers"
+    assert told.resent_by == "LiteLLM"
     assert _raised(_reply(body, 401, x_litellm_call_id="c")).billing == "rejected", "so was the first one"
 
 

@@ -310,7 +310,7 @@ def raise_for_status(reply: HTTPResponse, now: float, hint: str | None = None) -
     outcome = status_outcome(reply.status)
     reason = read_reason(b"" if reply.headers.get(CODING_HEADER) else reply.body)
     text = reason.content if isinstance(reason.content, str) else ""
-    resender = resender_of(reply.headers)
+    resender = resender_of(reply.headers, reason.text or "")
     hint = outcome.hint if hint is None else hint
     error = outcome.error(
         f"{reply.status}: {described(reason, reply.headers)}{f' ({hint})' if hint else ''}",

@@ -40,6 +40,9 @@ RESENDERS: Mapping[str, str] = {"x-litellm-": "LiteLLM"}
 LiteLLM: up to 9 times (1.106.12). It adds `x-litellm-call-id` to every response.
 """
 
+RESENDER_WORDS: Mapping[str, str] = {"litellm.": "LiteLLM"}
+"""The same by what is in their errors, where something on the way keeps their headers to itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -189,12 +192,16 @@ def answered_by(headers: Mapping[str, str]) -> str | None:
     return name or None
 
 
-def resender_of(headers: Mapping[str, str]) -> str | None:
-    """The gateway that is known to send requests again by itself, where a response shows one."""
-    for start, name in RESENDERS.items():
-        if any(header.startswith(start) for header in headers):
-            return name
-    return None
+def resender_of(headers: Mapping[str, str], text: str = "") -> str | None:
+    """The gateway that is known to send requests again by itself, where a response shows one.
+
+    Args:
+        headers: the response's, by lower-case name.
+        text: what it says in words.
+    """
+    by_header = (name for start, name in RESENDERS.items() if any(header.startswith(start) for header in headers))
+    by_words = (name for words, name in RESENDER_WORDS.items() if words in text)
+    return next(by_header, None) or next(by_words, None)
 
 
 def trace_id_of(headers: Mapping[str, str]) -> str | None:

@@ -25,7 +25,7 @@ def test_templates_that_can_name_pictures(template: str) -> None:
     [
         *("", None, "{prompt}", "{id!r}", "{id:>9}", "{", "{0}", "{shard}", "{fingerprint}", "../{id}", "a\\{id}"),
         *("{id}/", "/{id}", "a//{id}", "./{id}", "{id}/..", "a./{id}", " a/{id}"),
-        *("a\x1b{id}", "a\u202e{id}", "a\ud800{id}"),
+        *("a\0{id}", "a\x1b{id}", "a\u202e{id}", "a\ud800{id}"),
         *("journal.sqlite3/{id}", "Journal.Lock/{id}", "sending/{id}", "thumbnails/{id}", "con/{id}", "nul.d/{id}"),
     ],
 )

@@ -59,6 +59,8 @@ def check_template(template: object) -> str:
     """
     if not isinstance(template, str) or not template:
         raise _refused(template, "it is no text")
+    if _ANY in template:
+        raise _refused(template, "it has characters that cannot be printed")
     try:
         parsed = list(Formatter().parse(template))
     except ValueError as error:
