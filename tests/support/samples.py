@@ -129,9 +129,12 @@ def _jpegs() -> Iterator[tuple[str, bytes]]:
     jfif, rest = plain[2:20], plain[20:]
     exif = segment(0xE1, b"Exif\0\0" + turned(6).tobytes()[6:])
     frame = at_frame(plain)
+    entry = struct.pack("<HHIi", ORIENTATION, 9, 1, 6)
+    signed = segment(0xE1, b"Exif\0\0II*\0\x08\0\0\0\x01\0" + entry + bytes(4))
     profile = segment(0xE2, b"ICC_PROFILE\0\x01\x01" + bytes(3000))
     thumbnail = segment(0xE1, b"Exif\0\0II*\0\x08\0\0\0" + bytes(6) + saved(noise("L", 8, 8), "JPEG"))
     for name, whole in {
+        "exif-signed": plain[:2] + signed + plain[2:],
         "exif-first": plain[:2] + exif + jfif + rest,
         "no-jfif": plain[:2] + rest,
         "two-jfif": plain[:2] + jfif + jfif + rest,

@@ -97,8 +97,8 @@ def _from_hexadecimal(text: bytes) -> bytes:
 
 _BLOCKS: Mapping[str, Callable[[ImageBytes], _Blocks]] = {"png": _in_png, "jpeg": _in_jpeg, "webp": _in_webp}
 
-_INTEGERS = {1: 1, 3: 2, 4: 4}
-"""Bytes of a value, by the type that an entry names: BYTE, SHORT, LONG."""
+_INTEGERS = {1: 1, 3: 2, 4: 4, 8: 2, 9: 4}
+"""Bytes of a value, by the type that an entry names: BYTE, SHORT, LONG, SSHORT, SLONG."""
 
 
 def _in_exif(exif: bytes) -> int | None:

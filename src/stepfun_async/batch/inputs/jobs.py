@@ -384,9 +384,14 @@ def _told_image(given: object, seen: object) -> object:
         return {name: _told_image(parts[name], part) for name, part in cast("Mapping[str, object]", seen).items()}
     if _is_name(given):
         return given
-    if isinstance(seen, Unreadable) and not isinstance(given, str | bytes | bytearray | memoryview):
+    if isinstance(seen, Unreadable) and not _is_content(given):
         return described(given)  # to look again would encode an image of Pillow that is too large
     return seen if isinstance(seen, Picture) else given
+
+
+def _is_content(given: object) -> bool:
+    """Whether an image was given by its bytes, in memory or in text."""
+    return isinstance(given, str | bytes | bytearray | memoryview)
 
 
 def _is_name(given: object) -> bool:
