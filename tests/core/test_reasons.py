@@ -145,6 +145,30 @@ def test_what_identifies_an_answer_without_a_trace_id(headers: dict[str, str], t
     assert trace_id_of(headers) == trace_id
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"data": [{"error": {"message": "no GPU"}}]}',
+        b'{"data": [{"error": "no GPU"}]}',
+        b'{"data": {"error": "no GPU"}}',
+        b'{"errors": [{"message": "no GPU"}]}',
+        b'{"errors": ["no GPU"]}',
+        b'{"success": false, "errorMessage": "no GPU"}',
+        b'{"status": "error", "reason": "no GPU"}',
+        b'{"base_resp": {"status_code": 1004, "status_msg": "no GPU"}}',
+        b'{"output": {"task_status": "FAILED", "message": "no GPU"}}',
+        b'{"result": {"error": "no GPU"}}',
+        b'{"fault": {"faultstring": "no GPU"}}',
+        b'{"error": "x", "error_description": "no GPU"}',
+        b"no GPU",
+        b'["no GPU"]',
+        b'data: {"error": {"message": "no GPU"}}',
+    ],
+)
+def test_the_reason_in_a_success_is_found_wherever_others_write_it(body: bytes) -> None:
+    assert "no GPU" in str(said_by_success(200, {}, body))
+
+
 def test_who_sends_again() -> None:
     assert resender_of({"x-litellm-version": "1"}) == "LiteLLM"
     assert resender_of({"x-request-id": "1"}) is None

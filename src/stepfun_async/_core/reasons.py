@@ -80,6 +80,16 @@ def read_reason(body: bytes) -> Reason:
     return Reason(said and said[:SHOWN], kind or encodable(mapping.get("type")), mapping, by_api=by_api)
 
 
+_IN_WORDS = (
+    *("error", "message", "msg", "detail", "error_msg", "error_message", "errorMessage"),
+    *("error_description", "errors", "reason", "status_msg", "faultstring"),
+)
+"""What a reason is called, by itself or in `error`."""
+
+_AROUND = ("data", "base_resp", "output", "result", "response", "fault")
+"""What it may stand in, besides `error`."""
+
+
 def reason_in(content: Mapping[str, Any]) -> str | None:
     """The reason that a JSON object gives, at most `SHOWN` characters; None where it gives none.
 
@@ -90,7 +100,7 @@ def reason_in(content: Mapping[str, Any]) -> str | None:
     error = content.get("error")
     if isinstance(error, dict):
         return reason_in(cast("dict[str, Any]", error))
-    said = (_words(content.get(key)) for key in ("error", "message", "msg", "detail", "error_msg", "error_message"))
+    said = (_words(content.get(key)) for key in _IN_WORDS)
     words = ": ".join(dict.fromkeys(word for word in said if word))
     return f"{words[:SHOWN]}{_code(content.get('code'))}" if words else None
 
@@ -171,14 +181,21 @@ def said_by_success(status: int, headers: Mapping[str, str], body: bytes) -> str
     reason = read_reason(body)
     content = reason.content
     if isinstance(content, str):
-        foreign = reason.by_page or (reason.text is None and answered_by(headers))
+        foreign = answered_by(headers) if reason.text is None else reason.by_page or len(body) <= SHOWN
         return described(reason, headers) if foreign else None
     task = next((content[name] for name in _TASKS if isinstance(content.get(name), str | int)), None)
-    said = reason_in(content)
+    said = reason_in(content) or _reason_further_in(content)
     if status == 202 and task is not None:
         accepted = f"202, accepted as the task {str(task)[:_NAME]!r}, which this package does not wait for"
         return f"{accepted} ({said})" if said else accepted
     return said
+
+
+def _reason_further_in(content: Mapping[str, Any]) -> str | None:
+    """The reason that a success gives in one of its parts, be it in the place of an image; None where it gives none."""
+    parts: list[object] = [content.get(name) for name in _AROUND]
+    said = (_words(part) for part in parts if not isinstance(part, str))
+    return next((words[:SHOWN] for words in said if words), None)
 
 
 def answered_by(headers: Mapping[str, str]) -> str | None:
