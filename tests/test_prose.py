@@ -16,7 +16,7 @@ import pytest
 import stepfun_async
 
 SOURCE = Path(stepfun_async.__file__).parent
-ROOMS = ("__init__.py", "_client.py", "_images.py", "otel.py", "pytest_plugin.py", "redis.py")
+ROOMS = ("__init__.py", "_client.py", "_images.py", "cli", "otel.py", "pytest_plugin.py", "redis.py")
 
 NOT_SAID = {
     "name the actor: caller, server, callback": "nobody|somebody|whoever|whichever|everybody|anybody",

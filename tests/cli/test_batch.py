@@ -39,7 +39,7 @@ def test_a_run_tells_what_it_did_and_the_next_one_buys_nothing(cli: Run) -> None
 this run: 3 done, 0.06 USD spent
 3 done, of 3 lines
 money: 0.06 USD spent
-pictures and journal are in out
+images and journal are in out
 """,
         "",
     )
@@ -57,7 +57,7 @@ def test_pictures_go_where_they_are_told_and_say_how_they_were_made(cli: Run, fo
     arguments = ("prompts.txt", "--out", "out", "--pictures", "elsewhere", "--embed-metadata")
     code, out, _ = cli("batch", "run", *arguments)
     assert code == 0
-    assert out.endswith("pictures are in elsewhere, and the journal is in out\n")
+    assert out.endswith("images are in elsewhere, and the journal is in out\n")
     assert [path.name for path in (folder / "out").iterdir() if path.suffix in (".png", ".json")] == []
     (picture, *_) = (folder / "elsewhere").rglob("*.png")
     with PIL.Image.open(picture) as opened:
@@ -173,7 +173,7 @@ def test_so_many_failures_stop_the_run(cli: Run, failing: object) -> None:
     failing("451*9")  # type: ignore[operator]
     code, out, _ = cli("batch", "run", "prompts.txt", "--out", "out", "--max-failures", "1", "--concurrency", "1")
     assert code == 6
-    assert "stopped: 1 lines failed, and max_failures is 1; run it again to go on" in out
+    assert "stopped: 1 lines failed, and max_failures is 1; run it again to continue" in out
 
 
 def test_pictures_are_packed_and_listed(cli: Run, folder: Path) -> None:
@@ -227,12 +227,12 @@ def test_ctrl_c_lets_what_is_in_flight_end_and_says_how_to_go_on(slow: Slow, cli
     assert slow.came.acquire(timeout=PATIENCE)
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None
-    assert process.stderr.readline().startswith(b"stopping: what is in flight ends")
+    assert process.stderr.readline().startswith(b"stopping: nothing more is sent")
     slow.go.set()
     code, out, err = ended(process)
     assert code == 130
     assert out.startswith("this run: 1 done\n2 pending, 1 done, of so far unknown lines\nstopped: ")
-    assert err == "error: interrupted; nothing is lost: run the same command again to go on\n"
+    assert err == "error: interrupted; nothing is lost: run the same command again to continue\n"
     assert cli("batch", "run", "prompts.txt", "--out", "out").code == 0
     assert Records("out").status().counts["done"] == 3
 
@@ -249,7 +249,7 @@ def test_ctrl_c_twice_stops_at_once_and_names_what_was_in_flight(slow: Slow, cli
     code, out, err = ended(process)
     assert code == 130
     assert "1 pending, 2 unknown" in out
-    assert "2 pictures were in flight and may have been billed" in err
+    assert "2 images were in flight and may have been billed" in err
     slow.fault = None
     slow.go.set()
     assert cli("batch", "run", "prompts.txt", "--out", "out").code == 0
@@ -274,7 +274,7 @@ def test_a_terminal_shows_how_it_goes_on(folder: Path, monkeypatch: pytest.Monke
         process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     assert b"3 done, 0.009 USD spent" in text
-    assert text.rstrip().endswith(b"pictures and journal are in out")
+    assert text.rstrip().endswith(b"images and journal are in out")
 
 
 def test_status_names_the_process_that_runs(slow: Slow, cli: Run) -> None:

@@ -171,7 +171,7 @@ def test_a_picture_that_cannot_be_written_is_kept(
     assert ran.code == 8
     assert "No space left on device" in ran.err
     assert not PYTHON.search(ran.err)
-    kept = re.search(r"the picture is in (.*)", ran.err)
+    kept = re.search(r"the image is in (.*)", ran.err)
     assert kept is not None
     assert Path(kept[1]).read_bytes().startswith(b"\x89PNG")
 

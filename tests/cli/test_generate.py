@@ -96,7 +96,7 @@ def test_sizes_mean_what_the_sdk_says(cli: Run, folder: Path, arguments: list[st
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["--size", "1:1", "--width", "1024", "--height", "1024"], "given in both ways"),
+        (["--size", "1:1", "--width", "1024", "--height", "1024"], "both forms are given"),
         (["--width", "1024"], "the other side is missing"),
         (["--height", "1024"], "the other side is missing"),
     ],
@@ -168,7 +168,7 @@ def test_stdin_without_an_end(cli: Run, folder: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(bytes(10 * 1024 * 1024 + 1))))
     ran = cli("edit", "-", "Make it night", "--model", "step-1x-edit")
     assert ran.code == 2
-    assert "more than 10,485,760 bytes came" in ran.err
+    assert "more than the 10,485,760 bytes that the model accepts" in ran.err
 
 
 def test_bytes_and_json_cannot_share_stdout(cli: Run, folder: Path) -> None:

@@ -59,7 +59,7 @@ def closed(*arguments: str) -> tuple[int, str]:
 def test_a_closed_pipe_does_not_hide_where_the_picture_is(folder: Path) -> None:
     assert closed("generate", "A lake") == (
         1,
-        "error: stdout cannot be written to: Broken pipe; the picture is saved as a-lake.png\n",
+        "error: stdout cannot be written to: Broken pipe; the image is saved as a-lake.png\n",
     )
 
 
@@ -74,7 +74,7 @@ def test_a_closed_pipe_does_not_lose_the_picture(folder: Path, monkeypatch: pyte
     monkeypatch.setenv("TMPDIR", str(folder))
     code, err = closed("generate", "A lake", "--out", "-")
     assert code == 8
-    kept = re.search(r"the picture is in (.*)", err)
+    kept = re.search(r"the image is in (.*)", err)
     assert kept is not None
     assert Path(kept[1]).read_bytes().startswith(b"\x89PNG")
     assert "Traceback" not in err
@@ -95,7 +95,7 @@ def test_a_full_disk_behind_stdout(
         _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == code
     assert b"No space left on device" in err
-    assert b"the picture is " in err
+    assert b"the image is " in err
     assert b"Traceback" not in err
     assert b"Exception ignored" not in err
 
@@ -165,7 +165,7 @@ def test_an_interrupt_says_that_it_may_have_been_billed(folder: Path, monkeypatc
         process.send_signal(signal.SIGINT)
         code, out, err = ended(process)
     assert (code, out) == (130, "")
-    assert err == "error: interrupted; the picture may have been billed; asking again may pay twice\n"
+    assert err == "error: interrupted; the image may have been billed; a retry may be billed again\n"
 
 
 def serving(*arguments: str) -> tuple[subprocess.Popen[bytes], str, list[str]]:
@@ -189,7 +189,7 @@ def test_serve_answers_and_presents_the_bill(folder: Path, stop: signal.Signals)
     process.send_signal(stop)
     code, out, err = ended(process)
     assert sorted(kinds) == ["Failed", "Finished"]
-    assert (code, out, err) == (0, "bill: 2 calls, 1 picture, 0.003 USD\n", "")
+    assert (code, out, err) == (0, "bill: 2 calls, 1 image, 0.003 USD\n", "")
 
 
 def test_serve_lets_in_the_keys_of_the_environment_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +201,7 @@ def test_serve_lets_in_the_keys_of_the_environment_only(folder: Path, monkeypatc
     with Client("sk-three", base_url=url) as client, pytest.raises(AuthenticationError):
         client.account.retrieve()
     process.send_signal(signal.SIGINT)
-    assert ended(process)[:2] == (0, "bill: 0 calls, 0 pictures, no money\n")
+    assert ended(process)[:2] == (0, "bill: 0 calls, 0 images, no money\n")
 
 
 @pytest.mark.parametrize("strict", [True, False])
@@ -227,7 +227,7 @@ def test_serve_passes_over_an_offer_of_http_2_in_silence(folder: Path) -> None:
     ]
     process.send_signal(signal.SIGINT)
     assert [reply.status_code for reply in replies] == [200, 200]
-    assert ended(process) == (0, "bill: 1 call, 1 picture, 0.003 USD\n", "")
+    assert ended(process) == (0, "bill: 1 call, 1 image, 0.003 USD\n", "")
 
 
 def test_serve_says_that_the_port_is_taken(folder: Path) -> None:

@@ -129,7 +129,7 @@ def test_check_shows_pictures_by_their_size(cli: Run, folder: Path) -> None:
     assert f"image: image.png (image/png, {length:,} bytes)" in edit
     assert "size:  1360x768 (width x height)" in edit
     older = cli("check", "edit", "lake.png", "Make it night", "--model", "step-1x-edit").out
-    assert "size:  about 512x512 pixels, in the ratio of the picture sent" in older
+    assert "size:  about 512x512 pixels, in the ratio of the image sent" in older
     other = cli("check", "image-to-image", "lake.png", "In oil", "--source-weight", "0.5", "--json")
     content = json.loads(other.out)
     assert content["parameters"]["source_url"].startswith("data:image/png;base64,... (")

@@ -1,4 +1,4 @@
-"""`account`: what the server says of the account behind the key."""
+"""`account`: the account behind the key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def account(
     timeout: Timeout = None, base_url: BaseUrl = None, allow_http: AllowHttp = False, as_json: AsJson = False
 ) -> None:
     """Show the account behind the key: its type and its balance."""
-    with Client(base_url=base_url, allow_http=allow_http) as client, waiting("asking for the account"):
+    with Client(base_url=base_url, allow_http=allow_http) as client, waiting("fetching the account"):
         found = client.account.retrieve(timeout=timeout)
     balances = {"balance": found.balance, "cash": found.total_cash_balance, "voucher": found.total_voucher_balance}
     if as_json:

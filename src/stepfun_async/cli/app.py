@@ -1,4 +1,4 @@
-"""The commands put together, and the one place where a failure becomes an exit code."""
+"""The commands, and the one place where an error becomes an exit code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from . import batch
 from . import exit_codes as exits
 from .account import account
 from .console import OutputError, abandon_stdout, complain, say, shown_warnings
-from .errors import Interrupted, tell, tell_plain
+from .errors import Interrupted, report, report_plain
 from .images import CHECK, edit, generate, image_to_image
 from .models import models
 from .serve import serve
@@ -31,7 +31,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command line.
 
     Args:
-        arguments: those after the name of the program.
+        arguments: the arguments after the program's name.
 
     Returns:
         The exit code, one of `exits.MEANINGS`.
@@ -53,17 +53,17 @@ def _run(arguments: Sequence[str], *, as_json: bool) -> int:
             raise KeyboardInterrupt
         return code if isinstance(code, int) else exits.DONE
     except StepFunError as error:
-        return tell(error, as_json=as_json)
+        return report(error, as_json=as_json)
     except _USAGE_ERROR as error:
         path = error.ctx.command_path if error.ctx else _NAME
-        tell_plain("UsageError", f"{error.format_message().rstrip('.')}. See: {path} --help", as_json=as_json)
+        report_plain("UsageError", f"{error.format_message().rstrip('.')}. See: {path} --help", as_json=as_json)
         return exits.INVALID
     except Interrupted as stop:
         money = {"attempts": stop.attempts, "maybe_billed": stop.maybe_billed}
-        tell_plain("Interrupted", str(stop), as_json=as_json, billing=stop.billing, **money)
+        report_plain("Interrupted", str(stop), as_json=as_json, billing=stop.billing, **money)
         return exits.INTERRUPTED
     except (KeyboardInterrupt, typer.Abort):
-        tell_plain("Interrupted", "interrupted; nothing was billed", as_json=as_json)
+        report_plain("Interrupted", "interrupted; nothing was billed", as_json=as_json)
         return exits.INTERRUPTED
 
 
@@ -72,7 +72,7 @@ def _options(arguments: Sequence[str]) -> Iterable[str]:
 
 
 def _accept_any_text() -> None:
-    """Print what the terminal's encoding lacks as escapes: a picture is not lost over the letters of its name."""
+    """Escape characters that the terminal's encoding lacks, so that printing a file name cannot fail."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -91,22 +91,24 @@ def _examples(*lines: str) -> str:
 _ENVIRONMENT = """\b
 Environment:
   STEP_API_KEY, STEPFUN_API_KEY  the key; there is no option for it
-  STEP_BASE_URL                  where the API is; embedded answers offline
-  STEPFUN_SERVE_KEYS             the keys that serve lets in; any when absent"""
+  STEP_BASE_URL                  the URL of the API; embedded answers offline
+  STEPFUN_SERVE_KEYS             the keys that serve accepts; any by default"""
 
 app = typer.Typer(
-    help="StepFun's image API from the command line: make, edit and check pictures.",
-    epilog=f"{_ENVIRONMENT}\n\n\b\nExit codes:\n{exits.told()}",
+    help="StepFun's image API from the command line: make, edit and check images.",
+    epilog=f"{_ENVIRONMENT}\n\n\b\nExit codes:\n{exits.describe()}",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-check_app = typer.Typer(rich_markup_mode=None, help="Check and price a request, unsent.\n\nNo key is needed.")
+check_app = typer.Typer(
+    rich_markup_mode=None, help="Check and price a request without sending it.\n\nNo key is needed."
+)
 
 batch_app = typer.Typer(
     rich_markup_mode=None,
-    help="Make many pictures from a file, with a journal.\n\nRun it again, whatever ended it, and it goes on.",
+    help="Make many images from a file, with a journal.\n\nHowever a run ended, run it again to continue.",
 )
 
 
@@ -150,17 +152,17 @@ for _name, _command, _lines in _PICTURES:
     )(_command)
 app.add_typer(check_app, name="check", epilog=_examples(f'{_NAME} check generate "A lake" --steps 99'))
 _BATCHES: tuple[tuple[str, Callable[..., None], tuple[str, ...]], ...] = (
-    ("run", batch.run, ("prompts.txt --out pictures --set size=16:9", "prompts.jsonl --out pictures --limit-tier V1")),
+    ("run", batch.run, ("prompts.txt --out lakes --set size=16:9", "prompts.jsonl --out lakes --limit-tier V1")),
     ("check", batch.check, ("prompts.jsonl",)),
-    ("status", batch.status, ("pictures",)),
-    ("retry", batch.retry, ("pictures --failed --error ContentFilteredError",)),
-    ("report", batch.report, ("pictures",)),
-    ("manifest", batch.manifest, ("pictures",)),
-    ("pack", batch.pack, ("pictures --to shards",)),
+    ("status", batch.status, ("lakes",)),
+    ("retry", batch.retry, ("lakes --failed --error ContentFilteredError",)),
+    ("report", batch.report, ("lakes",)),
+    ("manifest", batch.manifest, ("lakes",)),
+    ("pack", batch.pack, ("lakes --to shards",)),
 )
 for _part, _does, _uses in _BATCHES:
     batch_app.command(_part, epilog=_examples(*(f"{_NAME} batch {_part} {line}" for line in _uses)))(_does)
-app.add_typer(batch_app, name="batch", epilog=_examples(f"{_NAME} batch run prompts.txt --out pictures"))
+app.add_typer(batch_app, name="batch", epilog=_examples(f"{_NAME} batch run prompts.txt --out lakes"))
 app.command("models", epilog=_examples(f"{_NAME} models", f"{_NAME} models step-2x-large"))(models)
 app.command("account", epilog=_examples(f"{_NAME} account", f"{_NAME} account --json"))(account)
 app.command("serve", epilog=_examples(f"{_NAME} serve", f"{_NAME} serve --port 0 --fault '429*2'"))(serve)

@@ -1,4 +1,4 @@
-"""`batch`: many pictures from a file, with a journal; run it again and it goes on."""
+"""`batch`: many images from a file, with a journal; a later run continues where the last one ended."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .options import TIMEOUT, AllowHttp, AsJson, BaseUrl, Timeout
 from .progress import line_of, money_of, watched
 
 _NO_KEY = "nothing-is-sent"
-"""The key where only the region of a base URL is asked for."""
+"""The key to resolve a base URL with, when only its region is needed."""
 
 Inputs = Annotated[
     str,
@@ -41,24 +41,26 @@ Inputs = Annotated[
     ),
 ]
 Folder = Annotated[str, typer.Argument(metavar="OUT", help="The folder of the batch.")]
-Out = Annotated[str, typer.Option(metavar="FOLDER", help="Where pictures and journal go, on a local disk.")]
-ModelOption = Annotated[str | None, typer.Option(metavar="MODEL", help="The model of lines that name none.")]
+Out = Annotated[str, typer.Option(metavar="FOLDER", help="The folder for images and journal, on a local disk.")]
+ModelOption = Annotated[
+    str | None, typer.Option(metavar="MODEL", help="Default model for lines that do not specify one.")
+]
 Defaults = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="FIELD=VALUE", help="A field of lines without their own, such as steps=8. Several times."
-    ),
+    typer.Option("--set", metavar="FIELD=VALUE", help="Default value of a field, such as steps=8. Can be repeated."),
 ]
 Tier = Annotated[
     str | None, typer.Option(metavar="TIER", help="The limits of the account's tier, V0 to V4; in China V5 too.")
 ]
 Concurrency = Annotated[
-    int | None, typer.Option(metavar="NUMBER", help=f"Pictures in flight at once: {Limits().max_concurrency}.")
+    int | None, typer.Option(metavar="NUMBER", help=f"Calls in flight at once: {Limits().max_concurrency}.")
 ]
-Rpm = Annotated[int | None, typer.Option(metavar="NUMBER", help="Requests sent in a minute; any number when absent.")]
+Rpm = Annotated[int | None, typer.Option(metavar="NUMBER", help="Requests per minute; unlimited by default.")]
 BudgetOption = Annotated[
     str | None,
-    typer.Option(metavar="AMOUNT", help="What all runs together may spend, such as 5.00 or '30 CNY'; USD when absent."),
+    typer.Option(
+        metavar="AMOUNT", help="The most that all runs together may spend, such as 5.00 or '30 CNY'; USD by default."
+    ),
 ]
 
 
@@ -71,34 +73,34 @@ def run(
     limit_tier: Tier = None,
     concurrency: Concurrency = None,
     rpm: Rpm = None,
-    max_failures: Annotated[int | None, typer.Option(metavar="NUMBER", help="Stop with so many failures.")] = None,
+    max_failures: Annotated[int | None, typer.Option(metavar="NUMBER", help="Stop after so many failures.")] = None,
     hold_unknown: Annotated[
-        bool, typer.Option("--hold-unknown", help="Leave what an earlier run may have paid for, unsent.")
+        bool, typer.Option("--hold-unknown", help="Do not resend what an earlier run may have paid for.")
     ] = False,
     accept_changes: Annotated[
-        bool, typer.Option("--accept-changes", help="Go on with other settings or lines than before.")
+        bool, typer.Option("--accept-changes", help="Continue with other settings or lines than before.")
     ] = False,
-    verify: Annotated[bool, typer.Option("--verify", help="First compare each picture with what was written.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="First check each image file against the journal.")] = False,
     pictures: Annotated[
         str | None,
-        typer.Option(metavar="PLACE", help="Where pictures go but to --out: s3://BUCKET/PREFIX, gs://..., a folder."),
+        typer.Option(metavar="PLACE", help="Store images here, not in --out: s3://BUCKET/PREFIX, gs://..., a folder."),
     ] = None,
     name: Annotated[
         str,
-        typer.Option(metavar="TEMPLATE", help="A picture's name: {id}, {fingerprint}, {line}, {model}, {shard}."),
+        typer.Option(metavar="TEMPLATE", help="The name of an image: {id}, {fingerprint}, {line}, {model}, {shard}."),
     ] = DEFAULT_TEMPLATE,
-    notes: Annotated[bool, typer.Option(help="A .json beside each picture that says how to make it again.")] = True,
+    notes: Annotated[bool, typer.Option(help="Write a .json beside each image with what made it.")] = True,
     metadata: Annotated[
-        bool, typer.Option("--embed-metadata", help="The same in each picture's own file: PNG text, or EXIF.")
+        bool, typer.Option("--embed-metadata", help="The same in the image file itself: PNG text, or EXIF.")
     ] = False,
     timeout: Timeout = None,
     base_url: BaseUrl = None,
     allow_http: AllowHttp = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a picture of every line, or go on where the last run ended.
+    """Make an image for every line, or continue where the last run ended.
 
-    Ctrl-C once: nothing more is sent, and what is in flight ends. Twice: stop now. Nothing is lost either way.
+    Ctrl-C once: send nothing more, and wait for calls in flight. Twice: stop now. Nothing is lost either way.
     """
     batch = Batch(
         inputs,
@@ -122,12 +124,12 @@ def run(
     attempt = _Attempt(batch)
     anyio.run(attempt.make, inputs)
     if isinstance(attempt.error, JournalError | ConfigurationError | StorageError):
-        raise attempt.error  # there may be nothing to tell of
+        raise attempt.error  # there may be no status to print
     status = batch.status()
     if as_json:
         say_json({"run": _plain(batch.progress), "status": _plain(status)})
     else:
-        say(*_told(batch.progress, status, out, pictures))
+        say(*_summary(batch.progress, status, out, pictures))
     if attempt.error is not None:
         raise attempt.error
     if attempt.pressed:
@@ -136,11 +138,11 @@ def run(
 
 
 class _Attempt:
-    """One run, with somebody at the keyboard.
+    """One run that Ctrl-C can stop.
 
     Attributes:
-        pressed: how often Ctrl-C was.
-        error: what ended the run; None where nothing did.
+        pressed: how many times Ctrl-C was pressed.
+        error: the error that ended the run; `None` if none did.
     """
 
     def __init__(self, batch: Batch) -> None:
@@ -149,7 +151,7 @@ class _Attempt:
         self.error: StepFunError | None = None
 
     async def make(self, inputs: str) -> None:
-        """Run to the end, whichever that is. No error leaves, since a task group would wrap it."""
+        """Run until the batch ends. Store its error instead of raising it, since a task group would wrap it."""
         async with anyio.create_task_group() as group:
             with anyio.CancelScope() as scope:
                 await group.start(self._listen, scope)
@@ -172,7 +174,9 @@ class _Attempt:
                     scope.cancel()
                     return
                 self._batch.stop()
-                complain("stopping: what is in flight ends, nothing more is sent; Ctrl-C again stops at once")
+                complain(
+                    "stopping: nothing more is sent, calls in flight go on to their end; Ctrl-C again stops at once"
+                )
 
 
 def check(
@@ -186,7 +190,7 @@ def check(
     allow_http: AllowHttp = False,
     as_json: AsJson = False,
 ) -> None:
-    """Name every line that cannot be sent, and price the others. Nothing is sent, and no key is needed."""
+    """List every line that cannot be sent, and price the others. Nothing is sent, and no key is needed."""
     batch = Batch(
         inputs,
         out="",
@@ -205,49 +209,49 @@ def check(
 
 
 def status(out: Folder, as_json: AsJson = False) -> None:
-    """Say how a batch stands, also while it runs."""
+    """Show the status of a batch, also while it runs."""
     found = Records(out).status()
     if as_json:
         say_json(_plain(found))
     else:
-        say(*_standing(found))
+        say(*_status_lines(found))
 
 
 def retry(
     out: Folder,
-    failed: Annotated[bool, typer.Option("--failed", help="Lines without a doubt about money.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Failed lines that were certainly not billed.")] = False,
     unknown: Annotated[bool, typer.Option("--unknown", help="Lines that may have been billed.")] = False,
     error: Annotated[
         list[str] | None,
-        typer.Option(metavar="CLASS", help="Only those with this error, as status names it. Several times."),
+        typer.Option(metavar="CLASS", help="Only lines with this error, as shown by status. Can be repeated."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Have lines that failed sent again by the next run.
+    """Have the next run retry lines that failed.
 
-    Without --failed, --unknown or --error it is --failed.
+    The default is --failed.
     """
     count = Records(out).retry(error or None, failed=failed or not unknown, unknown=unknown)
     if as_json:
         say_json({"lines": count})
     else:
-        say(f"{count} lines will be sent again: run the batch as before")
+        say(f"{count} lines will be retried: run the batch as before")
 
 
 def pack(
     out: Folder,
-    to: Annotated[str, typer.Option(metavar="FOLDER", help="Where the shards go.")],
+    to: Annotated[str, typer.Option(metavar="FOLDER", help="The folder for the shards.")],
     shard_size: Annotated[
-        int, typer.Option(metavar="BYTES", help="Of pictures, after which a shard is full.")
+        int, typer.Option(metavar="BYTES", help="The size in images after which a shard is full.")
     ] = SHARD_SIZE,
     as_json: AsJson = False,
 ) -> None:
-    """Copy the pictures into tar shards as WebDataset reads them."""
+    """Copy the images into tar shards for WebDataset."""
     paths = [str(path) for path in Records(out).pack(to, shard_size=shard_size)]
     if as_json:
         say_json({"shards": paths})
     else:
-        say(*(paths or ["no pictures, no shards"]))
+        say(*(paths or ["no images, no shards"]))
 
 
 def manifest(
@@ -255,7 +259,7 @@ def manifest(
     to: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", help=f"The file, or s3://...; as Parquet with .parquet; {MANIFEST} in OUT when absent."
+            metavar="FILE", help=f"The file, or s3://...; Parquet with .parquet; by default {MANIFEST} in OUT."
         ),
     ] = None,
     imagefolder: Annotated[
@@ -266,26 +270,26 @@ def manifest(
         ),
     ] = False,
 ) -> None:
-    """Write a line of JSON, or a row of Parquet, for each line of the inputs, with all that is known of its picture."""
+    """Write a line of JSON, or a row of Parquet, about each line of the inputs and its image."""
     say(Records(out).write_manifest(to, imagefolder=imagefolder))
 
 
 def report(
     out: Folder,
     to: Annotated[
-        str | None, typer.Option(metavar="FILE", help=f"The file to write; {REPORT} in OUT when absent.")
+        str | None, typer.Option(metavar="FILE", help=f"The file to write; by default {REPORT} in OUT.")
     ] = None,
-    thumbnails: Annotated[bool, typer.Option(help="Small copies of the first pictures, for a quick gallery.")] = True,
+    thumbnails: Annotated[bool, typer.Option(help="Small copies of the first images, for a quick gallery.")] = True,
 ) -> None:
-    """Write a page for a browser: sums, plots, failures, costs, and a gallery of all pictures."""
+    """Write a page for a browser: sums, plots, failures, costs, and a gallery of all images."""
     say(str(Records(out).write_report(to, thumbnails=thumbnails)))
 
 
-# --- what is given ------------------------------------------------------------------------------
+# --- options --------------------------------------------------------------------------------------
 
 
 def _fields(texts: list[str]) -> dict[str, Any]:
-    """The fields of `--set`: values as JSON has them, anything else as text."""
+    """Parse the fields of `--set`: values as JSON, anything else as text."""
     found: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -299,7 +303,7 @@ def _fields(texts: list[str]) -> dict[str, Any]:
 
 
 def _limits(tier: str | None, concurrency: int | None, rpm: int | None, base_url: str | None) -> Limits:
-    """The tier's limits, with the numbers given in the place of its own."""
+    """Return the tier's limits, with the numbers given instead of its own."""
     region = resolve(_NO_KEY, base_url, allow_http=True).region or "international"
     base = Limits() if tier is None else Limits.tier(tier, region=region)
     return Limits(concurrency or base.max_concurrency, rpm or base.requests_per_minute)
@@ -316,19 +320,19 @@ def _bad(field: str, given: str, allowed: str) -> InvalidRequestError:
     return InvalidRequestError.of("the command line", (Problem(field, given, allowed),))
 
 
-# --- what is said -------------------------------------------------------------------------------
+# --- output ---------------------------------------------------------------------------------------
 
 
-def _told(progress: Progress, status: Status, out: str, pictures: str | None) -> list[str]:
-    lines = [f"this run: {line_of(progress)}", *_standing(status)]
+def _summary(progress: Progress, status: Status, out: str, pictures: str | None) -> list[str]:
+    lines = [f"this run: {line_of(progress)}", *_status_lines(status)]
     if progress.stopped is not None:
-        lines.append(f"stopped: {reworded(progress.stopped.splitlines()[0])}; run it again to go on")
+        lines.append(f"stopped: {reworded(progress.stopped.splitlines()[0])}; run it again to continue")
     if pictures is None:
-        return [*lines, f"pictures and journal are in {out}"]
-    return [*lines, f"pictures are in {pictures}, and the journal is in {out}"]
+        return [*lines, f"images and journal are in {out}"]
+    return [*lines, f"images are in {pictures}, and the journal is in {out}"]
 
 
-def _standing(status: Status) -> list[str]:
+def _status_lines(status: Status) -> list[str]:
     counts = [f"{number} {state}" for state, number in status.counts.items() if number]
     lines = [f"{', '.join(counts) or 'nothing yet'}, of {status.lines or 'so far unknown'} lines"]
     lines += [f"  {number} {name}" for name, number in status.failures.items()]
@@ -345,7 +349,7 @@ def _findings(found: Checked) -> list[str]:
     if found.bad > len(found.bad_lines):
         lines.append(f"... and {found.bad - len(found.bad_lines)} more")
     price = plain_money(found.price) or "nothing"
-    unpriced = f", and {found.unpriced} of a price that is not known" if found.unpriced else ""
+    unpriced = f", and {found.unpriced} of unknown price" if found.unpriced else ""
     time = "" if found.seconds is None else f"; at least {found.seconds:g} s by the limits"
     return [
         *lines,
@@ -359,15 +363,15 @@ def _bad_line(line: BadLine) -> dict[str, object]:
 
 def _interrupted(progress: Progress, status: Status) -> Interrupted:
     lost = status.failures.get(INTERRUPTED, 0)
-    named = f"{lost} pictures were in flight and may have been billed; " if lost else ""
+    named = f"{lost} images were in flight and may have been billed; " if lost else ""
     billing: Billing = "unknown" if lost else "executed" if progress.done else "not_sent"
     made = progress.done + progress.failed + progress.unknown
-    message = f"interrupted; {named}nothing is lost: run the same command again to go on"
+    message = f"interrupted; {named}nothing is lost: run the same command again to continue"
     return Interrupted(message, billing=billing, attempts=made, maybe_billed=progress.done + progress.unknown)
 
 
 def _code(failures: Mapping[str, int]) -> int:
-    """The exit code of a batch that ran to its end: that of its failures where they have one in common."""
+    """Return the exit code of a finished batch: that of its failures if they share one."""
     codes = {exits.code_of_class(name) for name in failures}
     if not codes:
         return exits.DONE
@@ -375,7 +379,7 @@ def _code(failures: Mapping[str, int]) -> int:
 
 
 def _plain(value: Progress | Status | Checked) -> dict[str, object]:
-    """A value as JSON can say it; sums of money as text."""
+    """Return a value as JSON can encode it, sums of money as text."""
     return {field.name: _json(getattr(value, field.name)) for field in fields(value)}
 
 

@@ -1,4 +1,4 @@
-"""`check`: everything that a command does, up to the moment of sending."""
+"""`check`: everything that a command does before it sends the request."""
 
 from __future__ import annotations
 
@@ -16,52 +16,54 @@ from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 
 from .console import say, say_json
 from .generate import ask, target
-from .options import STREAM, Delivery
+from .options import STREAM, OutputOptions
 
 _NO_KEY = "nothing-is-sent"
 """The key of a client that sends nothing."""
 
 
-class _Caught(Exception):  # noqa: N818 - it is no error
+class _DryRunEnded(Exception):  # noqa: N818 - not an error
     def __init__(self, call: HTTPRequest) -> None:
         super().__init__(call)
         self.call = call
 
 
-class _Catcher:
-    """A transport that stops each call where it would leave."""
+class _DryRunTransport:
+    """A transport that stops each call where the request would be sent."""
 
     async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
-        raise _Caught(call)
+        raise _DryRunEnded(call)
 
     async def aclose(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is no connection."""
 
 
-def check(request: ImageRequest, delivery: Delivery) -> None:
+def check(request: ImageRequest, output: OutputOptions) -> None:
     """Print what `request` would send, make and cost.
 
     Raises:
-        InvalidRequestError: it has problems.
-        ConfigurationError: the base URL cannot be right.
+        InvalidRequestError: the request is invalid.
+        ConfigurationError: the base URL is invalid.
     """
-    config = resolve(_NO_KEY, delivery.base_url, allow_http=delivery.allow_http)
-    call = _caught(request, delivery)
-    if delivery.as_json:
+    config = resolve(_NO_KEY, output.base_url, allow_http=output.allow_http)
+    call = _request_to_send(request, output)
+    if output.as_json:
         say_json(_content(request, config, call))
     else:
         _print(request, config, call)
 
 
-def _caught(request: ImageRequest, delivery: Delivery) -> HTTPRequest:
-    """The call as it would leave, after all of the SDK's own checks."""
-    out = None if delivery.out == STREAM else target(request, delivery)
-    with Client(_NO_KEY, base_url=delivery.base_url, allow_http=delivery.allow_http, transport=_Catcher()) as client:
+def _request_to_send(request: ImageRequest, output: OutputOptions) -> HTTPRequest:
+    """Return the HTTP request that would be sent, after all checks of the SDK."""
+    out = None if output.out == STREAM else target(request, output)
+    with Client(
+        _NO_KEY, base_url=output.base_url, allow_http=output.allow_http, transport=_DryRunTransport()
+    ) as client:
         try:
-            ask(client, request, delivery, out)
-        except _Caught as caught:
+            ask(client, request, output, out)
+        except _DryRunEnded as caught:
             return caught.call
-    raise AssertionError("the call was not caught")
+    raise AssertionError("the request was not stopped")
 
 
 def _print(request: ImageRequest, config: Settings, call: HTTPRequest) -> None:
@@ -110,11 +112,11 @@ def _price_text(price: Money | None, config: Settings) -> str:
 
 
 def _sides(request: ImageRequest) -> tuple[int, int] | None:
-    """Width and height of the picture to come; None where they are not known exactly."""
+    """Return width and height of the image to be made; `None` if not known exactly."""
     picture = request.values().get("image")
     rule = request.row.sizes if request.row else None
     if rule is None:
-        if isinstance(picture, Picture) and picture.orientation == 1:  # whether a server heeds EXIF is not known
+        if isinstance(picture, Picture) and picture.orientation == 1:  # a server may or may not apply EXIF
             return picture.width, picture.height
         return None
     size = rule.pick(request.size)
@@ -128,11 +130,11 @@ def _size_text(request: ImageRequest) -> str:
         return f"{sides[0]}x{sides[1]} (width x height)"
     rule = request.row.sizes if request.row else None
     size = rule.pick(request.size) if rule else None
-    return f"about {size.width}x{size.height} pixels, in the ratio of the picture sent" if size else "not known"
+    return f"about {size.width}x{size.height} pixels, in the ratio of the image sent" if size else "not known"
 
 
 def _wire(call: HTTPRequest) -> dict[str, object]:
-    """The parameters as they are sent, pictures by their size only."""
+    """Return the parameters as sent, images only by their size."""
     files = {name: f"{file.filename} ({file.content_type}, {file.size:,} bytes)" for name, file in call.files.items()}
     said = call.json if call.json is not None else call.form
     return {**{name: _short(value) for name, value in said.items()}, **files}

@@ -1,4 +1,4 @@
-"""What is printed: lines on stdout, warnings and progress on stderr."""
+"""Output: lines on stdout, warnings and progress on stderr."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from stepfun_async._core.text import escaped
 
 
 class OutputError(Exception):
-    """Stdout cannot be written to: nobody reads it, or the disk is full."""
+    """Stdout cannot be written to: its reader has closed it, or the disk is full."""
 
 
 def say(*lines: str) -> None:
-    """Print lines on stdout, at once; what a terminal would obey in them is shown as escapes.
+    """Print lines on stdout and flush them; control characters in them are escaped.
 
     Raises:
         OutputError: stdout cannot be written to.
@@ -38,18 +38,18 @@ def _print(text: str) -> None:
 
 
 def abandon_stdout() -> None:
-    """Have what could not be written go nowhere when the interpreter ends, instead of failing once more."""
-    with suppress(OSError):  # it may be no file at all
+    """Discard what could not be written, so that the interpreter does not fail again at exit."""
+    with suppress(OSError):  # it may not be a file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say_json(value: object) -> None:
-    """Print `value` as JSON on stdout, which has escapes of its own for what a terminal would obey."""
+    """Print `value` as JSON on stdout; JSON escapes control characters itself."""
     say(json.dumps(value, ensure_ascii=False))
 
 
 def say_rich(*parts: RenderableType) -> None:
-    """Print tables and the like on stdout, with the colours of a terminal; of this package's own words only."""
+    """Print tables and the like on stdout, in colour on a terminal. Only for text of this package."""
     console = Console(highlight=False)
     with console.capture() as capture:
         for part in parts:
@@ -58,17 +58,17 @@ def say_rich(*parts: RenderableType) -> None:
 
 
 def complain(*lines: str) -> None:
-    """Print lines on stderr; what a terminal would obey in them is shown as escapes."""
+    """Print lines on stderr; control characters in them are escaped."""
     print("\n".join(map(escaped, lines)), file=sys.stderr, flush=True)
 
 
 def on_terminal() -> bool:
-    """Whether a person watches: both stdout and stderr are terminals."""
+    """Whether both stdout and stderr are terminals."""
     return is_terminal(sys.stdout) and is_terminal(sys.stderr)
 
 
 def is_open(stream: TextIO | None) -> bool:
-    """Whether there is `stream` at all; it is None where it was closed before this program began."""
+    """Whether `stream` exists; it is `None` if it was closed before this program started."""
     return stream is not None
 
 
@@ -79,7 +79,7 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 @contextmanager
 def waiting(text: str) -> Generator[None]:
-    """A spinner with the time elapsed on stderr; nothing where no person watches."""
+    """Show a spinner with the elapsed time on stderr if it is a terminal."""
     if not on_terminal():
         yield
         return
@@ -114,5 +114,5 @@ def shown_warnings() -> Generator[None]:
 
 
 def plain_money(spent: Mapping[str, object]) -> str:
-    """Amounts by currency, for people: `0.006 USD`."""
+    """Format amounts by currency, such as `0.006 USD`."""
     return ", ".join(f"{amount} {currency}" for currency, amount in spent.items())

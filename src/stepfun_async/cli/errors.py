@@ -1,4 +1,4 @@
-"""Errors for people and for programs, in the words of the command line."""
+"""Errors as text and as JSON, phrased for the command line."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from . import exit_codes as exits
 from .console import complain, say_json
 
 
-class Interrupted(Exception):  # noqa: N818 - it is no error
-    """Ctrl-C while a picture was in the making.
+class Interrupted(Exception):  # noqa: N818 - not an error
+    """Ctrl-C during a call for an image.
 
     Attributes:
-        billing: what is known about money.
-        attempts: how many were made.
-        maybe_billed: how many of them may have been charged.
+        billing: the billing state of the last attempt.
+        attempts: the number of attempts.
+        maybe_billed: the number of them that may have been billed.
     """
 
     def __init__(self, message: str, *, billing: Billing, attempts: int, maybe_billed: int) -> None:
@@ -38,7 +38,7 @@ _OPTIONS = {
     "style_reference.source_url": "--style-reference",
     "style_reference.weight": "--style-weight",
 }
-"""The SDK's fields that have another name here; every other one is its option."""
+"""Fields of the SDK whose option has another name; every other one is its option."""
 
 WORDS: tuple[tuple[str, str], ...] = (
     (r"pass api_key=\.\.\., set ", "set "),
@@ -58,27 +58,27 @@ WORDS: tuple[tuple[str, str], ...] = (
     (r"; error\.response has (it|its link)", ""),
     (r"[;,] (and )?error\.body has what came", ""),
 )
-"""The SDK's advice, which speaks Python, and what a user of the command line does instead."""
+"""Advice of the SDK, phrased in Python, and its equivalent on the command line."""
 
 
 def reworded(text: str) -> str:
-    """A message of the SDK in the words of the command line."""
+    """Rephrase a message of the SDK for the command line."""
     for python, here in WORDS:
         text = re.sub(python, here, text)
     return text
 
 
 def option_of(field: str) -> str:
-    """The option or argument behind a field of a request."""
+    """Return the option or argument for a field of a request."""
     return _OPTIONS.get(field) or "--" + field.partition(".")[0].replace("_", "-")
 
 
-def tell(error: StepFunError, *, as_json: bool) -> int:
-    """Print `error`, and give back the exit code.
+def report(error: StepFunError, *, as_json: bool) -> int:
+    """Print `error`, and return the exit code.
 
     Args:
-        error: what went wrong.
-        as_json: whether to print it as JSON on stdout too.
+        error: the error.
+        as_json: whether to print it also as JSON on stdout.
     """
     lines = list(_lines(error))
     complain(*lines)
@@ -87,7 +87,7 @@ def tell(error: StepFunError, *, as_json: bool) -> int:
     return exits.code_of(error)
 
 
-def tell_plain(
+def report_plain(
     kind: str,
     message: str,
     *,
@@ -96,7 +96,7 @@ def tell_plain(
     attempts: int = 0,
     maybe_billed: int = 0,
 ) -> None:
-    """Print a failure that is none of the SDK's."""
+    """Print a failure that the SDK did not raise."""
     complain(f"error: {message}")
     if as_json:
         money = {"billing": billing, "attempts": attempts, "maybe_billed": maybe_billed}
@@ -108,7 +108,7 @@ def _lines(error: StepFunError) -> Iterator[str]:
     first, *rest = error.message.splitlines() or [""]
     yield f"error: {reworded(first)}"
     if isinstance(error, InvalidRequestError):
-        yield from (f"  {_told(problem)}" for problem in error.problems)
+        yield from (f"  {_describe_problem(problem)}" for problem in error.problems)
     else:
         yield from rest
     if isinstance(error, SaveError):
@@ -119,12 +119,12 @@ def _lines(error: StepFunError) -> Iterator[str]:
         yield f"trace id: {error.trace_id} (support asks for it)"
 
 
-def _told(problem: Problem) -> str:
+def _describe_problem(problem: Problem) -> str:
     return reworded(str(replace(problem, field=option_of(problem.field))))
 
 
 def _rescued(error: SaveError) -> Iterator[str]:
-    """Where the picture is instead: it is paid for, and this process ends."""
+    """Write the paid image to a temporary file before the process ends, and return where it is."""
     image = next((image for image in error.response.data if not image.filtered), None)
     if image is None or image.data is None:
         yield f"its link: {image.url}" if image and image.url else "its link is not known"
@@ -133,7 +133,7 @@ def _rescued(error: SaveError) -> Iterator[str]:
     try:
         with tempfile.NamedTemporaryFile(prefix="stepfun-", suffix=end, delete=False) as file:
             file.write(image.data)
-        yield f"the picture is in {file.name}"
+        yield f"the image is in {file.name}"
     except OSError as trouble:
         yield f"nor could it be written to a temporary file: {trouble}"
 

@@ -1,4 +1,4 @@
-"""The exit codes: one table, which the code, `--help` and the documentation's test read."""
+"""The exit codes: one table for the code, `--help` and the test of the documentation."""
 
 from __future__ import annotations
 
@@ -73,15 +73,15 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
 
 
 def code_of(error: BaseException) -> int:
-    """The exit code that `error` ends with."""
+    """Return the exit code of `error`."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), OTHER)
 
 
 def code_of_class(name: str) -> int:
-    """The exit code of errors whose class has this name."""
+    """Return the exit code of errors with this class name."""
     return next((code for kind, code in _CODES if kind.__name__ == name), OTHER)
 
 
-def told() -> str:
-    """The table as lines of help."""
+def describe() -> str:
+    """Format the table as lines of help."""
     return "\n".join(f"  {code:>3}  {meaning}" for code, meaning in MEANINGS.items())

@@ -9,14 +9,14 @@ from pathlib import Path
 from stepfun_async._core.headers import EXTENSIONS
 
 _LONGEST = 50
-"""Characters of a name; four bytes each still fit into what file systems allow."""
+"""The maximum characters of a name; with four bytes each it still fits the limit of file systems."""
 
 _RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))})
-"""Names that Windows keeps for devices."""
+"""Names that Windows reserves for devices."""
 
 
 def slug(prompt: str) -> str:
-    """A short, safe file name that says what `prompt` says: letters and digits of any script, and hyphens.
+    """Return a short, safe file name made from `prompt`: letters and digits of any script, and hyphens.
 
     >>> slug("A serene alpine lake, at SUNSET!")
     'a-serene-alpine-lake-at-sunset'
@@ -27,7 +27,7 @@ def slug(prompt: str) -> str:
 
 
 def free_stem(name: str) -> Path:
-    """`name`, or `name-2` and so on: the first that no picture in the working directory has."""
+    """Return `name`, or the first of `name-2` and so on, that no image in the working directory has."""
     number = 1
     while True:
         stem = Path(name if number == 1 else f"{name}-{number}")

@@ -1,4 +1,4 @@
-"""Asking for a picture, saving it, and saying what came."""
+"""Request an image, save it, and print the result."""
 
 from __future__ import annotations
 
@@ -24,46 +24,46 @@ from stepfun_async._core.requests import ImageRequest
 from .console import OutputError, abandon_stdout, is_open, is_terminal, on_terminal, plain_money, say, say_json, waiting
 from .errors import Interrupted
 from .filenames import free_stem, slug
-from .options import STREAM, Delivery
+from .options import STREAM, OutputOptions
 
 _METHODS: Mapping[Operation, str] = {"text_to_image": "generate", "edit": "edit", "image_to_image": "image_to_image"}
 
 
-def make(request: ImageRequest, delivery: Delivery) -> None:
-    """Ask for a picture, write it, and print one line about it.
+def make(request: ImageRequest, output: OutputOptions) -> None:
+    """Request an image, write it, and print one line about it.
 
     Raises:
-        StepFunError: what the SDK raises.
+        StepFunError: any error of the SDK.
         Interrupted: Ctrl-C.
     """
-    out = target(request, delivery)
-    with Client(base_url=delivery.base_url, allow_http=delivery.allow_http) as client:
+    out = target(request, output)
+    with Client(base_url=output.base_url, allow_http=output.allow_http) as client:
         with waiting(f"{request.model} is at work"):
-            response = _saved(client, request, delivery, out)
+            response = _saved(client, request, output, out)
         if out is not None:
-            _report(response, client, delivery)
+            _report(response, client, output)
 
 
-def ask(client: Client, request: ImageRequest, delivery: Delivery, out: Path | None) -> ImagesResponse:
-    """The answer to `request`, saved to `out` where it is given."""
+def ask(client: Client, request: ImageRequest, output: OutputOptions, out: Path | None) -> ImagesResponse:
+    """Return the response to `request`, saved to `out` if given."""
     method: Callable[..., ImagesResponse] = getattr(client.images, _METHODS[request.operation])
     save_to = None if out is None else str(out)
-    overwrite = delivery.overwrite and delivery.out is not None
-    options = {"save_to": save_to, "overwrite": overwrite, "timeout": delivery.timeout}
+    overwrite = output.overwrite and output.out is not None
+    options = {"save_to": save_to, "overwrite": overwrite, "timeout": output.timeout}
     return method(model=request.model, **request.given(), **options)
 
 
-def target(request: ImageRequest, delivery: Delivery) -> Path | None:
-    """The file to write; None for stdout.
+def target(request: ImageRequest, output: OutputOptions) -> Path | None:
+    """Return the file to write; `None` for stdout.
 
     Raises:
-        InvalidRequestError: stdout is a terminal, or is wanted for JSON.
+        InvalidRequestError: stdout is a terminal, or is used for JSON.
     """
-    if delivery.out is None:
+    if output.out is None:
         return free_stem(slug(request.prompt or ""))
-    if delivery.out != STREAM:
-        return Path(delivery.out)
-    if delivery.as_json:
+    if output.out != STREAM:
+        return Path(output.out)
+    if output.as_json:
         raise _no_stdout("--json is printed there")
     if not is_open(sys.stdout):
         raise _no_stdout("stdout is closed")
@@ -76,24 +76,24 @@ def _no_stdout(why: str) -> InvalidRequestError:
     return InvalidRequestError.of("the command line", (Problem("save_to", STREAM, "a file", why),))
 
 
-def _saved(client: Client, request: ImageRequest, delivery: Delivery, out: Path | None) -> ImagesResponse:
+def _saved(client: Client, request: ImageRequest, output: OutputOptions, out: Path | None) -> ImagesResponse:
     try:
-        response = ask(client, request, delivery, out)
+        response = ask(client, request, output, out)
         if out is None:
             _write_out(client, response)
         return response
     except SaveError as error:
-        if delivery.out is not None:
+        if output.out is not None:
             raise
         return _saved_beside(error, request, out or Path())
     except KeyboardInterrupt:
-        with suppress(KeyboardInterrupt):  # who presses it again does not want to wait
+        with suppress(KeyboardInterrupt):  # a second Ctrl-C ends the wait
             client.close()
         raise _interrupted(client, out) from None
 
 
 def _saved_beside(error: SaveError, request: ImageRequest, out: Path) -> ImagesResponse:
-    """The answer, saved under the next free name, where another process was quicker to take `out`."""
+    """Save the response under the next free name if another process has just created `out`."""
     image = error.response.image
     while image.target(out).exists():
         out = free_stem(slug(request.prompt or ""))
@@ -104,13 +104,13 @@ def _saved_beside(error: SaveError, request: ImageRequest, out: Path) -> ImagesR
 
 
 def _write_out(client: Client, response: ImagesResponse) -> None:
-    """Write the picture's bytes to stdout."""
+    """Write the image to stdout."""
     try:
         sys.stdout.buffer.write(_bytes(client, response.image))
         sys.stdout.buffer.flush()
     except (APIError, OSError) as error:
         abandon_stdout()
-        message = f"the picture was made and paid for, but not written to stdout: {error}"
+        message = f"the image was made and paid for, but not written to stdout: {error}"
         raise SaveError(message, response=response) from error
 
 
@@ -126,23 +126,23 @@ def _interrupted(client: Client, out: Path | None) -> Interrupted:
     message = "nothing was billed"
     if usage.billed:
         billing = "executed"
-        message = "the picture was made and billed" + (f", and may be saved as {out}" if out is not None else "")
-    elif usage.maybe_billed or not usage.requests:  # without an entry, the call has not ended yet
+        message = "the image was made and billed" + (f", and may be saved as {out}" if out is not None else "")
+    elif usage.maybe_billed or not usage.requests:  # without an entry, the call has not yet ended
         billing = "unknown"
-        message = "the picture may have been billed; asking again may pay twice"
+        message = "the image may have been billed; a retry may be billed again"
     return Interrupted(f"interrupted; {message}", billing=billing, attempts=usage.attempts, maybe_billed=maybe_billed)
 
 
-def _report(response: ImagesResponse, client: Client, delivery: Delivery) -> None:
+def _report(response: ImagesResponse, client: Client, output: OutputOptions) -> None:
     try:
-        if delivery.as_json:
+        if output.as_json:
             say_json(_content(response, client))
         elif on_terminal():
             say(_line(response, client))
         else:
             say(str(response.image.path))
     except OutputError as error:
-        raise OutputError(f"{error}; the picture is saved as {response.image.path}") from error
+        raise OutputError(f"{error}; the image is saved as {response.image.path}") from error
 
 
 def _line(response: ImagesResponse, client: Client) -> str:

@@ -13,44 +13,44 @@ _WIDTH = 46
 """Characters of a line of help, so that it fits 80 columns beside the options' names."""
 
 _INDENT = "  "
-"""What begins the second line of a fact."""
+"""The indent of a wrapped line."""
 
 
 def rows_of(operation: Operation) -> tuple[Capability, ...]:
-    """The rows of an operation, one for each model."""
+    """Return the rows of an operation, one for each model."""
     return tuple(row for row in capabilities() if row.operation == operation)
 
 
 def models(operation: Operation, default: str) -> str:
-    """The help of an operation's model."""
-    return laid_out(f"One of {', '.join(row.model for row in rows_of(operation))}; {default} when absent.")
+    """Return the help of an operation's model."""
+    return wrap_help(f"One of {', '.join(row.model for row in rows_of(operation))}; default {default}.")
 
 
-def told(name: str, operation: Operation, intro: str) -> str:
-    """The help of a parameter: `intro`, and what each model allows, such as `step-2x-large: 1 to 50, default 50`."""
+def parameter_help(name: str, operation: Operation, intro: str) -> str:
+    """Return the help of a parameter: `intro`, and the range of each model, as `step-2x-large: 1 to 50, default 50`."""
     rows = rows_of(operation)
     said = {row.model: _words(row.rules[name]) for row in rows if name in row.rules}
     texts = list(dict.fromkeys(said.values()))
     if len(texts) == 1 and len(said) == len(rows):
-        return laid_out(intro, texts[0]) if intro.endswith(".") else laid_out(f"{intro} {texts[0]}")
+        return wrap_help(intro, texts[0]) if intro.endswith(".") else wrap_help(f"{intro} {texts[0]}")
     named = (f"{', '.join(model for model in said if said[model] == text)}: {text}" for text in texts)
-    return laid_out(intro, *named)
+    return wrap_help(intro, *named)
 
 
-def laid_out(*parts: str) -> str:
-    """`parts`, each on lines of its own, which a name with hyphens is never broken over."""
+def wrap_help(*parts: str) -> str:
+    """Wrap each of `parts` on lines of its own, without breaking names at hyphens."""
     lines = (textwrap.fill(part, _WIDTH, subsequent_indent=_INDENT, break_on_hyphens=False) for part in parts if part)
     return "\b\n" + "\n".join(lines)
 
 
 def note_of(name: str, operation: Operation) -> str:
-    """The tables' notes on a parameter."""
+    """Return the notes on a parameter in the model tables."""
     notes = (row.rules[name].note for row in rows_of(operation) if name in row.rules)
     return "; ".join(dict.fromkeys(note for note in notes if note))
 
 
 def style() -> tuple[str, str]:
-    """What is allowed as the picture of a style reference, and as its weight."""
+    """Return what is allowed as the image of a style reference, and as its weight."""
     for row in capabilities():
         for rule in row.rules.values():
             if isinstance(rule, Style):
@@ -60,7 +60,7 @@ def style() -> tuple[str, str]:
 
 
 def height_first() -> str:
-    """The models whose wire strings are HEIGHTxWIDTH."""
+    """Return the models whose wire strings are HEIGHTxWIDTH."""
     turned = (row.model for row in capabilities() if row.sizes and row.sizes.order == "height x width")
     return ", ".join(dict.fromkeys(turned))
 

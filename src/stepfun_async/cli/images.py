@@ -1,4 +1,4 @@
-"""`generate`, `edit` and `image-to-image`: what is asked for. The same commands, below `check`, only check."""
+"""`generate`, `edit` and `image-to-image`. Under `check`, the same commands only check the request."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from stepfun_async._core.rules import ImageInput
 from .check import check
 from .console import is_open
 from .generate import make
-from .help_text import laid_out, models, note_of, style, told
+from .help_text import models, note_of, parameter_help, style, wrap_help
 from .options import (
     STREAM,
     AllowHttp,
     AsJson,
     BaseUrl,
-    Delivery,
     Height,
     Out,
+    OutputOptions,
     Overwrite,
     Timeout,
     Width,
@@ -33,14 +33,14 @@ from .options import (
 )
 
 CHECK = "check"
-"""The context's object below `check`, where nothing is sent."""
+"""The context's object under `check`, where nothing is sent."""
 
-_SEED = "The same seed and parameters make similar pictures; random when absent:"
+_SEED = "The same seed and parameters make similar images; random by default:"
 _STEPS = "More are slower and finer."
-_SCALE = "How closely the prompt is followed."
-_NEGATIVE = "What the picture does not show; needs --cfg-scale above 1."
-_TEXT_MODE = "Better lettering inside the picture."
-_SHOWS = "What the picture shows:"
+_SCALE = "How closely to follow the prompt."
+_NEGATIVE = "What the image should not show; needs --cfg-scale above 1."
+_TEXT_MODE = "Improve lettering inside the image."
+_SHOWS = "What the image shows:"
 _EDIT_SIZE = f"{note_of('size', 'edit')}.".capitalize()
 _WEIGHT = f"{note_of('source_weight', 'image_to_image')}.".capitalize()
 _IMAGE = f"A file, or {STREAM} for stdin."
@@ -48,26 +48,27 @@ _IMAGE = f"A file, or {STREAM} for stdin."
 
 def generate(
     context: typer.Context,
-    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help=told("prompt", "text_to_image", _SHOWS))],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help=parameter_help("prompt", "text_to_image", _SHOWS))],
     model: Annotated[
         str, typer.Option(show_default=False, help=models("text_to_image", TextToImage().model))
     ] = TextToImage().model,
-    size: Annotated[str | None, typer.Option(help=told("size", "text_to_image", size_help()))] = None,
+    size: Annotated[str | None, typer.Option(help=parameter_help("size", "text_to_image", size_help()))] = None,
     width: Width = None,
     height: Height = None,
-    seed: Annotated[int | None, typer.Option(help=told("seed", "text_to_image", _SEED))] = None,
-    steps: Annotated[int | None, typer.Option(help=told("steps", "text_to_image", _STEPS))] = None,
-    cfg_scale: Annotated[float | None, typer.Option(help=told("cfg_scale", "text_to_image", _SCALE))] = None,
+    seed: Annotated[int | None, typer.Option(help=parameter_help("seed", "text_to_image", _SEED))] = None,
+    steps: Annotated[int | None, typer.Option(help=parameter_help("steps", "text_to_image", _STEPS))] = None,
+    cfg_scale: Annotated[float | None, typer.Option(help=parameter_help("cfg_scale", "text_to_image", _SCALE))] = None,
     negative_prompt: Annotated[
-        str | None, typer.Option(help=told("negative_prompt", "text_to_image", _NEGATIVE))
+        str | None, typer.Option(help=parameter_help("negative_prompt", "text_to_image", _NEGATIVE))
     ] = None,
     text_mode: Annotated[
-        bool | None, typer.Option("--text-mode/--no-text-mode", help=told("text_mode", "text_to_image", _TEXT_MODE))
+        bool | None,
+        typer.Option("--text-mode/--no-text-mode", help=parameter_help("text_mode", "text_to_image", _TEXT_MODE)),
     ] = None,
     style_reference: Annotated[
-        str | None, typer.Option(metavar="PATH_OR_URL", help=laid_out("A picture whose style to take.", style()[0]))
+        str | None, typer.Option(metavar="PATH_OR_URL", help=wrap_help("An image whose style to apply.", style()[0]))
     ] = None,
-    style_weight: Annotated[float | None, typer.Option(help=laid_out("How strongly.", style()[1]))] = None,
+    style_weight: Annotated[float | None, typer.Option(help=wrap_help("How strongly.", style()[1]))] = None,
     out: Out = None,
     overwrite: Overwrite = False,
     timeout: Timeout = None,
@@ -75,7 +76,7 @@ def generate(
     allow_http: AllowHttp = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a picture from words."""
+    """Generate an image from a text prompt."""
     request = TextToImage(
         model=model,
         prompt=prompt,
@@ -87,26 +88,28 @@ def generate(
         text_mode=text_mode,
         style_reference=_style_of(style_reference, style_weight),
     )
-    delivery = Delivery(
+    output = OutputOptions(
         out=out, overwrite=overwrite, timeout=timeout, base_url=base_url, allow_http=allow_http, as_json=as_json
     )
-    _deal(context, request, delivery)
+    _deal(context, request, output)
 
 
 def edit(
     context: typer.Context,
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help=told("image", "edit", _IMAGE))],
-    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help=told("prompt", "edit", "What to change:"))],
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help=parameter_help("image", "edit", _IMAGE))],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help=parameter_help("prompt", "edit", "What to change:"))],
     model: Annotated[str, typer.Option(show_default=False, help=models("edit", ImageEdit().model))] = ImageEdit().model,
-    size: Annotated[str | None, typer.Option(help=told("size", "edit", _EDIT_SIZE))] = None,
+    size: Annotated[str | None, typer.Option(help=parameter_help("size", "edit", _EDIT_SIZE))] = None,
     width: Width = None,
     height: Height = None,
-    seed: Annotated[int | None, typer.Option(help=told("seed", "edit", _SEED))] = None,
-    steps: Annotated[int | None, typer.Option(help=told("steps", "edit", _STEPS))] = None,
-    cfg_scale: Annotated[float | None, typer.Option(help=told("cfg_scale", "edit", _SCALE))] = None,
-    negative_prompt: Annotated[str | None, typer.Option(help=told("negative_prompt", "edit", _NEGATIVE))] = None,
+    seed: Annotated[int | None, typer.Option(help=parameter_help("seed", "edit", _SEED))] = None,
+    steps: Annotated[int | None, typer.Option(help=parameter_help("steps", "edit", _STEPS))] = None,
+    cfg_scale: Annotated[float | None, typer.Option(help=parameter_help("cfg_scale", "edit", _SCALE))] = None,
+    negative_prompt: Annotated[
+        str | None, typer.Option(help=parameter_help("negative_prompt", "edit", _NEGATIVE))
+    ] = None,
     text_mode: Annotated[
-        bool | None, typer.Option("--text-mode/--no-text-mode", help=told("text_mode", "edit", _TEXT_MODE))
+        bool | None, typer.Option("--text-mode/--no-text-mode", help=parameter_help("text_mode", "edit", _TEXT_MODE))
     ] = None,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -115,7 +118,7 @@ def edit(
     allow_http: AllowHttp = False,
     as_json: AsJson = False,
 ) -> None:
-    """Change a picture as the words say."""
+    """Edit an image as the prompt says."""
     request = ImageEdit(
         model=model,
         image=_picture(image, model, "edit"),
@@ -127,29 +130,29 @@ def edit(
         negative_prompt=negative_prompt,
         text_mode=text_mode,
     )
-    delivery = Delivery(
+    output = OutputOptions(
         out=out, overwrite=overwrite, timeout=timeout, base_url=base_url, allow_http=allow_http, as_json=as_json
     )
-    _deal(context, request, delivery)
+    _deal(context, request, output)
 
 
 def image_to_image(
     context: typer.Context,
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help=told("image", "image_to_image", _IMAGE))],
-    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help=told("prompt", "image_to_image", _SHOWS))],
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help=parameter_help("image", "image_to_image", _IMAGE))],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help=parameter_help("prompt", "image_to_image", _SHOWS))],
     source_weight: Annotated[
         float,
-        typer.Option(help=told("source_weight", "image_to_image", _WEIGHT)),
+        typer.Option(help=parameter_help("source_weight", "image_to_image", _WEIGHT)),
     ],
     model: Annotated[
         str, typer.Option(show_default=False, help=models("image_to_image", ImageToImage().model))
     ] = ImageToImage().model,
-    size: Annotated[str | None, typer.Option(help=told("size", "image_to_image", size_help()))] = None,
+    size: Annotated[str | None, typer.Option(help=parameter_help("size", "image_to_image", size_help()))] = None,
     width: Width = None,
     height: Height = None,
-    seed: Annotated[int | None, typer.Option(help=told("seed", "image_to_image", _SEED))] = None,
-    steps: Annotated[int | None, typer.Option(help=told("steps", "image_to_image", _STEPS))] = None,
-    cfg_scale: Annotated[float | None, typer.Option(help=told("cfg_scale", "image_to_image", _SCALE))] = None,
+    seed: Annotated[int | None, typer.Option(help=parameter_help("seed", "image_to_image", _SEED))] = None,
+    steps: Annotated[int | None, typer.Option(help=parameter_help("steps", "image_to_image", _STEPS))] = None,
+    cfg_scale: Annotated[float | None, typer.Option(help=parameter_help("cfg_scale", "image_to_image", _SCALE))] = None,
     out: Out = None,
     overwrite: Overwrite = False,
     timeout: Timeout = None,
@@ -157,7 +160,7 @@ def image_to_image(
     allow_http: AllowHttp = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a new picture that starts from another one."""
+    """Generate a new image from an existing one."""
     request = ImageToImage(
         model=model,
         image=_picture(image, model, "image_to_image"),
@@ -168,17 +171,17 @@ def image_to_image(
         steps=steps,
         cfg_scale=cfg_scale,
     )
-    delivery = Delivery(
+    output = OutputOptions(
         out=out, overwrite=overwrite, timeout=timeout, base_url=base_url, allow_http=allow_http, as_json=as_json
     )
-    _deal(context, request, delivery)
+    _deal(context, request, output)
 
 
-def _deal(context: typer.Context, request: ImageRequest, delivery: Delivery) -> None:
+def _deal(context: typer.Context, request: ImageRequest, output: OutputOptions) -> None:
     if context.obj == CHECK:
-        check(request, delivery)
+        check(request, output)
     else:
-        make(request, delivery)
+        make(request, output)
 
 
 def _style_of(picture: str | None, weight: float | None) -> dict[str, object] | None:
@@ -187,7 +190,7 @@ def _style_of(picture: str | None, weight: float | None) -> dict[str, object] | 
 
 
 def _picture(image: str, model: str, operation: Operation) -> str | bytes:
-    """The path or link given, or the bytes that come in through stdin, unless they are more than the model takes."""
+    """Return the path or link given, or the bytes of stdin, up to what the model accepts."""
     if image != STREAM:
         return image
     if not is_open(sys.stdin):
@@ -201,11 +204,11 @@ def _picture(image: str, model: str, operation: Operation) -> str | bytes:
     except (OSError, ValueError) as error:
         raise _unreadable(f"stdin cannot be read: {error}") from error
     if terminal:
-        raise _unreadable("stdin is a terminal: send a picture through a pipe")
+        raise _unreadable("stdin is a terminal: send an image through a pipe")
     if most is not None and len(data) > most:
-        raise _unreadable(f"more than {most:,} bytes came; the model takes that many")
+        raise _unreadable(f"stdin has more than the {most:,} bytes that the model accepts")
     return data
 
 
 def _unreadable(why: str) -> InvalidRequestError:
-    return InvalidRequestError.of("the command line", (Problem("image", STREAM, "a picture", why),))
+    return InvalidRequestError.of("the command line", (Problem("image", STREAM, "an image", why),))

@@ -1,4 +1,4 @@
-"""`models`: the model tables, to read and as JSON."""
+"""`models`: the model tables, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def models(
     model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Show every rule of this model.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what the models can do and cost. Nothing is sent."""
+    """Show the models with their parameters and prices. Nothing is sent."""
     rows = _rows(model)
     if as_json:
         say_json([_content(row) for row in rows])
@@ -116,7 +116,7 @@ def _content(row: Capability) -> dict[str, object]:
 
 
 def _plain(value: object) -> object:
-    """`value` in the words of JSON."""
+    """Convert `value` to what JSON can encode."""
     if isinstance(value, Rule):
         return {"kind": value.kind, "allowed": value.allowed, **_ways(value), **_fields(value)}
     if is_dataclass(value):

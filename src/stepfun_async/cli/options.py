@@ -1,4 +1,4 @@
-"""The options that several commands share, and what they say of how a picture is made."""
+"""The options that several commands share, and the values they make."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from stepfun_async._call.settings import BASE_URL_VARIABLE, DEFAULT_BASE_URL
 from .help_text import height_first
 
 STREAM = "-"
-"""The name of stdin or stdout in the place of a file."""
+"""The name that stands for stdin or stdout instead of a file."""
 
 TIMEOUT: float = inspect.signature(Client).parameters["timeout"].default
-"""Seconds for a call, where nobody says otherwise."""
+"""The default timeout of a call, in seconds."""
 
-Width = Annotated[int | None, typer.Option(metavar="PIXELS", help="The size by its sides: needs --height too.")]
-Height = Annotated[int | None, typer.Option(metavar="PIXELS", help="Needs --width too.")]
+Width = Annotated[int | None, typer.Option(metavar="PIXELS", help="The width; needs --height too.")]
+Height = Annotated[int | None, typer.Option(metavar="PIXELS", help="The height; needs --width too.")]
 Out = Annotated[
     str | None,
     typer.Option(
         metavar="PATH",
-        help="The file to write. Without an extension it gets the picture's. Without --out a name is made of the "
-        "prompt, and nothing is ever overwritten. - is stdout.",
+        help="The file to write. Without an extension it gets the image's. Without --out the name is made from "
+        "the prompt, and nothing is ever overwritten. - is stdout.",
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file that --out names.")]
@@ -38,7 +38,7 @@ BaseUrl = Annotated[
     str | None,
     typer.Option(
         metavar="URL",
-        help=f"Where the API is; otherwise {BASE_URL_VARIABLE}, otherwise {DEFAULT_BASE_URL}. "
+        help=f"The URL of the API; by default {BASE_URL_VARIABLE}, or else {DEFAULT_BASE_URL}. "
         "embedded answers offline, without a key.",
     ),
 ]
@@ -46,22 +46,22 @@ AllowHttp = Annotated[
     bool,
     typer.Option(
         "--allow-http",
-        help="Let the key go to another machine over plain http, where everybody on the way can read it.",
+        help="Allow sending the API key to another machine over unencrypted HTTP.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """How a picture is asked for and handed over.
+class OutputOptions:
+    """How to request an image, and where to write it.
 
     Attributes:
-        out: the file to write; None for one named after the prompt, `-` for stdout.
-        overwrite: whether that file may be replaced.
-        timeout: seconds; None for the client's.
-        base_url: where the API is; None for the environment's.
-        allow_http: whether the key may go to another machine unencrypted.
+        out: the file to write; `None` for one named after the prompt, `-` for stdout.
+        overwrite: whether to replace an existing file.
+        timeout: seconds; `None` for the client's default.
+        base_url: the URL of the API; `None` for the environment's.
+        allow_http: whether to allow sending the key to another machine unencrypted.
         as_json: whether to print JSON.
     """
 
@@ -74,7 +74,7 @@ class Delivery:
 
 
 def size_help() -> str:
-    """How sizes are written."""
+    """Return the help on how to write sizes."""
     return (
         "An aspect ratio, width to height, such as 16:9; or the string that StepFun documents for the model: "
         f"WIDTHxHEIGHT, but HEIGHTxWIDTH for {height_first()}."
@@ -82,15 +82,15 @@ def size_help() -> str:
 
 
 def chosen_size(size: str | None, width: int | None, height: int | None) -> str | Size | None:
-    """The size that the three options say together.
+    """Return the size that the three options give.
 
     Raises:
-        InvalidRequestError: it is given in both ways, or as one side only.
+        InvalidRequestError: both forms are given, or only one side.
     """
     if width is None and height is None:
         return size
     if size is not None:
-        raise _ambiguous(size, "it is given in both ways")
+        raise _ambiguous(size, "both forms are given")
     if width is None or height is None:
         raise _ambiguous(f"only {'--height' if width is None else '--width'}", "the other side is missing")
     return Size(width=width, height=height)

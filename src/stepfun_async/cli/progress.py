@@ -1,4 +1,4 @@
-"""How a run of a batch is watched: a bar where a person sees it, a line now and then elsewhere."""
+"""Progress of a batch run: a bar on a terminal, a log line every ten seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from stepfun_async.batch.inputs.sources import source_of
 
 from .console import complain, on_terminal, plain_money
 
-_REDRAWN = 0.2
-"""Seconds between two looks at a run on a terminal."""
+_REDRAW_SECONDS = 0.2
+"""Seconds between two updates of the bar."""
 
-_TOLD = 10.0
-"""Seconds between two lines elsewhere."""
+_LOG_SECONDS = 10.0
+"""Seconds between two log lines."""
 
 _COUNTED_AT_ONCE = 4096
 
 
 @asynccontextmanager
 async def watched(batch: Batch, inputs: str) -> AsyncGenerator[None]:
-    """Show how a run goes on for the length of the block, on stderr."""
+    """Show the progress of a run on stderr during the block."""
     if on_terminal():
         columns = (
             BarColumn(bar_width=None),
@@ -39,11 +39,11 @@ async def watched(batch: Batch, inputs: str) -> AsyncGenerator[None]:
         )
         with Bar(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task("", total=None)
-            async with _beside(_Drawing(batch, inputs, bar, task).go_on):
+            async with _beside(_BarProgress(batch, inputs, bar, task).go_on):
                 yield
             _draw(batch, bar, task)
     else:
-        async with _beside(_Telling(batch).go_on):
+        async with _beside(_LogProgress(batch).go_on):
             yield
 
 
@@ -56,8 +56,8 @@ async def _beside(function: Callable[[], Coroutine[Any, Any, None]]) -> AsyncGen
         group.cancel_scope.cancel()
 
 
-class _Drawing:
-    """The bar."""
+class _BarProgress:
+    """Progress as a bar."""
 
     def __init__(self, batch: Batch, inputs: str, bar: Bar, task: TaskID) -> None:
         self._batch = batch
@@ -70,10 +70,10 @@ class _Drawing:
             group.start_soon(self._count)
             while True:
                 _draw(self._batch, self._bar, self._task)
-                await anyio.sleep(_REDRAWN)
+                await anyio.sleep(_REDRAW_SECONDS)
 
     async def _count(self) -> None:
-        """Count the lines ahead of the run, so that the time left can be told."""
+        """Count the lines ahead of the run, so that the remaining time can be estimated."""
         source = source_of(self._inputs)
         total = 0
         try:
@@ -84,15 +84,15 @@ class _Drawing:
         self._bar.update(self._task, total=total)
 
 
-class _Telling:
-    """A line now and then."""
+class _LogProgress:
+    """Progress as log lines."""
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
 
     async def go_on(self) -> None:
         while True:
-            await anyio.sleep(_TOLD)
+            await anyio.sleep(_LOG_SECONDS)
             complain(line_of(self._batch.progress))
 
 
@@ -103,7 +103,7 @@ def _draw(batch: Batch, bar: Bar, task: TaskID) -> None:
 
 
 def line_of(progress: Progress) -> str:
-    """A run in one line."""
+    """Format a run in one line."""
     counts = (
         ("done", progress.done),
         ("failed", progress.failed),
@@ -111,11 +111,11 @@ def line_of(progress: Progress) -> str:
         ("skipped", progress.skipped),
         ("in flight", progress.in_flight),
     )
-    told = [f"{number} {name}" for name, number in counts if number or name == "done"]
-    return ", ".join([*told, *money_of(progress.spent, progress.held)])
+    parts = [f"{number} {name}" for name, number in counts if number or name == "done"]
+    return ", ".join([*parts, *money_of(progress.spent, progress.held)])
 
 
 def money_of(spent: Mapping[str, Decimal], held: Mapping[str, Decimal]) -> list[str]:
-    """What was spent and what is held, where there is any."""
+    """Format what was spent and what is held, if any."""
     sums = (("spent", plain_money(spent)), ("possibly billed for nothing", plain_money(held)))
     return [f"{amount} {name}" for name, amount in sums if amount]

@@ -16,21 +16,21 @@ from stepfun_async.embedded import Bill, Engine, Fault, Scenario, check_server_a
 from stepfun_async.embedded.faults import KINDS
 
 from .console import plain_money, say
-from .help_text import laid_out
+from .help_text import wrap_help
 
 KEYS_VARIABLE = "STEPFUN_SERVE_KEYS"
-"""The keys let in, with commas between them. They have no option: a command line is no place for a key."""
+"""The accepted keys, separated by commas. There is no option, since command lines are visible to others."""
 
 
 def _fault_help() -> str:
     form = "A way to fail: KIND[:STATUS][=SECONDS][*TIMES][%PERCENT], such as 429*2, 503=2*1, delay=0.5 or 500%5."
     kinds = (f"{kind}: {facts.meaning.replace('`', '')}" for kind, facts in KINDS.items() if kind != "status")
-    return laid_out(form, "May be given several times. KIND is the number of an error status, or one of", *kinds)
+    return wrap_help(form, "Can be repeated. KIND is the number of an error status, or one of", *kinds)
 
 
 def serve(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 for a free one.")] = 8000,
     fault: Annotated[
         list[str] | None,
         typer.Option(
@@ -38,19 +38,19 @@ def serve(
             help=_fault_help(),
         ),
     ] = None,
-    credit: Annotated[float, typer.Option(help="What each key may spend, in USD.")] = 100.0,
+    credit: Annotated[float, typer.Option(help="The most each key may spend, in USD.")] = 100.0,
     strict: Annotated[
         bool,
         typer.Option(
             "--strict",
-            help="Refuse parameters that StepFun's documentation does not have. Otherwise those that clients of "
-            "OpenAI's API always send, such as quality or user, are ignored, with a line on stderr the first time.",
+            help="Reject parameters that StepFun does not document. Otherwise those that clients of OpenAI's API "
+            "always send, such as quality or user, are ignored, with a line on stderr the first time.",
         ),
     ] = False,
 ) -> None:
-    """Stand in for StepFun's service, on this machine.
+    """Run a local stand-in for StepFun's service until Ctrl-C.
 
-    Until Ctrl-C it makes real pictures of the right size, for nothing, and counts what StepFun would have charged.
+    It makes real images of the right size at no cost, and counts what StepFun would have charged.
     """
     scenario = Scenario(*_faults(fault or []))
     if not math.isfinite(credit) or credit < 0:
@@ -61,7 +61,7 @@ def serve(
 
     engine = Engine(scenario=scenario, keys=keys, credit=credit, strict=strict)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    logging.getLogger("stepfun_async").addHandler(logging.StreamHandler())  # to stderr, without which it is silent
+    logging.getLogger("stepfun_async").addHandler(logging.StreamHandler())  # otherwise it logs nothing
     answer(host, port, engine, partial(_introduce, scenario, keys))
     say(f"bill: {_bill_text(engine.bill())}")
 
@@ -85,7 +85,7 @@ def _keys() -> frozenset[str] | None:
 def _introduce(scenario: Scenario, keys: frozenset[str] | None, base_url: str) -> None:
     key = "any" if keys is None else f"KEY, one of the {len(keys)} in {KEYS_VARIABLE}"
     lines = [
-        "A stand-in for StepFun's image service: it reaches nobody and costs nothing.",
+        "A stand-in for StepFun's image service: it needs no network and costs nothing.",
         f"base URL: {base_url}",
         f"clients:  STEP_BASE_URL={base_url} STEP_API_KEY={key}",
         *(f"fault:    {fault}" for fault in scenario.faults),
@@ -96,5 +96,5 @@ def _introduce(scenario: Scenario, keys: frozenset[str] | None, base_url: str) -
 
 def _bill_text(bill: Bill) -> str:
     calls = "1 call" if bill.calls == 1 else f"{bill.calls} calls"
-    pictures = "1 picture" if bill.pictures == 1 else f"{bill.pictures} pictures"
+    pictures = "1 image" if bill.pictures == 1 else f"{bill.pictures} images"
     return f"{calls}, {pictures}, {plain_money(bill.spent) or 'no money'}"
