@@ -13,7 +13,7 @@ import socket
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -836,11 +836,33 @@ async def test_a_call_that_is_dropped_gives_its_file_back(tmp_path: Path) -> Non
     assert not _sinks._taken
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_call_whose_loop_was_closed_over_it_loses_its_file_to_the_next_one(tmp_path: Path) -> None:
+    waiting, answering, saved = Waiting(), Waiting(), tmp_path / "lake.png"
+    answering.go_on.set()
+    closed = asyncio.new_event_loop()
+    first = closed.create_task(client_on(waiting).images.generate("a lake", save_to=saved))
+    closed.run_until_complete(waiting.sent.wait())
+    closed.close()
+    asyncio.run(client_on(answering).images.generate("a hill", save_to=saved))
+    assert saved.exists()
+    later = _sinks._Claim([saved])
+    with closing(asyncio.new_event_loop()) as loop:
+        later.take(loop)
+        del first
+        gc.collect()
+        with pytest.raises(InvalidRequestError, match="another call in flight"):
+            _sinks._Claim([saved]).take(loop)
+    later.give_back()
+    assert not _sinks._taken
+
+
 def test_a_forked_child_does_not_hold_the_files_of_its_parents_calls(tmp_path: Path) -> None:
-    claim = _sinks._Claim([tmp_path / "lake.png"])
-    claim.take()
+    claim, loop = _sinks._Claim([tmp_path / "lake.png"]), asyncio.new_event_loop()
+    claim.take(loop)
     child = os.fork()
     if not child:
         os._exit(len(_sinks._taken))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     claim.give_back()
+    loop.close()

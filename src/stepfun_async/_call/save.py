@@ -16,13 +16,14 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from weakref import ref
 
 from .._core.errors import APIConnectionError, InvalidRequestError, SaveError
 from .._core.headers import ImageHeader, read_header
 from .._core.outcomes import billing_of
 from .._core.problems import Problem
 from .._core.results import Image, ImagesResponse, targets
-from .._runtime.event_loop import finished_in_thread
+from .._runtime.event_loop import finished_in_thread, is_closed, running_loop
 from .._runtime.files import ALREADY_EXISTS, AtomicFile
 
 GATHERED = 128 * 1024
@@ -117,7 +118,7 @@ class FileSink:
             raise APIConnectionError(message, billing=billing_of("lost", sent=True), again=False) from error
 
 
-_taken: dict[str, object] = {}
+_taken: dict[str, _Holder] = {}
 """The files that calls in flight in this process may write to, and whose they are.
 
 Each step on it is one atomic operation, so that it needs no lock: what is collected may give its names back at any
@@ -128,31 +129,69 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_taken.clear)
 
 
+class _Holder:
+    """Who has names of files: apart from the `_Claim`, which would never be collected if `_taken` had it.
+
+    Args:
+        names: the names.
+        loop: the event loop of the call that saves there. It is not kept alive.
+    """
+
+    def __init__(self, names: Iterable[str], loop: object) -> None:
+        self._names = tuple(names)
+        self._loop = ref(loop)
+        self._held = [True]
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the event loop was closed over the call, or is gone, so that the call saves nothing any more."""
+        loop = self._loop()
+        return loop is None or is_closed(loop)
+
+    def let_go(self) -> None:
+        """Give the names back; doing so again, from any thread, does nothing, and takes none from its next holder."""
+        try:
+            self._held.pop()
+        except IndexError:
+            return
+        for name in self._names:
+            if _taken.get(name) is self:
+                _taken.pop(name, None)
+
+
 class _Claim:
-    """Names of files that one call alone may write to, from `take` until it gives them back or is collected."""
+    """Names of files that one call alone may write to, from `take` until it gives them back or is collected.
+
+    A call whose event loop was closed over it loses them to the next call that asks for them.
+    """
 
     def __init__(self, paths: Iterable[Path]) -> None:
+        self._holder: _Holder | None = None
         self._names = {_identity_of(path): path for path in paths}
-        self._token = object()  # not this claim, which would never be collected then
 
-    def take(self) -> None:
+    def take(self, loop: object) -> None:
         """Take the names.
+
+        Args:
+            loop: the event loop of the call.
 
         Raises:
             InvalidRequestError: a call in flight has one of them.
         """
+        self._holder = holder = _Holder(self._names, loop)
         for name, path in self._names.items():
-            if _taken.setdefault(name, self._token) is not self._token:
-                self.give_back()
+            while (other := _taken.setdefault(name, holder)) is not holder and other.is_abandoned:
+                other.let_go()
+            if other is not holder:
+                holder.let_go()
                 why = "another call in flight saves its picture there, and one of the two would be lost"
                 problem = Problem("save_to", str(path), "a file that no other call in flight saves to", why)
                 raise InvalidRequestError.of("the call", (problem,))
 
     def give_back(self) -> None:
         """Give the names back; doing so again does nothing."""
-        for name in self._names:
-            if _taken.get(name) is self._token:
-                _taken.pop(name, None)
+        if self._holder is not None:
+            self._holder.let_go()
 
     def __del__(self) -> None:
         self.give_back()
@@ -202,7 +241,7 @@ class SaveTarget:
         return await finished_in_thread(partial(self._in_memory, response))
 
     async def __aenter__(self) -> Self:
-        self._claim.take()
+        self._claim.take(running_loop())
         return self
 
     async def __aexit__(

@@ -37,7 +37,6 @@ requests that were sent still count in both, and so does a cooldown.
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 import threading
@@ -52,7 +51,7 @@ from weakref import WeakSet
 import anyio
 
 from .._core.errors import Billing, QueueTimeoutError
-from .._runtime.event_loop import LoopLocal, clock_of, loop_time, process_time, running_loop
+from .._runtime.event_loop import LoopLocal, clock_of, is_closed, loop_time, process_time, running_loop
 from .._runtime.fork import ForkSafeLock
 from .rate import AdaptiveLimit, Cooldown, SlidingWindow
 
@@ -291,7 +290,7 @@ class Limiter:
 
     def _take_back_abandoned(self) -> bool:
         """Take back what is held by calls whose loop was closed over their heads; whether that made room."""
-        closed = [loop for loop in self._held if _is_closed(loop)]
+        closed = [loop for loop in self._held if is_closed(loop)]
         for loop in closed:
             for grant in self._held.pop(loop):
                 self._in_flight -= 1
@@ -311,7 +310,7 @@ class Limiter:
             return
         now = self.now() if self._timed else 0.0
         while (waiter := next(iter(self._again or self._queue), None)) is not None:
-            if _is_closed(waiter.grant.loop):
+            if is_closed(waiter.grant.loop):
                 self._drop(waiter)
                 continue
             wait = self._obstacle(now, slot=waiter.slot, place=waiter.place)
@@ -472,11 +471,6 @@ class Permit:
 def _ahead_of_this_loop() -> float:
     """Seconds by which the process's clock is ahead of the running loop's, whose zero may lie anywhere."""
     return process_time() - loop_time()
-
-
-def _is_closed(loop: object) -> bool:
-    """Whether a loop was closed, be it over the heads of its tasks, which asyncio does not prevent."""
-    return isinstance(loop, asyncio.AbstractEventLoop) and loop.is_closed()
 
 
 _limiters: WeakSet[Limiter] = WeakSet()

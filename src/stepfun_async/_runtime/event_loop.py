@@ -36,6 +36,11 @@ def running_loop() -> object:
     return current_token().native_token if task is None else asyncio.get_running_loop()
 
 
+def is_closed(loop: object) -> bool:
+    """Whether a loop was closed, be it over the heads of its tasks, which asyncio does not prevent."""
+    return isinstance(loop, asyncio.AbstractEventLoop) and loop.is_closed()
+
+
 class LoopLocal(Generic[T]):
     """One `T` for each event loop, made when it is first asked for and forgotten with the loop.
 
