@@ -134,15 +134,15 @@ def test_a_failed_assertion_tells_every_call() -> None:
         stepfun.assert_paid(pictures=1)
 
     assert str(caught.value).splitlines() == [
-        "2 pictures paid for (0.023 USD), not 1; 3 calls arrived:",
-        "  1. text_to_image 'a lake' with step-image-edit-2: answered 429, not paid (the fault 429*1)",
-        "  2. text_to_image 'a lake' with step-image-edit-2: no answer, paid (the fault drop-after*1)",
-        "  3. text_to_image 'a cat' with step-2x-large: answered 200, paid",
+        "2 images paid for (0.023 USD), not 1; 3 calls arrived:",
+        "  1. text_to_image 'a lake' with step-image-edit-2: status 429, not paid (the fault 429*1)",
+        "  2. text_to_image 'a lake' with step-image-edit-2: no response, paid (the fault drop-after*1)",
+        "  3. text_to_image 'a cat' with step-2x-large: status 200, paid",
     ]
 
 
 def test_a_failed_assertion_without_calls_says_so() -> None:
-    with pytest.raises(AssertionError, match=r"^0 pictures paid for, not 3; 0 calls arrived$"):
+    with pytest.raises(AssertionError, match=r"^0 images paid for, not 3; 0 calls arrived$"):
         FakeStepFun().assert_paid(3)
 
 

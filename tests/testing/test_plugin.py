@@ -118,7 +118,7 @@ def test_it(stepfun):
 
     assert outcomes(done) == {"failed": 1}
     assert ">       stepfun.assert_paid(pictures=3)" in done.stdout
-    assert "E       AssertionError: 2 pictures paid for (0.006 USD), not 3; 2 calls arrived:" in done.stdout
+    assert "E       AssertionError: 2 images paid for (0.006 USD), not 3; 2 calls arrived:" in done.stdout
     assert "raise AssertionError" not in done.stdout
 
 

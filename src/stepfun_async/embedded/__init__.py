@@ -36,7 +36,7 @@ __all__ = [
 
 
 def check_available() -> None:
-    """Make sure that the engine can draw.
+    """Check that the engine can draw.
 
     Raises:
         ConfigurationError: Pillow is not installed.
@@ -45,7 +45,7 @@ def check_available() -> None:
 
 
 def check_server_available() -> None:
-    """Make sure that the engine can be put behind HTTP.
+    """Check that the engine can be served over HTTP.
 
     Raises:
         ConfigurationError: Pillow, starlette, uvicorn or python-multipart is not installed.

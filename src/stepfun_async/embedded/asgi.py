@@ -1,4 +1,4 @@
-"""The engine as an ASGI application, faults included: a connection stays silent, drips, or is cut."""
+"""The engine as an ASGI application, with faults that stall, slow or cut connections."""
 
 from __future__ import annotations
 
@@ -26,48 +26,48 @@ from .engine import Engine, Mount
 from .steps import Afterwards, Drop, Hang, Send, Step, Wait
 
 _TEXTS = 1024 * 1024
-"""Bytes of a request beside its picture."""
+"""Bytes of a request besides its image."""
 
 
 def _most_bytes() -> int:
-    """Bytes of the largest picture that a model of the tables takes."""
+    """Return the bytes of the largest image that a model of the tables takes."""
     rules = [rule.picture if isinstance(rule, Style) else rule for row in rows() for rule in row.rules.values()]
     return max(rule.max_bytes or 0 for rule in rules if isinstance(rule, ImageInput))
 
 
 MAX_BODY = _most_bytes() // 3 * 4 + _TEXTS
-"""Bytes of the largest request body taken: one with the largest picture, in base64."""
+"""The maximum bytes of a request body: one with the largest image, in base64."""
 
 _PLANS = {"/v1": False, "/step_plan/v1": True}
-"""Where the API is mounted, and whether that is the Step Plan's."""
+"""The paths at which the API is mounted, and whether each is the Step Plan's."""
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 CONNECTION = "stepfun_async.connection"
-"""Where a server leaves a `Connection` in the state of a request."""
+"""The key of the `Connection` in the state of a request."""
 
 
 class Connection(Protocol):
-    """What a fault may do with the connection on which a request came."""
+    """The operations of a fault on the connection of a request."""
 
     def abort(self) -> None:
         """Reset it."""
         ...
 
     def close(self) -> None:
-        """Close it once what is still to be sent has left; what comes meanwhile is not read."""
+        """Close it once all pending data is sent, and read nothing more."""
         ...
 
     def stop_reading(self) -> None:
-        """Read nothing any more, and leave it open."""
+        """Stop reading, and leave it open."""
         ...
 
     def keep_idle(self, seconds: float) -> None:
-        """Close it when it has been idle for so long."""
+        """Close it after it has been idle for `seconds`."""
         ...
 
 
 def app(engine: Engine) -> Starlette:
-    """The engine as an ASGI application: `/v1`, `/step_plan/v1`, and `/`, which says what it is.
+    """Return the engine as an ASGI application: `/v1`, `/step_plan/v1`, and `/`, which describes it.
 
     It needs asyncio. Behind a server other than `serve` and `running`, faults that lose the
     connection raise `ConnectionAbortedError`, which such servers answer by closing it.
@@ -82,7 +82,7 @@ async def _about(request: Request) -> Response:
     return JSONResponse({"service": "stepfun-async embedded engine", "purpose": purpose, "base_urls": [*_PLANS]})
 
 
-# --- requests in --------------------------------------------------------------------------------
+# --- requests -----------------------------------------------------------------------------------
 
 
 async def _answer(engine: Engine, prefix: str, request: Request) -> Response:
@@ -93,7 +93,7 @@ async def _answer(engine: Engine, prefix: str, request: Request) -> Response:
     call = (
         HTTPRequest(request.method, path, json={}, headers=_headers(request)) if early else await _call(request, path)
     )
-    return _Played(engine.perform(call, fault, mount))
+    return _StepsResponse(engine.perform(call, fault, mount))
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
@@ -109,7 +109,7 @@ async def _call(request: Request, path: str) -> HTTPRequest:
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         try:
             form, files = await _form(limited)
-        except ValueError as error:  # what the form parser raises where starlette lets it through
+        except ValueError as error:  # raised by the form parser and not handled by starlette
             raise HTTPException(400, f"the form is broken: {error}") from error
         return HTTPRequest(method, path, form=form, files=files, headers=headers)
     body = await limited.body()
@@ -121,7 +121,7 @@ def _headers(request: Request) -> dict[str, str]:
 
 
 def _limited(receive: Receive) -> Receive:
-    """`receive`, refusing a body larger than `MAX_BODY`."""
+    """Wrap `receive`, and reject a body larger than `MAX_BODY`."""
     taken = 0
 
     async def limited() -> Message:
@@ -150,7 +150,7 @@ async def _form(request: Request) -> tuple[dict[str, str], dict[str, Upload]]:
     files: dict[str, Upload] = {}
     async with request.form(max_part_size=MAX_BODY) as form:
         for field, value in form.multi_items():
-            name = field.removesuffix("[]")  # some clients write a list of one picture so
+            name = field.removesuffix("[]")  # some clients send one image as a list
             if name in texts or name in files:
                 raise HTTPException(400, f"{name} is given twice; allowed: once")
             if isinstance(value, UploadFile):
@@ -161,11 +161,11 @@ async def _form(request: Request) -> tuple[dict[str, str], dict[str, Upload]]:
     return texts, files
 
 
-# --- answers out --------------------------------------------------------------------------------
+# --- responses ----------------------------------------------------------------------------------
 
 
-class _Played(Response):
-    """The engine's steps, acted out on the connection."""
+class _StepsResponse(Response):
+    """An ASGI response that performs the engine's steps on the connection."""
 
     def __init__(self, steps: Iterator[Step]) -> None:
         super().__init__()
@@ -179,7 +179,7 @@ class _Played(Response):
 
 
 async def _act(step: Step, scope: Scope, receive: Receive, send: Emit) -> bool:
-    """Act `step` out; whether it was the last one."""
+    """Perform `step`, and return whether it was the last one."""
     match step:
         case Wait(seconds):
             return await _gone_within(seconds, receive)
@@ -219,7 +219,7 @@ async def _send(step: Send, receive: Receive, send: Emit) -> None:
 
 
 async def _lose(scope: Scope, receive: Receive, *, at_once: bool) -> None:
-    """Close the connection: reset at once, or after what is still to be sent."""
+    """Close the connection: reset it at once, or close it after sending pending data."""
     connection = _connection(scope)
     if connection is None:
         raise ConnectionAbortedError("a fault of the embedded engine's scenario")
@@ -231,12 +231,12 @@ async def _lose(scope: Scope, receive: Receive, *, at_once: bool) -> None:
 
 
 def _connection(scope: Scope) -> Connection | None:
-    """The request's connection; None where the server does not hand it out."""
+    """The request's connection; `None` if the server does not provide it."""
     return cast("Connection | None", scope.get("state", {}).get(CONNECTION))
 
 
 async def _gone_within(seconds: float, receive: Receive) -> bool:
-    """Wait `seconds`, or less where the other side goes away; whether it did."""
+    """Wait `seconds` or until the client disconnects, and return whether it did."""
     with anyio.move_on_after(seconds):
         await _until_gone(receive)
         return True

@@ -1,4 +1,4 @@
-"""What the engine would have charged, by key."""
+"""The charges that the engine counts for each key."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _NOTHING: Mapping[str, Decimal] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What one key, or all of them, was used for.
+    """The usage of one key, or of all together.
 
     Attributes:
-        calls: requests for a picture that arrived, those refused or lost to a fault included.
-        pictures: pictures charged, those that never reached the caller included.
-        spent: what they cost by the model tables' international prices, by currency.
+        calls: requests for an image that arrived, including those rejected or lost to a fault.
+        pictures: images charged, including those that never reached the caller.
+        spent: their cost by the model tables' international prices, by currency.
     """
 
     calls: int = 0
@@ -49,22 +49,22 @@ class Ledger:
     """The bills of all keys; safe to use from several threads.
 
     Args:
-        credit: what each key may spend, in the prices' currency.
+        credit: the most each key may spend, in the prices' currency.
     """
 
     def __init__(self, credit: float) -> None:
         if type(credit) not in (int, float) or not 0 <= credit < math.inf:
-            raise ConfigurationError(f"credit is a sum of money, 0 or more, not {credit!r}")
+            raise ConfigurationError(f"credit must be a sum of money, 0 or more, not {credit!r}")
         self._credit = Decimal(str(credit))
         self._bills: dict[str, Bill] = {}
         self._lock = threading.Lock()
 
     def note(self, key: str) -> None:
-        """Count a request for a picture."""
+        """Count a request for an image."""
         self._add(key, Bill(calls=1))
 
     def charge(self, key: str, price: Money | None) -> bool:
-        """Charge one picture; False, with nothing charged, where its price is more than what is left."""
+        """Charge one image; return False and charge nothing if its price exceeds what is left."""
         with self._lock:
             bill = self._bills.get(key, Bill())
             if price is not None and total((bill.amount(), price.amount)) > self._credit:
@@ -73,15 +73,15 @@ class Ledger:
             return True
 
     def refund(self, key: str, price: Money | None) -> None:
-        """Take back a `charge` of a picture that could not be made."""
+        """Refund a `charge` for an image that could not be made."""
         self._add(key, _priced(price, -1))
 
     def balance(self, key: str) -> Decimal:
-        """What `key` may still spend."""
+        """Return what `key` may still spend."""
         return less(self._credit, self.bill(key).amount())
 
     def bill(self, key: str | None) -> Bill:
-        """The bill of `key`; of all keys for None."""
+        """Return the bill of `key`; `None` for all keys."""
         with self._lock:
             if key is not None:
                 return self._bills.get(key, Bill())

@@ -1,4 +1,4 @@
-"""What an engine was asked for, call by call."""
+"""The log of an engine's calls."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from .faults import Fault
 
 @dataclass(frozen=True, slots=True)
 class PictureCall:
-    """One call for a picture: what was asked, and what came of it.
+    """One call for an image: the request and its result.
 
-    Each attempt is a call, so one that was tried again is there twice.
+    Each attempt is a call, so a retried request is listed twice.
 
     Attributes:
         operation: `text_to_image`, `edit` or `image_to_image`.
-        parameters: what was sent, by the SDK's names, in the form it has on the wire.
-        fault: the fault of the scenario that it met; None where it met none.
-        status: the HTTP status of the answer; None where none came, or not yet.
-        paid: whether a picture was made and charged, even if it never arrived.
+        parameters: the parameters sent, by the SDK's names, in their wire form.
+        fault: the fault of the scenario that applied; `None` if none did.
+        status: the HTTP status of the response; `None` if none was sent, or not yet.
+        paid: whether an image was made and charged, even if it never arrived.
     """
 
     operation: Operation
@@ -39,32 +39,32 @@ class PictureCall:
 
     @property
     def model(self) -> Any:
-        """The model's name, as it was sent."""
+        """The model's name, as sent."""
         return self.parameters.get("model")
 
     @property
     def prompt(self) -> Any:
-        """The prompt, as it was sent."""
+        """The prompt, as sent."""
         return self.parameters.get("prompt")
 
     @property
     def size(self) -> Size | None:
-        """The size that was asked for, whichever way round the model's wire string has it; None where none was."""
+        """The requested size, with named sides; `None` if none was sent."""
         row, asked = row_of(self.model, self.operation), self.parameters.get("size")
         return row.sizes.pick(asked) if row and row.sizes and asked is not None else None
 
     @property
     def image(self) -> Any:
-        """The bytes of the picture that was sent, or its link; None where there was none."""
+        """The bytes or the link of the image that was sent; `None` if none was."""
         sent = self.parameters.get("image")
         picture = of_data_uri(sent) if isinstance(sent, str) else None
         return picture.data if isinstance(picture, Picture) else sent
 
 
 class Log:
-    """The calls for pictures in the order of their arrival; safe to use from several threads.
+    """The calls for images in the order of their arrival; safe to use from several threads.
 
-    It keeps what was sent, pictures included, so it is for tests rather than for servers that run on.
+    It keeps everything sent, including images, so use it for tests, not for servers that run for long.
     """
 
     def __init__(self) -> None:
@@ -73,19 +73,19 @@ class Log:
 
     @property
     def calls(self) -> tuple[PictureCall, ...]:
-        """What arrived so far."""
+        """The calls so far."""
         with self._lock:
             return tuple(self._calls)
 
     def arrived(self, call: HTTPRequest, fault: Fault | None) -> Callable[..., None]:
-        """Note a call for a picture.
+        """Record a call for an image.
 
         Returns:
-            A function that takes what comes of it: `status` and `paid`, as `PictureCall` has them.
+            A function that records its result: `status` and `paid`, as in `PictureCall`.
         """
         asked = from_request(call)
         if asked is None:
-            raise ValueError(f"{call.method} {call.path} is no call for a picture")
+            raise ValueError(f"{call.method} {call.path} is not a call for an image")
         with self._lock:
             self._calls.append(PictureCall(*asked, fault=fault))
             return partial(self._change, len(self._calls) - 1)

@@ -1,4 +1,4 @@
-"""The engine that answers every embedded client which brings none of its own, where one was chosen."""
+"""The engine chosen for all embedded clients that have none of their own."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from .engine import Engine
 
 _lock = threading.Lock()
 _uses: tuple[tuple[object, Engine], ...] = ()
-"""What `use` blocks chose, the latest one last, each with a mark of its own."""
+"""The engines that `use` blocks chose, the latest last, each with its own token."""
 
 
 @contextmanager
 def use(engine: Engine) -> Generator[Engine]:
-    """Have `engine` answer, for the length of the `with` block.
+    """Serve embedded clients with `engine` during the `with` block.
 
-    It answers the calls of every client with `base_url="embedded"` and no transport of its own, in
-    all threads of this process, whether the client was made before the block or inside. Of blocks
-    within one another the innermost holds.
+    It serves every client with `base_url="embedded"` and no transport of its own, in
+    all threads of this process, whether the client was made before the block or inside. With
+    nested blocks, the innermost applies.
 
     Args:
-        engine: what answers.
+        engine: the engine to use.
 
     Yields:
         The engine.
@@ -39,6 +39,6 @@ def use(engine: Engine) -> Generator[Engine]:
 
 
 def in_use() -> Engine | None:
-    """The engine that the innermost `use` block chose; None outside of any."""
+    """Return the engine of the innermost `use` block; `None` outside of any."""
     uses = _uses
     return uses[-1][1] if uses else None

@@ -1,7 +1,7 @@
 """The engine: answers StepFun's image calls on this machine.
 
-Everything it knows of models, sizes, limits and prices it reads from the same tables as the client,
-so what one refuses the other refuses too.
+Models, sizes, limits and prices come from the same tables as the client's, so both reject the same
+requests.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .steps import Send, Step, error_reply, steps_of
 from .validation import ParsedRequest, Rejection, read
 
 KEYLESS = "embedded"
-"""The key of calls that bring none."""
+"""The key of calls without one."""
 
 _PATHS = frozenset(endpoint.path for endpoint in ENDPOINTS.values())
 _TRACE = TRACE_HEADERS[0]
@@ -46,12 +46,12 @@ _SINCE = 1_735_689_600
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """Where a call came in.
+    """How a call reached the engine.
 
     Attributes:
-        plan: below the Step Plan's path, where only some models are served.
-        keyless: whether a call without a key is let in.
-        base: what links begin with, up to `/v1`; None for the engine's `link_base`.
+        plan: whether it used the Step Plan's path, where only some models are served.
+        keyless: whether a call without a key is accepted.
+        base: the start of links, up to `/v1`; `None` for the engine's `link_base`.
     """
 
     plan: bool = False
@@ -60,7 +60,7 @@ class Mount:
 
 
 def _note_nothing(**facts: object) -> None:
-    """What is told of calls where no log is kept."""
+    """Do nothing, in place of a log."""
 
 
 def _random_seed() -> int:
@@ -71,19 +71,19 @@ class Engine:
     """A stand-in for StepFun's image service; safe to use from several threads.
 
     Args:
-        scenario: how it fails; not at all when absent. May be set later, as `engine.scenario`.
-        keys: the keys let in; any key when absent.
-        credit: what each key may spend, in the currency of the tables' international prices.
-        link_lifetime: seconds for which links to pictures work.
-        link_base: what links begin with when the engine is not behind HTTP.
+        scenario: the faults; none by default. Can be set later, as `engine.scenario`.
+        keys: the accepted keys; any key by default.
+        credit: the most each key may spend, in the currency of the tables' international prices.
+        link_lifetime: seconds for which links to images work.
+        link_base: the start of links when the engine is not served over HTTP.
         clock: the time, in seconds since 1970.
-        draw_seed: makes the seed of a request that names none, from 1 to 2147483647.
-        plain: make plain pictures of two colours, quickly and without Pillow: right in size, format
-            and metadata, different for different requests, but nothing to look at. For test suites.
-        log: where calls for pictures are noted; nowhere when absent. May be set later, as `engine.log`.
-        strict: refuse parameters that StepFun's documentation does not have, whoever sends them. Otherwise those that
+        draw_seed: returns the seed, from 1 to 2147483647, of a request without one.
+        plain: make plain images of two colours, fast and without Pillow, with the right size, format
+            and metadata, and different for different requests. For test suites.
+        log: the log that records calls for images; none by default. Can be set later, as `engine.log`.
+        strict: reject all parameters that StepFun does not document. Otherwise those that
             clients of OpenAI's API send with every call (`quality`, `style`, `user`, `background`, `moderation`,
-            `output_format` and the like, and `n=1` where there is no `n`) are left out, with a warning of the logger
+            `output_format` and the like, and `n=1` for a model without `n`) are left out, with a warning of the logger
             `stepfun_async` the first time.
     """
 
@@ -115,24 +115,24 @@ class Engine:
         self._ignored: set[tuple[str, str]] = set()
 
     def bill(self, key: str | None = None) -> Bill:
-        """What `key` was charged so far; all keys together for None."""
+        """Return what `key` was charged so far; `None` for all keys together."""
         return self._ledger.bill(key)
 
     def play(self, call: HTTPRequest, mount: Mount = Mount()) -> Iterator[Step]:
-        """What happens to `call`: one step after another, faults of the scenario included.
+        """Yield the steps of `call`, including faults of the scenario.
 
-        A call for a picture uses up a fault of the scenario when its first step is asked for. The
-        picture is made when the step that sends it is asked for: in tens of milliseconds where it is
-        drawn, in less than one where it is plain.
+        A call for an image uses up a fault of the scenario when its first step is taken. The image is
+        made when the step that sends it is taken: in tens of milliseconds if it is drawn, in less than
+        one if it is plain.
         """
         yield from self.perform(call, self.next_fault(call.method, call.path), mount)
 
     def next_fault(self, method: str, path: str) -> Fault | None:
-        """The fault that a call meets, counted as met, which is known before its body has come; None for none."""
+        """Return and use up the fault of a call, before its body has arrived; `None` for none."""
         return self.scenario.next_fault() if _is_for_picture(method, path) else None
 
     def perform(self, call: HTTPRequest, fault: Fault | None, mount: Mount = Mount()) -> Iterator[Step]:
-        """What happens to `call`, which meets `fault`, as in `play`."""
+        """Yield the steps of `call` with `fault`, as in `play`."""
         if not _is_for_picture(call.method, call.path):
             yield Send(self.respond(call, mount))
             return
@@ -152,11 +152,11 @@ class Engine:
         return reply
 
     def respond(self, call: HTTPRequest, mount: Mount = Mount()) -> HTTPResponse:
-        """The answer to `call`, without any fault of the scenario. Never raises for what a call holds.
+        """Return the response to `call`, without any fault of the scenario. No content of a call makes it raise.
 
         Args:
-            call: what came in. An absolute `path` below `link_base` is taken too, as for downloads.
-            mount: where it came in.
+            call: the HTTP request. An absolute `path` below `link_base` is accepted too, as for downloads.
+            mount: how it reached the engine.
         """
         return self._traced(self._answer(call, mount))
 
@@ -181,7 +181,7 @@ class Engine:
     def _let_in(self, key: str, mount: Mount) -> bool:
         return self._keys is None or key in self._keys or (mount.keyless and key == KEYLESS)
 
-    # --- pictures
+    # --- images
 
     def _picture(self, call: HTTPRequest, mount: Mount, key: str) -> HTTPResponse:
         self._ledger.note(key)
@@ -191,7 +191,7 @@ class Engine:
         self._note_ignored(call.path, asked)
         price = None if mount.plan else asked.row.prices.get("international")
         if not self._ledger.charge(key, price):
-            return error_reply(402, f"the balance is used up: a picture costs {price}", "insufficient_balance")
+            return error_reply(402, f"the balance is used up: an image costs {price}", "insufficient_balance")
         return self._charged(asked, mount, key, price)
 
     def _note_ignored(self, path: str, asked: ParsedRequest) -> None:
@@ -214,7 +214,7 @@ class Engine:
             data = self._picture_of(asked, seed)
         except UndecodableError as error:
             self._ledger.refund(key, price)
-            return _refuse(f"the picture sent cannot be decoded: {error}")
+            return _refuse(f"the image sent cannot be decoded: {error}")
         except BaseException:
             self._ledger.refund(key, price)
             raise
@@ -234,7 +234,7 @@ class Engine:
 
     def _head(self, row: Capability) -> dict[str, object]:
         if row.operation == "image_to_image":
-            return {}  # StepFun's example of this endpoint has neither
+            return {}  # StepFun's example of this endpoint contains neither
         return {"created": int(self._clock()), "id": secrets.token_hex(16)}
 
     def _seed(self, asked: ParsedRequest) -> int:

@@ -1,6 +1,6 @@
-"""The ways in which the service fails, as values, and which of them a call meets.
+"""The ways in which the service fails, as values, and which of them applies to a call.
 
-What each does to a call is in `acts`.
+`steps` has what each does to a call.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ FaultKind = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KindFacts:
-    """What one kind of fault is.
+    """The definition of one kind of fault.
 
     Attributes:
         meaning: what happens, in words.
-        bills: whether the picture is made and charged.
-        statuses: the statuses it may be given; the first one holds when none is.
-        seconds: whether it takes a time.
-        usual: the seconds that hold when none are given.
-        early: whether it comes before the whole request has.
+        bills: whether the image is made and charged.
+        statuses: the statuses it accepts; the first one is the default.
+        seconds: whether it accepts a time.
+        usual: the default seconds.
+        early: whether it occurs before the whole request has arrived.
     """
 
     meaning: str
@@ -68,7 +68,7 @@ _WAITABLE = (429, 503)
 """The statuses that come with a Retry-After."""
 
 _REFUSALS = (413, 401, 403, 429)
-"""The statuses with which a request is refused before all of it has come."""
+"""The statuses that reject a request before all of it has arrived."""
 
 KINDS: Mapping[FaultKind, KindFacts] = MappingProxyType(
     {
@@ -137,16 +137,16 @@ class Fault:
     """One way to fail.
 
     Attributes:
-        kind: which way; `KINDS` says what each one does.
-        status: the HTTP status of `status`, `html`, `redirect`, `mid-upload` and `stop-reading`; None for the
-            kind's usual one.
+        kind: the kind; `KINDS` has what each one does.
+        status: the HTTP status of `status`, `html`, `redirect`, `mid-upload` and `stop-reading`; `None` for the
+            kind's default.
         seconds: how long `delay` waits, how long `drip` and `heartbeat` wait between pieces, what `429`, `503`
-            and `varnish-503` say in their Retry-After, and for how long `keep-alive` keeps a connection.
-        times: how many calls meet it; None for all.
-        percent: how many calls in a hundred meet it, above 0 up to 100.
+            and `varnish-503` send as Retry-After, and for how long `keep-alive` keeps a connection.
+        times: how many calls it applies to; `None` for all.
+        percent: the percentage of calls it applies to, above 0 up to 100.
 
     Raises:
-        ConfigurationError: there is no such kind, or it does not take what it was given.
+        ConfigurationError: the kind is unknown, or does not accept a value given.
 
     >>> str(Fault("status", status=503, seconds=2, times=1))
     '503=2*1'
@@ -165,10 +165,10 @@ class Fault:
 
     @classmethod
     def parse(cls, text: str) -> Fault:
-        """The fault that `text` says: KIND[:STATUS][=SECONDS][*TIMES][%PERCENT].
+        """Parse a fault: KIND[:STATUS][=SECONDS][*TIMES][%PERCENT].
 
         Raises:
-            ConfigurationError: it says none.
+            ConfigurationError: `text` is not a valid fault.
 
         >>> Fault.parse("429*2")
         Fault(kind='status', status=429, seconds=0.0, times=2, percent=100.0)
@@ -198,12 +198,12 @@ class Fault:
 
     @property
     def time(self) -> float:
-        """Its seconds, or else those of its kind."""
+        """Its seconds, or else the default of its kind."""
         return self.seconds or self.facts.usual
 
     @property
     def facts(self) -> KindFacts:
-        """What its kind is."""
+        """The definition of its kind."""
         return KINDS[self.kind]
 
 
@@ -247,7 +247,7 @@ def _wrong_seconds(fault: Fault, facts: KindFacts) -> str | None:
 
 
 def short(number: float) -> str:
-    """A number as faults write it: `2`, `0.5`."""
+    """Format a number as faults write it: `2`, `0.5`."""
     return repr(float(number)).removesuffix(".0")
 
 
@@ -256,16 +256,16 @@ def _or_none(read: Callable[[str], _Number], text: str | None) -> _Number | None
 
 
 class Scenario:
-    """Which fault, if any, each call meets; safe to use from several threads.
+    """Choose the fault, if any, for each call; safe to use from several threads.
 
-    A call meets the first fault that is not used up and whose percentage comes up.
+    It is the first fault that is not used up and whose percentage is drawn.
 
     Args:
-        faults: in order; text is read by `Fault.parse`.
-        seed: of the generator behind the percentages, so that a scenario repeats.
+        faults: the faults in order; text is parsed by `Fault.parse`.
+        seed: the seed of the random numbers for percentages, so that a scenario repeats.
 
     Raises:
-        ConfigurationError: a text is no fault.
+        ConfigurationError: a text is not a valid fault.
 
     >>> scenario = Scenario("429*2", "delay=0.5*1")
     >>> [str(scenario.next_fault()) for _ in range(4)]
@@ -284,7 +284,7 @@ class Scenario:
         return f"Scenario({faults}seed={self.seed})"
 
     def next_fault(self) -> Fault | None:
-        """The fault that the next call meets, counted as met; None where it meets none."""
+        """Return and use up the fault of the next call; `None` if it has none."""
         with self._lock:
             for index, fault in enumerate(self.faults):
                 if fault.times is not None and self._met[index] >= fault.times:

@@ -1,4 +1,4 @@
-"""Pictures that are answered as links, kept until the links expire."""
+"""Images returned as links, kept until the links expire."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 _MAX_BYTES = 512 * 1024 * 1024
-"""What is kept at most; beyond it the oldest pictures go before their time."""
+"""The maximum kept; beyond it the oldest images are dropped before they expire."""
 
 
 class Links:
@@ -27,7 +27,7 @@ class Links:
         self._lock = threading.Lock()
 
     def add(self, data: bytes) -> str:
-        """Keep a PNG, and say its name."""
+        """Keep a PNG, and return its name."""
         digest = hashlib.sha256(data).hexdigest()[:24]
         with self._lock:
             self._count += 1
@@ -38,7 +38,7 @@ class Links:
         return name
 
     def get(self, name: str) -> bytes | None:
-        """The bytes of a file; None where there is none, or no longer."""
+        """Return the bytes of a file; `None` if it does not exist or has expired."""
         with self._lock:
             expires, data = self._files.get(name, (0.0, b""))
             return data if self._clock() < expires else None

@@ -1,4 +1,4 @@
-"""The engine behind real HTTP, for other processes and for tests of what only sockets show."""
+"""The engine behind real HTTP, for other processes and for tests that need sockets."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from .engine import Engine
 __all__ = ["app", "running", "serve"]
 
 _KEEP_ALIVE = 75
-"""Seconds for which an idle connection stays open, as usual for gateways."""
+"""Seconds to keep an idle connection open, as usual for gateways."""
 
 
 def serve(host: str, port: int, engine: Engine, on_ready: Callable[[str], None] | None = None) -> None:
-    """Answer over HTTP until Ctrl-C.
+    """Serve over HTTP until Ctrl-C.
 
     Args:
         host: the address to listen on, such as `127.0.0.1`.
         port: the port; 0 for a free one.
-        engine: what answers.
-        on_ready: called with the base URL once connections are taken.
+        engine: the engine to serve.
+        on_ready: called with the base URL once the server accepts connections.
 
     Raises:
-        ConfigurationError: the address is not this machine's, or the port is taken.
+        ConfigurationError: the address is not one of this machine, or the port is in use.
     """
     listener = _listen(host, port)
     server = _Server(engine, "warning", partial(on_ready or _nothing, _base_url(host, listener)))
@@ -47,10 +47,10 @@ def serve(host: str, port: int, engine: Engine, on_ready: Callable[[str], None] 
 
 @contextmanager
 def running(engine: Engine, host: str = "127.0.0.1") -> Generator[str]:
-    """The engine on a free port, answering from a thread for the length of the `with` block.
+    """Serve the engine on a free port from a thread during the `with` block.
 
     Args:
-        engine: what answers.
+        engine: the engine to serve.
         host: the address to listen on.
 
     Yields:
@@ -84,7 +84,7 @@ def _run(server: _Server, listener: socket.socket, ready: threading.Event) -> No
 
 
 def _nothing(url: str) -> None:
-    """What is called where a caller wants no call."""
+    """Do nothing, as the default of `on_ready`."""
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -96,7 +96,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 _HERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - named, not listened on
-"""How this machine reaches a server that listens on all of its addresses."""
+"""The address at which this machine reaches a server that listens on all addresses."""
 
 
 def _base_url(host: str, listener: socket.socket) -> str:
@@ -109,14 +109,14 @@ def _base_url(host: str, listener: socket.socket) -> str:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, saying when it is ready, and leaving no connection open behind it."""
+    """uvicorn with a callback when it is ready, which leaves no connection open."""
 
     def __init__(self, engine: Engine, log_level: str, on_ready: Callable[[], None]) -> None:
         self._open: set[asyncio.Transport] = set()
         config = uvicorn.Config(
             app(engine),
             http=_protocol(self._open),
-            loop="asyncio",  # whose transports can be cut off
+            loop="asyncio",  # its transports can be aborted
             ws="none",
             timeout_keep_alive=_KEEP_ALIVE,
             lifespan="off",
@@ -133,13 +133,13 @@ class _Server(uvicorn.Server):
         self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for connection in tuple(self._open):  # some hang, by their scenario, and would never end
+        for connection in tuple(self._open):  # by their scenario, some never end by themselves
             connection.abort()
         await super().shutdown(sockets=sockets)
 
 
 def _protocol(connections: set[asyncio.Transport]) -> type[H11Protocol]:
-    """uvicorn's protocol, handed to the application as the connection, so that faults can be acted out on it."""
+    """uvicorn's protocol, passed to the application as the connection, so that faults can act on it."""
 
     class Protocol(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -155,7 +155,7 @@ def _protocol(connections: set[asyncio.Transport]) -> type[H11Protocol]:
             super().connection_lost(exc)
 
         def _unsupported_upgrade_warning(self) -> None:
-            """Log nothing: Java offers HTTP/2 with each call (`Upgrade: h2c`), and goes on in HTTP/1.1 as it should."""
+            """Log nothing: Java offers HTTP/2 with each call (`Upgrade: h2c`), and correctly continues in HTTP/1.1."""
 
         def abort(self) -> None:
             self.transport.abort()

@@ -1,7 +1,6 @@
-"""What happens to a call, as steps: the plain answer, or what a fault makes of it.
+"""The steps of a call: the normal response, or what a fault makes of it.
 
-The steps are decided here; how one is acted out, a lost connection say, is the business of whoever
-carries the answer: `transport` in-process, `web` over HTTP.
+This module chooses the steps. `transport` performs them in the process, and `asgi` over HTTP.
 """
 
 from __future__ import annotations
@@ -21,40 +20,40 @@ from .faults import Fault, FaultKind, short
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing happens for `seconds`."""
+    """Wait for `seconds`."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """Nothing happens any more."""
+    """Wait for ever."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """The connection is lost without an answer."""
+    """Drop the connection without a response."""
 
 
 _PIECES = 50
 _HEARTBEATS = 5
 
 Afterwards = Literal["close", "stop-reading"]
-"""What becomes of a connection on which the request is still coming."""
+"""What to do with a connection whose request is still arriving."""
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """The answer goes out.
+    """Send the response.
 
     Attributes:
-        reply: the answer.
-        pace: seconds between two pieces of it; None for one piece.
-        cut: whether the connection is lost half-way, with the length of the whole announced.
-        heartbeats: spaces before the body, each a piece of its own.
-        traced: whether the service itself answers, and so gives it a trace id.
-        then: what becomes of the connection afterwards; None for the usual.
-        keep_alive: seconds for which the connection is kept idle afterwards; None for the usual.
+        reply: the response.
+        pace: seconds between two pieces of it; `None` for one piece.
+        cut: whether the connection is dropped half-way, after the full length was announced.
+        heartbeats: the number of spaces before the body, each sent by itself.
+        traced: whether the response is the service's own, and so has a trace id.
+        then: what to do with the connection afterwards; `None` for the usual.
+        keep_alive: seconds to keep the idle connection afterwards; `None` for the default.
     """
 
     reply: HTTPResponse
@@ -67,11 +66,11 @@ class Send:
 
     @property
     def body(self) -> bytes:
-        """The whole body, with what comes before it."""
+        """The whole body, including heartbeats."""
         return b" " * self.heartbeats + self.reply.body
 
     def pieces(self) -> list[bytes]:
-        """The parts of the body that are sent, in order."""
+        """The parts of the body to send, in order."""
         body = self.reply.body
         if self.cut:
             return [body[: len(body) // 2]]
@@ -85,11 +84,11 @@ Step = Wait | Hang | Drop | Send
 
 
 def steps_of(fault: Fault | None, answer: Callable[[], HTTPResponse]) -> Iterator[Step]:
-    """What happens to a call that meets `fault`.
+    """Yield the steps of a call with `fault`.
 
     Args:
-        fault: None for a call that meets none.
-        answer: does the work and bills it; called only where the kind bills, when its step is due.
+        fault: the fault; `None` for none.
+        answer: does the work and bills it; called only if the kind bills, when its step is due.
     """
     if fault is None:
         yield Send(answer())
@@ -144,7 +143,7 @@ _UNDONE: Mapping[FaultKind, Callable[[Fault], Step]] = {
     "mid-upload": _early("close"),
     "stop-reading": _early("stop-reading"),
 }
-"""What comes of a call that nothing is done for."""
+"""The steps of a call for which no work is done."""
 
 
 def _spoilt(spoil: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Fault, HTTPResponse], Step]:
@@ -173,18 +172,18 @@ _VARNISH = b"""<!DOCTYPE html>
 
 
 def _envoy(fault: Fault, reply: HTTPResponse) -> Step:
-    """As Envoy 1.40.0 answers when the server closed the connection without an answer."""
+    """The response of Envoy 1.40.0 when the server closed the connection without one."""
     return Send(HTTPResponse(503, {"content-type": "text/plain", "server": "envoy"}, _ENVOY), traced=False)
 
 
 def _varnish(fault: Fault, reply: HTTPResponse) -> Step:
-    """As Varnish 7.1.1 answers then."""
+    """The response of Varnish 7.1.1 in that case."""
     named = {"server": "Varnish", "via": "1.1 varnish (Varnish/7.1)", "retry-after": short(fault.time)}
     return Send(HTTPResponse(503, {"content-type": "text/html; charset=utf-8", **named}, _VARNISH), traced=False)
 
 
 def _litellm(fault: Fault, reply: HTTPResponse) -> Step:
-    """As LiteLLM 1.106.12 answers when it gave up waiting."""
+    """The response of LiteLLM 1.106.12 after a timeout."""
     error = {"message": "litellm.Timeout: the request timed out", "type": None, "param": None, "code": "408"}
     named = {"content-type": "application/json", "x-litellm-call-id": "embedded", "server": "uvicorn"}
     return Send(HTTPResponse(408, named, json.dumps({"error": error}).encode()), traced=False)
@@ -219,12 +218,12 @@ _DONE: Mapping[FaultKind, Callable[[Fault, HTTPResponse], Step]] = {
     "heartbeat": lambda fault, reply: Send(reply, pace=fault.seconds, heartbeats=_HEARTBEATS),
     "keep-alive": _kept_alive,
 }
-"""What becomes of an answer whose picture was made and charged."""
+"""The steps of a response whose image was made and charged."""
 
 
 def error_reply(
     status: int, message: str, kind: str, headers: Mapping[str, str] = MappingProxyType({})
 ) -> HTTPResponse:
-    """An error answer in StepFun's form."""
+    """Return an error response in StepFun's form."""
     body = json.dumps({"error": {"message": message, "type": kind}}).encode()
     return HTTPResponse(status, {"content-type": "application/json", **headers}, body)

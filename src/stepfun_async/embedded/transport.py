@@ -21,10 +21,10 @@ from .steps import Drop, Hang, Send, Step, Wait
 
 
 class EmbeddedTransport:
-    """Carries calls to an `Engine` in the same process, on asyncio and trio.
+    """Send calls to an `Engine` in the same process, on asyncio and trio.
 
     Args:
-        engine: what answers. When absent, the engine that a `use` block has chosen by the time of the
+        engine: the engine to use; by default the one that a `use` block has chosen at the time of the
             call, and outside of such blocks one of this transport's own.
     """
 
@@ -34,19 +34,19 @@ class EmbeddedTransport:
 
     @property
     def engine(self) -> Engine:
-        """What answers now."""
+        """The engine in use now."""
         return self._given or in_use() or self._own
 
     async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
-        """The engine's answer to `call`, after whatever its scenario has in store.
+        """Return the engine's response to `call`, with the faults of its scenario.
 
         Args:
-            call: the call.
-            progress: is told when the call leaves.
+            call: the HTTP request.
+            progress: records when the request is sent.
 
         Raises:
-            APIConnectionError: the scenario lost the connection; whether it was billed, a caller
-                cannot know. Or a picture to send has changed on disk; then nothing was sent.
+            APIConnectionError: the scenario dropped the connection, and the call may have been billed; or
+                an image to send has changed on disk, and nothing was sent.
         """
         call = await _in_memory(call)
         progress.leaves()
@@ -59,17 +59,17 @@ class EmbeddedTransport:
                 return reply
 
     async def aclose(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is no connection."""
 
 
 async def _in_memory(call: HTTPRequest) -> HTTPRequest:
-    """`call` with its pictures read from disk, as a server has them once they have come."""
+    """Return `call` with its images read from disk, as a server receives them."""
     if all(isinstance(upload.content, bytes) for upload in call.files.values()):
         return call
     try:
         return await finished_in_thread(partial(_read, call))
     except FileChangedError as error:
-        message = f"{error} since it was looked at, so the request did not leave: make a new one"
+        message = f"{error} since it was checked, so nothing was sent: make a new request"
         raise APIConnectionError(message, billing="not_sent", again=False) from error
 
 
@@ -78,32 +78,32 @@ def _read(call: HTTPRequest) -> HTTPRequest:
 
 
 async def _next_here(steps: Iterator[Step]) -> Step:
-    """The next step, in the loop itself: quicker than a thread, and calls keep their order."""
+    """Take the next step in the event loop: faster than a thread, and calls keep their order."""
     await anyio.lowlevel.checkpoint()
     return next(steps)
 
 
 async def _next_in_thread(steps: Iterator[Step]) -> Step:
-    # A cancelled caller does not wait for the picture: a server would go on with it too.
+    # A cancelled caller does not wait for the image; a server would also continue with it.
     job: Job[Step] = Job(partial(next, steps), unwanted=_ignore)
     return await job.result()
 
 
 def _ignore() -> None:
-    """Do nothing with a picture that nobody waits for any more."""
+    """Discard the image of a cancelled call."""
 
 
 async def _act(step: Step) -> HTTPResponse | None:
-    """Act `step` out; the answer, where it is the one that brings it."""
+    """Perform `step`, and return the response if it is the step that sends one."""
     match step:
         case Wait(seconds):
             await anyio.sleep(seconds)
         case Hang():
             await anyio.sleep_forever()
         case Drop():
-            _lose("the connection was lost before an answer came")
+            _lose("the connection was lost before a response arrived")
         case Send(cut=True):
-            _lose("the connection was lost in the middle of the answer")
+            _lose("the connection was lost in the middle of the response")
         case Send():
             await anyio.sleep((step.pace or 0.0) * len(step.pieces()))
             return replace(step.reply, body=step.body)

@@ -1,4 +1,4 @@
-"""What a call asks for, judged by the model tables, before anything is drawn."""
+"""Validate a call against the model tables before anything is drawn."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from stepfun_async._core.wire import HTTPRequest, from_request
 from .wording import in_wire_words
 
 Fetch = Callable[[str], bytes | None]
-"""The bytes behind a link to one of the engine's own files; None for any other link."""
+"""Returns the bytes behind a link to one of the engine's own files; `None` for any other link."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedRequest:
-    """A request that keeps to every rule: the model's row, and the parameters with pictures read.
+    """A valid request: the model's row, and the parameters with images read.
 
     Attributes:
         row: the model's.
         values: the parameters.
-        ignored: parameters that the model does not have, and that were left out, as they were given.
+        ignored: parameters that the model does not have and that were left out, as given.
     """
 
     row: Capability
@@ -39,7 +39,7 @@ class ParsedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why a request is refused, in words."""
+    """A rejected request, with the reason."""
 
     why: str
 
@@ -53,19 +53,19 @@ _MEANINGLESS: Mapping[str, frozenset[object] | None] = MappingProxyType(
         **dict.fromkeys(("output_compression", "input_fidelity")),
     }
 )
-"""What clients of OpenAI's API send with every call, and StepFun's documentation does not have: parameters that may be
-left out, with the values that mean nothing; None for any value.
+"""Parameters that clients of OpenAI's API send with every call and StepFun does not document. They may be left out for
+these values; `None` for any value.
 """
 
 
 def read(call: HTTPRequest, fetch: Fetch, *, plan: bool, strict: bool = True) -> ParsedRequest | Rejection:
-    """What `call`, a POST to one of the picture endpoints, asks for.
+    """Parse `call`, a POST to one of the image endpoints.
 
     Args:
-        call: the call, as it came over the wire.
+        call: the HTTP request, as received.
         fetch: reads the engine's own links.
-        plan: whether it came in through the Step Plan, which serves fewer models.
-        strict: whether parameters are refused that clients of OpenAI's API always send.
+        plan: whether it used the Step Plan, which serves fewer models.
+        strict: whether to reject the parameters that clients of OpenAI's API always send.
     """
     asked = from_request(call)
     if asked is None:
@@ -90,14 +90,14 @@ def read(call: HTTPRequest, fetch: Fetch, *, plan: bool, strict: bool = True) ->
 
 
 def _given(values: Mapping[str, object], field: str) -> object:
-    """What a problem's field has in `values`; None for nothing."""
+    """Return the value of a problem's field in `values`; `None` if absent."""
     outer, _, inner = field.partition(".")
     value = values.get(outer)
     return cast("Mapping[str, object]", value).get(inner) if inner and isinstance(value, Mapping) else value
 
 
 def _meaningless(row: Capability, values: Mapping[str, object]) -> dict[str, object]:
-    """The parameters that clients of OpenAI's API always send, and the model does not have."""
+    """Return the parameters that clients of OpenAI's API always send and the model does not have."""
     return {
         name: value
         for name, value in values.items()
@@ -110,7 +110,7 @@ def _may_go(meaningless: frozenset[object] | None, value: object) -> bool:
 
 
 def _complete(row: Capability | None, values: Mapping[str, object]) -> dict[str, Any]:
-    """The parameters, with the server's defaults where the request value has others."""
+    """Return the parameters, with the server's defaults if the request value has others."""
     rule = row.rules.get("response_format") if row else None
     defaults = {"model": None, "response_format": rule.default if rule else None}
     given = {name: value for name, value in values.items() if value is not None and name not in _STRAY}
@@ -122,7 +122,7 @@ _STRAY = frozenset({"extra_body"})
 
 
 def _stray_problems(values: Mapping[str, object]) -> list[Problem]:
-    why = "there is no such parameter: send what is in it beside the others"
+    why = "there is no such parameter: send its contents at the top level"
     return [Problem(name, show(values[name]), "", why) for name in _STRAY if name in values]
 
 
@@ -132,17 +132,17 @@ def _whole(request: ImageRequest, row: Capability) -> Values:
 
 
 def _number(rule: Rule | None, value: object) -> object:
-    """A number of the type that its rule has: JSON may write a seed as 5.0."""
+    """Convert a number to the type of its rule: JSON may write a seed as 5.0."""
     return rule.to_wire(value) if isinstance(rule, Integer | Number) else value
 
 
-# --- pictures from the wire ---------------------------------------------------------------------
+# --- images from the wire ---------------------------------------------------------------------
 
 
 def _harmless(
     row: Capability | None, values: Mapping[str, object], fetch: Fetch
 ) -> tuple[dict[str, object], list[Problem]]:
-    """The parameters with pictures as bytes, so that no text of a caller is ever taken for a path."""
+    """Return the parameters with images as bytes, so that no text of a caller is ever used as a path."""
     rules: Mapping[str, Rule] = row.rules if row else {}
     safe = dict(values)
     problems: list[Problem] = []
@@ -161,7 +161,7 @@ def _harmless(
 
 
 def _picture(value: object, rule: Rule | None, fetch: Fetch) -> object:
-    """What may be looked at: bytes, a data URI or a link; text that is none of these is for `_unread` to refuse."""
+    """Return bytes, a data URI or a link as it is; `_unread` rejects any other text."""
     if value is None or isinstance(value, bytes):
         return value
     if not isinstance(value, str):
@@ -178,7 +178,7 @@ def _picture(value: object, rule: Rule | None, fetch: Fetch) -> object:
 
 
 class _NoImage:
-    """What was sent in the place of an image.
+    """A value sent instead of an image.
 
     Attributes:
         value: text, or another value of JSON.
@@ -198,8 +198,8 @@ def _unread(field: str, value: object, rule: Rule | None) -> list[Problem]:
         return [_not_an_image(field, value.value, rule, links=links)]
     if not links or not isinstance(value, str) or not _is_link(value):
         return []
-    why = "the picture cannot be fetched: the embedded engine has no network"
-    return [Problem(field, value, "a data URI, or a link to a picture of this engine", why)]
+    why = "the image cannot be fetched: the embedded engine has no network"
+    return [Problem(field, value, "a data URI, or a link to an image of this engine", why)]
 
 
 def _not_an_image(field: str, given: object, rule: Rule | None, *, links: bool) -> Problem:

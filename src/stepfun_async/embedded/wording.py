@@ -1,4 +1,4 @@
-"""Problems in the words of the wire: for clients in any language, which write JSON or forms and know no Python."""
+"""Problems phrased in terms of JSON and forms, for clients in any language."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ _KINDS: Mapping[str, str] = MappingProxyType(
         "not a truth value": "not a boolean",
     }
 )
-"""The names of kinds of values in Python, and in JSON."""
+"""The names of types in Python, and in JSON."""
 
 
 def in_wire_words(operation: Operation, row: Capability | None, problem: Problem, given: object) -> str:
-    """What is wrong with a parameter of a call.
+    """Describe a problem with a parameter of a call.
 
     Args:
-        operation: what the call asks for.
-        row: the model's; None where it is not known.
-        problem: what is wrong.
-        given: the parameter as it came over the wire; None where it did not.
+        operation: the operation of the call.
+        row: the model's row; `None` if unknown.
+        problem: the problem.
+        given: the parameter as received; `None` if absent.
     """
     rule = row.rules.get(problem.field) if row else None
     why, allowed = problem.why, problem.allowed
-    if why.partition(",")[0] + "," in _KINDS:  # it is about the kind of the value
+    if why.partition(",")[0] + "," in _KINDS:  # about the type of the value
         for name, other in _KINDS.items():
             why = why.replace(name, other)
     if "register_model" in why:
@@ -65,7 +65,7 @@ def _nearest(rule: Rule | None, nearest: object) -> str:
 
 
 def _written(value: object) -> str:
-    """`value` as JSON, cut where it is long."""
+    """Format `value` as JSON, cut if it is long."""
     if value is None or isinstance(value, Description) or not isinstance(value, str | int | float | dict | list):
         return show(value)
     text = json.dumps(value, ensure_ascii=False, default=str)

@@ -22,17 +22,17 @@ _RESOLUTION = time.get_clock_info("monotonic").resolution
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An asyncio event loop in virtual time, which begins at 0.
+    """An asyncio event loop in virtual time, which starts at 0.
 
-    Its clock stands still while anything runs, and jumps to the next timer once nothing is left that
-    could run before it. While a thread works for the loop (`anyio.to_thread`, `asyncio.to_thread`,
-    `run_in_executor`) or a socket is open, it does not jump: the loop waits for them, as long as it
-    would have in real time, and only when that long has really passed does the timer go off.
+    Its clock stands still while anything runs, and jumps to the next timer once nothing else can run
+    before it. While a thread works for the loop (`anyio.to_thread`, `asyncio.to_thread`,
+    `run_in_executor`) or a socket is open, it does not jump: the loop waits for them in real time, and
+    the timer fires only after its full real delay.
 
-    A thread is known by the default limiter of `anyio.to_thread`; work under another limiter goes
-    unseen, and time may jump while it is done. `time.monotonic` and `time.time` stay real.
+    Threads are counted by the default limiter of `anyio.to_thread`; work under another limiter is not
+    counted, and time may jump during it. `time.monotonic` and `time.time` stay real.
 
-    It is made by `asyncio.Runner(loop_factory=VirtualLoop)`, `anyio.run(..., backend_options=
+    Create it with `asyncio.Runner(loop_factory=VirtualLoop)`, `anyio.run(..., backend_options=
     {"loop_factory": VirtualLoop})`, or `stepfun_async.testing.run`.
     """
 
@@ -50,7 +50,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def run_forever(self) -> None:
         if self._limiter is None:
-            # anyio has one limiter for each loop, and shows it to tasks only. This task ends in its first step.
+            # anyio has one limiter for each loop, available only inside a task. This task ends in its first step.
             self.create_task(self._meet_limiter())
         super().run_forever()
 
@@ -68,7 +68,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             self._jobs -= 1
 
     def note_work(self, more: int) -> None:
-        """Note that so many more threads work for the loop, or fewer, which nobody else would tell of."""
+        """Change by `more` the number of threads that work for the loop outside its executors."""
         self._jobs += more
 
     async def _meet_limiter(self) -> None:
@@ -79,7 +79,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _jump(self, seconds: float) -> None:
         goal = self._now + seconds
-        # asyncio runs what is due before now plus the resolution, which is nothing beside months of seconds.
+        # asyncio runs what is due before now plus the resolution, which is lost in the rounding of large times.
         self._now = goal if goal + _RESOLUTION > goal else math.nextafter(goal, math.inf)
 
     def _waits_for_others(self) -> bool:

@@ -1,4 +1,4 @@
-"""A StepFun of one's own: answers in the process or over HTTP, fails on demand, and tells what was asked and paid."""
+"""A fake StepFun service, in the process or over HTTP, which fails on demand and records what was paid for."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
 class FakeStepFun:
-    """A StepFun for tests: quick, offline, and telling what it was asked and what was paid for.
+    """A fake StepFun service for tests: fast, offline, with a record of what was requested and paid for.
 
-    Inside a `with` block it answers every `Client()` and `AsyncClient()` of this process that has no
-    base URL or transport of its own, since `STEP_BASE_URL` says `embedded` there; keys and proxies are
-    taken out of the environment. Outside it answers the clients that it makes itself.
+    Inside a `with` block it serves every `Client()` and `AsyncClient()` of this process that has no
+    base URL or transport of its own, since `STEP_BASE_URL` is set to `embedded`; keys and proxies are
+    removed from the environment. Outside it serves only the clients that it creates.
 
     Args:
-        engine: what answers, and keeps a log from now on; when absent an `Engine(plain=True)` that gives
-            the seeds 1, 2, 3, ... to requests without one.
+        engine: the engine to use, which gets a log if it has none; by default an `Engine(plain=True)` that
+            gives the seeds 1, 2, 3, ... to requests without one.
     """
 
     def __init__(self, engine: Engine | None = None) -> None:
@@ -47,37 +47,37 @@ class FakeStepFun:
         self._entered: list[ExitStack] = []
 
     def fail(self, *faults: Fault | str, seed: int = 0) -> None:
-        """Have the calls from now on meet `faults`, and no longer those set before. Without any, nothing fails.
+        """Make later calls fail with `faults`, which replace those set before. Without any, nothing fails.
 
         Args:
-            faults: in the order in which they come up, as `429*2`, or as `Fault("hang")`.
-            seed: of the chance behind percentages.
+            faults: the faults in order, as `429*2` or as `Fault("hang")`.
+            seed: the seed of the random numbers for percentages.
 
         Raises:
-            ConfigurationError: a text is no fault.
+            ConfigurationError: a text is not a valid fault.
         """
         self.engine.scenario = Scenario(*faults, seed=seed)
 
     @property
     def calls(self) -> tuple[PictureCall, ...]:
-        """The calls for pictures in the order of their arrival, each attempt by itself."""
+        """The calls for images in the order of arrival, one for each attempt."""
         return self._log.calls
 
     @property
     def paid(self) -> tuple[PictureCall, ...]:
-        """The calls that a picture was charged for, those included whose answer was lost."""
+        """The calls for which an image was charged, including those whose response was lost."""
         return tuple(call for call in self.calls if call.paid)
 
     @property
     def bill(self) -> Bill:
-        """What was charged, all keys together: `.calls`, `.pictures`, `.spent` and `.amount()`."""
+        """The charges of all keys together: `.calls`, `.pictures`, `.spent` and `.amount()`."""
         return self.engine.bill()
 
     def assert_paid(self, pictures: int) -> None:
-        """Make sure that `pictures` pictures were paid for so far, no more and no fewer.
+        """Assert that exactly `pictures` images were paid for so far.
 
         Raises:
-            AssertionError: they were not; the message lists the calls.
+            AssertionError: more or fewer were; the message lists the calls.
         """
         __tracebackhide__ = True  # pytest shows the test's own line
         bill, calls = self.bill, self.calls
@@ -85,18 +85,18 @@ class FakeStepFun:
             raise AssertionError(f"{_summary(bill, pictures)} {_listing(calls)}")
 
     def client(self, **settings: Any) -> Client:
-        """A `Client` that this answers.
+        """Create a `Client` that this service serves.
 
         Args:
-            settings: what `Client` takes.
+            settings: the arguments of `Client`.
         """
         return Client(**{**self._own_settings(), **settings})
 
     def async_client(self, **settings: Any) -> AsyncClient:
-        """An `AsyncClient` that this answers.
+        """Create an `AsyncClient` that this service serves.
 
         Args:
-            settings: what `AsyncClient` takes.
+            settings: the arguments of `AsyncClient`.
         """
         return AsyncClient(**{**self._own_settings(), **settings})
 
@@ -120,9 +120,9 @@ class FakeStepFun:
 
 
 class FakeStepFunServer(FakeStepFun):
-    """A `FakeStepFun` behind real HTTP on 127.0.0.1, which begins and ends with its `with` block.
+    """A `FakeStepFun` over real HTTP on 127.0.0.1, which runs inside its `with` block.
 
-    There `STEP_BASE_URL` is its address, and `STEP_API_KEY` some key, also for programs that the test
+    There `STEP_BASE_URL` is its URL, and `STEP_API_KEY` a test key, also for programs that the test
     starts. It needs the extra `cli`.
     """
 
@@ -133,10 +133,10 @@ class FakeStepFunServer(FakeStepFun):
         """The base URL, such as `http://127.0.0.1:49152/v1`.
 
         Raises:
-            ConfigurationError: it does not run now.
+            ConfigurationError: the server is not running.
         """
         if self._url is None:
-            raise ConfigurationError(f"the server does not run: use {type(self).__name__} in a with block")
+            raise ConfigurationError(f"the server is not running: use {type(self).__name__} in a with block")
         return self._url
 
     def _own_settings(self) -> dict[str, Any]:
@@ -156,7 +156,7 @@ _KEY = "sk-for-tests"
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Generator[None]:
-    """The environment with these variables, and without any other of ours or any proxy."""
+    """Set these environment variables, and remove our other ones and those of proxies."""
     proxies = (*_PROXIES, *(name.lower() for name in _PROXIES))
     names = (BASE_URL_VARIABLE, *KEY_VARIABLES, *proxies)
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
@@ -169,17 +169,17 @@ def _environment(variables: Mapping[str, str]) -> Generator[None]:
         os.environ.update(before)
 
 
-# --- what a failed assertion says ---------------------------------------------------------------
+# --- messages of failed assertions --------------------------------------------------------------
 
 
 def _summary(bill: Bill, expected: int) -> str:
     spent = ", ".join(f"{amount} {currency}" for currency, amount in bill.spent.items() if amount)
     cost = f" ({spent})" if spent else ""
-    return f"{_count(bill.pictures, 'picture')} paid for{cost}, not {expected};"
+    return f"{_count(bill.pictures, 'image')} paid for{cost}, not {expected};"
 
 
 def _listing(calls: tuple[PictureCall, ...]) -> str:
-    lines = (f"\n  {number}. {_told(call)}" for number, call in enumerate(calls, 1))
+    lines = (f"\n  {number}. {_describe(call)}" for number, call in enumerate(calls, 1))
     return f"{_count(len(calls), 'call')} arrived{':' if calls else ''}{''.join(lines)}"
 
 
@@ -187,8 +187,8 @@ def _count(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def _told(call: PictureCall) -> str:
-    answer = "no answer" if call.status is None else f"answered {call.status}"
+def _describe(call: PictureCall) -> str:
+    response = "no response" if call.status is None else f"status {call.status}"
     money = "paid" if call.paid else "not paid"
     met = f" (the fault {call.fault})" if call.fault else ""
-    return f"{call.operation} {call.prompt!r} with {call.model}: {answer}, {money}{met}"
+    return f"{call.operation} {call.prompt!r} with {call.model}: {response}, {money}{met}"

@@ -8,21 +8,21 @@ import time
 import trio
 
 _LONGEST = 3600.0
-"""Seconds of one real wait at most; trio itself cuts waits off at a day."""
+"""The maximum seconds of one real wait; trio itself limits waits to a day."""
 
 _EARLY = 0.001
 """Seconds by which a real wait may end early, as timers of operating systems do."""
 
 
 class VirtualClock(trio.abc.Clock, trio.abc.Instrument):
-    """A clock for `trio.run(..., clock=VirtualClock())`, in virtual time, which begins at 0 in every run.
+    """A clock in virtual time for `trio.run(..., clock=VirtualClock())`, which starts at 0 in every run.
 
-    It does what `VirtualLoop` does for asyncio. trio's own `MockClock` jumps as well, but takes no
-    notice of threads at work, so that deadlines pass while they are.
+    It does what `VirtualLoop` does for asyncio. trio's own `MockClock` jumps as well, but
+    ignores running threads, so that deadlines pass during their work.
 
-    trio asks its clock how long to wait, shortens that where a task is in `wait_all_tasks_blocked`, and
-    tells its instruments just before it waits. So this clock is an instrument too, and jumps at that
-    moment, which leaves such tasks their turn; then it wakes trio, which finds the deadline passed.
+    trio gets the time to wait from its clock, shortens it if a task is in `wait_all_tasks_blocked`, and
+    calls its instruments just before it waits. So this clock is an instrument too, and jumps at that
+    moment, after such tasks have run; then it wakes trio, which finds that the deadline has passed.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class VirtualClock(trio.abc.Clock, trio.abc.Instrument):
             trio.lowlevel.current_trio_token().run_sync_soon(_wake)
 
     def note_work(self, more: int) -> None:
-        """Note that so many more threads work for trio, or fewer, which nobody else would tell of."""
+        """Change by `more` the number of threads that work for trio without its limiter."""
         self._jobs += more
 
     def after_io_wait(self, timeout: float) -> None:
@@ -66,7 +66,7 @@ class VirtualClock(trio.abc.Clock, trio.abc.Instrument):
 
 
 def _wake() -> None:
-    """What trio is woken with."""
+    """Do nothing: calling it wakes trio."""
 
 
 def _waits_for_others() -> bool:
@@ -78,4 +78,4 @@ def _waits_for_others() -> bool:
 
 
 _WAITING = ("tasks_waiting", "tasks_waiting_read", "tasks_waiting_write", "tasks_waiting_overlapped")
-"""What trio counts of tasks at sockets, by platform."""
+"""The names of trio's counts of tasks that wait for sockets, by platform."""

@@ -1,4 +1,4 @@
-"""Code that waits, run without waiting: on asyncio, on trio, and below the sync client."""
+"""Virtual time for code that waits: on asyncio, on trio, and in the sync client."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ Backend = Literal["asyncio", "trio"]
 
 
 def run(function: Callable[[*Args], Awaitable[T]], *args: *Args, backend: Backend = "asyncio") -> T:
-    """What `function` returns when it is run in virtual time.
+    """Run `function` in virtual time, and return its result.
 
     Waits of any length, of retries, deadlines, limits and `sleep`, take no real time: the clock jumps
     to the next timer once nothing else can happen.
 
     Args:
         function: an async function.
-        args: what it is given.
+        args: its arguments.
         backend: the library that runs it, `asyncio` or `trio`.
 
     Raises:
-        ConfigurationError: there is no such backend, or it is not installed.
+        ConfigurationError: the backend is unknown or not installed.
     """
     name, options = virtual_backend(backend)
     return anyio.run(function, *args, backend=name, backend_options=options)
 
 
 def virtual_backend(backend: Backend = "asyncio") -> tuple[str, dict[str, Any]]:
-    """A backend in virtual time, as the `anyio_backend` fixture of anyio's pytest plugin takes it.
+    """Return a backend in virtual time, as the `anyio_backend` fixture of anyio's pytest plugin takes it.
 
     Args:
         backend: `asyncio` or `trio`.
@@ -48,11 +48,11 @@ def virtual_backend(backend: Backend = "asyncio") -> tuple[str, dict[str, Any]]:
         The backend's name, and its options for `anyio.run`.
 
     Raises:
-        ConfigurationError: there is no such backend, or it is not installed.
+        ConfigurationError: the backend is unknown or not installed.
     """
     options = _OPTIONS.get(backend)
     if options is None:
-        raise ConfigurationError(f"backend is {' or '.join(map(repr, _OPTIONS))}, not {backend!r}")
+        raise ConfigurationError(f"backend must be {' or '.join(map(repr, _OPTIONS))}, not {backend!r}")
     return backend, options()
 
 
@@ -73,11 +73,11 @@ _OPTIONS: dict[str, Callable[[], dict[str, Any]]] = {"asyncio": _asyncio_options
 
 @contextmanager
 def virtual_time() -> Generator[None]:
-    """Have sync clients live in virtual time, for the length of the `with` block.
+    """Run sync clients in virtual time during the `with` block.
 
-    It holds for every `Client` of this process whose first call is made inside the block. Their clocks
-    jump whenever no call has anything to do but wait, so what other threads do beside them, in real
-    time, is overtaken by a timeout or a retry.
+    It applies to every `Client` of this process whose first call is made inside the block. Their clocks
+    jump whenever all calls wait, so a timeout or a retry may come before what other threads do in real
+    time.
     """
     before = dict(loop_options)
     loop_options.update(_asyncio_options())
