@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stepfun_async import InternalServerError
+from stepfun_async._core.answers import raise_for_status
 from stepfun_async._core.reasons import (
     SHOWN,
     answered_by,
@@ -19,6 +21,7 @@ from stepfun_async._core.reasons import (
     trace_id_of,
     wish_in,
 )
+from stepfun_async._core.wire import HTTPResponse
 
 PAGE = (
     b"<!DOCTYPE html><html><head><title>503 Backend fetch failed</title></head><body><h1>Error 503</h1></body></html>"
@@ -55,6 +58,10 @@ def test_a_page_a_text_or_nothing_says_who_answered(headers: dict[str, str], bod
     ("content", "text", "kind", "by_api"),
     [
         ({"error": {"message": "no", "type": "busy"}}, "no", "busy", True),
+        ({"error": {"message": ""}}, '{"error": {"message": ""}}', None, False),
+        ({"error": {"message": " "}}, '{"error": {"message": " "}}', None, False),
+        ({"Error": {"Message": "no"}}, "no", None, False),
+        ({"title": "busy", "detail": "no"}, "busy: no", None, False),
         ({"error": {"message": "no", "type": None, "code": "429"}}, "no", None, True),
         ({"error": {"message": "no", "code": "invalid_api_key"}}, "no (code invalid_api_key)", None, True),
         ({"error": "no"}, "no", None, False),
@@ -160,6 +167,11 @@ def test_what_identifies_an_answer_without_a_trace_id(headers: dict[str, str], t
         b'{"result": {"error": "no GPU"}}',
         b'{"fault": {"faultstring": "no GPU"}}',
         b'{"error": "x", "error_description": "no GPU"}',
+        b'{"error": {"message": {"text": "no GPU"}}}',
+        b'{"Error": {"Message": "no GPU"}}',
+        b'{"Result": {"ErrorMessage": "no GPU"}}',
+        b'{"type": "about:blank", "title": "Out of capacity", "status": 200, "detail": "no GPU"}',
+        b'{"type": "about:blank", "title": "no GPU"}',
         b"no GPU",
         b'["no GPU"]',
         b'data: {"error": {"message": "no GPU"}}',
@@ -167,6 +179,21 @@ def test_what_identifies_an_answer_without_a_trace_id(headers: dict[str, str], t
 )
 def test_the_reason_in_a_success_is_found_wherever_others_write_it(body: bytes) -> None:
     assert "no GPU" in str(said_by_success(200, {}, body))
+
+
+@pytest.mark.parametrize(("begin", "end"), [('{"message":', "}"), ('{"error":', "}"), ('{"detail":[', "]}")])
+def test_a_reason_of_hundreds_of_levels_is_none(begin: str, end: str) -> None:
+    body = (begin * 400 + '"no"' + end * 400).encode()
+    assert said_by_success(200, {}, body) is None
+    assert (read_reason(body).text or "").startswith(begin)
+
+
+@pytest.mark.parametrize(("words", "billing"), [("busy", "rejected"), ("", "unknown"), (" \n", "unknown")])
+def test_empty_words_do_not_prove_that_the_api_refused(words: str, billing: str) -> None:
+    body = json.dumps({"error": {"message": words}}).encode()
+    with pytest.raises(InternalServerError) as caught:
+        raise_for_status(HTTPResponse(503, {}, body), now=0)
+    assert caught.value.billing == billing
 
 
 def test_who_sends_again() -> None:

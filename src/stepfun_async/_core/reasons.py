@@ -74,15 +74,16 @@ def read_reason(body: bytes) -> Reason:
         return Reason(text, None, text)
     mapping = cast("dict[str, Any]", content)
     error = mapping.get("error")
+    words = cast("dict[str, object]", error).get("message") if isinstance(error, dict) else None
     said = reason_in(mapping) or (text if mapping else None)
-    by_api = isinstance(error, dict) and isinstance(cast("dict[str, object]", error).get("message"), str)
+    by_api = isinstance(words, str) and bool(words.strip())  # empty words prove nothing
     kind = encodable(cast("dict[str, object]", error).get("type")) if isinstance(error, dict) else None
     return Reason(said and said[:SHOWN], kind or encodable(mapping.get("type")), mapping, by_api=by_api)
 
 
 _IN_WORDS = (
-    *("error", "message", "msg", "detail", "error_msg", "error_message", "errorMessage"),
-    *("error_description", "errors", "reason", "status_msg", "faultstring"),
+    *("error", "message", "msg", "title", "detail", "error_msg", "error_message", "errormessage"),
+    *("error_description", "errors", "reason", "status_msg", "faultstring", "text"),
 )
 """What a reason is called, by itself or in `error`."""
 
@@ -90,35 +91,46 @@ _AROUND = ("data", "base_resp", "output", "result", "response", "fault")
 """What it may stand in, besides `error`."""
 
 
-def reason_in(content: Mapping[str, Any]) -> str | None:
+_LEVELS = 10
+"""Levels of objects and lists that are looked through for a reason; more than the stack has are no reason."""
+
+
+def reason_in(content: Mapping[str, Any], levels: int = _LEVELS) -> str | None:
     """The reason that a JSON object gives, at most `SHOWN` characters; None where it gives none.
 
     It takes `{"error": {"message"}}` (StepFun, OpenAI, LiteLLM, vLLM), `{"error": "text"}`,
-    `{"message"}` or `{"msg"}` with or without `code`, and FastAPI's `{"detail"}`, which is a text or a
-    list of `{"loc", "msg"}`.
+    `{"message"}` or `{"msg"}` with or without `code`, FastAPI's `{"detail"}`, which is a text or a list of
+    `{"loc", "msg"}`, and the `{"title", "detail"}` of RFC 9457. Names may have capitals.
     """
-    error = content.get("error")
+    named = _small(content)
+    error = named.get("error")
     if isinstance(error, dict):
-        return reason_in(cast("dict[str, Any]", error))
-    said = (_words(content.get(key)) for key in _IN_WORDS)
+        return _words(cast("dict[str, Any]", error), levels)
+    said = (_words(named.get(key), levels) for key in _IN_WORDS)
     words = ": ".join(dict.fromkeys(word for word in said if word))
-    return f"{words[:SHOWN]}{_code(content.get('code'))}" if words else None
+    return f"{words[:SHOWN]}{_code(named.get('code'))}" if words else None
 
 
-def _words(value: object) -> str | None:
+def _small(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`content` by its names in small letters, as .NET does not write them; of two, the one written so holds."""
+    return {**{name.lower(): value for name, value in content.items()}, **content}
+
+
+def _words(value: object, levels: int = _LEVELS) -> str | None:
+    """The reason in a value of at most so many levels."""
     if isinstance(value, str):
-        return encodable(value)
-    if isinstance(value, dict):
-        return reason_in(cast("dict[str, Any]", value))
-    if isinstance(value, list):
+        return encodable(value) if value.strip() else None
+    if levels and isinstance(value, dict):
+        return reason_in(cast("dict[str, Any]", value), levels - 1)
+    if levels and isinstance(value, list):
         items = cast("Sequence[object]", value)[:10]
-        return "; ".join(filter(None, map(_item, items))) or None
+        return "; ".join(filter(None, (_item(item, levels - 1) for item in items))) or None
     return None
 
 
-def _item(value: object) -> str | None:
+def _item(value: object, levels: int) -> str | None:
     """One of FastAPI's: where it is, and what is wrong there."""
-    words = _words(value)
+    words = _words(value, levels)
     where = cast("dict[str, object]", value).get("loc") if isinstance(value, dict) else None
     if words and isinstance(where, list):
         return f"{'.'.join(map(str, cast('list[object]', where)[:10]))}: {words}"
@@ -193,7 +205,8 @@ def said_by_success(status: int, headers: Mapping[str, str], body: bytes) -> str
 
 def _reason_further_in(content: Mapping[str, Any]) -> str | None:
     """The reason that a success gives in one of its parts, be it in the place of an image; None where it gives none."""
-    parts: list[object] = [content.get(name) for name in _AROUND]
+    named = _small(content)
+    parts: list[object] = [named.get(name) for name in _AROUND]
     said = (_words(part) for part in parts if not isinstance(part, str))
     return next((words[:SHOWN] for words in said if words), None)
 
