@@ -567,7 +567,7 @@ async def test_an_array_that_breaks_off_is_read_up_to_there(tmp_path: Path) -> N
     [
         ("s3://bucket/a.jsonl", "'s3://bucket/a.jsonl' are not on this machine: download"),
         (Path("s3://bucket/a.jsonl"), "'s3://bucket/a.jsonl' are not on this machine: download"),
-        ("file:///tmp/a.csv", "give the path, /tmp/a.csv"),
+        ("file:///tmp/a.csv", "give the path, '/tmp/a.csv'"),
         ("", "not ''"),
         ("https://example.com/a.csv", "'https://example.com/a.csv' are not on this machine"),
         ("hf://datasets/a/b.parquet", "not on this machine"),

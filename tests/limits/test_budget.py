@@ -288,6 +288,14 @@ async def test_the_currency_is_that_of_the_region() -> None:
         assert client.usage.requests == 0
 
 
+@pytest.mark.parametrize("price", [None, Money(Decimal(1), "CNY")])
+def test_a_model_is_shown_without_its_line_breaks_and_controls(price: Money | None) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Budget(1).reserve("a\nb\x1b[2J", price, 1)
+    assert r"a\nb\u001b[2J" in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize("base_url", ["https://reseller.test/v1", "https://api.stepfun.ai/step_plan/v1"])
 async def test_a_price_that_is_not_known_has_to_be_given(base_url: str) -> None:

@@ -12,7 +12,7 @@ from weakref import WeakSet
 from .._core.capabilities import Money
 from .._core.errors import BudgetExceededError, ConfigurationError
 from .._core.money import NOTHING, is_amount, less, times, total
-from .._core.text import shown
+from .._core.text import escaped, shown
 from .._runtime.fork import ForkSafeLock
 
 
@@ -102,14 +102,15 @@ class Budget:
             ConfigurationError: the price is not known, or in another currency.
             BudgetExceededError: it does not fit into what is left.
         """
+        name = escaped(model)
         if price is None:
             raise ConfigurationError(
-                f"the price of {model} is not known here, so a budget cannot hold it: "
+                f"the price of {name} is not known here, so a budget cannot hold it: "
                 f"Budget({self.limit:f}, {self.currency!r}, prices={{{model!r}: ...}}); nothing was sent"
             )
         if price.currency != self.currency:
             raise ConfigurationError(
-                f"{model} costs {price}, and the budget is in {self.currency}: make it Budget(..., "
+                f"{name} costs {price}, and the budget is in {self.currency}: make it Budget(..., "
                 f"{price.currency!r}), or say prices={{{model!r}: ...}} in {self.currency}; nothing was sent"
             )
         hold = Reservation(self, price, pictures)

@@ -35,6 +35,7 @@ from stepfun_async._core.problems import Problem
 from stepfun_async._core.retry import RetryPolicy
 from stepfun_async._core.secrets import as_secret
 from stepfun_async._core.server import Settings
+from stepfun_async._core.text import escaped
 from stepfun_async._core.version import __version__
 from stepfun_async._limits.budget import Budget
 from stepfun_async._limits.limits import Limits
@@ -622,7 +623,7 @@ def _sums(journal: Journal, budget: Budget) -> _Sums:
 def _refuse_unpriced(budget: Budget, counts: Mapping[str, int], how: str) -> None:
     if not counts:
         return
-    bought = ", ".join(f"{count} images of {model}" for model, count in sorted(counts.items()))
+    bought = ", ".join(f"{count} images of {escaped(model)}" for model, count in sorted(counts.items()))
     prices = ", ".join(f"{model!r}: ..." for model in sorted(counts))
     raise ConfigurationError(
         f"earlier runs of this batch bought {bought} {how}, so the budget cannot count them: "

@@ -137,7 +137,7 @@ class Records:
         if images != above and not images.startswith(f"{above}/"):
             raise ConfigurationError(
                 f"{target!r} cannot be written: the images are in {images!r}, and imagefolder finds only those below "
-                f"the folder of {METADATA}; write {images}/{METADATA}"
+                f"the folder of {METADATA}; write {f'{images}/{METADATA}'!r}"
             )
         between = images[len(above) + 1 :]
         below = f"{between}/" if between else ""

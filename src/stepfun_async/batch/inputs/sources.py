@@ -161,9 +161,8 @@ def _path_of(inputs: str | os.PathLike[str]) -> Path:
     if not text:
         raise ConfigurationError("inputs are a file or an iterable of lines, not ''; nothing was sent")
     if url and url["scheme"].lower() == "file":
-        raise ConfigurationError(
-            f"the inputs {text!r} are a URL: give the path, /{text[url.end() :]}; nothing was sent"
-        )
+        path = f"/{text[url.end() :]}"
+        raise ConfigurationError(f"the inputs {text!r} are a URL: give the path, {path!r}; nothing was sent")
     if url:
         address = f"{url['scheme']}://{text[url.end() :]}"
         raise ConfigurationError(
