@@ -93,7 +93,7 @@ async def test_a_call_costs_few_function_calls(anyio_backend: str) -> None:
     """Guards the whole way of a call: validation, slot, deadline, attempt, parsing, usage."""
     async with client_of() as client:
         called = await one_call(client)
-    assert called.total() <= {"asyncio": 225, "trio": 275}[anyio_backend], called.most_common(40)
+    assert called.total() <= {"asyncio": 178, "trio": 222}[anyio_backend], called.most_common(40)
 
 
 @pytest.mark.anyio
@@ -105,7 +105,7 @@ async def test_a_call_over_a_socket_costs_few_function_calls(anyio_backend: str)
                 [await one_call(client) for _ in range(5)], key=Counter.total
             )  # some are received in two pieces
     assert called["why_not_loopback"] == 0
-    assert called.total() <= {"asyncio": 365, "trio": 460}[anyio_backend], called.most_common(40)
+    assert called.total() <= {"asyncio": 310, "trio": 405}[anyio_backend], called.most_common(40)
 
 
 @pytest.mark.anyio

@@ -93,6 +93,8 @@ class Exchanger:
         self.reporter = reporter
         self.quota = _Quota(retry.quota)
         self._key = key
+        self._gate = limits.gate
+        self._shared = limits.shared
 
     async def within(
         self,
@@ -119,18 +121,18 @@ class Exchanger:
             LimitsUnavailableError: the limits are shared, and cannot be asked.
             APITimeoutError: the time for the work ran out.
         """
-        async with self.limits.gate.hold(queue_timeout, place=counted, loop=record.loop) as grant:
+        async with self._gate.hold(queue_timeout, place=counted, loop=record.loop) as grant:
             shared: SharedPermit | None = None
             try:
-                if self.limits.shared is not None:
-                    shared = SharedPermit(self.limits.shared, grant.now, timeout)
+                if self._shared is not None:
+                    shared = SharedPermit(self._shared, grant.now, timeout)
                     grant.elsewhere = shared.leave
                     until = math.inf if queue_timeout is None else record.began + queue_timeout
                     await shared.begin(until, place=counted)
                 window = Window(self, record, grant, shared, aside, timeout)
                 if (seen := witness.get()) is not None:
                     seen.append(window)
-                with deadline_scope(window.deadline):
+                with deadline_scope(window.deadline, record.loop):
                     return await work(window)
                 raise window.timed_out()
             finally:
@@ -187,9 +189,10 @@ class Window:
         record: the call's.
         grant: its slot.
         shared: its slot at the backend of limits that are shared; None where they are not.
+        deadline: when the time is over, by the loop's clock.
     """
 
-    __slots__ = ("_aside", "_started", "_timeout", "exchanger", "grant", "record", "shared")
+    __slots__ = ("_aside", "_started", "_timeout", "deadline", "exchanger", "grant", "record", "shared")
 
     def __init__(
         self,
@@ -207,16 +210,12 @@ class Window:
         self._aside = aside
         self._timeout = timeout
         self._started = record.grant()
+        self.deadline = self._started + timeout
 
     @property
     def elapsed(self) -> float:
         """Seconds since the slot was granted."""
         return self.record.clock() - self._started
-
-    @property
-    def deadline(self) -> float:
-        """When the time is over, by the loop's clock."""
-        return self._started + self._timeout
 
     async def exchange(
         self, call: HTTPRequest, parse: Callable[[HTTPResponse], T], record: CallRecord | None = None
@@ -323,7 +322,7 @@ class _Attempt:
         trace_id: str | None = None
         try:
             reply = await exchanger.send(call, self._progress)
-            trace_id = trace_id_of(reply.headers)
+            trace_id = trace_id_of(reply.headers) if self._record.watched else None
             result = await _read(reply, parse)
         except APIError:
             raise
@@ -332,7 +331,8 @@ class _Attempt:
             self._over(known, error=error)
             raise
         self._over("executed", trace_id=trace_id)
-        self._window.grant.answered()
+        if exchanger.limits.adaptive:
+            self._window.grant.answered()
         exchanger.quota.succeeded(self._cost)
         return result
 

@@ -37,6 +37,8 @@ class Options:
 
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong with these, as a request's problems are told."""
+        if self.timeout is None and self.queue_timeout is None and self.headers is None and self.save_to is None:
+            return ()
         return tuple(self._problems())
 
     def _problems(self) -> Iterator[Problem]:

@@ -63,6 +63,7 @@ class CallRecord:
         loop: the loop that it is made in.
         clock: tells that loop's time.
         response: the answer, once there is one.
+        watched: whether somebody listens to what happens to it as a rule; asked once, when it begins.
         interruption: what the log or `on_event` raised that must not be held up for good, such as
             `KeyboardInterrupt`; raised as soon as nothing that is paid for can be lost by it.
     """
@@ -84,6 +85,7 @@ class CallRecord:
         "queued",
         "request",
         "response",
+        "watched",
     )
 
     def __init__(self, operation: str, request: ImageRequest | None = None, model: str | None = None) -> None:
@@ -102,6 +104,7 @@ class CallRecord:
         self.began = self.clock()
         self.queued = 0.0
         self.response: ImagesResponse | None = None
+        self.watched = True
         self.interruption: BaseException | None = None
 
     def grant(self) -> float:
@@ -148,7 +151,8 @@ class EventEmitter:
 
     def began(self, record: CallRecord) -> None:
         """A call was accepted."""
-        if not self._listens(logging.DEBUG):
+        record.watched = self._on_event is not None or is_logged(logging.DEBUG)
+        if not record.watched:
             return
         event = CallStarted(
             call=record.number,
@@ -172,7 +176,7 @@ class EventEmitter:
     ) -> None:
         """An attempt that `began` then ended; `record` knows already how."""
         level = logging.DEBUG if wait is None else logging.INFO
-        if not self._listens(level):
+        if not record.watched and (wait is None or not is_logged(level)):
             return
         event = AttemptEnded(
             call=record.number,
@@ -194,7 +198,7 @@ class EventEmitter:
     def ended(self, record: CallRecord, error: BaseException | None) -> None:
         """A call ended."""
         level = logging.WARNING if record.unknown else logging.DEBUG
-        if not self._listens(level):
+        if not record.watched and (level == logging.DEBUG or not is_logged(level)):
             return
         event = CallEnded(
             call=record.number,
@@ -211,9 +215,6 @@ class EventEmitter:
         )
         lost = f", {record.unknown} of {record.attempts} attempts may have been billed for nothing"
         self._tell(record, event, level, f"{_name(error)}{lost if record.unknown else ''}")
-
-    def _listens(self, level: int) -> bool:
-        return self._on_event is not None or is_logged(level)
 
     def _tell(self, record: CallRecord, event: Event, level: int, what: str) -> None:
         """Tell both, whatever they raise: it must not cost a picture, nor keep the next one from being told."""

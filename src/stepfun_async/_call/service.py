@@ -227,7 +227,7 @@ class Caller:
         """
         self._reporter.began(record)
         try:
-            if outer is None:
+            if outer is None and record.interruption is not None:
                 _pass_on(record, outer)
             result = await work()
         except BaseException as error:
@@ -235,7 +235,8 @@ class Caller:
             _pass_on(record, outer, error)
             raise
         self._reporter.ended(record, None)
-        _pass_on(record, outer)
+        if record.interruption is not None:
+            _pass_on(record, outer)
         return result
 
     def price(self, request: ImageRequest) -> Money | None:

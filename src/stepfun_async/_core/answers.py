@@ -6,10 +6,11 @@ What an error means for money is the table of `outcomes`; what a body says in wo
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, cast
 from urllib.parse import urljoin
 
@@ -89,7 +90,7 @@ def _images(
     created = _int(content.get("created"))
     expires = None if link_lifetime is None else _expiry(created, now, link_lifetime)
     read = [_image(item, reply, base_url, expires) for item in cast("list[object]", items)]
-    return ImagesResponse(tuple(read), created, _str(content.get("id")), trace_id_of(reply.headers), model)
+    return ImagesResponse(tuple(read), created, encodable(content.get("id")), trace_id_of(reply.headers), model)
 
 
 def parse_models(reply: HTTPResponse, *, now: float) -> tuple[Model, ...]:
@@ -112,7 +113,7 @@ def parse_account(reply: HTTPResponse, *, now: float) -> Account:
     if balance is None:
         raise _malformed("the answer has no balance", reply)
     cash, voucher = (_float(content.get(f"total_{kind}_balance")) or 0.0 for kind in ("cash", "voucher"))
-    return Account(_str(content.get("type")), balance, cash, voucher)
+    return Account(encodable(content.get("type")), balance, cash, voucher)
 
 
 _LINK_HINT = "the link may have expired: download images soon after the call"
@@ -186,11 +187,17 @@ def _read_json(body: bytes) -> object:
     Raises:
         ValueError: it is no JSON.
     """
+    try:
+        return _quick_reader()(body)
+    except ValueError:
+        return json.loads(body)
+
+
+@cache
+def _quick_reader() -> Callable[[bytes], object]:
     from pydantic_core import from_json  # which the first request has loaded
 
-    with suppress(ValueError):
-        return from_json(body)
-    return json.loads(body)
+    return from_json
 
 
 def _refuse_packed(reply: HTTPResponse) -> None:
@@ -205,7 +212,7 @@ def _image(item: object, reply: HTTPResponse, base_url: str, expires: datetime |
     if not isinstance(item, dict):
         raise _malformed("the answer has something that is no picture", reply)
     content = cast("dict[str, object]", item)
-    seed, reason = _int(content.get("seed")), _str(content.get("finish_reason"))
+    seed, reason = _int(content.get("seed")), encodable(content.get("finish_reason"))
     if reason == FILTERED:
         return Image(seed=seed, finish_reason=reason)
     text, url = content.get("b64_json") or content.get("image"), content.get("url")
@@ -254,7 +261,7 @@ def _model(item: object, reply: HTTPResponse) -> Model:
     name = content.get("id")
     if not isinstance(name, str):
         raise _malformed("the answer has a model without an id", reply)
-    return Model(name, _int(content.get("created")), _str(content.get("owned_by")))
+    return Model(name, _int(content.get("created")), encodable(content.get("owned_by")))
 
 
 def _malformed(message: str, reply: HTTPResponse, event: Event = "malformed") -> MalformedResponseError:
@@ -288,10 +295,6 @@ def _float(value: object) -> float | None:
         return float(value)
     except OverflowError:
         return None
-
-
-def _str(value: object) -> str | None:
-    return encodable(value)
 
 
 # --- error answers ------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ class Purchase(NamedTuple):
 
 
 def _model_name(model: object) -> str:
-    return str(plain(model))
+    return model if type(model) is str else str(plain(model))
 
 
 def _purchase(operation: Operation, said: Mapping[Any, object]) -> Purchase:
@@ -179,7 +179,7 @@ class Reading:
         else:
             wrong = problems_of(self.row, self.values, self.given)
             self._sound = not wrong
-        return (*wrong, *body_problems(self.extra_body))
+        return wrong if self.extra_body is None else (*wrong, *body_problems(self.extra_body))
 
     def unsayable(self) -> tuple[Problem, ...]:
         """What cannot go over the wire at all, whatever the server makes of the rest."""

@@ -241,7 +241,7 @@ class Number(Rule):
         return None if self.above and nearest == self.minimum else nearest
 
     def to_wire(self, value: object) -> object:
-        number = _real(value)
+        number = value if type(value) is float else _real(value)
         return value if number is None else number
 
     def from_text(self, text: str) -> object:

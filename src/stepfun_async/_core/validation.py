@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import cast
 
 from .capabilities import Capability, Operation
@@ -28,20 +28,20 @@ def problems_of(row: Capability, values: Values, given: Values) -> tuple[Problem
     wrong: list[Problem] = []
     for name, rule in row.rules.items():
         if name in values:
-            wrong += _problems(name, rule, values[name], given[name])
+            value = values[name]
+            try:
+                if rule.judge(value) is None:
+                    continue
+                faults = rule.faults(value)
+            except Exception as error:  # noqa: BLE001 - whatever the methods of somebody's own value may raise
+                why = f"it cannot be judged: {reason(error)}"
+                wrong.append(Problem(name, plain(given[name]), rule.allowed, why))
+            else:
+                wrong += [_problem(name, rule, given[name], fault) for fault in faults]
         elif rule.required:
             wrong.append(Problem(name, None, rule.allowed, "is required"))
     extra = [_no_such_parameter(row, name, given[name]) for name in values if name not in row.rules]
     return (*wrong, *extra)
-
-
-def _problems(name: str, rule: Rule, value: object, shown: object) -> Iterable[Problem]:
-    try:
-        if rule.judge(value) is None:
-            return ()
-        return [_problem(name, rule, shown, fault) for fault in rule.faults(value)]
-    except Exception as error:  # noqa: BLE001 - whatever the methods of somebody's own value may raise
-        return (Problem(name, plain(shown), rule.allowed, f"it cannot be judged: {reason(error)}"),)
 
 
 def notices_of(row: Capability, values: Values) -> tuple[str, ...]:

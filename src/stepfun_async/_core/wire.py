@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -133,6 +133,11 @@ _WIRE_NAMES: Mapping[Operation, Mapping[str, str]] = {
 }
 """Where the wire's name of a parameter is another one than the SDK's."""
 
+_OWN_NAMES: Mapping[Operation, Mapping[str, str]] = {
+    operation: {wire: name for name, wire in names.items()} for operation, names in _WIRE_NAMES.items()
+}
+"""The same, by the wire's name."""
+
 
 def wire_name(operation: Operation, name: str) -> str:
     """What the wire calls a parameter."""
@@ -162,12 +167,11 @@ def to_request(
         InvalidRequestError: a picture cannot be read, or a value has no wire form at all.
     """
     endpoint, names = ENDPOINTS[operation], _WIRE_NAMES[operation]
-    said: dict[str, Any] = {"model": model}
-    said.update(_said(row.rules if row else _EMPTY, names, values, known_good=known_good))
+    said: dict[str, Any] = {"model": model, **_said(row.rules if row else _EMPTY, names, values, known_good=known_good)}
     if extra_body is not None:
         with _named("extra_body"):
             said.update(json.loads(json.dumps(dict(extra_body))))  # as it is now, and of plain values
-    own = {wire: name for name, wire in names.items()}
+    own = _OWN_NAMES[operation]
     if endpoint.body == "json":
         for name, value in said.items():
             if type(value) not in _PLAIN:
@@ -180,13 +184,15 @@ def to_request(
 
 def _said(
     rules: Mapping[str, Rule], names: Mapping[str, str], values: Mapping[str, object], *, known_good: bool
-) -> Iterator[tuple[str, object]]:
+) -> dict[str, object]:
     """The parameters as the wire names and says them."""
+    said: dict[str, object] = {}
     for name, value in values.items():
         rule = rules.get(name)
         if not isinstance(rule, Ignored):
             wire = rule.to_wire(value) if known_good and rule else _encode(name, rule, value)
-            yield names.get(name, name), wire
+            said[names.get(name, name)] = wire
+    return said
 
 
 @contextmanager
@@ -201,7 +207,27 @@ def _named(name: str) -> Generator[None]:
         raise InvalidRequestError.of("the request", (problem,)) from error
 
 
-_write_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+def _json_writer() -> Callable[[object, int], Iterable[str]]:
+    """What writes a value as the pieces of its JSON. `JSONEncoder.encode` makes one for each value that it writes."""
+    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:  # not CPython
+        return lambda value, _: encoder.iterencode(value)
+    flags = {"sort_keys": False, "skipkeys": False, "allow_nan": False}
+    string: Any = json.encoder.encode_basestring
+    writer: Callable[[object, int], Iterable[str]] = make(
+        markers=None,
+        default=encoder.default,
+        encoder=string,
+        indent=None,
+        key_separator=":",
+        item_separator=",",
+        **flags,
+    )
+    return writer
+
+
+_write_json = _json_writer()
 
 
 def encode_json(value: Mapping[str, Any]) -> bytes:
@@ -211,7 +237,7 @@ def encode_json(value: Mapping[str, Any]) -> bytes:
         InvalidRequestError: JSON cannot say a value of it (NaN, half a surrogate pair, an object).
     """
     try:
-        return _write_json(value).encode()
+        return "".join(_write_json(value, 0)).encode()
     except Exception as error:  # also whatever the methods of somebody's own values may raise
         problem = Problem("body", Description("a mapping"), "JSON values", reason(error))
         raise InvalidRequestError.of("the request", (problem,)) from error

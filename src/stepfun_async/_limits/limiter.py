@@ -454,7 +454,7 @@ class Permit:
         self._cuts = self._gate.cuts
 
     def attempted(self, billing: Billing, left: float | None) -> None:
-        """The attempt is over; see `Gate.close_place`."""
+        """The attempt is over; see `Limiter.close_place`."""
         if self.placed:
             self.placed = False
             self._gate.close_place(self, billing, left)

@@ -343,9 +343,14 @@ _scopes: dict[type, type[anyio.CancelScope]] = {}
 """anyio's cancel scopes, by the type of the loop that they are for."""
 
 
-def deadline_scope(deadline: float) -> anyio.CancelScope:
-    """A cancel scope for the running loop that ends at `deadline`, made without anyio's look for the right one."""
-    kind = type(running_loop())
+def deadline_scope(deadline: float, loop: object = None) -> anyio.CancelScope:
+    """A cancel scope that ends at `deadline`, made without anyio's look for the right one.
+
+    Args:
+        deadline: by the running loop's clock.
+        loop: the running loop, where the caller knows it.
+    """
+    kind = type(running_loop() if loop is None else loop)
     scope = _scopes.get(kind)
     if scope is None:
         scope = _scopes[kind] = type(anyio.CancelScope())
