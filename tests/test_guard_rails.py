@@ -6,6 +6,7 @@ The bounds are a little above what is reached. A change that needs more says in 
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import threading
@@ -312,3 +313,11 @@ DEAR = {"PIL", "difflib", "http.client", "httpcore", "httpx", "pydantic", "trio"
 def test_a_client_is_there_without_what_only_calls_need(name: str) -> None:
     """Guards the time until a program has its client: what calls need, the first of them loads."""
     assert not loaded_by(f"import stepfun_async\nstepfun_async.{name}({KEY!r})") & DEAR
+
+
+def test_looking_for_a_proxy_loads_nothing_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards the time to the first response: `urllib.request` brings `http.client` and `email` along."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    look = "from stepfun_async._transport.proxies import proxy_for\nproxy_for(('https', 'api.stepfun.test', None))"
+    assert not loaded_by(look) & DEAR or sys.platform in ("darwin", "win32")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
@@ -56,11 +57,11 @@ def proxy_of(origin: Origin) -> Named | None:
     There is none for this machine itself, as in browsers and in Go: its addresses mean another machine
     to a proxy elsewhere, which could read the key besides.
     """
+    scheme, host, port = origin
+    if is_loopback(host) or not _is_any_named():
+        return None
     import urllib.request  # only now, as it loads a fifth of all that a client needs
 
-    scheme, host, port = origin
-    if is_loopback(host):
-        return None
     proxies = urllib.request.getproxies()
     address = proxies.get(scheme) or proxies.get("all")
     if not address or _is_excepted(host, port or _PORTS[scheme], proxies.get("no", "")):
@@ -68,6 +69,11 @@ def proxy_of(origin: Origin) -> Named | None:
     if urllib.request.proxy_bypass(f"{host}:{port}" if port else host):
         return None
     return Named(as_secret(address), _source(scheme))
+
+
+def _is_any_named() -> bool:
+    """Whether there may be a proxy at all: a variable for one, or a system that has settings for proxies."""
+    return sys.platform in ("darwin", "win32") or any(name.lower().endswith("_proxy") for name in os.environ)
 
 
 def _source(scheme: str) -> str:
