@@ -28,7 +28,7 @@ import trio
 
 from stepfun_async import AsyncClient, Client, Failed, Limits, TextToImage
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
-from stepfun_async._sync import loop_options
+from stepfun_async._runtime.portal import loop_options
 from stepfun_async._transport.sockets import AsyncioSocket
 from tests.support.answers import picture_answer
 from tests.support.raw import raw_server, say
@@ -259,7 +259,7 @@ def test_calls_of_many_threads_wake_the_loop_once() -> None:
         with Client(KEY, base_url=URL, transport=Scripted(hold_the_loop)) as client, ThreadPoolExecutor(20) as pool:
             calls = [pool.submit(client.images.generate, "A lake")]
             assert busy.wait(10)
-            waiting = client._bridge.open()._inbox
+            waiting = client._bridge.portal.open()._queue
             before = woken
             calls += [pool.submit(client.images.generate, "A lake") for _ in range(19)]
             while len(waiting) < 19:

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NoReturn
 
+import anyio.from_thread
 import pytest
 
 from stepfun_async import (
@@ -157,7 +158,7 @@ def test_an_interpreter_ends_with_a_call_in_flight() -> None:
         "        pass\n"
         "thread = threading.Thread(target=call, daemon=True)\n"
         "thread.start()\n"
-        "while not client.usage.requests and not client._bridge._running:\n"
+        "while not client.usage.requests and not client._bridge.portal._loop:\n"
         "    pass\n"
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -443,7 +444,7 @@ def test_sync_and_async_methods_take_the_same(group: str, name: str) -> None:
     client, async_client = Client(base_url="embedded"), AsyncClient(base_url="embedded")
     method = getattr(getattr(client, group), name)
     assert _signature(method) == _signature(getattr(getattr(async_client, group), name))
-    assert method.__doc__
+    assert inspect.getdoc(method) == inspect.getdoc(getattr(getattr(async_client, group), name))
 
 
 def test_both_clients_are_set_up_alike_and_have_the_same_methods() -> None:
@@ -534,10 +535,10 @@ def at_entry_of(name: str, act: Callable[[], object]) -> None:
 
 
 ENTERED: Final = (
-    "_Bridge.open",
-    "Service.refuse_if_closed",
-    "_Running.run",
-    "_Running._soon",
+    "Portal.open",
+    "Caller.refuse_if_closed",
+    "BackgroundLoop.run",
+    "BackgroundLoop._soon",
     "BaseEventLoop.call_soon_threadsafe",
     "BaseEventLoop._call_soon",
     "BaseSelectorEventLoop._write_to_self",
@@ -643,10 +644,64 @@ def test_where_all_threads_are_one_a_second_loop_is_refused_in_words(monkeypatch
         def start(self) -> None:
             self.run()
 
+        def join(self, timeout: float | None = None) -> None:
+            pass
+
     async def in_a_loop() -> None:
         with monkeypatch.context() as patch:
             patch.setattr(threading, "Thread", Green)
+            patch.setattr(anyio.from_thread, "Thread", Green)
             with pytest.raises(ConfigurationError, match="use the same Client everywhere"):
                 Client(base_url="embedded").images.generate("a lake")
 
     asyncio.run(in_a_loop())
+
+
+def test_an_interrupt_while_the_loop_starts_leaves_a_client_that_works() -> None:
+    done = run_script(
+        "import os, signal\n"
+        "from anyio import from_thread\n"
+        "from stepfun_async import Client\n"
+        "run = from_thread.run_eventloop\n"
+        "def interrupted(*args, **options):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return run(*args, **options)\n"
+        "from_thread.run_eventloop = interrupted\n"
+        "client = Client(base_url='embedded')\n"
+        "try:\n"
+        "    client.models.list()\n"
+        "except KeyboardInterrupt:\n"
+        "    from_thread.run_eventloop = run\n"
+        "print(len(client.models.list()))\n"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "4\n", "")
+
+
+def test_a_client_may_be_used_first_in_the_loop_of_another() -> None:
+    made: list[int] = []
+
+    def call_the_other(event: object) -> None:
+        if isinstance(event, CallEnded):
+            made.append(len(other.models.list()))
+
+    with Client(base_url="embedded") as other, Client(base_url="embedded", on_event=call_the_other) as client:
+        client.models.list()
+    assert made == [4]
+
+
+def test_an_interpreter_ends_although_a_callback_never_returns() -> None:
+    done = run_script(
+        "import threading\n"
+        "from stepfun_async import Client\n"
+        "from stepfun_async._runtime import portal\n"
+        "portal.EXIT_SECONDS = 0.1\n"
+        "called = threading.Event()\n"
+        "def hold(_):\n"
+        "    called.set()\n"
+        "    threading.Event().wait()\n"
+        "client = Client(base_url='embedded', on_event=hold)\n"
+        "threading.Thread(target=client.models.list, daemon=True).start()\n"
+        "called.wait()\n"
+        "print('over')\n"
+    )
+    assert (done.returncode, done.stdout) == (0, "over\n")

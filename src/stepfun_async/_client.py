@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 from urllib.parse import quote
 
 from ._call.options import Options
@@ -157,13 +157,10 @@ def unpicklable(client: object) -> TypeError:
     return TypeError(f"{what}: make one in each process, or let forked processes inherit it")
 
 
-class AsyncModels:
+class ModelMethods:
     """The server's models."""
 
-    def __init__(self, service: Caller) -> None:
-        self._service = service
-
-    async def list(self, *, timeout: float | None = None) -> tuple[Model, ...]:
+    def list(self, *args: Any, **options: Any) -> Any:
         """List the models of the server.
 
         Args:
@@ -172,11 +169,8 @@ class AsyncModels:
         Raises:
             APIError: there was no usable response.
         """
-        return await self._service.fetch(
-            "models", "/models", partial(parse_models, now=time.time()), Options(timeout=timeout)
-        )
 
-    async def retrieve(self, model: str, *, timeout: float | None = None) -> Model:
+    def retrieve(self, *args: Any, **options: Any) -> Any:
         """Return one model.
 
         Args:
@@ -188,19 +182,30 @@ class AsyncModels:
             NotFoundError: the server has no such model.
             APIError: there was no usable response.
         """
+
+
+class AsyncModels(ModelMethods):
+    """The server's models."""
+
+    def __init__(self, service: Caller) -> None:
+        self._service = service
+
+    async def list(self, *, timeout: float | None = None) -> tuple[Model, ...]:
+        return await self._service.fetch(
+            "models", "/models", partial(parse_models, now=time.time()), Options(timeout=timeout)
+        )
+
+    async def retrieve(self, model: str, *, timeout: float | None = None) -> Model:
         path = f"/models/{_name(model)}"
         return await self._service.fetch(
             "models", path, partial(parse_model, now=time.time()), Options(timeout=timeout)
         )
 
 
-class AsyncAccount:
+class AccountMethods:
     """The account behind the key."""
 
-    def __init__(self, service: Caller) -> None:
-        self._service = service
-
-    async def retrieve(self, *, timeout: float | None = None) -> Account:
+    def retrieve(self, *args: Any, **options: Any) -> Any:
         """Return the account and its balance.
 
         Args:
@@ -209,6 +214,15 @@ class AsyncAccount:
         Raises:
             APIError: there was no usable response.
         """
+
+
+class AsyncAccount(AccountMethods):
+    """The account behind the key."""
+
+    def __init__(self, service: Caller) -> None:
+        self._service = service
+
+    async def retrieve(self, *, timeout: float | None = None) -> Account:
         return await self._service.fetch(
             "account", "/accounts", partial(parse_account, now=time.time()), Options(timeout=timeout)
         )

@@ -38,7 +38,137 @@ def _requests() -> ModuleType:
     return requests
 
 
-class AsyncImages:
+class ImageMethods:
+    """Generate, edit and download images, one or many."""
+
+    # The documentation of both clients' methods: editors show it for the overrides, too.
+
+    def generate(self, *args: Any, **options: Any) -> Any:
+        """Generate an image from a text prompt.
+
+        `capabilities(model)` and the documentation's table of models list the parameters of each model.
+
+        Args:
+            prompt: what the image shows.
+            model: the model to use.
+            size: `Size(width=, height=)`, an aspect ratio such as `"16:9"` (width to height), or the
+                wire string exactly as StepFun documents it for the model. `step-image-edit-2` writes
+                HEIGHTxWIDTH there, the others WIDTHxHEIGHT.
+            n: the number of images; the built-in models make one.
+            response_format: `b64_json` returns the image itself, `url` a link that expires.
+            seed: 0 to 2147483647; the same seed and parameters give similar images.
+            steps: more are slower and finer.
+            cfg_scale: how closely to follow the prompt.
+            negative_prompt: what the image should not show; needs `cfg_scale` above 1.0.
+            text_mode: improve lettering inside the image.
+            style_reference: `{"source_url": image, "weight": number}`, the image whose style to
+                apply (anything that `edit` takes, or a link) and how strongly.
+            save_to: the file to write the image to, while it arrives. Without an extension it gets the
+                actual format's. The response's `Image` then has a `path`, and no `data`.
+            overwrite: replace an existing file.
+            timeout: seconds for everything after the call has its slot; by default the client's.
+            queue_timeout: seconds to wait for a slot; by default the client's.
+            extra_body: additional parameters, sent unchecked.
+            extra_headers: additional headers.
+
+        Returns:
+            The response; `.image` is the image.
+
+        Raises:
+            InvalidRequestError: the request is invalid; `.problems` lists every problem. Nothing was sent.
+            ContentFilteredError: only with `save_to`: the image was withheld (otherwise `.image` raises it).
+            SaveError: the image was made, but not written; `.response` has it, in memory.
+            QueueTimeoutError: no slot became free in time; nothing was sent.
+            APIError: there was no usable response; `.billing` says whether it may have been billed.
+        """
+
+    def edit(self, *args: Any, **options: Any) -> Any:
+        """Edit an image as the prompt says.
+
+        Args:
+            image: a path, bytes, a binary file object, a PIL image, an `Image` of an earlier
+                response, or a data URI. Its type is detected from its bytes; type, pixels and ratio
+                are checked before anything is sent. A file is streamed from disk.
+            prompt: what to change.
+            model: the model to use.
+            size: only `step-1x-edit` takes it; `step-image-edit-2` keeps the image's size.
+            n: the number of images; the built-in models do not take it here.
+            response_format: as in `generate`, like all parameters that follow.
+            seed: 0 to 2147483647.
+            steps: more are slower and finer.
+            cfg_scale: how closely to follow the prompt.
+            negative_prompt: what the image should not show; needs `cfg_scale` above 1.0.
+            text_mode: improve lettering inside the image.
+            save_to: the file to write the image to.
+            overwrite: replace an existing file.
+            timeout: seconds for everything after the call has its slot.
+            queue_timeout: seconds to wait for a slot.
+            extra_body: additional parameters, sent unchecked.
+            extra_headers: additional headers.
+
+        Returns:
+            The response; `.image` is the image.
+
+        Raises:
+            StepFunError: as `generate` does.
+        """
+
+    def image_to_image(self, *args: Any, **options: Any) -> Any:
+        """Generate a new image from an existing one.
+
+        Args:
+            image: what `edit` takes, or an http(s) link that the server can reach.
+            prompt: what the new image shows.
+            source_weight: above 0 to 1; smaller is closer to the source.
+            model: the model to use.
+            size: `Size(width=, height=)`, an aspect ratio, or the wire string (WIDTHxHEIGHT).
+            n: the number of images; the built-in models make one.
+            response_format: as in `generate`, like all parameters that follow.
+            seed: 0 to 2147483647; 0 is random.
+            steps: more are slower and finer.
+            cfg_scale: how closely to follow the prompt.
+            save_to: the file to write the image to.
+            overwrite: replace an existing file.
+            timeout: seconds for everything after the call has its slot.
+            queue_timeout: seconds to wait for a slot.
+            extra_body: additional parameters, sent unchecked.
+            extra_headers: additional headers.
+
+        Returns:
+            The response; `.image` is the image.
+
+        Raises:
+            StepFunError: as `generate` does.
+        """
+
+    def download(self, *args: Any, **options: Any) -> Any:
+        """Download the image behind a link. The API key is never sent there.
+
+        Links to addresses that are not public are refused, unless the API itself is at one.
+
+        Args:
+            image: an `Image` requested with `response_format="url"`, or the link itself.
+            save_to: the file to write it to, while it arrives. Without an extension it gets the
+                actual format's.
+            overwrite: replace an existing file.
+            timeout: seconds for everything after the call has its slot; by default the client's.
+            queue_timeout: seconds to wait for a slot; by default the client's.
+
+        Returns:
+            The `Image` with its format and size, and its bytes in `data`. With `save_to` they are only in the
+            file at `path`, from which `to_bytes()` and the like read them.
+
+        Raises:
+            InvalidRequestError: `image` has no link, or `save_to` cannot be written; nothing was sent.
+            NotFoundError: the link has expired.
+            MalformedResponseError: the link does not lead to an image.
+            SaveError: the image was downloaded, but not written.
+            APIConnectionError: the link leads to a refused address, or the response was incomplete.
+            APIError: there was no usable response.
+        """
+
+
+class AsyncImages(ImageMethods):
     """Generate, edit and download images, one or many."""
 
     def __init__(self, service: Caller) -> None:
@@ -81,43 +211,6 @@ class AsyncImages:
         extra_body: Mapping[str, Any] | None = None,
         extra_headers: Mapping[str, str] | None = None,
     ) -> ImagesResponse:
-        """Generate an image from a text prompt.
-
-        `capabilities(model)` and the documentation's table of models list the parameters of each model.
-
-        Args:
-            prompt: what the image shows.
-            model: the model to use.
-            size: `Size(width=, height=)`, an aspect ratio such as `"16:9"` (width to height), or the
-                wire string exactly as StepFun documents it for the model. `step-image-edit-2` writes
-                HEIGHTxWIDTH there, the others WIDTHxHEIGHT.
-            n: the number of images; the built-in models make one.
-            response_format: `b64_json` returns the image itself, `url` a link that expires.
-            seed: 0 to 2147483647; the same seed and parameters give similar images.
-            steps: more are slower and finer.
-            cfg_scale: how closely to follow the prompt.
-            negative_prompt: what the image should not show; needs `cfg_scale` above 1.0.
-            text_mode: improve lettering inside the image.
-            style_reference: `{"source_url": image, "weight": number}`, the image whose style to
-                apply (anything that `edit` takes, or a link) and how strongly.
-            save_to: the file to write the image to, while it arrives. Without an extension it gets the
-                actual format's. The response's `Image` then has a `path`, and no `data`.
-            overwrite: replace an existing file.
-            timeout: seconds for everything after the call has its slot; by default the client's.
-            queue_timeout: seconds to wait for a slot; by default the client's.
-            extra_body: additional parameters, sent unchecked.
-            extra_headers: additional headers.
-
-        Returns:
-            The response; `.image` is the image.
-
-        Raises:
-            InvalidRequestError: the request is invalid; `.problems` lists every problem. Nothing was sent.
-            ContentFilteredError: only with `save_to`: the image was withheld (otherwise `.image` raises it).
-            SaveError: the image was made, but not written; `.response` has it, in memory.
-            QueueTimeoutError: no slot became free in time; nothing was sent.
-            APIError: there was no usable response; `.billing` says whether it may have been billed.
-        """
         extra_headers = hidden_headers(extra_headers)
         request = _requests().TextToImage(
             model=model,
@@ -173,35 +266,6 @@ class AsyncImages:
         extra_body: Mapping[str, Any] | None = None,
         extra_headers: Mapping[str, str] | None = None,
     ) -> ImagesResponse:
-        """Edit an image as the prompt says.
-
-        Args:
-            image: a path, bytes, a binary file object, a PIL image, an `Image` of an earlier
-                response, or a data URI. Its type is detected from its bytes; type, pixels and ratio
-                are checked before anything is sent. A file is streamed from disk.
-            prompt: what to change.
-            model: the model to use.
-            size: only `step-1x-edit` takes it; `step-image-edit-2` keeps the image's size.
-            n: the number of images; the built-in models do not take it here.
-            response_format: as in `generate`, like all parameters that follow.
-            seed: 0 to 2147483647.
-            steps: more are slower and finer.
-            cfg_scale: how closely to follow the prompt.
-            negative_prompt: what the image should not show; needs `cfg_scale` above 1.0.
-            text_mode: improve lettering inside the image.
-            save_to: the file to write the image to.
-            overwrite: replace an existing file.
-            timeout: seconds for everything after the call has its slot.
-            queue_timeout: seconds to wait for a slot.
-            extra_body: additional parameters, sent unchecked.
-            extra_headers: additional headers.
-
-        Returns:
-            The response; `.image` is the image.
-
-        Raises:
-            StepFunError: as `generate` does.
-        """
         extra_headers = hidden_headers(extra_headers)
         request = _requests().ImageEdit(
             model=model,
@@ -259,32 +323,6 @@ class AsyncImages:
         extra_body: Mapping[str, Any] | None = None,
         extra_headers: Mapping[str, str] | None = None,
     ) -> ImagesResponse:
-        """Generate a new image from an existing one.
-
-        Args:
-            image: what `edit` takes, or an http(s) link that the server can reach.
-            prompt: what the new image shows.
-            source_weight: above 0 to 1; smaller is closer to the source.
-            model: the model to use.
-            size: `Size(width=, height=)`, an aspect ratio, or the wire string (WIDTHxHEIGHT).
-            n: the number of images; the built-in models make one.
-            response_format: as in `generate`, like all parameters that follow.
-            seed: 0 to 2147483647; 0 is random.
-            steps: more are slower and finer.
-            cfg_scale: how closely to follow the prompt.
-            save_to: the file to write the image to.
-            overwrite: replace an existing file.
-            timeout: seconds for everything after the call has its slot.
-            queue_timeout: seconds to wait for a slot.
-            extra_body: additional parameters, sent unchecked.
-            extra_headers: additional headers.
-
-        Returns:
-            The response; `.image` is the image.
-
-        Raises:
-            StepFunError: as `generate` does.
-        """
         extra_headers = hidden_headers(extra_headers)
         request = _requests().ImageToImage(
             model=model,
@@ -310,30 +348,6 @@ class AsyncImages:
         timeout: float | None = None,
         queue_timeout: float | None = None,
     ) -> Image:
-        """Download the image behind a link. The API key is never sent there.
-
-        Links to addresses that are not public are refused, unless the API itself is at one.
-
-        Args:
-            image: an `Image` requested with `response_format="url"`, or the link itself.
-            save_to: the file to write it to, while it arrives. Without an extension it gets the
-                actual format's.
-            overwrite: replace an existing file.
-            timeout: seconds for everything after the call has its slot; by default the client's.
-            queue_timeout: seconds to wait for a slot; by default the client's.
-
-        Returns:
-            The `Image` with its format and size, and its bytes in `data`. With `save_to` they are only in the
-            file at `path`, from which `to_bytes()` and the like read them.
-
-        Raises:
-            InvalidRequestError: `image` has no link, or `save_to` cannot be written; nothing was sent.
-            NotFoundError: the link has expired.
-            MalformedResponseError: the link does not lead to an image.
-            SaveError: the image was downloaded, but not written.
-            APIConnectionError: the link leads to a refused address, or the response was incomplete.
-            APIError: there was no usable response.
-        """
         return await self._service.download(image, _options(save_to, overwrite, timeout, queue_timeout, None))
 
     def map(

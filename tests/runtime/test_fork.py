@@ -16,6 +16,7 @@ from stepfun_async import APIConnectionError, Budget, Client, ConfigurationError
 from stepfun_async.embedded import EmbeddedTransport, Engine
 from tests.support.answers import picture_answer
 from tests.support.raw import raw_server, say, stay_silent
+from tests.support.scripts import run_script
 
 LARGE: Final = "step-2x-large"
 
@@ -199,3 +200,18 @@ def test_a_map_begun_before_a_fork_is_refused_in_the_child() -> None:
                 os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert len(list(outcomes)) == 4
+
+
+@pytest.mark.parametrize("child", ["print(len(client.models.list()), flush=True)", "del client"])
+def test_a_child_that_ends_as_a_program_does_waits_for_no_thread_of_its_parent(child: str) -> None:
+    done = run_script(
+        "import os, sys\n"
+        "from stepfun_async import Client\n"
+        "client = Client(base_url='embedded')\n"
+        "client.models.list()\n"
+        "if not (pid := os.fork()):\n"
+        f"    {child}\n"
+        "    sys.exit()\n"
+        "print(os.waitpid(pid, 0)[1], len(client.models.list()))\n"
+    )
+    assert (done.returncode, done.stdout.split()[-2:]) == (0, ["0", "4"])

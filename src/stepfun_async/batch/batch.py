@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import anyio
-from anyio.from_thread import start_blocking_portal
 
 from stepfun_async._call.service import DEFAULT_LIMITS, DEFAULT_RETRY, Caller, caller_for, price_at
 from stepfun_async._call.settings import KEY_VARIABLES, hidden_headers, hidden_url, resolve
@@ -40,6 +39,7 @@ from stepfun_async._core.version import __version__
 from stepfun_async._limits.budget import Budget
 from stepfun_async._limits.limits import Limits
 from stepfun_async._runtime.event_loop import cancel_if_due, finished, finished_in_thread
+from stepfun_async._runtime.portal import Portal
 
 from .inputs.jobs import JobDefaults, told_fields
 from .inputs.sources import InputLine, Source, is_file, source_of
@@ -694,11 +694,6 @@ class _Findings:
 
 
 def _run_beside(function: Callable[[], Awaitable[T]]) -> T:
-    """What `function` returns in a loop of its own, in a thread of its own. An interrupt here cancels it there."""
-    with start_blocking_portal("asyncio") as portal:
-        future = portal.start_task_soon(function)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
+    """Run `function` in a loop of its own, in a thread of its own. An interrupt here cancels it there."""
+    with Portal("a Batch", ConfigurationError) as portal:
+        return portal.run(function)

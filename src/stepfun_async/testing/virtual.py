@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, TypeVarTuple
 import anyio
 
 from stepfun_async import ConfigurationError
-from stepfun_async._sync import loop_options
+from stepfun_async._runtime.portal import loop_options
 
 from .asyncio_time import VirtualLoop
 

@@ -11,14 +11,13 @@ import os
 import socket
 from collections import deque
 from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol, cast
 
 import anyio
-from anyio.from_thread import start_blocking_portal
 
 from stepfun_async._call.service import caller_for
 from stepfun_async._call.settings import resolve
@@ -37,6 +36,7 @@ from stepfun_async._core.version import __version__
 from stepfun_async._limits.limits import Limits
 from stepfun_async._runtime.event_loop import Job, finished_in_thread
 from stepfun_async._runtime.fork import ForkSafeLock
+from stepfun_async._runtime.portal import Portal
 
 from ..journal.admission import Task
 from ..journal.journal import JobResult
@@ -216,18 +216,16 @@ class _Bench:
             on_event=None,
         )
         self._maker = JobRunner(self._service, self._store, template="", retry=conditions.retry)
-        self._open = ExitStack()
-        self._portal = self._open.enter_context(start_blocking_portal("asyncio"))
+        self._portal = Portal("a chunk", ConfigurationError)
         self.chunks = 0
 
     def make(self, chunk: Chunk, slots: Slots | None) -> tuple[Row, ...]:
         """The rows of a chunk."""
-        return self._portal.call(self._make, chunk.lines, slots)
+        return self._portal.run(partial(self._make, chunk.lines, slots))
 
     def close(self) -> None:
         """Close the client and its loop."""
-        with self._open:
-            self._portal.call(self._service.aclose)
+        self._portal.close(self._service.aclose)
 
     async def _make(self, lines: Iterable[Line], slots: Slots | None) -> tuple[Row, ...]:
         waiting = deque(lines)
