@@ -8,7 +8,7 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,7 +29,7 @@ ROOMS = (
 )
 
 NOT_SAID = {
-    "name the actor: caller, server, callback": "nobody|somebody|whoever|whichever|everybody|anybody",
+    "name the actor: caller, server, callback": "nobody|somebody|whoever|everybody|anybody",
     "code sends, raises and returns": "astray|is told|are told|tells|hears?|heard|knows|knew",
     "say image": "pictures?",
     "say retry": "(?:tried|tries|try|asked|asks?|made|sent) again",
@@ -37,9 +37,12 @@ NOT_SAID = {
     "write `None`": "(?-i:None) (?:where|for|when|if)",
 }
 
+ACTORS_NAMED = ("_core",)
+"""Rooms that keep to the first rule only, so far."""
 
-def files() -> list[Path]:
-    rooms = [SOURCE / room for room in ROOMS]
+
+def files(names: Iterable[str]) -> list[Path]:
+    rooms = [SOURCE / name for name in names]
     return [file for room in rooms for file in (sorted(room.glob("*.py")) if room.is_dir() else [room])]
 
 
@@ -63,9 +66,16 @@ def wrong(text: str) -> Iterator[str]:
             yield f"{found[0]!r}: {rule}"
 
 
-@pytest.mark.parametrize("file", files(), ids=lambda file: str(file.relative_to(SOURCE)))
+@pytest.mark.parametrize("file", files(ROOMS), ids=lambda file: str(file.relative_to(SOURCE)))
 def test_prose_names_who_acts_and_has_one_term_for_each_concept(file: Path) -> None:
     found = [f"line {line}: {why}" for line, text in prose(file.read_text(encoding="utf-8")) for why in wrong(text)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("file", files(ACTORS_NAMED), ids=lambda file: str(file.relative_to(SOURCE)))
+def test_prose_names_who_acts(file: Path) -> None:
+    rule = next(iter(NOT_SAID))
+    found = [why for _, text in prose(file.read_text(encoding="utf-8")) for why in wrong(text) if why.endswith(rule)]
     assert not found, "\n".join(found)
 
 

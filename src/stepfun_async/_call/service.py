@@ -319,7 +319,7 @@ class Caller:
         return self._checked(reading, options), _place_of(options)
 
     def _checked(self, reading: Reading, options: Options) -> HTTPRequest:
-        problems = (*(self._problems(reading) if self._strict else reading.unsayable()), *options.problems())
+        problems = (*(self._problems(reading) if self._strict else reading.unencodable()), *options.problems())
         if problems:
             raise InvalidRequestError.of(reading.subject, problems)
         call = reading.to_request()

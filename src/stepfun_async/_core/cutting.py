@@ -3,8 +3,8 @@
 A success is a few hundred bytes of JSON around megabytes of base64. So the base64 is decoded piece by piece as
 it comes, and only the rest, with a mark where each picture stood, is left for `json.loads`.
 
-The cutter knows just enough JSON to tell a key from the same letters inside a text: where strings begin and
-end. What it finds under one of the keys is decoded strictly. Anything odd there (an escape, a line break, a
+The decoder parses just enough JSON to distinguish a key from the same letters inside a text: where strings start
+and end. What it finds under one of the keys is decoded strictly. Anything odd there (an escape, a line break, a
 `data:` prefix, wrong padding, a body that ends in the middle) stays or is put back as it came, and is left to
 who reads the whole body. So a body that was cut never says anything else than the whole one would.
 """
@@ -190,7 +190,7 @@ class Base64StreamDecoder:
     """Cuts the pictures out of one body.
 
     Args:
-        begin: makes the sink for the next picture, told how many bytes it has at most; 0 where that is not known.
+        begin: makes the sink for the next image, given its maximum bytes; 0 if unknown.
         length: bytes of the body; 0 where they are not known.
     """
 

@@ -56,14 +56,14 @@ def _rebuild(cls: type[StepFunError], args: tuple[Any, ...], state: Mapping[str,
 
 
 class StepFunError(Exception):
-    """Anything this package raises on purpose.
+    """The base class of all errors of this package.
 
     Attributes:
         billing: what is known about money for the last attempt, see `Billing`.
-        attempts: how many times the request was tried; 0 when it never left.
-        maybe_billed: how many of these attempts may have been charged. A gateway may multiply them.
+        attempts: the number of attempts; 0 if nothing was sent.
+        maybe_billed: how many of these attempts may have been billed. A gateway may multiply them.
         trace_id: the server's `X-Trace-Id`, which StepFun's support asks for, or what a gateway has in its
-            place (`x-request-id`, `x-litellm-call-id`); None without an answer.
+            place (`x-request-id`, `x-litellm-call-id`); `None` without a response.
     """
 
     billing: Billing = "not_sent"
@@ -151,7 +151,7 @@ class LimitsUnavailableError(StepFunError):
 
 
 class APIError(StepFunError):
-    """A request was tried and brought no usable answer.
+    """A request was attempted and got no usable response.
 
     Attributes:
         resent_by: the gateway that answered, where it is known to send requests again by itself (LiteLLM), so
@@ -164,10 +164,10 @@ class APIError(StepFunError):
 
 
 class APIConnectionError(APIError):
-    """No answer came, or only part of one; `billing` says whether the request had left.
+    """No response, or only part of one, arrived; `billing` says whether the request was sent.
 
     Attributes:
-        again: whether another attempt may end otherwise; False for a link that leads to where none may, say.
+        again: whether a retry may succeed; False for a link to a refused address, for example.
     """
 
     def __init__(
@@ -186,9 +186,9 @@ class APIStatusError(APIError):
 
     Attributes:
         status: the HTTP status.
-        type: StepFun's error type, such as `request_params_invalid`; None where the body has none.
+        type: StepFun's error type, such as `request_params_invalid`; `None` if the body has none.
         body: the decoded error body: a mapping for JSON, otherwise the text's beginning.
-        retry_after: seconds the server asked to wait, in a header or in words; None where it did not.
+        retry_after: seconds the server asked to wait, in a header or in text; `None` if it did not.
     """
 
     def __init__(
@@ -214,7 +214,7 @@ class BadRequestError(APIStatusError):
 
 
 class AuthenticationError(APIStatusError):
-    """401: the key is wrong."""
+    """401: the API key is wrong."""
 
 
 class InsufficientBalanceError(APIStatusError):
@@ -222,7 +222,7 @@ class InsufficientBalanceError(APIStatusError):
 
 
 class PermissionDeniedError(APIStatusError):
-    """403: the key may not do this."""
+    """403: the API key does not permit this call."""
 
 
 class NotFoundError(APIStatusError):
@@ -238,14 +238,14 @@ class ContentRejectedError(APIStatusError):
 
 
 class InternalServerError(APIStatusError):
-    """5xx: the server had trouble; what that cost, `billing` says: a 503 in the API's own words is a refusal."""
+    """5xx: a server error; `billing` says whether the request was processed: not after a 503 of the API itself."""
 
 
 class MalformedResponseError(APIError):
-    """The server reported success, but the answer cannot be read.
+    """The server reported success, but the response cannot be read.
 
     Attributes:
-        body: the answer as it came, so that a picture that was paid for is not lost.
+        body: the response as received, so that an image that was paid for is not lost.
     """
 
     def __init__(
@@ -256,10 +256,10 @@ class MalformedResponseError(APIError):
 
 
 class ContentFilteredError(StepFunError):
-    """The picture was made, then withheld by the content filter: it is charged, and there is none.
+    """The image was made and billed, then withheld by the content filter.
 
     Attributes:
-        response: the whole answer, with seed and ids.
+        response: the whole response, with seed and ids.
     """
 
     billing: Billing = "executed"
@@ -272,11 +272,11 @@ class ContentFilteredError(StepFunError):
 
 
 class SaveError(StepFunError, OSError):
-    """The picture was made and paid for, but is not on disk.
+    """The image was made and paid for, but could not be written.
 
     Attributes:
-        response: the whole answer; `response.image.save(...)` tries another place. When `Image.save`
-            raised it, an answer that holds just that picture.
+        response: the whole response; `response.image.save(...)` writes it elsewhere. If `Image.save`
+            raised the error, a response with just that image.
     """
 
     billing: Billing = "executed"

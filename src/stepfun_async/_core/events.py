@@ -1,6 +1,6 @@
-"""What happens to a call, as values: handed to `on_event`, written to the log.
+"""The events of a call: passed to `on_event` and logged.
 
-A call is told of three times: when it begins, at the end of each of its attempts, and when it ends.
+They are emitted when a call starts, at the end of each of its attempts, and when it ends.
 None of these values holds the key. The prompt and the picture are only inside `request` and
 `response`, which their `repr` leaves out.
 """
@@ -103,7 +103,7 @@ class CallEnded:
 
 Event: TypeAlias = CallStarted | AttemptEnded | CallEnded
 OnEvent: TypeAlias = "Callable[[Event], object]"
-"""A plain function that is called with each event, in the task of the call.
+"""A synchronous callback, called with each event in the task of the call.
 
 An `Exception` that it raises is logged, and the call goes on. What is no `Exception`, such as `KeyboardInterrupt`, ends
 the call and is raised to the caller: at `CallStarted` before anything is sent, later instead of a further attempt. An

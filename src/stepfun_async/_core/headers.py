@@ -101,7 +101,7 @@ def read_header(data: ImageBytes) -> ImageHeader | None:
 
 
 def is_whole(data: ImageBytes, format: str) -> bool:
-    """Whether the end of the image in `data`, of which `read_header` knows the size, is there."""
+    """Whether the end of the image in `data`, whose size `read_header` reads, is there."""
     return _ENDS[format](data)
 
 
@@ -345,7 +345,7 @@ _FOREIGN = (
 _PNM = re.compile(rb"P[1-7][ \t\r\n#]")
 _SVG = re.compile(rb"\s*<(?:[?!][^>]*>[^<]*<)*(?:\w+:)?svg[\s>]", re.IGNORECASE)
 _BMP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
-"""Lengths of the second header of a BMP, by which it is told from text that begins with BM."""
+"""Lengths of the second header of a BMP, which distinguish it from text that starts with BM."""
 
 _BRANDS = (
     ("avif", {b"avif", b"avis"}),

@@ -1,7 +1,7 @@
 """What can happen to a request, and what each means for money. One table, in two parts.
 
-`BILLING_RULES` is for whatever is not an error status. Who carries a request says what happened, in the words
-of this table, and whether a byte of the body may have left this machine by then.
+`BILLING_RULES` is for everything but error statuses. The transport reports the event, by its name in this table,
+and whether a byte of the body may have been sent by then.
 
 `STATUSES` is for error statuses. A status alone proves nothing: a gateway answers 503 or 429 as readily
 after the server has done the work as before it was asked. So two of them count as refusals only in the
@@ -111,7 +111,7 @@ def billing_of(event: Event, *, sent: bool | None) -> Billing:
 
     Args:
         event: what happened.
-        sent: whether a byte of the body may have left this machine; None where nobody watched, which
+        sent: whether a byte of the body may have left this machine; `None` if unknown, which
             counts as yes.
     """
     outcome = BILLING_RULES[event]
@@ -131,7 +131,7 @@ class StatusOutcome:
     Attributes:
         meaning: what the status says, in words.
         error: the error it becomes.
-        billing: what holds whoever answered with it.
+        billing: the billing state, whichever server sent the status.
         refusal: what holds instead in the API's own words, or in one of `GATEWAY_TEXTS`; None for no difference.
         again: whether another attempt may end otherwise, after a refusal.
         pause: whether it stops all calls for a while.
@@ -212,10 +212,10 @@ STATUSES: Mapping[int, StatusOutcome] = MappingProxyType(
         504: _trouble("a gateway got no response in time"),
     }
 )
-"""Statuses with a meaning of their own; `status_outcome` knows the others.
+"""Statuses with a meaning of their own; `status_outcome` has the others.
 
-What a status refuses about the request itself (RFC 9110) is said before the work, whoever says it. A 4xx
-that is not listed proves nothing.
+Statuses about the request itself (RFC 9110) are sent before the work, by servers and gateways alike. Any other 4xx
+proves nothing.
 """
 
 OTHERS: Mapping[int, StatusOutcome] = MappingProxyType(

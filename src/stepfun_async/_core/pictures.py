@@ -136,7 +136,7 @@ def is_read_once(value: object) -> bool:
     """Whether a picture that was handed in cannot be looked at again, because it is a file object."""
     try:
         return not isinstance(value, str | bytes | bytearray | memoryview) and hasattr(value, "read")
-    except Exception:  # noqa: BLE001 - whatever an object of somebody's own may raise
+    except Exception:  # noqa: BLE001 - a user's object may raise anything
         return True
 
 
@@ -253,7 +253,7 @@ def _look_path(path: Any, bounds: Bounds | None) -> Picture | Unreadable:
     try:
         with open_input(path) as (view, source):
             return _of(view, source, bounds)
-    except Exception as error:  # noqa: BLE001 - whatever a path-like of somebody's own may raise
+    except Exception as error:  # noqa: BLE001 - a user's path-like may raise anything
         reason = getattr(error, "strerror", None) or str(error)
         return Unreadable(f"cannot read {_clipped(str(path))!r}: {reason}")
 
@@ -270,14 +270,14 @@ def _look_file(value: Any, bounds: Bounds | None) -> Picture | Unreadable:
         return of_bytes(data, bounds)
     except (_NotBinaryError, _TooLongError) as error:
         return Unreadable(f"the file object {error}")
-    except Exception as error:  # noqa: BLE001 - whatever a file object of somebody's own may raise
+    except Exception as error:  # noqa: BLE001 - a user's file object may raise anything
         return Unreadable(f"the file object cannot be read: {error}")
 
 
 def _is_past_start(file: Any) -> bool:
     try:
         return bool(file.tell() > 0)
-    except Exception:  # noqa: BLE001 - a pipe, or a file object of somebody's own
+    except Exception:  # noqa: BLE001 - a pipe, or a user's file object
         return False
 
 

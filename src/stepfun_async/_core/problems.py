@@ -63,7 +63,7 @@ def show(value: object) -> str:
         return shown(value)
     try:
         text = escaped(str(value))
-    except Exception:  # noqa: BLE001 - whatever the `__str__` of somebody's own may raise
+    except Exception:  # noqa: BLE001 - a user's `__str__` may raise anything
         return described(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
@@ -72,7 +72,7 @@ def plain(value: object) -> object:
     """`value` itself where it pickles and prints for certain, otherwise its description."""
     try:
         return _plain(value)
-    except Exception:  # noqa: BLE001 - whatever the methods of somebody's own may raise
+    except Exception:  # noqa: BLE001 - a user's methods may raise anything
         return Description(described(value))
 
 

@@ -235,7 +235,7 @@ def resender_of(headers: Mapping[str, str], text: str = "") -> str | None:
 
 
 def trace_id_of(headers: Mapping[str, str]) -> str | None:
-    """What identifies a response for whoever is asked about it, as it may be shown; None where nothing does."""
+    """Return the id of a response for support requests, escaped; `None` if it has none."""
     for name in TRACE_HEADERS:
         if found := headers.get(name):
             return escaped(found)
@@ -263,7 +263,7 @@ _WISH = re.compile(
 
 
 def wish_in(text: str) -> float | None:
-    """Seconds to wait by what a text says; None where it does not say so.
+    """Return the seconds to wait that a text asks for; `None` if it does not.
 
     It takes "Try again in 5 seconds" (LiteLLM), "Please retry after 2 seconds" (Azure), and "Please try
     again in 6m0s" or "in 120ms" (OpenAI). Without a unit they are seconds.

@@ -1,7 +1,7 @@
 """An image as it is seen: turned upright, in 8 bits, in sRGB, its transparency in an alpha channel.
 
 This is what images in memory are sent as, what the embedded engine paints on, and what thumbnails show. A viewer does
-these four things with every photo; Pillow does none of them unless it is told to.
+these four things with every photo; Pillow does none of them by default.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _turn_of(image: PILImage) -> Any:
 
 
 def _was_turned(image: PILImage, orientation: object, directory: Mapping[int, Any]) -> bool:
-    """Whether somebody has turned an image by a quarter already, though its EXIF stayed: its sides are swapped."""
+    """Whether the image was already turned by 90 degrees without a change of its EXIF: its sides are swapped."""
     width, height = directory.get(_EXIF_WIDTH), directory.get(_EXIF_HEIGHT)
     if not (isinstance(orientation, int) and isinstance(width, int) and isinstance(height, int)):
         return False
@@ -247,7 +247,7 @@ _Encode = Callable[[int | None], bytes]
 
 
 def _encoders(image: PILImage, seen: PILImage, formats: Collection[str]) -> Iterator[_Encode]:
-    """What writes `seen`, which `image` became, as a file; told how many bytes that may have."""
+    """Return functions that encode `seen`, made from `image`, up to a number of bytes."""
     if image.format in ("JPEG", "MPO") and seen.mode not in _CLEAR and "jpeg" in formats:
         how = _quality_of(image)
         yield lambda _: _saved(seen, "JPEG", **how)

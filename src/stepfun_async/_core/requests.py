@@ -59,7 +59,7 @@ def _looked(value: object, rule: Rule | None) -> object:
     bounds: Bounds | None = rule if isinstance(rule, ImageInput) else None
     try:
         return look(value, bounds)
-    except Exception as error:  # noqa: BLE001 - whatever the methods of somebody's own may raise
+    except Exception as error:  # noqa: BLE001 - a user's methods may raise anything
         return Unreadable(f"it cannot be read: {reason(error)}")
 
 
@@ -68,12 +68,12 @@ def _parts_of(style: object) -> Mapping[str, object]:
 
 
 class Purchase(NamedTuple):
-    """What a server is asked to make and to charge.
+    """The images that a request orders and the server charges.
 
     Attributes:
-        model: the model's name, as it is sent; a description of what is no name.
+        model: the model's name, as sent; a description of anything else.
         operation: what is asked of it.
-        pictures: how many pictures it may charge; None where that cannot be told from what is sent.
+        pictures: how many images it may charge; `None` if the request does not determine it.
     """
 
     model: str
@@ -100,7 +100,7 @@ _TRUTHS = ("true", "false")
 
 
 def _count(n: object) -> int | None:
-    """How many pictures a server may make for `n`, however it reads it; None where that cannot be told.
+    """Return the most images a server may make for `n`; `None` if that cannot be determined.
 
     Servers take whole numbers as numbers of either kind and as text. What they can only refuse counts as one.
     """
@@ -117,7 +117,7 @@ def _count(n: object) -> int | None:
 
 
 class Reading:
-    """A request as it was at one moment, so that what follows is judged and said of the same values.
+    """A snapshot of a request, so that it is checked and sent with the same values.
 
     Attributes:
         model: the model's name.
@@ -147,9 +147,9 @@ class Reading:
 
     @property
     def values(self) -> Values:
-        """What is given, with every picture read and looked at."""
+        """The parameters, with every image read and opened."""
         if self._values is None:
-            self._values = self._request.looked_at(self.given)
+            self._values = self._request.open_images(self.given)
         return self._values
 
     @property
@@ -159,7 +159,7 @@ class Reading:
         if self.extra_body is not None:
             try:
                 said.update(self.extra_body)
-            except Exception:  # noqa: BLE001 - a mapping of somebody's own that raises is a problem of `extra_body`
+            except Exception:  # noqa: BLE001 - a user's mapping that raises is a problem of `extra_body`
                 said["n"] = _UNREADABLE
         return _purchase(self.operation, said)
 
@@ -181,8 +181,8 @@ class Reading:
             self._sound = not wrong
         return wrong if self.extra_body is None else (*wrong, *body_problems(self.extra_body))
 
-    def unsayable(self) -> tuple[Problem, ...]:
-        """What cannot go over the wire at all, whatever the server makes of the rest."""
+    def unencodable(self) -> tuple[Problem, ...]:
+        """The problems that make a request impossible to encode, even with validation off."""
         model: object = self.model
         named = () if type(model) is str else (Problem("model", plain(model), "the name of a model"),)
         return (*named, *body_problems(self.extra_body))
@@ -195,7 +195,7 @@ class Reading:
         """Which parameters are valid, and have no effect."""
         try:
             return notices_of(self.row, self.values) if self.row else ()
-        except Exception:  # noqa: BLE001 - a value of somebody's own that raises is a problem, and no notice
+        except Exception:  # noqa: BLE001 - a user's value that raises is a problem, not a notice
             return ()
 
     def turned(self) -> tuple[str, ...]:
@@ -237,7 +237,7 @@ def _prints(value: object) -> bool:
         return False
     try:
         repr(value)
-    except Exception:  # noqa: BLE001 - whatever the `__repr__` of somebody's own may raise
+    except Exception:  # noqa: BLE001 - a user's `__repr__` may raise anything
         return False
     return True
 
@@ -291,20 +291,20 @@ class _Request(BaseModel):
         return Reading(self)
 
     def problems(self) -> tuple[Problem, ...]:
-        """Everything that is wrong with this request; empty when it is valid. Nothing is sent.
+        """Return all problems of this request; empty if it is valid. Nothing is sent.
 
-        A picture given as a file object is read, once; one given as a path is looked at, and sent from disk.
+        An image given as a file object is read, once; of one given as a path only the header is read.
         """
         return self.read().problems()
 
     def notices(self) -> tuple[str, ...]:
-        """What is valid, but will not do what it seems to say; a client warns about each."""
+        """Return what is valid but will not have the expected effect; a client warns about each."""
         return self.read().notices()
 
     def price(self, region: Region = "international") -> Money | None:
-        """What StepFun charges for this request in `region`, all of its pictures together; None where it is not known.
+        """Return what StepFun charges for this request in `region`, for all of its images; `None` if unknown.
 
-        It is that of the model and of the number of pictures that are sent, `extra_body` included.
+        It is the price of the model and of the number of images sent, including `extra_body`.
         """
         purchase = self.read().purchase
         one = purchase.price(region)
@@ -313,10 +313,10 @@ class _Request(BaseModel):
         return Money(times(one.amount, purchase.pictures), one.currency)
 
     def fingerprint(self) -> str:
-        """64 hex digits that are equal exactly for requests that ask for the same.
+        """Return 64 hex digits, equal only for equal requests.
 
-        SHA-256 over the endpoint, the model, all parameters sent and the bytes of the pictures; not
-        over the base URL, the key or where a picture was read from.
+        It is the SHA-256 of the endpoint, the model, all parameters sent and the bytes of the images; not
+        of the base URL, the key or the place of an image.
         """
         return fingerprint_of(self.to_request())
 
@@ -324,7 +324,7 @@ class _Request(BaseModel):
         """The request as it goes over the wire, whether it is valid or not."""
         return self.read().to_request()
 
-    def looked_at(self, given: Values) -> Values:
+    def open_images(self, given: Values) -> Values:
         """`given` with every picture in it looked at."""
         rules: Mapping[str, Rule] = self.row.rules if self.row else {}
         looked = dict(given)
@@ -342,12 +342,12 @@ class _Request(BaseModel):
             if "source_url" not in parts:
                 return style
             return {**parts, "source_url": self._memo.look("style_reference", parts["source_url"], photo)}
-        except Exception as error:  # noqa: BLE001 - whatever a mapping of somebody's own may raise
+        except Exception as error:  # noqa: BLE001 - a user's mapping may raise anything
             return Unreadable(f"it cannot be read: {reason(error)}")
 
 
 class TextToImage(_Request):
-    """A picture from words.
+    """Generate an image from a text prompt.
 
     >>> TextToImage(prompt="a lake", steps=99).problems()[0].nearest
     50
@@ -362,7 +362,7 @@ class TextToImage(_Request):
 
 
 class ImageEdit(_Request):
-    """A picture changed as the words say."""
+    """Edit an image as the prompt says."""
 
     operation: ClassVar[Operation] = "edit"
 
@@ -373,7 +373,7 @@ class ImageEdit(_Request):
 
 
 class ImageToImage(_Request):
-    """A new picture that starts from another one."""
+    """Generate a new image from an existing one."""
 
     operation: ClassVar[Operation] = "image_to_image"
 

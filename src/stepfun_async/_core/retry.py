@@ -1,7 +1,7 @@
-"""Again, and when? One answer of a pure function.
+"""Whether and when to retry, as a pure function.
 
-A picture must not be paid for twice in silence, so only attempts that cannot have been billed are
-made again: `not_sent` (no byte of the body left) and the `rejected` statuses that say "later" (429
+An image must not be paid for twice in silence, so only attempts that cannot have been billed are
+retried: `not_sent` (no byte of the body left) and the `rejected` statuses that say "later" (429
 and 503, in the API's own words). What is `unknown` is raised, unless the user's policy says otherwise;
 and what would end the same way again is raised in any case.
 """
@@ -55,7 +55,7 @@ LONGEST_PAUSE = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """When an attempt is made again.
+    """When to retry an attempt.
 
     The wait before attempt n + 1 is drawn evenly from 0 to min(cap, base x 2^(n-1)) seconds ("full
     jitter"). A `Retry-After` of the server is honoured instead, with 0 to 20 % added, so that many
@@ -66,16 +66,16 @@ class RetryPolicy:
     the first attempt. With the quota used up, errors are raised at once.
 
     Attributes:
-        max_attempts: how often a request is tried at most, the first time included.
-        retry_unknown: also try again where the lost attempt may have been billed. Each one counts
+        max_attempts: the maximum number of attempts, including the first.
+        retry_unknown: also retry if the lost attempt may have been billed. Each one counts
             in `maybe_billed`.
-        connect_base: seconds, for attempts that never left.
-        base: seconds, for attempts that the server refused or lost.
-        cap: seconds, the longest wait that is not the server's wish.
-        quota: tokens for further attempts, shared by all calls of a client; None for no such bound.
+        connect_base: seconds, after attempts that were not sent.
+        base: seconds, after attempts that the server rejected or that were lost.
+        cap: seconds, the longest wait that the server did not ask for.
+        quota: tokens for retries, shared by all calls of a client; `None` for no limit.
 
     Raises:
-        ConfigurationError: a number cannot be one.
+        ConfigurationError: a value is out of range.
     """
 
     max_attempts: int = 3
@@ -101,7 +101,7 @@ class RetryPolicy:
 def wait_before_next(
     policy: RetryPolicy, attempt: int, error: APIError, *, jitter: float, remaining: float, paused: float = 0.0
 ) -> float | None:
-    """Seconds to wait before the next attempt; None to stop and raise `error`.
+    """Return the seconds to wait before the next attempt; `None` to stop and raise `error`.
 
     Args:
         policy: the user's.
@@ -118,11 +118,11 @@ def wait_before_next(
 
 
 def pause_after(policy: RetryPolicy, attempt: int, error: APIError, *, jitter: float) -> float | None:
-    """Seconds for which no call is sent after `error`, whosever it was; None where it is no reason to pause.
+    """Return the seconds for which no call is sent after `error`; `None` if it is no reason to pause.
 
-    A 429 speaks to the whole account, whoever answers with it. So everybody waits as long as the server
-    asked, or else as long as the call that met it, instead of finding out one by one. A 503 stops
-    everybody where it says for how long.
+    A 429 applies to the whole account, whichever server sent it. So all calls wait as long as the server
+    asked, or else as long as the call that received it, instead of each getting its own. A 503 stops
+    all calls if it says for how long.
     """
     if not isinstance(error, APIStatusError):
         return None

@@ -1,6 +1,6 @@
 """The kinds of rule a parameter can have: what is allowed, in words and as a check.
 
-A rule knows nothing of a model. `judge` answers None for a value that is allowed, else a `Violation`
+A rule is independent of models. `judge` returns `None` for a value that is allowed, else a `Violation`
 with the reason and the nearest allowed value. `to_wire` gives the JSON value of an allowed one and
 `from_text` reads one back from a form field or a command line.
 """
@@ -41,7 +41,7 @@ class Rule:
         default: what the server takes when the parameter is absent; None where it has no fixed one.
         required: whether a request without it is refused.
         source: where the rule is documented, a key of `SOURCES`.
-        note: what a reader of the table should know besides.
+        note: additional information for readers of the table.
     """
 
     default: object = None
@@ -57,7 +57,7 @@ class Rule:
 
     @property
     def wire_allowed(self) -> str:
-        """What is allowed, for whoever writes JSON or a form, in whichever language."""
+        """What is allowed, phrased for JSON and forms."""
         return self.allowed
 
     @property
@@ -66,11 +66,11 @@ class Rule:
         return False
 
     def judge(self, value: object) -> Violation | None:
-        """None when `value` is allowed, otherwise what is wrong with it."""
+        """Return `None` if `value` is allowed, otherwise the violation."""
         raise AssertionError(type(self))
 
     def faults(self, value: object) -> tuple[Violation, ...]:
-        """Everything that is wrong with `value`; more than one for a value with parts."""
+        """Return all violations of `value`; it may have several parts."""
         fault = self.judge(value)
         return () if fault is None else (fault,)
 
@@ -79,7 +79,7 @@ class Rule:
         return value
 
     def from_text(self, text: str) -> object:
-        """The value that `text` says, or `text` itself where it says none, for `judge` to refuse."""
+        """Parse `text`, or return it as it is if it has no value, so that `judge` rejects it."""
         return text
 
 

@@ -47,7 +47,7 @@ def python_value(value: object) -> object:
     try:
         is_scalar = getattr(value, "shape", None) == () and hasattr(value, "dtype") and hasattr(value, "item")
         return _from_array_scalar(value) if is_scalar else value
-    except Exception:  # noqa: BLE001 - whatever the methods of somebody's own may raise
+    except Exception:  # noqa: BLE001 - a user's methods may raise anything
         return value
 
 

@@ -41,7 +41,7 @@ def shown(value: object) -> str:
     """`repr(value)`, cut where it is long; a description where it raises, as that of others' objects may."""
     try:
         text = escaped(repr(value))
-    except Exception:  # noqa: BLE001 - whatever the `__repr__` of somebody's own may raise
+    except Exception:  # noqa: BLE001 - a user's `__repr__` may raise anything
         return described(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
@@ -59,7 +59,7 @@ def reason(error: BaseException) -> str:
     """What `error` says, and its kind: for one that others' code raised."""
     try:
         said = escaped(str(error))
-    except Exception:  # noqa: BLE001 - whatever the `__str__` of somebody's own may raise
+    except Exception:  # noqa: BLE001 - a user's `__str__` may raise anything
         said = ""
     kind = escaped(type(error).__name__)
     return f"{kind}: {said[:LONGEST]}" if said else kind

@@ -18,7 +18,7 @@ Values = Mapping[str, object]
 
 
 def problems_of(row: Capability, values: Values, given: Values) -> tuple[Problem, ...]:
-    """Everything that is wrong with a request, in the order of the model's parameters.
+    """Return all problems of a request, in the order of the model's parameters.
 
     Args:
         row: the model's.
@@ -33,7 +33,7 @@ def problems_of(row: Capability, values: Values, given: Values) -> tuple[Problem
                 if rule.judge(value) is None:
                     continue
                 faults = rule.faults(value)
-            except Exception as error:  # noqa: BLE001 - whatever the methods of somebody's own value may raise
+            except Exception as error:  # noqa: BLE001 - a user's methods may raise anything
                 why = f"it cannot be judged: {reason(error)}"
                 wrong.append(Problem(name, plain(given[name]), rule.allowed, why))
             else:
@@ -58,7 +58,7 @@ def notices_of(row: Capability, values: Values) -> tuple[str, ...]:
 
 
 def turns_of(values: Values) -> tuple[str, ...]:
-    """Which pictures are sent as they are stored, and seen turned by whoever heeds EXIF."""
+    """Images that are sent as stored, but that viewers turn by their EXIF."""
     pictures = {"image": values.get("image")}
     style = values.get("style_reference")
     if isinstance(style, Mapping):
@@ -101,7 +101,7 @@ def _why_not_json(extra_body: object) -> str | None:
         if not all(isinstance(name, str) for name in content):
             return "a name is no text"
         json.dumps(content, allow_nan=False, ensure_ascii=False).encode()
-    except Exception as error:  # noqa: BLE001 - whatever the methods of somebody's own values may raise
+    except Exception as error:  # noqa: BLE001 - a user's methods may raise anything
         return reason(error)
     return None
 

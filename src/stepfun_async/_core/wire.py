@@ -64,8 +64,8 @@ class HTTPRequest:
         form: the text fields of a multipart form.
         files: its files, by field.
         headers: what is sent besides, by lower-case name.
-        into: makes what takes in a picture of the answer, told how many bytes it has at most (0 where that is not
-            known). None keeps the answer in memory. A transport need not heed it.
+        into: makes the sink for an image of the response, given its maximum bytes (0 if unknown).
+            `None` keeps the response in memory. A transport may ignore it.
     """
 
     method: str
@@ -101,14 +101,14 @@ class HTTPResponse:
 
 
 class SendState:
-    """How far one attempt got, noted by whoever carries it, so that a cancelled one can be judged.
+    """Whether the request body has been sent, so that a cancelled attempt can be classified.
 
     Attributes:
-        sent: whether a byte of the body may have left this machine; None where nobody watches.
-        left: when the body began to leave; None where it did not, or nobody watches.
+        sent: whether a byte of the body may have left this machine; `None` if unknown.
+        left: when the body was first sent; `None` if it was not, or if unknown.
 
     Args:
-        clock: tells the time; None for nobody who wants to know it.
+        clock: returns the time; `None` if it is not needed.
     """
 
     __slots__ = ("_clock", "left", "sent")
@@ -238,7 +238,7 @@ def encode_json(value: Mapping[str, Any]) -> bytes:
     """
     try:
         return "".join(_write_json(value, 0)).encode()
-    except Exception as error:  # also whatever the methods of somebody's own values may raise
+    except Exception as error:  # a user's methods may raise anything
         problem = Problem("body", Description("a mapping"), "JSON values", reason(error))
         raise InvalidRequestError.of("the request", (problem,)) from error
 
@@ -276,7 +276,7 @@ def _encode(name: str, rule: Rule | None, value: object) -> object:
 
 
 _PLAIN = (str, int, float, bool)
-"""What JSON says as it is: most values, and quickly told from the others."""
+"""The types that JSON encodes as they are: those of most values, and fast to check."""
 
 
 def _refuse_unreadable(name: str, value: object) -> None:
@@ -333,7 +333,7 @@ def _form_text(name: str, value: object) -> str:
 def from_request(call: HTTPRequest) -> tuple[Operation, dict[str, object]] | None:
     """The operation and the parameters, `model` among them, that a call asks for; None for another path.
 
-    The counterpart of `to_request`, for whoever answers calls.
+    The counterpart of `to_request`, for servers.
     """
     for operation, endpoint in ENDPOINTS.items():
         if (call.method, call.path) == ("POST", endpoint.path):
