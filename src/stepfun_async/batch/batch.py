@@ -21,7 +21,7 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -124,7 +124,9 @@ class Batch:
         transport: what carries the calls.
         proxy: the address of a proxy.
         allow_http: let the key go to another machine over plain http.
-        on_event: is told of each call.
+        on_event: is told of each call. An `Exception` that it raises is logged; anything else, such as
+            `KeyboardInterrupt` or `asyncio.CancelledError`, ends the run at once, as a cancellation does, and is
+            raised at its end.
 
     Attributes:
         records: what it leaves in its folder.
@@ -696,4 +698,20 @@ class _Findings:
 def _run_beside(function: Callable[[], Awaitable[T]]) -> T:
     """Run `function` in a loop of its own, in a thread of its own. An interrupt here cancels it there."""
     with Portal("a Batch", ConfigurationError) as portal:
-        return portal.run(function)
+        held = portal.run(partial(_held, function))
+    return held()
+
+
+async def _held(function: Callable[[], Awaitable[T]]) -> Callable[[], T]:
+    """What gives the result of `function`, or raises what is no `Exception`, which would end the loop at once."""
+    try:
+        result = await function()
+    except Exception:
+        raise
+    except BaseException as error:  # noqa: BLE001 - raised by the caller
+        return partial(_raise, error)
+    return lambda: result
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error

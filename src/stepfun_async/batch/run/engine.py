@@ -9,6 +9,7 @@ as what is known of it says, and a picture that is paid for is kept and entered 
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Collection, Iterable
@@ -126,9 +127,10 @@ class Engine:
         self._ready: deque[Task] = deque()
         self._exhausted = False
         self._stopped: str | None = None
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
         self._pulling = anyio.Lock()
         self._reading = anyio.CancelScope()
+        self._working = anyio.CancelScope()
         self._loop: Any = current_token().native_token
         self._sink: MemoryObjectSendStream[Item] | None = None
 
@@ -169,6 +171,7 @@ class Engine:
         self._sink = sink
         try:
             async with anyio.create_task_group() as group:
+                self._working = group.cancel_scope
                 for _ in range(self._workers):
                     group.start_soon(self._work)
         finally:
@@ -179,7 +182,7 @@ class Engine:
         """How the run ended.
 
         Raises:
-            Exception: what ended it before its inputs did.
+            BaseException: what ended it before its inputs did.
         """
         if self._failure is not None:
             raise self._failure
@@ -295,6 +298,12 @@ class Engine:
                     self._tally.in_flight -= 1
         except Exception as error:  # noqa: BLE001 - it ends the run, and is raised at its end
             self._fail(error)
+        except GeneratorExit:  # the event loop was closed over the run
+            raise
+        except BaseException as error:
+            if anyio.current_effective_deadline() == -math.inf:  # the run is cancelled
+                raise
+            self._interrupt(error)
 
     async def _one(self, task: Task, witness: Witness) -> None:
         """One line's way from the journal to the journal."""
@@ -351,6 +360,15 @@ class Engine:
     def _fail(self, error: Exception) -> None:
         self._failure = self._failure or error
         self.stop(str(error))
+
+    def _interrupt(self, error: BaseException) -> None:
+        """End the run at once, and raise at its end, as it is, what `on_event` or the log raised.
+
+        A task group would wrap it, or take it for a cancellation of its own.
+        """
+        self._failure = error
+        self.stop(f"on_event or the log raised {reason(error)}")
+        self._working.cancel()
 
     async def _tell(self, item: Item | None) -> None:
         if self._sink is not None and item is not None:
