@@ -80,6 +80,7 @@ def shop(tmp_path: Path) -> Shop:
     return Shop(tmp_path / "out")
 
 
+@pytest.mark.filterwarnings("ignore::stepfun_async.batch.InputWarning")
 @pytest.mark.filterwarnings("ignore:negative_prompt has no effect")  # as a text of a type of its own is a text
 @pytest.mark.parametrize("value", ODD.values(), ids=ODD)
 async def test_an_odd_value_ends_nothing(shop: Shop, value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import hashlib
 import math
@@ -58,14 +59,22 @@ class JobDefaults:
     Attributes:
         defaults: the fields that hold where a line does not have its own.
         folder: what the paths of pictures are relative to; None for the working directory.
+        warned: the line that was warned of since its image is empty, if any.
     """
 
     defaults: Mapping[str, object]
     folder: Path | None = None
+    warned: list[int] = dataclasses.field(default_factory=list[int])
 
 
 class Cells(dict[str, str]):
-    """The fields of a line whose numbers and truth values are text, as in CSV."""
+    """The fields of a line whose numbers and truth values are text, as in CSV.
+
+    Attributes:
+        empty: the columns in which it has nothing.
+    """
+
+    empty: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +116,18 @@ def job_of(line: int, value: object, terms: JobDefaults, digest: bytes | None = 
     except Exception as error:  # noqa: BLE001 - whatever the methods of somebody's own may raise
         given = Broken((Problem("line", None, "values that can be read", reason(error)),))
     return Job(line=line, told={}, digest=digest, problems=given.problems)
+
+
+def is_edit_without_image(value: object, terms: JobDefaults) -> bool:
+    """Whether a line has an `image` that is empty and names no operation, so that it makes an image from words."""
+    if not isinstance(value, Mapping) or "image" in terms.defaults:
+        return False
+    line = cast("Mapping[object, object]", value)
+    fields: dict[str | None, object] = {field_of(str(name)): field for name, field in line.items()}
+    if isinstance(value, Cells):
+        fields.update(dict.fromkeys(value.empty))
+    named = {*terms.defaults, *(name for name, field in fields.items() if not _is_empty(field))}
+    return "image" in fields and "image" not in named and "operation" not in named
 
 
 def _fields_of(value: object) -> dict[str, object] | Broken:

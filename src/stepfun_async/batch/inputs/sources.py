@@ -629,7 +629,9 @@ def _row(header: tuple[str, ...], cells: tuple[str, ...]) -> object:
             (Problem("line", cells[unnamed[0] - 1], "", f"its column {unnamed[0]} has no name in the header"),)
         )
     given = zip(header, cells, strict=False)
-    return Cells({name: cell for name, cell in given if name and cell.lower() not in _MISSING})
+    row = Cells({name: cell for name, cell in given if name and cell.lower() not in _MISSING})
+    row.empty = tuple(name for name in header if name not in row)
+    return row
 
 
 # --- Parquet ------------------------------------------------------------------------------------

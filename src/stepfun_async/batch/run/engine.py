@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections import deque
 from collections.abc import Collection, Iterable
 from contextlib import suppress
@@ -30,8 +31,8 @@ from stepfun_async._core.text import reason
 from stepfun_async._limits.budget import Budget
 from stepfun_async._runtime.event_loop import finished, finished_in_thread
 
-from ..inputs.jobs import Job, JobDefaults, job_of
-from ..inputs.sources import InputLine, Source
+from ..inputs.jobs import Job, JobDefaults, is_edit_without_image, job_of
+from ..inputs.sources import InputLine, InputWarning, Source
 from ..items import Item, Progress
 from ..journal.admission import Admitted, Task, settled
 from ..journal.charges import Charge
@@ -379,10 +380,22 @@ class Engine:
 def read_job(line: InputLine, terms: JobDefaults) -> Job:
     """The job that a line asks for. What somebody's own values raise makes that line a bad one, and ends nothing."""
     try:
-        return job_of(line.number, line.read(), terms, line.digest)
+        value = line.read()
+        job = job_of(line.number, value, terms, line.digest)
+        doubtful = job.request is not None and not terms.warned and is_edit_without_image(value, terms)
     except Exception as error:  # noqa: BLE001 - whatever the methods of somebody's own may raise
         problem = Problem("line", None, "values that can be read", f"reading it raised {reason(error)}")
         return Job(line=line.number, told={}, digest=line.digest, problems=(problem,))
+    if doubtful:
+        terms.warned.append(line.number)
+        warnings.warn(_WITHOUT_IMAGE.format(line=line.number), InputWarning, 2)
+    return job
+
+
+_WITHOUT_IMAGE = (
+    "line {line} has nothing in its `image`: it, and every later line like it, makes an image from its prompt alone, "
+    'which is paid for; operation="edit" in the defaults makes such lines an error'
+)
 
 
 def _read(lines: Iterable[InputLine], as_it_was: set[int], terms: JobDefaults) -> list[Job | int]:
