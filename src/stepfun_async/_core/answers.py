@@ -275,9 +275,13 @@ def _malformed(message: str, reply: HTTPResponse, event: Event = "malformed") ->
     return error
 
 
+_LONGEST_REASON = 16 * 1024
+"""Bytes of a body from which on no reason is looked for in it: it is an image, or the better part of one."""
+
+
 def _said(reply: HTTPResponse) -> str:
     """The reason that a success without a picture gives, as the end of a sentence."""
-    readable = not reply.headers.get(CODING_HEADER) and len(reply.body) < CUTTING_PAYS
+    readable = not reply.headers.get(CODING_HEADER) and len(reply.body) < _LONGEST_REASON
     said = said_by_success(reply.status, reply.headers, reply.body) if readable else None
     return f": {said}" if said else ""
 
