@@ -71,7 +71,7 @@ OPERATIONS: dict[str, Operation] = {
 def _picture() -> bytes:
     request = TextToImage(prompt="a cat", model=LARGE, size="256x256", response_format="url")
     engine = Engine(plain=True)
-    link = json.loads(engine.respond(request.to_request()).body)["data"][0]["url"]
+    link = json.loads(engine.respond(request.to_call()).body)["data"][0]["url"]
     return engine.respond(HTTPRequest("GET", link)).body
 
 

@@ -393,7 +393,7 @@ class TestRegisterModel:
     def test_the_order_of_sizes_can_be_said(self) -> None:
         name = register_model("acme", like="step-image-edit-2", size_order="width x height")
         request = TextToImage(model=name, prompt="a", size=Size(width=1360, height=768))
-        assert request.to_request().json == {
+        assert request.to_call().json == {
             "model": "acme",
             "prompt": "a",
             "size": "1360x768",
@@ -412,7 +412,7 @@ class TestRegisterModel:
         assert [problem.field for problem in wrong] == ["negative_prompt"]
         request = TextToImage(model="acme", prompt="a")
         assert request.problems() == ()
-        assert request.to_request().json == {"model": "acme", "prompt": "a"}
+        assert request.to_call().json == {"model": "acme", "prompt": "a"}
 
     def test_defaults(self) -> None:
         name = register_model("acme", like="step-2x-large", defaults={"steps": 20, "size": "512x512"})

@@ -137,7 +137,7 @@ def judged(request: ImageRequest) -> None:
     request.notices()
     request.price()
     repr(request)
-    for ask in (request.fingerprint, request.to_request):
+    for ask in (request.fingerprint, request.to_call):
         try:
             ask()
         except StepFunError as error:

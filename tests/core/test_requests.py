@@ -274,7 +274,7 @@ def test_a_file_object_is_read_once() -> None:
     assert file.reads == 0, "building a request reads nothing"
     for _ in range(2):
         assert request.problems() == ()
-        assert request.to_request().files["image"].data == PNG
+        assert request.to_call().files["image"].data == PNG
         request.fingerprint()
         request.notices()
     assert file.reads == 1
@@ -284,7 +284,7 @@ def test_a_style_s_file_object_is_read_once() -> None:
     file = CountingFile(PNG)
     request = TextToImage(model="step-1x-medium", prompt="a", style_reference={"source_url": file})
     assert request.problems() == ()
-    assert (request.to_request().json or {})["style_reference"]["source_url"].startswith("data:image/png;base64,")
+    assert (request.to_call().json or {})["style_reference"]["source_url"].startswith("data:image/png;base64,")
     assert file.reads == 1
 
 
@@ -293,7 +293,7 @@ def test_a_path_is_not_read_into_memory(tmp_path: Path) -> None:
     path.write_bytes(PNG)
     for request in (ImageEdit(prompt="a", image=path), ImageEdit(prompt="a", image=Image(path=path, format="png"))):
         assert request.problems() == ()
-        upload = request.to_request().files["image"]
+        upload = request.to_call().files["image"]
         assert not isinstance(upload.content, bytes)
         assert (upload.size, upload.data, upload.content_type) == (len(PNG), PNG, "image/png")
 
@@ -306,14 +306,14 @@ def test_a_file_that_changed_is_looked_at_again(tmp_path: Path) -> None:
     assert request.problems() == ()
     path.write_bytes(BLUE + b"x")
     assert request.problems() == ()
-    assert request.to_request().files["image"].data == BLUE + b"x"
+    assert request.to_call().files["image"].data == BLUE + b"x"
     assert request.fingerprint() != before
     path.write_bytes(PNG[:-4])
     assert "cut off" in str(request.problems()[0])
     path.unlink()
     assert "No such file" in str(request.problems()[0])
     with pytest.raises(InvalidRequestError, match="No such file"):
-        request.to_request()
+        request.to_call()
 
 
 def test_a_file_has_the_fingerprint_of_its_bytes(tmp_path: Path) -> None:
@@ -353,8 +353,8 @@ def test_a_copy_with_another_picture_sends_that_one_and_the_first_keeps_its_own(
     request = ImageEdit(prompt="a", image=file)
     request.problems()
     other = request.model_copy(update={"image": BLUE})
-    assert other.to_request().files["image"].data == BLUE
-    assert request.to_request().files["image"].data == PNG
+    assert other.to_call().files["image"].data == BLUE
+    assert request.to_call().files["image"].data == PNG
     assert file.reads == 1
 
 

@@ -151,7 +151,7 @@ def test_a_model_that_is_no_name_is_a_problem_too(model: Any) -> None:
 def test_a_wide_picture_of_the_model_that_writes_height_first(size: Size | str) -> None:
     request = TextToImage(model="step-image-edit-2", prompt="a", size=size)
     assert request.problems() == ()
-    assert (request.to_request().json or {})["size"] == "768x1360"
+    assert (request.to_call().json or {})["size"] == "768x1360"
 
 
 @pytest.mark.parametrize("model", ["step-2x-large", "step-1x-medium"])
@@ -159,7 +159,7 @@ def test_a_wide_picture_of_the_model_that_writes_height_first(size: Size | str) 
 def test_a_wide_picture_of_the_models_that_write_width_first(model: str, size: Size | str) -> None:
     request = TextToImage(model=model, prompt="a", size=size)
     assert request.problems() == ()
-    assert (request.to_request().json or {})["size"] == "1280x800"
+    assert (request.to_call().json or {})["size"] == "1280x800"
 
 
 def test_1280x800_is_not_16_to_9_whatever_the_overview_calls_it() -> None:
@@ -197,7 +197,7 @@ def test_a_size_that_the_server_ignores_is_noticed_and_not_sent() -> None:
     (notice,) = request.notices()
     assert notice.startswith("size has no effect")
     assert "not sent" in notice
-    assert "size" not in request.to_request().form
+    assert "size" not in request.to_call().form
 
 
 def test_a_request_without_a_row_has_no_notices() -> None:

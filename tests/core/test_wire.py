@@ -53,7 +53,7 @@ from stepfun_async._core.outcomes import status_outcome
 from stepfun_async._core.pictures import of_data_uri
 from stepfun_async._core.requests import REQUESTS
 from stepfun_async._core.rules import Boolean, Choice, Integer, Number, Sizes, Text
-from stepfun_async._core.wire import HTTPRequest, HTTPResponse, Upload, encode_json, from_request
+from stepfun_async._core.wire import HTTPRequest, HTTPResponse, Upload, encode_json, from_call
 
 NOW = 1_600_000_000.0
 
@@ -99,8 +99,8 @@ def test_what_is_asked_is_what_is_understood(model: str, operation: Operation, d
         if strategy is not None and (rule.required or data.draw(st.booleans())):
             asked[name] = data.draw(strategy)
     given_ = {**asked, **({"image": PNG} if "image" in row.rules else {})}
-    call = REQUESTS[operation](model=model, **given_).to_request()
-    understood = from_request(call)
+    call = REQUESTS[operation](model=model, **given_).to_call()
+    understood = from_call(call)
     assert understood is not None
     found, values = understood
     picture = values.pop("image", None)
@@ -114,7 +114,7 @@ def test_what_is_asked_is_what_is_understood(model: str, operation: Operation, d
 
 
 def test_text_to_image_is_json() -> None:
-    call = TextToImage(prompt="湖", seed=1, cfg_scale=1, text_mode=True, size="16:9").to_request()
+    call = TextToImage(prompt="湖", seed=1, cfg_scale=1, text_mode=True, size="16:9").to_call()
     assert call == HTTPRequest(
         "POST",
         "/images/generations",
@@ -131,7 +131,7 @@ def test_text_to_image_is_json() -> None:
 
 
 def test_an_edit_is_a_form_with_a_file() -> None:
-    call = ImageEdit(image=PNG, prompt="湖", steps=8, cfg_scale=2, text_mode=False).to_request()
+    call = ImageEdit(image=PNG, prompt="湖", steps=8, cfg_scale=2, text_mode=False).to_call()
     assert (call.method, call.path, call.json) == ("POST", "/images/edits", None)
     assert call.files == {"image": Upload("image.png", "image/png", PNG)}
     assert call.form == {
@@ -148,7 +148,7 @@ def test_an_edit_is_a_form_with_a_file() -> None:
     ("image", "source"), [(PNG, f"data:image/png;base64,{B64}"), ("https://a.b/c.png", "https://a.b/c.png")]
 )
 def test_image_to_image_names_its_source_source_url(image: Any, source: str) -> None:
-    call = ImageToImage(image=image, prompt="a", source_weight=1).to_request()
+    call = ImageToImage(image=image, prompt="a", source_weight=1).to_call()
     assert (call.path, call.json) == (
         "/images/image2image",
         {
@@ -163,20 +163,20 @@ def test_image_to_image_names_its_source_source_url(image: Any, source: str) -> 
 
 def test_a_style_goes_as_data_uri_inside_its_object() -> None:
     style = {"source_url": PNG, "weight": 2}
-    call = TextToImage(model="step-1x-medium", prompt="a", style_reference=style).to_request()
+    call = TextToImage(model="step-1x-medium", prompt="a", style_reference=style).to_call()
     assert (call.json or {})["style_reference"] == {"source_url": f"data:image/png;base64,{B64}", "weight": 2.0}
 
 
 def test_extra_parameters_go_as_they_are_and_win() -> None:
     extra = {"quality": "high", "steps": 99, "nested": {"a": [1]}}
-    assert (TextToImage(prompt="a", steps=5, extra_body=extra).to_request().json or {}).items() >= extra.items()
-    form = ImageEdit(image=PNG, prompt="a", extra_body={"n": 1, "flag": True, "list": [1, "x"]}).to_request().form
+    assert (TextToImage(prompt="a", steps=5, extra_body=extra).to_call().json or {}).items() >= extra.items()
+    form = ImageEdit(image=PNG, prompt="a", extra_body={"n": 1, "flag": True, "list": [1, "x"]}).to_call().form
     assert (form["n"], form["flag"], form["list"]) == ("1", "true", '[1, "x"]')
 
 
 def test_what_the_tables_do_not_know_is_sent_as_given() -> None:
     request = TextToImage(model="acme", prompt="a", size=Size(width=10, height=20), steps=99, sparkle=1)  # type: ignore[call-arg]
-    assert request.to_request().json == {
+    assert request.to_call().json == {
         "model": "acme",
         "prompt": "a",
         "size": "10x20",
@@ -196,16 +196,16 @@ def test_what_the_tables_do_not_know_is_sent_as_given() -> None:
     ],
 )
 def test_another_call_is_no_request_for_a_picture(call: HTTPRequest) -> None:
-    assert from_request(call) is None
+    assert from_call(call) is None
 
 
 def test_form_fields_that_say_nothing_stay_text() -> None:
     form = {"model": "step-1x-edit", "steps": "many", "sparkle": "5", "cfg_scale": "2"}
-    assert from_request(HTTPRequest("POST", "/images/edits", form=form)) == (
+    assert from_call(HTTPRequest("POST", "/images/edits", form=form)) == (
         "edit",
         {"model": "step-1x-edit", "steps": "many", "sparkle": "5", "cfg_scale": 2.0},
     )
-    assert from_request(HTTPRequest("POST", "/images/edits", form={"steps": "5"})) == ("edit", {"steps": "5"})
+    assert from_call(HTTPRequest("POST", "/images/edits", form={"steps": "5"})) == ("edit", {"steps": "5"})
 
 
 def test_a_call_does_not_print_pictures_or_headers() -> None:

@@ -27,7 +27,7 @@ def message(reply: HTTPResponse) -> str:
 
 def png(engine: Engine, request: ImageRequest) -> bytes:
     """The picture that the engine makes for a request, as a PNG."""
-    reply = engine.respond(request.to_request())
+    reply = engine.respond(request.to_call())
     assert reply.status == 200, reply.body
     return base64.b64decode(content(reply)["data"][0]["b64_json"])
 

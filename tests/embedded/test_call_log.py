@@ -17,7 +17,7 @@ def noted(*requests: ImageRequest, faults: tuple[str, ...] = ()) -> tuple[Pictur
     log = Log()
     engine = Engine(plain=True, scenario=Scenario(*faults), log=log)
     for request in requests:
-        list(engine.play(request.to_request()))
+        list(engine.play(request.to_call()))
     return log.calls
 
 
@@ -77,7 +77,7 @@ def test_a_call_that_is_refused_is_noted_as_not_paid() -> None:
     log = Log()
     engine = Engine(plain=True, log=log, credit=0.0, keys=("good",))
     list(engine.play(post("/images/generations", model="step-2x-large", prompt="x", steps=99)))
-    list(engine.play(TextToImage(prompt="x").to_request()))
+    list(engine.play(TextToImage(prompt="x").to_call()))
 
     assert [(call.status, call.paid) for call in log.calls] == [(400, False), (402, False)]
     assert log.calls[0].parameters["steps"] == 99
@@ -92,8 +92,8 @@ def test_questions_that_are_not_for_pictures_are_not_noted() -> None:
 
 def test_without_a_log_nothing_is_kept() -> None:
     engine = Engine(plain=True)
-    list(engine.play(TextToImage(prompt="x").to_request()))
+    list(engine.play(TextToImage(prompt="x").to_call()))
     engine.log = Log()
-    list(engine.play(TextToImage(prompt="y").to_request()))
+    list(engine.play(TextToImage(prompt="y").to_call()))
 
     assert [call.prompt for call in engine.log.calls] == ["y"]

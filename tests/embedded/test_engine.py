@@ -26,8 +26,8 @@ from stepfun_async.embedded.steps import Send
 from .asking import content, decoded, get, message, photo, png, post
 
 LAKE = TextToImage(prompt="a lake", model="step-2x-large", size="256x256")
-CALL = LAKE.to_request()
-LINKED = TextToImage(prompt="a lake", model="step-2x-large", size="256x256", response_format="url").to_request()
+CALL = LAKE.to_call()
+LINKED = TextToImage(prompt="a lake", model="step-2x-large", size="256x256", response_format="url").to_call()
 
 
 class Clock:
@@ -62,7 +62,7 @@ def test_an_answer_has_what_the_service_documents() -> None:
 
 
 def test_image_to_image_has_neither_created_nor_id_as_documented() -> None:
-    call = ImageToImage(image=photo(), prompt="a lake", source_weight=0.5, size="256x256").to_request()
+    call = ImageToImage(image=photo(), prompt="a lake", source_weight=0.5, size="256x256").to_call()
 
     assert set(content(Engine().respond(call))) == {"data"}
 
@@ -86,7 +86,7 @@ def test_the_seed_is_the_one_asked_for_or_drawn() -> None:
     engine = Engine(draw_seed=itertools.count(7).__next__)
 
     def seed_of(model: str, seed: int | None) -> int:
-        call = TextToImage(prompt="a lake", model=model, seed=seed, steps=1).to_request()
+        call = TextToImage(prompt="a lake", model=model, seed=seed, steps=1).to_call()
         return int(content(engine.respond(call))["data"][0]["seed"])
 
     assert seed_of("step-2x-large", 41) == 41
@@ -167,7 +167,7 @@ def test_a_picture_with_a_good_header_and_a_broken_inside_is_refused_and_not_cha
     broken = whole[:60] + bytes(len(whole) - 120) + whole[-60:]
     engine = Engine()
 
-    reply = engine.respond(ImageEdit(image=broken, prompt="x").to_request())
+    reply = engine.respond(ImageEdit(image=broken, prompt="x").to_call())
 
     assert reply.status == 400
     assert "decoded" in message(reply)
@@ -307,7 +307,7 @@ def test_the_bill_counts_calls_pictures_and_prices_by_key() -> None:
     engine = Engine()
     engine.respond(with_key(CALL, "a"))
     engine.respond(with_key(CALL, "b"))
-    engine.respond(with_key(TextToImage(prompt="a lake").to_request(), "b"))
+    engine.respond(with_key(TextToImage(prompt="a lake").to_call(), "b"))
 
     assert engine.bill("a") == Bill(1, 1, {"USD": Decimal("0.02")})
     assert engine.bill("b") == Bill(2, 2, {"USD": Decimal("0.023")})
@@ -377,7 +377,7 @@ def test_the_step_plan_serves_its_own_models_and_costs_no_money() -> None:
     engine = Engine(credit=0)
     plan = Mount(plan=True)
 
-    assert engine.respond(TextToImage(prompt="a lake").to_request(), plan).status == 200
+    assert engine.respond(TextToImage(prompt="a lake").to_call(), plan).status == 200
     refused = engine.respond(CALL, plan)
     assert (refused.status, "Step Plan" in message(refused)) == (400, True)
     assert engine.bill() == Bill(2, 1)

@@ -16,7 +16,7 @@ from stepfun_async.embedded import Engine, Fault, Scenario
 from stepfun_async.embedded.faults import KINDS
 from stepfun_async.embedded.steps import Drop, Hang, Send, Step, Wait
 
-CALL = TextToImage(prompt="a lake", model="step-2x-large", size="256x256").to_request()
+CALL = TextToImage(prompt="a lake", model="step-2x-large", size="256x256").to_call()
 SIMPLE = [kind for kind in KINDS if kind not in ("status", "delay")]
 
 
@@ -230,7 +230,7 @@ def test_refusals_before_the_request_has_come_and_what_becomes_of_the_connection
 def test_a_refused_request_is_answered_as_it_is_whatever_would_have_become_of_its_picture() -> None:
     engine = Engine(scenario=Scenario("filtered"))
 
-    (step,) = engine.play(TextToImage(prompt="").to_request())
+    (step,) = engine.play(TextToImage(prompt="").to_call())
 
     assert isinstance(step, Send)
     assert step.reply.status == 400

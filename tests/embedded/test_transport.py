@@ -23,7 +23,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     return virtual_backend(request.param)
 
 
-CALL = TextToImage(prompt="a lake", model="step-2x-large", size="256x256").to_request()
+CALL = TextToImage(prompt="a lake", model="step-2x-large", size="256x256").to_call()
 
 
 def transport(*faults: str) -> EmbeddedTransport:
@@ -52,7 +52,7 @@ async def test_the_loop_goes_on_while_pictures_are_drawn() -> None:
 
 async def test_a_link_is_followed_in_process() -> None:
     carrier = transport()
-    call = TextToImage(prompt="a lake", model="step-2x-large", size="256x256", response_format="url").to_request()
+    call = TextToImage(prompt="a lake", model="step-2x-large", size="256x256", response_format="url").to_call()
     link = json.loads((await carrier.send(call, SendState())).body)["data"][0]["url"]
 
     assert (await carrier.send(HTTPRequest("GET", link), SendState())).body.startswith(b"\x89PNG")
@@ -115,7 +115,7 @@ def test_plain_pictures_are_made_in_the_order_of_the_calls() -> None:
     async def main() -> None:
         async with anyio.create_task_group() as group:
             for prompt in prompts:
-                group.start_soon(carrier.send, TextToImage(prompt=prompt).to_request(), SendState())
+                group.start_soon(carrier.send, TextToImage(prompt=prompt).to_call(), SendState())
 
     run(main)
     assert [call.prompt for call in log.calls] == prompts

@@ -248,7 +248,7 @@ class _WorkerPool:
             return _END
 
     async def _outcome_of(self, request: ImageRequest) -> Outcome:
-        if not hasattr(request, "to_request"):
+        if not hasattr(request, "to_call"):
             allowed = "TextToImage, ImageEdit or ImageToImage"
             error = InvalidRequestError.of("map", (Problem("request", plain(request), allowed),))
             return Failed(request, error)
@@ -290,7 +290,7 @@ def items_of(requests: Any) -> Iterator[Any]:
 
 def _is_single(requests: object) -> bool:
     """Whether it is one thing, although Python could iterate over it."""
-    return isinstance(requests, type | str) or hasattr(requests, "to_request")
+    return isinstance(requests, type | str) or hasattr(requests, "to_call")
 
 
 def _awaitable_next(items: Iterator[Any]) -> Callable[[], Awaitable[Any]]:

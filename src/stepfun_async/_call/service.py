@@ -322,7 +322,7 @@ class Caller:
         problems = (*(self._problems(reading) if self._strict else reading.unencodable()), *options.problems())
         if problems:
             raise InvalidRequestError.of(reading.subject, problems)
-        call = reading.to_request()
+        call = reading.to_call()
         if not self._strict:
             encode_json(call.json or dict(call.form))  # or what cannot be said would be found out too late
         return replace(call, headers=options.headers) if options.headers else call

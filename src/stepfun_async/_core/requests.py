@@ -20,7 +20,7 @@ from .rules import ImageInput, Rule, Style
 from .sizes import Size
 from .text import reason
 from .validation import Values, body_problems, notices_of, problems_of, turns_of, unknown_model
-from .wire import HTTPRequest, fingerprint_of, to_request
+from .wire import HTTPRequest, fingerprint_of, to_call
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -202,9 +202,9 @@ class Reading:
         """Which pictures are seen turned, and may not be taken so."""
         return turns_of(self.values) if self.has_pictures else ()
 
-    def to_request(self) -> HTTPRequest:
+    def to_call(self) -> HTTPRequest:
         """See `_Request.to_call`."""
-        return to_request(self.model, self.operation, self.row, self.values, self.extra_body, known_good=self._sound)
+        return to_call(self.model, self.operation, self.row, self.values, self.extra_body, known_good=self._sound)
 
 
 def _given(
@@ -318,11 +318,11 @@ class _Request(BaseModel):
         It is the SHA-256 of the endpoint, the model, all parameters sent and the bytes of the images; not
         of the base URL, the key or the place of an image.
         """
-        return fingerprint_of(self.to_request())
+        return fingerprint_of(self.to_call())
 
-    def to_request(self) -> HTTPRequest:
+    def to_call(self) -> HTTPRequest:
         """The request as it goes over the wire, whether it is valid or not."""
-        return self.read().to_request()
+        return self.read().to_call()
 
     def open_images(self, given: Values) -> Values:
         """`given` with every picture in it looked at."""

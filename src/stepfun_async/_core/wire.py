@@ -144,7 +144,7 @@ def wire_name(operation: Operation, name: str) -> str:
     return _WIRE_NAMES[operation].get(name, name)
 
 
-def to_request(
+def to_call(
     model: object,
     operation: Operation,
     row: Capability | None,
@@ -330,10 +330,10 @@ def _form_text(name: str, value: object) -> str:
 # --- requests in --------------------------------------------------------------------------------
 
 
-def from_request(call: HTTPRequest) -> tuple[Operation, dict[str, object]] | None:
+def from_call(call: HTTPRequest) -> tuple[Operation, dict[str, object]] | None:
     """The operation and the parameters, `model` among them, that a call asks for; None for another path.
 
-    The counterpart of `to_request`, for servers.
+    The counterpart of `to_call`, for servers.
     """
     for operation, endpoint in ENDPOINTS.items():
         if (call.method, call.path) == ("POST", endpoint.path):

@@ -12,7 +12,7 @@ from stepfun_async._core.capabilities import Operation
 from stepfun_async._core.pictures import Picture, of_data_uri
 from stepfun_async._core.registry import row_of
 from stepfun_async._core.sizes import Size
-from stepfun_async._core.wire import HTTPRequest, from_request
+from stepfun_async._core.wire import HTTPRequest, from_call
 
 from .faults import Fault
 
@@ -83,7 +83,7 @@ class Log:
         Returns:
             A function that records its result: `status` and `paid`, as in `PictureCall`.
         """
-        asked = from_request(call)
+        asked = from_call(call)
         if asked is None:
             raise ValueError(f"{call.method} {call.path} is not a call for an image")
         with self._lock:

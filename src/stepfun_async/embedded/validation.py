@@ -14,7 +14,7 @@ from stepfun_async._core.registry import row_of
 from stepfun_async._core.requests import REQUESTS, ImageRequest
 from stepfun_async._core.rules import ImageInput, Integer, Number, Rule, Style
 from stepfun_async._core.validation import Values
-from stepfun_async._core.wire import HTTPRequest, from_request
+from stepfun_async._core.wire import HTTPRequest, from_call
 
 from .wording import in_wire_words
 
@@ -67,7 +67,7 @@ def read(call: HTTPRequest, fetch: Fetch, *, plan: bool, strict: bool = True) ->
         plan: whether it used the Step Plan, which serves fewer models.
         strict: whether to reject the parameters that clients of OpenAI's API always send.
     """
-    asked = from_request(call)
+    asked = from_call(call)
     if asked is None:
         return Rejection(f"there is nothing at {call.path}")
     operation, values = asked

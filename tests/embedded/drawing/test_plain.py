@@ -102,10 +102,8 @@ def test_different_requests_make_different_colours(one: ImageRequest, other: Ima
 
 def test_the_way_it_is_answered_does_not_change_the_picture() -> None:
     """The link leads to what base64 would have brought."""
-    linked = content(ENGINE.respond(TextToImage(prompt="a", seed=2, response_format="url").to_request()))["data"][0][
-        "url"
-    ]
-    call = TextToImage(prompt="a", seed=2).to_request()
+    linked = content(ENGINE.respond(TextToImage(prompt="a", seed=2, response_format="url").to_call()))["data"][0]["url"]
+    call = TextToImage(prompt="a", seed=2).to_call()
 
     assert ENGINE.respond(type(call)("GET", linked)).body == png(ENGINE, TextToImage(prompt="a", seed=2))
 
@@ -130,7 +128,7 @@ def test_of_a_picture_that_was_sent_only_the_header_counts() -> None:
     broken[60:70] = bytes(10)
 
     assert made(ImageEdit(image=bytes(broken), prompt="a cat")).size == (40, 30)
-    assert DRAWING.respond(ImageEdit(image=bytes(broken), prompt="a cat").to_request()).status == 400
+    assert DRAWING.respond(ImageEdit(image=bytes(broken), prompt="a cat").to_call()).status == 400
 
 
 def test_a_picture_with_too_many_pixels_is_refused_and_not_charged() -> None:
@@ -138,7 +136,7 @@ def test_a_picture_with_too_many_pixels_is_refused_and_not_charged() -> None:
     huge = bytearray(photo(40, 30))
     huge[16:24] = (9_000).to_bytes(4, "big") * 2
 
-    reply = engine.respond(ImageToImage(image=bytes(huge), prompt="a cat", source_weight=0.5).to_request())
+    reply = engine.respond(ImageToImage(image=bytes(huge), prompt="a cat", source_weight=0.5).to_call())
 
     assert reply.status == 400
     assert engine.bill().pictures == 0

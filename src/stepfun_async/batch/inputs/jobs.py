@@ -25,7 +25,7 @@ from stepfun_async._core.rules import Integer, Rule, closest
 from stepfun_async._core.scalars import is_missing, python_value
 from stepfun_async._core.sizes import Size
 from stepfun_async._core.text import described, reason
-from stepfun_async._core.wire import HTTPRequest, from_request
+from stepfun_async._core.wire import HTTPRequest, from_call
 
 LONGEST_ID = 200
 """Characters of an id."""
@@ -228,7 +228,7 @@ def _from_openai(line: Mapping[str, object]) -> dict[str, object] | Broken:
     content = cast("dict[str, Any]", line["body"])
     url, method = line.get("url", ENDPOINTS[OPERATIONS[_implied(content)]].path), line.get("method", "POST")
     path = _PREFIXES.sub("", url, count=1) if isinstance(url, str) else ""
-    asked = from_request(HTTPRequest(str(method).upper(), path, json=content))
+    asked = from_call(HTTPRequest(str(method).upper(), path, json=content))
     if asked is None:
         endpoints = ", ".join(f"POST /v1{endpoint.path}" for endpoint in ENDPOINTS.values())
         return Broken((Problem("url", f"{method} {url}", endpoints),))

@@ -134,7 +134,7 @@ def _advice_for(inputs: Any) -> str | None:
 
 def _is_single(inputs: object) -> bool:
     """Whether inputs are one line, or what can be iterated over otherwise than by lines."""
-    return hasattr(inputs, "to_request") or isinstance(inputs, Mapping | bytes | type)
+    return hasattr(inputs, "to_call") or isinstance(inputs, Mapping | bytes | type)
 
 
 _NOT_ITERABLE: Mapping[str, str] = MappingProxyType(
