@@ -107,6 +107,13 @@ def test_the_version_is_that_of_the_package_installed() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*", importlib.metadata.version("stepfun-async"))
 
 
+def test_the_root_of_the_package_fits_on_a_page() -> None:
+    """New modules go into a room; a module at the root is a room of its own, or what users import by name."""
+    root = Path(stepfun_async.__file__).parent
+    entries = sorted(path.name for path in root.iterdir() if path.name not in ("__pycache__", "py.typed"))
+    assert len(entries) <= 16, entries
+
+
 def test_the_package_says_that_it_is_typed() -> None:
     assert (Path(stepfun_async.__file__).parent / "py.typed").is_file()
 

@@ -18,8 +18,7 @@ import stepfun_async
 SOURCE = Path(stepfun_async.__file__).parent
 ROOMS = (
     "__init__.py",
-    "_client.py",
-    "_images.py",
+    "_client",
     "cli",
     "embedded",
     "otel.py",

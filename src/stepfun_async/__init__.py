@@ -20,7 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._call.fan_out import Failed as Failed
     from ._call.fan_out import Finished as Finished
-    from ._client import AsyncClient as AsyncClient
+    from ._client.client import AsyncClient as AsyncClient
+    from ._client.sync import Client as Client
     from ._core.capabilities import Capability as Capability
     from ._core.capabilities import CustomModel as CustomModel
     from ._core.capabilities import Lifecycle as Lifecycle
@@ -69,15 +70,14 @@ if TYPE_CHECKING:
     from ._core.sizes import Size as Size
     from ._limits.budget import Budget as Budget
     from ._limits.limits import Limits as Limits
-    from ._sync import Client as Client
     from .batch.batch import Batch as Batch
 
     __version__: str
 
 _HOMES = {
     "_limits.budget": ("Budget",),
-    "_client": ("AsyncClient",),
-    "_sync": ("Client",),
+    "_client.client": ("AsyncClient",),
+    "_client.sync": ("Client",),
     "_limits.limits": ("Limits",),
     "_call.fan_out": ("Failed", "Finished"),
     "batch.batch": ("Batch",),

@@ -2,7 +2,7 @@
 
 `Batch` runs one, `Records` reads what it left in its folder, and `run_chunk` is what the workers of a cluster run.
 `inputs` reads lines, `journal` records what happened to each, `storage` keeps the images, `run` sends the requests
-and `report` writes the report and the manifest. May import `_client` and everything below it; inside, rooms import
+and `report` writes the report and the manifest. May import `_call` and everything below it; inside, rooms import
 downwards: `batch`, `records`, `run`, `report`, `journal`, `items`, then `inputs` and `storage`.
 """
 

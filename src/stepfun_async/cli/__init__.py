@@ -2,7 +2,7 @@
 
 `app` puts the commands together and maps errors to exit codes; each command has a module, and `options`, `help_text`,
 `console` and `exit_codes` serve all of them. It needs typer and rich, which the extra `cli` installs.
-May import `_sync`, `batch` and everything below; nothing in the library imports it.
+May import `_client`, `batch` and everything below; nothing in the library imports it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 `FakeStepFun` answers offline and records what was requested and paid for; `FakeStepFunServer` is the same behind real
 HTTP. `run`, `virtual_backend` and `virtual_time` run code with retries, deadlines and limits without waiting.
-`stepfun_async.pytest_plugin` provides them as fixtures. May import `_sync`, `_client` and everything below.
+`stepfun_async.pytest_plugin` provides them as fixtures. May import `_client` and everything below.
 """
 
 from __future__ import annotations

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, Self
-from urllib.parse import quote
+from typing import TYPE_CHECKING, NoReturn, Self
 
-from ._call.options import Options
-from ._call.service import DEFAULT_LIMITS, DEFAULT_RETRY, Caller, caller_for
-from ._call.settings import Validation, hidden_headers, hidden_url
-from ._core.answers import parse_account, parse_model, parse_models
-from ._core.errors import InvalidRequestError
-from ._core.problems import Problem
-from ._core.results import Account, Model, Usage
-from ._core.retry import RetryPolicy
-from ._core.secrets import as_secret
-from ._images import AsyncImages
-from ._limits.budget import Budget
-from ._limits.limits import Limits
+from .._call.service import DEFAULT_LIMITS, DEFAULT_RETRY, caller_for
+from .._call.settings import Validation, hidden_headers, hidden_url
+from .._core.results import Usage
+from .._core.retry import RetryPolicy
+from .._core.secrets import as_secret
+from .._limits.budget import Budget
+from .._limits.limits import Limits
+from .images import AsyncImages
+from .models import AsyncAccount, AsyncModels
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from ._core.events import OnEvent
-    from ._transport import AnyTransport
+    from .._core.events import OnEvent
+    from .._transport import AnyTransport
 
 
 class AsyncClient:
@@ -155,80 +149,3 @@ def unpicklable(client: object) -> TypeError:
     name = type(client).__name__
     what = f"cannot pickle a {name}, since it has connections, limits and a key of its own"
     return TypeError(f"{what}: make one in each process, or let forked processes inherit it")
-
-
-class ModelMethods:
-    """The server's models."""
-
-    def list(self, *args: Any, **options: Any) -> Any:
-        """List the models of the server.
-
-        Args:
-            timeout: seconds for the whole call; by default the client's.
-
-        Raises:
-            APIError: there was no usable response.
-        """
-
-    def retrieve(self, *args: Any, **options: Any) -> Any:
-        """Return one model.
-
-        Args:
-            model: its name.
-            timeout: seconds for the whole call; by default the client's.
-
-        Raises:
-            InvalidRequestError: `model` is not a valid name; nothing was sent.
-            NotFoundError: the server has no such model.
-            APIError: there was no usable response.
-        """
-
-
-class AsyncModels(ModelMethods):
-    """The server's models."""
-
-    def __init__(self, service: Caller) -> None:
-        self._service = service
-
-    async def list(self, *, timeout: float | None = None) -> tuple[Model, ...]:
-        return await self._service.fetch(
-            "models", "/models", partial(parse_models, now=time.time()), Options(timeout=timeout)
-        )
-
-    async def retrieve(self, model: str, *, timeout: float | None = None) -> Model:
-        path = f"/models/{_name(model)}"
-        return await self._service.fetch(
-            "models", path, partial(parse_model, now=time.time()), Options(timeout=timeout)
-        )
-
-
-class AccountMethods:
-    """The account behind the key."""
-
-    def retrieve(self, *args: Any, **options: Any) -> Any:
-        """Return the account and its balance.
-
-        Args:
-            timeout: seconds for the whole call; by default the client's.
-
-        Raises:
-            APIError: there was no usable response.
-        """
-
-
-class AsyncAccount(AccountMethods):
-    """The account behind the key."""
-
-    def __init__(self, service: Caller) -> None:
-        self._service = service
-
-    async def retrieve(self, *, timeout: float | None = None) -> Account:
-        return await self._service.fetch(
-            "account", "/accounts", partial(parse_account, now=time.time()), Options(timeout=timeout)
-        )
-
-
-def _name(model: object) -> str:
-    if not isinstance(model, str) or not model.strip("./") or not model.isprintable():
-        raise InvalidRequestError.of("models.retrieve", (Problem("model", model, "the name of a model"),))
-    return quote(model, safe="")

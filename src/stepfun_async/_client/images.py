@@ -7,15 +7,15 @@ from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
-from ._call.options import NO_OPTIONS, Options
-from ._call.service import Caller
-from ._call.settings import hidden_headers
-from ._core.results import Image, ImagesResponse, SaveTo
+from .._call.options import NO_OPTIONS, Options
+from .._call.service import Caller
+from .._call.settings import hidden_headers
+from .._core.results import Image, ImagesResponse, SaveTo
 
 if TYPE_CHECKING:
-    from ._call.fan_out import OutcomeIterator
-    from ._core.capabilities import CustomModel
-    from ._core.params import (
+    from .._call.fan_out import OutcomeIterator
+    from .._core.capabilities import CustomModel
+    from .._core.params import (
         CustomEdit,
         CustomGenerate,
         CustomImageToImage,
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
         MediumGenerate,
         StepImageToImage,
     )
-    from ._core.requests import ImageRequest, PictureInput, ResponseFormat
-    from ._core.sizes import Size
+    from .._core.requests import ImageRequest, PictureInput, ResponseFormat
+    from .._core.sizes import Size
 
 
 @cache
 def _requests() -> ModuleType:
     """Import the request values on first use, since they import pydantic."""
-    from ._core import requests
+    from .._core import requests
 
     return requests
 
@@ -366,7 +366,7 @@ class AsyncImages(ImageMethods):
         Returns:
             An async iterator over `Finished(request, response)` and `Failed(request, error)`.
         """
-        from ._call.fan_out import fan_out
+        from .._call.fan_out import fan_out
 
         return fan_out(self._service, requests, ordered=ordered)
 

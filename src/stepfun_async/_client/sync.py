@@ -6,24 +6,25 @@ import inspect
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar, Unpack, overload
 
-from ._call.blocking import BlockingCaller
-from ._call.service import DEFAULT_LIMITS, DEFAULT_RETRY, caller_for
-from ._call.settings import Validation, hidden_headers, hidden_url
-from ._client import AccountMethods, AsyncAccount, AsyncModels, ModelMethods, unpicklable
-from ._core.results import Account, Image, ImagesResponse, Model, SaveTo, Usage
-from ._core.retry import RetryPolicy
-from ._core.secrets import as_secret
-from ._images import AsyncImages, ImageMethods
-from ._limits.budget import Budget
-from ._limits.limits import Limits
+from .._call.blocking import BlockingCaller
+from .._call.service import DEFAULT_LIMITS, DEFAULT_RETRY, caller_for
+from .._call.settings import Validation, hidden_headers, hidden_url
+from .._core.results import Account, Image, ImagesResponse, Model, SaveTo, Usage
+from .._core.retry import RetryPolicy
+from .._core.secrets import as_secret
+from .._limits.budget import Budget
+from .._limits.limits import Limits
+from .client import unpicklable
+from .images import AsyncImages, ImageMethods
+from .models import AccountMethods, AsyncAccount, AsyncModels, ModelMethods
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from ._call.fan_out import Outcome
-    from ._core.capabilities import CustomModel
-    from ._core.events import OnEvent
-    from ._core.params import (
+    from .._call.fan_out import Outcome
+    from .._core.capabilities import CustomModel
+    from .._core.events import OnEvent
+    from .._core.params import (
         CustomEdit,
         CustomGenerate,
         CustomImageToImage,
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
         MediumGenerate,
         StepImageToImage,
     )
-    from ._core.requests import ImageRequest, PictureInput
-    from ._transport import AnyTransport
+    from .._core.requests import ImageRequest, PictureInput
+    from .._transport import AnyTransport
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -86,7 +87,7 @@ class Client:
         keepalive_expiry: float | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
-        # From what shows the variables of a traceback's frames:
+        # Hide them from tools that show the variables of a traceback's frames:
         api_key, base_url, proxy = as_secret(api_key), hidden_url(base_url), as_secret(proxy)
         default_headers = hidden_headers(default_headers)
         service = caller_for(
@@ -112,22 +113,22 @@ class Client:
 
     @property
     def base_url(self) -> str:
-        """Where calls go."""
+        """The URL of the API."""
         return self._bridge.service.config.base_url
 
     @property
     def limits(self) -> Limits:
-        """How much is in flight at once, and sent in a minute."""
+        """The maximum number of calls in flight, and of requests per minute."""
         return self._bridge.service.limits
 
     @property
     def budget(self) -> Budget | None:
-        """What may be spent; None for any sum."""
+        """The most that may be spent; `None` for no limit."""
         return self._bridge.service.budget
 
     @property
     def usage(self) -> Usage:
-        """What this client was used for so far."""
+        """Totals of this client's calls so far."""
         return self._bridge.service.ledger.snapshot()
 
     def __enter__(self) -> Self:
@@ -152,13 +153,13 @@ class Client:
 
 
 def _hide_headers(options: dict[str, Any]) -> None:
-    """Have the values of headers not show themselves where the variables of a traceback's frames are shown."""
+    """Hide the values of headers from tools that show the variables of a traceback's frames."""
     if "extra_headers" in options:
         options["extra_headers"] = hidden_headers(options["extra_headers"])
 
 
 class Images(ImageMethods):
-    """Pictures: make, edit, start from another, fetch, fan out."""
+    """Generate, edit and download images, one or many."""
 
     def __init__(self, bridge: BlockingCaller) -> None:
         self._images = AsyncImages(bridge.service)
@@ -243,10 +244,10 @@ class Images(ImageMethods):
         return self._bridge.run(self._images.download, image, save_to=save_to, overwrite=overwrite, **waits)
 
     def map(self, requests: Iterable[ImageRequest], *, ordered: bool = False) -> Generator[Outcome, None, None]:
-        """Send many requests, as many at once as the limits allow, and give back each as it ends.
+        """Send many requests, as many at once as the limits allow, and yield each as it ends.
 
-        The iterable is read in the caller's thread, only as there is room. `close()` on the iterator ends
-        what is in flight, and waits until it has; an iterator that is dropped has it end in the background. See
+        The iterable is read in the caller's thread, and only as there is room. `close()` on the iterator cancels the
+        calls in flight and waits until they have ended; dropping the iterator cancels them without a wait. See
         `AsyncImages.map`.
         """
         return self._bridge.map(requests, ordered=ordered)
