@@ -40,6 +40,7 @@ from stepfun_async.batch.journal import database, journal
 from stepfun_async.batch.journal.journal import Journal
 from stepfun_async.batch.report.journalled import row_from
 from stepfun_async.batch.storage import store
+from stepfun_async.batch.storage.folder import Folder
 from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
 
 MODELS = ("step-image-edit-2", "step-2x-large")
@@ -269,7 +270,7 @@ class History:
     def _world(self) -> Iterator[None]:
         """The places where a process dies, and a disk that may be full."""
         death, history = self.death, self
-        commit, write, rescue, opened = Journal.commit, store.Folder.write, store._write_new, database.opened
+        commit, write, rescue, opened = Journal.commit, Folder.write, store._write_new, database.opened
 
         def hastily_opened(folder: Path) -> sqlite3.Connection:
             connection = opened(folder)
@@ -280,7 +281,7 @@ class History:
             death.step()
             commit(changed)
 
-        def written(folder: store.Folder, name: str, data: bytes, *, overwrite: bool) -> None:
+        def written(folder: Folder, name: str, data: bytes, *, overwrite: bool) -> None:
             death.step()
             if history.full_after is not None:
                 history.full_after -= 1
@@ -294,7 +295,7 @@ class History:
 
         with ExitStack() as stack:
             stack.enter_context(mock.patch.object(Journal, "commit", committed))
-            stack.enter_context(mock.patch.object(store.Folder, "write", written))
+            stack.enter_context(mock.patch.object(Folder, "write", written))
             stack.enter_context(mock.patch.object(store, "_write_new", rescued))
             stack.enter_context(mock.patch.object(journal, "opened", hastily_opened))
             stack.enter_context(mock.patch("os.fsync"))

@@ -14,9 +14,9 @@ import pytest
 from stepfun_async import Budget, BudgetExceededError, ConfigurationError, RetryPolicy, SaveError
 from stepfun_async.batch import Item, JournalError, Records, StorageError
 from stepfun_async.batch.journal.journal import Journal
-from stepfun_async.batch.run.engine import recover
-from stepfun_async.batch.storage import store
-from stepfun_async.batch.storage.store import Folder, PictureStore
+from stepfun_async.batch.run.recovery import recover
+from stepfun_async.batch.storage.folder import Folder
+from stepfun_async.batch.storage.store import PictureStore
 
 from .shop import Shop, prompts
 
@@ -270,7 +270,7 @@ def full_disk() -> Iterator[None]:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store.Folder, "write", full)
+        patch.setattr(Folder, "write", full)
         yield
 
 

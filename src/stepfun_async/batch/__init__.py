@@ -9,12 +9,12 @@ downwards: `batch`, `records`, `run`, `report`, `journal`, `items`, then `inputs
 from __future__ import annotations
 
 from .batch import Batch
-from .inputs.sources import InputWarning
+from .inputs.lines import InputWarning
 from .items import BadLine, Checked, Item, Progress, State, Status
 from .journal.database import JournalError
 from .records import Records
 from .run.chunks import Chunk, ChunkError, Row, run_chunk
-from .storage.store import StorageError
+from .storage.base import StorageError
 
 __all__ = [
     "BadLine",

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections import Counter
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
-    Awaitable,
     Callable,
     Collection,
     Iterable,
@@ -18,45 +16,43 @@ from collections.abc import (
 )
 from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from dataclasses import replace
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias, TypeVar, cast
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
 
 import anyio
 
-from stepfun_async._call.service import DEFAULT_LIMITS, DEFAULT_RETRY, Caller, caller_for, price_at
+from stepfun_async._call.service import DEFAULT_LIMITS, DEFAULT_RETRY, Caller, caller_for
 from stepfun_async._call.settings import KEY_VARIABLES, hidden_headers, hidden_url, resolve
 from stepfun_async._core.errors import ConfigurationError
-from stepfun_async._core.money import NOTHING, less, times, total
-from stepfun_async._core.problems import Problem
 from stepfun_async._core.retry import RetryPolicy
 from stepfun_async._core.secrets import as_secret
-from stepfun_async._core.server import Settings
-from stepfun_async._core.text import escaped
 from stepfun_async._core.version import __version__
 from stepfun_async._limits.budget import Budget
 from stepfun_async._limits.limits import Limits
 from stepfun_async._runtime.event_loop import cancel_if_due, finished, finished_in_thread
-from stepfun_async._runtime.portal import Portal
 
 from .inputs.jobs import JobDefaults, told_fields
-from .inputs.sources import InputLine, Source, is_file, source_of
-from .items import MOST_BAD_LINES, BadLine, Checked, Item, Progress, Status
-from .journal.database import Ids, JournalError, told
+from .inputs.sources import Source, is_file, source_of
+from .items import Checked, Item, Progress, Status
+from .journal.database import JournalError, told
 from .journal.journal import SETTINGS, Journal
 from .journal.writer import Writer
 from .records import Records
+from .run.blocking import run_beside
 from .run.chunks import Conditions
 from .run.claims import Claims
-from .run.engine import AHEAD, Engine, Ways, read_job, recover
+from .run.earlier_spending import note_known, settle_earlier
+from .run.engine import AHEAD, Engine, Ways
+from .run.input_check import InputCheck
 from .run.job_runner import JobRunner
+from .run.recovery import recover
 from .run.remote_engine import HandingEngine, Spread, Submit
+from .storage.base import Place, StorageError
 from .storage.bucket import is_url
 from .storage.filenames import DEFAULT_TEMPLATE, check_template
 from .storage.location import StorageLocation, check_pictures
-from .storage.store import PictureStore, Place, StorageError
+from .storage.store import PictureStore
 
 if TYPE_CHECKING:
     from stepfun_async._core.events import OnEvent
@@ -243,7 +239,7 @@ class Batch:
 
         Ctrl-C ends what is in flight, enters it, and raises `KeyboardInterrupt`.
         """
-        return _run_beside(self.run)
+        return run_beside(self.run)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[AsyncIterator[Item]]:
@@ -340,7 +336,7 @@ class Batch:
             max_in_flight=max_in_flight,
             lines_at_once=lines_at_once,
         )
-        return _run_beside(run)
+        return run_beside(run)
 
     def stop(self) -> None:
         """End the run that is going on: nothing more is sent, and what is in flight ends. Any thread may."""
@@ -369,14 +365,14 @@ class Batch:
                 raise ConfigurationError(
                     "check would use these inputs up: they can be read once; give a list or a file"
                 )
-            with closing(_Findings(self._terms(source), config, self._budget)) as found:
+            with closing(InputCheck(self._terms(source), config, self._budget)) as found:
                 while lines := await source.take(_CHECKED_AT_ONCE):
                     await finished_in_thread(partial(found.look_at, lines))
         return found.checked(self.limits.requests_per_minute)
 
     def check_sync(self) -> Checked:
         """`check` for code without an event loop."""
-        return _run_beside(self.check)
+        return run_beside(self.check)
 
     def status(self) -> Status:
         """How the batch stands, in all runs so far; `Records.status`."""
@@ -410,7 +406,7 @@ class Batch:
                     try:
                         yield self._engine
                     finally:
-                        note = partial(_note_known, budget=self._budget, folder=self.records.folder)
+                        note = partial(note_known, budget=self._budget, folder=self.records.folder)
                         with suppress(JournalError):
                             await finished(partial(writer.do, note))
             finally:
@@ -499,7 +495,7 @@ class Batch:
                 unsent = tickets.withdraw_all()
                 adopted = recover(journal, store, verify=self._ways.verify, unsent=unsent)
                 tickets.clear()
-                _settle(journal, self._budget, folder)
+                settle_earlier(journal, self._budget, folder)
         except BaseException:
             journal.close()
             raise
@@ -569,149 +565,3 @@ def _try_out(place: Place) -> None:
     except StorageError as error:
         error.tell("nothing was sent")
         raise
-
-
-# --- money of earlier runs ----------------------------------------------------------------------
-
-_Sums: TypeAlias = tuple[Decimal, Decimal]
-
-_known_to: WeakKeyDictionary[Budget, dict[Path, _Sums]] = WeakKeyDictionary()
-"""What each budget has of each batch already, so that no run of this process is counted twice."""
-
-
-def _settle(journal: Journal, budget: Budget | None, folder: Path) -> None:
-    """Have the budget know what earlier runs have spent, and may have.
-
-    Raises:
-        ConfigurationError: for some of it the budget has no price.
-    """
-    if budget is None:
-        return
-    journal.begin()
-    unpriced = journal.charges.price_unpriced(lambda model: budget.price_of(model, None))
-    journal.commit()
-    _refuse_unpriced(budget, unpriced, "at a price that is not known")
-    spent, held = _sums(journal, budget)
-    known_spent, known_held = _known_to.get(budget, {}).get(folder.absolute(), (NOTHING, NOTHING))
-    budget.settle(held=less(held, known_held), spent=less(spent, known_spent))
-    _note_known(journal, budget, folder)
-
-
-def _note_known(journal: Journal, budget: Budget | None, folder: Path) -> None:
-    if budget is not None:
-        _known_to.setdefault(budget, {})[folder.absolute()] = _sums(journal, budget)
-
-
-def _sums(journal: Journal, budget: Budget) -> _Sums:
-    """What is spent and held in the budget's currency; what was paid in another one counts at the budget's own price.
-
-    Raises:
-        ConfigurationError: it has none for that.
-    """
-    money = journal.money()
-    spent, held = money.spent.get(budget.currency, NOTHING), money.held.get(budget.currency, NOTHING)
-    unknown: Counter[str] = Counter()
-    for model, charge in journal.charges.not_in(budget.currency):
-        price = budget.price_of(model, None)
-        if price is None:
-            unknown[model] += charge.maybe_billed
-            continue
-        spent = total((spent, times(price.amount, charge.billed)))
-        held = total((held, times(price.amount, charge.maybe_billed - charge.billed)))
-    _refuse_unpriced(budget, unknown, "in another currency")
-    return spent, held
-
-
-def _refuse_unpriced(budget: Budget, counts: Mapping[str, int], how: str) -> None:
-    if not counts:
-        return
-    bought = ", ".join(f"{count} images of {escaped(model)}" for model, count in sorted(counts.items()))
-    prices = ", ".join(f"{model!r}: ..." for model in sorted(counts))
-    raise ConfigurationError(
-        f"earlier runs of this batch bought {bought} {how}, so the budget cannot count them: "
-        f"Budget({budget.limit:f}, {budget.currency!r}, prices={{{prices}}}); nothing was sent"
-    )
-
-
-# --- checking -----------------------------------------------------------------------------------
-
-
-class _Findings:
-    """What a check has found so far."""
-
-    def __init__(self, terms: JobDefaults, config: Settings, budget: Budget | None) -> None:
-        self._terms = terms
-        self._config = config
-        self._budget = budget
-        self._ids = Ids()
-        self._bad: list[BadLine] = []
-        self._counts: Counter[str] = Counter()
-        self._price: dict[str, Decimal] = {}
-
-    def look_at(self, lines: Iterable[InputLine]) -> None:
-        """Check some lines; pictures that they name are read."""
-        for line in lines:
-            self._look_at(line)
-
-    def _look_at(self, line: InputLine) -> None:
-        job = read_job(line, self._terms)
-        problems = (*job.problems, *self._taken(job.id, line.number))
-        self._counts["lines"] += 1
-        if problems or job.request is None:
-            self._counts["bad"] += 1
-            if len(self._bad) < MOST_BAD_LINES:
-                self._bad.append(BadLine(line=line.number, problems=problems))
-            return
-        price = price_at(self._config, self._budget, job.request)
-        if price is None:
-            self._counts["unpriced"] += 1
-        else:
-            self._price[price.currency] = total((self._price.get(price.currency, NOTHING), price.amount))
-
-    def _taken(self, id: str | None, line: int) -> tuple[Problem, ...]:
-        first = line if id is None else self._ids.first_line(id, line)
-        if first == line:
-            return ()
-        return (Problem("id", id, "an id of its own for each line", f"line {first} has it already"),)
-
-    def close(self) -> None:
-        """Forget the ids."""
-        self._ids.close()
-
-    def checked(self, requests_per_minute: int | None) -> Checked:
-        """The findings."""
-        good = self._counts["lines"] - self._counts["bad"]
-        minutes = None if requests_per_minute is None else max(0, good - 1) // requests_per_minute
-        return Checked(
-            lines=self._counts["lines"],
-            bad=self._counts["bad"],
-            bad_lines=tuple(self._bad),
-            price=self._price,
-            unpriced=self._counts["unpriced"],
-            seconds=None if minutes is None else 60.0 * minutes,
-        )
-
-
-# --- without a loop -----------------------------------------------------------------------------
-
-
-def _run_beside(function: Callable[[], Awaitable[T]]) -> T:
-    """Run `function` in a loop of its own, in a thread of its own. An interrupt here cancels it there."""
-    with Portal("a Batch", ConfigurationError) as portal:
-        held = portal.run(partial(_held, function))
-    return held()
-
-
-async def _held(function: Callable[[], Awaitable[T]]) -> Callable[[], T]:
-    """What gives the result of `function`, or raises what is no `Exception`, which would end the loop at once."""
-    try:
-        result = await function()
-    except Exception:
-        raise
-    except BaseException as error:  # noqa: BLE001 - raised by the caller
-        return partial(_raise, error)
-    return lambda: result
-
-
-def _raise(error: BaseException) -> NoReturn:
-    raise error

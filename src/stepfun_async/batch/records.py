@@ -24,9 +24,9 @@ from .journal.journal import SETTINGS, Journal
 from .report import ReportRow, write_report
 from .report.journalled import row_from, summary_from
 from .report.manifest import METADATA, Write, row_of, write_captions, writer_for
+from .storage.base import Place
 from .storage.bucket import Bucket, is_url
 from .storage.location import check_folder, place_at
-from .storage.store import Place
 
 MANIFEST = "manifest.jsonl"
 REPORT = "report.html"

@@ -12,7 +12,8 @@ import pytest
 
 from stepfun_async import ConfigurationError, TextToImage
 from stepfun_async.batch.inputs.jobs import Broken, Cells
-from stepfun_async.batch.inputs.sources import InputLine, source_of
+from stepfun_async.batch.inputs.lines import InputLine
+from stepfun_async.batch.inputs.sources import source_of
 
 pytestmark = pytest.mark.anyio
 
@@ -120,7 +121,7 @@ async def test_parquet_rows_are_lines_and_nulls_are_not_given(tmp_path: Path) ->
 
 
 async def test_parquet_says_which_extra_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stepfun_async.batch.inputs.sources.find_spec", lambda name: None)
+    monkeypatch.setattr("stepfun_async.batch.inputs.tables.find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match=r"stepfun-async\[parquet\]"):
         source_of(tmp_path / "a.parquet")
 

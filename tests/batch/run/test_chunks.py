@@ -504,7 +504,7 @@ async def test_a_full_disk_ends_the_run_and_says_where_the_picture_is(
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with monkeypatch.context() as patch:
-        patch.setattr("stepfun_async.batch.storage.store.write_bytes", full)
+        patch.setattr("stepfun_async.batch.storage.folder.write_bytes", full)
         with pytest.raises(SaveError, match=r"No space left on device.* it is in .* \(on ") as caught:
             await shop.batch(8).run_chunks(shop.submit, chunk=2, chunks_at_once=1, max_in_flight=1)
     assert caught.value.response.data[0].data is None

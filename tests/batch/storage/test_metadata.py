@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from stepfun_async import Image
 from stepfun_async._core.pictures import Picture, of_bytes
 from stepfun_async.batch import Records
+from stepfun_async.batch.storage.folder import Folder
 from stepfun_async.batch.storage.metadata import KEYWORD, with_metadata
-from stepfun_async.batch.storage.store import Folder, PictureStore
+from stepfun_async.batch.storage.store import PictureStore
 from tests.support.samples import SAMPLES
 
 from ..shop import Shop

@@ -10,7 +10,8 @@ import pytest
 
 from stepfun_async import Image, TextToImage
 from stepfun_async._core.answers import picture_facts
-from stepfun_async.batch.storage.store import Folder, PictureStore
+from stepfun_async.batch.storage.folder import Folder
+from stepfun_async.batch.storage.store import PictureStore
 from stepfun_async.embedded.drawing.plain import draw
 from tests.support.samples import FOREIGN
 

@@ -40,8 +40,8 @@ from stepfun_async._runtime.portal import Portal
 
 from ..journal.admission import Task
 from ..journal.journal import JobResult
+from ..storage.base import StorageError
 from ..storage.location import StorageLocation
-from ..storage.store import StorageError
 from .claims import Claims
 from .job_runner import STOPPING, JobOutcome, JobRunner, found
 

@@ -10,15 +10,11 @@ as what is known of it says, and a picture that is paid for is kept and entered 
 from __future__ import annotations
 
 import math
-import time
-import warnings
 from collections import deque
-from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -26,20 +22,20 @@ from anyio.lowlevel import current_token
 
 from stepfun_async._core.capabilities import Money
 from stepfun_async._core.money import NOTHING, times, total
-from stepfun_async._core.problems import Problem
 from stepfun_async._core.text import reason
 from stepfun_async._limits.budget import Budget
 from stepfun_async._runtime.event_loop import finished, finished_in_thread
 
-from ..inputs.jobs import Job, JobDefaults, is_edit_without_image, job_of
-from ..inputs.sources import InputLine, InputWarning, Source
+from ..inputs.job_reader import read_jobs
+from ..inputs.jobs import Job, JobDefaults
+from ..inputs.lines import InputLine
+from ..inputs.sources import Source
 from ..items import Item, Progress
 from ..journal.admission import Admitted, Task, settled
 from ..journal.charges import Charge
-from ..journal.journal import OUTPUT_LOST, JobResult, Journal, KnownJob, Left
+from ..journal.journal import JobResult, Journal, KnownJob
 from ..journal.writer import Writer
-from ..storage.store import PictureStore, Saved
-from .job_runner import STOPPING, JobOutcome, JobRunner, Witness, adopted, found, killed, unfetched
+from .job_runner import STOPPING, JobOutcome, JobRunner, Witness, unfetched
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
@@ -226,7 +222,7 @@ class Engine:
         """Enter lines, of which some stand as they did and are not read, and place those that are to be sent."""
         entries: list[Job | int] = [line.number for line in lines]
         if len(as_it_was) < len(lines):
-            entries = await finished_in_thread(partial(_read, lines, as_it_was, self._terms))
+            entries = await finished_in_thread(partial(read_jobs, lines, as_it_was, self._terms))
         admit = partial(
             Journal.admit,
             lines=entries,
@@ -377,126 +373,7 @@ class Engine:
                 await self._sink.send(item)
 
 
-def read_job(line: InputLine, terms: JobDefaults) -> Job:
-    """The job that a line asks for. What somebody's own values raise makes that line a bad one, and ends nothing."""
-    try:
-        value = line.read()
-        job = job_of(line.number, value, terms, line.digest)
-        doubtful = job.request is not None and not terms.warned and is_edit_without_image(value, terms)
-    except Exception as error:  # noqa: BLE001 - whatever the methods of somebody's own may raise
-        problem = Problem("line", None, "values that can be read", f"reading it raised {reason(error)}")
-        return Job(line=line.number, told={}, digest=line.digest, problems=(problem,))
-    if doubtful:
-        terms.warned.append(line.number)
-        warnings.warn(_WITHOUT_IMAGE.format(line=line.number), InputWarning, 2)
-    return job
-
-
-_WITHOUT_IMAGE = (
-    "line {line} has nothing in its `image`: it, and every later line like it, makes an image from its prompt alone, "
-    'which is paid for; operation="edit" in the defaults makes such lines an error'
-)
-
-
-def _read(lines: Iterable[InputLine], as_it_was: set[int], terms: JobDefaults) -> list[Job | int]:
-    return [line.number if line.number in as_it_was else _job_of(line, terms) for line in lines]
-
-
-def _job_of(line: InputLine, terms: JobDefaults) -> Job:
-    time.sleep(_TURN)
-    return read_job(line, terms)
-
-
-_TURN = 5e-5
-"""Seconds for the event loop to have its turn: it would get one from a thread that computes every 5 ms only."""
-
-
 def _end(journal: Journal, number: int, ended: JobResult, *, asked: bool) -> Item | None:
     """Enter a line's end; the whole row, where anybody asked for it."""
     journal.end(number, ended)
     return journal.item(number) if asked else None
-
-
-# --- before a run -------------------------------------------------------------------------------
-
-
-def recover(journal: Journal, store: PictureStore, *, verify: bool, unsent: Collection[int] = frozenset()) -> int:
-    """Put in order what a process left that was killed.
-
-    A line that was in flight is done where its picture is durable, `pending` where it was handed out and
-    provably not sent, and `unknown` otherwise. Pictures that had to be put elsewhere are brought back.
-
-    Args:
-        journal: open for writing.
-        store: where the pictures are.
-        verify: whether every picture is read and compared with what was written; one that is gone or
-            changed is `failed` from then on, and made anew when `retry` says so.
-        unsent: the numbers of lines that were handed out and not sent.
-
-    Returns:
-        How many pictures were found that the journal did not have.
-    """
-    count = sum(_recover_one(journal, store, left, sent=left.number not in unsent) for left in journal.in_flight())
-    count += sum(_bring_back(journal, store, left) for left in journal.rescued())
-    if verify:
-        _verify(journal, store)
-    return count
-
-
-def _recover_one(journal: Journal, store: PictureStore, left: Left, *, sent: bool) -> bool:
-    store.sweep(left.stem)
-    fingerprint = left.item.fingerprint or ""
-    refuge = store.rescued(left.stem, fingerprint)
-    saved = store.find(left.stem)
-    if saved is not None and not _is_its_own(journal, left, saved):
-        saved = None
-    if saved is None and refuge is not None:
-        saved = store.fetch_back(left.stem, refuge, _note_of(left.item))
-    unmade = killed(left.reserved) if sent else JobResult(state="pending")
-    _enter(journal, left.number, adopted(saved, left.reserved) if saved else unmade, refuge if saved else None)
-    return saved is not None
-
-
-def _is_its_own(journal: Journal, left: Left, saved: Saved) -> bool:
-    """Whether a picture is that of the row under whose stem it is, and not of one whose stem was the same."""
-    fingerprint = saved.note.get("fingerprint", left.item.fingerprint)
-    return fingerprint == left.item.fingerprint and not journal.is_of_another(left.number, saved.path)
-
-
-def _enter(journal: Journal, number: int, ended: JobResult, refuge: str | None) -> None:
-    """Enter a line's end for good; only then its picture is taken away where it was rescued to."""
-    journal.begin()
-    journal.end(number, ended)
-    journal.commit()
-    if refuge is not None:
-        Path(refuge).unlink(missing_ok=True)
-
-
-def _verify(journal: Journal, store: PictureStore) -> None:
-    journal.begin()
-    files = journal.files()
-    digests = store.digests(path for _, path, _ in files)
-    for (number, path, sha256), digest in zip(files, digests, strict=True):
-        if digest != sha256:
-            journal.end(number, _lost(path, sha256))
-    journal.commit()
-
-
-def _note_of(item: Item) -> dict[str, object]:
-    names = ("id", "line", "fingerprint", "seed", "finish_reason", "trace_id")
-    return {**{name: getattr(item, name) for name in names}, "request": dict(item.request)}
-
-
-def _bring_back(journal: Journal, store: PictureStore, left: Left) -> bool:
-    """Whether a picture that was paid for and put elsewhere is in its place now."""
-    path = str(left.item.path)
-    saved = store.fetch_back(left.stem, path, _note_of(left.item))
-    if saved is None:
-        return False
-    _enter(journal, left.number, found(saved), path)
-    return True
-
-
-def _lost(path: str, sha256: str) -> JobResult:
-    message = f"{path} is gone, or no longer what was written (SHA-256 {sha256}); retry has it made anew"
-    return JobResult(state="failed", error=OUTPUT_LOST, message=message)

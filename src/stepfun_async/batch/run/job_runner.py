@@ -36,8 +36,8 @@ from stepfun_async._runtime.event_loop import finished
 from ..items import State
 from ..journal.admission import Task
 from ..journal.journal import INTERRUPTED, JobResult
+from ..storage.base import Saved, StorageError
 from ..storage.filenames import folded, stem_of
-from ..storage.store import Saved, StorageError
 from .threads import Threads
 
 T = TypeVar("T")

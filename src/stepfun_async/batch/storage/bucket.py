@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 from stepfun_async._core.errors import ConfigurationError
 from stepfun_async._core.headers import CONTENT_TYPES, EXTENSIONS
 
-from .store import NOTE, StorageError
+from .base import NOTE, StorageError
 
 T = TypeVar("T")
 

@@ -9,8 +9,10 @@ from typing import cast
 
 from stepfun_async._core.errors import ConfigurationError
 
+from .base import Place
 from .bucket import Bucket, is_url, needed, shown
-from .store import Folder, PictureStore, Place
+from .folder import Folder
+from .store import PictureStore
 
 
 @dataclass(frozen=True, slots=True)

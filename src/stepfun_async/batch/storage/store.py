@@ -6,113 +6,30 @@ nothing of pictures: `Folder` here, or `Bucket`. All of it blocks, and is called
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import stat
 import tempfile
-import threading
-import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from stepfun_async._core.answers import picture_facts
-from stepfun_async._core.errors import StepFunError, StepFunWarning
 from stepfun_async._core.headers import EXTENSIONS
 from stepfun_async._core.pictures import Picture, of_bytes
 from stepfun_async._core.results import Image
-from stepfun_async._runtime.files import flush_folder, why_not_writable, write_bytes
 
+from .base import NOTE, Place, Saved
 from .filenames import folded
 from .metadata import with_metadata
-
-NOTE = ".json"
-"""The ending of a note beside its picture."""
 
 _UNKNOWN_FORMAT = ".bin"
 _RESCUED = "stepfun-"
 _ENDINGS = (*EXTENSIONS.values(), _UNKNOWN_FORMAT)
-
-
-class StorageError(StepFunError, OSError):
-    """The place for a batch's pictures cannot be used: there is no such bucket, the credentials are wrong or may
-    not do that, or it cannot be reached. What is in it is as it was.
-    """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Saved:
-    """A picture in its file.
-
-    Attributes:
-        path: below the place, with `/`; a whole path for one that was rescued to another place.
-        sha256: of the file.
-        bytes: its size.
-        format: as `Image.format` has it; None for anything else.
-        width: pixels; None where the format is not known.
-        height: pixels, likewise.
-        note: what its note says; empty where it has none.
-    """
-
-    path: str
-    sha256: str
-    bytes: int
-    format: str | None
-    width: int | None
-    height: int | None
-    note: Mapping[str, Any]
-
-
-class Place(Protocol):
-    """Where files are kept under names with `/` in them. Everything may raise OSError."""
-
-    @property
-    def threads(self) -> int:
-        """How many threads are to write there at once."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """Where it is, as users write it; a file is at `{name}/{the file's name}`."""
-        ...
-
-    def try_out(self) -> None:
-        """Write something and take it away again, as far as that says whether pictures can be written.
-
-        Raises:
-            StorageError: they cannot, and why.
-        """
-        ...
-
-    def present(self, names: Iterable[str]) -> set[str]:
-        """Those of `names` under which there is something."""
-        ...
-
-    def contents(self, names: Iterable[str]) -> Iterator[bytes | None]:
-        """What is in files, in their order; None for one that is not there."""
-        ...
-
-    def write(self, name: str, data: bytes, *, overwrite: bool) -> None:
-        """Write a file in one step: at no moment is there half of it.
-
-        Raises:
-            FileExistsError: there is something under `name`, and `overwrite` is False.
-        """
-        ...
-
-    def flush(self, name: str) -> None:
-        """Have what was written beside `name`, and that itself, survive the loss of power."""
-        ...
-
-    def sweep(self, stem: str) -> None:
-        """Take away what a killed process left half-written for names that begin with `stem`."""
-        ...
 
 
 class PictureStore:
@@ -277,66 +194,6 @@ class PictureStore:
         return _saved(name, digest, len(data), _image_of(data), note)
 
 
-class Folder:
-    """A folder and what is below it.
-
-    Args:
-        folder: where; made when the first file is.
-    """
-
-    threads = 4
-    """More make a disk no faster, and keep the event loop waiting."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._beginning = os.path.join(folder, "")
-        self._making = threading.RLock()
-
-    @property
-    def name(self) -> str:
-        return str(self._folder.absolute())
-
-    def try_out(self) -> None:
-        why = why_not_writable(self._folder / "trial", overwrite=True)
-        if why:
-            raise StorageError(f"no pictures can be written to {self.name!r}: {why}")
-
-    def present(self, names: Iterable[str]) -> set[str]:
-        return {name for name in names if os.path.lexists(self._beginning + name)}
-
-    def contents(self, names: Iterable[str]) -> Iterator[bytes | None]:
-        for name in names:
-            try:
-                data = (self._folder / name).read_bytes()
-            except OSError:
-                data = None
-            yield data
-
-    def write(self, name: str, data: bytes, *, overwrite: bool) -> None:
-        path = self._folder / name
-        self._make(path.parent)
-        write_bytes(path, data, overwrite=overwrite)
-
-    def flush(self, name: str) -> None:
-        sync_folder((self._folder / name).parent)
-
-    def sweep(self, stem: str) -> None:
-        target = self._folder / stem
-        with suppress(FileNotFoundError):
-            for path in target.parent.glob(f".{_escaped(target.name[:40])}*.part"):
-                path.unlink(missing_ok=True)
-
-    def _make(self, folder: Path) -> None:
-        """Make a folder and what is above it; when this returns, all of it survives the loss of power."""
-        with self._making:  # or a folder would be taken for made that another thread has not yet flushed
-            if os.path.isdir(folder):
-                return
-            self._make(folder.parent)
-            with suppress(FileExistsError):
-                folder.mkdir()
-            sync_folder(folder.parent)
-
-
 def _names(stem: str) -> tuple[str, ...]:
     """The names that the picture of a stem may have."""
     return tuple(stem + ending for ending in _ENDINGS)
@@ -400,33 +257,3 @@ def _is_own(path: Path) -> bool:
     except OSError:
         return False
     return stat.S_ISREG(facts.st_mode) and (os.name == "nt" or facts.st_uid == os.getuid())
-
-
-def _escaped(name: str) -> str:
-    """`name` for a pattern of file names."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
-
-
-def refuse_links(*paths: Path) -> None:
-    """Make sure that none of `paths` is a link: what is written there would be written somewhere else.
-
-    Raises:
-        OSError: one is.
-    """
-    for path in paths:
-        if path.is_symlink():
-            raise OSError(errno.ELOOP, f"{str(path)!r} is a symbolic link, and none is followed")
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder survive the loss of power, where the file system can do that; warn once where not."""
-    if flush_folder(folder) or _unflushable:
-        return
-    _unflushable.append(folder)
-    message = f"the file system of {str(folder)!r} cannot flush folders: what was saved last may be lost with the power"
-    with suppress(Warning):  # a filter may make errors of warnings, and a picture must not be lost by one
-        warnings.warn(message, StepFunWarning, stacklevel=2)
-
-
-_unflushable: list[Path] = []
-"""The folder that was warned about in this process."""

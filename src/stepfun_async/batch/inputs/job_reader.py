@@ -1,0 +1,47 @@
+"""The jobs that lines ask for, where reading a line may raise whatever a value's own methods do."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterable
+
+from stepfun_async._core.problems import Problem
+from stepfun_async._core.text import reason
+
+from .jobs import Job, JobDefaults, is_edit_without_image, job_of
+from .lines import InputLine, InputWarning
+
+
+def read_job(line: InputLine, terms: JobDefaults) -> Job:
+    """The job that a line asks for. What somebody's own values raise makes that line a bad one, and ends nothing."""
+    try:
+        value = line.read()
+        job = job_of(line.number, value, terms, line.digest)
+        doubtful = job.request is not None and not terms.warned and is_edit_without_image(value, terms)
+    except Exception as error:  # noqa: BLE001 - whatever the methods of somebody's own may raise
+        problem = Problem("line", None, "values that can be read", f"reading it raised {reason(error)}")
+        return Job(line=line.number, told={}, digest=line.digest, problems=(problem,))
+    if doubtful:
+        terms.warned.append(line.number)
+        warnings.warn(_WITHOUT_IMAGE.format(line=line.number), InputWarning, 2)
+    return job
+
+
+_WITHOUT_IMAGE = (
+    "line {line} has nothing in its `image`: it, and every later line like it, makes an image from its prompt alone, "
+    'which is paid for; operation="edit" in the defaults makes such lines an error'
+)
+
+
+def read_jobs(lines: Iterable[InputLine], as_it_was: set[int], terms: JobDefaults) -> list[Job | int]:
+    return [line.number if line.number in as_it_was else _job_of(line, terms) for line in lines]
+
+
+def _job_of(line: InputLine, terms: JobDefaults) -> Job:
+    time.sleep(_TURN)
+    return read_job(line, terms)
+
+
+_TURN = 5e-5
+"""Seconds for the event loop to have its turn: it would get one from a thread that computes every 5 ms only."""

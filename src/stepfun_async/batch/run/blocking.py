@@ -1,0 +1,34 @@
+"""Running a batch without an event loop: in one of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import NoReturn, TypeVar
+
+from stepfun_async._core.errors import ConfigurationError
+from stepfun_async._runtime.portal import Portal
+
+T = TypeVar("T")
+
+
+def run_beside(function: Callable[[], Awaitable[T]]) -> T:
+    """Run `function` in a loop of its own, in a thread of its own. An interrupt here cancels it there."""
+    with Portal("a Batch", ConfigurationError) as portal:
+        held = portal.run(partial(_held, function))
+    return held()
+
+
+async def _held(function: Callable[[], Awaitable[T]]) -> Callable[[], T]:
+    """What gives the result of `function`, or raises what is no `Exception`, which would end the loop at once."""
+    try:
+        result = await function()
+    except Exception:
+        raise
+    except BaseException as error:  # noqa: BLE001 - raised by the caller
+        return partial(_raise, error)
+    return lambda: result
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error

@@ -1,0 +1,87 @@
+"""What the places of images have in common: the protocol, what is stored, and the error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from stepfun_async._core.errors import StepFunError
+
+NOTE = ".json"
+"""The ending of a note beside its picture."""
+
+
+class StorageError(StepFunError, OSError):
+    """The place for a batch's pictures cannot be used: there is no such bucket, the credentials are wrong or may
+    not do that, or it cannot be reached. What is in it is as it was.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """A picture in its file.
+
+    Attributes:
+        path: below the place, with `/`; a whole path for one that was rescued to another place.
+        sha256: of the file.
+        bytes: its size.
+        format: as `Image.format` has it; None for anything else.
+        width: pixels; None where the format is not known.
+        height: pixels, likewise.
+        note: what its note says; empty where it has none.
+    """
+
+    path: str
+    sha256: str
+    bytes: int
+    format: str | None
+    width: int | None
+    height: int | None
+    note: Mapping[str, Any]
+
+
+class Place(Protocol):
+    """Where files are kept under names with `/` in them. Everything may raise OSError."""
+
+    @property
+    def threads(self) -> int:
+        """How many threads are to write there at once."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Where it is, as users write it; a file is at `{name}/{the file's name}`."""
+        ...
+
+    def try_out(self) -> None:
+        """Write something and take it away again, as far as that says whether pictures can be written.
+
+        Raises:
+            StorageError: they cannot, and why.
+        """
+        ...
+
+    def present(self, names: Iterable[str]) -> set[str]:
+        """Those of `names` under which there is something."""
+        ...
+
+    def contents(self, names: Iterable[str]) -> Iterator[bytes | None]:
+        """What is in files, in their order; None for one that is not there."""
+        ...
+
+    def write(self, name: str, data: bytes, *, overwrite: bool) -> None:
+        """Write a file in one step: at no moment is there half of it.
+
+        Raises:
+            FileExistsError: there is something under `name`, and `overwrite` is False.
+        """
+        ...
+
+    def flush(self, name: str) -> None:
+        """Have what was written beside `name`, and that itself, survive the loss of power."""
+        ...
+
+    def sweep(self, stem: str) -> None:
+        """Take away what a killed process left half-written for names that begin with `stem`."""
+        ...
