@@ -399,11 +399,9 @@ def _transport_for(
     keepalive_expiry: float | None,
 ) -> Transport:
     if config.embedded and transport is None:
-        from ..embedded import EmbeddedTransport, check_available, in_use
+        from ..embedded import transport_to
 
-        if in_use() is None:
-            check_available()
-        return EmbeddedTransport()
+        return transport_to(config.base_url)
     from .._transport import make_transport
 
     return make_transport(config, transport=transport, proxy=proxy, headers=headers, keepalive_expiry=keepalive_expiry)

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 from .._core.capabilities import Region
 from .._core.errors import ConfigurationError
 from .._core.secrets import APIKey, T, as_secret
-from .._core.server import EMBEDDED, Settings
+from .._core.server import IN_PROCESS, Settings
 from .._core.text import described, reason, shown
 from .._transport.addresses import is_loopback
 
@@ -85,7 +85,7 @@ def resolve(api_key: str | None, base_url: str | None, *, allow_http: bool = Fal
         raise ConfigurationError(f"allow_http is True or False, not {shown(allow_http)}")
     base_url = hidden_url(base_url)  # from what shows the variables of a traceback's frames
     url = _checked_url(base_url if base_url is not None else os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL)
-    if url == EMBEDDED:
+    if url in IN_PROCESS:
         return Settings(url, _key(api_key, required=False), "international", hosted=False, plan=False)
     parts = urlsplit(url)
     region = _REGIONS.get(parts.hostname or "")
@@ -169,7 +169,7 @@ def _checked_url(url: object) -> str:
         raise ConfigurationError(f"base_url is text, not a {type(url).__name__}")
     url = hidden_url(url)
     text = hidden_url(url.strip().rstrip("/"))
-    if text != EMBEDDED and (why := _why_no_address(text)):
+    if text not in IN_PROCESS and (why := _why_no_address(text)):
         raise ConfigurationError(why)
     return text
 
@@ -180,7 +180,7 @@ def _why_no_address(text: str) -> str | None:
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         return (
             f"base_url or {BASE_URL_VARIABLE} is {_without_secrets(text)!r}, which is no address: "
-            "write https://host/v1, or 'embedded' for the offline engine"
+            "write https://host/v1, or 'embedded' or 'diffusers' for an engine in this process"
         )
     if parts.username or parts.password:
         return "base_url has a user name or password in it: pass the key as api_key=..."

@@ -13,6 +13,12 @@ from .secrets import APIKey
 EMBEDDED = "embedded"
 """The base URL that means the engine inside this process."""
 
+DIFFUSERS = "diffusers"
+"""The base URL that means a `DiffusersEngine` inside this process."""
+
+IN_PROCESS = (EMBEDDED, DIFFUSERS)
+"""The base URLs of engines inside this process, which need no key."""
+
 
 Origin: TypeAlias = tuple[str, str, int | None]
 """Scheme, host and port of a server; None for the scheme's usual port."""
@@ -27,7 +33,7 @@ class Settings:
     """Where calls go and with which key.
 
     Attributes:
-        base_url: without a slash at the end; `embedded` for the engine in this process.
+        base_url: without a slash at the end; `embedded` or `diffusers` for an engine in this process.
         key: None where none is needed.
         region: whose prices and link lifetimes hold; None on other servers than StepFun's.
         hosted: whether it is one of StepFun's own hosts.
@@ -44,7 +50,8 @@ class Settings:
 
     @property
     def embedded(self) -> bool:
-        return self.base_url == EMBEDDED
+        """Whether it is an engine in this process."""
+        return self.base_url in IN_PROCESS
 
     @property
     def link_lifetime(self) -> timedelta | None:

@@ -11,13 +11,14 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from stepfun_async._core.errors import ConfigurationError
+from stepfun_async._core.server import EMBEDDED
 
 from .billing import Bill
 from .call_log import Log, PictureCall
 from .default_engine import in_use, use
 from .engine import Engine, Mount
 from .faults import Fault, Scenario
-from .transport import EmbeddedTransport
+from .transport import NO_MODEL, EmbeddedTransport
 
 __all__ = [
     "Bill",
@@ -31,8 +32,25 @@ __all__ = [
     "check_available",
     "check_server_available",
     "in_use",
+    "transport_to",
     "use",
 ]
+
+
+def transport_to(base_url: str) -> EmbeddedTransport:
+    """Return the transport of a client that names no other.
+
+    Args:
+        base_url: `embedded` or `diffusers`.
+
+    Raises:
+        ConfigurationError: the engine cannot draw, or there is no `DiffusersEngine`.
+    """
+    if in_use(base_url) is None:
+        if base_url != EMBEDDED:
+            raise ConfigurationError(NO_MODEL)
+        check_available()
+    return EmbeddedTransport(base_url=base_url)
 
 
 def check_available() -> None:

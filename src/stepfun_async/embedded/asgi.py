@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -22,6 +23,7 @@ from stepfun_async._core.rules import ImageInput, Style
 from stepfun_async._core.wire import HTTPRequest, Upload
 from stepfun_async._runtime.event_loop import finished_in_thread
 
+from .backend import Stop
 from .engine import Engine, Mount
 from .steps import Afterwards, Drop, Hang, Send, Step, Wait
 
@@ -74,11 +76,11 @@ def app(engine: Engine) -> Starlette:
     """
     mounts = [Route(f"{path}/{{rest:path}}", partial(_answer, engine, path), methods=_METHODS) for path in _PLANS]
     handlers: Mapping[type[Exception], Any] = dict.fromkeys((HTTPException, ClientDisconnect, Exception), _refuse)
-    return Starlette(routes=[Route("/", _about), *mounts], exception_handlers=handlers)
+    return Starlette(routes=[Route("/", partial(_about, engine)), *mounts], exception_handlers=handlers)
 
 
-async def _about(request: Request) -> Response:
-    purpose = "a stand-in for StepFun's image service, for development"
+async def _about(engine: Engine, request: Request) -> Response:
+    purpose = engine.backend.purpose
     return JSONResponse({"service": "stepfun-async embedded engine", "purpose": purpose, "base_urls": [*_PLANS]})
 
 
@@ -86,14 +88,16 @@ async def _about(request: Request) -> Response:
 
 
 async def _answer(engine: Engine, prefix: str, request: Request) -> Response:
-    mount = Mount(plan=_PLANS[prefix], keyless=False, base=f"{request.url.scheme}://{request.url.netloc}{prefix}")
+    base = f"{request.url.scheme}://{request.url.netloc}{prefix}"
     path = request.url.path.removeprefix(prefix)
     fault = engine.next_fault(request.method, path)
     early = fault is not None and fault.facts.early
     call = (
         HTTPRequest(request.method, path, json={}, headers=_headers(request)) if early else await _call(request, path)
     )
-    return _StepsResponse(engine.perform(call, fault, mount))
+    stop = Stop() if engine.backend.stops and not early else None
+    mount = Mount(plan=_PLANS[prefix], keyless=False, base=base, stop=stop)
+    return _StepsResponse(engine.perform(call, fault, mount), stop)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
@@ -165,17 +169,30 @@ async def _form(request: Request) -> tuple[dict[str, str], dict[str, Upload]]:
 
 
 class _StepsResponse(Response):
-    """An ASGI response that performs the engine's steps on the connection."""
+    """An ASGI response that performs the engine's steps on the connection.
 
-    def __init__(self, steps: Iterator[Step]) -> None:
+    Args:
+        steps: the steps.
+        stop: what to set if the client disconnects while an image is made; `None` to continue then.
+    """
+
+    def __init__(self, steps: Iterator[Step], stop: Stop | None) -> None:
         super().__init__()
         self._steps = steps
+        self._stop = stop
 
     async def __call__(self, scope: Scope, receive: Receive, send: Emit) -> None:
         over = False
         while not over:
-            step = await finished_in_thread(partial(next, self._steps))
+            step = await self._next(receive)
             over = await _act(step, scope, receive, send)
+
+    async def _next(self, receive: Receive) -> Step:
+        take = partial(next, self._steps)
+        if self._stop is None:
+            return await finished_in_thread(take)
+        async with _set_when_gone(self._stop, receive):
+            return await finished_in_thread(take)
 
 
 async def _act(step: Step, scope: Scope, receive: Receive, send: Emit) -> bool:
@@ -241,6 +258,20 @@ async def _gone_within(seconds: float, receive: Receive) -> bool:
         await _until_gone(receive)
         return True
     return False
+
+
+@asynccontextmanager
+async def _set_when_gone(stop: Stop, receive: Receive) -> AsyncGenerator[None]:
+    """Set `stop` if the client disconnects during the `async with` block."""
+
+    async def watch() -> None:
+        await _until_gone(receive)
+        stop.set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(watch)
+        yield
+        group.cancel_scope.cancel()
 
 
 async def _until_gone(receive: Receive) -> None:

@@ -24,16 +24,19 @@ class Bill:
         calls: requests for an image that arrived, including those rejected or lost to a fault.
         pictures: images charged, including those that never reached the caller.
         spent: their cost by the model tables' international prices, by currency.
+        seconds: how long a model of this machine worked, also on images that were not finished; 0 for drawn images.
     """
 
     calls: int = 0
     pictures: int = 0
     spent: Mapping[str, Decimal] = field(default_factory=lambda: _NOTHING)
+    seconds: float = 0.0
 
     def __add__(self, other: Bill) -> Bill:
         currencies = {**self.spent, **other.spent}
         spent = {name: total((self.spent.get(name, NOTHING), other.spent.get(name, NOTHING))) for name in currencies}
-        return Bill(self.calls + other.calls, self.pictures + other.pictures, MappingProxyType(spent))
+        calls, pictures = self.calls + other.calls, self.pictures + other.pictures
+        return Bill(calls, pictures, MappingProxyType(spent), self.seconds + other.seconds)
 
     def amount(self) -> Decimal:
         """The sum of `spent`; StepFun's international prices are in one currency, USD."""
@@ -75,6 +78,11 @@ class Ledger:
     def refund(self, key: str, price: Money | None) -> None:
         """Refund a `charge` for an image that could not be made."""
         self._add(key, _priced(price, -1))
+
+    def worked(self, key: str, seconds: float) -> None:
+        """Count the time that a model worked."""
+        if seconds:
+            self._add(key, Bill(seconds=seconds))
 
     def balance(self, key: str) -> Decimal:
         """Return what `key` may still spend."""

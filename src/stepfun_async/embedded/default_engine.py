@@ -6,6 +6,8 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from stepfun_async._core.server import EMBEDDED
+
 from .engine import Engine
 
 _lock = threading.Lock()
@@ -19,7 +21,7 @@ def use(engine: Engine) -> Generator[Engine]:
 
     It serves every client with `base_url="embedded"` and no transport of its own, in
     all threads of this process, whether the client was made before the block or inside. With
-    nested blocks, the innermost applies.
+    nested blocks, the innermost applies. A `DiffusersEngine` likewise serves the clients with `base_url="diffusers"`.
 
     Args:
         engine: the engine to use.
@@ -38,7 +40,6 @@ def use(engine: Engine) -> Generator[Engine]:
             _uses = tuple(one for one in _uses if one[0] is not mark)
 
 
-def in_use() -> Engine | None:
-    """Return the engine of the innermost `use` block; `None` outside of any."""
-    uses = _uses
-    return uses[-1][1] if uses else None
+def in_use(base_url: str = EMBEDDED) -> Engine | None:
+    """Return the engine for `base_url` of the innermost `use` block; `None` outside of any."""
+    return next((engine for _, engine in reversed(_uses) if engine.base_url == base_url), None)

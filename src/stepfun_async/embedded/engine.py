@@ -15,21 +15,20 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from stepfun_async._core.capabilities import ENDPOINTS, Capability, Money
 from stepfun_async._core.problems import show
 from stepfun_async._core.reasons import TRACE_HEADERS
-from stepfun_async._core.registry import rows
+from stepfun_async._core.results import FILTERED
 from stepfun_async._core.rules import Integer
+from stepfun_async._core.server import EMBEDDED
 from stepfun_async._core.text import escaped
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse
 from stepfun_async._runtime.log import log
 
+from .backend import Backend, Drawing, NotMadeError, Stop, Work
 from .billing import Bill, Ledger
 from .call_log import Log
-from .drawing import plain
-from .drawing.frame import UndecodableError
 from .faults import Fault, Scenario
 from .hosted_images import Links
 from .steps import Send, Step, error_reply, steps_of
@@ -52,11 +51,13 @@ class Mount:
         plan: whether it used the Step Plan's path, where only some models are served.
         keyless: whether a call without a key is accepted.
         base: the start of links, up to `/v1`; `None` for the engine's `link_base`.
+        stop: set when the caller has gone; `None` if that is not noticed.
     """
 
     plan: bool = False
     keyless: bool = True
     base: str | None = None
+    stop: Stop | None = None
 
 
 def _note_nothing(**facts: object) -> None:
@@ -82,10 +83,14 @@ class Engine:
             and metadata, and different for different requests. For test suites.
         log: the log that records calls for images; none by default. Can be set later, as `engine.log`.
         strict: reject all parameters that StepFun does not document. Otherwise those that
-            clients of OpenAI's API send with every call (`quality`, `style`, `user`, `background`, `moderation`,
+            clients of OpenAI's API and gateways send with every call (`quality`, `style`, `user`, `drop_params`,
             `output_format` and the like, and `n=1` for a model without `n`) are left out, with a warning of the logger
             `stepfun_async` the first time.
+        backend: makes the images; by default they are drawn.
     """
+
+    base_url = EMBEDDED
+    """The base URL of the clients in this process that `use` serves with this engine."""
 
     def __init__(
         self,
@@ -100,10 +105,11 @@ class Engine:
         plain: bool = False,
         log: Log | None = None,
         strict: bool = True,
+        backend: Backend | None = None,
     ) -> None:
         self.scenario = scenario or Scenario()
         self.log = log
-        self.plain = plain
+        self.backend = backend or Drawing(plain=plain)
         self.link_base = link_base.rstrip("/")
         self._keys = None if keys is None else frozenset(keys)
         self._clock = clock
@@ -185,7 +191,7 @@ class Engine:
 
     def _picture(self, call: HTTPRequest, mount: Mount, key: str) -> HTTPResponse:
         self._ledger.note(key)
-        asked = read(call, partial(self._own, mount), plan=mount.plan, strict=self._strict)
+        asked = read(call, partial(self._own, mount), tuple(self.backend.rows()), plan=mount.plan, strict=self._strict)
         if isinstance(asked, Rejection):
             return _refuse(asked.why)
         self._note_ignored(call.path, asked)
@@ -209,28 +215,29 @@ class Engine:
                 )
 
     def _charged(self, asked: ParsedRequest, mount: Mount, key: str, price: Money | None) -> HTTPResponse:
-        seed = self._seed(asked)
+        work = Work(asked.row, asked.values, self._seed(asked), mount.stop or Stop())
         try:
-            data = self._picture_of(asked, seed)
-        except UndecodableError as error:
+            data = self.backend.make(work)
+        except NotMadeError as error:
             self._ledger.refund(key, price)
-            return _refuse(f"the image sent cannot be decoded: {error}")
+            waits = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
+            return error_reply(error.status, str(error), error.kind, waits)
         except BaseException:
             self._ledger.refund(key, price)
             raise
-        picture: dict[str, Any] = {"seed": seed, "finish_reason": "success"}
+        finally:
+            self._ledger.worked(key, work.seconds)
+        return _json_reply({**self._head(asked.row), "data": [self._item(asked, work.seed, data, mount)]})
+
+    def _item(self, asked: ParsedRequest, seed: int, data: bytes | None, mount: Mount) -> dict[str, object]:
+        """Return the part of a response for one image; `data` is `None` if a filter withheld it."""
+        if data is None:
+            return {"seed": seed, "finish_reason": FILTERED}
         if asked.values["response_format"] == "b64_json":
-            picture["b64_json"] = base64.b64encode(data).decode("ascii")
+            image = {"b64_json": base64.b64encode(data).decode("ascii")}
         else:
-            picture["url"] = f"{mount.base or self.link_base}/files/{self._links.add(data)}"
-        return _json_reply({**self._head(asked.row), "data": [picture]})
-
-    def _picture_of(self, asked: ParsedRequest, seed: int) -> bytes:
-        if self.plain:
-            return plain.draw(asked.values, asked.row, seed)
-        from .drawing.landscape import draw
-
-        return draw(asked.values, asked.row, seed)
+            image = {"url": f"{mount.base or self.link_base}/files/{self._links.add(data)}"}
+        return {"seed": seed, "finish_reason": "success", **image}
 
     def _head(self, row: Capability) -> dict[str, object]:
         if row.operation == "image_to_image":
@@ -261,13 +268,25 @@ class Engine:
         if call.method == "GET" and call.path == "/accounts":
             return _json_reply(self._account(key))
         if call.method == "GET" and call.path == "/models":
-            return _json_reply({"object": "list", "data": list(_models(mount).values())})
+            return _json_reply({"object": "list", "data": list(self._models(mount).values())})
         if call.method == "GET" and call.path.startswith("/models/"):
-            model = _models(mount).get(call.path.removeprefix("/models/"))
+            model = self._models(mount).get(call.path.removeprefix("/models/"))
             return _json_reply(model) if model else error_reply(404, "there is no such model", "not_found")
         if call.path in _PATHS:
             return error_reply(405, f"{call.path} takes POST, not {call.method}", "method_not_allowed")
         return error_reply(404, f"there is nothing at {call.method} {call.path}", "not_found")
+
+    def _models(self, mount: Mount) -> dict[str, dict[str, object]]:
+        served = [row for row in self.backend.rows() if row.step_plan or not mount.plan]
+        return {
+            row.model: {
+                "id": row.model,
+                "object": "model",
+                "created": _SINCE,
+                "owned_by": self.backend.owner or ("registered" if row.source == "registered" else "stepfun"),
+            }
+            for row in served
+        }
 
     def _account(self, key: str) -> dict[str, object]:
         balance = float(self._ledger.balance(key))
@@ -287,19 +306,6 @@ def _is_for_picture(method: str, path: str) -> bool:
 def _key_of(call: HTTPRequest) -> str | None:
     scheme, _, key = call.headers.get("authorization", "").partition(" ")
     return key.strip() or None if scheme.lower() == "bearer" else None
-
-
-def _models(mount: Mount) -> dict[str, dict[str, object]]:
-    served = [row for row in rows() if row.step_plan or not mount.plan]
-    return {
-        row.model: {
-            "id": row.model,
-            "object": "model",
-            "created": _SINCE,
-            "owned_by": "registered" if row.source == "registered" else "stepfun",
-        }
-        for row in served
-    }
 
 
 def _json_reply(content: Mapping[str, object]) -> HTTPResponse:

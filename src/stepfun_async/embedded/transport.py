@@ -10,14 +10,22 @@ from typing import NoReturn
 import anyio
 import anyio.lowlevel
 
-from stepfun_async._core.errors import APIConnectionError
+from stepfun_async._core.errors import APIConnectionError, ConfigurationError
+from stepfun_async._core.server import EMBEDDED
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from stepfun_async._runtime.event_loop import Job, finished_in_thread
 from stepfun_async._runtime.files import FileChangedError
 
+from .backend import Stop
 from .default_engine import in_use
-from .engine import Engine
+from .engine import Engine, Mount
 from .steps import Drop, Hang, Send, Step, Wait
+
+NO_MODEL = (
+    "base_url='diffusers' needs a model: make the client inside of `with DiffusersEngine(folder) as engine:`, or pass "
+    "transport=EmbeddedTransport(engine)"
+)
+"""What to do about a client of a `DiffusersEngine` without one."""
 
 
 class EmbeddedTransport:
@@ -26,16 +34,26 @@ class EmbeddedTransport:
     Args:
         engine: the engine to use; by default the one that a `use` block has chosen at the time of the
             call, and outside of such blocks one of this transport's own.
+        base_url: the base URL of the engines that it uses, `embedded` or `diffusers`; the latter have none of
+            the transport's own.
     """
 
-    def __init__(self, engine: Engine | None = None) -> None:
+    def __init__(self, engine: Engine | None = None, *, base_url: str = EMBEDDED) -> None:
         self._given = engine
-        self._own = Engine()
+        self._base_url = base_url
+        self._own = Engine() if base_url == EMBEDDED else None
 
     @property
     def engine(self) -> Engine:
-        """The engine in use now."""
-        return self._given or in_use() or self._own
+        """The engine in use now.
+
+        Raises:
+            ConfigurationError: there is none: the `use` block of a `DiffusersEngine` has ended.
+        """
+        engine = self._given or in_use(self._base_url) or self._own
+        if engine is None:
+            raise ConfigurationError(NO_MODEL)
+        return engine
 
     async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
         """Return the engine's response to `call`, with the faults of its scenario.
@@ -49,11 +67,12 @@ class EmbeddedTransport:
                 an image to send has changed on disk, and nothing was sent.
         """
         call = await _in_memory(call)
-        progress.leaves()
         engine = self.engine
-        steps = engine.play(call)
+        progress.leaves()
+        stop = Stop()
+        steps = engine.play(call, Mount(stop=stop))
         while True:
-            step = await (_next_here(steps) if engine.plain else _next_in_thread(steps))
+            step = await (_next_here(steps) if engine.backend.quick else _next_in_thread(steps, stop))
             reply = await _act(step)
             if reply is not None:
                 return reply
@@ -83,10 +102,14 @@ async def _next_here(steps: Iterator[Step]) -> Step:
     return next(steps)
 
 
-async def _next_in_thread(steps: Iterator[Step]) -> Step:
-    # A cancelled caller does not wait for the image; a server would also continue with it.
+async def _next_in_thread(steps: Iterator[Step], stop: Stop) -> Step:
+    # A cancelled caller does not wait for the image; StepFun would also continue with it, and a model here stops.
     job: Job[Step] = Job(partial(next, steps), unwanted=_ignore)
-    return await job.result()
+    try:
+        return await job.result()
+    except BaseException:
+        stop.set()
+        raise
 
 
 def _ignore() -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, cast
 
-from stepfun_async._core.capabilities import ENDPOINTS, Capability
+from stepfun_async._core.capabilities import ENDPOINTS, Capability, Operation
 from stepfun_async._core.data_uris import decode_base64, is_data_uri
 from stepfun_async._core.problems import Problem, plain, show
 from stepfun_async._core.registry import row_of
 from stepfun_async._core.requests import REQUESTS, ImageRequest
-from stepfun_async._core.rules import ImageInput, Integer, Number, Rule, Style
+from stepfun_async._core.rules import ImageInput, Integer, Number, Rule, Style, closest
 from stepfun_async._core.validation import Values
 from stepfun_async._core.wire import HTTPRequest, from_call
 
@@ -47,23 +47,27 @@ class Rejection:
 _MEANINGLESS: Mapping[str, frozenset[object] | None] = MappingProxyType(
     {
         "n": frozenset({1, "1"}),
+        "drop_params": None,
         "stream": frozenset({False, "false"}),
         "partial_images": frozenset({0, "0"}),
         **dict.fromkeys(("quality", "style", "user", "background", "moderation", "output_format")),
         **dict.fromkeys(("output_compression", "input_fidelity")),
     }
 )
-"""Parameters that clients of OpenAI's API send with every call and StepFun does not document. They may be left out for
-these values; `None` for any value.
+"""Parameters that clients of OpenAI's API send with every call, or gateways add, and StepFun does not document. They
+may be left out for these values; `None` for any value. LiteLLM 1.110.2 adds `drop_params=true` to forms.
 """
 
 
-def read(call: HTTPRequest, fetch: Fetch, *, plan: bool, strict: bool = True) -> ParsedRequest | Rejection:
+def read(
+    call: HTTPRequest, fetch: Fetch, served: Collection[Capability], *, plan: bool, strict: bool = True
+) -> ParsedRequest | Rejection:
     """Parse `call`, a POST to one of the image endpoints.
 
     Args:
         call: the HTTP request, as received.
         fetch: reads the engine's own links.
+        served: the rows of the models that the engine serves.
         plan: whether it used the Step Plan, which serves fewer models.
         strict: whether to reject the parameters that clients of OpenAI's API always send.
     """
@@ -74,6 +78,8 @@ def read(call: HTTPRequest, fetch: Fetch, *, plan: bool, strict: bool = True) ->
     if ENDPOINTS[operation].body == "json" and call.json is None:
         return Rejection(f"{call.path} takes a JSON object: send it with content-type application/json")
     row = row_of(values.get("model"), operation)
+    if row not in served:
+        return Rejection(_not_served(values.get("model"), operation, served))
     if row is not None and plan and not row.step_plan:
         return Rejection(f"model: {row.model} is not part of the Step Plan")
     ignored = {} if strict or row is None else _meaningless(row, values)
@@ -87,6 +93,20 @@ def read(call: HTTPRequest, fetch: Fetch, *, plan: bool, strict: bool = True) ->
         said = (in_wire_words(operation, row, problem, _given(values, problem.field)) for problem in problems)
         return Rejection("; ".join(said))
     return ParsedRequest(row, _whole(request, row), ignored)
+
+
+def _not_served(model: object, operation: Operation, served: Collection[Capability]) -> str:
+    """Say why there is no row for a model: none was named, it is another one, or it lacks the operation."""
+    able = tuple(row.model for row in served if row.operation == operation)
+    others = sorted(row.operation for row in served if row.model == model)
+    why = "there is no such model"
+    if model is None:
+        why = "is required"
+    elif others:
+        why = f"it has {' and '.join(others)}, not {operation}"
+    nearest = closest(model, able)
+    problem = Problem("model", plain(model), ", ".join(able) or "none of this engine's", why, nearest)
+    return in_wire_words(operation, None, problem, model)
 
 
 def _given(values: Mapping[str, object], field: str) -> object:
