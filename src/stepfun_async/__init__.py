@@ -67,6 +67,8 @@ if TYPE_CHECKING:
     from ._core.results import ModelUsage as ModelUsage
     from ._core.results import Usage as Usage
     from ._core.retry import RetryPolicy as RetryPolicy
+    from ._core.schemas.types import request_type as request_type
+    from ._core.sizes import CustomSize as CustomSize
     from ._core.sizes import Size as Size
     from ._limits.budget import Budget as Budget
     from ._limits.limits import Limits as Limits
@@ -115,7 +117,8 @@ _HOMES = {
     "_core.requests": ("ImageEdit", "ImageToImage", "TextToImage"),
     "_core.results": ("Account", "Image", "ImagesResponse", "Model", "ModelUsage", "Usage"),
     "_core.retry": ("RetryPolicy",),
-    "_core.sizes": ("Size",),
+    "_core.schemas.types": ("request_type",),
+    "_core.sizes": ("CustomSize", "Size"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

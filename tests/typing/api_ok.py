@@ -11,6 +11,7 @@ from stepfun_async import (
     Capability,
     Client,
     CustomModel,
+    CustomSize,
     Image,
     ImageEdit,
     ImagesResponse,
@@ -23,6 +24,7 @@ from stepfun_async import (
     TextToImage,
     capabilities,
     register_model,
+    request_type,
 )
 
 
@@ -46,6 +48,10 @@ async def asynchronous() -> None:
         assert_type(acme, CustomModel)
         await client.images.generate("a", model=acme, size="640x480", negative_prompt="b", n=4)
         await client.images.edit(b"", "a", model=CustomModel("acme"), size="any")
+        assert_type(Size.parse("16:9"), Size | CustomSize)
+        await client.images.generate("a", size=Size.parse((1360, 768)))
+        await client.images.edit(b"", "a", model="step-1x-edit", size=CustomSize("512x512"))
+        assert_type(request_type("step-1x-edit", "edit"), type[ImageEdit])
         response = await client.images.generate("a")
         assert_type(response.image, Image)
         await client.images.edit(response.image, "a")

@@ -126,6 +126,22 @@ class Capability:
         prices = ", ".join(str(price) for price in self.prices.values()) or "not known"
         return "\n".join([f"{self.model}: {self.operation} (price: {prices})", *lines])
 
+    def json_schema(self) -> dict[str, Any]:
+        """Return the JSON Schema (draft 2020-12) of a request to this model, as its fields are written in JSON.
+
+        It says what the row accepts: required fields, sizes with their shape in words, ranges, lengths in code points,
+        defaults, units and sources. `docs/schemas.md` lists what no schema can say, such as what is in an image's file.
+
+        >>> from jsonschema import validate
+        >>> row = capabilities("step-2x-large", "text_to_image")
+        >>> validate({"prompt": "a lake", "size": "16:10"}, row.json_schema())
+        >>> row.json_schema()["properties"]["steps"]["maximum"]
+        50
+        """
+        from .schemas.rows import DIALECT, request_schema
+
+        return {"$schema": DIALECT, **request_schema(self)}
+
     @property
     def endpoint(self) -> Endpoint:
         """Where the operation is sent."""

@@ -11,19 +11,23 @@ from typing import Any, Literal, TypeAlias, TypedDict
 
 from .requests import PictureInput, ResponseFormat
 from .results import SaveTo
-from .sizes import Size
+from .sizes import CustomSize, Size
 
 Edit2Size: TypeAlias = (
-    Size | Literal["1024x1024", "768x1360", "896x1184", "1360x768", "1184x896", "1:1", "16:9", "9:16", "4:3", "3:4"]
+    Size
+    | CustomSize
+    | Literal["1024x1024", "768x1360", "896x1184", "1360x768", "1184x896", "1:1", "16:9", "9:16", "4:3", "3:4"]
 )
 """Wire strings are HEIGHT x WIDTH, ratios are width to height."""
 
 StepSize: TypeAlias = (
-    Size | Literal["256x256", "512x512", "768x768", "1024x1024", "1280x800", "800x1280", "1:1", "16:10", "10:16"]
+    Size
+    | CustomSize
+    | Literal["256x256", "512x512", "768x768", "1024x1024", "1280x800", "800x1280", "1:1", "16:10", "10:16"]
 )
 """Wire strings are WIDTH x HEIGHT."""
 
-Edit1xSize: TypeAlias = Size | Literal["512x512", "768x768", "1024x1024", "1:1"]
+Edit1xSize: TypeAlias = Size | CustomSize | Literal["512x512", "768x768", "1024x1024", "1:1"]
 
 
 class CallOptions(TypedDict, total=False):

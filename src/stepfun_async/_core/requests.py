@@ -4,10 +4,11 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from copy import copy
-from functools import cached_property
-from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, cast
+from functools import cache, cached_property
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, cast
 
-from pydantic import BaseModel, ConfigDict, SkipValidation
+from pydantic import BaseModel, ConfigDict, SerializationInfo
+from pydantic_core import core_schema
 
 from .._runtime.files import FileSource
 from .capabilities import Capability, Money, Operation, Region
@@ -242,6 +243,37 @@ def _prints(value: object) -> bool:
     return True
 
 
+@cache
+def _defaults(kind: type[BaseModel]) -> Mapping[str, Any]:
+    """Return the defaults of a request's fields; a model that is not given is one that no table has."""
+    return {name: None if field.is_required() else field.default for name, field in kind.model_fields.items()}
+
+
+def _core_schema(kind: type[Any]) -> core_schema.CoreSchema:
+    """Return pydantic's schema of a request class, whose functions import what they need when they are called.
+
+    It has one validator and one serializer for the whole value, so that it is made in no time, the rules stay where
+    they are, in the tables, and each error is the sentence that `problems()` has.
+    """
+
+    def validate(value: object) -> object:
+        from .schemas.validation import validated
+
+        return validated(kind, value)
+
+    def write(request: Any, info: SerializationInfo) -> dict[str, object]:
+        from .schemas.serialization import fields_of
+
+        return fields_of(request, info)
+
+    validate.__qualname__ = kind.__name__  # which unions name in their errors
+    return core_schema.no_info_plain_validator_function(
+        validate,
+        ref=f"{kind.__module__}.{kind.__qualname__}:{id(kind)}",
+        serialization=core_schema.plain_serializer_function_ser_schema(write, info_arg=True),
+    )
+
+
 class _Request(BaseModel):
     """What the three requests share."""
 
@@ -249,19 +281,58 @@ class _Request(BaseModel):
 
     operation: ClassVar[Operation]
 
-    model: Annotated[str, SkipValidation]
-    prompt: Annotated[str | None, SkipValidation] = None
-    size: Annotated[str | Size | None, SkipValidation] = None
-    n: Annotated[int | None, SkipValidation] = None
-    response_format: Annotated[ResponseFormat | None, SkipValidation] = "b64_json"
-    seed: Annotated[int | None, SkipValidation] = None
-    steps: Annotated[int | None, SkipValidation] = None
-    cfg_scale: Annotated[float | None, SkipValidation] = None
-    extra_body: Annotated[Mapping[str, Any] | None, SkipValidation] = None
+    model: str
+    prompt: str | None = None
+    size: str | Size | None = None
+    n: int | None = None
+    response_format: ResponseFormat | None = "b64_json"
+    seed: int | None = None
+    steps: int | None = None
+    cfg_scale: float | None = None
+    extra_body: Mapping[str, Any] | None = None
+
+    if not TYPE_CHECKING:  # type checkers make the signature from the fields
+
+        def __init__(self, /, **given: Any) -> None:
+            """Take any values; `problems()` judges them. `model_validate()` and JSON take valid ones only."""
+            defaults = _defaults(type(self))
+            fields, extra = {**defaults, **given}, {}
+            if len(fields) > len(defaults):
+                extra = {name: fields.pop(name) for name in given if name not in defaults}
+            object.__setattr__(self, "__dict__", fields)
+            object.__setattr__(self, "__pydantic_fields_set__", set(given))
+            object.__setattr__(self, "__pydantic_extra__", extra)
+            object.__setattr__(self, "__pydantic_private__", None)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        return _core_schema(cls)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> dict[str, Any]:
+        from .schemas.validation import json_schema_of
+
+        return json_schema_of(cast("Any", cls))
 
     @cached_property
     def _memo(self) -> _Memo:
         return _Memo()
+
+    def __eq__(self, other: object) -> bool:
+        """Whether `other` is a request of the same type that asks for the same, images compared by their bytes.
+
+        Images that were handed in differently, such as a path and a data URI, are read for this.
+        """
+        if not isinstance(other, _Request) or type(other) is not type(self):
+            return NotImplemented
+        from .schemas.equality import are_equal
+
+        return are_equal(cast("Any", self), cast("Any", other))
+
+    def __hash__(self) -> int:
+        from .schemas.equality import hash_of
+
+        return hash_of(cast("Any", self))
 
     def __copy__(self) -> Self:
         copied = super().__copy__()
@@ -355,10 +426,10 @@ class TextToImage(_Request):
 
     operation: ClassVar[Operation] = "text_to_image"
 
-    model: Annotated[str, SkipValidation] = "step-image-edit-2"
-    negative_prompt: Annotated[str | None, SkipValidation] = None
-    text_mode: Annotated[bool | None, SkipValidation] = None
-    style_reference: Annotated[Mapping[str, Any] | None, SkipValidation] = None
+    model: str = "step-image-edit-2"
+    negative_prompt: str | None = None
+    text_mode: bool | None = None
+    style_reference: Mapping[str, Any] | None = None
 
 
 class ImageEdit(_Request):
@@ -366,10 +437,10 @@ class ImageEdit(_Request):
 
     operation: ClassVar[Operation] = "edit"
 
-    model: Annotated[str, SkipValidation] = "step-image-edit-2"
-    image: Annotated[PictureInput | None, SkipValidation] = None
-    negative_prompt: Annotated[str | None, SkipValidation] = None
-    text_mode: Annotated[bool | None, SkipValidation] = None
+    model: str = "step-image-edit-2"
+    image: PictureInput | None = None
+    negative_prompt: str | None = None
+    text_mode: bool | None = None
 
 
 class ImageToImage(_Request):
@@ -377,9 +448,9 @@ class ImageToImage(_Request):
 
     operation: ClassVar[Operation] = "image_to_image"
 
-    model: Annotated[str, SkipValidation] = "step-2x-large"
-    image: Annotated[PictureInput | None, SkipValidation] = None
-    source_weight: Annotated[float | None, SkipValidation] = None
+    model: str = "step-2x-large"
+    image: PictureInput | None = None
+    source_weight: float | None = None
 
 
 ImageRequest: TypeAlias = TextToImage | ImageEdit | ImageToImage

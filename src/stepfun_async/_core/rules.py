@@ -276,15 +276,18 @@ class Sizes(Rule):
         return f"{', '.join(self.wire_options)} ({self.order})"
 
     def judge(self, value: object) -> Violation | None:
-        if isinstance(value, Size):
-            return None if value in self.options else Violation("", self._nearest(value))
         if not isinstance(value, str):
-            return Violation(f"{_kind_of(value)}, not a size", self._from_pair(value))
+            return self._judge_size(value, value if isinstance(value, Size) else Size.from_mapping(value))
         if value in self._meant or self._of_ratio(value):
             return None
         if ratio_of(value) is not None:
             return Violation("no size of this model has that ratio", self._nearest_ratio(value))
         return self._judge_wire(value)
+
+    def _judge_size(self, value: object, size: Size | None) -> Violation | None:
+        if size is None:
+            return Violation(f"{_kind_of(value)}, not a size", self._from_pair(value))
+        return None if size in self.options else Violation("", self._nearest(size))
 
     def _judge_wire(self, text: str) -> Violation:
         """Where the height comes first, what a string would mean is said with named sides."""
@@ -300,6 +303,8 @@ class Sizes(Rule):
         """The size that an allowed `value` means, or the default one for None."""
         if value is None:
             value = self.default
+        if not isinstance(value, str):
+            value = Size.from_mapping(value) or value
         if isinstance(value, Size):  # the option itself: `Size(width=1024.0, ...)` equals it, but prints otherwise
             return next((option for option in self.options if option == value), value)
         text = str(value)
