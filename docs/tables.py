@@ -29,7 +29,9 @@ _NAMES = {"text_to_image": "text to image", "edit": "edit", "image_to_image": "i
 
 def summary() -> str:
     """README's table: a line for each model and operation."""
-    head = "| model | operation | sizes, width x height | steps | cfg_scale | prompt | price | StepFun's hosts |"
+    head = (
+        "| model | operation | sizes in pixels, width x height | steps | cfg_scale | prompt | price | StepFun's hosts |"
+    )
     return "\n".join([head, "|---" * 8 + "|", *map(_line, capabilities())])
 
 
@@ -38,8 +40,8 @@ def details() -> str:
     parts = [
         "# Models",
         (
-            "Made by `make docs` from the tables that the code validates with. Sizes are width x height unless said"
-            " otherwise; all ranges include their ends unless they say 'above'."
+            "Made by `make docs` from the tables that the code validates with. Sizes are width x height;"
+            " all ranges include their ends unless they say 'above'."
         ),
     ]
     for row in capabilities():
@@ -49,7 +51,7 @@ def details() -> str:
 
 def _line(row: Capability) -> str:
     rules = row.rules
-    sizes = ", ".join(f"{size.width}x{size.height}" for size in row.sizes.options) if row.sizes else "the image's own"
+    sizes = ", ".join(size.label for size in row.sizes.options) if row.sizes else "the image's own"
     ranges = [_short(rules[name].allowed) for name in ("steps", "cfg_scale", "prompt")]
     cells = [f"`{row.model}`", _NAMES[row.operation], sizes, *ranges, _price(row), _end(row)]
     return f"| {' | '.join(cells)} |"

@@ -38,7 +38,7 @@ Args = TypeVarTuple("Args")
 
 KEY = "sk-test-0123456789"
 URL = "https://stepfun.test/v1"
-PARAMETERS: dict[str, Any] = {"size": "768x1360", "seed": 7, "steps": 8, "cfg_scale": 1.5}
+PARAMETERS: dict[str, Any] = {"size": "1024x1024", "seed": 7, "steps": 8, "cfg_scale": 1.5}
 
 
 async def at_once(call: HTTPRequest, progress: SendState) -> HTTPResponse:

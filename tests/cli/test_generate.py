@@ -89,8 +89,9 @@ def test_json_has_what_programs_need(cli: Run, folder: Path) -> None:
     ],
 )
 def test_sizes_mean_what_the_sdk_says(cli: Run, folder: Path, arguments: list[str], expected: tuple[int, int]) -> None:
-    cli("generate", "A lake", "--out", "lake.png", *arguments)
+    ran = cli("generate", "A lake", "--out", "lake.png", *arguments)
     assert sides("lake.png") == expected
+    assert ("--width 768 --height 1360 or '9:16' says the same" in ran.err) == ("1360x768" in arguments)
 
 
 @pytest.mark.parametrize(

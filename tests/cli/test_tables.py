@@ -53,7 +53,7 @@ def test_help_has_the_ranges_of_the_tables(cli: Run, command: str, operation: st
         assert row.model in text
         for name, rule in row.rules.items():
             if isinstance(rule, Sizes):
-                assert " ".join(rule.wire_options) in text
+                assert ", ".join(size.label for size in rule.options) in text
             elif isinstance(rule, Integer | Number) and name != "n":
                 assert rule.allowed.removeprefix("a whole number from ").removeprefix("a number from ") in text
 
@@ -62,12 +62,16 @@ def test_version(cli: Run) -> None:
     assert cli("--version") == (0, f"stepfun-async {version('stepfun-async')}\n", "")
 
 
-def test_models_fit_80_columns_and_have_every_row(cli: Run) -> None:
+def test_models_fit_60_columns_and_have_every_row(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
     ran = cli("models")
-    assert max(map(len, ran.out.splitlines())) <= 80
-    for row in capabilities():
-        line = next(line for line in ran.out.splitlines() if line.split()[:2] == [row.model, row.operation])
-        assert str(row.lifecycle.ends if row.lifecycle and row.lifecycle.ends else "ended") in line
+    assert max(map(len, ran.out.splitlines())) <= 60
+    blocks = [" ".join(block.split()) for block in ran.out.split("\n\n")[1:]]
+    for block, row in zip(blocks, capabilities(), strict=True):
+        assert block.startswith(row.model)
+        assert row.operation in block
+        assert (f"until {row.lifecycle.ends}" if row.lifecycle and row.lifecycle.ends else "ended") in block
+        assert all(" ".join(size.label.split()[:3]) in block for size in (row.sizes.options if row.sizes else ()))
 
 
 def test_models_of_one_model_show_every_rule(cli: Run) -> None:
@@ -95,7 +99,7 @@ def test_check_needs_no_key_and_writes_nothing(cli: Run, folder: Path, monkeypat
     ran = cli("check", "generate", "A lake", "--size", "16:9")
     assert ran.code == 0
     assert "price: 0.003 USD\n" in ran.out
-    assert "size:  1360x768 (width x height)\n" in ran.out
+    assert "size:  1360 x 768 (16:9, landscape)\n" in ran.out
     assert "sends: POST https://api.stepfun.ai/v1/images/generations\n" in ran.out
     assert "       size: 768x1360\n" in ran.out
     assert not list(folder.iterdir())
@@ -127,9 +131,9 @@ def test_check_shows_pictures_by_their_size(cli: Run, folder: Path) -> None:
     length = Path("lake.png").stat().st_size
     edit = cli("check", "edit", "lake.png", "Make it night").out
     assert f"image: image.png (image/png, {length:,} bytes)" in edit
-    assert "size:  1360x768 (width x height)" in edit
+    assert "size:  1360 x 768 (16:9, landscape)" in edit
     older = cli("check", "edit", "lake.png", "Make it night", "--model", "step-1x-edit").out
-    assert "size:  about 512x512 pixels, in the ratio of the image sent" in older
+    assert "size:  about 512 x 512 pixels, in the ratio of the image sent" in older
     other = cli("check", "image-to-image", "lake.png", "In oil", "--source-weight", "0.5", "--json")
     content = json.loads(other.out)
     assert content["parameters"]["source_url"].startswith("data:image/png;base64,... (")

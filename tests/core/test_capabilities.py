@@ -459,7 +459,7 @@ class TestRegisterModel:
             ("acme", {"ranges": {"cfg_scale": (float("nan"), 1)}}, "smallest first"),
             ("acme", {"defaults": {"stpes": 1}}, "stpes"),
             ("acme", {"defaults": {"steps": 51}}, "a whole number from 1 to 50"),
-            ("acme", {"defaults": {"size": "1x1"}}, "256x256"),
+            ("acme", {"defaults": {"size": "1x1"}}, "256 x 256"),
             ("acme", {"sizes": ["square"]}, "square"),
             ("acme", {"sizes": ["0x10"]}, "0x10"),
             ("acme", {"sizes": [Size(width=-1, height=10)]}, "width=-1"),

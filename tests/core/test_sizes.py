@@ -31,6 +31,21 @@ def test_the_order_decides_which_side_is_written_first(order: Order, wire: str) 
     assert Size.from_wire(wire, order) == size
 
 
+@pytest.mark.parametrize(
+    ("width", "height", "label"),
+    [
+        (1360, 768, "1360 x 768 (16:9, landscape)"),
+        (896, 1184, "896 x 1184 (3:4, portrait)"),
+        (512, 512, "512 x 512 (square)"),
+        (1000, 700, "1000 x 700 (landscape)"),
+        (0, 5, "0 x 5"),
+    ],
+)
+def test_a_label_says_what_a_size_looks_like_and_is_no_wire_string(width: int, height: int, label: str) -> None:
+    assert Size(width=width, height=height).label == label
+    assert Size.from_wire(label, "height x width") is None
+
+
 @given(size=sizes, order=orders)
 def test_wire_strings_round_trip(size: Size, order: Order) -> None:
     assert Size.from_wire(size.to_wire(order), order) == size

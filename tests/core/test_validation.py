@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as pillow
 
-from stepfun_async import ImageEdit, InvalidRequestError, Problem, Size, TextToImage, register_model
+from stepfun_async import ImageEdit, InvalidRequestError, Problem, Size, TextToImage, capabilities, register_model
 from stepfun_async._core import registry as module
 from stepfun_async._core.capabilities import BUILT_IN, Operation
 from stepfun_async._core.problems import plain, show
@@ -165,6 +165,43 @@ def test_a_wide_picture_of_the_models_that_write_width_first(model: str, size: S
 def test_1280x800_is_not_16_to_9_whatever_the_overview_calls_it() -> None:
     problem = _only(TextToImage(model="step-2x-large", prompt="a", size="16:9"))
     assert (problem.why, problem.nearest) == ("no size of this model has that ratio", "16:10")
+
+
+@pytest.mark.parametrize(
+    ("size", "sides", "form", "other"),
+    [
+        ("1360x768", "768 wide and 1360 high (portrait)", "'9:16'", "'16:9' is landscape"),
+        ("768x1360", "1360 wide and 768 high (landscape)", "'16:9'", "'9:16' is portrait"),
+    ],
+)
+def test_a_string_that_begins_with_the_height_is_noticed(size: str, sides: str, form: str, other: str) -> None:
+    (notice,) = TextToImage(prompt="a", size=size).notices()
+    assert sides in notice
+    assert f"or {form} says the same" in notice
+    assert notice.endswith(other)
+
+
+@pytest.mark.parametrize(
+    ("model", "size"),
+    [
+        ("step-image-edit-2", "1024x1024"),
+        ("step-image-edit-2", "16:9"),
+        ("step-image-edit-2", Size(width=1360, height=768)),
+        ("step-image-edit-2", None),
+        ("step-2x-large", "1280x800"),
+    ],
+)
+def test_a_size_that_nobody_can_take_for_another_is_not_noticed(model: str, size: Size | str | None) -> None:
+    assert TextToImage(model=model, prompt="a", size=size).notices() == ()
+
+
+def test_tables_for_people_have_no_size_that_can_be_pasted_and_turns() -> None:
+    turning = [
+        text for row in capabilities() if row.sizes for text in row.sizes.wire_options if text in row.sizes.turning
+    ]
+    assert "1360x768" in turning
+    told = "\n".join([*map(str, capabilities()), str(TextToImage(prompt="a", size="square").problems()[0])])
+    assert [text for text in turning if text in told] == []
 
 
 def test_a_size_of_another_model_is_refused_with_the_order_in_words() -> None:

@@ -163,7 +163,7 @@ def _remade(facts: dict[str, Any]) -> Capability:
 def _told(rule: Rule) -> str:
     if rule.required:
         return f"{rule.allowed}; required"
-    return rule.allowed if rule.default is None else f"{rule.allowed}; default {rule.default!r}"
+    return f"{rule.allowed}; default {rule.shown_default}" if rule.shown_default else rule.allowed
 
 
 def _rules(**rules: Rule) -> Mapping[str, Rule]:
@@ -203,7 +203,7 @@ _EDIT_2_SIZES = Sizes(
     order="height x width",
     default="1024x1024",
     source="generations",
-    note="the wire string is HEIGHT x WIDTH",
+    note="the API writes them as HEIGHTxWIDTH",
 )
 _STEP_SIZES = Sizes(
     options=(

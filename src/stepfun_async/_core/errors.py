@@ -297,7 +297,8 @@ class ModelRetiredWarning(StepFunWarning):
 
 
 class OrientationWarning(StepFunWarning):
-    """A picture whose EXIF turns it is sent as it is stored; whether the server turns it is not known."""
+    """An image may come out turned by 90 degrees: a wire string of a size begins with the height, or a picture whose
+    EXIF turns it is sent as it is stored."""
 
 
 class IneffectiveParameterWarning(StepFunWarning):

@@ -20,7 +20,7 @@ from .results import Image
 from .rules import ImageInput, Rule, Style
 from .sizes import Size
 from .text import reason
-from .validation import Values, body_problems, notices_of, problems_of, turns_of, unknown_model
+from .validation import Values, body_problems, notices_of, problems_of, sides_of, turns_of, unknown_model
 from .wire import HTTPRequest, fingerprint_of, to_call
 
 if TYPE_CHECKING:
@@ -200,8 +200,9 @@ class Reading:
             return ()
 
     def turned(self) -> tuple[str, ...]:
-        """Which pictures are seen turned, and may not be taken so."""
-        return turns_of(self.values) if self.has_pictures else ()
+        """What may come out turned: a size whose height comes first, and images that viewers turn."""
+        sides = sides_of(self.row, self.given) if self.row and "size" in self.given else ()
+        return (*sides, *turns_of(self.values)) if self.has_pictures else sides
 
     def to_call(self) -> HTTPRequest:
         """See `_Request.to_call`."""

@@ -61,6 +61,11 @@ class Rule:
         return self.allowed
 
     @property
+    def shown_default(self) -> str:
+        """The default, for people; empty where there is none."""
+        return "" if self.default is None else repr(self.default)
+
+    @property
     def notable(self) -> bool:
         """Whether there are values that are allowed, but do something else than they seem to say."""
         return False
@@ -258,6 +263,11 @@ class Sizes(Rule):
     kind: ClassVar[str] = "size"
 
     @property
+    def shown_default(self) -> str:
+        size = None if self.default is None else self.pick(None)
+        return size.label if size else ""
+
+    @property
     def wire_options(self) -> tuple[str, ...]:
         """The documented strings, with the sides in the model's order."""
         return tuple(size.to_wire(self.order) for size in self.options)
@@ -269,7 +279,10 @@ class Sizes(Rule):
 
     @property
     def allowed(self) -> str:
-        return f"{self.wire_allowed}; or Size(width=..., height=...); or {', '.join(self.ratios)}"
+        return (
+            f"{', '.join(size.label for size in self.options)}, as Size(width=..., height=...); or a ratio: "
+            f"{', '.join(self.ratios)}; or the model's own text, {self.order}"
+        )
 
     @property
     def wire_allowed(self) -> str:
@@ -313,6 +326,13 @@ class Sizes(Rule):
     def to_wire(self, value: object) -> object:
         size = self.pick(value)
         return value if size is None else size.to_wire(self.order)
+
+    @cached_property
+    def turning(self) -> Mapping[str, Size]:
+        """The wire strings that people who read width x height take for a turned image, and what each means."""
+        if self.order == "width x height":
+            return {}
+        return {text: size for text, size in self._meant.items() if size.width != size.height}
 
     @cached_property
     def _meant(self) -> Mapping[str, Size]:

@@ -111,6 +111,29 @@ class Size:
         return cls(width=_whole(width), height=_whole(height))
 
     @property
+    def label(self) -> str:
+        """The size for people, always width x height, with what it looks like; no server takes it for a wire string.
+
+        >>> Size(width=1360, height=768).label
+        '1360 x 768 (16:9, landscape)'
+        """
+        sides = f"{self.width} x {self.height}"
+        if not self.possible:
+            return sides
+        ratio = "" if self.shape == "square" or self.ratio is None else f"{self.ratio}, "
+        return f"{sides} ({ratio}{self.shape})"
+
+    @property
+    def ratio(self) -> str | None:
+        """The first of `RATIOS` that this size goes by, such as `16:9`; None without one."""
+        return next((ratio for ratio in RATIOS if self.fits_ratio(ratio)), None)
+
+    @property
+    def shape(self) -> str:
+        """`square`, `landscape` or `portrait`."""
+        return "square" if self.width == self.height else "landscape" if self.width > self.height else "portrait"
+
+    @property
     def possible(self) -> bool:
         """Whether both sides are whole numbers above 0; a user may have put anything in."""
         sides: list[object] = [self.width, self.height]

@@ -10,7 +10,8 @@ from .capabilities import Capability, Operation
 from .pictures import Picture
 from .problems import Problem, plain
 from .registry import rows
-from .rules import Ignored, Integer, Rule, Violation, closest
+from .rules import Ignored, Integer, Rule, Sizes, Violation, closest
+from .sizes import Size
 from .text import reason
 
 Values = Mapping[str, object]
@@ -55,6 +56,28 @@ def notices_of(row: Capability, values: Values) -> tuple[str, ...]:
             why = f"{name} 0 means a random one for {row.model}"
             notices.append(f"{why}: give 1 or more to get the same picture again")
     return (*notices, *_idle_negative_prompt(row, values))
+
+
+def sides_of(row: Capability, values: Values) -> tuple[str, ...]:
+    """A wire string that begins with the height, which most people read as the width."""
+    text, rule = values.get("size"), row.rules.get("size")
+    if type(text) is not str or not isinstance(rule, Sizes) or text not in rule.turning:
+        return ()
+    size = rule.turning[text]
+    other = Size(width=size.height, height=size.width)
+    other_way = f"; {_named(rule, other)} is {other.shape}" if other in rule.options else ""
+    notice = (
+        f"size {text!r} makes an image {size.width} wide and {size.height} high ({size.shape}), since {row.model} "
+        f"writes {rule.order}: {_named(rule, size)} says the same without doubt{other_way}"
+    )
+    return (notice,)
+
+
+def _named(rule: Sizes, size: Size) -> str:
+    """The forms of a size that name its sides."""
+    ratio = size.ratio
+    form = f"Size(width={size.width}, height={size.height})"
+    return f"{form} or {ratio!r}" if ratio and rule.pick(ratio) == size else form
 
 
 def turns_of(values: Values) -> tuple[str, ...]:

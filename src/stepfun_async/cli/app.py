@@ -17,7 +17,7 @@ from . import batch
 from . import exit_codes as exits
 from .account import account
 from .console import OutputError, abandon_stdout, complain, say, shown_warnings
-from .errors import Interrupted, report, report_plain
+from .errors import Interrupted, report, report_plain, reworded
 from .images import CHECK, edit, generate, image_to_image
 from .models import models
 from .serve import serve
@@ -38,7 +38,7 @@ def run(arguments: Sequence[str]) -> int:
     """
     _accept_any_text()
     try:
-        with shown_warnings():
+        with shown_warnings(reworded):
             return _run(arguments, as_json="--json" in _options(arguments))
     except OutputError as error:
         complain(f"error: {error}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import cast
 
-from stepfun_async import Client, Money
+from stepfun_async import Client, Money, Size
 from stepfun_async._call.settings import resolve
 from stepfun_async._core.pictures import Picture
 from stepfun_async._core.requests import ImageRequest
@@ -127,10 +127,10 @@ def _sides(request: ImageRequest) -> tuple[int, int] | None:
 def _size_text(request: ImageRequest) -> str:
     sides = _sides(request)
     if sides is not None:
-        return f"{sides[0]}x{sides[1]} (width x height)"
+        return Size(width=sides[0], height=sides[1]).label
     rule = request.row.sizes if request.row else None
     size = rule.pick(request.size) if rule else None
-    return f"about {size.width}x{size.height} pixels, in the ratio of the image sent" if size else "not known"
+    return f"about {size.width} x {size.height} pixels, in the ratio of the image sent" if size else "not known"
 
 
 def _wire(call: HTTPRequest) -> dict[str, object]:

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
@@ -90,10 +90,14 @@ def waiting(text: str) -> Generator[None]:
 
 
 @contextmanager
-def shown_warnings() -> Generator[None]:
-    """Show the SDK's warnings as `warning: ...`, all others as Python does."""
+def shown_warnings(phrased: Callable[[str], str]) -> Generator[None]:
+    """Show each of the SDK's warnings once, as `warning: ...`, and all others as Python does.
+
+    Args:
+        phrased: rephrases the text of a warning for the command line.
+    """
     with warnings.catch_warnings():
-        others = warnings.showwarning
+        others, seen = warnings.showwarning, set[str]()
 
         def show(
             message: Warning | str,
@@ -104,7 +108,9 @@ def shown_warnings() -> Generator[None]:
             line: str | None = None,
         ) -> None:
             if issubclass(category, StepFunWarning):
-                complain(f"warning: {message}")
+                if str(message) not in seen:
+                    seen.add(str(message))
+                    complain(f"warning: {phrased(str(message))}")
             else:
                 others(message, category, filename, lineno, file, line)
 

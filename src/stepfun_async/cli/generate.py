@@ -151,7 +151,7 @@ def _line(response: ImagesResponse, client: Client) -> str:
     if price and client.base_url == "embedded":
         price = f"{price} (not charged)"
     seed = None if image.seed is None else f"seed {image.seed}"
-    facts = (f"{image.width}x{image.height} {image.format}", seed, price, f"{response.elapsed:.1f} s")
+    facts = (f"{image.width} x {image.height} {image.format}", seed, price, f"{response.elapsed:.1f} s")
     return "  ".join([str(image.path), *(fact for fact in facts if fact)])
 
 

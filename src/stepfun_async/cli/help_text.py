@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from collections.abc import Iterator
 
@@ -9,8 +10,11 @@ from stepfun_async import Capability, capabilities
 from stepfun_async._core.capabilities import Operation
 from stepfun_async._core.rules import Boolean, ImageInput, Rule, Sizes, Style
 
-_WIDTH = 46
-"""Characters of a line of help, so that it fits 80 columns beside the options' names."""
+_COLUMNS = min(80, max(40, shutil.get_terminal_size().columns))
+"""Columns of the terminal, as far as help uses them."""
+
+_WIDTH = _COLUMNS - 34
+"""Characters of a line of help beside the options' names."""
 
 _INDENT = "  "
 """The indent of a wrapped line."""
@@ -71,17 +75,17 @@ def _words(rule: Rule) -> str:
 
 def _parts(rule: Rule) -> Iterator[str]:
     if isinstance(rule, Sizes):
-        yield f"{' '.join(rule.wire_options)} ({rule.order.upper().replace(' X ', 'x')})"
-        yield f"or {' '.join(rule.ratios)}"
+        yield f"{' '.join(rule.ratios)} or {', '.join(size.label for size in rule.options)}"
     elif not isinstance(rule, Boolean):
         yield rule.allowed.removeprefix("a whole number from ").removeprefix("a number from ")
     if isinstance(rule, ImageInput):
         return
     if rule.default not in (None, ""):
-        yield f"default {_default(rule.default)}"
+        yield f"default {_default(rule)}"
 
 
-def _default(value: object) -> str:
+def _default(rule: Rule) -> str:
+    value = rule.default
     if isinstance(value, bool):
         return "on" if value else "off"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else rule.shown_default

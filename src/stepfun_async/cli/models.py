@@ -30,9 +30,9 @@ def models(
     if as_json:
         say_json([_content(row) for row in rows])
     elif model is None:
-        say_rich(_overview(rows), "Sizes are width x height. stepfun-async models MODEL shows every rule.")
+        say_rich(_overview(rows), "Prompts are counted in characters. stepfun-async models MODEL shows every rule.")
     else:
-        say_rich(*(_details(row) for row in rows), *_legend(rows))
+        say_rich(*(part for row in rows for part in (_details(row), "")), *_legend(rows))
 
 
 def _rows(model: str | None) -> tuple[Capability, ...]:
@@ -43,20 +43,24 @@ def _rows(model: str | None) -> tuple[Capability, ...]:
 
 
 def _overview(rows: Sequence[Capability]) -> Table:
-    table = Table(box=None, padding=(0, 1, 1, 0), pad_edge=False)
-    for name in ("model", "operation", "price", "steps", "prompt", "sizes", "ends"):
-        table.add_column(name, overflow="fold")
+    table = Table(box=None, padding=(0, 2, 1, 0), pad_edge=False)
+    for name in ("model", "price", "sizes, width x height"):
+        table.add_column(name)
     for row in rows:
-        table.add_row(
-            row.model,
-            row.operation,
-            _prices(row),
-            _range(row.rules.get("steps")),
-            _range(row.rules.get("prompt")),
-            _sizes(row),
-            _end(row.lifecycle),
-        )
+        table.add_row(_facts(row), _prices(row), _sizes(row))
     return table
+
+
+def _facts(row: Capability) -> str:
+    end = _end(row.lifecycle)
+    facts = (
+        row.model,
+        row.operation,
+        _range("steps", row.rules.get("steps")),
+        _range("prompt", row.rules.get("prompt")),
+        "ended" if end == "ended" else f"until {end}" if end else "",
+    )
+    return "\n".join(fact for fact in facts if fact)
 
 
 def _prices(row: Capability) -> str:
@@ -64,13 +68,13 @@ def _prices(row: Capability) -> str:
     return "free" if free else "\n".join(str(price) for price in row.prices.values()) or "not known"
 
 
-def _range(rule: Rule | None) -> str:
-    return f"{rule.minimum}-{rule.maximum}" if isinstance(rule, Integer | Text) else ""
+def _range(name: str, rule: Rule | None) -> str:
+    return f"{name} {rule.minimum}-{rule.maximum}" if isinstance(rule, Integer | Text) else ""
 
 
 def _sizes(row: Capability) -> str:
     rule = row.sizes
-    return "\n".join(f"{size.width}x{size.height}" for size in rule.options) if rule else "as sent"
+    return "\n".join(size.label for size in rule.options) if rule else "as sent"
 
 
 def _end(lifecycle: Lifecycle | None) -> str:
@@ -80,14 +84,32 @@ def _end(lifecycle: Lifecycle | None) -> str:
 
 
 def _details(row: Capability) -> Table:
-    table = Table(title=Line(_title(row)), title_justify="left", title_style="bold")
-    for name in ("parameter", "allowed", "default", "source"):
-        table.add_column(name, overflow="fold")
+    table = Table(
+        box=None,
+        padding=(0, 2, 0, 0),
+        pad_edge=False,
+        title=Line(_title(row)),
+        title_justify="left",
+        title_style="bold",
+    )
+    table.add_column("parameter", no_wrap=True)
+    table.add_column(Line("allowed [where that is documented]"))
     for name, rule in row.rules.items():
-        default = "required" if rule.required else "" if rule.default is None else repr(rule.default)
-        allowed = f"{rule.allowed}; {rule.note}" if rule.note else rule.allowed
-        table.add_row(name, Line(reworded(allowed)), Line(default), rule.source)
+        table.add_row(name, Line(reworded(_rule(rule))))
     return table
+
+
+def _rule(rule: Rule) -> str:
+    default = "required" if rule.required else f"default: {rule.shown_default}" if rule.shown_default else ""
+    facts = "; ".join(fact for fact in (default, rule.note) if fact)
+    return "\n".join([*_allowed(rule), f"{facts} [{rule.source}]".lstrip()])
+
+
+def _allowed(rule: Rule) -> list[str]:
+    if not isinstance(rule, Sizes):
+        return [rule.allowed]
+    ratios = f"as a ratio: {', '.join(rule.ratios)}"
+    return [*(size.label for size in rule.options), ratios, f"as the model's own text, {rule.order}"]
 
 
 def _title(row: Capability) -> str:

@@ -76,8 +76,8 @@ class OutputOptions:
 def size_help() -> str:
     """Return the help on how to write sizes."""
     return (
-        "An aspect ratio, width to height, such as 16:9; or the string that StepFun documents for the model: "
-        f"WIDTHxHEIGHT, but HEIGHTxWIDTH for {height_first()}."
+        "An aspect ratio, width to height, such as 16:9; --width and --height give pixels. StepFun's own strings are "
+        f"WIDTHxHEIGHT, but HEIGHTxWIDTH for {height_first()}, which is warned about."
     )
 
 
