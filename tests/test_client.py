@@ -138,7 +138,7 @@ async def test_all_problems_are_named_at_once_and_nothing_is_sent(tmp_path: Path
                 seed=-1,
                 steps=99,
                 cfg_scale=math.nan,
-                text_mode=1,  # type: ignore[call-overload]
+                text_mode=1,  # type: ignore[arg-type]
                 save_to=tmp_path,
                 timeout=-5,
                 queue_timeout=math.nan,
@@ -168,7 +168,7 @@ async def test_all_problems_are_named_at_once_and_nothing_is_sent(tmp_path: Path
 async def test_a_mistyped_keyword_is_a_type_error() -> None:
     async with client_over(Post()) as client:
         with pytest.raises(TypeError, match="stpes"):
-            await client.images.generate("a lake", stpes=5)  # type: ignore[call-overload]
+            await client.images.generate("a lake", stpes=5)  # type: ignore[call-arg]
 
 
 def _existing(folder: Path) -> Path:
@@ -312,10 +312,10 @@ async def test_validation_off_sends_what_the_tables_do_not_know() -> None:
     async with client_over(post, validation="off") as client:
         await client.images.generate(
             "x" * 2000,
-            model="dall-e-9",
+            model="dall-e-9",  # type: ignore[arg-type]
             size=Size(width=3, height=5),
             steps=999,
-            n=4,  # type: ignore[call-overload]
+            n=4,
         )
         with pytest.raises(InvalidRequestError, match="JSON"):
             await client.images.generate("a lake", cfg_scale=math.nan)
@@ -331,7 +331,7 @@ async def test_a_registered_model_is_called_by_its_name(monkeypatch: pytest.Monk
     turbo = register_model("acme-turbo", like="step-2x-large", sizes=["640x640"], ranges={"steps": (1, 4)})
     post = Post()
     async with client_over(post) as client:
-        await client.images.generate("a lake", model=turbo, size="640x640", steps=4)
+        await client.images.generate("a lake", model=turbo, size=Size(width=640, height=640), steps=4)
         with pytest.raises(InvalidRequestError, match="1 to 4"):
             await client.images.generate("a lake", model=turbo, steps=5)
     assert (post.calls[0].json or {})["model"] == "acme-turbo"
@@ -509,7 +509,7 @@ async def test_what_has_no_effect_is_warned_about() -> None:
         with pytest.warns(IneffectiveParameterWarning, match="negative_prompt has no effect while cfg_scale"):
             await client.images.generate("a lake", negative_prompt="fog")
         with pytest.warns(IneffectiveParameterWarning, match="size has no effect"):
-            await client.images.edit(PIXEL, "a hat", size="1:1")  # type: ignore[call-overload]
+            await client.images.edit(PIXEL, "a hat", size="1:1")
         await client.images.generate("a lake", negative_prompt="fog", cfg_scale=2.0)
     assert (post.calls[0].json or {})["negative_prompt"] == "fog"
     assert "size" not in post.calls[1].form
@@ -559,7 +559,7 @@ async def test_an_answer_with_several_pictures_is_one_attempt() -> None:
     post = Post(HTTPResponse(500, {}, b""), HTTPResponse(200, {}, two))
     retry = RetryPolicy(retry_unknown=True, base=0.001)
     async with client_over(post, validation="off", retry=retry) as client:
-        response = await client.images.generate("a lake", n=2)  # type: ignore[call-overload]
+        response = await client.images.generate("a lake", n=2)
         usage = client.usage
     assert (len(response.data), response.maybe_billed) == (2, 2)
     assert (usage.attempts, usage.billed, usage.maybe_billed) == (2, 2, 1)

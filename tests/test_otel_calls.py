@@ -270,7 +270,7 @@ async def test_a_fan_out_that_is_left_early_ends_its_spans(telemetry: Telemetry)
 async def test_a_request_that_is_refused_has_no_span(telemetry: Telemetry) -> None:
     async with AsyncClient(**options(telemetry)) as client:
         with pytest.raises(InvalidRequestError):
-            await client.images.generate("a lake", model="step-2x-large", size="99x99")  # type: ignore[call-overload]
+            await client.images.generate("a lake", model="step-2x-large", size="99x99")  # type: ignore[arg-type]
     assert telemetry.spans == ()
 
 
@@ -304,7 +304,7 @@ async def test_no_words_or_pictures_are_exported(telemetry: Telemetry, faults: t
 async def test_a_servers_words_are_not_exported_although_they_quote_the_request(telemetry: Telemetry) -> None:
     async with AsyncClient(**options(telemetry, validation="off")) as client:
         with pytest.raises(BadRequestError, match="secret"):
-            await client.images.generate("a lake", model="step-2x-large", size="secret")  # type: ignore[call-overload]
+            await client.images.generate("a lake", model="step-2x-large", size="secret")  # type: ignore[arg-type]
     assert telemetry.span.status.description == "nothing was billed"
     assert "secret" not in str(telemetry)
 

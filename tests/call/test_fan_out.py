@@ -120,7 +120,7 @@ async def test_an_async_source_is_read() -> None:
 
 
 async def test_a_failure_is_an_outcome_and_ends_nothing() -> None:
-    requests: list[Any] = [TextToImage(prompt="fine"), TextToImage(prompt="x", steps=0), "a string", {"prompt": "x"}]
+    requests: list[Any] = [TextToImage(prompt="fine"), TextToImage(prompt="x", steps=0), 5, {"prompt": "x"}]
     async with client_over(Station()) as client:
         outcomes = [outcome async for outcome in client.images.map(requests, ordered=True)]
     assert isinstance(outcomes[0], Finished)

@@ -43,7 +43,7 @@ class BlockingCaller:
             self.service.refuse_if_closed()
         return self.portal.run(begin, partial(ended_by_closing, windows))
 
-    def map(self, requests: Iterable[ImageRequest], *, ordered: bool) -> BlockingOutcomes:
+    def map(self, requests: Iterable[ImageRequest | str], *, ordered: bool) -> BlockingOutcomes:
         """Return the outcomes of many requests, which are read in the thread that reads those."""
         self.service.refuse_if_closed()
         return BlockingOutcomes(self, items_of(requests), ordered=ordered)
@@ -63,7 +63,7 @@ class BlockingOutcomes(Generator["Outcome", None, None]):
         ordered: whether outcomes come in the order of the requests.
     """
 
-    def __init__(self, caller: BlockingCaller, requests: Iterator[ImageRequest], *, ordered: bool) -> None:
+    def __init__(self, caller: BlockingCaller, requests: Iterator[ImageRequest | str], *, ordered: bool) -> None:
         self._caller = caller
         self._portal = caller.portal
         self._fed = _FedFanOut(caller, ordered=ordered)
@@ -130,7 +130,7 @@ class _FedFanOut:
         self._begun: tuple[Feed, OutcomeIterator] | None = None
         self.failure: Exception | None = None
 
-    def advance(self, requests: Iterator[ImageRequest]) -> Outcome | None:
+    def advance(self, requests: Iterator[ImageRequest | str]) -> Outcome | None:
         """Take requests while there is room and no outcome is ready, then wait for the next outcome."""
         while self._open < self._room and not self._ended and not self._ready:
             try:
@@ -144,7 +144,7 @@ class _FedFanOut:
                 self._caller.run(self._give, request)
         return self._caller.run(self._next)
 
-    async def _give(self, request: ImageRequest) -> None:
+    async def _give(self, request: ImageRequest | str) -> None:
         feed, outcomes = self._begin()
         self._ready = outcomes.ready
         feed.push(request)

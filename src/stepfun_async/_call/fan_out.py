@@ -93,7 +93,7 @@ class OutcomeIterator:
 
 
 def fan_out(
-    service: Caller, requests: Iterable[ImageRequest] | AsyncIterable[ImageRequest], *, ordered: bool
+    service: Caller, requests: Iterable[ImageRequest | str] | AsyncIterable[ImageRequest | str], *, ordered: bool
 ) -> OutcomeIterator:
     """See `AsyncImages.map`."""
     service.refuse_if_closed()
@@ -247,9 +247,11 @@ class _WorkerPool:
                 self._exhausted, self._failure = True, error
             return _END
 
-    async def _outcome_of(self, request: ImageRequest) -> Outcome:
+    async def _outcome_of(self, request: ImageRequest | str) -> Outcome:
+        if isinstance(request, str):
+            request = _of_prompt(request)
         if not hasattr(request, "to_call"):
-            allowed = "TextToImage, ImageEdit or ImageToImage"
+            allowed = "TextToImage, ImageEdit, ImageToImage or text, the prompt of an image"
             error = InvalidRequestError.of("map", (Problem("request", plain(request), allowed),))
             return Failed(request, error)
         try:
@@ -270,6 +272,12 @@ class _WorkerPool:
             self._news = None
 
 
+def _of_prompt(prompt: str) -> ImageRequest:
+    from .._core.requests import TextToImage  # imports pydantic, which a program without prompts may not have loaded
+
+    return TextToImage(prompt=prompt)
+
+
 def source_of(requests: Any) -> Callable[[], Awaitable[Any]]:
     if hasattr(requests, "__aiter__") and not _is_single(requests):
         take: Callable[[], Awaitable[Any]] = aiter(requests).__anext__
@@ -285,7 +293,7 @@ def items_of(requests: Any) -> Iterator[Any]:
     """
     if hasattr(requests, "__iter__") and not _is_single(requests):
         return iter(requests)
-    raise InvalidRequestError.of("map", (Problem("requests", plain(requests), "an iterable of requests"),))
+    raise InvalidRequestError.of("map", (Problem("requests", plain(requests), "an iterable of requests or prompts"),))
 
 
 def _is_single(requests: object) -> bool:

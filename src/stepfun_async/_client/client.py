@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn, Self, Unpack
 
 from .._call.service import DEFAULT_LIMITS, DEFAULT_RETRY, caller_for
 from .._call.settings import Validation, hidden_headers, hidden_url
+from .._core.keywords import CLIENT_KEYWORDS, unknown_keywords
 from .._core.results import Usage
 from .._core.retry import RetryPolicy
 from .._core.secrets import as_secret
@@ -14,11 +15,13 @@ from .._limits.budget import Budget
 from .._limits.limits import Limits
 from .images import AsyncImages
 from .models import AsyncAccount, AsyncModels
+from .signatures import parameters_of, shown
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from .._core.events import OnEvent
+    from .._core.params import Nothing
     from .._transport import AnyTransport
 
 
@@ -32,23 +35,24 @@ class AsyncClient:
         api_key: the API key; by default `STEP_API_KEY` or `STEPFUN_API_KEY`. Not needed for `embedded`.
         base_url: the URL of the API; by default `STEP_BASE_URL`, or else `https://api.stepfun.ai/v1`.
             `embedded` answers inside this process, offline, at no cost.
-        limits: the maximum number of calls in flight, and of requests per minute. Clients with the same
-            `Limits` object share it; clients without one share nothing.
-        timeout: seconds for everything after a call has its slot: all attempts, the waits between
-            them, download and decoding; `math.inf` for no limit.
+        limits: the maximum number of calls in flight, 5 by default, and of requests per minute.
+            Clients with the same `Limits` object share it; clients without one share nothing.
+        timeout: seconds for everything after a call has its slot; `math.inf` for no limit.
+            It covers all attempts, the waits between them, download and decoding.
         queue_timeout: seconds to wait for a slot; `None` for no limit.
-        retry: when to retry an attempt; by default only where it cannot have been billed.
-        budget: the most that may be spent, shared by all clients with the same `Budget`; `None` for no
-            limit. The price is reserved before a request is sent.
+        retry: when to retry an attempt; by default up to 3 attempts, and only where none can have been billed.
+        budget: the most that may be spent by all clients with the same `Budget`; `None` for no limit.
+            The price is reserved before a request is sent.
         validation: `strict` rejects what the model tables do not allow; `off` sends requests as given.
         default_headers: headers sent with every request to the API, but never to the URLs of images.
         transport: the transport to send requests with: an `httpx.AsyncBaseTransport`, or an `EmbeddedTransport`.
-        proxy: the URL of an HTTP or SOCKS proxy; by default as `HTTPS_PROXY`, `ALL_PROXY` and
-            `NO_PROXY` say, but never for this machine itself.
+        proxy: the URL of an HTTP or SOCKS proxy; by default as the environment says.
+            It says so in `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`; this machine itself is reached without a proxy.
         allow_http: allow sending the API key to another machine over unencrypted HTTP.
-        keepalive_expiry: the maximum seconds to keep an idle connection; 0 for a new one each time. `None` keeps it
-            until a second before the server closes it, by its `Keep-Alive: timeout=`, and for 1.5 seconds without that
-            header, since some servers close theirs after 2. No value keeps it longer than the server announces.
+        keepalive_expiry: the maximum seconds to keep an idle connection; 0 for a new one each time.
+            `None` keeps it until a second before the server closes it, by its `Keep-Alive: timeout=`, and for
+            1.5 seconds without that header, since some servers close theirs after 2. No value keeps it longer than
+            the server announces.
         on_event: a synchronous callback, called with every `CallStarted`, `AttemptEnded` and `CallEnded` event.
 
     Raises:
@@ -62,6 +66,7 @@ class AsyncClient:
     account: AsyncAccount
     """`retrieve`."""
 
+    @shown
     def __init__(
         self,
         api_key: str | None = None,
@@ -79,7 +84,10 @@ class AsyncClient:
         allow_http: bool = False,
         keepalive_expiry: float | None = None,
         on_event: OnEvent | None = None,
+        **unknown: Unpack[Nothing],
     ) -> None:
+        if unknown:
+            raise unknown_keywords("AsyncClient()", unknown, parameters_of(AsyncClient.__init__), CLIENT_KEYWORDS)
         # Hide them from tools that show the variables of a traceback's frames:
         api_key, base_url, proxy = as_secret(api_key), hidden_url(base_url), as_secret(proxy)
         default_headers = hidden_headers(default_headers)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from .capabilities import Capability, Operation
+from .keywords import CALL_KEYWORDS
 from .pictures import Picture
 from .problems import Problem, plain
 from .registry import rows
@@ -161,4 +162,6 @@ def unknown_model(model: object, operation: Operation) -> Problem:
 def _no_such_parameter(row: Capability, name: str, value: object) -> Problem:
     names = tuple(row.rules)
     why = f"{row.model} has no {name} for {row.operation}"
+    if name in CALL_KEYWORDS:
+        why = f"{why}: {CALL_KEYWORDS[name]}"
     return Problem(name, plain(value), f"the parameters {', '.join(names)}", why, closest(name, names))
