@@ -9,6 +9,9 @@ BENCH := .venv-bench
 GATEWAYS := .venv-gateways
 TABLES := .venv-tables
 
+# The tests start the package in hundreds of processes: its bytecode is kept, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test check types imports pytest wheel soak attack gateways pictures tables docs bench bench-quick bench-batch clean
 
 demo: $(VENV)/.demo

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "any machine",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=40,  # laws that need more say so; `make attack` draws for as long as you like
+    stateful_step_count=30,
+)
 settings.load_profile("any machine")  # no test depends on how fast it runs
 
 

@@ -608,7 +608,7 @@ def test_adaptive_concurrency_falls_with_each_429_and_rises_with_success() -> No
 # --- all together
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     limits=st.builds(Limits, st.integers(1, 4), st.one_of(st.none(), st.integers(1, 6))),
     calls=st.lists(

@@ -11,6 +11,9 @@ from pathlib import Path
 
 PLUGIN = "stepfun_async.pytest_plugin"
 
+_UNUSED = ("cacheprovider", "hypothesispytest", "respx", "schemathesis", "xdist", "xdist.looponfail")
+"""Plugins that these suites do not need, and that take seconds to load."""
+
 
 def write_suite(folder: Path, files: Mapping[str, str]) -> None:
     """Write `files`, text by name, into `folder`."""
@@ -27,7 +30,8 @@ def run_suite(folder: Path, *options: str, **environment: str) -> subprocess.Com
         options: of pytest, after `-p` with the plugin, which is there whether it is installed or not.
         environment: variables besides those of this process.
     """
-    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-p", PLUGIN, *options]
+    plugins = [word for name in _UNUSED for word in ("-p", f"no:{name}")]
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", *plugins, "-p", PLUGIN, *options]
     return subprocess.run(
         command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Annotated, cast
 
 import typer
@@ -48,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str], *, as_json: bool) -> int:
     try:
-        code: object = get_command(app)(args=list(arguments), prog_name=_NAME, standalone_mode=False)
+        code: object = _tree()(args=list(arguments), prog_name=_NAME, standalone_mode=False)
         if code == exits.INTERRUPTED:
             raise KeyboardInterrupt
         return code if isinstance(code, int) else exits.DONE
@@ -65,6 +66,12 @@ def _run(arguments: Sequence[str], *, as_json: bool) -> int:
     except (KeyboardInterrupt, typer.Abort):
         report_plain("Interrupted", "interrupted; nothing was billed", as_json=as_json)
         return exits.INTERRUPTED
+
+
+@cache
+def _tree() -> Callable[..., object]:
+    """The tree of commands, which takes longer to build than most commands take to run."""
+    return get_command(app)
 
 
 def _options(arguments: Sequence[str]) -> Iterable[str]:

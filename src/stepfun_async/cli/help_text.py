@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections.abc import Iterator
+from functools import cache
 
 from stepfun_async import Capability, capabilities
 from stepfun_async._core.capabilities import Operation
@@ -30,6 +31,7 @@ def models(operation: Operation, default: str) -> str:
     return wrap_help(f"One of {', '.join(row.model for row in rows_of(operation))}; default {default}.")
 
 
+@cache  # typer evaluates each annotation several times
 def parameter_help(name: str, operation: Operation, intro: str) -> str:
     """Return the help of a parameter: `intro`, and the range of each model, as `step-2x-large: 1 to 50, default 50`."""
     rows = rows_of(operation)
