@@ -52,7 +52,7 @@ def test_hundreds_of_faults_leave_the_memory_as_it_was(where: str, caplog: pytes
         caller = code.client(api_key="sk-test", base_url=service.url, limits=Limits(1), retry=QUICK, timeout=0.02)
         tracemalloc.start()
         try:
-            for faults in (110, 330):
+            for faults in (66, 220):
                 for play in islice(plays, faults):
                     with service.meeting(play):
                         meet(caller)
@@ -63,7 +63,7 @@ def test_hundreds_of_faults_leave_the_memory_as_it_was(where: str, caplog: pytes
             tracemalloc.stop()
             caller.close()
         service.await_none()
-    assert sizes[1] - sizes[0] < 330 * 100, "100 bytes and more of each fault stay"
+    assert sizes[1] - sizes[0] < 220 * 100, "100 bytes and more of each fault stay"
 
 
 def meet(caller: Caller) -> None:
