@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
-from stepfun_async import Capability, capabilities
+from stepfun_async import Capability, batch_schema, capabilities
 from stepfun_async._core.capabilities import TIERS, Region
 from stepfun_async._core.outcomes import (
     BILLING_RULES,
@@ -193,7 +195,14 @@ def pages() -> dict[Path, str]:
         ),
         limits: between(limits.read_text(), _TIERS, _TIERS_END, tiers()),
         docs / "models.md": details(),
+        **{docs / "schemas" / name: f"{json.dumps(schema, indent=1)}\n" for name, schema in schemas().items()},
     }
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """docs/schemas: a file for each row, and one for a line of a batch."""
+    rows = {f"{row.model}.{row.operation}.schema.json": row.json_schema() for row in capabilities()}
+    return {"line.schema.json": batch_schema(), **rows}
 
 
 if __name__ == "__main__":

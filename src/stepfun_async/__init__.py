@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from ._limits.budget import Budget as Budget
     from ._limits.limits import Limits as Limits
     from .batch.batch import Batch as Batch
+    from .batch.inputs.line_schema import batch_schema as batch_schema
 
     __version__: str
 
@@ -83,6 +84,7 @@ _HOMES = {
     "_limits.limits": ("Limits",),
     "_call.fan_out": ("Failed", "Finished"),
     "batch.batch": ("Batch",),
+    "batch.inputs.line_schema": ("batch_schema",),
     "_core.capabilities": ("Capability", "CustomModel", "Lifecycle", "Money"),
     "_core.registry": ("capabilities", "register_model"),
     "_core.errors": (

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import PIL.Image
 import pytest
+from jsonschema import Draft202012Validator
 
 from stepfun_async import Batch
 from stepfun_async.batch import Records
@@ -72,6 +73,13 @@ def test_a_bucket_that_is_not_there_is_told_before_anything_is_bought(
     assert code == 3
     assert "AWS_ENDPOINT_URL='nowhere' is no endpoint" in err
     assert Records("out").status().counts["done"] == 0
+
+
+def test_the_schema_of_a_line_is_printed_with_the_defaults_of_a_run(cli: Run) -> None:
+    schema = json.loads(cli("batch", "schema", "--model", "step-2x-large", "--set", "prompt=a lake").out)
+    validator = Draft202012Validator(schema)
+    assert validator.is_valid({"steps": 50, "size": "16:10"})
+    assert [error.message for error in validator.iter_errors({"steps": 51})] == ["51 is greater than the maximum of 50"]
 
 
 @pytest.mark.parametrize(

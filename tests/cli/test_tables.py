@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from stepfun_async import capabilities
 from stepfun_async._core.rules import Integer, Number, Sizes
@@ -92,6 +93,14 @@ def test_models_as_json_are_complete(cli: Run) -> None:
     assert first["rules"]["size"]["options"][1] == {"width": 1360, "height": 768}
     assert first["rules"]["size"]["wire_options"][1] == "768x1360"
     assert list(first["rules"]) == list(capabilities()[0].rules)
+
+
+@pytest.mark.parametrize(("model", "count"), [(["step-1x-edit"], 1), (["step-2x-large"], 2), ([], len(capabilities()))])
+def test_models_have_schemas(cli: Run, model: list[str], count: int) -> None:
+    schema = json.loads(cli("models", *model, "--schema").out)
+    Draft202012Validator.check_schema(schema)
+    assert len(schema.get("anyOf", [schema])) == count
+    assert "maximum of 50" in str([*Draft202012Validator(schema.get("anyOf", [schema])[0]).iter_errors({"steps": 51})])
 
 
 def test_check_needs_no_key_and_writes_nothing(cli: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,6 +161,7 @@ app.add_typer(check_app, name="check", epilog=_examples(f'{_NAME} check generate
 _BATCHES: tuple[tuple[str, Callable[..., None], tuple[str, ...]], ...] = (
     ("run", batch.run, ("prompts.txt --out lakes --set size=16:9", "prompts.jsonl --out lakes --limit-tier V1")),
     ("check", batch.check, ("prompts.jsonl",)),
+    ("schema", batch.schema, ("> line.schema.json", "--model step-2x-large --set steps=20 > line.schema.json")),
     ("status", batch.status, ("lakes",)),
     ("retry", batch.retry, ("lakes --failed --error ContentFilteredError",)),
     ("report", batch.report, ("lakes",)),
@@ -170,6 +171,9 @@ _BATCHES: tuple[tuple[str, Callable[..., None], tuple[str, ...]], ...] = (
 for _part, _does, _uses in _BATCHES:
     batch_app.command(_part, epilog=_examples(*(f"{_NAME} batch {_part} {line}" for line in _uses)))(_does)
 app.add_typer(batch_app, name="batch", epilog=_examples(f"{_NAME} batch run prompts.txt --out lakes"))
-app.command("models", epilog=_examples(f"{_NAME} models", f"{_NAME} models step-2x-large"))(models)
+app.command(
+    "models",
+    epilog=_examples(f"{_NAME} models", f"{_NAME} models step-2x-large", f"{_NAME} models step-1x-edit --schema"),
+)(models)
 app.command("account", epilog=_examples(f"{_NAME} account", f"{_NAME} account --json"))(account)
 app.command("serve", epilog=_examples(f"{_NAME} serve", f"{_NAME} serve --port 0 --fault '429*2'"))(serve)

@@ -13,7 +13,16 @@ import anyio
 import typer
 from anyio.abc import TaskStatus
 
-from stepfun_async import Batch, Budget, ConfigurationError, InvalidRequestError, Limits, Problem, StepFunError
+from stepfun_async import (
+    Batch,
+    Budget,
+    ConfigurationError,
+    InvalidRequestError,
+    Limits,
+    Problem,
+    StepFunError,
+    batch_schema,
+)
 from stepfun_async._call.settings import resolve
 from stepfun_async._core.errors import Billing
 from stepfun_async.batch import BadLine, Checked, Progress, Records, Status, StorageError
@@ -177,6 +186,15 @@ class _Attempt:
                 complain(
                     "stopping: nothing more is sent, calls in flight go on to their end; Ctrl-C again stops at once"
                 )
+
+
+def schema(model: ModelOption = None, defaults: Defaults = None) -> None:
+    """Print the JSON Schema of a line, for editors and validators.
+
+    With the same defaults as for a run, their fields need not be in the lines.
+    """
+    named = {} if model is None else {"model": model}
+    say_json(batch_schema({**named, **_fields(defaults or [])}))
 
 
 def check(

@@ -15,6 +15,7 @@ from rich.text import Text as Line
 from stepfun_async import Capability, ConfigurationError, Lifecycle, capabilities
 from stepfun_async._core.capabilities import SOURCES
 from stepfun_async._core.rules import Integer, Rule, Sizes, Text
+from stepfun_async._core.schemas.rows import DIALECT, request_schema
 
 from .console import say_json, say_rich
 from .errors import reworded
@@ -24,10 +25,16 @@ from .options import AsJson
 def models(
     model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Show every rule of this model.")] = None,
     as_json: AsJson = False,
+    as_schema: Annotated[
+        bool,
+        typer.Option("--schema", help="Print the JSON Schema of requests to the model instead."),
+    ] = False,
 ) -> None:
     """Show the models with their parameters and prices. Nothing is sent."""
     rows = _rows(model)
-    if as_json:
+    if as_schema:
+        say_json(_schema(model or "all models", rows))
+    elif as_json:
         say_json([_content(row) for row in rows])
     elif model is None:
         say_rich(_overview(rows), "Prompts are counted in characters. stepfun-async models MODEL shows every rule.")
@@ -40,6 +47,13 @@ def _rows(model: str | None) -> tuple[Capability, ...]:
         return capabilities() if model is None else capabilities(model)
     except ConfigurationError as error:
         raise typer.BadParameter(reworded(error.message), param_hint="MODEL") from error
+
+
+def _schema(title: str, rows: Sequence[Capability]) -> dict[str, object]:
+    """Return the schema of a request that one of the rows accepts."""
+    if len(rows) == 1:
+        return rows[0].json_schema()
+    return {"$schema": DIALECT, "title": title, "anyOf": [request_schema(row) for row in rows]}
 
 
 def _overview(rows: Sequence[Capability]) -> Table:
