@@ -25,7 +25,7 @@ notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for c
 nbclient.NotebookClient(notebook, timeout=60).execute()
 for cell in notebook.cells:
     for output in cell.outputs:
-        print(sorted(output["data"]), output["data"]["text/plain"][:24])
+        print(sorted(output["data"]), output["data"]["text/plain"].partition("=<")[0][:24])
 """
 
 
@@ -34,7 +34,7 @@ def test_both_clients_work_in_a_notebook_and_show_their_pictures(monkeypatch: py
     done = subprocess.run([sys.executable, "-c", NOTEBOOK], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "['image/png', 'text/plain'] Image(url=None, expires_",
+        "['image/png', 'text/plain'] Image(data",
         "['image/png', 'text/plain'] ImagesResponse(data=(Ima",
         "['text/plain'] ['Finished', 'Finished']",
     ]

@@ -5,13 +5,14 @@ engine, the command line's help, the tables in the docs, and the tests. A change
 change of one cell here. `registry` looks rows up and adds those of other servers' models.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Literal, NewType
 
+from .money import EXACT
 from .rules import Boolean, Choice, Ignored, ImageInput, Integer, Number, Rule, Sizes, Style, Text
 from .sizes import Size
 
@@ -51,12 +52,32 @@ ENDPOINTS: Mapping[Operation, Endpoint] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Money:
-    """An amount in a currency.
+def _is_money(value: object) -> bool:
+    return isinstance(value, Money)
 
-    >>> str(Money(Decimal("0.003"), "USD"))
-    '0.003 USD'
+
+def _is_exact(value: object) -> bool:
+    return isinstance(value, int | Decimal) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Money:
+    """An amount in a currency. Sums, differences and multiples are exact, whatever the decimal context is.
+
+    Attributes:
+        amount: how much.
+        currency: its code, such as `USD`.
+
+    Raises:
+        ValueError: two amounts of different currencies are added, subtracted or compared.
+
+    >>> price = Money(Decimal("0.003"), "USD")
+    >>> str(price * 200)
+    '0.600 USD'
+    >>> price * 200 < Money(Decimal(1), "USD")
+    True
+    >>> sum([price, price])
+    Money(Decimal('0.006'), 'USD')
     """
 
     amount: Decimal
@@ -64,6 +85,47 @@ class Money:
 
     def __str__(self) -> str:
         return f"{self.amount:f} {self.currency}"
+
+    def __repr__(self) -> str:
+        return f"Money({self.amount!r}, {self.currency!r})"
+
+    def __add__(self, other: "Money") -> "Money":
+        return self._with(other, EXACT.add)
+
+    def __radd__(self, other: int) -> "Money":
+        """Let `sum()` begin with its 0."""
+        return self if other == 0 else NotImplemented
+
+    def __sub__(self, other: "Money") -> "Money":
+        return self._with(other, EXACT.subtract)
+
+    def __mul__(self, factor: int | Decimal) -> "Money":
+        if not _is_exact(factor):
+            return NotImplemented
+        return Money(EXACT.multiply(self.amount, factor), self.currency)
+
+    __rmul__ = __mul__
+
+    def __lt__(self, other: "Money") -> bool:
+        return self.amount < self._same(other) if _is_money(other) else NotImplemented
+
+    def __le__(self, other: "Money") -> bool:
+        return self.amount <= self._same(other) if _is_money(other) else NotImplemented
+
+    def __gt__(self, other: "Money") -> bool:
+        return self.amount > self._same(other) if _is_money(other) else NotImplemented
+
+    def __ge__(self, other: "Money") -> bool:
+        return self.amount >= self._same(other) if _is_money(other) else NotImplemented
+
+    def _with(self, other: "Money", operation: Callable[[Decimal, Decimal], Decimal]) -> "Money":
+        return Money(operation(self.amount, self._same(other)), self.currency) if _is_money(other) else NotImplemented
+
+    def _same(self, other: "Money") -> Decimal:
+        """Return the amount of `other`, which is in the same currency."""
+        if other.currency != self.currency:
+            raise ValueError(f"{self} and {other} are in different currencies: convert one of them first")
+        return other.amount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +147,7 @@ class Lifecycle:
         return self.ends is None or today >= self.ends
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Capability:
     """What one model can do in one operation.
 
@@ -103,13 +165,13 @@ class Capability:
 
     model: str
     operation: Operation
-    rules: Mapping[str, Rule] = field(repr=False)
+    rules: Mapping[str, Rule]
     prices: Mapping[Region, Money] = field(default_factory=lambda: MappingProxyType({}))
     price_source: str = ""
     lifecycle: Lifecycle | None = None
     step_plan: bool = False
     source: str = ""
-    notable: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    notable: tuple[str, ...] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         notable = tuple(name for name, rule in self.rules.items() if rule.notable)
@@ -118,6 +180,10 @@ class Capability:
     def __reduce__(self) -> tuple[Any, ...]:
         facts = {each.name: getattr(self, each.name) for each in fields(self) if each.init}
         return _remade, ({**facts, "rules": dict(self.rules), "prices": dict(self.prices)},)
+
+    def __repr__(self) -> str:
+        prices = " or ".join(str(price) for price in self.prices.values()) or "price not known"
+        return f"<Capability {self.model} {self.operation}: {len(self.rules)} parameters, {prices}>"
 
     def __str__(self) -> str:
         """The row for people: a line for each parameter."""
@@ -152,6 +218,19 @@ class Capability:
         """The rule for `size`, where the model chooses it."""
         rule = self.rules.get("size")
         return rule if isinstance(rule, Sizes) else None
+
+
+class Capabilities(tuple[Capability, ...]):
+    """Rows of the model tables, which print as such."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "(" + "".join(f"\n {row!r}," for row in self) + "\n)"
+
+    def __str__(self) -> str:
+        """The rows for people, each with a line for each parameter."""
+        return "\n\n".join(map(str, self))
 
 
 def _remade(facts: dict[str, Any]) -> Capability:

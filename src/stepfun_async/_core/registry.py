@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, cast, overload
 
-from .capabilities import BUILT_IN, ENDPOINTS, Capability, CustomModel, Money, Operation, Region
+from .capabilities import BUILT_IN, ENDPOINTS, Capabilities, Capability, CustomModel, Money, Operation, Region
 from .errors import ConfigurationError
 from .rules import Integer, Number, Rule, Sizes, Text
 from .sizes import Order, Size
@@ -51,7 +51,7 @@ def capabilities(model: str | None = None, operation: Operation | None = None) -
     >>> capabilities("step-2x-large", "image_to_image").rules["steps"].allowed
     'a whole number from 1 to 100'
     """
-    found = tuple(row for row in rows() if model in (None, row.model) and operation in (None, row.operation))
+    found = Capabilities(row for row in rows() if model in (None, row.model) and operation in (None, row.operation))
     if not found:
         known = ", ".join(sorted({row.model for row in rows()}))
         wanted = f"{model!r}" + (f" with operation {operation!r}" if operation else "")

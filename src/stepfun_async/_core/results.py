@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
 from importlib.util import find_spec
@@ -46,7 +46,18 @@ def _with_extension(path: Path, extension: str) -> Path:
     return path.with_name(path.name.rstrip(".") + extension)
 
 
-@dataclass(frozen=True, slots=True)
+def _known(value: Any) -> str:
+    """Return the `repr` of a result, with its known fields only and without the bytes of images."""
+    facts = ((each.name, getattr(value, each.name)) for each in fields(value))
+    said = [f"{name}={_short(fact)}" for name, fact in facts if fact is not None]
+    return f"{type(value).__name__}({', '.join(said)})"
+
+
+def _short(fact: object) -> str:
+    return f"<{len(fact):,} bytes>" if isinstance(fact, bytes) else repr(fact)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Image:
     """One picture of an answer.
 
@@ -63,7 +74,7 @@ class Image:
         finish_reason: `success` or `content_filtered`; None where the server did not say.
     """
 
-    data: bytes | None = field(default=None, repr=False)
+    data: bytes | None = None
     url: str | None = None
     expires_at: datetime | None = None
     path: Path | None = None
@@ -115,6 +126,9 @@ class Image:
         message = f"{str(target)!r} is not written: {why}{still.format(where)}"
         return SaveError(message, response=ImagesResponse((self,), attempts=0, maybe_billed=0))
 
+    def __repr__(self) -> str:
+        return _known(self)
+
     def to_bytes(self) -> bytes:
         """The picture's bytes: `data`, or what is in the file at `path`.
 
@@ -153,6 +167,20 @@ class Image:
 
         return pillow.open(io.BytesIO(self.to_bytes()))
 
+    def show(self) -> None:
+        """Open a copy of the image in the viewer of this machine's desktop. Notebooks show an `Image` by themselves.
+
+        Raises:
+            ConfigurationError: Pillow is not installed, or there is no viewer, as on most servers.
+            InvalidRequestError: this `Image` has no bytes.
+            OSError: its file can no longer be read.
+        """
+        image = self.to_pil()
+        from PIL import ImageShow
+
+        if not ImageShow.show(image):
+            raise ConfigurationError("show() finds no viewer on this machine: write a file with image.save(path)")
+
     def mimebundle(self) -> dict[str, str]:
         """The picture by content type in base64, and its description, as notebooks show it."""
         bundle = {"text/plain": repr(self)}
@@ -165,7 +193,7 @@ class Image:
         return self.mimebundle()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ImagesResponse:
     """A server's answer to one request.
 
@@ -204,6 +232,9 @@ class ImagesResponse:
             raise MalformedResponseError("the answer has no picture", body=b"", trace_id=self.trace_id)
         message = "the picture was made, charged, and then withheld by the content filter: change the prompt"
         raise ContentFilteredError(message, response=self)
+
+    def __repr__(self) -> str:
+        return _known(self)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         bundle: dict[str, str] = {}

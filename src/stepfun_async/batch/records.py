@@ -48,6 +48,9 @@ class Records:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = check_folder(folder, "the journal of a batch has to")
 
+    def __repr__(self) -> str:
+        return f"Records({str(self.folder)!r})"
+
     def status(self) -> Status:
         """How the batch stands; it may be running.
 
