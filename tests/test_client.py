@@ -17,7 +17,7 @@ import httpx
 import pytest
 from PIL import Image as pillow
 
-import stepfun_async._call.service as service_module
+import stepfun_async._call.caller as caller_module
 from stepfun_async import (
     APIError,
     AsyncClient,
@@ -433,7 +433,7 @@ async def test_a_picture_is_kept_as_it_came_even_where_it_spells_the_key() -> No
 
 @pytest.fixture
 def _fresh_warnings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(service_module, "_warned", set())
+    monkeypatch.setattr(caller_module, "_warned", set())
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         yield

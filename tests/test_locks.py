@@ -94,7 +94,7 @@ class _Settled:
 
     def __del__(self) -> None:
         self._hold.settle(billed=0, unknown=1)
-        self._grant.attempted("unknown", None)
+        self._grant.attempt_ended("unknown", None)
         self._grant.leave()
 
 

@@ -357,7 +357,7 @@ async def test_a_proxys_password_is_not_shown() -> None:
             client_for("https://api.test/v1", proxy=address)
         assert "ary" not in str(caught.value)
     async with client_for("https://api.test/v1", proxy="http://me:canary@127.0.0.1:9") as client:
-        transport: Any = client._service._exchanger.transport
+        transport: Any = client._service._transport
         error = await ended(lambda: client.images.generate("a lake"))
     assert_hidden(shown(error), repr(vars(transport)), repr(vars(transport._connections)))
 

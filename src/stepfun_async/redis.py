@@ -171,7 +171,7 @@ class RedisBackend:
         try:
             wait = self._run(self._take, slot or "", place or "", *limits, *map(_microseconds, seconds))
         except LimitsUnavailableError as error:
-            error.tell("nothing was sent")
+            error.extend_message("nothing was sent")
             raise
         jitter = random.random()  # noqa: S311 - spreads load, guards nothing
         return wait / 1e6 + _SPREAD * jitter if wait else 0.0

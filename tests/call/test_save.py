@@ -13,7 +13,7 @@ import socket
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import aclosing, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -42,6 +42,7 @@ from stepfun_async import (
 from stepfun_async._call import save as _sinks
 from stepfun_async._call.save import GATHERED, FileSink, SaveTarget
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
+from stepfun_async._runtime.event_loop import running_loop
 from stepfun_async._runtime.files import AtomicFile
 from stepfun_async._transport import http as calls
 from stepfun_async._transport.response_body import BodyReader
@@ -672,7 +673,7 @@ async def test_a_picture_that_can_neither_be_written_nor_read_back_is_a_lost_ans
 
 async def test_a_slot_that_cannot_be_given_back_costs_no_picture(tmp_path: Path) -> None:
     """Whatever fails between the answer and the disk."""
-    async with SaveTarget(tmp_path / "a", overwrite=False) as place:
+    async with aclosing(SaveTarget(tmp_path / "a", overwrite=False)) as place:
         sink = place.begin(0)
         sink.write(PICTURE)
         await sink.drain()
@@ -690,7 +691,7 @@ PICTURE_CALL = HTTPRequest("POST", "/images/generations", json={})
 @pytest.mark.parametrize("step", [1000, 65536, len(BODY)])
 async def test_an_intake_is_full_now_and_then_and_empty_after_draining(step: int, tmp_path: Path) -> None:
     drained: list[bool] = []
-    async with SaveTarget(tmp_path / "a.png", overwrite=False) as place:
+    async with aclosing(SaveTarget(tmp_path / "a.png", overwrite=False)) as place:
         call = HTTPRequest("POST", "/images/generations", json={}, into=place.begin)
         intake = BodyReader(call, 200, {"content-length": str(len(BODY))}, 10**9)
         for at in range(0, len(BODY), step):
@@ -829,7 +830,7 @@ async def test_a_file_is_free_again_however_the_call_before_ended(tmp_path: Path
 
 async def test_a_call_that_is_dropped_gives_its_file_back(tmp_path: Path) -> None:
     place = _sinks.SaveTarget(tmp_path / "lake", overwrite=False)
-    await place.__aenter__()
+    place.claim(running_loop())
     assert {Path(name).suffix for name in _sinks._taken} >= {".png", ".jpg", ".webp", ".bin"}, "whichever it may get"
     del place
     gc.collect()

@@ -646,7 +646,7 @@ def test_whatever_comes_and_goes_the_limits_hold_and_nothing_is_left(
                     await anyio.sleep(answered)
                 finally:
                     under_way -= 1
-                    grant.attempted("not_sent" if sent is None else "executed", sent)
+                    grant.attempt_ended("not_sent" if sent is None else "executed", sent)
         if scope.cancelled_caught:
             cancelled.add(number)
 

@@ -386,7 +386,7 @@ async def test_the_key_is_not_shown_by_tracebacks_with_variables() -> None:
         with pytest.raises(APIConnectionError) as caught:
             await client.images.generate("a lake")
     whole = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
-    headers = vars(client._service._exchanger.transport)["_headers"]
+    headers = vars(client._service._transport)["_headers"]
     shown = "".join(whole.format()) + repr(headers)
     assert "authorization" in shown
     assert KEY not in shown

@@ -26,8 +26,7 @@ from stepfun_async import (
     MalformedResponseError,
     RetryPolicy,
 )
-from stepfun_async._call import attempts as _exchange
-from stepfun_async._call import service as _service
+from stepfun_async._call import caller as _caller
 from stepfun_async._core.wire import HTTPRequest
 from stepfun_async._transport import http as calls
 from stepfun_async._transport import response_body as bodies
@@ -295,13 +294,13 @@ async def test_what_is_unpacked_of_a_vast_body_is_given_up_when_its_call_ends(mo
 
 
 async def test_what_is_read_of_a_vast_body_is_given_up_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_exchange, "VAST", 300_000)
+    monkeypatch.setattr(_caller, "VAST", 300_000)
     over = threading.Event()
 
     def read(*args: object, **options: object) -> None:
         assert over.wait(60)
 
-    monkeypatch.setattr(_service, "parse_images", read)
+    monkeypatch.setattr(_caller, "parse_images", read)
     body = json.dumps({"data": [{"text": "x" * 400_000}]}).encode()
     with raw_server(say(answer(body))) as server:
         async with client_for(server.url) as client:

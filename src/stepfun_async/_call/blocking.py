@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._core.errors import ConfigurationError
 from .._runtime.portal import BackgroundLoop, Portal
-from .attempts import Window, ended_by_closing, witness
+from .caller import Caller
 from .fan_out import Feed, Outcome, OutcomeIterator, fan_out, items_of
-from .service import Caller
+from .record import CallRecord
 
 if TYPE_CHECKING:
     from .._core.requests import ImageRequest
@@ -29,19 +29,13 @@ class BlockingCaller:
 
     def __init__(self, service: Caller) -> None:
         self.service = service
-        self.portal = Portal("a Client", ConfigurationError)
+        self.portal = service.portal = Portal("a Client", ConfigurationError)
 
     def run(self, function: Callable[..., Awaitable[T]], *args: Any, **keywords: Any) -> T:
         """Run an async method in the loop. An interrupt here cancels it there."""
-        windows: list[Window] = []
-
-        def begin() -> Awaitable[T]:
-            witness.set(windows)
-            return function(*args, **keywords)
-
         if not sys.is_finalizing():
             self.service.refuse_if_closed()
-        return self.portal.run(begin, partial(ended_by_closing, windows))
+        return self.portal.run(partial(function, *args, **keywords), CallRecord().closed)
 
     def map(self, requests: Iterable[ImageRequest | str], *, ordered: bool) -> BlockingOutcomes:
         """Return the outcomes of many requests, which are read in the thread that reads those."""

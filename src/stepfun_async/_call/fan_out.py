@@ -24,8 +24,8 @@ from .._core.errors import InvalidRequestError
 from .._core.problems import Problem, plain
 from .._core.results import ImagesResponse
 from .._runtime.event_loop import ended, finished, running_loop
+from .caller import Caller
 from .options import NO_OPTIONS
-from .service import Caller
 
 if TYPE_CHECKING:
     from .._core.requests import ImageRequest

@@ -1,7 +1,7 @@
-"""One call as it goes: what is known of it so far, and who is told.
+"""The state of a call in progress, and the events and log records emitted for it.
 
-The log and `on_event` are told of the same values. Nothing is made for them while nobody listens. The
-log never holds a prompt, a picture, a header or a message of the server: only the fields listed here.
+The log and `on_event` receive the same values, and nothing is computed unless one of them is enabled. The
+log never holds a prompt, an image, a header or a message of the server: only the fields listed here.
 """
 
 from __future__ import annotations
@@ -9,21 +9,35 @@ from __future__ import annotations
 import inspect
 import itertools
 import logging
+import math
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .._core.errors import APIStatusError, Billing, ConfigurationError, StepFunError
+from .._core.errors import (
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    APITimeoutError,
+    Billing,
+    ConfigurationError,
+    StepFunError,
+)
 from .._core.events import AttemptEnded, CallEnded, CallStarted
 from .._core.text import escaped, shown
-from .._runtime.event_loop import clock_of, running_loop
+from .._core.wire import SendState
+from .._runtime.event_loop import Clock, clock_of, running_loop
 from .._runtime.log import is_logged, log
 from .settings import check_headers
 
 if TYPE_CHECKING:
+    from .._core.capabilities import Money
     from .._core.events import Event, OnEvent
     from .._core.requests import ImageRequest
     from .._core.results import ImagesResponse
+    from .._limits.budget import Reservation
+    from .._limits.limiter import Permit
+    from .save import SaveTarget
 
 _FIELDS = (
     "call",
@@ -40,117 +54,197 @@ _FIELDS = (
     "wait",
     "trace_id",
 )
-"""What a log record may hold of an event, each as `stepfun_...`."""
+"""The fields of an event that a log record may hold, each as `stepfun_...`."""
 
 _numbers = itertools.count(1)
 
 
 class CallRecord:
-    """What is known of one call so far.
+    """The state of one call: what it holds, how far it got, and what it may have cost.
+
+    A caller that may be cancelled passes in a record of its own, and reads from it what the call had done by then.
 
     Attributes:
-        number: what its events share.
-        operation: what it asks for.
-        model: the model that is asked, as it is sent; None for calls without one.
-        request: the request value; None for calls without one.
-        free: whether it costs nothing, so that trying again is always safe.
-        attempts: how many were begun.
-        maybe_billed: how many of them may have been charged.
-        billing: what is known about money after the last one.
-        headers: what `on_event` has each attempt sent with.
-        granted: whether it has got its slot.
-        queued: seconds it waited for it.
-        loop: the loop that it is made in.
-        clock: tells that loop's time.
-        response: the answer, once there is one.
-        watched: whether somebody listens to what happens to it as a rule; asked once, when it begins.
-        interruption: what the log or `on_event` raised that must not be held up for good, such as
-            `KeyboardInterrupt`; raised as soon as nothing that is paid for can be lost by it.
+        number: the number that its events share.
+        operation: the operation, as events name it.
+        model: the model's name, as sent; `None` for calls without one.
+        request: the request value, if there is one.
+        free: whether the call costs nothing, so that a retry is always safe.
+        price: the price of one image; `None` if unknown.
+        reservation: the money reserved for it; `None` without a budget.
+        permit: its permit; `None` before it waits for one.
+        target: the file that its image is saved to; `None` to keep it in memory.
+        attempts: the number of attempts started.
+        maybe_billed: how many of them may have been billed.
+        billing: the billing state after the last attempt.
+        headers: the headers that `on_event` added to every attempt.
+        loop: the event loop it runs in.
+        clock: returns that loop's time.
+        began: when it started to wait for its permit, by `clock`.
+        started: when the permit was granted, by `clock`.
+        admitted: whether it has got its permit.
+        timeout: seconds for everything from `started` on.
+        deadline: `started` plus `timeout`.
+        response: the response, once it has been parsed.
+        error: the error it ended with, while `CallEnded` is emitted.
+        watched: whether `on_event` is set or debug messages are logged; determined once, when the call starts.
+        interruption: an exception of the log or of `on_event` that has to be raised, such as `KeyboardInterrupt`.
+            It is raised as soon as no image that is paid for can be lost by it.
     """
 
-    __slots__ = (
-        "attempts",
-        "began",
-        "billing",
-        "clock",
-        "free",
-        "granted",
-        "headers",
-        "interruption",
-        "loop",
-        "maybe_billed",
-        "model",
-        "number",
-        "operation",
-        "queued",
-        "request",
-        "response",
-        "watched",
-    )
+    number = 0
+    operation = ""
+    model: str | None = None
+    request: ImageRequest | None = None
+    free = True
+    price: Money | None = None
+    reservation: Reservation | None = None
+    permit: Permit | None = None
+    target: SaveTarget | None = None
+    attempts = 0
+    maybe_billed = 0
+    billing: Billing = "not_sent"
+    headers: dict[str, str] | None = None
+    loop: object = None
+    clock: Clock
+    began = 0.0
+    started = 0.0
+    admitted = False
+    timeout = math.inf
+    deadline = math.inf
+    response: ImagesResponse | None = None
+    error: BaseException | None = None
+    watched = True
+    interruption: BaseException | None = None
 
-    def __init__(self, operation: str, request: ImageRequest | None = None, model: str | None = None) -> None:
+    def begin(self, operation: str, model: str | None = None, request: ImageRequest | None = None) -> None:
+        """Start the call in the running event loop."""
         self.number = next(_numbers)
         self.operation = operation
-        self.model = model
-        self.request = request
-        self.free = request is None
-        self.attempts = 0
-        self.maybe_billed = 0
-        self.billing: Billing = "not_sent"
-        self.headers: dict[str, str] = {}
-        self.granted = False
-        self.loop = running_loop()
-        self.clock = clock_of(self.loop)
+        self.loop = loop = running_loop()
+        self.clock = clock_of(loop)
         self.began = self.clock()
-        self.queued = 0.0
-        self.response: ImagesResponse | None = None
-        self.watched = True
-        self.interruption: BaseException | None = None
+        if model is not None:
+            self.model = model
+            self.request = request
+            self.free = False
 
-    def grant(self) -> float:
-        """Note that the slot is there, and tell since when."""
-        now = self.clock()
-        self.granted = True
-        self.queued = now - self.began
-        return now
+    def part(self, operation: str) -> CallRecord:
+        """Return the record of a free call that belongs to this one: it shares permit and deadline."""
+        part = CallRecord()
+        part.number = next(_numbers)
+        part.operation = operation
+        part.loop, part.clock, part.permit = self.loop, self.clock, self.permit
+        part.timeout, part.deadline, part.admitted = self.timeout, self.deadline, True
+        part.began = part.started = self.clock()
+        return part
 
-    def ended(self, billing: Billing) -> None:
-        """Note how an attempt ended."""
-        self.billing = billing
-        if billing in ("executed", "unknown"):
-            self.maybe_billed += 1
+    def admit(self, timeout: float) -> float:
+        """Record that the permit was granted just now. Return the deadline, by the loop's clock."""
+        self.admitted = True
+        self.started = self.clock()
+        self.timeout = timeout
+        self.deadline = self.started + timeout
+        return self.deadline
+
+    @property
+    def queued(self) -> float:
+        """Seconds it waited for its permit."""
+        return self.started - self.began if self.admitted else 0.0
 
     @property
     def billed(self) -> int:
-        """How many pictures were answered."""
+        """The number of images in the response."""
         return len(self.response.data) if self.response else 0
 
     @property
     def unknown(self) -> int:
-        """How many attempts may have been billed without bringing anything."""
-        return self.maybe_billed - bool(self.response)
+        """How many attempts may have been billed without a response."""
+        return self.maybe_billed - (self.response is not None)
+
+    def begin_attempt(self, clock: Clock | None) -> SendState:
+        """Count the start of an attempt.
+
+        Args:
+            clock: the clock for the time at which its request is sent; `None` if that is not needed.
+        """
+        self.attempts += 1
+        return SendState(clock, self.started if self.attempts == 1 else self.clock())
+
+    def end_attempt(self, billing: Billing) -> None:
+        """Count the end of an attempt."""
+        if self.free and billing == "executed":
+            billing = "not_sent"
+        self.billing = billing
+        if billing in ("executed", "unknown"):
+            self.maybe_billed += 1
+
+    def receive(self, result: Any) -> None:
+        """Keep what a successful attempt returned, if it was paid for: it must not be lost."""
+        if not self.free:
+            self.response = self.complete(result)
+
+    def complete(self, response: ImagesResponse) -> ImagesResponse:
+        """Enter the attempts and the time so far into `response`, which no caller has seen yet."""
+        object.__setattr__(response, "attempts", self.attempts)
+        object.__setattr__(response, "maybe_billed", self.maybe_billed)
+        object.__setattr__(response, "elapsed", self.clock() - self.started)
+        return response
+
+    def timed_out(self) -> APITimeoutError:
+        """Return the error for a deadline that has passed."""
+        error = APITimeoutError(f"no whole answer within timeout={self.timeout:g} seconds")
+        self._conclude(error)
+        return error
+
+    def closed(self) -> APIConnectionError:
+        """Return the error for a call that was cancelled because its client was closed."""
+        error = APIConnectionError("the client was closed while the call was in flight", billing="not_sent")
+        self._conclude(error)
+        return error
+
+    def count(self, error: APIError) -> None:
+        """Enter the attempts so far into `error`."""
+        error.attempts = self.attempts
+        error.maybe_billed = self.maybe_billed
+
+    def _conclude(self, error: APIError) -> None:
+        error.billing = self.billing
+        self.count(error)
+        if self.attempts and not self.free:
+            self.add_cost(error)
+
+    def add_cost(self, error: APIError) -> None:
+        """Add to the message of `error` what the attempts may have cost."""
+        if self.maybe_billed:
+            error.extend_message("it may have been billed; asking again may pay twice")
+        elif error.billing == "not_sent":
+            error.extend_message("nothing was sent")
+        if error.resent_by:
+            gateway = f"{error.resent_by}, which answered, sends requests again by itself"
+            error.extend_message(f"{gateway}: more may have been billed")
 
 
 class EventEmitter:
-    """Tells the log and a user's function what happens.
+    """Emits the events of calls to a user's callback and to the log.
 
     Args:
-        on_event: the function; None for none.
-        base_url: where calls go.
+        on_event: the callback; `None` for none.
+        base_url: the base URL of the calls.
 
     Raises:
-        ConfigurationError: `on_event` is no plain function.
+        ConfigurationError: `on_event` is not a synchronous function.
     """
 
     def __init__(self, on_event: OnEvent | None, base_url: str) -> None:
-        _check_plain_function(on_event)
+        _check_synchronous(on_event)
         parts = urlsplit(base_url)
         self._server = parts.hostname or base_url
         self._port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
         self._on_event = on_event
 
-    def began(self, record: CallRecord) -> None:
-        """A call was accepted."""
+    def call_started(self, record: CallRecord) -> None:
+        """Emit `CallStarted`, and keep the headers that `on_event` added."""
         record.watched = self._on_event is not None or is_logged(logging.DEBUG)
         if not record.watched:
             return
@@ -162,19 +256,19 @@ class EventEmitter:
             port=self._port,
             request=record.request,
         )
-        self._tell(record, event, logging.DEBUG, "started")
-        record.headers = _fit_headers(event)
+        self._emit(record, event, logging.DEBUG, "started")
+        record.headers = _valid_headers(event)
 
-    def attempted(
+    def attempt_ended(
         self,
         record: CallRecord,
         began: float,
         *,
         error: BaseException | None,
-        wait: float | None,
-        trace_id: str | None,
+        wait: float | None = None,
+        trace_id: str | None = None,
     ) -> None:
-        """An attempt that `began` then ended; `record` knows already how."""
+        """Emit `AttemptEnded` for the attempt that began at `began` and that `record` has counted."""
         level = logging.DEBUG if wait is None else logging.INFO
         if not record.watched and (wait is None or not is_logged(level)):
             return
@@ -190,13 +284,13 @@ class EventEmitter:
             wait=wait,
             trace_id=error.trace_id if isinstance(error, StepFunError) else trace_id,
         )
-        told = _name(error)
+        outcome = _outcome(error)
         if wait is not None:
-            told += f", tried again in {wait:.2f} s"
-        self._tell(record, event, level, f"attempt {record.attempts} {told}")
+            outcome += f", tried again in {wait:.2f} s"
+        self._emit(record, event, level, f"attempt {record.attempts} {outcome}")
 
-    def ended(self, record: CallRecord, error: BaseException | None) -> None:
-        """A call ended."""
+    def call_ended(self, record: CallRecord) -> None:
+        """Emit `CallEnded`."""
         level = logging.WARNING if record.unknown else logging.DEBUG
         if not record.watched and (level == logging.DEBUG or not is_logged(level)):
             return
@@ -211,45 +305,45 @@ class EventEmitter:
             queued=record.queued,
             elapsed=record.clock() - record.began,
             response=record.response,
-            error=error,
+            error=record.error,
         )
         lost = f", {record.unknown} of {record.attempts} attempts may have been billed for nothing"
-        self._tell(record, event, level, f"{_name(error)}{lost if record.unknown else ''}")
+        self._emit(record, event, level, f"{_outcome(record.error)}{lost if record.unknown else ''}")
 
-    def _tell(self, record: CallRecord, event: Event, level: int, what: str) -> None:
-        """Tell both, whatever they raise: it must not cost a picture, nor keep the next one from being told."""
-        for tell in (partial(_write, event, level, what), partial(self._hand_over, event)):
+    def _emit(self, record: CallRecord, event: Event, level: int, what: str) -> None:
+        """Pass `event` to both. What one of them raises costs no image, and does not keep it from the other."""
+        for emit in (partial(_write, event, level, what), partial(self._call_back, event)):
             try:
-                tell()
+                emit()
             except BaseException as interruption:  # noqa: BLE001 - raised when the call is settled
                 record.interruption = record.interruption or interruption
 
-    def _hand_over(self, event: Event) -> None:
+    def _call_back(self, event: Event) -> None:
         if self._on_event is None:
             return
         try:
             self._on_event(event)
-        except Exception:  # noqa: BLE001 - a user's function must not cost a picture
+        except Exception:  # noqa: BLE001 - a user's function must not cost an image
             log(logging.ERROR, "on_event failed for %s; the call goes on", type(event).__name__, exc_info=True)
 
 
 def _write(event: Event, level: int, what: str) -> None:
     if not is_logged(level):
         return
-    fields = {f"stepfun_{name}": getattr(event, name, None) for name in _FIELDS}
+    fields: dict[str, Any] = {f"stepfun_{name}": getattr(event, name, None) for name in _FIELDS}
     subject = escaped(f"{event.operation} {event.model}" if event.model else event.operation)
     log(level, "call %d, %s: %s", event.call, subject, what, extra=fields)
 
 
-def _fit_headers(event: CallStarted) -> dict[str, str]:
-    """The headers that `on_event` has put into `event`, lower-case; none where HTTP cannot carry one of them."""
+def _valid_headers(event: CallStarted) -> dict[str, str]:
+    """The headers that `on_event` added to `event`, names in lower case; none if one of them is invalid."""
     if why := check_headers(event.headers):
         log(logging.ERROR, "on_event gave headers that cannot be sent, so none are; the call goes on: %s", why)
         return {}
     return {name.lower(): value for name, value in event.headers.items()}
 
 
-def _check_plain_function(given: object) -> None:
+def _check_synchronous(given: object) -> None:
     if given is None:
         return
     call = getattr(type(given), "__call__", None)  # noqa: B004 - that of the class, for objects that are called
@@ -257,7 +351,7 @@ def _check_plain_function(given: object) -> None:
         raise ConfigurationError(f"on_event is a plain function of one event, not {shown(given)}")
 
 
-def _name(error: BaseException | None) -> str:
+def _outcome(error: BaseException | None) -> str:
     if error is None:
         return "succeeded"
     status = f" {error.status}" if isinstance(error, APIStatusError) else ""

@@ -14,8 +14,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 from weakref import ref
 
 from .._core.errors import APIConnectionError, InvalidRequestError, SaveError
@@ -23,7 +21,7 @@ from .._core.headers import ImageHeader, read_header
 from .._core.outcomes import billing_of
 from .._core.problems import Problem
 from .._core.results import Image, ImagesResponse, targets
-from .._runtime.event_loop import finished_in_thread, is_closed, running_loop
+from .._runtime.event_loop import finished_in_thread, is_closed
 from .._runtime.files import ALREADY_EXISTS, AtomicFile
 
 GATHERED = 128 * 1024
@@ -240,13 +238,19 @@ class SaveTarget:
         """`response` with its pictures in memory instead of temporary files."""
         return await finished_in_thread(partial(self._in_memory, response))
 
-    async def __aenter__(self) -> Self:
-        self._claim.take(running_loop())
-        return self
+    def claim(self, loop: object) -> None:
+        """Have no other call of this process write to the file until `aclose`.
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+        Args:
+            loop: the event loop of the call.
+
+        Raises:
+            InvalidRequestError: another call in flight saves to the same file.
+        """
+        self._claim.take(loop)
+
+    async def aclose(self) -> None:
+        """Let other calls have the file, and remove what is left of temporary ones."""
         self._claim.give_back()
         if any(sink.path for sink in self._sinks):
             await finished_in_thread(self._clear)

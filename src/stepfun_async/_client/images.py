@@ -7,8 +7,8 @@ from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Unpack
 
+from .._call.caller import Caller
 from .._call.options import NO_OPTIONS, Options
-from .._call.service import Caller
 from .._call.settings import hidden_headers
 from .._core.errors import StepFunError
 from .._core.keywords import unknown_keywords

@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar, Unpack
 from urllib.parse import quote
 
+from .._call.caller import Caller
 from .._call.options import Options
-from .._call.service import Caller
 from .._core.answers import parse_account, parse_model, parse_models
 from .._core.errors import InvalidRequestError, StepFunError
 from .._core.keywords import unknown_keywords

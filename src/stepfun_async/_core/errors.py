@@ -79,8 +79,8 @@ class StepFunError(Exception):
         self.maybe_billed = 0
         self.trace_id = None if trace_id is None else escaped(trace_id)
 
-    def tell(self, more: str) -> None:
-        """Say `more` at the end of the message."""
+    def extend_message(self, more: str) -> None:
+        """Append `more` to the message."""
         self.message = f"{self.message}; {escaped(more)}"
         self.args = (self.message,)
 

@@ -36,12 +36,13 @@ _BASE64 = re.compile("[0-9A-Za-z+/]*")
 class APIKey:
     """An API key that does not show itself."""
 
-    __slots__ = ("_alone", "_anywhere", "_core", "_value")
+    __slots__ = ("_alone", "_anywhere", "_core", "_core_text", "_value")
 
     def __init__(self, value: str) -> None:
         spellings = _spellings(value).encode()
         self._value = as_secret(value)
         self._core = max(re.findall("[0-9A-Za-z]*", value), key=len).encode() if len(value) >= _SECRET else None
+        self._core_text = (self._core or b"").decode()
         self._anywhere = re.compile(spellings)
         alone = b"(?<![0-9A-Za-z+/])%b(?![0-9A-Za-z+/=])" % spellings
         self._alone = re.compile(alone) if _BASE64.fullmatch(value) else self._anywhere
@@ -56,10 +57,13 @@ class APIKey:
         """The value of the `Authorization` header, as text that does not show itself either."""
         return as_secret(f"Bearer {self._value}")
 
+    def is_in(self, headers: Mapping[str, str], body: bytes) -> bool:
+        """Whether the key may be in a response; a few characters are no secret, and stand anywhere."""
+        core = self._core
+        return core is not None and (core in body or self._core_text in "\n".join(headers.values()))
+
     def redact_headers(self, headers: Mapping[str, str]) -> Mapping[str, str]:
-        """`headers` with no key in a value: themselves where there is none."""
-        if self._core is None or self._core.decode() not in "\n".join(headers.values()):
-            return headers
+        """`headers` with no key in a value."""
         return {name: self.redact(value) for name, value in headers.items()}
 
     def redact(self, text: str) -> str:

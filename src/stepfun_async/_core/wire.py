@@ -106,15 +106,18 @@ class SendState:
     Attributes:
         sent: whether a byte of the body may have left this machine; `None` if unknown.
         left: when the body was first sent; `None` if it was not, or if unknown.
+        began: when the attempt began, by the clock of its event loop.
 
     Args:
         clock: returns the time; `None` if it is not needed.
+        began: when the attempt began.
     """
 
-    __slots__ = ("_clock", "left", "sent")
+    __slots__ = ("_clock", "began", "left", "sent")
 
-    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+    def __init__(self, clock: Callable[[], float] | None = None, began: float = 0.0) -> None:
         self._clock = clock
+        self.began = began
         self.sent: bool | None = None
         self.left: float | None = None
 

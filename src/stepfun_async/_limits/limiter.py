@@ -41,11 +41,10 @@ import math
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
 import anyio
@@ -54,6 +53,9 @@ from .._core.errors import Billing, QueueTimeoutError
 from .._runtime.event_loop import LoopLocal, clock_of, is_closed, loop_time, process_time, running_loop
 from .._runtime.fork import ForkSafeLock
 from .rate import AdaptiveLimit, Cooldown, SlidingWindow
+
+if TYPE_CHECKING:
+    from .shared import SharedPermit
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,43 +404,60 @@ class Limiter:
 
 
 class Permit:
-    """What one call holds: a slot, and a place in the minute for the attempt that is due.
+    """What one call holds: a slot, and a rate entry for the attempt that is due.
 
     Attributes:
-        placed: whether it has the place; before it has anything, whether it wants one.
+        placed: whether it has the entry; before it has anything, whether it wants one.
         loop: the loop of its call.
-        elsewhere: has what the call holds elsewhere given back, should its loop be closed over its head.
+        shared: what the call holds at the backend of shared limits; `None` without one.
     """
 
-    __slots__ = ("_cuts", "_gate", "_queue_timeout", "elsewhere", "loop", "placed")
+    __slots__ = ("_cuts", "_gate", "_queue_timeout", "loop", "placed", "shared")
 
     def __init__(self, gate: Limiter, queue_timeout: float | None, *, place: bool, loop: object) -> None:
         self._gate = gate
         self._queue_timeout = queue_timeout
+        self._cuts = 0
         self.placed = place
         self.loop = loop
-        self.elsewhere: Callable[[], object] | None = None
+        self.shared: SharedPermit | None = None
+
+    def acquire_nowait(self) -> bool:
+        """Acquire it if a slot is free and no call waits for one. Return whether it was acquired."""
+        if self._gate.acquire_nowait(self, slot=True, place=self.placed):
+            self._cuts = self._gate.cuts
+            return True
+        return False
+
+    async def acquire(self) -> None:
+        """Wait for a slot.
+
+        Raises:
+            QueueTimeoutError: none became free in time.
+        """
+        await self._gate.queue(self, self._queue_timeout)
+        self._cuts = self._gate.cuts
 
     async def __aenter__(self) -> Self:
-        gate = self._gate
         if self.loop is None:
             self.loop = running_loop()
-        if not gate.acquire_nowait(self, slot=True, place=self.placed):  # what is free needs no time to wait
-            await gate.queue(self, self._queue_timeout)
-        self._cuts = gate.cuts
+        if not self.acquire_nowait():  # a free slot needs no time to wait
+            await self.acquire()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.leave()
 
     def leave(self) -> None:
-        """Give back what it has. Any thread may, and again."""
+        """Release it, here and at the backend. Any thread may do so, and again."""
         self._gate.leave(self)
+        if self.shared is not None:
+            self.shared.leave()
 
     def abandon(self) -> None:
-        """Nobody will end its call any more."""
-        if self.elsewhere is not None:
-            self.elsewhere()
+        """Release at the backend what a call held whose loop was closed."""
+        if self.shared is not None:
+            self.shared.leave()
 
     def now(self) -> float:
         """The time, the same in all loops of this process."""
@@ -449,19 +468,31 @@ class Permit:
         return self._gate.paused_for()
 
     async def place(self) -> None:
-        """Take a place for the attempt that is due; that of the first one came with the slot."""
+        """Wait for the rate entry of the attempt that is due; that of the first one came with the slot."""
         await self._gate.place(self)
         self._cuts = self._gate.cuts
 
-    def attempted(self, billing: Billing, left: float | None) -> None:
-        """The attempt is over; see `Limiter.close_place`."""
+    async def ready(self) -> None:
+        """Wait for the rate entries of the attempt that is due, here and at the backend."""
+        if not self.placed:
+            await self.place()
+        if self.shared is not None:
+            await self.shared.ready()
+
+    def attempt_ended(self, billing: Billing, left: float | None) -> None:
+        """Close the rate entries of an attempt.
+
+        Args:
+            billing: how it ended; `executed` lets an adaptive limit grow.
+            left: when its request was sent; `None` if unknown.
+        """
         if self.placed:
             self.placed = False
             self._gate.close_place(self, billing, left)
-
-    def answered(self) -> None:
-        """The attempt was answered."""
-        self._gate.answered()
+        if self.shared is not None:
+            self.shared.attempted(billing, left)
+        if billing == "executed":
+            self._gate.answered()
 
     def throttled(self, pause: float, *, cut: bool) -> None:
         """The attempt was told to wait: nothing is sent for `pause` seconds; `cut` lowers an adaptive limit too."""

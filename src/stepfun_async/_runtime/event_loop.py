@@ -136,10 +136,10 @@ async def ended(call: Awaitable[T]) -> T:
     try:
         result = await call
     except Exception:
-        if _held_off:
+        if held_off:
             await cancel_if_due()
         raise
-    if _held_off:
+    if held_off:
         await cancel_if_due()
     return result
 
@@ -150,8 +150,8 @@ async def cancel_if_due() -> None:
         task = asyncio.current_task()
     except RuntimeError:  # trio has nothing but scopes
         return
-    if task is not None and task in _held_off:
-        _held_off.discard(task)
+    if task is not None and task in held_off:
+        held_off.discard(task)
         await asyncio.sleep(0)
 
 
@@ -167,12 +167,12 @@ async def _seen_through(over: Callable[[], Awaitable[object]]) -> None:
             break
     task = asyncio.current_task()
     if cancelled is not None and task is not None:
-        _held_off.add(task)
+        held_off.add(task)
         task.uncancel()  # so that `asyncio.timeout` counts no cancellation twice
         task.cancel(*cancelled.args)
 
 
-_held_off: WeakSet[asyncio.Task[Any]] = WeakSet()
+held_off: WeakSet[asyncio.Task[Any]] = WeakSet()
 """Tasks that were cancelled during a step that had to end."""
 
 

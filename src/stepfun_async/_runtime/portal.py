@@ -93,6 +93,11 @@ class Portal:
                 self._finalizer.atexit = False  # `_at_exit` waits, too
             return self._loop
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether the loop has been asked to end, and cancels the calls in it."""
+        return self._loop is not None and not self._loop.is_alive
+
     def reaches(self, loop: BackgroundLoop) -> bool:
         """Return whether `loop` still runs for this portal, and this thread may wait for it."""
         return self._loop is loop and loop.is_alive and not loop.is_own_thread() and not sys.is_finalizing()

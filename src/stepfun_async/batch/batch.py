@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
 
 import anyio
 
-from stepfun_async._call.service import DEFAULT_LIMITS, DEFAULT_RETRY, Caller, caller_for
+from stepfun_async._call.caller import Caller
+from stepfun_async._call.service import DEFAULT_LIMITS, DEFAULT_RETRY, caller_for
 from stepfun_async._call.settings import KEY_VARIABLES, hidden_headers, hidden_url, resolve
 from stepfun_async._core.errors import ConfigurationError
 from stepfun_async._core.retry import RetryPolicy
@@ -563,5 +564,5 @@ def _try_out(place: Place) -> None:
     try:
         place.try_out()
     except StorageError as error:
-        error.tell("nothing was sent")
+        error.extend_message("nothing was sent")
         raise

@@ -19,6 +19,7 @@ from typing import Protocol, cast
 
 import anyio
 
+from stepfun_async._call.record import CallRecord
 from stepfun_async._call.service import caller_for
 from stepfun_async._call.settings import resolve
 from stepfun_async._core.data_uris import is_data_uri
@@ -262,7 +263,7 @@ class _Bench:
         """The picture of a line; one that came late from a process that was given up is taken."""
         saved = await finished_in_thread(partial(self._store.find, task.stem))
         if saved is None or saved.note.get("fingerprint", task.job.fingerprint) != task.job.fingerprint:
-            return await self._maker.make(task)
+            return await self._maker.make(task, CallRecord())
         return JobOutcome(replace(found(saved), billed=1))  # of an attempt that was entered as possibly billed
 
     @asynccontextmanager

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from anyio.lowlevel import current_token
 
+from stepfun_async._call.record import CallRecord
 from stepfun_async._core.capabilities import Money
 from stepfun_async._core.money import NOTHING, times, total
 from stepfun_async._core.text import reason
@@ -35,7 +36,7 @@ from ..journal.admission import Admitted, Task, settled
 from ..journal.charges import Charge
 from ..journal.journal import JobResult, Journal, KnownJob
 from ..journal.writer import Writer
-from .job_runner import STOPPING, JobOutcome, JobRunner, Witness, unfetched
+from .job_runner import STOPPING, JobOutcome, JobRunner, interrupted, unfetched
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
@@ -285,12 +286,11 @@ class Engine:
     # --- pictures out ---
 
     async def _work(self) -> None:
-        witness = Witness()
         try:
             while (task := await self._next()) is not None:
                 self._tally.in_flight += 1
                 try:
-                    await self._one(task, witness)
+                    await self._one(task)
                 finally:
                     self._tally.in_flight -= 1
         except Exception as error:  # noqa: BLE001 - it ends the run, and is raised at its end
@@ -302,9 +302,9 @@ class Engine:
                 raise
             self._interrupt(error)
 
-    async def _one(self, task: Task, witness: Witness) -> None:
-        """One line's way from the journal to the journal."""
-        witness.begin()
+    async def _one(self, task: Task) -> None:
+        """Process one line, from the journal to the journal."""
+        record = CallRecord()
         request = task.job.request
         price = self._maker.price(request) if request else None
         try:
@@ -312,20 +312,20 @@ class Engine:
                 Journal.start, number=task.number, stem=task.stem, price=price, attempts=self._maker.most_billed
             )
             await self._writer.do(start)
-            made = await self._maker.make(task)
+            made = await self._maker.make(task, record)
         except Exception:
             raise
         except BaseException:
-            await finished(partial(self._cut_off, task, price, witness))
+            await finished(partial(self._cut_off, task, price, record))
             raise
         await self._tell(await finished(partial(self._enter, task, price, made)))
 
-    async def _cut_off(self, task: Task, price: Money | None, witness: Witness) -> None:
+    async def _cut_off(self, task: Task, price: Money | None, record: CallRecord) -> None:
         """Enter how a line stands that was cancelled; an answer that was there already is kept."""
-        answer = witness.answer()
+        answer = record.response
         usable = next((image for image in answer.data if not image.filtered), None) if answer else None
         if answer is None or usable is None:
-            made = JobOutcome(witness.interrupted())
+            made = JobOutcome(interrupted(record))
         elif usable.data is None:
             made = unfetched(answer, "the batch was stopped at once")
         else:

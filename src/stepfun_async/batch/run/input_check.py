@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from decimal import Decimal
 
-from stepfun_async._call.service import price_at
+from stepfun_async._call.caller import price_at
 from stepfun_async._core.money import NOTHING, total
 from stepfun_async._core.problems import Problem
 from stepfun_async._core.server import Settings

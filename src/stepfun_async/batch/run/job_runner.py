@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from stepfun_async._call import attempts as _exchange
+from stepfun_async._call.caller import Caller
 from stepfun_async._call.options import Options
-from stepfun_async._call.service import Caller
+from stepfun_async._call.record import CallRecord
 from stepfun_async._core.capabilities import Money
 from stepfun_async._core.errors import (
     AuthenticationError,
@@ -197,16 +197,17 @@ class JobRunner:
         """The task with the next place after `stem` that is free."""
         return self._given_to(task, self._store.free_stem(stem, self._given))
 
-    async def make(self, task: Task) -> JobOutcome:
-        """Send a task's request and keep its picture. A picture that is paid for is kept even when cancelled.
+    async def make(self, task: Task, record: CallRecord) -> JobOutcome:
+        """Send a task's request and keep its image. An image that is paid for is kept even when cancelled.
 
-        Raises:
-            Cancelled: `interrupted` tells by then how it stood.
+        Args:
+            task: the task.
+            record: the record of its call: when this is cancelled, `interrupted` reads it.
         """
         request = task.job.request
         assert request is not None  # noqa: S101 - only good lines become tasks
         try:
-            response = await self._service.send(request, Options(fetch=True))
+            response = await self._service.send(request, Options(fetch=True), record)
             image = response.image
         except SaveError as error:
             return unfetched(error.response, error.__cause__ or error)
@@ -254,30 +255,6 @@ class JobRunner:
         }
 
 
-class Witness:
-    """Sees how far the calls of one task get, so that one that is cancelled can be judged."""
-
-    def __init__(self) -> None:
-        self._windows: list[_exchange.Window] = []
-        _exchange.witness.set(self._windows)
-
-    def begin(self) -> None:
-        """The next call begins."""
-        self._windows.clear()
-
-    def answer(self) -> ImagesResponse | None:
-        """The answer that came before the end, which is paid for."""
-        return next((window.record.response for window in self._windows if window.record.response), None)
-
-    def interrupted(self) -> JobResult:
-        """How a call stands that was cut off without an answer."""
-        attempts = sum(window.record.attempts for window in self._windows)
-        maybe_billed = sum(window.record.maybe_billed for window in self._windows)
-        state: State = "unknown" if maybe_billed else "pending"
-        message = "it was in flight when the batch was told to stop at once"
-        return JobResult(state=state, attempts=attempts, maybe_billed=maybe_billed, error=INTERRUPTED, message=message)
-
-
 # --- rows ---------------------------------------------------------------------------------------
 
 
@@ -305,6 +282,19 @@ def killed(attempts: int) -> JobResult:
     """The row of what was in flight when a process died, with so many attempts that may have been billed."""
     message = "it was in flight when the process died; it may have been billed"
     return JobResult(state="unknown", attempts=attempts, maybe_billed=attempts, error=INTERRUPTED, message=message)
+
+
+def interrupted(record: CallRecord) -> JobResult:
+    """The row of a line whose call was cancelled without a response."""
+    state: State = "unknown" if record.maybe_billed else "pending"
+    message = "it was in flight when the batch was told to stop at once"
+    return JobResult(
+        state=state,
+        attempts=record.attempts,
+        maybe_billed=record.maybe_billed,
+        error=INTERRUPTED,
+        message=message,
+    )
 
 
 def _done(saved: Saved, response: ImagesResponse, image: Image) -> JobResult:
