@@ -24,7 +24,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No key, base URL or proxy of the machine reaches a test."""
-    for name in ("STEP_API_KEY", "STEPFUN_API_KEY", "STEP_BASE_URL"):
+    for name in ("STEP_API_KEY", "STEPFUN_API_KEY", "STEP_BASE_URL", "STEP_SERVER"):
         monkeypatch.delenv(name, raising=False)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -32,11 +32,12 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _only_the_models_that_are_built_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that one test registers is not seen by others."""
-    from stepfun_async._core import registry
+def _only_what_is_built_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model or a server that one test registers is not seen by others."""
+    from stepfun_async._core import registry, servers
 
     monkeypatch.setattr(registry, "_table", dict(registry._table))
+    monkeypatch.setattr(servers, "_servers", dict(servers._servers))
 
 
 @pytest.fixture(params=["straight", "through httpx"])

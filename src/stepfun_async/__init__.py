@@ -68,6 +68,9 @@ if TYPE_CHECKING:
     from ._core.results import Usage as Usage
     from ._core.retry import RetryPolicy as RetryPolicy
     from ._core.schemas.types import request_type as request_type
+    from ._core.servers import Server as Server
+    from ._core.servers import register_server as register_server
+    from ._core.servers import servers as servers
     from ._core.sizes import CustomSize as CustomSize
     from ._core.sizes import Size as Size
     from ._limits.budget import Budget as Budget
@@ -120,6 +123,7 @@ _HOMES = {
     "_core.results": ("Account", "Image", "ImagesResponse", "Model", "ModelUsage", "Usage"),
     "_core.retry": ("RetryPolicy",),
     "_core.schemas.types": ("request_type",),
+    "_core.servers": ("Server", "register_server", "servers"),
     "_core.sizes": ("CustomSize", "Size"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

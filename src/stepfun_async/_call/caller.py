@@ -24,6 +24,7 @@ an `APIConnectionError`.
 from __future__ import annotations
 
 import math
+import secrets
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -58,6 +59,7 @@ from .._core.problems import Problem, plain
 from .._core.reasons import trace_id_of
 from .._core.results import Image, ImagesResponse
 from .._core.retry import cost_of_retry
+from .._core.rules import Integer
 from .._core.server import Settings
 from .._core.wire import HTTPRequest, HTTPResponse, SendState, encode_json
 from .._limits.budget import Budget
@@ -176,7 +178,11 @@ class Caller:
             StepFunError: any other failure; `_core.errors` has the tree.
         """
         self.refuse_if_closed()
-        reading = request.read()
+        server = self.config.server
+        reading = request.read(server)
+        if reading.row is not None and reading.row.draws_seed and reading.lacks_seed:
+            request = request.model_copy(update={"seed": _drawn_seed(reading.row)})
+            reading = request.read(server)
         if reading.has_pictures or options.save_to is not None:  # which may need a disk
             call, target = await finished_in_thread(partial(self._prepare, reading, options))
         else:
@@ -190,7 +196,8 @@ class Caller:
             if target is not None:
                 call = self._into(target, record, call)
             self._reserve(record, purchase)
-            return await self._run(record, call, self._parser(purchase.model), options)
+            seed = None if server.native else reading.seed_sent  # which StepFun returns
+            return await self._run(record, call, self._parser(purchase.model, seed), options)
         finally:
             if target is not None:
                 await target.aclose()
@@ -266,9 +273,10 @@ class Caller:
         if self.config.hosted and (row := reading.row):
             _warn_if_retired(row)
 
-    def _parser(self, model: str) -> Callable[..., ImagesResponse]:
+    def _parser(self, model: str, seed: int | None) -> Callable[..., ImagesResponse]:
         config = self.config
-        return partial(parse_images, model=model, base_url=config.base_url, link_lifetime=config.link_lifetime)
+        lifetime = config.link_lifetime
+        return partial(parse_images, model=model, base_url=config.base_url, link_lifetime=lifetime, seed=seed)
 
     @staticmethod
     def _into(target: SaveTarget, record: CallRecord, call: HTTPRequest) -> HTTPRequest:
@@ -467,6 +475,12 @@ class Caller:
                 _raise_interruption(record)
         finally:
             record.error = None  # its traceback has a frame that has the record
+
+
+def _drawn_seed(row: Capability) -> int:
+    """A seed for a server that would use the same one each time."""
+    rule = row.rules["seed"]
+    return secrets.randbelow(rule.maximum + 1) if isinstance(rule, Integer) else 0
 
 
 def _raise_interruption(record: CallRecord) -> None:

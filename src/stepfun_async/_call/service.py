@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .._core.errors import ConfigurationError
 from .._core.retry import RetryPolicy
 from .._core.server import Settings
+from .._core.servers import Server
 from .._core.text import shown
 from .._limits.budget import Budget
 from .._limits.limits import Limits
@@ -42,6 +43,7 @@ def caller_for(
     allow_http: bool,
     on_event: OnEvent | None,
     keepalive_expiry: float | None = None,
+    server: str | Server | None = None,
 ) -> Caller:
     """Return the caller for the settings of a client, which `AsyncClient` documents.
 
@@ -58,12 +60,19 @@ def caller_for(
     _refuse(None if _is(retry, RetryPolicy) else f"retry is a RetryPolicy(...), not {shown(retry)}")
     _refuse(None if budget is None or _is(budget, Budget) else f"budget is a Budget(...) or None, not {shown(budget)}")
     _refuse(why_never_free(limits, timeout))
-    config = resolve(api_key, base_url, allow_http=allow_http)
+    config = resolve(api_key, base_url, allow_http=allow_http, server=server)
     events = EventEmitter(on_event, config.base_url)
-    carrier = _transport_for(config, transport, proxy, default_headers or {}, keepalive_expiry)
+    headers = _merged(config.server.headers, default_headers or {})
+    carrier = _transport_for(config, transport, proxy, headers, keepalive_expiry)
     own = Limits() if limits is DEFAULT_LIMITS else limits
     defaults = Options(timeout=timeout, queue_timeout=queue_timeout)
     return Caller(config, carrier, own, retry, budget, events, defaults, strict=validation == "strict")
+
+
+def _merged(theirs: Mapping[str, str], own: Mapping[str, str]) -> Mapping[str, str]:
+    """The headers of a server's profile, unless the user's own have the same name, and the user's own."""
+    names = {name.lower() for name in own}
+    return {**{name: value for name, value in theirs.items() if name.lower() not in names}, **own}
 
 
 def _transport_for(

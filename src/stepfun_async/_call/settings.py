@@ -12,7 +12,8 @@ from urllib.parse import SplitResult, urlsplit
 from .._core.capabilities import Region
 from .._core.errors import ConfigurationError
 from .._core.secrets import APIKey, T, as_secret
-from .._core.server import IN_PROCESS, Settings
+from .._core.server import EMBEDDED, IN_PROCESS, Settings
+from .._core.servers import DEFAULT_SERVER, Server, find_server
 from .._core.text import described, reason, shown
 from .._transport.addresses import is_loopback
 
@@ -20,6 +21,7 @@ DEFAULT_BASE_URL = "https://api.stepfun.ai/v1"
 
 KEY_VARIABLES = ("STEP_API_KEY", "STEPFUN_API_KEY")
 BASE_URL_VARIABLE = "STEP_BASE_URL"
+SERVER_VARIABLE = "STEP_SERVER"
 
 
 Validation: TypeAlias = Literal["strict", "off"]
@@ -69,34 +71,94 @@ def hidden_url(url: T) -> T:
     return as_secret(url) if isinstance(url, str) and re.search("[@?#]", url) else url
 
 
-def resolve(api_key: str | None, base_url: str | None, *, allow_http: bool = False) -> Settings:
+def resolve(
+    api_key: str | None,
+    base_url: str | None,
+    *,
+    allow_http: bool = False,
+    server: str | Server | None = None,
+) -> Settings:
     """The settings given, else those of the environment.
 
     Args:
         api_key: the key.
         base_url: where the API is.
         allow_http: whether the key may go to another machine unencrypted.
+        server: the profile of what stands there; `None` for what the base URL shows.
 
     Raises:
-        ConfigurationError: there is no key, the key or the base URL cannot be right, or the key would go
-            to another machine unencrypted.
+        ConfigurationError: there is no key, the key or the base URL cannot be right, the key would go
+            to another machine unencrypted, or the profile is not known or does not fit the base URL.
     """
     if not _is_truth(allow_http):
         raise ConfigurationError(f"allow_http is True or False, not {shown(allow_http)}")
     base_url = hidden_url(base_url)  # from what shows the variables of a traceback's frames
-    url = _checked_url(base_url if base_url is not None else os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL)
+    named = _named_server(server, base_url)
+    url = _checked_url(base_url if base_url is not None else os.environ.get(BASE_URL_VARIABLE) or _address_of(named))
+    profile = _fitting_server(named, url)
     if url in IN_PROCESS:
-        return Settings(url, _key(api_key, required=False), "international", hosted=False, plan=False)
+        key = _key(api_key, required=False)
+        return Settings(url, key, "international", hosted=False, plan=False, server=profile)
     parts = urlsplit(url)
     region = _REGIONS.get(parts.hostname or "")
     plan = "step_plan" in parts.path.split("/")
-    key = _key(api_key, required=True)
-    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname or ""):
+    key = _key(api_key, required=profile.needs_key)
+    if key and parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname or ""):
         raise ConfigurationError(
             f"base_url or {BASE_URL_VARIABLE} is {url!r}: over plain http everybody on the way can read the key; "
             "write https://, or pass allow_http=True where you trust the network"
         )
-    return Settings(url, key, region, hosted=region is not None, plan=plan, allow_http=allow_http)
+    return Settings(url, key, region, hosted=region is not None, plan=plan, allow_http=allow_http, server=profile)
+
+
+def _named_server(server: str | Server | None, base_url: str | None) -> Server | None:
+    """The profile that is given, or else named by the environment, if the address is not known by itself."""
+    if server is not None:
+        return find_server(server)
+    name = os.environ.get(SERVER_VARIABLE)
+    if not name or (base_url is not None and _server_at(base_url) is not None):
+        return None
+    try:
+        return find_server(name)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{SERVER_VARIABLE}: {error.message}") from None
+
+
+def _address_of(server: Server | None) -> str:
+    """The base URL where none is given."""
+    if server is None:
+        return DEFAULT_BASE_URL
+    if not server.has_fixed_address:
+        example = server.address or "https://host/v1"
+        raise ConfigurationError(
+            f"server={server.name!r} stands at an address of yours: pass base_url=..., such as {example!r}, "
+            f"or set {BASE_URL_VARIABLE}"
+        )
+    return server.address
+
+
+def _fitting_server(named: Server | None, url: str) -> Server:
+    """The profile for the server at `url`, which is the one named if there is one."""
+    known = _server_at(url)
+    if named is None or (known is not None and named.name == known.name):
+        return known or DEFAULT_SERVER
+    if known is not None:
+        whose = "an engine in this process" if url in IN_PROCESS else "StepFun's own host"
+        raise ConfigurationError(
+            f"server={named.name!r} does not fit base_url {url!r}, which is {whose}: leave server out, or give the "
+            "address of that server"
+        )
+    return named
+
+
+def _server_at(url: object) -> Server | None:
+    """The profile of an address that is known by itself; `None` for all others."""
+    if not isinstance(url, str):
+        return None
+    if url.strip() in IN_PROCESS:
+        return find_server(EMBEDDED)
+    parts = _split(url.strip())
+    return find_server("stepfun") if parts is not None and parts.hostname in _REGIONS else None
 
 
 def check_seconds(name: str, value: object, *, zero: bool = False) -> str | None:

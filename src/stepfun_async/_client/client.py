@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from .._core.events import OnEvent
     from .._core.params import Nothing
+    from .._core.servers import Server
     from .._transport import AnyTransport
 
 
@@ -35,6 +36,8 @@ class AsyncClient:
         api_key: the API key; by default `STEP_API_KEY` or `STEPFUN_API_KEY`. Not needed for `embedded`.
         base_url: the URL of the API; by default `STEP_BASE_URL`, or else `https://api.stepfun.ai/v1`.
             `embedded` answers inside this process, offline, at no cost.
+        server: what stands at `base_url`, one of `servers()`, such as `vllm-omni`; by default `STEP_SERVER`, or
+            else what the URL shows. Requests are checked for this server, and sent in its form.
         limits: the maximum number of calls in flight, 5 by default, and of requests per minute.
             Clients with the same `Limits` object share it; clients without one share nothing.
         timeout: seconds for everything after a call has its slot; `math.inf` for no limit.
@@ -72,6 +75,7 @@ class AsyncClient:
         api_key: str | None = None,
         *,
         base_url: str | None = None,
+        server: str | Server | None = None,
         limits: Limits = DEFAULT_LIMITS,
         timeout: float = 120.0,
         queue_timeout: float | None = None,
@@ -94,6 +98,7 @@ class AsyncClient:
         self._service = caller_for(
             api_key,
             base_url=base_url,
+            server=server,
             limits=limits,
             timeout=timeout,
             queue_timeout=queue_timeout,

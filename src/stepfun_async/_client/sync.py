@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .._core.events import OnEvent
     from .._core.params import Nothing
     from .._core.requests import ImageRequest
+    from .._core.servers import Server
     from .._transport import AnyTransport
 
 
@@ -78,6 +79,7 @@ class Client:
         api_key: str | None = None,
         *,
         base_url: str | None = None,
+        server: str | Server | None = None,
         limits: Limits = DEFAULT_LIMITS,
         timeout: float = 120.0,
         queue_timeout: float | None = None,
@@ -100,6 +102,7 @@ class Client:
         service = caller_for(
             api_key,
             base_url=base_url,
+            server=server,
             limits=limits,
             timeout=timeout,
             queue_timeout=queue_timeout,

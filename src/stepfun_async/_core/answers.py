@@ -35,7 +35,13 @@ _WITHHELD = "the content filter withheld it, and a gateway dropped its finish_re
 
 
 def parse_images(
-    reply: HTTPResponse, *, model: str, base_url: str, now: float, link_lifetime: timedelta | None
+    reply: HTTPResponse,
+    *,
+    model: str,
+    base_url: str,
+    now: float,
+    link_lifetime: timedelta | None,
+    seed: int | None = None,
 ) -> ImagesResponse:
     """The pictures of an answer, decoded.
 
@@ -48,6 +54,7 @@ def parse_images(
         base_url: what relative links are relative to.
         now: the time of the answer, seconds since 1970.
         link_lifetime: how long the server's links work; None where it is not known.
+        seed: the seed that was sent, for a response with one image that does not say its own.
 
     Raises:
         APIStatusError: the status is an error.
@@ -57,8 +64,8 @@ def parse_images(
         raise_for_status(reply, now)
         with suppress(MalformedResponseError):
             if (cut := _cut(reply)) is not None:
-                return _images(cut, model, base_url, now, link_lifetime)
-    return _images(reply, model, base_url, now, link_lifetime)
+                return _images(cut, model, base_url, now, link_lifetime, seed)
+    return _images(reply, model, base_url, now, link_lifetime, seed)
 
 
 _PIECE = 1024 * 1024
@@ -80,7 +87,7 @@ def _cut(reply: HTTPResponse) -> HTTPResponse | None:
 
 
 def _images(
-    reply: HTTPResponse, model: str, base_url: str, now: float, link_lifetime: timedelta | None
+    reply: HTTPResponse, model: str, base_url: str, now: float, link_lifetime: timedelta | None, seed: int | None
 ) -> ImagesResponse:
     content = _content(reply, now)
     items = content.get("data")
@@ -90,6 +97,8 @@ def _images(
     created = _int(content.get("created"))
     expires = None if link_lifetime is None else _expiry(created, now, link_lifetime)
     read = [_image(item, reply, base_url, expires) for item in cast("list[object]", items)]
+    if seed is not None and len(read) == 1 and read[0].seed is None:
+        read[0] = replace(read[0], seed=seed)
     return ImagesResponse(tuple(read), created, encodable(content.get("id")), trace_id_of(reply.headers), model)
 
 

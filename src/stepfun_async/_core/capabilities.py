@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NewType
 
 from .money import EXACT
-from .rules import Boolean, Choice, Ignored, ImageInput, Integer, Number, Rule, Sizes, Style, Text
+from .rules import AnySize, Boolean, Choice, Ignored, ImageInput, Integer, Number, Rule, Sizes, Style, Text
 from .sizes import Size
 
 Operation = Literal["text_to_image", "edit", "image_to_image"]
@@ -30,6 +30,7 @@ SOURCES: Mapping[str, str] = MappingProxyType(
         "docs 2026-09": "StepFun documentation as published in 2026-09",
         "prices 2026-10": "StepFun price list as published in 2026-10",
         "registered": "given to register_model()",
+        "server": "the server's profile: stepfun-async servers NAME",
     }
 )
 """Where a fact is documented, by the key that rows and rules carry."""
@@ -50,6 +51,16 @@ ENDPOINTS: Mapping[Operation, Endpoint] = MappingProxyType(
         "image_to_image": Endpoint("/images/image2image", "json"),
     }
 )
+
+
+WIRE_NAMES: Mapping[Operation, Mapping[str, str]] = MappingProxyType(
+    {
+        "text_to_image": MappingProxyType({}),
+        "edit": MappingProxyType({}),
+        "image_to_image": MappingProxyType({"image": "source_url"}),
+    }
+)
+"""Where StepFun's name of a parameter differs from the SDK's."""
 
 
 def _is_money(value: object) -> bool:
@@ -160,7 +171,15 @@ class Capability:
         lifecycle: until when StepFun's own hosts serve it; None where no end is known.
         step_plan: whether the Step Plan subscription serves it.
         source: where the row is documented, a key of `SOURCES`.
+        served_at: where the operation is sent, if that is not StepFun's endpoint for it.
+        renamed: the wire's names, if they are not StepFun's.
+        server: the server profile that the row was adapted to; empty for StepFun's own form.
+        endpoint: where the operation is sent.
+        wire_names: what the wire calls a parameter, where it differs from the SDK's name.
+        tag: the tag in the prompt that holds the parameters for which the body has no field, as sd-server
+            reads them; empty where the body has them all. Their wire names have a dot where they are nested.
         notable: the parameters that may do something else than they seem to say.
+        draws_seed: whether a client draws a seed if none is given, since the server would use the same each time.
     """
 
     model: str
@@ -171,15 +190,30 @@ class Capability:
     lifecycle: Lifecycle | None = None
     step_plan: bool = False
     source: str = ""
+    server: str = ""
+    served_at: Endpoint | None = field(default=None)
+    renamed: Mapping[str, str] | None = field(default=None)
+    tag: str = field(default="")
+    endpoint: Endpoint = field(init=False, compare=False)
+    wire_names: Mapping[str, str] = field(init=False, compare=False)
     notable: tuple[str, ...] = field(init=False, compare=False)
+    draws_seed: bool = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        notable = tuple(name for name, rule in self.rules.items() if rule.notable)
-        object.__setattr__(self, "notable", notable)
+        seed = self.rules.get("seed")
+        computed = {
+            "endpoint": self.served_at or ENDPOINTS[self.operation],
+            "wire_names": WIRE_NAMES[self.operation] if self.renamed is None else self.renamed,
+            "notable": tuple(name for name, rule in self.rules.items() if rule.notable),
+            "draws_seed": isinstance(seed, Integer) and seed.drawn,
+        }
+        for name, value in computed.items():
+            object.__setattr__(self, name, value)
 
     def __reduce__(self) -> tuple[Any, ...]:
         facts = {each.name: getattr(self, each.name) for each in fields(self) if each.init}
-        return _remade, ({**facts, "rules": dict(self.rules), "prices": dict(self.prices)},)
+        renamed = None if self.renamed is None else dict(self.renamed)
+        return _remade, ({**facts, "rules": dict(self.rules), "prices": dict(self.prices), "renamed": renamed},)
 
     def __repr__(self) -> str:
         prices = " or ".join(str(price) for price in self.prices.values()) or "price not known"
@@ -209,15 +243,16 @@ class Capability:
         return {"$schema": DIALECT, **request_schema(self)}
 
     @property
-    def endpoint(self) -> Endpoint:
-        """Where the operation is sent."""
-        return ENDPOINTS[self.operation]
-
-    @property
     def sizes(self) -> Sizes | None:
-        """The rule for `size`, where the model chooses it."""
+        """The rule for `size`, where the model has a list of them."""
         rule = self.rules.get("size")
         return rule if isinstance(rule, Sizes) else None
+
+    @property
+    def size_rule(self) -> Sizes | AnySize | None:
+        """The rule for `size`, where it has an effect."""
+        rule = self.rules.get("size")
+        return rule if isinstance(rule, Sizes | AnySize) else None
 
 
 class Capabilities(tuple[Capability, ...]):
@@ -235,7 +270,8 @@ class Capabilities(tuple[Capability, ...]):
 
 def _remade(facts: dict[str, Any]) -> Capability:
     """A row out of a pickle."""
-    frozen: dict[str, Any] = {name: MappingProxyType(facts[name]) for name in ("rules", "prices")}
+    mappings = ("rules", "prices", "renamed")
+    frozen: dict[str, Any] = {name: MappingProxyType(facts[name]) for name in mappings if facts[name] is not None}
     return Capability(**(facts | frozen))
 
 

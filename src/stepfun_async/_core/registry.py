@@ -9,10 +9,14 @@ from typing import Any, cast, overload
 
 from .capabilities import BUILT_IN, ENDPOINTS, Capabilities, Capability, CustomModel, Money, Operation, Region
 from .errors import ConfigurationError
-from .rules import Integer, Number, Rule, Sizes, Text
+from .rules import AnySize, Integer, Number, Rule, Sizes, Text
+from .servers import Server, find_server
 from .sizes import Order, Size
 
 _table: dict[tuple[str, Operation], Capability] = {(row.model, row.operation): row for row in BUILT_IN}
+
+_adapted: dict[tuple[str, str, Operation], tuple[Capability, Server, Capability | None]] = {}
+"""Rows adapted to a server, each with what it was adapted from and to, by the names of server, model and operation."""
 
 
 def rows() -> Iterator[Capability]:
@@ -20,11 +24,23 @@ def rows() -> Iterator[Capability]:
     yield from tuple(_table.values())
 
 
-def row_of(model: object, operation: Operation) -> Capability | None:
-    """The row of `model` for `operation`; None where there is none."""
+def row_of(model: object, operation: Operation, server: Server | None = None) -> Capability | None:
+    """The row of `model` for `operation` as `server` takes it; `None` if the table or the server has none.
+
+    Without a server, it is the row of the table: that of StepFun's own models as StepFun takes them.
+    """
     if type(model) is not str:  # a subclass may hash and compare as it likes
-        return _table.get((str.__str__(cast("str", model)), operation)) if issubclass(type(model), str) else None
-    return _table.get((model, operation))
+        if not issubclass(type(model), str):
+            return None
+        model = str.__str__(cast("str", model))
+    row = _table.get((model, operation))
+    if server is None or row is None:
+        return row
+    key = (server.name, model, operation)
+    known = _adapted.get(key)
+    if known is None or known[0] is not row or known[1] is not server:
+        known = _adapted[key] = (row, server, server.adapted(row))
+    return known[2]
 
 
 @overload
@@ -62,20 +78,27 @@ def capabilities(model: str | None = None, operation: Operation | None = None) -
 def register_model(
     name: str,
     *,
-    like: str,
+    like: str | None = None,
+    server: str | Server | None = None,
     operations: Collection[Operation] | None = None,
     sizes: Sequence[str | Size] | None = None,
     size_order: Order | None = None,
     ranges: Mapping[str, tuple[float, float]] | None = None,
     defaults: Mapping[str, object] | None = None,
     without: Collection[str] = (),
+    wire_names: Mapping[str, str] | None = None,
     prices: Mapping[Region, Money] | None = None,
 ) -> CustomModel:
     """Add a model of another server to the tables, described by how it differs from a known one.
 
+    A model of an open engine needs one line: `register_model("Qwen/Qwen-Image", server="vllm-omni")` has the
+    parameters, names and formats of the server's profile.
+
     Args:
         name: the model's name on the wire.
-        like: a model of the tables to start from.
+        like: a model of the tables to start from; needed unless the server's profile has parameters of its own.
+        server: the profile of the server that serves it, one of `servers()`. The server's names of the
+            parameters, its formats and its order of sizes hold for the model with every client.
         operations: which of its operations the new model has; all of them when absent.
         sizes: the sizes it makes, as wire strings or `Size`; the first one is its default.
         size_order: how its wire strings order the sides; that of `like` when absent.
@@ -83,14 +106,15 @@ def register_model(
             `{"steps": (1, 8), "prompt": (1, 2000)}`.
         defaults: what the server takes for an absent parameter, by parameter.
         without: parameters it does not have.
+        wire_names: what the wire calls a parameter, by the SDK's name: `{"cfg_scale": "guidance_scale"}`.
         prices: what a picture costs, by region; not known when absent.
 
     Returns:
         `name`, as a type that the methods' signatures accept.
 
     Raises:
-        ConfigurationError: `name` is taken by a built-in model, `like` is not known, or a change
-            does not fit the model's parameters.
+        ConfigurationError: `name` is taken by a built-in model, `like` or `server` is missing or not known, or
+            a change does not fit the model's parameters.
 
     >>> turbo = register_model("acme-turbo", like="step-2x-large", ranges={"steps": (1, 4)}, sizes=["512x512"])
     >>> capabilities(turbo, "text_to_image").rules["steps"].allowed
@@ -98,14 +122,16 @@ def register_model(
     """
     if any(row.model == name for row in BUILT_IN):
         raise ConfigurationError(f"{name!r} is a built-in model and stays as documented: choose another name")
-    kept = [row for row in capabilities(like) if operations is None or row.operation in operations]
+    kept = [row for row in _bases(name, like, server) if operations is None or row.operation in operations]
     if not kept:
-        raise ConfigurationError(f"{like!r} has none of the operations {sorted(operations or ())}")
+        base = like if server is None else f"{like or 'a model'} on {find_server(server).name}"
+        raise ConfigurationError(f"{base} has none of the operations {', '.join(sorted(operations or ENDPOINTS))}")
     changed = [
         replace(
             row,
             model=name,
             rules=MappingProxyType(_changed(row, sizes, size_order, ranges or {}, defaults or {}, without)),
+            renamed=MappingProxyType({**row.wire_names, **wire_names}) if wire_names else row.renamed,
             prices=MappingProxyType(dict(prices or {})),
             price_source="registered" if prices else "",
             lifecycle=None,
@@ -114,17 +140,34 @@ def register_model(
         )
         for row in kept
     ]
-    _refuse_unknown({*(ranges or ()), *(defaults or ()), *without}, kept)
+    _refuse_unknown({*(ranges or ()), *(defaults or ()), *without, *(wire_names or ())}, kept)
     for operation in ENDPOINTS:
         _table.pop((name, operation), None)  # a model that is registered again is described anew
     _table.update({(row.model, row.operation): row for row in changed})
     return CustomModel(name)
 
 
+def _bases(name: str, like: str | None, server: str | Server | None) -> tuple[Capability, ...]:
+    """The rows that a new model is described by."""
+    profile = None if server is None else find_server(server)
+    if like is not None:
+        found = capabilities(like)
+        return found if profile is None else tuple(filter(None, map(profile.adapted, found)))
+    if profile is None:
+        raise ConfigurationError(f"say what {name!r} is like: like='step-2x-large', or server= for an open engine")
+    if not (opened := profile.open_rows(name)):
+        raise ConfigurationError(
+            f"the profile {profile.name!r} has no parameters of its own: say like=..., a model of the tables, or the "
+            "server= of the engine behind it"
+        )
+    return opened
+
+
 def _refuse_unknown(named: set[str], kept: list[Capability]) -> None:
     unknown = named - {name for row in kept for name in row.rules}
     if unknown:
-        raise ConfigurationError(f"{kept[0].model!r} has no parameter {', '.join(sorted(unknown))}")
+        known = ", ".join(dict.fromkeys(name for row in kept for name in row.rules))
+        raise ConfigurationError(f"{kept[0].model!r} has no parameter {', '.join(sorted(unknown))}; it has {known}")
 
 
 def _changed(
@@ -139,7 +182,9 @@ def _changed(
     for name in ranges.keys() & rules.keys():
         rules[name] = _with_range(name, rules[name], *ranges[name])
     size = rules.get("size")
-    if size is not None and (sizes is not None or (size_order is not None and isinstance(size, Sizes))):
+    if isinstance(size, AnySize) and sizes is None:
+        rules["size"] = replace(size, order=size_order or size.order)
+    elif size is not None and (sizes is not None or (size_order is not None and isinstance(size, Sizes))):
         rules["size"] = _with_sizes(size, sizes, size_order)
     for name in defaults.keys() & rules.keys():
         rules[name] = _with_default(name, rules[name], defaults[name])

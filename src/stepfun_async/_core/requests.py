@@ -17,7 +17,8 @@ from .pictures import Bounds, Picture, Unreadable, is_read_once, look
 from .problems import Problem, plain
 from .registry import row_of
 from .results import Image
-from .rules import ImageInput, Rule, Style
+from .rules import ImageInput, Integer, Rule, Style
+from .servers import Server
 from .sizes import Size
 from .text import reason
 from .validation import Values, body_problems, notices_of, problems_of, sides_of, turns_of, unknown_model
@@ -130,28 +131,60 @@ class Reading:
 
     Args:
         request: the request.
+        server: the profile of the server that it is for; `None` for StepFun's own form.
     """
 
-    __slots__ = ("_request", "_sound", "_values", "extra_body", "given", "has_pictures", "model", "operation", "row")
+    __slots__ = (
+        "_request",
+        "_server",
+        "_sound",
+        "_values",
+        "extra_body",
+        "given",
+        "has_pictures",
+        "model",
+        "operation",
+        "row",
+    )
 
-    def __init__(self, request: "_Request") -> None:
+    def __init__(self, request: "_Request", server: Server | None = None) -> None:
         fields = vars(request)  # each attribute of a pydantic model is dear
         self.model: str = fields["model"]
         self.operation: Operation = request.operation
         self.extra_body: Mapping[str, Any] | None = fields["extra_body"]
-        self.row = row_of(self.model, self.operation)
+        self.row = row_of(self.model, self.operation, server)
         self.given = _given(fields, request.__pydantic_extra__, self.row)
         self.has_pictures = "image" in self.given or "style_reference" in self.given
         self._values: Values | None = None if self.has_pictures else self.given
         self._sound = False
         self._request = request
+        self._server = server
 
     @property
     def values(self) -> Values:
         """The parameters, with every image read and opened."""
         if self._values is None:
-            self._values = self._request.open_images(self.given)
+            self._values = self._request.open_images(self.given, self.row)
         return self._values
+
+    @property
+    def lacks_seed(self) -> bool:
+        """Whether a client is to draw the seed: none is given, and the server would use the same each time."""
+        row, more = self.row, self.extra_body
+        if row is None or not row.draws_seed or "seed" in self.given:
+            return False
+        return not isinstance(more, Mapping) or row.wire_names.get("seed", "seed") not in more
+
+    @property
+    def seed_sent(self) -> int | None:
+        """The seed that the server was sent; `None` if it was sent none, or one that stands for a random one."""
+        row, more = self.row, self.extra_body
+        name = row.wire_names.get("seed", "seed") if row else "seed"
+        seed = more[name] if isinstance(more, Mapping) and name in more else self.given.get("seed")
+        rule = row.rules.get("seed") if row else None
+        if seed == 0 and isinstance(rule, Integer) and rule.zero_is_random:
+            return None
+        return seed if type(seed) is int else None
 
     @property
     def purchase(self) -> Purchase:
@@ -176,7 +209,7 @@ class Reading:
     def problems(self) -> tuple[Problem, ...]:
         """See `_Request.problems`."""
         if self.row is None:
-            wrong: tuple[Problem, ...] = (unknown_model(self.model, self.operation),)
+            wrong: tuple[Problem, ...] = (unknown_model(self.model, self.operation, self._server),)
         else:
             wrong = problems_of(self.row, self.values, self.given)
             self._sound = not wrong
@@ -358,9 +391,9 @@ class _Request(BaseModel):
         """The parameters that are given, with every picture read and looked at."""
         return self.read().values
 
-    def read(self) -> Reading:
-        """This request as it is now."""
-        return Reading(self)
+    def read(self, server: Server | None = None) -> Reading:
+        """This request as it is now, for a server of that profile; `None` for StepFun's own form."""
+        return Reading(self, server)
 
     def problems(self) -> tuple[Problem, ...]:
         """Return all problems of this request; empty if it is valid. Nothing is sent.
@@ -396,9 +429,10 @@ class _Request(BaseModel):
         """The request as it goes over the wire, whether it is valid or not."""
         return self.read().to_call()
 
-    def open_images(self, given: Values) -> Values:
-        """`given` with every picture in it looked at."""
-        rules: Mapping[str, Rule] = self.row.rules if self.row else {}
+    def open_images(self, given: Values, row: Capability | None = None) -> Values:
+        """`given` with every picture in it looked at, as the rules of `row` ask, or else of this request's own."""
+        row = self.row if row is None else row
+        rules: Mapping[str, Rule] = row.rules if row else {}
         looked = dict(given)
         if "image" in given:
             looked["image"] = self._memo.look("image", given["image"], rules.get("image"))

@@ -165,11 +165,19 @@ class Boolean(Rule):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Integer(Rule):
-    """A whole number, both ends included. A float or decimal without a fraction is one: tables write 1 as 1.0."""
+    """A whole number, both ends included. A float or decimal without a fraction is one: tables write 1 as 1.0.
+
+    Attributes:
+        minimum: the smallest.
+        maximum: the largest.
+        zero_is_random: whether 0 stands for a random number.
+        drawn: whether a client draws a number if none is given.
+    """
 
     minimum: int
     maximum: int
     zero_is_random: bool = False
+    drawn: bool = False
     kind: ClassVar[str] = "whole number"
 
     @property
@@ -359,6 +367,80 @@ class Sizes(Rule):
                 return self._nearest(Size(width=width, height=height))
             case _:
                 return None
+
+
+_PIXELS = 1024 * 1024
+"""The area, about which an aspect ratio is made into a size where any size is possible."""
+
+_STEP = 16
+"""Pixels of which the sides of such a size are a multiple, as most models require."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnySize(Rule):
+    """Any size within the bounds, given as `Size`, aspect ratio or wire string.
+
+    Attributes:
+        minimum: the smallest side, in pixels.
+        maximum: the largest side, in pixels.
+        order: how the wire string orders the sides.
+    """
+
+    minimum: int = 1
+    maximum: int = 4096
+    order: Order = "width x height"
+    kind: ClassVar[str] = "size"
+
+    @property
+    def allowed(self) -> str:
+        return f"{self.wire_allowed}; or Size(width=..., height=...); or an aspect ratio such as '16:9'"
+
+    @property
+    def wire_allowed(self) -> str:
+        form = "WIDTHxHEIGHT" if self.order == "width x height" else "HEIGHTxWIDTH"
+        return f"{form}, each side {self.minimum} to {self.maximum} pixels"
+
+    def judge(self, value: object) -> Violation | None:
+        size = self.pick(value) if isinstance(value, str | Size) else Size.from_mapping(value)
+        if size is None and not isinstance(value, str):
+            return Violation(f"{_kind_of(value)}, not a size")
+        if size is None:
+            return Violation("", self._nearest(value))
+        return None if self._within(size) else Violation("", self._clamped(size))
+
+    def pick(self, value: object) -> Size | None:
+        """The size that `value` means; `None` if it is not a size, or the server's choice."""
+        if value is None or isinstance(value, Size):
+            return value
+        if not isinstance(value, str):
+            return Size.from_mapping(value)
+        text = str(value)
+        ratio = ratio_of(text)
+        return Size.from_wire(text, self.order) if ratio is None else _of_area(ratio)
+
+    def to_wire(self, value: object) -> object:
+        size = self.pick(value)
+        return value if size is None else size.to_wire(self.order)
+
+    def _within(self, size: Size) -> bool:
+        return size.possible and all(self.minimum <= side <= self.maximum for side in (size.width, size.height))
+
+    def _clamped(self, size: Size) -> Size | None:
+        if not size.possible:
+            return None
+        width, height = (min(max(side, self.minimum), self.maximum) for side in (size.width, size.height))
+        return Size(width=width, height=height)
+
+    def _nearest(self, text: object) -> str | None:
+        size = Size.from_wire(str(text).strip().lower().translate(_TIMES), self.order)
+        return size.to_wire(self.order) if size is not None and self._within(size) else None
+
+
+def _of_area(ratio: float) -> Size:
+    """The size of about a megapixel whose width is `ratio` times its height."""
+    height = math.sqrt(_PIXELS / ratio)
+    width, height = (max(round(side / _STEP), 1) * _STEP for side in (height * ratio, height))
+    return Size(width=width, height=height)
 
 
 _TIMES = str.maketrans({"*": "x", "×": "x", " ": None, "_": None})  # noqa: RUF001 - the sign people type

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from .capabilities import Region
 from .secrets import APIKey
+from .servers import DEFAULT_SERVER, Server
 
 EMBEDDED = "embedded"
 """The base URL that means the engine inside this process."""
@@ -39,6 +40,7 @@ class Settings:
         hosted: whether it is one of StepFun's own hosts.
         plan: whether it is the Step Plan, which has fewer models.
         allow_http: whether the key may go to another machine unencrypted.
+        server: the profile of what stands there.
     """
 
     base_url: str
@@ -47,6 +49,7 @@ class Settings:
     hosted: bool
     plan: bool
     allow_http: bool = False
+    server: Server = DEFAULT_SERVER
 
     @property
     def embedded(self) -> bool:

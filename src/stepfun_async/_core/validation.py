@@ -10,8 +10,9 @@ from .capabilities import Capability, Operation
 from .keywords import CALL_KEYWORDS
 from .pictures import Picture
 from .problems import Problem, plain
-from .registry import rows
+from .registry import row_of, rows
 from .rules import Ignored, Integer, Rule, Sizes, Violation, closest
+from .servers import Server
 from .sizes import Size
 from .text import reason
 
@@ -146,8 +147,10 @@ def _idle_negative_prompt(row: Capability, values: Values) -> tuple[str, ...]:
     return ("negative_prompt has no effect while cfg_scale is 1.0: raise cfg_scale above 1.0",)
 
 
-def unknown_model(model: object, operation: Operation) -> Problem:
-    """What is wrong with a model that the tables do not have for an operation."""
+def unknown_model(model: object, operation: Operation, server: Server | None = None) -> Problem:
+    """What is wrong with a model that the tables, or a server's profile, do not have for an operation."""
+    if server is not None and row_of(model, operation) is not None:
+        return _no_such_operation(operation, server)
     able = tuple(row.model for row in rows() if row.operation == operation)
     others = sorted({row.operation for row in rows() if row.model == model}) if type(model) is str else []
     if model is None:
@@ -159,9 +162,19 @@ def unknown_model(model: object, operation: Operation) -> Problem:
     return Problem("model", plain(model), ", ".join(able), why, closest(model, able))
 
 
+_INSTEAD: Mapping[Operation, str] = {"image_to_image": "; edit() takes an image and a prompt, too"}
+"""What to call instead where a server does not have an operation."""
+
+
+def _no_such_operation(operation: Operation, server: Server) -> Problem:
+    instead = _INSTEAD.get(operation, "") if "edit" in server.routes else ""
+    why = f"servers of the profile {server.name!r} do not have it{instead}"
+    return Problem("operation", operation, ", ".join(server.operations), why)
+
+
 def _no_such_parameter(row: Capability, name: str, value: object) -> Problem:
     names = tuple(row.rules)
-    why = f"{row.model} has no {name} for {row.operation}"
+    why = f"{row.model} has no {name} for {row.operation}{f' on {row.server}' if row.server else ''}"
     if name in CALL_KEYWORDS:
         why = f"{why}: {CALL_KEYWORDS[name]}"
     return Problem(name, plain(value), f"the parameters {', '.join(names)}", why, closest(name, names))

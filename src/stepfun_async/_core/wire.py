@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from .._runtime.files import FileChangedError, FileSource
-from .capabilities import ENDPOINTS, Capability, Operation
+from .capabilities import ENDPOINTS, WIRE_NAMES, Capability, Operation
 from .cutting import ExtractedImage, Sink, reassemble
 from .errors import (
     InvalidRequestError,
@@ -129,22 +129,15 @@ class SendState:
 
 # --- requests out -------------------------------------------------------------------------------
 
-_WIRE_NAMES: Mapping[Operation, Mapping[str, str]] = {
-    "text_to_image": {},
-    "edit": {},
-    "image_to_image": {"image": "source_url"},
-}
-"""Where the wire's name of a parameter is another one than the SDK's."""
-
-_OWN_NAMES: Mapping[Operation, Mapping[str, str]] = {
-    operation: {wire: name for name, wire in names.items()} for operation, names in _WIRE_NAMES.items()
-}
-"""The same, by the wire's name."""
-
 
 def wire_name(operation: Operation, name: str) -> str:
-    """What the wire calls a parameter."""
-    return _WIRE_NAMES[operation].get(name, name)
+    """What StepFun calls a parameter."""
+    return WIRE_NAMES[operation].get(name, name)
+
+
+def _own_name(names: Mapping[str, str], wire: str) -> str:
+    """What the SDK calls a parameter of the wire."""
+    return next((name for name, other in names.items() if other == wire), wire)
 
 
 def to_call(
@@ -169,20 +162,41 @@ def to_call(
     Raises:
         InvalidRequestError: a picture cannot be read, or a value has no wire form at all.
     """
-    endpoint, names = ENDPOINTS[operation], _WIRE_NAMES[operation]
+    if row is None:
+        endpoint, names = ENDPOINTS[operation], WIRE_NAMES[operation]
+    else:
+        endpoint, names = row.endpoint, row.wire_names
     said: dict[str, Any] = {"model": model, **_said(row.rules if row else _EMPTY, names, values, known_good=known_good)}
     if extra_body is not None:
         with _named("extra_body"):
             said.update(json.loads(json.dumps(dict(extra_body))))  # as it is now, and of plain values
-    own = _OWN_NAMES[operation]
+    if row is not None and row.tag:
+        said = _with_tag(said, row)
     if endpoint.body == "json":
         for name, value in said.items():
             if type(value) not in _PLAIN:
-                said[name] = _json_of(own.get(name, name), value)
+                said[name] = _json_of(_own_name(names, name), value)
         return HTTPRequest("POST", endpoint.path, said, _EMPTY, _EMPTY, _EMPTY)
     files = {name: _upload(value) for name, value in said.items() if type(value) is Picture}
-    form = {name: _form_text(own.get(name, name), value) for name, value in said.items() if name not in files}
+    form = {name: _form_text(_own_name(names, name), value) for name, value in said.items() if name not in files}
     return HTTPRequest("POST", endpoint.path, form=form, files=files)
+
+
+def _with_tag(said: Mapping[str, Any], row: Capability) -> dict[str, Any]:
+    """`said` with the parameters whose wire names are in `row.renamed` as JSON in a tag at the prompt's end."""
+    inside = set((row.renamed or {}).values())
+    nested: dict[str, Any] = {}
+    for name in inside & said.keys():
+        *parents, last = name.split(".")
+        place = nested
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = said[name]
+    rest = {name: value for name, value in said.items() if name not in inside}
+    if nested and isinstance(rest.get("prompt"), str):
+        tagged = json.dumps(nested, sort_keys=True, separators=(",", ":"))
+        rest["prompt"] = f"{rest['prompt']} <{row.tag}>{tagged}</{row.tag}>"
+    return rest
 
 
 def _said(
@@ -345,7 +359,7 @@ def from_call(call: HTTPRequest) -> tuple[Operation, dict[str, object]] | None:
 
 
 def _parameters(operation: Operation, call: HTTPRequest) -> dict[str, object]:
-    names = {wire: name for name, wire in _WIRE_NAMES[operation].items()}
+    names = {wire: name for name, wire in WIRE_NAMES[operation].items()}
     if call.json is not None:
         return {names.get(name, name): value for name, value in call.json.items()}
     row = row_of(call.form.get("model"), operation)

@@ -28,6 +28,8 @@ from stepfun_async._call.settings import KEY_VARIABLES, hidden_headers, hidden_u
 from stepfun_async._core.errors import ConfigurationError
 from stepfun_async._core.retry import RetryPolicy
 from stepfun_async._core.secrets import as_secret
+from stepfun_async._core.server import Settings
+from stepfun_async._core.servers import Server
 from stepfun_async._core.version import __version__
 from stepfun_async._limits.budget import Budget
 from stepfun_async._limits.limits import Limits
@@ -113,6 +115,7 @@ class Batch:
         verify: before the run, compare every picture with what was written, and read every line anew.
         api_key: as for `AsyncClient`, and so is all that follows.
         base_url: where the API is.
+        server: what stands there, one of `servers()`.
         limits: how much is in flight at once, and sent in a minute.
         budget: what may be spent by all runs of this batch together, and by whoever else has the object.
         timeout: seconds for each line, after its slot is granted.
@@ -150,6 +153,7 @@ class Batch:
         verify: bool = False,
         api_key: str | None = None,
         base_url: str | None = None,
+        server: str | Server | None = None,
         limits: Limits = DEFAULT_LIMITS,
         budget: Budget | None = None,
         timeout: float = 120.0,
@@ -181,6 +185,7 @@ class Batch:
         self._timeout = timeout
         self._retry = retry
         self._base_url = base_url
+        self._server = server
         self._allow_http = allow_http
         self._engine: Engine | None = None
         self._stopping = False
@@ -197,6 +202,7 @@ class Batch:
         self._service: Callable[[str | None], Caller] = partial(
             caller_for,
             base_url=base_url,
+            server=server,
             limits=limits,
             timeout=timeout,
             queue_timeout=None,
@@ -360,7 +366,7 @@ class Batch:
         Raises:
             ConfigurationError: the inputs cannot be read, or only once.
         """
-        config = resolve(_NOTHING_SENT, self._base_url, allow_http=self._allow_http)
+        config = self._settings()
         async with self._fresh_source() as source:
             if source.once:
                 raise ConfigurationError(
@@ -438,12 +444,14 @@ class Batch:
                     "with Limits(..., backend=RedisBackend(...)), or leave it out; nothing was sent"
                 )
             limits = replace(limits, max_concurrency=most)
+        settings = self._settings()
         return Conditions(
             run=secrets.token_hex(8),
             version=__version__,
             folder=self._shared(),
             keeping=self._keeping(),
-            base_url=resolve(_NOTHING_SENT, self._base_url, allow_http=self._allow_http).base_url,
+            base_url=settings.base_url,
+            server=settings.server,
             limits=limits,
             timeout=self._timeout,
             retry=self._retry,
@@ -482,7 +490,11 @@ class Batch:
             await cancel_if_due()  # the last steps of a run had to end
 
     def _terms(self, source: Source) -> JobDefaults:
-        return JobDefaults(self._defaults, source.folder)
+        return JobDefaults(self._defaults, source.folder, server=self._settings().server)
+
+    def _settings(self) -> Settings:
+        """Where the lines go, without a key."""
+        return resolve(_NOTHING_SENT, self._base_url, allow_http=self._allow_http, server=self._server)
 
     def _opened(self, store: PictureStore, service: Caller) -> tuple[Journal, int]:
         """The journal, put in order, and how many pictures were found that it did not have."""

@@ -114,7 +114,7 @@ def _price_text(price: Money | None, config: Settings) -> str:
 def _sides(request: ImageRequest) -> tuple[int, int] | None:
     """Return width and height of the image to be made; `None` if not known exactly."""
     picture = request.values().get("image")
-    rule = request.row.sizes if request.row else None
+    rule = request.row.size_rule if request.row else None
     if rule is None:
         if isinstance(picture, Picture) and picture.orientation == 1:  # a server may or may not apply EXIF
             return picture.width, picture.height
@@ -128,7 +128,7 @@ def _size_text(request: ImageRequest) -> str:
     sides = _sides(request)
     if sides is not None:
         return Size(width=sides[0], height=sides[1]).label
-    rule = request.row.sizes if request.row else None
+    rule = request.row.size_rule if request.row else None
     size = rule.pick(request.size) if rule else None
     return f"about {size.width} x {size.height} pixels, in the ratio of the image sent" if size else "not known"
 

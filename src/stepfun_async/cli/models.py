@@ -14,7 +14,7 @@ from rich.text import Text as Line
 
 from stepfun_async import Capability, ConfigurationError, Lifecycle, capabilities
 from stepfun_async._core.capabilities import SOURCES
-from stepfun_async._core.rules import Integer, Rule, Sizes, Text
+from stepfun_async._core.rules import AnySize, Integer, Rule, Sizes, Text
 from stepfun_async._core.schemas.rows import DIALECT, request_schema
 
 from .console import say_json, say_rich
@@ -87,7 +87,9 @@ def _range(name: str, rule: Rule | None) -> str:
 
 
 def _sizes(row: Capability) -> str:
-    rule = row.sizes
+    rule = row.size_rule
+    if isinstance(rule, AnySize):
+        return "any"
     return "\n".join(size.label for size in rule.options) if rule else "as sent"
 
 

@@ -51,7 +51,7 @@ class PictureCall:
     def size(self) -> Size | None:
         """The requested size, with named sides; `None` if none was sent."""
         row, asked = row_of(self.model, self.operation), self.parameters.get("size")
-        return row.sizes.pick(asked) if row and row.sizes and asked is not None else None
+        return row.size_rule.pick(asked) if row and row.size_rule and asked is not None else None
 
     @property
     def image(self) -> Any:

@@ -6,19 +6,28 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from stepfun_async import Capability, TextToImage, capabilities, register_model
-from stepfun_async._core import rules
+from stepfun_async import Capability, TextToImage, capabilities, register_model, servers
+from stepfun_async._core import registry, rules
 from stepfun_async._core.capabilities import BUILT_IN
 from stepfun_async._core.requests import REQUESTS
 from stepfun_async._core.schemas.rules import MEANINGS, Form, schema_of_rule
 
 from .values import DATA_URI, LINK, MAKERS, beside
 
-SCHEMAS = {(row.model, row.operation): Draft202012Validator(row.json_schema()) for row in BUILT_IN}
+OPEN = servers("vllm-omni").open_rows("open-schema")
+ROWS = (*BUILT_IN, *OPEN)
+SCHEMAS = {(row.model, row.operation): Draft202012Validator(row.json_schema()) for row in ROWS}
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the rows of `OPEN` in the tables, for each test only."""
+    table = dict(registry._table) | {(row.model, row.operation): row for row in OPEN}
+    monkeypatch.setattr(registry, "_table", table)
 
 
 def problems(row: Capability, values: dict[str, Any]) -> list[str]:
@@ -33,7 +42,8 @@ def test_schemas_are_valid_and_plain_json(row: Capability) -> None:
     assert json.loads(json.dumps(schema, allow_nan=False)) == schema
 
 
-@given(data=st.data(), row=st.sampled_from(BUILT_IN))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), row=st.sampled_from(ROWS))
 def test_a_standard_validator_and_problems_agree(data: st.DataObject, row: Capability) -> None:
     values = data.draw(beside(row))
     errors = [error.message for error in SCHEMAS[row.model, row.operation].iter_errors(values)]

@@ -11,7 +11,19 @@ from hypothesis import strategies as st
 from PIL import Image as pillow
 
 from stepfun_async import Capability
-from stepfun_async._core.rules import Boolean, Choice, Ignored, ImageInput, Integer, Number, Rule, Sizes, Style, Text
+from stepfun_async._core.rules import (
+    AnySize,
+    Boolean,
+    Choice,
+    Ignored,
+    ImageInput,
+    Integer,
+    Number,
+    Rule,
+    Sizes,
+    Style,
+    Text,
+)
 
 Values = st.SearchStrategy[Any]
 
@@ -55,6 +67,12 @@ def _sizes(rule: Sizes) -> Values:
     return st.sampled_from([*rule.wire_options, *rule.ratios, *sides, *odd, *floats])
 
 
+def _any_size(rule: AnySize) -> Values:
+    sides = [{"width": side, "height": 8} for side in (0, 1, 9.0, rule.maximum, rule.maximum + 1, 8.5, "8")]
+    texts = ["1x1", "4096x1", "4097x1", "10000x1", "0x8", "8*8", "x8", "16:9", "0:9", "5:4", "1024x768 "]
+    return st.sampled_from([*texts, *sides, {"width": 8}, {"width": 8, "height": 8, "depth": 8}])
+
+
 def _image(rule: ImageInput) -> Values:
     return st.sampled_from([DATA_URI, f" {DATA_URI}", DATA_URI.replace("data:", "DATA:"), LINK, LINK.upper(), ""])
 
@@ -71,6 +89,7 @@ MAKERS: Mapping[type[Rule], Callable[[Any], Values]] = {
     Integer: _integer,
     Number: _number,
     Sizes: _sizes,
+    AnySize: _any_size,
     ImageInput: _image,
     Style: _style,
     Ignored: lambda rule: JUNK,

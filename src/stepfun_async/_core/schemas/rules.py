@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, cast
 
 from ..capabilities import SOURCES
-from ..rules import Boolean, Choice, Ignored, ImageInput, Integer, Number, Rule, Sizes, Style, Text
+from ..rules import AnySize, Boolean, Choice, Ignored, ImageInput, Integer, Number, Rule, Sizes, Style, Text
 from .sizes import title_of
 
 Schema: TypeAlias = dict[str, Any]
@@ -126,6 +126,22 @@ def _sizes(rule: Sizes, form: Form) -> Schema:
     return {"anyOf": [*named, *ratios, sized]}
 
 
+_SIDE = "[1-9][0-9]{0,3}"
+
+
+def _any_size(rule: AnySize, form: Form) -> Schema:
+    text = {"title": rule.wire_allowed, "type": "string", "pattern": f"^{_SIDE}x{_SIDE}$"}
+    if form.wire:
+        return text
+    ratio = {"title": "an aspect ratio, width to height", "type": "string", "pattern": f"^{_SIDE}:{_SIDE}$"}
+    whole = {
+        name: {"type": "integer", "minimum": rule.minimum, "maximum": rule.maximum, "description": f"Pixels of {name}."}
+        for name in ("width", "height")
+    }
+    sized = {"title": "width and height in pixels", "type": "object", "properties": whole, "required": [*whole]}
+    return {"anyOf": [text, ratio, {**sized, "additionalProperties": False}]}
+
+
 def _image(rule: ImageInput, form: Form) -> Schema:
     data_uri: Schema = {"title": "a data URI", "type": "string", "pattern": _DATA_URI}
     link: Schema = {"title": "an http(s) link that the server can reach", "type": "string", "pattern": _LINK}
@@ -154,6 +170,7 @@ _BY_KIND: Mapping[type[Rule], Callable[[Any, Form], Schema]] = MappingProxyType(
         Integer: _integer,
         Number: _number,
         Sizes: _sizes,
+        AnySize: _any_size,
         ImageInput: _image,
         Style: _style,
         Ignored: _ignored,

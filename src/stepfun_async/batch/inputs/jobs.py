@@ -23,6 +23,7 @@ from stepfun_async._core.registry import row_of, rows
 from stepfun_async._core.requests import REQUESTS, ImageEdit, ImageRequest, ImageToImage, Reading, TextToImage
 from stepfun_async._core.rules import Integer, Rule, closest
 from stepfun_async._core.scalars import is_missing, python_value
+from stepfun_async._core.servers import Server
 from stepfun_async._core.sizes import Size
 from stepfun_async._core.text import described, reason
 from stepfun_async._core.wire import HTTPRequest, from_call
@@ -59,11 +60,13 @@ class JobDefaults:
     Attributes:
         defaults: the fields that hold where a line does not have its own.
         folder: what the paths of pictures are relative to; None for the working directory.
+        server: the profile of the server that the lines are for; `None` for StepFun's own form.
         warned: the line that was warned of since its image is empty, if any.
     """
 
     defaults: Mapping[str, object]
     folder: Path | None = None
+    server: Server | None = None
     warned: list[int] = dataclasses.field(default_factory=list[int])
 
 
@@ -255,7 +258,7 @@ def _job(line: int, fields: dict[str, object], terms: JobDefaults, digest: bytes
         return Job(line=line, id=own_id, told=told_fields(fields), digest=digest, problems=tuple(problems))
     problems += _join_sides(fields)
     request = REQUESTS[known](**_placed(_typed(fields, known, as_text=as_text), terms))
-    reading = request.read()
+    reading = request.read(terms.server)
     problems += reading.problems()
     problems += (problem for problem in _not_for_batches(request) if all(problem.field != p.field for p in problems))
     fingerprint = None if problems else request.fingerprint()

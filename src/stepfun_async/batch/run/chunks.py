@@ -33,6 +33,7 @@ from stepfun_async._core.errors import (
 from stepfun_async._core.pictures import Picture, is_link
 from stepfun_async._core.requests import ImageRequest
 from stepfun_async._core.retry import RetryPolicy
+from stepfun_async._core.servers import Server
 from stepfun_async._core.version import __version__
 from stepfun_async._limits.limits import Limits
 from stepfun_async._runtime.event_loop import Job, finished_in_thread
@@ -73,6 +74,7 @@ class Conditions:
         folder: where tickets are, by the same whole path for everybody; pictures too, unless they go to a bucket.
         keeping: where and how pictures are kept.
         base_url: where the API is.
+        server: the profile of what stands there.
         limits: of the client in each process.
         timeout: seconds for each line.
         retry: when an attempt is made again.
@@ -85,6 +87,7 @@ class Conditions:
     folder: Path
     keeping: StorageLocation
     base_url: str
+    server: Server
     limits: Limits
     timeout: float
     retry: RetryPolicy
@@ -167,7 +170,7 @@ def check_worker(conditions: Conditions) -> None:
     if conditions.version != __version__:
         raise _unfit(f"it has stepfun-async {__version__}, and the batch runs with {conditions.version}")
     try:
-        resolve(None, conditions.base_url, allow_http=conditions.allow_http)
+        resolve(None, conditions.base_url, allow_http=conditions.allow_http, server=conditions.server)
     except ConfigurationError as error:
         raise _unfit(f"{error.message} (a worker takes the key from its own environment)") from None
     tickets = Claims(conditions.folder)
@@ -204,6 +207,7 @@ class _Bench:
         self._service = caller_for(
             None,
             base_url=conditions.base_url,
+            server=conditions.server,
             limits=conditions.limits,
             timeout=conditions.timeout,
             queue_timeout=None,

@@ -33,7 +33,7 @@ def size_of(values: Values, row: Capability, sent: tuple[int, int] | None) -> Si
         row: the model's row of the tables.
         sent: width and height in pixels of the picture that was sent; None where there is none.
     """
-    asked = row.sizes.pick(values.get("size")) if row.sizes else None
+    asked = row.size_rule.pick(values.get("size")) if row.size_rule else None
     if sent is None or row.operation != "edit":
         return asked or Size(width=1024, height=1024)
     width, height = sent

@@ -1,0 +1,175 @@
+"""What a client does for the server that `server=`, `STEP_SERVER` or its address names."""
+
+import base64
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from stepfun_async import (
+    AsyncClient,
+    Client,
+    ConfigurationError,
+    InvalidRequestError,
+    Size,
+    TextToImage,
+    register_model,
+    register_server,
+)
+from stepfun_async._call.settings import resolve
+from tests.support.answers import PIXEL
+
+pytestmark = pytest.mark.anyio
+
+KEY = "sk-secret-0123456789"
+OMNI = "http://localhost:8091/v1"
+
+
+class Recorder:
+    """A server of which every answer has an image and no seed; it keeps the requests."""
+
+    def __init__(self, images: int = 1) -> None:
+        self.requests: list[httpx.Request] = []
+        item = {"b64_json": base64.b64encode(PIXEL).decode()}
+        self.transport = httpx.MockTransport(self._answer)
+        self._body = {"created": 1, "data": [item] * images}
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        return httpx.Response(200, json=self._body)
+
+
+@pytest.mark.parametrize(
+    ("server", "base_url", "profile", "url"),
+    [
+        (None, None, "stepfun", "https://api.stepfun.ai/v1"),
+        (None, "https://api.stepfun.com/step_plan/v1", "stepfun", "https://api.stepfun.com/step_plan/v1"),
+        (None, "embedded", "embedded", "embedded"),
+        (None, "https://gateway.test/v1", "openai", "https://gateway.test/v1"),
+        ("stepfun", None, "stepfun", "https://api.stepfun.ai/v1"),
+        ("stepfun", "https://proxy.test/v1", "stepfun", "https://proxy.test/v1"),
+        ("embedded", None, "embedded", "embedded"),
+        ("embedded", "http://localhost:8000/v1", "embedded", "http://localhost:8000/v1"),
+        ("vllm-omni", OMNI, "vllm-omni", OMNI),
+    ],
+)
+def test_the_profile_is_the_one_named_or_that_of_the_address(
+    server: str | None, base_url: str | None, profile: str, url: str
+) -> None:
+    config = resolve(KEY, base_url, server=server)
+    assert (config.server.name, config.base_url) == (profile, url)
+
+
+def test_the_profile_is_found_in_the_environment_unless_the_address_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEP_SERVER", "vllm-omni")
+    monkeypatch.setenv("STEP_BASE_URL", OMNI)
+    assert resolve(None, None).server.name == "vllm-omni"
+    assert resolve(None, "http://localhost:1/v1", server="sglang").server.name == "sglang"
+    assert resolve(None, "embedded").server.name == "embedded"
+    monkeypatch.setenv("STEP_SERVER", "vlm")
+    with pytest.raises(ConfigurationError, match="STEP_SERVER: no server profile 'vlm'"):
+        resolve(None, None)
+
+
+def test_the_base_url_of_a_registered_server_is_its_own() -> None:
+    studio = register_server("studio", address="https://studio.test/v1", needs_key=False)
+    assert resolve(None, None, server=studio).base_url == "https://studio.test/v1"
+
+
+@pytest.mark.parametrize(
+    ("server", "base_url", "message"),
+    [
+        ("nobody", None, "no server profile 'nobody'; known: stepfun, embedded, "),
+        (5, None, "no server profile 5"),
+        ("sglang", None, "server='sglang' stands at an address of yours: pass base_url=.*localhost:30000"),
+        ("sglang", "https://api.stepfun.ai/v1", "does not fit base_url .* StepFun's own host"),
+        ("stepfun", "embedded", "does not fit base_url 'embedded', which is an engine in this process"),
+        ("embedded", "https://api.stepfun.com/v1", "does not fit"),
+    ],
+)
+def test_a_profile_that_is_not_known_or_does_not_fit_is_refused(
+    server: Any, base_url: str | None, message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        Client(KEY, base_url=base_url, server=server)
+
+
+def test_servers_of_ones_own_need_no_key_even_on_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("STEP_API_KEY", "STEPFUN_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    assert resolve(None, "http://gpu.test:8091/v1", server="vllm-omni").key is None
+    with pytest.raises(ConfigurationError, match="no API key"):
+        resolve(None, "http://localhost:4000/v1", server="litellm")
+
+
+@pytest.mark.parametrize(
+    ("headers", "sent"), [(None, "0"), ({"X-LiteLLM-Num-Retries": "2"}, "2"), ({"x-team": "art"}, "0")]
+)
+async def test_the_headers_of_a_profile_are_sent_unless_the_client_has_its_own(
+    headers: dict[str, str] | None, sent: str
+) -> None:
+    there = Recorder()
+    async with AsyncClient(
+        KEY, base_url="http://localhost:4000/v1", server="litellm", default_headers=headers, transport=there.transport
+    ) as client:
+        await client.images.generate("a lake")
+    assert there.requests[0].headers.get_list("x-litellm-num-retries") == [sent]
+
+
+async def test_a_drawn_seed_is_sent_and_reported() -> None:
+    there = Recorder()
+    seen: list[Any] = []
+    async with AsyncClient(
+        base_url="http://localhost:30000/v1", server="sglang", transport=there.transport, on_event=seen.append
+    ) as client:
+        images = [(await client.images.generate("a lake")).image for _ in range(3)]
+        fixed = (await client.images.generate("a lake", seed=5)).image
+        edited = (await client.images.edit(PIXEL, "make it blue")).image
+    seeds = [json.loads(r.content)["seed"] for r in there.requests[:4]]
+    assert [image.seed for image in images] == seeds[:3]
+    assert len(set(seeds[:3])) == 3
+    assert fixed.seed == seeds[3] == 5
+    assert edited.seed is not None
+    assert f'name="seed"\r\n\r\n{edited.seed}\r\n'.encode() in there.requests[4].content
+    requests = [event.request for event in seen if type(event).__name__ == "CallStarted"]
+    assert [request.seed for request in requests] == [*seeds, edited.seed]
+
+
+async def test_the_seed_sent_is_not_that_of_every_image() -> None:
+    there = Recorder(images=2)
+    async with AsyncClient(
+        base_url="http://localhost:30000/v1", server="sglang", transport=there.transport, validation="off"
+    ) as client:
+        images: Any = client.images  # of which type checkers know that the model makes one
+        response = await images.generate("a lake", n=2, seed=5)
+    assert [image.seed for image in response.data] == [None, None]
+
+
+async def test_a_model_of_an_open_engine_can_be_tried_in_the_embedded_engine() -> None:
+    model = register_model("tried", server="vllm-omni")
+    async with AsyncClient(base_url="embedded") as client:
+        made = await client.images.generate("a lake", model=model, size=Size(width=64, height=48), steps=3, seed=5)
+        edited = await client.images.edit(made.image, "by night", model=model, cfg_scale=3.0)
+        varied = await client.images.image_to_image(made.image, "in oil", model=model, source_weight=0.5)
+    assert [(image.width, image.height) for image in (made.image, edited.image)] == [(64, 48), (64, 48)]
+    assert varied.image.data is not None
+
+
+async def test_map_yields_the_request_that_was_given_and_each_image_has_its_seed() -> None:
+    there = Recorder()
+    request = TextToImage(prompt="a lake")
+    async with AsyncClient(base_url="http://localhost:30000/v1", server="sglang", transport=there.transport) as client:
+        outcomes = [outcome async for outcome in client.images.map([request] * 4)]
+    assert all(outcome.request is request for outcome in outcomes)
+    assert len({json.loads(r.content)["seed"] for r in there.requests}) == 4
+
+
+async def test_what_a_server_does_not_have_is_refused_before_anything_is_sent() -> None:
+    there = Recorder()
+    async with AsyncClient(base_url="http://localhost:30000/v1", server="sglang", transport=there.transport) as client:
+        with pytest.raises(InvalidRequestError, match="text_mode"):
+            await client.images.generate("a lake", text_mode=True)
+        with pytest.raises(InvalidRequestError, match="edit\\(\\) takes an image and a prompt"):
+            await client.images.image_to_image(PIXEL, "in oil", source_weight=0.5)
+    assert there.requests == []
