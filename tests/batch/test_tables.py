@@ -624,7 +624,7 @@ async def test_an_empty_file_warns(tmp_path: Path, name: str) -> None:
 
 async def test_a_compressed_file_that_is_cut_off_ends_the_run_in_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "a.txt.gz"
-    path.write_bytes(gzip.compress(b"A lake\n" * 100_000)[:-20])
+    path.write_bytes(gzip.compress(b"A lake\n" * 5_000)[:-20])
     with pytest.raises(ConfigurationError, match=r"a\.txt\.gz' cannot be read: Compressed file ended"):
         await jobs(path)
 

@@ -146,7 +146,7 @@ async def test_five_in_a_hundred_meet_each_fault_and_in_the_end_every_picture_is
     shop: Shop, faults: tuple[str, ...]
 ) -> None:
     shop.fail(*(f"{fault}*100000%5" for fault in faults))
-    count, runs = 120, 0
+    count, runs = 60, 0
     while runs == 0 or Records(shop.out).status().counts["done"] < count:
         runs += 1
         assert runs < 100

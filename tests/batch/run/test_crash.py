@@ -24,7 +24,7 @@ from ...support.object_store import BUCKET, ObjectStore
 from ..crashing import BUCKET_POINTS, CONCURRENCY, POINTS
 
 ROOT = Path(__file__).parents[3]
-KILLS = 50
+KILLS = 30
 """How many times a batch is killed at some instant."""
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="a process that is ready begins by a fork")

@@ -112,7 +112,9 @@ def test_the_way_it_is_answered_does_not_change_the_picture() -> None:
 def test_the_metadata_says_what_the_drawn_pictures_says(prompt: str) -> None:
     request = TextToImage(prompt=prompt, model="step-2x-large", size="256x256", seed=5)
 
-    assert made(request).info == decoded(png(DRAWING, request)).info
+    drawn = decoded(png(DRAWING, request)).info
+    del drawn["content"]  # of the scene
+    assert made(request).info == drawn
     assert made(request).info["prompt"] == prompt
 
 

@@ -119,6 +119,11 @@ def oval(x: float, y: float, across: float, down: float, corners: int = 48) -> l
     return [(x + across * math.cos(angle), y + down * math.sin(angle)) for angle in angles]
 
 
+def rectangle(x: float, y: float, wide: float, high: float) -> list[Point]:
+    """The outline of a rectangle, from its upper left corner."""
+    return [(x, y), (x + wide, y), (x + wide, y + high), (x, y + high)]
+
+
 def _noise(chance: random.Random, grain: tuple[int, int], size: tuple[int, int]) -> Image.Image:
     """Soft spots: `grain` random levels, stretched to `size`."""
     levels = bytes(int(chance.random() * 256) for _ in range(grain[0] * grain[1]))

@@ -1,13 +1,14 @@
 """Draws the stand-in pictures: real PNGs of exactly the right size, the same for the same request.
 
-They are landscapes and patterns that follow a few words of the prompt, not the work of a model, and
+They are scenes and figures that follow the words of the prompt, not the work of a model, and
 say so in their metadata.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+import random
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from PIL import Image, ImageOps, PngImagePlugin
@@ -18,21 +19,29 @@ from stepfun_async._core.rendering import as_seen, on_white
 from stepfun_async._core.sizes import Size
 from stepfun_async._core.validation import Values
 
-from .canvas import Canvas, relevel, stretch
+from . import content as contents
+from .canvas import Canvas, stretch
+from .content import Content
+from .edits import edited, weather
+from .figures import paint
 from .frame import UndecodableError, check_pixels, facts_of, size_of
-from .lettering import write
-from .palettes import Palette, called_for, chance_of, choose_palette, mix, turn
+from .lettering import quoted_in, write
+from .palettes import Palette, chance_of, choose_palette, mix, turn
 from .scenes import SCENES
-from .subjects import SUBJECTS
+from .styles import framed, in_styles
+from .subjects import FIGURES, place
+from .words import called_for, coats, free_colors
 
-_LANDSCAPES = ("dunes", "flowers", "mountains", "trees")
-"""The scenes that cats and houses stand in, where no word calls for another."""
+_ALONE = ("bands", "city", "dunes", "field", "flowers", "lake", "mountains", "space", "trees", "waves")
+"""The scenes that are something to look at without a subject."""
+
+_Drawn = tuple[Image.Image, Content]
 
 
 def draw(values: Values, row: Capability, seed: int) -> bytes:
     """The picture that a request asks for, as a PNG.
 
-    Equal arguments give equal bytes. `text_mode` with characters outside the bundled font uses a
+    Equal arguments give equal bytes. Text outside the bundled font uses a
     font of the machine (see `lettering`), and so may differ from one machine to another.
 
     Args:
@@ -43,24 +52,43 @@ def draw(values: Values, row: Capability, seed: int) -> bytes:
     Raises:
         UndecodableError: a picture that was sent is broken inside.
     """
-    source = _decoded(values.get("image"))
+    source, content = _opened(values.get("image"))
     size = size_of(values, row, source.size if source else None)
     palette = _palette(values, seed)
     if source is None:
-        image = _scene(values, size, palette, seed)
+        drawn = _scene(values, size, palette, seed)
     elif row.operation == "edit":
-        image = _edited(values, stretch(source, (size.width, size.height)), palette, seed)
+        drawn = _edited(values, stretch(source, (size.width, size.height)), content, palette, seed)
     else:
-        image = _blended(values, source, _scene(values, size, palette, seed))
-    if values.get("text_mode") is True:
-        write(image, str(values["prompt"]), palette)
-    return _png(image, values, row, seed)
+        drawn = _blended(values, source, content, size, palette, seed)
+    return _png(_lettered(values, *drawn, palette), drawn[1], values, row, seed)
+
+
+def _lettered(values: Values, image: Image.Image, content: Content, palette: Palette) -> Image.Image:
+    """The picture with a poster's frame and title, and with the text that the prompt wants."""
+    prompt = str(values["prompt"])
+    texts, called = values.get("text_mode") is True, called_for(prompt)
+    title = quoted_in(prompt) if texts else None
+    if "poster" in called["style"]:
+        image = framed(image, (title or _title_of(called, content)).upper(), palette)
+    if texts and not (title and "poster" in called["style"]):
+        write(image, prompt, palette)
+    return image
+
+
+def _title_of(called: Mapping[str, Sequence[str]], content: Content) -> str:
+    """What a poster without a text of its own says: what it shows."""
+    subjects = [placed.name for placed in content.figures[::-1]]
+    return [*called["subject"], *called["scene"], *subjects, content.scene, "Poster"][0] or "Poster"
 
 
 def _palette(values: Values, seed: int) -> Palette:
     prompt, negative = str(values["prompt"]), _negative(values)
     called, shunned = called_for(prompt), called_for(negative)
-    wanted = {kind: [name for name in names if name not in shunned[kind]] for kind, names in called.items()}
+    wanted = {
+        "palette": [name for name in called["palette"] if name not in shunned["palette"]],
+        "color": [name for name in free_colors(prompt) if name not in shunned["color"]],
+    }
     palette = choose_palette(wanted, chance_of("palette", prompt, seed))
     if negative:
         drift = (chance_of("negative", negative).random() - 0.5) * 0.08
@@ -79,7 +107,7 @@ def _in_style(values: Values, palette: Palette) -> Palette:
     if not isinstance(style, Mapping):
         return palette
     style = cast("Mapping[str, object]", style)
-    reference = _decoded(style.get("source_url"))
+    reference, _ = _opened(style.get("source_url"))
     if reference is None:
         return palette
     column = stretch(reference, (1, 5), Image.Resampling.BOX)
@@ -88,50 +116,71 @@ def _in_style(values: Values, palette: Palette) -> Palette:
     return palette.map(lambda color: mix(color, top if sum(color) > 380 else bottom, share))
 
 
-def _scene(values: Values, size: Size, palette: Palette, seed: int) -> Image.Image:
+def _scene(values: Values, size: Size, palette: Palette, seed: int) -> _Drawn:
     prompt = str(values["prompt"])
     called, shunned = called_for(prompt), called_for(_negative(values))
     chance = chance_of("scene", prompt, seed)
-    backgrounds = _LANDSCAPES if called["subject"] else sorted(SCENES)
-    drawn = backgrounds[int(chance.random() * len(backgrounds))]
+    names = [name for name in called["subject"] if name not in shunned["subject"]]
     scenes = [name for name in called["scene"] if name not in shunned["scene"]]
+    scene = _scene_for(scenes, names, called["weather"], chance)
     canvas = Canvas.blank(size.width, size.height)
-    SCENES[scenes[0] if scenes else drawn](canvas, palette, chance, _number(values, "steps", 8) / 100)
-    for name in called["subject"]:
-        if name not in shunned["subject"]:
-            SUBJECTS[name](canvas, palette, chance)
-    return canvas.image
+    SCENES[scene](canvas, palette, chance, _number(values, "steps", 8) / 100)
+    content = Content(tuple(place(names, coats(prompt), chance)) if names else (), scene)
+    for placed in content.figures:
+        paint(canvas, palette, FIGURES[placed.name], placed)
+    weather(canvas, [name for name in called["weather"] if scene != "snowfield"], palette, chance)
+    return in_styles(canvas.image, called["style"]), content
 
 
-def _edited(values: Values, source: Image.Image, palette: Palette, seed: int) -> Image.Image:
-    """The source in the light of the prompt: toned, darkened to the edges, with things drawn in."""
+def _scene_for(scenes: Sequence[str], names: Sequence[str], skies: Sequence[str], chance: random.Random) -> str:
+    """The scene that words call for, or one that suits the first subject, or any."""
+    drawn = chance.random()
+    if scenes:
+        return scenes[0]
+    fitting = FIGURES[names[0]].scenes if names else _ALONE
+    if names and "snow" in skies and FIGURES[names[0]].where in ("ground", "shore"):
+        return "snowfield"
+    return fitting[int(drawn * len(fitting))]
+
+
+def _edited(values: Values, source: Image.Image, content: Content, palette: Palette, seed: int) -> _Drawn:
+    image, content = _changed(values, source, content, palette, seed)
+    return in_styles(image, called_for(str(values["prompt"]))["style"]), content
+
+
+def _changed(
+    values: Values, source: Image.Image, content: Content, palette: Palette, seed: int, wanted: Content | None = None
+) -> _Drawn:
     prompt = str(values["prompt"])
-    chance = chance_of("edit", prompt, seed)
-    ink, light = mix(palette.near, (0, 0, 0), 0.5), mix(palette.light, palette.sky[-1], 0.3)
-    toned = ImageOps.colorize(source.convert("L"), ink, light, mid=mix(palette.sky[1], palette.accent, 0.3))
-    canvas = Canvas(Image.blend(source, toned, 0.7 + 0.1 * _number(values, "steps", 8) / 100))
-    edges = relevel(Image.radial_gradient("L"), lambda level: max(0, level - 130) * 0.9)
-    canvas.image.paste(ink, (0, 0), stretch(edges, canvas.image.size))
-    for _ in range(7):
-        x, y, size = chance.random() * canvas.width, chance.random() * canvas.height, chance.random()
-        canvas.glow(x, y, canvas.unit * (0.04 + 0.16 * size), palette.light, 0.5)
-    for name in called_for(prompt)["subject"] or ["bird"]:
-        SUBJECTS[name](canvas, palette, chance)
-    return canvas.image
+    chance, detail = chance_of("edit", prompt, seed), _number(values, "steps", 8) / 100
+    return edited(source, content, prompt, palette, chance, detail, wanted.figures if wanted else ())
 
 
-def _blended(values: Values, source: Image.Image, fresh: Image.Image) -> Image.Image:
-    fitted = ImageOps.fit(source, fresh.size, Image.Resampling.BILINEAR)
-    return Image.blend(fitted, fresh, _number(values, "source_weight", 1.0))
+def _blended(values: Values, source: Image.Image, content: Content, size: Size, palette: Palette, seed: int) -> _Drawn:
+    """The source, changed more and more as the weight rises, and at last another picture."""
+    weight, styles = _number(values, "source_weight", 1.0), called_for(str(values["prompt"]))["style"]
+    fitted = ImageOps.fit(source, (size.width, size.height), Image.Resampling.BILINEAR)
+    fresh, new = _scene(values, size, palette, seed)
+    if weight >= 1.0:
+        return fresh, new
+    changed, content = _changed(values, fitted, Content(scene=content.scene), palette, seed, new)
+    between = Image.blend(fitted, changed, min(1.0, weight / _TURN))
+    styled = Image.blend(between, in_styles(between, styles), min(1.0, 2 * weight)) if styles else between
+    return Image.blend(styled, fresh, max(0.0, (weight - _TURN) / (1 - _TURN))), content
 
 
-def _decoded(picture: object) -> Image.Image | None:
+_TURN = 0.7
+"""The source weight up to which a picture is changed, and from which it becomes another one."""
+
+
+def _opened(picture: object) -> tuple[Image.Image | None, Content]:
+    """A picture that was sent, and what it contains, where that is known."""
     if not isinstance(picture, Picture):
-        return None
+        return None, Content()
     try:
         with Image.open(io.BytesIO(picture.data), formats=("PNG", "JPEG", "WEBP", "GIF")) as image:
             check_pixels(image.width, image.height)
-            return on_white(as_seen(image))
+            return on_white(as_seen(image)), contents.of(image.info)
     except UndecodableError:
         raise
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
@@ -143,10 +192,11 @@ def _number(values: Mapping[str, object], name: str, default: float) -> float:
     return float(value) if isinstance(value, int | float) else default
 
 
-def _png(image: Image.Image, values: Values, row: Capability, seed: int) -> bytes:
+def _png(image: Image.Image, content: Content, values: Values, row: Capability, seed: int) -> bytes:
     facts = PngImagePlugin.PngInfo()
     for name, text in facts_of(values, row, seed).items():
         facts.add_itxt(name, text)
+    facts.add_itxt(contents.KEYWORD, content.to_text())
     out = io.BytesIO()
     image.save(out, "PNG", compress_level=1, pnginfo=facts, icc_profile=None)
     return out.getvalue()

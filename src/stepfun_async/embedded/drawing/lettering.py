@@ -35,21 +35,25 @@ _CJK_FONTS = (
 _QUOTED = re.compile("[\"“「『《]([^\"”」』》]+)[\"”」』》]|(?:^|(?<=\\W))'([^']+)'(?=\\W|$)")
 
 
-def text_of(prompt: str) -> str:
-    """The words to write: those of a prompt that stand in quotes, otherwise all of it.
+def quoted_in(prompt: str) -> str | None:
+    """The words of a prompt that stand in quotes; None where none do.
 
-    >>> text_of('A poster that says "Hello, world" in gold')
+    >>> quoted_in('A poster that says "Hello, world" in gold')
     'Hello, world'
     """
     match = _QUOTED.search(prompt)
-    words = (match[1] or match[2]) if match else prompt
-    return " ".join(words.split()) or prompt
+    return " ".join((match[1] or match[2]).split()) or None if match else None
+
+
+def text_of(prompt: str) -> str:
+    """The words to write: those of a prompt that stand in quotes, otherwise all of it."""
+    return quoted_in(prompt) or " ".join(prompt.split()) or prompt
 
 
 def write(image: Image.Image, prompt: str, palette: Palette) -> None:
     """Write the words that `prompt` asks for across `image`, readable on whatever is there."""
     text = text_of(prompt)
-    lines, font = _fit(text, image.width * 0.82, image.height * 0.5)
+    lines, font = fitted(text, image.width * 0.82, image.height * 0.5)
     block, spacing = "\n".join(lines), font_size(font) * 0.25
     pen = ImageDraw.Draw(image)
     center = (image.width / 2, image.height / 2)
@@ -67,8 +71,8 @@ def _panel(image: Image.Image, box: tuple[float, float, float, float], palette: 
     image.paste(mix(palette.near, (0, 0, 0), 0.6), (0, 0), mask)
 
 
-def _fit(text: str, width: float, height: float) -> tuple[list[str], Font]:
-    """The text in lines, in the largest font that leaves it inside `width` and `height`."""
+def fitted(text: str, width: float, height: float) -> tuple[list[str], Font]:
+    """The text in lines, in the largest font that leaves it inside `width` and `height` (in pixels)."""
     size = height * 0.6
     while True:
         font = _font(round(size), cjk=_has_cjk(text))

@@ -1,14 +1,12 @@
-"""What a picture shows, and in which colours, read from the words of its prompt."""
+"""The colours of pictures, and the source of chance."""
 
 from __future__ import annotations
 
 import colorsys
 import hashlib
 import random
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 RGB = tuple[int, int, int]
 
@@ -147,74 +145,6 @@ _GROUNDS = {
 }
 """The palette that goes with a colour, where no word calls for another."""
 
-_WORDS: dict[str, str] = {
-    "sunset": "palette:sunset sun dusk evening 日落 夕阳 黄昏 晚霞",
-    "night": "palette:night midnight moon moonlight moonlit stars starry dark neon cyberpunk 夜 月 星 霓虹",
-    "dawn": "palette:dawn sunrise morning mist misty fog foggy serene pastel 日出 清晨 黎明 雾",
-    "storm": "palette:storm stormy rain rainy cloudy cinematic moody 雨 暴风",
-    "autumn": "palette:autumn fall desert warm cozy wood coffee 秋 沙漠",
-    "snow": "palette:snow snowy winter ice frost christmas 雪 冬 冰",
-    "rose": "palette:rose roses blossom blossoms cherry romantic love sakura 樱花 玫瑰",
-    "sea": "palette:sea ocean beach tropical underwater boat ship 海 船",
-    "forest": "palette:forest jungle woods spring tea bamboo garden 森林 竹 春",
-    "day": "palette:day noon summer sunny sky bright 白天 晴 夏 天空",
-    "space": "scene:space galaxy planet cosmos universe astronaut nebula 太空 宇宙 星球 银河",
-    "city": "scene:city town street skyline building cyberpunk tokyo shanghai architecture 城 街 楼",
-    "lake": "scene:lake river pond reflection island 湖 河",
-    "waves": "scene:sea ocean wave waves beach coast boat ship sail sailboat yacht 海 浪 船 帆",
-    "trees": "scene:forest jungle woods tree trees pine bamboo 森林 树 竹",
-    "flowers": "scene:flower flowers garden rose roses tulip tulips meadow blossom sakura 花",
-    "dunes": "scene:desert dune dunes sand sahara 沙",
-    "mountains": "scene:mountains mountain alpine alps hill hills peak valley canyon 山 峰",
-    "bands": "scene:abstract pattern gradient wallpaper minimal logo poster background 抽象 海报",
-    "cat": "subject:cat cats kitten shorthair feline 猫",
-    "bird": "subject:bird birds gull seagull crane eagle 鸟 鹤",
-    "boat": "subject:boat sail ship sailboat yacht 船 帆",
-    "house": "subject:house cottage home cabin village 房 屋",
-    "balloon": "subject:balloon balloons 气球",
-}
-"""Words by what they call for. Of several, the one further up decides."""
-
-_COLOR_WORDS: dict[str, str] = {
-    "red": "crimson scarlet 红",
-    "orange": "橙",
-    "yellow": "lemon 黄",
-    "green": "emerald jade 绿",
-    "teal": "turquoise cyan 青",
-    "blue": "azure navy 蓝",
-    "purple": "violet lavender 紫",
-    "pink": "magenta 粉",
-    "brown": "棕",
-    "black": "黑",
-    "white": "白",
-    "gold": "golden 金",
-    "grey": "gray silver 灰",
-}
-
-
-@cache
-def _targets() -> tuple[tuple[str, str, frozenset[str]], ...]:
-    """Kind, name and words of everything that can be called for, in the order of the tables."""
-    split = [(name, *text.partition(":")[::2]) for name, text in _WORDS.items()]
-    named = [(kind, name, frozenset(words.split())) for name, kind, words in split]
-    colors = [("color", name, frozenset({name, *words.split()})) for name, words in _COLOR_WORDS.items()]
-    return (*named, *colors)
-
-
-def called_for(text: str) -> dict[str, list[str]]:
-    """What `text` calls for: names by kind (`palette`, `scene`, `subject`, `color`), the first one foremost.
-
-    >>> called_for("A red cat by the sea")
-    {'palette': ['sea'], 'scene': ['waves'], 'subject': ['cat'], 'color': ['red']}
-    """
-    lowered = text.lower()
-    words = set(re.findall(r"[a-z]+", lowered))
-    called: dict[str, list[str]] = {"palette": [], "scene": [], "subject": [], "color": []}
-    for kind, name, wanted in _targets():
-        if wanted & words or any(word in lowered for word in wanted if not word.isascii()):
-            called[kind].append(name)
-    return called
-
 
 def chance_of(*facts: object) -> random.Random:
     """A source of chance that is the same for the same facts, here and elsewhere."""
@@ -222,7 +152,7 @@ def chance_of(*facts: object) -> random.Random:
     return random.Random(int.from_bytes(digest[:16], "big"))  # noqa: S311 - has to repeat, not to be secret
 
 
-def choose_palette(called: dict[str, list[str]], chance: random.Random) -> Palette:
+def choose_palette(called: Mapping[str, Sequence[str]], chance: random.Random) -> Palette:
     """The palette that the words call for, or one by chance; drawn towards a colour they name."""
     drawn = sorted(PALETTES)[int(chance.random() * len(PALETTES))]
     names = [*called["palette"], *(_GROUNDS[color] for color in called["color"]), drawn]

@@ -7,7 +7,9 @@ import random
 from collections.abc import Sequence
 from itertools import pairwise
 
-from .canvas import Canvas, Point, oval
+from PIL import Image
+
+from .canvas import Canvas, Point, oval, stretch
 from .palettes import RGB, Palette, mix
 
 
@@ -193,3 +195,36 @@ def flower(canvas: Canvas, palette: Palette, chance: random.Random, spot: Point,
     outline = [(x + r * math.cos(a + at), y + r * 0.85 * math.sin(a + at)) for r, a in zip(radii, angles, strict=True)]
     canvas.shape([outline], mix(color, palette.light, 0.3), color)
     canvas.disc(x, y, size * 0.22, mix((250, 200, 60), palette.accent, 0.25))
+
+
+def weed(canvas: Canvas, chance: random.Random, color: RGB) -> None:
+    """A plant that sways on the bottom of the sea."""
+    x, tall = canvas.width * chance.random(), canvas.unit * (0.1 + 0.22 * chance.random())
+    foot, half, turn = canvas.height * 0.97, canvas.unit * 0.011, chance.random() * math.pi
+    steps = [step / 14 for step in range(15)]
+    sway = [(x + canvas.unit * 0.02 * math.sin(turn + 6 * t), foot - tall * t, half * (1 - t)) for t in steps]
+    outline = [*((a - wide, b) for a, b, wide in sway), *((a + wide, b) for a, b, wide in sway[::-1])]
+    canvas.shape([outline], mix(color, (255, 255, 255), 0.15), color)
+
+
+def flakes(canvas: Canvas, chance: random.Random) -> None:
+    """Snow in the air."""
+    spots = [(chance.random() * canvas.width, chance.random() * canvas.height, chance.random()) for _ in range(150)]
+    canvas.dots([(x, y, canvas.unit * (0.0012 + 0.004 * size**2)) for x, y, size in spots], (252, 253, 255))
+
+
+def drops(canvas: Canvas, chance: random.Random) -> None:
+    """Rain, slanting."""
+    streaks: list[list[Point]] = []
+    for _ in range(170):
+        x, y, size = chance.random() * canvas.width, chance.random() * canvas.height, chance.random()
+        long, wide = canvas.unit * (0.02 + 0.03 * size), canvas.unit * 0.0012
+        streaks.append([(x, y), (x + wide, y), (x + wide - long * 0.2, y + long), (x - long * 0.2, y + long)])
+    canvas.shape(streaks, (224, 232, 244), opacity=0.5)
+
+
+def haze(canvas: Canvas, color: RGB) -> None:
+    """Mist, thickest at the middle of the height."""
+    levels = bytes(round(150 * math.sin(math.pi * step / 31)) for step in range(32))
+    mask = stretch(Image.frombytes("L", (1, 32), levels), canvas.image.size)
+    canvas.image.paste(color, (0, 0), mask)

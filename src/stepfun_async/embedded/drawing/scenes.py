@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping
 
 from PIL import Image
 
-from .canvas import Canvas, stretch
+from .canvas import Canvas, oval, rectangle, stretch
 from .palettes import Palette, mix
-from .scenery import belts, flower, glitter, houses, pine, ridge, ridges, ring, ripples, sky, spots, stars, swell
+from .scenery import (
+    belts,
+    flakes,
+    flower,
+    glitter,
+    houses,
+    pine,
+    ridge,
+    ridges,
+    ring,
+    ripples,
+    sky,
+    spots,
+    stars,
+    swell,
+    weed,
+)
 
 Scene = Callable[[Canvas, Palette, random.Random, float], None]
 """Paints a whole canvas; the last argument, from 0 to 1, is how fine the details are."""
@@ -144,6 +161,109 @@ def bands(canvas: Canvas, palette: Palette, chance: random.Random, detail: float
         canvas.disc(x, y, canvas.unit * (0.03 + 0.09 * size), palette.light, palette.accent, opacity=0.75)
 
 
+def field(canvas: Canvas, palette: Palette, chance: random.Random, detail: float) -> None:
+    """Green hills under the sky."""
+    sky(canvas, palette, chance, 0.6)
+    ridges(canvas, palette, chance, detail, first=0.52, last=0.6, count=2)
+    grass = mix(palette.near, (70, 150, 70), 0.5)
+    for row in range(3):
+        share = row / 2
+        line = swell(canvas, chance, canvas.height * (0.62 + 0.2 * share), canvas.height * 0.04, 0.5 + share, 0.2)
+        color = mix(mix(grass, palette.sky[-1], 0.4), grass, share)
+        canvas.land(line, mix(color, palette.light, 0.25), color, mix(color, palette.near, 0.3))
+
+
+def snowfield(canvas: Canvas, palette: Palette, chance: random.Random, detail: float) -> None:
+    """Snow as far as the mountains, and flakes in the air."""
+    sky(canvas, palette, chance, 0.6)
+    ridges(canvas, palette, chance, detail, first=0.5, last=0.6, count=2)
+    white = mix(palette.sky[-1], (248, 251, 255), 0.6)
+    for row in range(3):
+        share = row / 2
+        line = swell(canvas, chance, canvas.height * (0.62 + 0.18 * share), canvas.height * 0.03, 0.5 + share, 0.2)
+        canvas.land(line, white, mix(white, palette.far, 0.2), mix(white, palette.far, 0.4))
+    flakes(canvas, chance)
+
+
+def road(canvas: Canvas, palette: Palette, chance: random.Random, detail: float) -> None:
+    """A road between hills and the viewer."""
+    field(canvas, palette, chance, detail)
+    top = canvas.height * 0.84
+    asphalt = mix((74, 76, 84), palette.near, 0.35)
+    canvas.land([(0, top), (canvas.width, top)], mix(asphalt, palette.sky[-1], 0.2), asphalt)
+    dash, y = canvas.unit * 0.08, canvas.height * 0.965
+    count = math.ceil(canvas.width / dash / 2)
+    canvas.shape([rectangle(2 * n * dash, y, dash, canvas.height * 0.012) for n in range(count)], palette.light)
+
+
+def table(canvas: Canvas, palette: Palette, chance: random.Random, detail: float) -> None:
+    """A table of wood, and lights out of focus behind it."""
+    studio(canvas, palette, chance, detail)
+    top = canvas.height * 0.74
+    wood = mix((150, 98, 60), palette.near, 0.25)
+    canvas.land([(0, top), (canvas.width, top)], mix(wood, palette.light, 0.3), wood, mix(wood, (0, 0, 0), 0.35))
+    for _ in range(9):
+        y = top + (canvas.height - top) * chance.random()
+        grain = swell(canvas, chance, y, canvas.height * 0.004, 1.5)
+        canvas.shape(
+            [[*grain, *((x, y + canvas.unit * 0.003) for x, y in grain[::-1])]], mix(wood, (0, 0, 0), 0.3), opacity=0.4
+        )
+
+
+def window(canvas: Canvas, palette: Palette, chance: random.Random, detail: float) -> None:
+    """A window, seen from inside, with its sill."""
+    mountains(canvas, palette, chance, detail)
+    wall = mix(mix(palette.far, (236, 226, 210), 0.55), palette.near, 0.35 if palette.dark else 0.1)
+    frame, wide, high = mix(wall, (255, 255, 255), 0.5), canvas.width, canvas.height
+    side, bar = wide * 0.1, canvas.unit * 0.014
+    walls = [rectangle(0, 0, wide, high * 0.07), rectangle(0, 0, side, high), rectangle(wide - side, 0, side, high)]
+    canvas.shape([*walls, rectangle(0, high * 0.86, wide, high)], wall, mix(wall, palette.near, 0.3))
+    posts = [rectangle(x - bar / 2, high * 0.07, bar, high * 0.8) for x in (side, wide / 2, wide - side)]
+    rails = [rectangle(side, y, wide - 2 * side, bar) for y in (high * 0.07, high * 0.4)]
+    canvas.shape([*posts, *rails], frame)
+    canvas.shape(
+        [rectangle(side * 0.6, high * 0.86, wide - 1.2 * side, high * 0.08)], frame, mix(frame, palette.near, 0.25)
+    )
+
+
+def studio(canvas: Canvas, palette: Palette, chance: random.Random, detail: float) -> None:
+    """A plain backdrop, with lights out of focus."""
+    middle = palette.sky[len(palette.sky) // 2]
+    canvas.gradient((mix(palette.sky[0], palette.near, 0.4), mix(middle, palette.near, 0.2), palette.far))
+    canvas.glow(canvas.width * 0.5, canvas.height * 0.42, canvas.unit * 0.75, mix(middle, palette.light, 0.5), 0.7)
+    for _ in range(14):
+        x, y, size = chance.random() * canvas.width, chance.random() * canvas.height * 0.75, chance.random()
+        color = mix(palette.light, palette.accent, 0.6 * chance.random())
+        canvas.disc(x, y, canvas.unit * (0.015 + 0.05 * size), color, opacity=0.16)
+
+
+def underwater(canvas: Canvas, palette: Palette, chance: random.Random, detail: float) -> None:
+    """The bottom of the sea, with weeds, rays of light and bubbles."""
+    sea = (mix(palette.sky[2], (110, 210, 226), 0.6), mix(palette.sky[1], (30, 130, 180), 0.7), (12, 50, 92))
+    canvas.gradient(sea)
+    for _ in range(5):
+        x, wide = canvas.width * chance.random(), canvas.unit * (0.04 + 0.08 * chance.random())
+        ray = [
+            (x, 0.0),
+            (x + wide, 0.0),
+            (x + wide * 2.4 - canvas.unit * 0.2, canvas.height),
+            (x - canvas.unit * 0.3, canvas.height),
+        ]
+        canvas.shape([ray], palette.light, opacity=0.1)
+    sand = mix((206, 186, 140), (12, 70, 110), 0.45)
+    canvas.land(
+        swell(canvas, chance, canvas.height * 0.86, canvas.height * 0.03, 1.2), mix(sand, palette.light, 0.2), sand
+    )
+    for _ in range(12):
+        weed(canvas, chance, mix((30, 120, 80), palette.accent, 0.5 * chance.random()))
+    bubbles = [(canvas.width * chance.random(), canvas.height * chance.random(), chance.random()) for _ in range(26)]
+    canvas.shape(
+        [oval(x, y, r, r, 16) for x, y, size in bubbles for r in [canvas.unit * (0.003 + 0.011 * size)]],
+        (226, 246, 250),
+        opacity=0.45,
+    )
+
+
 SCENES: Mapping[str, Scene] = {
     "mountains": mountains,
     "lake": lake,
@@ -153,6 +273,13 @@ SCENES: Mapping[str, Scene] = {
     "space": space,
     "flowers": flowers,
     "dunes": dunes,
+    "field": field,
+    "snowfield": snowfield,
+    "road": road,
+    "table": table,
+    "window": window,
+    "studio": studio,
+    "underwater": underwater,
     "bands": bands,
 }
-"""By the names that `palettes.called_for` finds."""
+"""By the names that `words.called_for` finds."""
