@@ -21,6 +21,7 @@ from stepfun_async import (
     BudgetExceededError,
     ConfigurationError,
     ImageEdit,
+    InvalidRequestError,
     Limits,
     SaveError,
     TextToImage,
@@ -172,6 +173,64 @@ async def test_bad_lines_fail_with_their_problems_and_the_others_go_on(shop: Sho
     progress = await shop.batch([{"promt": "a"}, {"prompt": "b"}, 7]).run()
     assert (progress.done, progress.failed, shop.pictures) == (1, 2, 1)
     assert "Did you mean 'prompt'?" in str(next(iter(Records(shop.out).items())).message)
+
+
+async def test_progress_and_status_say_why_lines_failed(shop: Shop) -> None:
+    lines = [{"prompt": "a", "steps": 99}, *[{"id": f"cat-{n}", "prompt": "b", "seed": -1} for n in range(5)]]
+    progress = await shop.batch(lines).run()
+    for reasons in (progress.reasons, Records(shop.out).status().reasons):
+        common, rare = reasons
+        assert (common.error, common.count) == ("InvalidRequestError", 5)
+        assert common.reason.startswith("seed: got -1; allowed: ")
+        assert [(line.line, line.id) for line in common.first] == [(2, "cat-0"), (3, "cat-1"), (4, "cat-2")]
+        assert [str(line) for line in rare.first] == [f"line 1: {rare.reason}"]
+
+
+async def test_reasons_without_number_cost_no_memory(shop: Shop) -> None:
+    progress = await shop.batch([{"prompt": "a", "steps": 100 + n} for n in range(150)]).run()
+    assert len(progress.reasons) == 101
+    assert progress.reasons[0].reason == "other reasons"
+    assert sum(why.count for why in progress.reasons) == 150
+
+
+@pytest.mark.parametrize(
+    ("model", "defaults", "said"),
+    [
+        (None, {"sise": "16:9"}, "Did you mean 'size'?"),
+        (None, {"steps": 500}, "Did you mean 50?"),
+        (None, {"size": "7:1"}, "no size of this model has that ratio"),
+        (None, {"width": 1360}, "width and height in pixels, both"),
+        (None, {"operation": "edt"}, "Did you mean 'edit'?"),
+        ("step-image-edit-2", {"steps": 99}, "Did you mean 50?"),
+        ("step-2x-large", {"negative_prompt": "fog"}, "step-2x-large has no negative_prompt"),
+        ("step-2x-lrge", {}, "Did you mean 'step-2x-large'?"),
+    ],
+)
+async def test_defaults_that_are_right_for_no_line_end_it_before_the_first(
+    shop: Shop, model: str | None, defaults: dict[str, Any], said: str
+) -> None:
+    batch = shop.batch(prompts(3), model=model, defaults=defaults)
+    for judged in (batch.check, batch.run):
+        with pytest.raises(InvalidRequestError) as caught:
+            await judged()
+        assert said in str(caught.value)
+    assert not shop.out.exists()
+
+
+@pytest.mark.parametrize("defaults", [{"steps": 99}, {"width": 1360, "height": 768}, {"source_weight": 0.5}])
+async def test_defaults_that_some_line_can_have_are_left_to_the_lines(shop: Shop, defaults: dict[str, Any]) -> None:
+    assert (await shop.batch(prompts(2), defaults=defaults).check()).lines == 2
+
+
+async def test_a_limit_reads_the_first_lines_alone(shop: Shop) -> None:
+    def endless() -> Iterator[str]:
+        yield "a lake"
+        yield "a fox"
+        raise AssertionError("read on")
+
+    progress = await shop.batch(endless(), limit=2).run()
+    assert (progress.done, progress.lines) == (2, None)
+    assert (await shop.batch(["a lake", "a fox", "a cat"], limit=2).check()).lines == 2
 
 
 async def test_so_many_failures_end_the_run(shop: Shop) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -144,6 +145,10 @@ def test_check_names_every_bad_line(cli: Run, folder: Path) -> None:
         (["run", "prompts.txt", "--out", "out", "--budget", "much"], 3, "limit is a sum of money"),
         (["run", "prompts.txt", "--out", "out", "--budget", "0.006"], 4, "raise --budget or stop here"),
         (["run", "prompts.txt", "--out", "out", "--set", "steps=99"], 2, ""),
+        (["run", "prompts.txt", "--out", "out", "--set", "sise=16:9"], 2, "--set: got 'sise=16:9' (no such field)"),
+        (["run", "prompts.txt", "--out", "out", "--set", "sise=16:9"], 2, "Did you mean 'size'?"),
+        (["check", "prompts.txt", "--set", "steps=500"], 2, "--set: got 'steps=500'"),
+        (["run", "prompts.txt", "--out", "out", "--limit", "0"], 3, "limit is a whole number above 0"),
         (["status", "nothing"], 3, "there is no batch in 'nothing'"),
         (["retry", "nothing"], 3, "there is no batch in 'nothing'"),
         (["pack", "nothing", "--to", "shards"], 3, "there is no batch in 'nothing'"),
@@ -168,19 +173,65 @@ def test_failures_are_told_by_class_and_sent_again_when_asked(
     cli: Run, failing: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing("451*2")  # type: ignore[operator]
-    code, out, _ = cli("batch", "run", "prompts.txt", "--out", "out")
-    assert code == 6
-    assert "1 done, 2 failed, of 3 lines\n  2 ContentRejectedError\n" in out
+    code, out, _ = cli("batch", "run", "prompts.txt", "--out", "out", "--concurrency", "1")
+    assert code == 9
+    assert "1 done, 2 failed, of 3 lines\n  2 ContentRejectedError: " in out
+    assert "\n    line 1, line 2\neach of them: stepfun-async batch status out --failures\n" in out
+    listed = cli("batch", "status", "out", "--failures").out.splitlines()
+    assert [line.partition(": ")[0] for line in listed] == [f"ContentRejectedError  line {n}" for n in (1, 2)]
+    whole = json.loads(cli("batch", "status", "out", "--failures", "--json").out)
+    (why,) = whole["reasons"]
+    assert (why["error"], why["count"], [line["line"] for line in why["first"]]) == ("ContentRejectedError", 2, [1, 2])
+    assert [line["line"] for line in whole["all_failures"]] == [1, 2]
     assert cli("batch", "retry", "out", "--error", "BadRequestError").out.startswith("0 lines")
     assert cli("batch", "retry", "out", "--unknown").out.startswith("0 lines")
     assert json.loads(cli("batch", "retry", "out", "--json").out) == {"lines": 2}
     assert cli("batch", "run", "prompts.txt", "--out", "out").code == 0
 
 
+def test_no_code_says_that_nothing_was_sent_where_pictures_were_bought(cli: Run, folder: Path) -> None:
+    (folder / "mixed.jsonl").write_text('{"prompt": "a"}\n{"prompt": "b", "steps": 99}\n')
+    code, out, _ = cli("batch", "run", "mixed.jsonl", "--out", "out")
+    assert code == 9
+    assert "  1 InvalidRequestError: steps: got 99; allowed: a whole number from 1 to 50. Did you mean 50?\n" in out
+    (folder / "bad.jsonl").write_text('{"prompt": "b", "steps": 99}\n')
+    assert cli("batch", "run", "bad.jsonl", "--out", "none").code == 2
+
+
+def test_what_may_have_been_bought_twice_is_summed_over_all_runs(cli: Run, failing: object) -> None:
+    failing("500*2")  # type: ignore[operator]
+    for _ in range(2):
+        cli("batch", "run", "prompts.txt", "--out", "out", "--concurrency", "1")
+    found = json.loads(cli("batch", "status", "out", "--json").out)
+    assert (found["counts"]["done"], found["billed"], found["maybe_billed"], found["maybe_twice"]) == (3, 3, 5, 2)
+    assert "in all runs, 2 images may have been bought twice\n" in cli("batch", "status", "out").out
+
+
+def test_a_limit_makes_the_first_lines_and_later_runs_make_the_rest(cli: Run) -> None:
+    for limit, made in (("2", 2), ("2", 0)):
+        found = json.loads(cli("batch", "run", "prompts.txt", "--out", "out", "-n", limit, "--json").out)
+        assert (found["run"]["done"], found["status"]["lines"]) == (made, None)
+    found = json.loads(cli("batch", "run", "prompts.txt", "--out", "out", "--json").out)
+    assert (found["run"]["done"], found["run"]["skipped"], found["status"]["lines"]) == (1, 2, 3)
+    cli("batch", "run", "prompts.txt", "--out", "out", "--limit", "1")
+    assert Records("out").status().removed == 0
+
+
+def test_a_server_without_prices_has_none_made_up(cli: Run, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    with running(Engine()) as url:
+        monkeypatch.setenv("STEP_BASE_URL", url)
+        monkeypatch.setenv("STEP_API_KEY", "sk-test")
+        out = cli("batch", "run", "prompts.txt", "--out", "out").out
+    assert "money: the price of 3 images is not known\n" in out
+    cli("batch", "report", "out")
+    page = re.sub("<[^>]+>", "", (folder / "out" / "report.html").read_text())
+    assert "Spentnot knownthe price of 3" in page
+
+
 def test_so_many_failures_stop_the_run(cli: Run, failing: object) -> None:
     failing("451*9")  # type: ignore[operator]
     code, out, _ = cli("batch", "run", "prompts.txt", "--out", "out", "--max-failures", "1", "--concurrency", "1")
-    assert code == 6
+    assert code == 6  # nothing was made, so that the failures' own code says most
     assert "stopped: 1 lines failed, and max_failures is 1; run it again to continue" in out
 
 
@@ -235,12 +286,15 @@ def test_ctrl_c_lets_what_is_in_flight_end_and_says_how_to_go_on(slow: Slow, cli
     assert slow.came.acquire(timeout=PATIENCE)
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None
-    assert process.stderr.readline().startswith(b"stopping: nothing more is sent")
+    assert process.stderr.readline().startswith(b"stopping: no more lines are sent. 1 image is being made")
     slow.go.set()
     code, out, err = ended(process)
     assert code == 130
-    assert out.startswith("this run: 1 done\n2 pending, 1 done, of so far unknown lines\nstopped: ")
-    assert err == "error: interrupted; nothing is lost: run the same command again to continue\n"
+    assert out.startswith(
+        "this run: 1 done, the price of 1 image is not known\n2 pending, 1 done, of an unknown number"
+    )
+    assert "\nstopped: Ctrl-C; run it again to continue\n" in out
+    assert err == "error: interrupted; what was made is kept: run the same command again to make the rest\n"
     assert cli("batch", "run", "prompts.txt", "--out", "out").code == 0
     assert Records("out").status().counts["done"] == 3
 

@@ -19,7 +19,7 @@ from stepfun_async.cli.errors import WORDS
 from .conftest import Run
 
 PYTHON = re.compile(
-    r"api_key|base_url|allow_http=|overwrite=|accept_changes=|Limits\(|Budget\(|register_model|Size\(|error\.|timeout=|\(path\)"
+    r"api_key|base_url|allow_http=|overwrite=|accept_changes=|Limits\(|Budget\(|register_model|Size\(|error\.|timeout=|\(path\)|stop\(\)"
 )
 """Words that help nobody at a command line."""
 

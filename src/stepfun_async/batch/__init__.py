@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from .batch import Batch
 from .inputs.lines import InputWarning
-from .items import BadLine, Checked, Item, Progress, State, Status
+from .items import BadLine, Checked, FailedLine, FailureReason, Item, Progress, State, Status
 from .journal.database import JournalError
 from .records import Records
 from .run.chunks import Chunk, ChunkError, Row, run_chunk
@@ -22,6 +22,8 @@ __all__ = [
     "Checked",
     "Chunk",
     "ChunkError",
+    "FailedLine",
+    "FailureReason",
     "InputWarning",
     "Item",
     "JournalError",

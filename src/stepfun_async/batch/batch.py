@@ -35,8 +35,9 @@ from stepfun_async._limits.budget import Budget
 from stepfun_async._limits.limits import Limits
 from stepfun_async._runtime.event_loop import cancel_if_due, finished, finished_in_thread
 
+from .inputs.defaults import check_defaults
 from .inputs.jobs import JobDefaults, told_fields
-from .inputs.sources import Source, is_file, source_of
+from .inputs.sources import FirstLines, Source, is_file, source_of
 from .items import Checked, Item, Progress, Status
 from .journal.database import JournalError, told
 from .journal.journal import SETTINGS, Journal
@@ -104,6 +105,7 @@ class Batch:
             folder, on whichever disk. Before anything is sent, it is tried out.
         model: the model of all lines that name none.
         defaults: other fields that hold where a line does not have its own.
+        limit: read only so many lines, from the first one, such as 20 for a first look; None for all.
         name: how pictures are named below `out`, without ending: of `{id}`, `{fingerprint}`, `{line}`,
             `{model}` and `{shard}`, two hex digits that spread files over folders.
         notes: whether each picture gets a `.json` beside it that says how to make it again.
@@ -144,6 +146,7 @@ class Batch:
         pictures: str | os.PathLike[str] | None = None,
         model: str | None = None,
         defaults: Mapping[str, Any] | None = None,
+        limit: int | None = None,
         name: str = DEFAULT_TEMPLATE,
         notes: bool = True,
         metadata: bool = False,
@@ -170,6 +173,7 @@ class Batch:
         self._inputs: object = inputs
         self._source: Source | None = None
         self._defaults = _fields(model, defaults)
+        self._limit = None if limit is None else _whole("limit", limit)
         self._name = check_template(name)
         self._pictures = check_pictures(pictures)
         self._notes = notes
@@ -233,6 +237,7 @@ class Batch:
         Raises:
             JournalError: the journal is in use, of a newer version, of other inputs, or cannot be written.
             ConfigurationError: a setting cannot be right.
+            InvalidRequestError: `defaults` are right for no line: a name is misspelled, or no model accepts a value.
             StorageError: no pictures can be written where they are to go, or it can no longer be asked.
             StepFunError: what ended the run: a wrong key, no money left, a full disk. All that was in
                 flight by then has ended and is entered, and the next run goes on.
@@ -365,8 +370,10 @@ class Batch:
 
         Raises:
             ConfigurationError: the inputs cannot be read, or only once.
+            InvalidRequestError: `defaults` are right for no line.
         """
         config = self._settings()
+        check_defaults(self._defaults, config.server)
         async with self._fresh_source() as source:
             if source.once:
                 raise ConfigurationError(
@@ -399,6 +406,7 @@ class Batch:
     async def _begun(self, connect: Callable[[], Caller], begin: Begin) -> AsyncGenerator[Engine]:
         """Everything that a run needs, opened and in order."""
         self._engine, self._stopping = None, False
+        check_defaults(self._defaults, self._settings().server)
         async with self._fresh_source() as source:
             service = connect()
             store = self._keeping().store()
@@ -482,7 +490,8 @@ class Batch:
             with ExitStack() as stack:
 
                 def opened() -> Source:
-                    return stack.enter_context(closing(source_of(self._inputs)))
+                    source = stack.enter_context(closing(source_of(self._inputs)))
+                    return source if self._limit is None else FirstLines(source, self._limit)
 
                 self._source = await finished_in_thread(opened) if is_file(self._inputs) else opened()
                 yield self._source

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -123,6 +125,102 @@ class Checked:
     seconds: float | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedLine:
+    """A line that brought no image, and why.
+
+    Attributes:
+        line: its line or row in the inputs, from 1; None where the inputs no longer have it.
+        id: the user's, or ours where the line has none.
+        state: `failed` or `unknown`.
+        error: the name of the class of its error.
+        message: what that said; empty where it said nothing.
+    """
+
+    line: int | None
+    id: str
+    state: State
+    error: str
+    message: str
+
+    @classmethod
+    def of(cls, item: Item) -> FailedLine:
+        """What an item that is `failed` or `unknown` has to say."""
+        error = item.error or item.state
+        return cls(line=item.line, id=item.id, state=item.state, error=error, message=item.message or "")
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.reason}"
+
+    @property
+    def place(self) -> str:
+        """The number of the line, and its id where it has one of its own."""
+        where = "a line that is gone" if self.line is None else f"line {self.line}"
+        return where if _MADE_ID.fullmatch(self.id) else f"{where} ({self.id})"
+
+    @property
+    def reason(self) -> str:
+        """The message in one line; the class where there is none."""
+        lines = [line.strip() for line in self.message.splitlines() if line.strip()]
+        if len(lines) > 1 and lines[0].endswith("nothing was sent:"):
+            del lines[0]  # that there are problems, before the problems
+        return "; ".join(lines) or self.error
+
+
+_MADE_ID = re.compile(r"[0-9a-f]{64}(-\d+)?|line-\d+")
+"""The ids of lines that have none of their own."""
+
+EXAMPLES = 3
+"""Lines that a reason has as examples."""
+
+_MOST_REASONS = 100
+"""Reasons that are counted each on its own; a batch has a few, and messages with numbers in them thousands."""
+
+OTHER_REASONS = "other reasons"
+"""The reason of what is beyond these."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureReason:
+    """Why lines brought no image, and how many these are.
+
+    Attributes:
+        error: the name of the class of their error.
+        reason: what it said, in one line.
+        count: how many lines.
+        first: the first of them, `EXAMPLES` at most.
+    """
+
+    error: str
+    reason: str
+    count: int
+    first: tuple[FailedLine, ...]
+
+
+class FailureCounts:
+    """Failures, counted by their reason in memory that does not grow with their number."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._first: dict[tuple[str, str], list[FailedLine]] = {}
+
+    def add(self, failed: FailedLine) -> None:
+        """Count a failure."""
+        key = (failed.error, failed.reason)
+        if key not in self._counts and len(self._counts) >= _MOST_REASONS:
+            key = (failed.error, OTHER_REASONS)
+        self._counts[key] += 1
+        if self._counts[key] <= EXAMPLES:
+            self._first.setdefault(key, []).append(failed)
+
+    def reasons(self) -> tuple[FailureReason, ...]:
+        """All reasons, the commonest first."""
+        return tuple(
+            FailureReason(error=error, reason=reason, count=count, first=tuple(self._first[error, reason]))
+            for (error, reason), count in self._counts.most_common()
+        )
+
+
 MOST_BAD_LINES = 1000
 """Bad lines that are told one by one; a million of them help nobody."""
 
@@ -133,7 +231,12 @@ class Status:
 
     Attributes:
         counts: lines by state; every state is there.
-        failures: lines that are `failed` or `unknown`, by the name of the error's class.
+        failures: lines that are `failed` or `unknown`, by the name of the error's class, the commonest first.
+        reasons: why, each with its count and the first lines, the commonest first.
+        attempts: how many were made.
+        billed: how many images were charged.
+        maybe_billed: how many attempts may have been charged, those included, and those in flight now.
+        maybe_twice: how many images may have been charged on top of one for each line.
         spent: what the pictures that came have cost, by currency.
         held: what attempts cost that may have been billed and brought no picture, those in flight included.
         unpriced: pictures whose price is not known.
@@ -144,6 +247,11 @@ class Status:
 
     counts: Mapping[State, int]
     failures: Mapping[str, int] = field(default_factory=lambda: _NONE)
+    reasons: tuple[FailureReason, ...] = ()
+    attempts: int = 0
+    billed: int = 0
+    maybe_billed: int = 0
+    maybe_twice: int = 0
     spent: Mapping[str, Decimal] = field(default_factory=lambda: _NO_MONEY)
     held: Mapping[str, Decimal] = field(default_factory=lambda: _NO_MONEY)
     unpriced: int = 0
@@ -164,8 +272,11 @@ class Progress:
         skipped: lines that an earlier run had settled.
         in_flight: lines being sent.
         lines: how many lines the inputs have; None until they were read to the end.
+        reasons: why lines of this run are `failed` or `unknown`, each reason with its count and the lines that ended
+            first, the commonest first.
         spent: what this run's pictures have cost, by currency.
         held: what attempts of this run cost that may have been billed for nothing.
+        unpriced: pictures of this run whose price is not known.
         stopped: why the run ended before the inputs did, in words; None where it did not.
     """
 
@@ -176,6 +287,8 @@ class Progress:
     skipped: int = 0
     in_flight: int = 0
     lines: int | None = None
+    reasons: tuple[FailureReason, ...] = ()
     spent: Mapping[str, Decimal] = field(default_factory=lambda: _NO_MONEY)
     held: Mapping[str, Decimal] = field(default_factory=lambda: _NO_MONEY)
+    unpriced: int = 0
     stopped: str | None = None

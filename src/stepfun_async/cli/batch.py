@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
 from decimal import Decimal
 from typing import Annotated, Any, cast
 
@@ -25,7 +26,7 @@ from stepfun_async import (
 )
 from stepfun_async._call.settings import resolve
 from stepfun_async._core.errors import Billing
-from stepfun_async.batch import BadLine, Checked, Progress, Records, Status, StorageError
+from stepfun_async.batch import BadLine, Checked, FailedLine, FailureReason, Progress, Records, Status, StorageError
 from stepfun_async.batch.journal.database import JournalError
 from stepfun_async.batch.journal.journal import INTERRUPTED
 from stepfun_async.batch.records import MANIFEST, REPORT, SHARD_SIZE
@@ -33,10 +34,13 @@ from stepfun_async.batch.report.manifest import METADATA
 from stepfun_async.batch.storage.filenames import DEFAULT_TEMPLATE
 
 from . import exit_codes as exits
-from .console import complain, plain_money, say, say_json
+from .console import complain, counted, plain_money, say, say_json
 from .errors import Interrupted, reworded
 from .options import TIMEOUT, AllowHttp, AsJson, BaseUrl, Timeout
 from .progress import line_of, money_of, watched
+
+_MOST_REASONS = 5
+"""Reasons of failures that are shown."""
 
 _NO_KEY = "nothing-is-sent"
 """The key to resolve a base URL with, when only its region is needed."""
@@ -82,6 +86,12 @@ def run(
     limit_tier: Tier = None,
     concurrency: Concurrency = None,
     rpm: Rpm = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", "-n", metavar="NUMBER", help="Only so many lines, from the first one, for a first look."
+        ),
+    ] = None,
     max_failures: Annotated[int | None, typer.Option(metavar="NUMBER", help="Stop after so many failures.")] = None,
     hold_unknown: Annotated[
         bool, typer.Option("--hold-unknown", help="Do not resend what an earlier run may have paid for.")
@@ -117,6 +127,7 @@ def run(
         pictures=pictures,
         model=model,
         defaults=_fields(defaults or []),
+        limit=limit,
         name=name,
         notes=notes,
         metadata=metadata,
@@ -132,18 +143,18 @@ def run(
     )
     attempt = _Attempt(batch)
     anyio.run(attempt.make, inputs)
-    if isinstance(attempt.error, JournalError | ConfigurationError | StorageError):
-        raise attempt.error  # there may be no status to print
+    if isinstance(attempt.error, JournalError | ConfigurationError | StorageError | InvalidRequestError):
+        raise _of_options(attempt.error)  # there may be no status to print
     status = batch.status()
     if as_json:
         say_json({"run": _plain(batch.progress), "status": _plain(status)})
     else:
-        say(*_summary(batch.progress, status, out, pictures))
+        say(*_summary(batch.progress, status, out, pictures), indent="  ")
     if attempt.error is not None:
         raise attempt.error
     if attempt.pressed:
         raise _interrupted(batch.progress, status)
-    raise typer.Exit(_code(status.failures))
+    raise typer.Exit(_code(status))
 
 
 class _Attempt:
@@ -183,9 +194,15 @@ class _Attempt:
                     scope.cancel()
                     return
                 self._batch.stop()
-                complain(
-                    "stopping: nothing more is sent, calls in flight go on to their end; Ctrl-C again stops at once"
-                )
+                complain(_stopping(self._batch.progress.in_flight))
+
+
+def _stopping(in_flight: int) -> str:
+    waiting = f"{counted(in_flight, 'image')} {'is' if in_flight == 1 else 'are'}"
+    return (
+        f"stopping: no more lines are sent. {waiting} being made and may already be charged, so this waits for them. "
+        "Ctrl-C again stops at once; what is in flight then may be bought again by the next run."
+    )
 
 
 def schema(model: ModelOption = None, defaults: Defaults = None) -> None:
@@ -218,7 +235,10 @@ def check(
         allow_http=allow_http,
         limits=_limits(limit_tier, concurrency, rpm, base_url),
     )
-    found = batch.check_sync()
+    try:
+        found = batch.check_sync()
+    except InvalidRequestError as error:
+        raise _of_options(error) from error
     if as_json:
         say_json({**_plain(found), "bad_lines": [_bad_line(line) for line in found.bad_lines]})
     else:
@@ -226,13 +246,28 @@ def check(
     raise typer.Exit(exits.INVALID if found.bad else exits.DONE)
 
 
-def status(out: Folder, as_json: AsJson = False) -> None:
+def status(
+    out: Folder,
+    failures: Annotated[bool, typer.Option("--failures", help="List every line without an image, and why.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Show the status of a batch, also while it runs."""
-    found = Records(out).status()
+    records = Records(out)
+    found = records.status()
     if as_json:
-        say_json(_plain(found))
+        say_json(
+            {**_plain(found), **({"all_failures": [_json(line) for line in _failed(records)]} if failures else {})}
+        )
+    elif failures:
+        for line in _failed(records):
+            say(f"{line.error}  {reworded(str(line))}", indent="  ")
     else:
-        say(*_status_lines(found))
+        say(*_status_lines(found, out), indent="  ")
+
+
+def _failed(records: Records) -> Iterator[FailedLine]:
+    """The lines without an image, in the order of the inputs."""
+    return (FailedLine.of(item) for item in records.items() if item.state in ("failed", "unknown"))
 
 
 def retry(
@@ -320,6 +355,17 @@ def _fields(texts: list[str]) -> dict[str, Any]:
     return found
 
 
+def _of_options(error: StepFunError) -> StepFunError:
+    """Return an error about what holds for all lines with the options that gave it."""
+    if not isinstance(error, InvalidRequestError):
+        return error
+    problems = (
+        problem if problem.field == "model" else replace(problem, field="set", given=f"{problem.field}={problem.given}")
+        for problem in error.problems
+    )
+    return InvalidRequestError.of("what holds for all lines", tuple(problems))
+
+
 def _limits(tier: str | None, concurrency: int | None, rpm: int | None, base_url: str | None) -> Limits:
     """Return the tier's limits, with the numbers given instead of its own."""
     region = resolve(_NO_KEY, base_url, allow_http=True).region or "international"
@@ -342,7 +388,7 @@ def _bad(field: str, given: str, allowed: str) -> InvalidRequestError:
 
 
 def _summary(progress: Progress, status: Status, out: str, pictures: str | None) -> list[str]:
-    lines = [f"this run: {line_of(progress)}", *_status_lines(status)]
+    lines = [f"this run: {line_of(progress)}", *_status_lines(status, out)]
     if progress.stopped is not None:
         lines.append(f"stopped: {reworded(progress.stopped.splitlines()[0])}; run it again to continue")
     if pictures is None:
@@ -350,15 +396,31 @@ def _summary(progress: Progress, status: Status, out: str, pictures: str | None)
     return [*lines, f"images are in {pictures}, and the journal is in {out}"]
 
 
-def _status_lines(status: Status) -> list[str]:
-    counts = [f"{number} {state}" for state, number in status.counts.items() if number]
-    lines = [f"{', '.join(counts) or 'nothing yet'}, of {status.lines or 'so far unknown'} lines"]
-    lines += [f"  {number} {name}" for name, number in status.failures.items()]
-    lines += [f"money: {', '.join(money)}" for money in [money_of(status.spent, status.held)] if money]
+def _status_lines(status: Status, out: str) -> list[str]:
+    counts = [f"{number:,} {state}" for state, number in status.counts.items() if number]
+    whole = "an unknown number of" if status.lines is None else f"{status.lines:,}"
+    lines = [f"{', '.join(counts) or 'nothing yet'}, of {whole} lines", *_reasons(status, out)]
+    lines += [f"money: {', '.join(money)}" for money in [money_of(status.spent, status.held, status.unpriced)] if money]
+    if status.maybe_twice:
+        lines.append(f"in all runs, {counted(status.maybe_twice, 'image')} may have been bought twice")
     if status.removed:
         lines.append(f"{status.removed} are no longer in the inputs")
     if status.running:
         lines.append(f"run by {status.running}")
+    return lines
+
+
+def _reasons(status: Status, out: str) -> list[str]:
+    """How many lines failed for which reason, with the first of each."""
+    lines: list[str] = []
+    for why in status.reasons[:_MOST_REASONS]:
+        first = ", ".join(failed.place for failed in why.first)
+        more = f" and {why.count - len(why.first):,} more" if why.count > len(why.first) else ""
+        lines += [f"  {why.count:,} {why.error}: {reworded(why.reason)}", f"    {first}{more}"]
+    if len(status.reasons) > _MOST_REASONS:
+        lines.append(f"  and {len(status.reasons) - _MOST_REASONS} more reasons")
+    if status.reasons:
+        lines.append(f"each of them: stepfun-async batch status {shlex.quote(out)} --failures")
     return lines
 
 
@@ -384,16 +446,19 @@ def _interrupted(progress: Progress, status: Status) -> Interrupted:
     named = f"{lost} images were in flight and may have been billed; " if lost else ""
     billing: Billing = "unknown" if lost else "executed" if progress.done else "not_sent"
     made = progress.done + progress.failed + progress.unknown
-    message = f"interrupted; {named}nothing is lost: run the same command again to continue"
+    message = f"interrupted; {named}what was made is kept: run the same command again to make the rest"
     return Interrupted(message, billing=billing, attempts=made, maybe_billed=progress.done + progress.unknown)
 
 
-def _code(failures: Mapping[str, int]) -> int:
-    """Return the exit code of a finished batch: that of its failures if they share one."""
-    codes = {exits.code_of_class(name) for name in failures}
-    if not codes:
+def _code(status: Status) -> int:
+    """Return the exit code of a finished batch: where nothing was made, that of its failures if they share one."""
+    if not status.failures:
         return exits.DONE
-    return codes.pop() if len(codes) == 1 else exits.OTHER
+    if status.counts["done"]:
+        return exits.SOME_FAILED
+    codes = {exits.code_of_class(name) for name in status.failures}
+    code = codes.pop() if len(codes) == 1 else exits.OTHER
+    return exits.OTHER if code == exits.INVALID and status.maybe_billed else code
 
 
 def _plain(value: Progress | Status | Checked) -> dict[str, object]:
@@ -404,4 +469,8 @@ def _plain(value: Progress | Status | Checked) -> dict[str, object]:
 def _json(value: object) -> object:
     if isinstance(value, Mapping):
         return {name: _json(part) for name, part in cast("Mapping[str, object]", value).items()}
+    if isinstance(value, tuple):
+        return [_json(part) for part in cast("tuple[object, ...]", value)]
+    if isinstance(value, FailedLine | FailureReason):
+        return {field.name: _json(getattr(value, field.name)) for field in fields(value)}
     return str(value) if isinstance(value, Decimal) else value

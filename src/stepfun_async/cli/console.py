@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import textwrap
 import warnings
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
@@ -21,13 +23,36 @@ class OutputError(Exception):
     """Stdout cannot be written to: its reader has closed it, or the disk is full."""
 
 
-def say(*lines: str) -> None:
+def say(*lines: str, indent: str | None = None) -> None:
     """Print lines on stdout and flush them; control characters in them are escaped.
+
+    Args:
+        lines: the lines.
+        indent: break long lines between words on a terminal, and begin what follows with this; `None` breaks none.
 
     Raises:
         OutputError: stdout cannot be written to.
     """
-    _print("\n".join(map(escaped, lines)))
+    told = map(escaped, lines)
+    _print("\n".join(told if indent is None else fitted(told, sys.stdout, indent)))
+
+
+def fitted(lines: Iterable[str], stream: TextIO | None, indent: str) -> Iterator[str]:
+    """Return lines that a terminal does not have to break inside a word; other streams get them as they are."""
+    if not is_terminal(stream):
+        yield from lines
+        return
+    columns = max(20, shutil.get_terminal_size().columns)
+    for line in lines:
+        start = line[: len(line) - len(line.lstrip())]
+        yield textwrap.fill(
+            line,
+            columns,
+            subsequent_indent=start + indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+            drop_whitespace=True,
+        )
 
 
 def _print(text: str) -> None:
@@ -59,7 +84,7 @@ def say_rich(*parts: RenderableType) -> None:
 
 def complain(*lines: str) -> None:
     """Print lines on stderr; control characters in them are escaped."""
-    print("\n".join(map(escaped, lines)), file=sys.stderr, flush=True)
+    print("\n".join(fitted(map(escaped, lines), sys.stderr, "  ")), file=sys.stderr, flush=True)
 
 
 def on_terminal() -> bool:
@@ -117,6 +142,11 @@ def shown_warnings(phrased: Callable[[str], str]) -> Generator[None]:
         warnings.simplefilter("always", StepFunWarning)
         warnings.showwarning = show
         yield
+
+
+def counted(number: int, one: str) -> str:
+    """Format a number of things, such as `1 image` or `1,200 images`."""
+    return f"{number:,} {one}" if number == 1 else f"{number:,} {one}s"
 
 
 def plain_money(spent: Mapping[str, object]) -> str:

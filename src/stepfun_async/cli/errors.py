@@ -56,6 +56,7 @@ WORDS: tuple[tuple[str, str], ...] = (
     (r"Size\(width=([^,]+), height=([^)]+)\)", r"--width \1 --height \2"),
     (r"timeout=(\S+) seconds", r"--timeout \1 seconds"),
     (r"give a PIL image, such as Image\.open\(path\), to have it sent upright", "save it upright first"),
+    (r"^stop\(\) was called$", "Ctrl-C"),
     (r"; error\.response has (it|its link)", ""),
     (r"[;,] (and )?error\.body has what came", ""),
 )

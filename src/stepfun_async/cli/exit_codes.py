@@ -34,6 +34,7 @@ RATE_LIMITED = 5
 FILTERED = 6
 NO_ANSWER = 7
 NOT_WRITTEN = 8
+SOME_FAILED = 9
 INTERRUPTED = 130
 
 MEANINGS: Mapping[int, str] = MappingProxyType(
@@ -47,6 +48,7 @@ MEANINGS: Mapping[int, str] = MappingProxyType(
         FILTERED: "filtered, or rejected by moderation (451)",
         NO_ANSWER: "no usable response: connection, timeout, 5xx; may have been billed",
         NOT_WRITTEN: "made and paid for, but not written",
+        SOME_FAILED: "some lines of the batch failed, and others were made; batch status lists them",
         INTERRUPTED: "interrupted by Ctrl-C",
     }
 )

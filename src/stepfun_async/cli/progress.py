@@ -16,7 +16,7 @@ from stepfun_async import Batch
 from stepfun_async.batch import Progress
 from stepfun_async.batch.inputs.sources import source_of
 
-from .console import complain, on_terminal, plain_money
+from .console import complain, counted, on_terminal, plain_money
 
 _REDRAW_SECONDS = 0.2
 """Seconds between two updates of the bar."""
@@ -112,10 +112,11 @@ def line_of(progress: Progress) -> str:
         ("in flight", progress.in_flight),
     )
     parts = [f"{number} {name}" for name, number in counts if number or name == "done"]
-    return ", ".join([*parts, *money_of(progress.spent, progress.held)])
+    return ", ".join([*parts, *money_of(progress.spent, progress.held, progress.unpriced)])
 
 
-def money_of(spent: Mapping[str, Decimal], held: Mapping[str, Decimal]) -> list[str]:
-    """Format what was spent and what is held, if any."""
+def money_of(spent: Mapping[str, Decimal], held: Mapping[str, Decimal], unpriced: int = 0) -> list[str]:
+    """Format what was spent and what is held, if any, and of how many images the price is not known."""
     sums = (("spent", plain_money(spent)), ("possibly billed for nothing", plain_money(held)))
-    return [f"{amount} {name}" for name, amount in sums if amount]
+    unknown = [f"the price of {counted(unpriced, 'image')} is not known"] if unpriced else []
+    return [*(f"{amount} {name}" for name, amount in sums if amount), *unknown]

@@ -191,13 +191,13 @@ def _python(field: object) -> object:
 # --- names of fields ----------------------------------------------------------------------------
 
 _OWN_FIELDS = frozenset({"id", "operation", "model", "width", "height", "extra_body"})
-_OPENAI_FIELDS = frozenset({"custom_id", "method", "url", "body"})
+OPENAI_FIELDS = frozenset({"custom_id", "method", "url", "body"})
 
 
-_USUAL_FIELDS = _OWN_FIELDS | _OPENAI_FIELDS | {name for row in BUILT_IN for name in row.rules}
+_USUAL_FIELDS = _OWN_FIELDS | OPENAI_FIELDS | {name for row in BUILT_IN for name in row.rules}
 
 
-def _known_fields() -> frozenset[str]:
+def known_fields() -> frozenset[str]:
     """The names of all fields, those of registered models included."""
     return _USUAL_FIELDS | {name for row in rows() for name in row.rules}
 
@@ -206,14 +206,14 @@ def field_of(name: str) -> str | None:
     """The field that a column or key means: `Prompt` is `prompt`, `CFG Scale` is `cfg_scale`. None where it is none."""
     if name in _USUAL_FIELDS:
         return name
-    known = _known_fields()
+    known = known_fields()
     meant = re.sub(r"[\s_-]+", "_", name.strip()).casefold()
     return meant if meant in known else None
 
 
 def likely_field(name: str) -> str | None:
     """The field that `name` is a slip of the pen for; None where none is near."""
-    return next(iter(difflib.get_close_matches(name.casefold(), _known_fields(), n=1, cutoff=0.8)), None)
+    return next(iter(difflib.get_close_matches(name.casefold(), known_fields(), n=1, cutoff=0.8)), None)
 
 
 def escaped(text: str) -> str:
@@ -239,7 +239,7 @@ def _from_openai(line: Mapping[str, object]) -> dict[str, object] | Broken:
     fields = _given(body)
     if fields.get("n") == 1:
         del fields["n"]  # which some operations do not have, and a line means anyway
-    others = {name: field for name, field in line.items() if name not in _OPENAI_FIELDS}
+    others = {name: field for name, field in line.items() if name not in OPENAI_FIELDS}
     named = {} if "custom_id" not in line else {"id": line["custom_id"]}
     return {**fields, **named, **others, "operation": operation}
 
@@ -256,7 +256,7 @@ def _job(line: int, fields: dict[str, object], terms: JobDefaults, digest: bytes
         allowed = ", ".join(OPERATIONS)
         problems.append(Problem("operation", plain(operation), allowed, nearest=closest(operation, tuple(OPERATIONS))))
         return Job(line=line, id=own_id, told=told_fields(fields), digest=digest, problems=tuple(problems))
-    problems += _join_sides(fields)
+    problems += join_sides(fields)
     request = REQUESTS[known](**_placed(_typed(fields, known, as_text=as_text), terms))
     reading = request.read(terms.server)
     problems += reading.problems()
@@ -298,7 +298,7 @@ def _implied(fields: Mapping[str, object]) -> str:
     return "image_to_image" if "source_weight" in fields else "edit"
 
 
-def _join_sides(fields: dict[str, object]) -> Iterator[Problem]:
+def join_sides(fields: dict[str, object]) -> Iterator[Problem]:
     """Put the fields `width` and `height`, or a `size` that is a mapping of them, in the form of a `Size`."""
     size = fields.get("size")
     if isinstance(size, Mapping):

@@ -103,6 +103,36 @@ _NOT_ITERABLE: Mapping[str, str] = MappingProxyType(
 )
 """What has to be turned into lines first, by the names of its types."""
 
+
+class FirstLines:
+    """The first lines of a source.
+
+    Attributes:
+        cut: whether it ended at the limit, so that nobody knows what follows.
+
+    Args:
+        source: all lines.
+        limit: how many are wanted.
+    """
+
+    def __init__(self, source: Source, limit: int) -> None:
+        self.folder, self.once = source.folder, source.once
+        self.cut = False
+        self._source = source
+        self._left = limit
+
+    async def take(self, most: int) -> list[InputLine]:
+        """The next lines, `most` at most; none at the end or at the limit."""
+        self.cut = not self._left
+        lines = [] if self.cut else await self._source.take(min(most, self._left))
+        self._left -= len(lines)
+        return lines
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()
+
+
 _TURN = 0.004
 """Seconds that somebody's iterable has at a time."""
 

@@ -142,6 +142,15 @@ class Charges:
         )
         return Sums.of(Charge(_price(price, currency), billed, maybe) for price, currency, billed, maybe in rows)
 
+    def counts(self) -> tuple[int, int, int]:
+        """How many images are charged, how many attempts may be, and how many of these on top of one for each job."""
+        rows = self._tables.do(
+            "SELECT COALESCE(SUM(b), 0), COALESCE(SUM(m), 0), COALESCE(SUM(MAX(m - 1, 0)), 0) FROM "
+            "(SELECT SUM(billed) AS b, SUM(maybe_billed) AS m FROM charges GROUP BY number)"
+        )
+        billed, maybe_billed, maybe_twice = rows.fetchone()
+        return billed, maybe_billed, maybe_twice
+
     def price_unpriced(self, price_of: Callable[[str], Money | None]) -> Mapping[str, int]:
         """Give images whose price was not known when they were bought the price that `price_of` knows by now.
 

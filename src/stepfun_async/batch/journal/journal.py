@@ -26,7 +26,7 @@ from stepfun_async._core.capabilities import Money
 from stepfun_async._core.errors import SaveError
 
 from ..inputs.jobs import Job
-from ..items import STATES, Item, State, Status
+from ..items import STATES, FailedLine, FailureCounts, Item, State, Status
 from .admission import Admission, Admitted
 from .charges import OF_JOB, Charge, Charges, Sums, key_of, parsed
 from .database import (
@@ -364,17 +364,35 @@ class Journal:
                 "SELECT error, COUNT(*) FROM jobs WHERE state IN ('failed', 'unknown') GROUP BY 1 ORDER BY 2 DESC, 1"
             ).fetchall()
         )
+        counts_of_failures = FailureCounts()
+        for failed in self._failed():
+            counts_of_failures.add(failed)
         money = self.money()
+        billed, maybe_billed, maybe_twice = self.charges.counts()
         lines = self.fact("lines")
         return Status(
             counts={state: counts.get(state, 0) for state in STATES},
             failures=failures,
+            reasons=counts_of_failures.reasons(),
+            attempts=self._tables.count("SELECT COALESCE(SUM(attempts), 0) FROM jobs"),
+            billed=billed,
+            maybe_billed=maybe_billed,
+            maybe_twice=maybe_twice,
             spent=money.spent,
             held=money.held,
             unpriced=money.unpriced,
             lines=None if lines is None else int(lines),
             removed=self._tables.count("SELECT COUNT(*) FROM jobs WHERE line IS NULL"),
         )
+
+    def _failed(self) -> Iterator[FailedLine]:
+        """The lines that brought no image, in the order of the inputs."""
+        rows = self._tables.do(
+            "SELECT line, id, state, error, message FROM jobs WHERE state IN ('failed', 'unknown') "
+            "ORDER BY line IS NULL, line"
+        )
+        for line, name, state, error, message in rows:
+            yield FailedLine(line=line, id=name, state=state, error=error or state, message=message or "")
 
     def reopen(self, errors: Iterable[str] | None, *, failed: bool, unknown: bool) -> int:
         """Make failed lines pending, but for those whose picture was paid for and put elsewhere: the next run has that.

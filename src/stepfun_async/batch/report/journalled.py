@@ -33,6 +33,7 @@ def row_from(item: Item) -> ReportRow:
         finish_reason=item.finish_reason,
         cost=_sums(item.spent),
         held=_sums(item.held),
+        unpriced=bool(item.maybe_billed and item.price is None and not item.spent and not item.held),
         attempts=item.attempts,
         maybe_billed=item.maybe_billed,
         error=item.error,

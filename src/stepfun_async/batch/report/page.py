@@ -169,10 +169,16 @@ def _failures_figure(tally: Tally) -> Html:
 
 
 def _money_figure(summary: ReportSummary, tally: Tally) -> Html:
-    spent, held = str(tally.all_costs.spent), str(tally.all_costs.held)
+    costs = tally.all_costs
+    spent, held = str(costs.spent), str(costs.held)
+    unpriced = f"the price of {words.count(costs.unpriced, 'request')} is not known" if costs.unpriced else None
     budget = f"of a budget of {summary.budget}" if summary.budget else None
     return _figure(
-        "Spent", spent.replace(" ", words.SPACE, 1) or "0", budget, f"{held} more is uncertain" if held else None
+        "Spent",
+        spent.replace(" ", words.SPACE, 1) or costs.money or "0",
+        budget,
+        f"{held} more is uncertain" if held else None,
+        unpriced,
     )
 
 
@@ -317,7 +323,7 @@ def _costs(summary: ReportSummary, tally: Tally) -> Html:
 
 def _cost_row(name: str, costs: Costs) -> Html:
     numbers = (costs.pictures, costs.attempts, costs.maybe_billed)
-    cells = [f"{value:,}" for value in numbers] + [str(costs.spent) or words.NOTHING, str(costs.held) or words.NOTHING]
+    cells = [f"{value:,}" for value in numbers] + [costs.money or words.NOTHING, str(costs.held) or words.NOTHING]
     return element("tr", element("th", name, scope="row", dir="auto"), *(element("td", cell) for cell in cells))
 
 

@@ -79,13 +79,20 @@ class Costs:
     pictures: int = 0
     attempts: int = 0
     maybe_billed: int = 0
+    unpriced: int = 0
     spent: Amounts = field(default_factory=Amounts)
     held: Amounts = field(default_factory=Amounts)
+
+    @property
+    def money(self) -> str:
+        """What was spent; that it is not known, where no price is; empty where nothing was."""
+        return str(self.spent) or ("not known" if self.unpriced else "")
 
     def add(self, row: ReportRow) -> None:
         self.pictures += row.state == "done"
         self.attempts += row.attempts
         self.maybe_billed += row.maybe_billed
+        self.unpriced += row.unpriced
         self.spent.add(row.cost)
         self.held.add(row.held)
 

@@ -60,6 +60,7 @@ class ReportRow:
         finish_reason: as the server said it.
         cost: what was certainly charged, a sum for each currency.
         held: what may have been charged on top of `cost`, likewise.
+        unpriced: whether images or attempts were charged, or may have been, at a price that is not known.
         attempts: how many times it was tried.
         maybe_billed: how many of these attempts may have been charged, as the client counts them.
         error: the class of the failure, such as `RateLimitError`.
@@ -84,6 +85,7 @@ class ReportRow:
     finish_reason: str | None = None
     cost: tuple[Money, ...] = ()
     held: tuple[Money, ...] = ()
+    unpriced: bool = False
     attempts: int = 0
     maybe_billed: int = 0
     error: str | None = None

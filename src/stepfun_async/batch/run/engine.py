@@ -30,8 +30,8 @@ from stepfun_async._runtime.event_loop import finished, finished_in_thread
 from ..inputs.job_reader import read_jobs
 from ..inputs.jobs import Job, JobDefaults
 from ..inputs.lines import InputLine
-from ..inputs.sources import Source
-from ..items import Item, Progress
+from ..inputs.sources import FirstLines, Source
+from ..items import FailedLine, FailureCounts, Item, Progress
 from ..journal.admission import Admitted, Task, settled
 from ..journal.charges import Charge
 from ..journal.journal import JobResult, Journal, KnownJob
@@ -78,10 +78,13 @@ class _Tally:
     lines: int | None = None
     spent: dict[str, Decimal] = field(default_factory=dict[str, Decimal])
     held: dict[str, Decimal] = field(default_factory=dict[str, Decimal])
+    unpriced: int = 0
+    failures: FailureCounts = field(default_factory=FailureCounts)
 
     def pay(self, price: Money | None, ended: JobResult) -> None:
         """Add what a line has cost, and what it may have cost for nothing."""
         if price is None:
+            self.unpriced += ended.billed
             return
         for sums, count in ((self.spent, ended.billed), (self.held, ended.maybe_billed - ended.billed)):
             if count:
@@ -146,6 +149,8 @@ class Engine:
             lines=tally.lines,
             spent=dict(tally.spent),
             held=dict(tally.held),
+            unpriced=tally.unpriced,
+            reasons=tally.failures.reasons(),
             stopped=self._stopped,
         )
 
@@ -213,6 +218,8 @@ class Engine:
             return
         if not lines:
             self._exhausted = True
+            if isinstance(self._source, FirstLines) and self._source.cut:
+                return
             self._tally.lines = await self._writer.do(Journal.finish_reading)
             return
         admitted = await self._admit(lines, await self._known(lines))
@@ -250,6 +257,7 @@ class Engine:
         for number in numbers:
             item = await self._writer.do(partial(Journal.item, number=number))
             self._tally.failed += 1
+            self._tally.failures.add(FailedLine.of(item))
             self._check_failures()
             await self._tell(item)
 
@@ -336,17 +344,22 @@ class Engine:
         end = partial(_end, number=task.number, ended=made.ended, asked=self._sink is not None)
         item = await self._writer.do(end)
         self._maker.over(task)
-        self._count(price, made)
+        self._count(task, price, made.ended, made.error)
         return item
 
-    def _count(self, price: Money | None, made: JobOutcome) -> None:
-        state = made.ended.state
-        self._tally.pay(price, made.ended)
+    def _count(self, task: Task, price: Money | None, ended: JobResult, error: Exception | None) -> None:
+        state = ended.state
+        self._tally.pay(price, ended)
         self._tally.done += state == "done"
         self._tally.failed += state == "failed"
         self._tally.unknown += state == "unknown"
-        if isinstance(made.error, STOPPING):
-            self._fail(made.error)
+        if state in ("failed", "unknown"):
+            why, message = ended.error or state, ended.message or ""
+            self._tally.failures.add(
+                FailedLine(line=task.job.line, id=task.id, state=state, error=why, message=message)
+            )
+        if isinstance(error, STOPPING):
+            self._fail(error)
         self._check_failures()
 
     def _check_failures(self) -> None:

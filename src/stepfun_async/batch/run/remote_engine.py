@@ -258,7 +258,7 @@ class HandingEngine(Engine):
                 self._ready.append(each.task)
             else:
                 self._maker.over(each.task)
-                self._count(each.price, one)
+                self._count(each.task, each.price, one.ended, one.error)
                 await self._tell(item)
 
     def _fates(self, charged: Sequence[_Charged], tickets: Sequence[str], rows: Sequence[Row]) -> list[JobOutcome]:

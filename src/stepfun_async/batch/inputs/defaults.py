@@ -1,0 +1,86 @@
+"""The fields that hold for all lines, judged before the first line is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import cast
+
+from stepfun_async._core.capabilities import Capability
+from stepfun_async._core.errors import InvalidRequestError
+from stepfun_async._core.problems import Problem, plain
+from stepfun_async._core.registry import row_of, rows
+from stepfun_async._core.rules import Ignored, ImageInput, Rule, Style, Violation, closest
+from stepfun_async._core.scalars import is_missing
+from stepfun_async._core.servers import Server
+
+from .jobs import OPENAI_FIELDS, OPERATIONS, field_of, join_sides, known_fields
+
+_OF_LINES = frozenset({"operation", "model", "extra_body"})
+"""Fields that no model has a rule for."""
+
+
+def check_defaults(defaults: Mapping[str, object], server: Server | None = None) -> None:
+    """Refuse defaults that are right for no line.
+
+    Args:
+        defaults: the fields, `model` among them.
+        server: the profile of the server that the lines are for; `None` for StepFun's own form.
+
+    Raises:
+        InvalidRequestError: a field is unknown, or no model that the defaults leave open accepts its value.
+    """
+    given = {name: value for name, value in defaults.items() if not is_missing(value)}
+    problems = tuple(_problems(given, server)) if given else ()
+    if problems:
+        raise InvalidRequestError.of("what holds for all lines", problems)
+
+
+def _problems(given: Mapping[str, object], server: Server | None) -> Iterator[Problem]:
+    yield from (_unknown(name, value) for name, value in given.items() if name not in known_fields())
+    fields = {name: value for name, value in given.items() if name in known_fields()}
+    yield from join_sides(fields)
+    operation = fields.get("operation")
+    if isinstance(operation, str) and operation not in OPERATIONS:
+        yield Problem("operation", operation, ", ".join(OPERATIONS), nearest=closest(operation, tuple(OPERATIONS)))
+        return
+    taken = [adapted for row in rows() if (adapted := row_of(row.model, row.operation, server))]
+    named = [row for row in taken if operation is None or row.operation == OPERATIONS.get(cast("str", operation))]
+    able = [row for row in named if fields.get("model") in (None, row.model)]
+    if not able and "model" in fields:
+        models = tuple(dict.fromkeys(row.model for row in named))
+        yield Problem("model", plain(fields["model"]), ", ".join(models), "", closest(fields["model"], models))
+        return
+    for name, value in fields.items():
+        if name not in _OF_LINES:
+            yield from _judged(name, value, able)
+
+
+def _unknown(name: str, value: object) -> Problem:
+    names = tuple(sorted(known_fields() - OPENAI_FIELDS - {"id"}))
+    return Problem(name, plain(value), ", ".join(names), "no such field", field_of(name) or closest(name, names))
+
+
+def _judged(name: str, value: object, able: Sequence[Capability]) -> Iterable[Problem]:
+    """The problem of a field that no row accepts; images are judged with their line."""
+    rules = [row.rules[name] for row in able if name in row.rules]
+    if not able:
+        return
+    if not rules:
+        names = tuple(dict.fromkeys(rule for row in able for rule in row.rules))
+        why = f"{able[0].model} has no {name}"
+        yield Problem(name, plain(value), f"the parameters {', '.join(names)}", why, closest(name, names))
+        return
+    strict = [rule for rule in rules if not isinstance(rule, Ignored)]
+    faults = [fault for fault in (_fault(rule, value) for rule in strict) if fault]
+    if faults and len(faults) == len(strict):
+        fault = faults[0]
+        yield Problem(name, plain(value), fault.allowed or strict[0].allowed, fault.why, fault.nearest)
+
+
+def _fault(rule: Rule, value: object) -> Violation | None:
+    if isinstance(rule, ImageInput | Style):
+        return None
+    try:
+        return rule.judge(value)
+    except Exception:  # noqa: BLE001 - a user's methods may raise anything; the line says so
+        return None
