@@ -20,6 +20,7 @@ from .account import account
 from .console import OutputError, abandon_stdout, complain, say, shown_warnings
 from .errors import Interrupted, report, report_plain, reworded
 from .images import CHECK, edit, generate, image_to_image
+from .mcp.command import mcp
 from .models import models
 from .serve import serve
 
@@ -99,7 +100,8 @@ _ENVIRONMENT = """\b
 Environment:
   STEP_API_KEY, STEPFUN_API_KEY  the key; there is no option for it
   STEP_BASE_URL                  the URL of the API; embedded answers offline
-  STEPFUN_SERVE_KEYS             the keys that serve accepts; any by default"""
+  STEPFUN_SERVE_KEYS             the keys that serve accepts; any by default
+  STEPFUN_MCP_TOKEN              the token that clients of mcp --http must send"""
 
 app = typer.Typer(
     help="StepFun's image API from the command line: make, edit and check images.",
@@ -176,4 +178,6 @@ app.command(
     epilog=_examples(f"{_NAME} models", f"{_NAME} models step-2x-large", f"{_NAME} models step-1x-edit --schema"),
 )(models)
 app.command("account", epilog=_examples(f"{_NAME} account", f"{_NAME} account --json"))(account)
+_MCP = ("mcp --out images --budget 5.00", "mcp --read-folder photos --http --port 8808")
+app.command("mcp", epilog=_examples(*(f"{_NAME} {line}" for line in _MCP)))(mcp)
 app.command("serve", epilog=_examples(f"{_NAME} serve", f"{_NAME} serve --port 0 --fault '429*2'"))(serve)

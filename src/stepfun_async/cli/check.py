@@ -67,7 +67,7 @@ def _request_to_send(request: ImageRequest, output: OutputOptions) -> HTTPReques
 
 
 def _print(request: ImageRequest, config: Settings, call: HTTPRequest) -> None:
-    price = _price(request, config)
+    price = price_of(request, config)
     lines = [
         f"valid: {request.model} {request.operation}",
         f"price: {_price_text(price, config)}",
@@ -80,7 +80,7 @@ def _print(request: ImageRequest, config: Settings, call: HTTPRequest) -> None:
 
 
 def _content(request: ImageRequest, config: Settings, call: HTTPRequest) -> dict[str, object]:
-    price = _price(request, config)
+    price = price_of(request, config)
     width, height = _sides(request) or (None, None)
     return {
         "valid": True,
@@ -98,7 +98,8 @@ def _content(request: ImageRequest, config: Settings, call: HTTPRequest) -> dict
     }
 
 
-def _price(request: ImageRequest, config: Settings) -> Money | None:
+def price_of(request: ImageRequest, config: Settings) -> Money | None:
+    """Return what an image costs on the server of `config`; `None` if unknown, or if a subscription pays."""
     return None if config.region is None or config.plan else request.price(config.region)
 
 

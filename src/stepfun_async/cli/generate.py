@@ -26,7 +26,8 @@ from .errors import Interrupted
 from .filenames import free_stem, slug
 from .options import STREAM, OutputOptions
 
-_METHODS: Mapping[Operation, str] = {"text_to_image": "generate", "edit": "edit", "image_to_image": "image_to_image"}
+METHODS: Mapping[Operation, str] = {"text_to_image": "generate", "edit": "edit", "image_to_image": "image_to_image"}
+"""The client's method for each operation."""
 
 
 def make(request: ImageRequest, output: OutputOptions) -> None:
@@ -46,7 +47,7 @@ def make(request: ImageRequest, output: OutputOptions) -> None:
 
 def ask(client: Client, request: ImageRequest, output: OutputOptions, out: Path | None) -> ImagesResponse:
     """Return the response to `request`, saved to `out` if given."""
-    method: Callable[..., ImagesResponse] = getattr(client.images, _METHODS[request.operation])
+    method: Callable[..., ImagesResponse] = getattr(client.images, METHODS[request.operation])
     save_to = None if out is None else str(out)
     overwrite = output.overwrite and output.out is not None
     options = {"save_to": save_to, "overwrite": overwrite, "timeout": output.timeout}

@@ -82,8 +82,8 @@ def test_every_kind_of_rule_and_every_parameter_is_described() -> None:
 def test_a_size_is_named_by_its_shape() -> None:
     ways = capabilities("step-image-edit-2", "text_to_image").json_schema()["properties"]["size"]["anyOf"]
     titles = {way["const"]: way["title"] for way in ways if "const" in way}
-    assert titles["768x1360"] == titles["16:9"] == "landscape 16:9, 1360 wide and 768 high"
-    assert titles["1360x768"] == titles["9:16"] == "portrait 9:16, 768 wide and 1360 high"
+    assert titles["768x1360"] == titles["16:9"] == "1360 x 768 (16:9, landscape)"
+    assert titles["1360x768"] == titles["9:16"] == "768 x 1360 (9:16, portrait)"
 
 
 def test_descriptions_have_units_and_sources() -> None:
@@ -102,15 +102,12 @@ def test_a_model_registered_a_moment_ago_has_its_own_schema() -> None:
     validator = Draft202012Validator(schema)
     assert validator.is_valid({"prompt": "a", "steps": 4, "size": "640x360"})
     assert not validator.is_valid({"prompt": "a", "steps": 5})
-    assert schema["properties"]["size"]["anyOf"][0] == {
-        "const": "640x360",
-        "title": "landscape 16:9, 640 wide and 360 high",
-    }
+    assert schema["properties"]["size"]["anyOf"][0] == {"const": "640x360", "title": "640 x 360 (16:9, landscape)"}
 
 
 def test_the_wire_form_has_the_documented_sizes_only() -> None:
     rule = capabilities("step-2x-large", "text_to_image").rules["size"]
-    schema = Draft202012Validator(schema_of_rule("size", rule, Form(wire=True)))
+    schema = Draft202012Validator(schema_of_rule("size", rule, Form(sizes="wire")))
     assert schema.is_valid("1280x800")
     assert not schema.is_valid("16:10")
 

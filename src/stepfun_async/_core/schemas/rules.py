@@ -9,12 +9,15 @@ from typing import Any, Literal, TypeAlias, cast
 
 from ..capabilities import SOURCES
 from ..rules import AnySize, Boolean, Choice, Ignored, ImageInput, Integer, Number, Rule, Sizes, Style, Text
-from .sizes import title_of
+from ..sizes import Size
 
 Schema: TypeAlias = dict[str, Any]
 
 ImageText = Literal["any", "sent"]
 """Which text stands for an image: `any` has paths of files, `sent` is only what may come from another machine."""
+
+SizeText = Literal["any", "wire", "named"]
+"""How sizes are written: `wire` is only the documented strings, `named` only ratios, and objects with both sides."""
 
 MEANINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -47,10 +50,12 @@ class Form:
 
     Attributes:
         images: which text stands for an image.
-        wire: whether it is the HTTP API's own JSON: sizes only as the documented strings, defaults of the server.
+        sizes: how sizes are written.
+        wire: whether names and defaults are those of the HTTP API.
     """
 
     images: ImageText = "any"
+    sizes: SizeText = "any"
     wire: bool = False
 
 
@@ -63,7 +68,7 @@ def schema_of_rule(name: str, rule: Rule, form: Form) -> Schema:
     schema = _BY_KIND[type(rule)](rule, form)
     if rule.default is not None:
         schema["default"] = rule.default
-    described = {"description": _description(name, rule), **schema}
+    described = {"description": _description(name, rule, form), **schema}
     return described if rule.required else nullable(described)
 
 
@@ -79,10 +84,10 @@ def nullable(schema: Schema) -> Schema:
     return changed
 
 
-def _description(name: str, rule: Rule) -> str:
-    parts = [MEANINGS.get(name, "").rstrip("."), "" if isinstance(rule, Ignored) else rule.wire_allowed, rule.note]
-    if isinstance(rule, Ignored):
-        parts[1] = f"It {rule.effect}"
+def _description(name: str, rule: Rule, form: Form) -> str:
+    unnamed = isinstance(rule, Sizes | AnySize) and form.sizes == "named"  # the wire's strings would mislead
+    allowed = f"It {rule.effect}" if isinstance(rule, Ignored) else "" if unnamed else rule.wire_allowed
+    parts = [MEANINGS.get(name, "").rstrip("."), allowed, "" if unnamed else rule.note]
     said = ". ".join(_capital(part) for part in parts if part)
     where = SOURCES.get(rule.source)
     return f"{said}. Source: {where}." if where else f"{said}."
@@ -114,16 +119,14 @@ def _number(rule: Number, form: Form) -> Schema:
 
 
 def _sizes(rule: Sizes, form: Form) -> Schema:
-    named = [
-        {"const": wire, "title": title_of(size)} for wire, size in zip(rule.wire_options, rule.options, strict=True)
-    ]
-    if form.wire:
-        return {"type": "string", "enum": [each["const"] for each in named], "anyOf": named}
-    ratios = [{"const": ratio, "title": title_of(cast("Any", rule.pick(ratio)))} for ratio in rule.ratios]
+    named = [{"const": wire, "title": size.label} for wire, size in zip(rule.wire_options, rule.options, strict=True)]
+    if form.sizes == "wire":
+        return {"type": "string", "enum": [each["const"] for each in named]}
+    ratios = [{"const": ratio, "title": cast("Size", rule.pick(ratio)).label} for ratio in rule.ratios]
     sides = [{"width": size.width, "height": size.height} for size in rule.options]
     whole = {name: {"type": "integer", "description": f"Pixels of {name}."} for name in ("width", "height")}
     sized = {"title": "width and height in pixels", "type": "object", "properties": whole, "enum": sides}
-    return {"anyOf": [*named, *ratios, sized]}
+    return {"anyOf": [*(named if form.sizes == "any" else []), *ratios, sized]}
 
 
 _SIDE = "[1-9][0-9]{0,3}"
@@ -131,7 +134,7 @@ _SIDE = "[1-9][0-9]{0,3}"
 
 def _any_size(rule: AnySize, form: Form) -> Schema:
     text = {"title": rule.wire_allowed, "type": "string", "pattern": f"^{_SIDE}x{_SIDE}$"}
-    if form.wire:
+    if form.sizes == "wire":
         return text
     ratio = {"title": "an aspect ratio, width to height", "type": "string", "pattern": f"^{_SIDE}:{_SIDE}$"}
     whole = {
@@ -139,7 +142,7 @@ def _any_size(rule: AnySize, form: Form) -> Schema:
         for name in ("width", "height")
     }
     sized = {"title": "width and height in pixels", "type": "object", "properties": whole, "required": [*whole]}
-    return {"anyOf": [text, ratio, {**sized, "additionalProperties": False}]}
+    return {"anyOf": [*([text] if form.sizes == "any" else []), ratio, {**sized, "additionalProperties": False}]}
 
 
 def _image(rule: ImageInput, form: Form) -> Schema:

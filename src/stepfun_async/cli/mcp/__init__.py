@@ -1,0 +1,5 @@
+"""The MCP server: image tools for agents, over stdio and streamable HTTP. It needs the extra `mcp`.
+
+`tools` describes the tools and reads their arguments, `folders` says which files may be read and written, `answers` is
+what a tool answers, `server` calls the SDK, `transports` serves, and `command` is the command `stepfun-async mcp`.
+"""

@@ -1,0 +1,53 @@
+"""Running the server: its client, its tools and the transport, until the client leaves or Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import anyio
+
+from stepfun_async import AsyncClient
+from stepfun_async._core.server import Settings
+
+from ..console import complain
+from .folders import Folders
+from .server import ImageTools, server_for
+from .tools import Offer
+from .transports import TOKEN_VARIABLE, serve_http, serve_stdio
+
+
+def run(
+    client: AsyncClient,
+    folders: Folders,
+    settings: Settings,
+    models: tuple[str, ...],
+    address: tuple[str, int] | None,
+) -> None:
+    """Serve until the client leaves, or until Ctrl-C.
+
+    Args:
+        client: sends the calls, and is closed at the end.
+        folders: where images are read and written.
+        settings: the client's.
+        models: the models to offer; none for all of the tables.
+        address: the host and the port for HTTP; `None` for stdio.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    tools = ImageTools(client, folders, settings, Offer(settings.server, models))
+    anyio.run(_serve, tools, address)
+
+
+async def _serve(tools: ImageTools, address: tuple[str, int] | None) -> None:
+    async with tools.client:
+        if address is None:
+            if sys.stdin.isatty():
+                complain("An agent's program starts this server and speaks to it; Ctrl-D ends it.")
+            await serve_stdio(server_for(tools))
+        else:
+            await serve_http(server_for(tools), *address, os.environ.get(TOKEN_VARIABLE) or None, _introduce)
+
+
+def _introduce(url: str) -> None:
+    complain(f"MCP server: {url}", "Ctrl-C ends it.")

@@ -1,0 +1,133 @@
+"""The MCP server as clients reach it: started over stdio, and over streamable HTTP."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+from mcp.client import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.client.streamable_http import streamable_http_client
+from starlette.testclient import TestClient
+
+from stepfun_async import AsyncClient
+from stepfun_async._call.settings import resolve
+from stepfun_async.cli.mcp.folders import Folders
+from stepfun_async.cli.mcp.server import ImageTools, server_for
+from stepfun_async.cli.mcp.tools import Offer
+from stepfun_async.cli.mcp.transports import TOKEN_VARIABLE, _app, is_loopback
+from tests.cli.conftest import Run
+
+COMMAND = [sys.executable, "-m", "stepfun_async.cli", "mcp"]
+TOKEN = "a-token-of-the-test"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_client_starts_it_over_stdio(folder: Path) -> None:
+    """With a budget that is used up in the middle, and warnings and paths on stderr only."""
+    arguments = [*COMMAND[1:], "--out", "made", "--budget", "0.004", "--base-url", "embedded"]
+    server = StdioServerParameters(command=COMMAND[0], args=arguments, cwd=folder)
+    with (folder / "errors.txt").open("w") as errors:
+        async with Client(stdio_client(server, errlog=errors)) as client:
+            made = await client.call_tool("generate_image", {"prompt": "A lake", "negative_prompt": "people"})
+            refused = await client.call_tool("generate_image", {"prompt": "A lake"})
+    assert (made.is_error, refused.is_error) == (False, True)
+    facts: dict[str, Any] = made.structured_content
+    assert Path(facts["path"]) == folder / "made" / "a-lake.png"
+    assert Path(facts["path"]).is_file()
+    assert (folder / "errors.txt").read_text().startswith("warning: negative_prompt has no effect")
+
+
+@contextmanager
+def served(folder: Path, *options: str, token: str | None = None) -> Iterator[str]:
+    """The URL of a server over HTTP, in a process of its own."""
+    environment = {"STEP_BASE_URL": "embedded", "PATH": "/usr/bin", **({TOKEN_VARIABLE: token} if token else {})}
+    command = [*COMMAND, "--http", "--port", "0", "--out", "made", *options]
+    process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        found = re.fullmatch(r"MCP server: (http://\S+/mcp)\n", process.stderr.readline())
+        assert found
+        yield found[1]
+    finally:
+        process.terminate()
+        process.communicate()
+    assert process.returncode == 130
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_clients_reach_it_over_http_with_the_token(folder: Path) -> None:
+    with served(folder, token=TOKEN) as url:
+        async with httpx2.AsyncClient() as stranger:
+            for headers in ({}, {"authorization": "Bearer other"}, {"authorization": f"Basic {TOKEN}"}):
+                assert (await stranger.post(url, json={}, headers=headers)).status_code == 401
+        async with (
+            httpx2.AsyncClient(headers={"authorization": f"Bearer {TOKEN}"}, timeout=60) as http,
+            Client(streamable_http_client(url, http_client=http)) as client,
+            Client(streamable_http_client(url, http_client=http)) as other,
+        ):
+            with anyio.fail_after(60):
+                made = await client.call_tool("generate_image", {"prompt": "A lake"})
+                edited = await other.call_tool("edit_image", {"prompt": "Night", "image": "a-lake.png"})
+            assert not made.is_error
+            assert not edited.is_error
+            spent: dict[str, Any] = edited.structured_content
+            assert spent["spent_so_far"] == {"USD": "0.006"}, "one account for all clients"
+
+
+def test_pages_of_other_sites_do_not_reach_it(folder: Path) -> None:
+    """What a browser on this machine sends for a page of another site, whose name may even lead here."""
+    settings = resolve(None, "embedded")
+    tools = ImageTools(AsyncClient(base_url="embedded"), Folders.of(folder, ()), settings, Offer(settings.server))
+    accept = {"accept": "application/json, text/event-stream"}
+    with TestClient(_app(server_for(tools), "127.0.0.1", 8808), base_url="http://127.0.0.1:8808") as browser:
+        for headers in ({"origin": "https://elsewhere.test"}, {"host": "elsewhere.test"}):
+            assert browser.post("/mcp", json={}, headers=accept | headers).status_code in (403, 421)
+        assert browser.post("/mcp", json={}, headers=accept).status_code == 400
+
+
+def test_other_machines_need_a_token(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    ran = cli("mcp", "--http", "--host", "0.0.0.0", "--port", "0")
+    assert ran.code == 3
+    assert "set STEPFUN_MCP_TOKEN" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--read-folder", "nope"], 2, "nope"),
+        (["--budget", "much"], 3, "much"),
+        (["--http", "--host", "999.1.1.1"], 3, "999.1.1.1"),
+        (["--max-concurrency", "0"], 3, "0"),
+    ],
+)
+def test_bad_options_are_named(cli: Run, options: list[str], code: int, said: str) -> None:
+    ran = cli("mcp", *options)
+    assert ran.code == code
+    assert said in ran.err
+
+
+def test_without_the_extra_the_line_that_installs_it_is_named(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stepfun_async.cli.mcp.command.find_spec", lambda name: None)
+    ran = cli("mcp")
+    assert ran.code == 3
+    assert 'pip install "stepfun-async[mcp]"' in ran.err
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("10.0.0.1", False)],
+)
+def test_which_hosts_are_this_machine_s_own(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
