@@ -54,6 +54,7 @@ from .._core.errors import (
     StepFunError,
 )
 from .._core.outcomes import billing_of
+from .._core.parameters import Parameters, Purchase
 from .._core.pictures import as_link, is_link
 from .._core.problems import Problem, plain
 from .._core.reasons import trace_id_of
@@ -61,19 +62,19 @@ from .._core.results import Image, ImagesResponse
 from .._core.retry import cost_of_retry
 from .._core.rules import Integer
 from .._core.server import Settings
-from .._core.wire import HTTPRequest, HTTPResponse, SendState, encode_json
+from .._core.wire import HTTPRequest, HTTPResponse, SendState
 from .._limits.budget import Budget
 from .._limits.shared import SharedPermit
 from .._runtime.event_loop import VAST, abandonable, cancel_if_due, deadline_scope, finished_in_thread, held_off
 from .attempts import Retries
-from .options import Options
+from .options import NO_OPTIONS, Options
 from .record import CallRecord, EventEmitter
 from .save import SaveTarget, with_image
 from .usage import UsageCounter
 
 if TYPE_CHECKING:
     from .._core.capabilities import Capability, Money
-    from .._core.requests import ImageRequest, Purchase, Reading
+    from .._core.requests import ImageRequest
     from .._core.retry import RetryPolicy
     from .._limits.limiter import Permit
     from .._limits.limits import Limits
@@ -165,12 +166,20 @@ class Caller:
 
     # --- the ways in
 
-    async def send(self, request: ImageRequest, options: Options, record: CallRecord | None = None) -> ImagesResponse:
-        """Send a request value: the call behind `generate`, `edit`, `image_to_image` and `map`.
+    async def send(
+        self,
+        parameters: Parameters,
+        options: Options,
+        *,
+        request: ImageRequest | None = None,
+        record: CallRecord | None = None,
+    ) -> ImagesResponse:
+        """Send a request: the call behind `generate`, `edit`, `image_to_image` and `map`.
 
         Args:
-            request: the request.
+            parameters: what is asked for.
             options: how to make the call.
+            request: the request value that they are of, for events; by default it is made if one needs it.
             record: the record to keep, for whoever may cancel the call.
 
         Raises:
@@ -178,26 +187,25 @@ class Caller:
             StepFunError: any other failure; `_core.errors` has the tree.
         """
         self.refuse_if_closed()
-        server = self.config.server
-        reading = request.read(server)
-        if reading.row is not None and reading.row.draws_seed and reading.lacks_seed:
-            request = request.model_copy(update={"seed": _drawn_seed(reading.row)})
-            reading = request.read(server)
-        if reading.has_pictures or options.save_to is not None:  # which may need a disk
-            call, target = await finished_in_thread(partial(self._prepare, reading, options))
+        row = parameters.row
+        if row is not None and row.draws_seed and parameters.lacks_seed:
+            seed = parameters.given["seed"] = _drawn_seed(row)
+            request = request and request.model_copy(update={"seed": seed})
+        if parameters.has_pictures or options.save_to is not None:  # which may need a disk
+            call, target = await finished_in_thread(partial(self._prepare, parameters, options))
         else:
-            call, target = self._prepare(reading, options)
+            call, target = self._prepare(parameters, options)
         if self._strict:
-            self._warn(reading)
+            self._warn(parameters)
         record = record or CallRecord()
-        purchase = reading.bought_by(call)
-        record.begin(request.operation, purchase.model, request)
+        purchase = parameters.bought_by(call)
+        record.begin(parameters.operation, purchase.model, request or parameters)
         try:
             if target is not None:
                 call = self._into(target, record, call)
             self._reserve(record, purchase)
-            seed = None if server.native else reading.seed_sent  # which StepFun returns
-            return await self._run(record, call, self._parser(purchase.model, seed), options)
+            sent = None if self.config.server.native else parameters.seed_sent  # which StepFun returns
+            return await self._run(record, call, self._parser(purchase.model, sent), options)
         finally:
             if target is not None:
                 await target.aclose()
@@ -249,28 +257,24 @@ class Caller:
 
     # --- prepare
 
-    def _prepare(self, reading: Reading, options: Options) -> tuple[HTTPRequest, SaveTarget | None]:
-        problems = (*(self._problems(reading) if self._strict else reading.unencodable()), *options.problems())
-        if problems:
-            raise InvalidRequestError.of(reading.subject, problems)
-        call = reading.to_call()
-        if not self._strict:
-            encode_json(call.json or dict(call.form))  # or what cannot be encoded would be noticed too late
+    def _prepare(self, parameters: Parameters, options: Options) -> tuple[HTTPRequest, SaveTarget | None]:
+        """Check and convert everything. Raise all problems at once."""
+        call, problems = parameters.prepare() if self._strict else parameters.prepare_unchecked()
+        if self.config.plan and self._strict and (row := parameters.row) and not row.step_plan:
+            why = "the Step Plan does not have it; use the pay-as-you-go base URL, which ends in /v1"
+            problems = (Problem("model", parameters.model, "step-image-edit-2", why), *problems)
+        if options is not NO_OPTIONS:
+            problems = (*problems, *options.problems())
+        if problems or call is None:
+            raise InvalidRequestError.of(parameters.subject, problems)
         return replace(call, headers=options.headers) if options.headers else call, _target_of(options)
 
-    def _problems(self, reading: Reading) -> tuple[Problem, ...]:
-        problems = reading.problems()
-        if self.config.plan and (row := reading.row) and not row.step_plan:
-            why = "the Step Plan does not have it; use the pay-as-you-go base URL, which ends in /v1"
-            return (Problem("model", reading.model, "step-image-edit-2", why), *problems)
-        return problems
-
-    def _warn(self, reading: Reading) -> None:
-        for notice in reading.ineffective():
+    def _warn(self, parameters: Parameters) -> None:
+        for notice in parameters.ineffective():
             warnings.warn(notice, IneffectiveParameterWarning, stacklevel=2)
-        for notice in reading.turned():
+        for notice in parameters.turned():
             warnings.warn(notice, OrientationWarning, stacklevel=2)
-        if self.config.hosted and (row := reading.row):
+        if self.config.hosted and (row := parameters.row):
             _warn_if_retired(row)
 
     def _parser(self, model: str, seed: int | None) -> Callable[..., ImagesResponse]:

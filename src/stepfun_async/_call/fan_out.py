@@ -255,7 +255,10 @@ class _WorkerPool:
             error = InvalidRequestError.of("map", (Problem("request", plain(request), allowed),))
             return Failed(request, error)
         try:
-            return Finished(request, await self._service.send(request, NO_OPTIONS))
+            return Finished(
+                request,
+                await self._service.send(request.read(self._service.config.server), NO_OPTIONS, request=request),
+            )
         except Exception as error:  # noqa: BLE001 - every failure is an outcome
             return Failed(request, error)
 

@@ -24,6 +24,7 @@ from .._core.errors import (
     StepFunError,
 )
 from .._core.events import AttemptEnded, CallEnded, CallStarted
+from .._core.parameters import Parameters
 from .._core.text import escaped, shown
 from .._core.wire import SendState
 from .._runtime.event_loop import Clock, clock_of, running_loop
@@ -68,7 +69,7 @@ class CallRecord:
         number: the number that its events share.
         operation: the operation, as events name it.
         model: the model's name, as sent; `None` for calls without one.
-        request: the request value, if there is one.
+        request: the request value, or the parameters to make it of, if there is one.
         free: whether the call costs nothing, so that a retry is always safe.
         price: the price of one image; `None` if unknown.
         reservation: the money reserved for it; `None` without a budget.
@@ -95,7 +96,7 @@ class CallRecord:
     number = 0
     operation = ""
     model: str | None = None
-    request: ImageRequest | None = None
+    request: ImageRequest | Parameters | None = None
     free = True
     price: Money | None = None
     reservation: Reservation | None = None
@@ -117,7 +118,7 @@ class CallRecord:
     watched = True
     interruption: BaseException | None = None
 
-    def begin(self, operation: str, model: str | None = None, request: ImageRequest | None = None) -> None:
+    def begin(self, operation: str, model: str | None = None, request: ImageRequest | Parameters | None = None) -> None:
         """Start the call in the running event loop."""
         self.number = next(_numbers)
         self.operation = operation
@@ -254,7 +255,7 @@ class EventEmitter:
             model=record.model,
             server=self._server,
             port=self._port,
-            request=record.request,
+            request=_request_of(record),
         )
         self._emit(record, event, logging.DEBUG, "started")
         record.headers = _valid_headers(event)
@@ -325,6 +326,16 @@ class EventEmitter:
             self._on_event(event)
         except Exception:  # noqa: BLE001 - a user's function must not cost an image
             log(logging.ERROR, "on_event failed for %s; the call goes on", type(event).__name__, exc_info=True)
+
+
+def _request_of(record: CallRecord) -> ImageRequest | None:
+    """The request value, which is made of its parameters only if an event needs it."""
+    if not isinstance(record.request, Parameters):
+        return record.request
+    from .._core.requests import request_of
+
+    record.request = request_of(record.request)
+    return record.request
 
 
 def _write(event: Event, level: int, what: str) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable, Mapping
-from functools import cache
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Unpack
 
 from .._call.caller import Caller
@@ -12,6 +10,7 @@ from .._call.options import NO_OPTIONS, Options
 from .._call.settings import hidden_headers
 from .._core.errors import StepFunError
 from .._core.keywords import unknown_keywords
+from .._core.parameters import Parameters
 from .._core.results import Image, ImagesResponse, SaveTo
 from .signatures import parameters_of, shown
 from .tracebacks import without_frames
@@ -29,14 +28,6 @@ if TYPE_CHECKING:
         StyleReference,
     )
     from .._core.requests import ImageRequest, PictureInput, ResponseFormat
-
-
-@cache
-def _requests() -> ModuleType:
-    """Import the request values on first use, since they import pydantic."""
-    from .._core import requests
-
-    return requests
 
 
 class AsyncImages:
@@ -110,24 +101,24 @@ class AsyncImages:
         """
         if unknown:
             raise unknown_keywords("images.generate()", unknown, parameters_of(AsyncImages.generate))
-        extra_headers = hidden_headers(extra_headers)
-        request = _requests().TextToImage(
-            model=model,
-            prompt=prompt,
-            size=size,
-            n=n,
-            response_format=response_format,
-            seed=seed,
-            steps=steps,
-            cfg_scale=cfg_scale,
-            negative_prompt=negative_prompt,
-            text_mode=text_mode,
-            style_reference=style_reference,
-            extra_body=extra_body,
-        )
+        server = self._service.config.server
+        if extra_headers is not None:
+            extra_headers = hidden_headers(extra_headers)
+        given = {
+            "prompt": prompt,
+            "size": size,
+            "n": n,
+            "response_format": response_format,
+            "seed": seed,
+            "steps": steps,
+            "cfg_scale": cfg_scale,
+            "negative_prompt": negative_prompt,
+            "text_mode": text_mode,
+            "style_reference": style_reference,
+        }
         options = _options(save_to, overwrite, timeout, queue_timeout, extra_headers)
         try:
-            return await self._service.send(request, options)
+            return await self._service.send(Parameters("text_to_image", model, given, extra_body, server), options)
         except StepFunError as error:
             raise without_frames(error) from error.__cause__
 
@@ -190,24 +181,24 @@ class AsyncImages:
         """
         if unknown:
             raise unknown_keywords("images.edit()", unknown, parameters_of(AsyncImages.edit))
-        extra_headers = hidden_headers(extra_headers)
-        request = _requests().ImageEdit(
-            model=model,
-            image=image,
-            prompt=prompt,
-            size=size,
-            n=n,
-            response_format=response_format,
-            seed=seed,
-            steps=steps,
-            cfg_scale=cfg_scale,
-            negative_prompt=negative_prompt,
-            text_mode=text_mode,
-            extra_body=extra_body,
-        )
+        server = self._service.config.server
+        if extra_headers is not None:
+            extra_headers = hidden_headers(extra_headers)
+        given = {
+            "image": image,
+            "prompt": prompt,
+            "size": size,
+            "n": n,
+            "response_format": response_format,
+            "seed": seed,
+            "steps": steps,
+            "cfg_scale": cfg_scale,
+            "negative_prompt": negative_prompt,
+            "text_mode": text_mode,
+        }
         options = _options(save_to, overwrite, timeout, queue_timeout, extra_headers)
         try:
-            return await self._service.send(request, options)
+            return await self._service.send(Parameters("edit", model, given, extra_body, server), options)
         except StepFunError as error:
             raise without_frames(error) from error.__cause__
 
@@ -265,23 +256,23 @@ class AsyncImages:
         """
         if unknown:
             raise unknown_keywords("images.image_to_image()", unknown, parameters_of(AsyncImages.image_to_image))
-        extra_headers = hidden_headers(extra_headers)
-        request = _requests().ImageToImage(
-            model=model,
-            image=image,
-            prompt=prompt,
-            source_weight=source_weight,
-            size=size,
-            n=n,
-            response_format=response_format,
-            seed=seed,
-            steps=steps,
-            cfg_scale=cfg_scale,
-            extra_body=extra_body,
-        )
+        server = self._service.config.server
+        if extra_headers is not None:
+            extra_headers = hidden_headers(extra_headers)
+        given = {
+            "image": image,
+            "prompt": prompt,
+            "source_weight": source_weight,
+            "size": size,
+            "n": n,
+            "response_format": response_format,
+            "seed": seed,
+            "steps": steps,
+            "cfg_scale": cfg_scale,
+        }
         options = _options(save_to, overwrite, timeout, queue_timeout, extra_headers)
         try:
-            return await self._service.send(request, options)
+            return await self._service.send(Parameters("image_to_image", model, given, extra_body, server), options)
         except StepFunError as error:
             raise without_frames(error) from error.__cause__
 

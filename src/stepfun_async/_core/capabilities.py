@@ -179,6 +179,7 @@ class Capability:
         tag: the tag in the prompt that holds the parameters for which the body has no field, as sd-server
             reads them; empty where the body has them all. Their wire names have a dot where they are nested.
         notable: the parameters that may do something else than they seem to say.
+        required: the parameters without which a request is rejected.
         draws_seed: whether a client draws a seed if none is given, since the server would use the same each time.
     """
 
@@ -197,6 +198,7 @@ class Capability:
     endpoint: Endpoint = field(init=False, compare=False)
     wire_names: Mapping[str, str] = field(init=False, compare=False)
     notable: tuple[str, ...] = field(init=False, compare=False)
+    required: tuple[str, ...] = field(init=False, compare=False)
     draws_seed: bool = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -205,6 +207,7 @@ class Capability:
             "endpoint": self.served_at or ENDPOINTS[self.operation],
             "wire_names": WIRE_NAMES[self.operation] if self.renamed is None else self.renamed,
             "notable": tuple(name for name, rule in self.rules.items() if rule.notable),
+            "required": tuple(name for name, rule in self.rules.items() if rule.required),
             "draws_seed": isinstance(seed, Integer) and seed.drawn,
         }
         for name, value in computed.items():

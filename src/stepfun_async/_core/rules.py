@@ -1,8 +1,8 @@
 """The kinds of rule a parameter can have: what is allowed, in words and as a check.
 
-A rule is independent of models. `judge` returns `None` for a value that is allowed, else a `Violation`
-with the reason and the nearest allowed value. `to_wire` gives the JSON value of an allowed one and
-`from_text` reads one back from a form field or a command line.
+A rule is independent of models. `convert` returns the JSON value of one that is allowed, else a
+`Violation` with the reason and the nearest allowed value. `from_text` reads one back from a form field or a command
+line.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, cast
+from typing import ClassVar, Final, cast
 
 from .headers import FORMATS
 from .pictures import Link, Picture, Unreadable
@@ -31,6 +31,10 @@ class Violation:
     nearest: object = None
     part: str = ""
     allowed: str = ""
+
+
+OMITTED: Final = object()
+"""What `Rule.convert` returns for a value that is allowed, and not sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +74,14 @@ class Rule:
         """Whether there are values that are allowed, but do something else than they seem to say."""
         return False
 
+    def convert(self, value: object) -> object:
+        """Return the wire's value for `value` if it is allowed, otherwise a `Violation`; `OMITTED` to send none."""
+        raise AssertionError(type(self))
+
     def judge(self, value: object) -> Violation | None:
         """Return `None` if `value` is allowed, otherwise the violation."""
-        raise AssertionError(type(self))
+        converted = self.convert(value)
+        return converted if isinstance(converted, Violation) else None
 
     def faults(self, value: object) -> tuple[Violation, ...]:
         """Return all violations of `value`; it may have several parts."""
@@ -80,8 +89,9 @@ class Rule:
         return () if fault is None else (fault,)
 
     def to_wire(self, value: object) -> object:
-        """The JSON value that says `value`."""
-        return value
+        """Return the wire's value for `value`; `value` itself if it is not allowed or not sent."""
+        converted = self.convert(value)
+        return value if converted is OMITTED or isinstance(converted, Violation) else converted
 
     def from_text(self, text: str) -> object:
         """Parse `text`, or return it as it is if it has no value, so that `judge` rejects it."""
@@ -100,7 +110,7 @@ class Text(Rule):
     def allowed(self) -> str:
         return f"text of {self.minimum} to {self.maximum:,} characters"
 
-    def judge(self, value: object) -> Violation | None:
+    def convert(self, value: object) -> object:
         if not isinstance(value, str):
             return Violation(f"{_kind_of(value)}, not text")
         if not self.minimum <= len(value) <= self.maximum:
@@ -109,7 +119,7 @@ class Text(Rule):
             return Violation("has a NUL character: it is not text, or text in UTF-16 or UTF-32", self._nearest(value))
         if not (value.isascii() or _encodable(value)):
             return Violation("has half of a surrogate pair, which UTF-8 cannot carry", self._nearest(value))
-        return None
+        return value
 
     def _nearest(self, text: str) -> str | None:
         nearest = _sayable(text)[: self.maximum]
@@ -131,9 +141,9 @@ class Choice(Rule):
     def wire_allowed(self) -> str:
         return " or ".join(json.dumps(option) for option in self.options)
 
-    def judge(self, value: object) -> Violation | None:
+    def convert(self, value: object) -> object:
         if isinstance(value, str) and value in self.options:
-            return None
+            return value
         return Violation("", closest(value, self.options))
 
 
@@ -151,13 +161,11 @@ class Boolean(Rule):
     def wire_allowed(self) -> str:
         return "true or false"
 
-    def judge(self, value: object) -> Violation | None:
-        if isinstance(value, bool) or isinstance(python_value(value), bool):
-            return None
+    def convert(self, value: object) -> object:
+        flag = python_value(value)
+        if isinstance(flag, bool):
+            return flag
         return Violation(f"{_kind_of(value)}, not a truth value", _truth_of(value))
-
-    def to_wire(self, value: object) -> object:
-        return python_value(value)
 
     def from_text(self, text: str) -> object:
         return {"true": True, "false": False}.get(text.strip().lower(), text)
@@ -190,23 +198,19 @@ class Integer(Rule):
     def notable(self) -> bool:
         return self.zero_is_random
 
-    def judge(self, value: object) -> Violation | None:
+    def convert(self, value: object) -> object:
         number = value if type(value) is int else _whole(value)
         if number is None:
             return Violation(f"{_kind_of(value)}, not a whole number", self._nearest(value))
         if not self.minimum <= number <= self.maximum:
             return Violation("", self._nearest(number))
-        return None
+        return number
 
     def _nearest(self, value: object) -> int | None:
         number = _number(value)
         if number is None:
             return None
         return round(min(max(number, self.minimum), self.maximum))
-
-    def to_wire(self, value: object) -> object:
-        number = value if type(value) is int else _whole(value)
-        return value if number is None else number
 
     def from_text(self, text: str) -> object:
         try:
@@ -233,7 +237,7 @@ class Number(Rule):
         start = f"above {self.minimum:g}" if self.above else f"from {self.minimum:g}"
         return f"a number {start} to {self.maximum:g}"
 
-    def judge(self, value: object) -> Violation | None:
+    def convert(self, value: object) -> object:
         number = value if type(value) is float else _real(value)
         if number is None:
             return Violation(f"{_kind_of(value)}, not a number", self._nearest(value))
@@ -242,7 +246,7 @@ class Number(Rule):
         too_low = number <= self.minimum if self.above else number < self.minimum
         if too_low or number > self.maximum:
             return Violation("", self._nearest(value))
-        return None
+        return number
 
     def _nearest(self, value: object) -> float | None:
         number = _number(
@@ -252,10 +256,6 @@ class Number(Rule):
             return None
         nearest = min(max(number, self.minimum), self.maximum)
         return None if self.above and nearest == self.minimum else nearest
-
-    def to_wire(self, value: object) -> object:
-        number = value if type(value) is float else _real(value)
-        return value if number is None else number
 
     def from_text(self, text: str) -> object:
         number = _number(text)
@@ -296,7 +296,14 @@ class Sizes(Rule):
     def wire_allowed(self) -> str:
         return f"{', '.join(self.wire_options)} ({self.order})"
 
-    def judge(self, value: object) -> Violation | None:
+    def convert(self, value: object) -> object:
+        if type(value) is str and value in self._meant:
+            return value
+        fault = self._fault(value)
+        size = None if fault else self.pick(value)
+        return fault or (value if size is None else size.to_wire(self.order))
+
+    def _fault(self, value: object) -> Violation | None:
         if not isinstance(value, str):
             return self._judge_size(value, value if isinstance(value, Size) else Size.from_mapping(value))
         if value in self._meant or self._of_ratio(value):
@@ -330,10 +337,6 @@ class Sizes(Rule):
             return next((option for option in self.options if option == value), value)
         text = str(value)
         return self._meant.get(text) or self._of_ratio(text) or Size.from_wire(text, self.order)
-
-    def to_wire(self, value: object) -> object:
-        size = self.pick(value)
-        return value if size is None else size.to_wire(self.order)
 
     @cached_property
     def turning(self) -> Mapping[str, Size]:
@@ -400,13 +403,13 @@ class AnySize(Rule):
         form = "WIDTHxHEIGHT" if self.order == "width x height" else "HEIGHTxWIDTH"
         return f"{form}, each side {self.minimum} to {self.maximum} pixels"
 
-    def judge(self, value: object) -> Violation | None:
+    def convert(self, value: object) -> object:
         size = self.pick(value) if isinstance(value, str | Size) else Size.from_mapping(value)
         if size is None and not isinstance(value, str):
             return Violation(f"{_kind_of(value)}, not a size")
         if size is None:
             return Violation("", self._nearest(value))
-        return None if self._within(size) else Violation("", self._clamped(size))
+        return size.to_wire(self.order) if self._within(size) else Violation("", self._clamped(size))
 
     def pick(self, value: object) -> Size | None:
         """The size that `value` means; `None` if it is not a size, or the server's choice."""
@@ -417,10 +420,6 @@ class AnySize(Rule):
         text = str(value)
         ratio = ratio_of(text)
         return Size.from_wire(text, self.order) if ratio is None else _of_area(ratio)
-
-    def to_wire(self, value: object) -> object:
-        size = self.pick(value)
-        return value if size is None else size.to_wire(self.order)
 
     def _within(self, size: Size) -> bool:
         return size.possible and all(self.minimum <= side <= self.maximum for side in (size.width, size.height))
@@ -469,13 +468,13 @@ class ImageInput(Rule):
             parts.append("or an http(s) link to one")
         return ", ".join(parts)
 
-    def judge(self, value: object) -> Violation | None:
-        """`value` is what `pictures.look` made of the user's picture."""
+    def convert(self, value: object) -> object:
+        """`value` is what `pictures.look` made of the user's image; the request has it as it is."""
         if isinstance(value, Link):
-            return None if self.links else Violation("this endpoint takes no links: download the picture first")
+            return value if self.links else Violation("this endpoint takes no links: download the picture first")
         if not isinstance(value, Picture):
             return Violation(value.why if isinstance(value, Unreadable) else f"{_kind_of(value)}, not a picture")
-        return self._judge_picture(value)
+        return self._judge_picture(value) or value
 
     def _judge_picture(self, picture: Picture) -> Violation | None:
         if picture.format not in self.formats:
@@ -515,8 +514,13 @@ class Style(Rule):
     def wire_allowed(self) -> str:
         return f'{{"source_url": {self.picture.allowed}, "weight": {self.weight.allowed}}}'
 
-    def judge(self, value: object) -> Violation | None:
-        return next(iter(self.faults(value)), None)
+    def convert(self, value: object) -> object:
+        if faults := self.faults(value):
+            return faults[0]
+        style = cast("Mapping[str, object]", value)
+        weight = style.get("weight")
+        given = {"source_url": style["source_url"]}
+        return given if weight is None else {**given, "weight": self.weight.to_wire(weight)}
 
     def faults(self, value: object) -> tuple[Violation, ...]:
         """`value` is the user's mapping with `source_url` replaced by what `pictures.look` made of it."""
@@ -536,12 +540,6 @@ class Style(Rule):
             elif item is not None and (fault := rule.judge(item)):
                 yield Violation(fault.why, fault.nearest, part=str(key), allowed=rule.allowed)
 
-    def to_wire(self, value: object) -> object:
-        style = cast("Mapping[str, object]", value)
-        weight = style.get("weight")
-        given = {"source_url": style["source_url"]}
-        return given if weight is None else {**given, "weight": self.weight.to_wire(weight)}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ignored(Rule):
@@ -558,8 +556,8 @@ class Ignored(Rule):
     def notable(self) -> bool:
         return True
 
-    def judge(self, value: object) -> Violation | None:
-        return None
+    def convert(self, value: object) -> object:
+        return OMITTED
 
 
 def _smaller(picture: Picture) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 from .capabilities import Capability, Operation
 from .keywords import CALL_KEYWORDS
 from .pictures import Picture
 from .problems import Problem, plain
 from .registry import row_of, rows
-from .rules import Ignored, Integer, Rule, Sizes, Violation, closest
+from .rules import OMITTED, Ignored, Integer, Rule, Sizes, Violation, closest
 from .servers import Server
 from .sizes import Size
 from .text import reason
@@ -20,31 +20,50 @@ Values = Mapping[str, object]
 """A request's parameters by name, without those not given; pictures are what `pictures.look` made of them."""
 
 
-def problems_of(row: Capability, values: Values, given: Values) -> tuple[Problem, ...]:
-    """Return all problems of a request, in the order of the model's parameters.
+def convert(row: Capability, values: Values, given: Values) -> tuple[dict[str, Any], tuple[Problem, ...]]:
+    """Check each parameter and convert it, in one pass.
 
     Args:
         row: the model's.
-        values: the parameters, with pictures looked at.
+        values: the parameters, with images opened.
         given: the same as the user gave them, for the messages.
+
+    Returns:
+        The parameters by their names and with their values on the wire, and all problems, in the order of the model's
+        parameters.
     """
-    wrong: list[Problem] = []
-    for name, rule in row.rules.items():
-        if name in values:
-            value = values[name]
-            try:
-                if rule.judge(value) is None:
-                    continue
-                faults = rule.faults(value)
-            except Exception as error:  # noqa: BLE001 - a user's methods may raise anything
-                why = f"it cannot be judged: {reason(error)}"
-                wrong.append(Problem(name, plain(given[name]), rule.allowed, why))
-            else:
-                wrong += [_problem(name, rule, given[name], fault) for fault in faults]
-        elif rule.required:
-            wrong.append(Problem(name, None, rule.allowed, "is required"))
-    extra = [_no_such_parameter(row, name, given[name]) for name in values if name not in row.rules]
-    return (*wrong, *extra)
+    rules, names = row.rules, row.wire_names
+    wire: dict[str, Any] = {}
+    wrong: dict[str, tuple[Problem, ...]] = {}
+    for name, value in values.items():
+        try:
+            converted = rules[name].convert(value)
+        except Exception as error:  # noqa: BLE001 - a user's methods may raise anything
+            converted = Violation(f"it cannot be judged: {reason(error)}")
+        if type(converted) is Violation:
+            wrong[name] = _problems_with(row, name, value, given[name], converted)
+        elif converted is not OMITTED:
+            wire[names.get(name, name)] = converted
+    for name in row.required:
+        if name not in values:
+            wrong[name] = (Problem(name, None, rules[name].allowed, "is required"),)
+    if not wrong:
+        return wire, ()
+    return wire, tuple(problem for name in {**rules, **wrong} for problem in wrong.get(name, ()))
+
+
+def _problems_with(
+    row: Capability, name: str, value: object, shown: object, violation: Violation
+) -> tuple[Problem, ...]:
+    """The problems with one parameter, whose conversion failed with `violation`."""
+    rule = row.rules.get(name)
+    if rule is None:
+        return (_no_such_parameter(row, name, shown),)
+    try:
+        faults = rule.faults(value) or (violation,)
+    except Exception:  # noqa: BLE001 - a user's methods may raise anything
+        faults = (violation,)
+    return tuple(_problem(name, rule, shown, fault) for fault in faults)
 
 
 def notices_of(row: Capability, values: Values) -> tuple[str, ...]:

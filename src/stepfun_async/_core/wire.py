@@ -23,7 +23,7 @@ from .errors import (
 from .pictures import Link, Picture, Unreadable
 from .problems import Description, Problem
 from .registry import row_of
-from .rules import Ignored, Rule
+from .rules import OMITTED, Rule, Violation
 from .sizes import Size
 from .text import reason
 
@@ -66,6 +66,7 @@ class HTTPRequest:
         headers: what is sent besides, by lower-case name.
         into: makes the sink for an image of the response, given its maximum bytes (0 if unknown).
             `None` keeps the response in memory. A transport may ignore it.
+        content: `json`, encoded once for all attempts; `None` has the transport encode it.
     """
 
     method: str
@@ -75,6 +76,11 @@ class HTTPRequest:
     files: Mapping[str, Upload] = field(default_factory=lambda: _EMPTY)
     headers: Mapping[str, str] = field(default_factory=lambda: _EMPTY, repr=False)
     into: Callable[[int], Sink] | None = field(default=None, repr=False)
+    content: bytes | None = field(default=None, repr=False, compare=False)
+
+    def with_content(self, content: bytes) -> HTTPRequest:
+        """This request, whose JSON is encoded as `content`."""
+        return HTTPRequest(self.method, self.path, self.json, self.form, self.files, self.headers, self.into, content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,45 +146,41 @@ def _own_name(names: Mapping[str, str], wire: str) -> str:
     return next((name for name, other in names.items() if other == wire), wire)
 
 
-def to_call(
+def to_request(
     model: object,
     operation: Operation,
     row: Capability | None,
-    values: Mapping[str, object],
+    wire: dict[str, Any],
     extra_body: Mapping[str, Any] | None,
-    *,
-    known_good: bool = False,
 ) -> HTTPRequest:
-    """The call that says a request.
+    """Return the request for an operation.
 
     Args:
         model: the model's name.
-        operation: what is asked of it.
-        row: the table's row for both; None where there is none.
-        values: the parameters, with pictures as `pictures.look` made them.
+        operation: the operation.
+        row: the row of the model table for both; `None` if there is none.
+        wire: the parameters, by their names and with their values on the wire. It becomes part of the request.
         extra_body: what is sent besides, unchecked.
-        known_good: whether every value was judged, and is allowed.
 
     Raises:
-        InvalidRequestError: a picture cannot be read, or a value has no wire form at all.
+        InvalidRequestError: an image cannot be read, or a value has no form on the wire.
     """
+    body: dict[str, Any] = {"model": model, **wire}
+    if extra_body is not None:
+        with _named("extra_body"):
+            body.update(json.loads(json.dumps(dict(extra_body))))  # as it is now, and of plain values
     if row is None:
         endpoint, names = ENDPOINTS[operation], WIRE_NAMES[operation]
     else:
         endpoint, names = row.endpoint, row.wire_names
-    said: dict[str, Any] = {"model": model, **_said(row.rules if row else _EMPTY, names, values, known_good=known_good)}
-    if extra_body is not None:
-        with _named("extra_body"):
-            said.update(json.loads(json.dumps(dict(extra_body))))  # as it is now, and of plain values
-    if row is not None and row.tag:
-        said = _with_tag(said, row)
+        body = _with_tag(body, row) if row.tag else body
     if endpoint.body == "json":
-        for name, value in said.items():
+        for name, value in body.items():
             if type(value) not in _PLAIN:
-                said[name] = _json_of(_own_name(names, name), value)
-        return HTTPRequest("POST", endpoint.path, said, _EMPTY, _EMPTY, _EMPTY)
-    files = {name: _upload(value) for name, value in said.items() if type(value) is Picture}
-    form = {name: _form_text(_own_name(names, name), value) for name, value in said.items() if name not in files}
+                body[name] = _json_of(_own_name(names, name), value)
+        return HTTPRequest("POST", endpoint.path, body, _EMPTY, _EMPTY, _EMPTY)
+    files = {name: _upload(value) for name, value in body.items() if type(value) is Picture}
+    form = {name: _form_text(_own_name(names, name), value) for name, value in body.items() if name not in files}
     return HTTPRequest("POST", endpoint.path, form=form, files=files)
 
 
@@ -199,17 +201,16 @@ def _with_tag(said: Mapping[str, Any], row: Capability) -> dict[str, Any]:
     return rest
 
 
-def _said(
-    rules: Mapping[str, Rule], names: Mapping[str, str], values: Mapping[str, object], *, known_good: bool
-) -> dict[str, object]:
-    """The parameters as the wire names and says them."""
-    said: dict[str, object] = {}
-    for name, value in values.items():
-        rule = rules.get(name)
-        if not isinstance(rule, Ignored):
-            wire = rule.to_wire(value) if known_good and rule else _encode(name, rule, value)
-            said[names.get(name, name)] = wire
-    return said
+def unchecked(operation: Operation, row: Capability | None, values: Mapping[str, object]) -> dict[str, Any]:
+    """The parameters by their names on the wire; those that the row does not allow as they are.
+
+    Raises:
+        InvalidRequestError: an image cannot be read.
+    """
+    rules = row.rules if row else _EMPTY
+    names = row.wire_names if row else WIRE_NAMES[operation]
+    wire = {names.get(name, name): _encode(name, rules.get(name), value) for name, value in values.items()}
+    return {name: value for name, value in wire.items() if value is not OMITTED}
 
 
 @contextmanager
@@ -287,8 +288,9 @@ def _hash_of(name: str, upload: Upload) -> str:
 def _encode(name: str, rule: Rule | None, value: object) -> object:
     with _named(name):
         _refuse_unreadable(name, value)
-        if rule is not None and rule.judge(value) is None:
-            return rule.to_wire(value)
+        converted = value if rule is None else rule.convert(value)
+        if rule is not None and type(converted) is not Violation:
+            return converted
         return value.to_wire("width x height") if isinstance(value, Size) else value
 
 

@@ -17,10 +17,11 @@ from typing import Any, cast
 
 from stepfun_async._core.capabilities import BUILT_IN, ENDPOINTS, Operation
 from stepfun_async._core.data_uris import is_data_uri
+from stepfun_async._core.parameters import Parameters
 from stepfun_async._core.pictures import Link, Picture, Unreadable, look, names_path
 from stepfun_async._core.problems import Problem, plain
 from stepfun_async._core.registry import row_of, rows
-from stepfun_async._core.requests import REQUESTS, ImageEdit, ImageRequest, ImageToImage, Reading, TextToImage
+from stepfun_async._core.requests import REQUESTS, ImageEdit, ImageRequest, ImageToImage, TextToImage
 from stepfun_async._core.rules import Integer, Rule, closest
 from stepfun_async._core.scalars import is_missing, python_value
 from stepfun_async._core.servers import Server
@@ -392,7 +393,7 @@ def _afresh(request: ImageRequest) -> ImageRequest:
 # --- for the journal ----------------------------------------------------------------------------
 
 
-def _told(request: Reading) -> dict[str, object]:
+def _told(request: Parameters) -> dict[str, object]:
     """A request as `Item.request` has it: an image by its path or link where it was given so, else by its SHA-256."""
     seen = request.values
     fields = {name: _told_value(_told_image(given, seen[name])) for name, given in request.given.items()}

@@ -56,6 +56,10 @@ STOPPING: tuple[type[StepFunError], ...] = (
 picture that is paid for and cannot be written."""
 
 
+_FETCHED = Options(fetch=True)
+"""A batch keeps images themselves, since links expire."""
+
+
 class Store(Protocol):
     """Where pictures are kept."""
 
@@ -207,7 +211,9 @@ class JobRunner:
         request = task.job.request
         assert request is not None  # noqa: S101 - only good lines become tasks
         try:
-            response = await self._service.send(request, Options(fetch=True), record)
+            response = await self._service.send(
+                request.read(self._service.config.server), _FETCHED, request=request, record=record
+            )
             image = response.image
         except SaveError as error:
             return unfetched(error.response, error.__cause__ or error)
