@@ -351,7 +351,7 @@ async def test_a_map_can_be_left_wherever_its_workers_wait(place: Place, tmp_pat
 
         async def left(interruption: Interruption) -> None:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(service, "send", lambda *given: interruption.run(send(*given)))
+                patch.setattr(service, "send", lambda *given, **named: interruption.run(send(*given, **named)))
                 await read_map(scene)
 
         assert await sweep(scene, left) > 2
