@@ -8,16 +8,17 @@ BIN := $(VENV)/bin
 BENCH := .venv-bench
 GATEWAYS := .venv-gateways
 TABLES := .venv-tables
+RECIPES := .venv-recipes
 
 # The tests start the package in hundreds of processes: its bytecode is kept, whatever the environment says.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check types imports pytest wheel soak attack gateways pictures tables docs bench bench-quick bench-batch clean
+.PHONY: demo test check types imports pytest wheel site soak attack gateways pictures tables recipes docs bench bench-quick bench-batch clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python docs/examples/demo.py $(PICTURES)
 
-test: check types imports pytest wheel
+test: check types imports pytest wheel site
 	@echo "All checks passed."
 
 check: $(VENV)/.dev
@@ -44,6 +45,10 @@ wheel: $(VENV)/.dev
 	build/wheel/plain/bin/python -m pip install --quiet --disable-pip-version-check "$$(ls build/wheel/*.whl)[all]"
 	cd build/wheel && plain/bin/python -P -W error ../../tests/wheel.py all
 
+# The documentation site, in build/site/html: a warning or a link that leads nowhere ends it.
+site: $(VENV)/.dev
+	$(BIN)/python -m docs.site
+
 # A hundred thousand calls with faults, each held against the bill; takes minutes, and is not part of `make test`.
 soak: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.soak
@@ -62,6 +67,11 @@ pictures: $(VENV)/.dev
 # minutes on two busy cores, half of them for 700 MB of packages, and so is no part of `make test`.
 tables: $(TABLES)/.made
 	$(TABLES)/bin/python -m pytest tests/tables
+
+# Every recipe of docs/cookbook.md. Takes four minutes on a busy machine, most of them for 460 MB of packages, and so is no
+# part of `make test`, which runs the recipes whose packages it has.
+recipes: $(RECIPES)/.made
+	RECIPES=all $(RECIPES)/bin/python -m pytest tests/test_cookbook.py
 
 # Random attacks on the promises, each for so many seconds: cancellations, killed processes, histories of batches.
 # They print what was billed and what was told of it; the first one that is wrong ends it, with its seed.
@@ -92,7 +102,7 @@ bench-quick: $(BENCH)/.made
 	$(BENCH)/bin/python -m benchmarks --quick --out benchmarks/results/quick
 
 clean:
-	rm -rf $(VENV) $(BENCH) $(GATEWAYS) $(TABLES) build dist
+	rm -rf $(VENV) $(BENCH) $(GATEWAYS) $(TABLES) $(RECIPES) build dist
 
 $(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12")'
@@ -125,4 +135,10 @@ $(TABLES)/.made: $(VENV)/.made pyproject.toml
 	$(BIN)/python -m venv $(TABLES) || { $(PYTHON) -m pip install --user virtualenv && $(PYTHON) -m virtualenv $(TABLES); }
 	$(TABLES)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	$(TABLES)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[embedded]" --group tables
+	touch $@
+
+$(RECIPES)/.made: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m venv $(RECIPES) || { $(PYTHON) -m pip install --user virtualenv && $(PYTHON) -m virtualenv $(RECIPES); }
+	$(RECIPES)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(RECIPES)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[embedded]" --group recipes
 	touch $@

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from docs import house, tables
+from docs import house, readme, site, tables
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
@@ -51,6 +51,10 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+WHOLE = {Path("README.md"), *(Path("docs", name) for name in ("index.md", "quickstart.md", "cookbook.md"))}
+"""Pages of which each example is a whole program; on the others, an example goes on where the one before ended."""
+
+
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_the_code_on_the_page_runs(page: Path, offline: Path) -> None:
     document = Sybil(
@@ -58,10 +62,12 @@ def test_the_code_on_the_page_runs(page: Path, offline: Path) -> None:
     ).parse(ROOT / page)
     for example in document.examples():
         if not FILE.match(str(example.parsed)):
+            if page in WHOLE and isinstance(example.parsed, str):
+                document.namespace.clear()
             example.evaluate()
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if _files(page)], ids=str)
+@pytest.mark.parametrize("page", [page for page in PAGES if _files(page) and page.stem != "cookbook"], ids=str)
 def test_the_suite_on_the_page_passes(page: Path, tmp_path: Path) -> None:
     """Its files in one folder, run by pytest; each that is for tests has some."""
     files = _files(page)
@@ -133,7 +139,50 @@ def test_the_drawing_of_the_package_is_the_codes() -> None:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     text = (ROOT / page).read_text()
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
-        assert (ROOT / page.parent / target).exists(), target
+        if target.startswith("reference/"):  # made with the site
+            assert target.removeprefix("reference/").removesuffix(".md") in site.reference()
+        else:
+            assert (ROOT / page.parent / target).exists(), target
+
+
+def test_every_public_name_is_on_one_page_of_the_reference() -> None:
+    names = [name for page in site.reference().values() for name in page]
+    assert {f"stepfun_async.{name}" for name in stepfun_async.__all__} <= set(names)
+    assert len(names) == len(set(names))
+
+
+def test_a_broken_link_of_the_site_is_found(tmp_path: Path) -> None:
+    """A page, an anchor, an image and a file from elsewhere."""
+    (tmp_path / "a.html").write_text('<a href="b.html#there"></a><a href="#top"></a><img src="a.png"><h1 id="top">')
+    (tmp_path / "b.html").write_text('<a id="there" href="a.html#gone"></a><a href="c.html"></a><a href="a.html"></a>')
+    assert sorted(site.broken_links(tmp_path)) == ["a.html: a.png", "b.html: a.html#gone", "b.html: c.html"]
+
+
+def test_links_into_the_repository_lead_to_pages_or_to_its_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = "[a](batch.md#x) [b](../CHANGELOG.md) [c](../README.md) [d](../src/x.py) ![e](demo.png) [f](https://a.b)"
+    assert site.relinked(page, site.DOCS) == (
+        "[a](batch.md#x) [b](changelog.md) [c](index.md) d ![e](demo.png) [f](https://a.b)"
+    )
+    monkeypatch.setattr(site, "HOME", "https://example.org")
+    assert "[d](https://example.org/src/x.py)" in site.relinked(page, site.DOCS)
+    assert site.relinked("[a](docs/batch.md#x)", ROOT) == "[a](batch.md#x)"
+
+
+def test_the_packages_page_has_absolute_links_or_none() -> None:
+    """As README.md has them, they would lead nowhere there."""
+    text = "See [Models](docs/models.md#a) and [this](#here), [that](https://a.b). ![A lake](docs/demo.png)"
+    assert readme.absolute(text, "") == "See Models and [this](#here), [that](https://a.b). "
+    assert readme.absolute(text, "https://example.org/x") == (
+        "See [Models](https://example.org/x/docs/models.md#a) and [this](#here), [that](https://a.b). "
+        "![A lake](https://example.org/x/docs/demo.png?raw=true)"
+    )
+
+
+def test_every_error_names_its_place_in_the_reference() -> None:
+    """`make site` finds the page broken if the anchor is not there."""
+    names = {name for name in stepfun_async.__all__ if name.endswith("Error")}
+    assert names <= {name.removeprefix("stepfun_async.") for name in site.reference()["errors"]}
+    assert stepfun_async.RateLimitError.help_page == "reference/errors.html#stepfun_async.RateLimitError"
 
 
 def test_readme_names_every_error() -> None:

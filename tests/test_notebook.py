@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -38,3 +39,25 @@ def test_both_clients_work_in_a_notebook_and_show_their_pictures(monkeypatch: py
         "['image/png', 'text/plain'] ImagesResponse(data=(Ima",
         "['text/plain'] ['Finished', 'Finished']",
     ]
+
+
+DOCUMENTED = """
+import sys
+import nbclient
+import nbformat
+
+notebook = nbformat.read(sys.argv[1], 4)
+nbclient.NotebookClient(notebook, timeout=60).execute()
+for cell in notebook.cells:
+    if cell.cell_type == "code":
+        print(*(sorted(output.get("data", {"text": ""})) for output in cell.outputs))
+"""
+
+
+def test_the_notebook_of_the_documentation_runs_and_shows_its_images(tmp_path: Path) -> None:
+    notebook = Path(__file__).parent.parent / "docs" / "notebook.ipynb"
+    run = [sys.executable, "-c", DOCUMENTED, str(notebook)]
+    done = subprocess.run(run, capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    image, value = "['image/png', 'text/plain']", "['text/plain']"
+    assert done.stdout.splitlines() == [image, image, value, image, "['text']"]

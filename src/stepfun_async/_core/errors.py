@@ -64,11 +64,21 @@ class StepFunError(Exception):
         maybe_billed: how many of these attempts may have been billed. A gateway may multiply them.
         trace_id: the server's `X-Trace-Id`, which StepFun's support asks for, or what a gateway has in its
             place (`x-request-id`, `x-litellm-call-id`); `None` without a response.
+        help_page: where the documentation describes the class of the error, relative to its first page.
     """
 
     billing: Billing = "not_sent"
+    help_page: ClassVar[str] = "reference/errors.html#stepfun_async.StepFunError"
     _of_lines: ClassVar[bool] = False
     """Whether line breaks in the message are this package's own; those of servers are escaped as other controls are."""
+
+    def __init_subclass__(cls) -> None:
+        """Point to the class's own place in the documentation; those of users have their base's."""
+        super().__init_subclass__()
+        package, room, *_ = (*cls.__module__.split("."), "")
+        if package == "stepfun_async":
+            page, module = ("errors", package) if room.startswith("_") else (room, f"{package}.{room}")
+            cls.help_page = f"reference/{page}.html#{module}.{cls.__name__}"
 
     def __init__(self, message: str, *, billing: Billing | None = None, trace_id: str | None = None) -> None:
         message = escaped(message, lines=self._of_lines)

@@ -165,7 +165,7 @@ class Fault:
 
     @classmethod
     def parse(cls, text: str) -> Fault:
-        """Parse a fault: KIND[:STATUS][=SECONDS][*TIMES][%PERCENT].
+        """Parse a fault: `KIND[:STATUS][=SECONDS][*TIMES][%PERCENT]`.
 
         Raises:
             ConfigurationError: `text` is not a valid fault.
