@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from ._core.events import AttemptEnded as AttemptEnded
     from ._core.events import CallEnded as CallEnded
     from ._core.events import CallStarted as CallStarted
+    from ._core.inspection import ServerReport as ServerReport
     from ._core.problems import Problem as Problem
     from ._core.registry import capabilities as capabilities
     from ._core.registry import register_model as register_model
@@ -118,6 +119,7 @@ _HOMES = {
         "StepFunWarning",
     ),
     "_core.events": ("AttemptEnded", "CallEnded", "CallStarted"),
+    "_core.inspection": ("ServerReport",),
     "_core.problems": ("Problem",),
     "_core.requests": ("ImageEdit", "ImageToImage", "TextToImage"),
     "_core.results": ("Account", "Image", "ImagesResponse", "Model", "ModelUsage", "Usage"),

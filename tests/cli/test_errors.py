@@ -19,7 +19,8 @@ from stepfun_async.cli.errors import WORDS
 from .conftest import Run
 
 PYTHON = re.compile(
-    r"api_key|base_url|allow_http=|overwrite=|accept_changes=|Limits\(|Budget\(|register_model|Size\(|error\.|timeout=|\(path\)|stop\(\)"
+    r"api_key|base_url|allow_http=|overwrite=|accept_changes=|Limits\(|Budget\(|register_model|register_server|server=|"
+    r"server out|edit\(\)|inspect\(\)|Size\(|error\.|timeout=|\(path\)|stop\(\)"
 )
 """Words that help nobody at a command line."""
 
@@ -205,4 +206,4 @@ def test_every_error_of_the_sdk_has_a_documented_code() -> None:
 
 
 def test_words_are_those_of_python() -> None:
-    assert all(PYTHON.search(python.replace("\\", "")) for python, _ in WORDS if "timeout" not in python)
+    assert all(PYTHON.search(re.sub(r"\\(?!$)b?", "", python)) for python, _ in WORDS if "timeout" not in python)

@@ -205,7 +205,7 @@ class Caller:
                 call = self._into(target, record, call)
             self._reserve(record, purchase)
             sent = None if self.config.server.native else parameters.seed_sent  # which StepFun returns
-            return await self._run(record, call, self._parser(purchase.model, sent), options)
+            return await self._run(record, call, self._parser(purchase, sent), options)
         finally:
             if target is not None:
                 await target.aclose()
@@ -277,10 +277,16 @@ class Caller:
         if self.config.hosted and (row := parameters.row):
             _warn_if_retired(row)
 
-    def _parser(self, model: str, seed: int | None) -> Callable[..., ImagesResponse]:
+    def _parser(self, purchase: Purchase, seed: int | None) -> Callable[..., ImagesResponse]:
         config = self.config
-        lifetime = config.link_lifetime
-        return partial(parse_images, model=model, base_url=config.base_url, link_lifetime=lifetime, seed=seed)
+        return partial(
+            parse_images,
+            model=purchase.model,
+            base_url=config.base_url,
+            link_lifetime=config.link_lifetime,
+            seed=seed,
+            hint_of=partial(config.hint, purchase.operation),
+        )
 
     @staticmethod
     def _into(target: SaveTarget, record: CallRecord, call: HTTPRequest) -> HTTPRequest:
@@ -604,7 +610,10 @@ def _warn_if_retired(row: Capability) -> None:
         return
     when = f"on {end.ends}" if end.ends else "on a day not known"
     then = f"; StepFun names {end.successor} as its successor" if end.successor else ""
-    message = f"StepFun's hosts were to stop serving {row.model} {when}{then}; the request is sent all the same"
+    message = (
+        f"StepFun's hosts were to stop serving {row.model} {when}{then}; the request is sent all the same. "
+        "The page 'Which server?' lists others"
+    )
     warnings.warn(message, ModelRetiredWarning, stacklevel=2)
     _warned.add(row.model)
 

@@ -15,6 +15,7 @@ from .._limits.budget import Budget
 from .._limits.limits import Limits
 from .images import AsyncImages
 from .models import AsyncAccount, AsyncModels
+from .server import AsyncServer
 from .signatures import parameters_of, shown
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ class AsyncClient:
     """`list` and `retrieve`."""
     account: AsyncAccount
     """`retrieve`."""
+    server: AsyncServer
+    """`profile`, `name` and `inspect`."""
 
     @shown
     def __init__(
@@ -115,6 +118,7 @@ class AsyncClient:
         self.images = AsyncImages(self._service)
         self.models = AsyncModels(self._service)
         self.account = AsyncAccount(self._service)
+        self.server = AsyncServer(self._service)
 
     @property
     def base_url(self) -> str:

@@ -17,6 +17,7 @@ from .._limits.limits import Limits
 from .client import unpicklable
 from .images import AsyncImages
 from .models import AsyncAccount, AsyncModels
+from .server import AsyncServer
 from .signatures import blocking, parameters_of, shown
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ class Client:
     """`list` and `retrieve`."""
     account: AccountOf
     """`retrieve`."""
+    server: ServerOf
+    """`profile`, `name` and `inspect`."""
 
     @shown
     def __init__(
@@ -120,6 +123,7 @@ class Client:
         self.images = Images(self._bridge)
         self.models = Models(self._bridge)
         self.account = AccountOf(self._bridge)
+        self.server = ServerOf(self._bridge)
 
     @property
     def base_url(self) -> str:
@@ -369,6 +373,40 @@ class Models:
             InvalidRequestError: `model` is not a valid name; nothing was sent.
             NotFoundError: the server has no such model.
             APIError: there was no usable response.
+        """
+
+
+class ServerOf:
+    """The server that a client talks to."""
+
+    def __init__(self, bridge: BlockingCaller) -> None:
+        self._bridge = bridge
+        self._methods = AsyncServer(bridge.service)
+
+    @property
+    def profile(self) -> Server:
+        """The profile by which requests are checked and sent."""
+        return self._methods.profile
+
+    @property
+    def name(self) -> str:
+        """The profile's name."""
+        return self._methods.name
+
+    @blocking(AsyncServer.inspect)
+    def inspect(self, *args: Any, **options: Any) -> Any:
+        """Return what the server is, as its responses to a few GETs show. Nothing is made, and nothing billed.
+
+        It gets the list of models, the account, and the endpoints of images, which only take POST.
+
+        Args:
+            timeout: seconds for each GET; by default the client's.
+
+        Returns:
+            The report; `print(report)` shows it for people.
+
+        Raises:
+            APIConnectionError: the server cannot be reached.
         """
 
 

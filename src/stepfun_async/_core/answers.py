@@ -42,6 +42,7 @@ def parse_images(
     now: float,
     link_lifetime: timedelta | None,
     seed: int | None = None,
+    hint_of: Callable[[int], str | None] | None = None,
 ) -> ImagesResponse:
     """The pictures of an answer, decoded.
 
@@ -55,11 +56,14 @@ def parse_images(
         now: the time of the answer, seconds since 1970.
         link_lifetime: how long the server's links work; None where it is not known.
         seed: the seed that was sent, for a response with one image that does not say its own.
+        hint_of: what a user can do about an error status; `None` for what the status itself says.
 
     Raises:
         APIStatusError: the status is an error.
         MalformedResponseError: it is a success without a picture that can be read.
     """
+    if hint_of is not None and not 200 <= reply.status < 300:
+        raise_for_status(reply, now, hint_of(reply.status))
     if len(reply.body) >= CUTTING_PAYS and not reply.pictures:
         raise_for_status(reply, now)
         with suppress(MalformedResponseError):

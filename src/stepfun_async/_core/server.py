@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,6 +28,13 @@ Origin: TypeAlias = tuple[str, str, int | None]
 
 _LINK_LIFETIMES: Mapping[Region, timedelta] = {"international": timedelta(hours=2), "china": timedelta(days=30)}
 """How long links to pictures work. Sources: 'Generate images' endpoint (.ai), docs 2026-06 (.com)."""
+
+
+_GONE = (403, 404, 405, 410)
+"""Statuses by which a host may say that it no longer serves what it used to."""
+
+_VERSIONED = re.compile(r"/v\d+$")
+"""The end of a base URL that is likely to be right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,16 @@ class Settings:
     def embedded(self) -> bool:
         """Whether it is an engine in this process."""
         return self.base_url in IN_PROCESS
+
+    def hint(self, operation: str, status: int) -> str | None:
+        """What a user can do about an error status of an operation; `None` for what the status itself says."""
+        if status == 404 and operation == "image_to_image" and not self.hosted:
+            return "this server has no image-to-image; edit() takes an image and a prompt, too"
+        if self.hosted and (status in _GONE or status >= 500):
+            return "StepFun's hosts were to stop serving images on 2026-10-10: see the page 'Which server?'"
+        if status == 404 and _VERSIONED.search(self.base_url):
+            return "the server has no such path, or no such model; client.server.inspect() shows what it has"
+        return None
 
     @property
     def link_lifetime(self) -> timedelta | None:

@@ -23,6 +23,7 @@ from .images import CHECK, edit, generate, image_to_image
 from .mcp.command import mcp
 from .models import models
 from .serve import serve
+from .servers import server, servers
 
 _NAME = "stepfun-async"
 _USAGE_ERROR = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
@@ -100,6 +101,7 @@ _ENVIRONMENT = """\b
 Environment:
   STEP_API_KEY, STEPFUN_API_KEY  the key; there is no option for it
   STEP_BASE_URL                  the URL of the API; embedded answers offline
+  STEP_SERVER                    what stands at that URL, as for --server
   STEPFUN_SERVE_KEYS             the keys that serve accepts; any by default
   STEPFUN_MCP_TOKEN              the token that clients of mcp --http must send"""
 
@@ -177,6 +179,8 @@ app.command(
     "models",
     epilog=_examples(f"{_NAME} models", f"{_NAME} models step-2x-large", f"{_NAME} models step-1x-edit --schema"),
 )(models)
+app.command("servers", epilog=_examples(f"{_NAME} servers", f"{_NAME} servers vllm-omni"))(servers)
+app.command("server", epilog=_examples(f"{_NAME} server http://localhost:8091/v1"))(server)
 app.command("account", epilog=_examples(f"{_NAME} account", f"{_NAME} account --json"))(account)
 _MCP = ("mcp --out images --budget 5.00", "mcp --read-folder photos --http --port 8808")
 app.command("mcp", epilog=_examples(*(f"{_NAME} {line}" for line in _MCP)))(mcp)

@@ -36,14 +36,11 @@ from stepfun_async.batch.storage.filenames import DEFAULT_TEMPLATE
 from . import exit_codes as exits
 from .console import complain, counted, plain_money, say, say_json
 from .errors import Interrupted, reworded
-from .options import TIMEOUT, AllowHttp, AsJson, BaseUrl, Timeout
+from .options import NO_KEY, TIMEOUT, AllowHttp, AsJson, BaseUrl, ServerOption, Timeout, describe_model
 from .progress import line_of, money_of, watched
 
 _MOST_REASONS = 5
 """Reasons of failures that are shown."""
-
-_NO_KEY = "nothing-is-sent"
-"""The key to resolve a base URL with, when only its region is needed."""
 
 Inputs = Annotated[
     str,
@@ -114,6 +111,7 @@ def run(
     ] = False,
     timeout: Timeout = None,
     base_url: BaseUrl = None,
+    server: ServerOption = None,
     allow_http: AllowHttp = False,
     as_json: AsJson = False,
 ) -> None:
@@ -121,6 +119,7 @@ def run(
 
     Ctrl-C once: send nothing more, and wait for calls in flight. Twice: stop now. Nothing is lost either way.
     """
+    describe_model(model, base_url, server)
     batch = Batch(
         inputs,
         out=out,
@@ -136,8 +135,9 @@ def run(
         accept_changes=accept_changes,
         verify=verify,
         base_url=base_url,
+        server=server,
         allow_http=allow_http,
-        limits=_limits(limit_tier, concurrency, rpm, base_url),
+        limits=_limits(limit_tier, concurrency, rpm, base_url, server),
         budget=_budget(budget),
         timeout=TIMEOUT if timeout is None else timeout,
     )
@@ -222,18 +222,21 @@ def check(
     concurrency: Concurrency = None,
     rpm: Rpm = None,
     base_url: BaseUrl = None,
+    server: ServerOption = None,
     allow_http: AllowHttp = False,
     as_json: AsJson = False,
 ) -> None:
     """List every line that cannot be sent, and price the others. Nothing is sent, and no key is needed."""
+    describe_model(model, base_url, server)
     batch = Batch(
         inputs,
         out="",
         model=model,
         defaults=_fields(defaults or []),
         base_url=base_url,
+        server=server,
         allow_http=allow_http,
-        limits=_limits(limit_tier, concurrency, rpm, base_url),
+        limits=_limits(limit_tier, concurrency, rpm, base_url, server),
     )
     try:
         found = batch.check_sync()
@@ -366,9 +369,11 @@ def _of_options(error: StepFunError) -> StepFunError:
     return InvalidRequestError.of("what holds for all lines", tuple(problems))
 
 
-def _limits(tier: str | None, concurrency: int | None, rpm: int | None, base_url: str | None) -> Limits:
+def _limits(
+    tier: str | None, concurrency: int | None, rpm: int | None, base_url: str | None, server: str | None
+) -> Limits:
     """Return the tier's limits, with the numbers given instead of its own."""
-    region = resolve(_NO_KEY, base_url, allow_http=True).region or "international"
+    region = resolve(NO_KEY, base_url, allow_http=True, server=server).region or "international"
     base = Limits() if tier is None else Limits.tier(tier, region=region)
     return Limits(concurrency or base.max_concurrency, rpm or base.requests_per_minute)
 

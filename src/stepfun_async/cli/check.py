@@ -16,10 +16,7 @@ from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 
 from .console import say, say_json
 from .generate import ask, target
-from .options import STREAM, OutputOptions
-
-_NO_KEY = "nothing-is-sent"
-"""The key of a client that sends nothing."""
+from .options import NO_KEY, STREAM, OutputOptions
 
 
 class _DryRunEnded(Exception):  # noqa: N818 - not an error
@@ -45,7 +42,7 @@ def check(request: ImageRequest, output: OutputOptions) -> None:
         InvalidRequestError: the request is invalid.
         ConfigurationError: the base URL is invalid.
     """
-    config = resolve(_NO_KEY, output.base_url, allow_http=output.allow_http)
+    config = resolve(NO_KEY, output.base_url, allow_http=output.allow_http, server=output.server)
     call = _request_to_send(request, output)
     if output.as_json:
         say_json(_content(request, config, call))
@@ -57,7 +54,11 @@ def _request_to_send(request: ImageRequest, output: OutputOptions) -> HTTPReques
     """Return the HTTP request that would be sent, after all checks of the SDK."""
     out = None if output.out == STREAM else target(request, output)
     with Client(
-        _NO_KEY, base_url=output.base_url, allow_http=output.allow_http, transport=_DryRunTransport()
+        NO_KEY,
+        base_url=output.base_url,
+        server=output.server,
+        allow_http=output.allow_http,
+        transport=_DryRunTransport(),
     ) as client:
         try:
             ask(client, request, output, out)

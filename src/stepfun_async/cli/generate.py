@@ -38,7 +38,7 @@ def make(request: ImageRequest, output: OutputOptions) -> None:
         Interrupted: Ctrl-C.
     """
     out = target(request, output)
-    with Client(base_url=output.base_url, allow_http=output.allow_http) as client:
+    with Client(base_url=output.base_url, server=output.server, allow_http=output.allow_http) as client:
         with waiting(f"{request.model} is at work"):
             response = _saved(client, request, output, out)
         if out is not None:

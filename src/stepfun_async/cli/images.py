@@ -26,9 +26,11 @@ from .options import (
     Out,
     OutputOptions,
     Overwrite,
+    ServerOption,
     Timeout,
     Width,
     chosen_size,
+    describe_model,
     size_help,
 )
 
@@ -73,10 +75,12 @@ def generate(
     overwrite: Overwrite = False,
     timeout: Timeout = None,
     base_url: BaseUrl = None,
+    server: ServerOption = None,
     allow_http: AllowHttp = False,
     as_json: AsJson = False,
 ) -> None:
     """Generate an image from a text prompt."""
+    describe_model(model, base_url, server)
     request = TextToImage(
         model=model,
         prompt=prompt,
@@ -89,7 +93,13 @@ def generate(
         style_reference=_style_of(style_reference, style_weight),
     )
     output = OutputOptions(
-        out=out, overwrite=overwrite, timeout=timeout, base_url=base_url, allow_http=allow_http, as_json=as_json
+        out=out,
+        overwrite=overwrite,
+        timeout=timeout,
+        base_url=base_url,
+        server=server,
+        allow_http=allow_http,
+        as_json=as_json,
     )
     _deal(context, request, output)
 
@@ -115,10 +125,12 @@ def edit(
     overwrite: Overwrite = False,
     timeout: Timeout = None,
     base_url: BaseUrl = None,
+    server: ServerOption = None,
     allow_http: AllowHttp = False,
     as_json: AsJson = False,
 ) -> None:
     """Edit an image as the prompt says."""
+    describe_model(model, base_url, server)
     request = ImageEdit(
         model=model,
         image=_picture(image, model, "edit"),
@@ -131,7 +143,13 @@ def edit(
         text_mode=text_mode,
     )
     output = OutputOptions(
-        out=out, overwrite=overwrite, timeout=timeout, base_url=base_url, allow_http=allow_http, as_json=as_json
+        out=out,
+        overwrite=overwrite,
+        timeout=timeout,
+        base_url=base_url,
+        server=server,
+        allow_http=allow_http,
+        as_json=as_json,
     )
     _deal(context, request, output)
 
@@ -157,10 +175,12 @@ def image_to_image(
     overwrite: Overwrite = False,
     timeout: Timeout = None,
     base_url: BaseUrl = None,
+    server: ServerOption = None,
     allow_http: AllowHttp = False,
     as_json: AsJson = False,
 ) -> None:
     """Generate a new image from an existing one."""
+    describe_model(model, base_url, server)
     request = ImageToImage(
         model=model,
         image=_picture(image, model, "image_to_image"),
@@ -172,7 +192,13 @@ def image_to_image(
         cfg_scale=cfg_scale,
     )
     output = OutputOptions(
-        out=out, overwrite=overwrite, timeout=timeout, base_url=base_url, allow_http=allow_http, as_json=as_json
+        out=out,
+        overwrite=overwrite,
+        timeout=timeout,
+        base_url=base_url,
+        server=server,
+        allow_http=allow_http,
+        as_json=as_json,
     )
     _deal(context, request, output)
 

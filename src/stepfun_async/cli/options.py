@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from stepfun_async import Client, InvalidRequestError, Problem, Size
-from stepfun_async._call.settings import BASE_URL_VARIABLE, DEFAULT_BASE_URL
+from stepfun_async import Client, InvalidRequestError, Problem, Size, register_model
+from stepfun_async._call.settings import BASE_URL_VARIABLE, DEFAULT_BASE_URL, SERVER_VARIABLE, resolve
+from stepfun_async._core.registry import rows
 
 from .help_text import height_first
 
@@ -42,6 +43,15 @@ BaseUrl = Annotated[
         "embedded answers offline, without a key.",
     ),
 ]
+ServerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        metavar="SERVER",
+        help=f"What stands at that URL, such as vllm-omni; by default {SERVER_VARIABLE}, or what the URL shows. "
+        "stepfun-async servers lists them.",
+    ),
+]
 AllowHttp = Annotated[
     bool,
     typer.Option(
@@ -61,6 +71,7 @@ class OutputOptions:
         overwrite: whether to replace an existing file.
         timeout: seconds; `None` for the client's default.
         base_url: the URL of the API; `None` for the environment's.
+        server: what stands there; `None` for the environment's, or what the URL shows.
         allow_http: whether to allow sending the key to another machine unencrypted.
         as_json: whether to print JSON.
     """
@@ -69,8 +80,22 @@ class OutputOptions:
     overwrite: bool
     timeout: float | None
     base_url: str | None
+    server: str | None
     allow_http: bool
     as_json: bool
+
+
+NO_KEY = "nothing-is-sent"
+"""The key for settings of which nothing is sent."""
+
+
+def describe_model(model: str | None, base_url: str | None, server: str | None) -> None:
+    """Register `model` if the tables do not have it and the server is one of open engines, which serve any."""
+    if model is None or any(row.model == model for row in rows()):
+        return
+    profile = resolve(NO_KEY, base_url, allow_http=True, server=server).server
+    if not profile.verbatim:
+        register_model(model, server=profile)
 
 
 def size_help() -> str:
