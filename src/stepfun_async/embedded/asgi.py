@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope
 from starlette.types import Send as Emit
@@ -23,8 +23,10 @@ from stepfun_async._core.rules import ImageInput, Style
 from stepfun_async._core.wire import HTTPRequest, Upload
 from stepfun_async._runtime.event_loop import finished_in_thread
 
+from . import reference
 from .backend import Stop
 from .engine import Engine, Mount
+from .openapi import describe
 from .steps import Afterwards, Drop, Hang, Send, Step, Wait
 
 _TEXTS = 1024 * 1024
@@ -69,14 +71,29 @@ class Connection(Protocol):
 
 
 def app(engine: Engine) -> Starlette:
-    """Return the engine as an ASGI application: `/v1`, `/step_plan/v1`, and `/`, which describes it.
+    """Return the engine as an ASGI application: `/v1`, `/step_plan/v1`, and what describes them.
 
+    `/` says what it is, `/docs` is the reference for people and `/openapi.json` for programs.
     It needs asyncio. Behind a server other than `serve` and `running`, faults that lose the
     connection raise `ConnectionAbortedError`, which such servers answer by closing it.
     """
     mounts = [Route(f"{path}/{{rest:path}}", partial(_answer, engine, path), methods=_METHODS) for path in _PLANS]
     handlers: Mapping[type[Exception], Any] = dict.fromkeys((HTTPException, ClientDisconnect, Exception), _refuse)
-    return Starlette(routes=[Route("/", partial(_about, engine)), *mounts], exception_handlers=handlers)
+    return Starlette(
+        routes=[Route("/", partial(_about, engine)), *_reference(engine), *mounts], exception_handlers=handlers
+    )
+
+
+def _reference(engine: Engine) -> list[Route]:
+    """Return the routes of the OpenAPI description, for programs and for people."""
+
+    async def description(request: Request) -> Response:
+        return JSONResponse(describe(engine, _PLANS))
+
+    async def page(request: Request) -> Response:
+        return HTMLResponse(reference.page(describe(engine, _PLANS)))
+
+    return [Route("/openapi.json", description), Route("/docs", page)]
 
 
 async def _about(engine: Engine, request: Request) -> Response:

@@ -117,7 +117,7 @@ class Engine:
         self._ledger = Ledger(credit)
         self._links = Links(link_lifetime, clock)
         self._traces = itertools.count(1)
-        self._strict = strict
+        self.strict = strict
         self._ignored: set[tuple[str, str]] = set()
 
     def bill(self, key: str | None = None) -> Bill:
@@ -191,7 +191,7 @@ class Engine:
 
     def _picture(self, call: HTTPRequest, mount: Mount, key: str) -> HTTPResponse:
         self._ledger.note(key)
-        asked = read(call, partial(self._own, mount), tuple(self.backend.rows()), plan=mount.plan, strict=self._strict)
+        asked = read(call, partial(self._own, mount), tuple(self.backend.rows()), plan=mount.plan, strict=self.strict)
         if isinstance(asked, Rejection):
             return _refuse(asked.why)
         self._note_ignored(call.path, asked)

@@ -12,7 +12,8 @@ from stepfun_async._core.data_uris import decode_base64, is_data_uri
 from stepfun_async._core.problems import Problem, plain, show
 from stepfun_async._core.registry import row_of
 from stepfun_async._core.requests import REQUESTS, ImageRequest
-from stepfun_async._core.rules import ImageInput, Integer, Number, Rule, Style, closest
+from stepfun_async._core.rules import AnySize, ImageInput, Integer, Number, Rule, Sizes, Style, closest
+from stepfun_async._core.sizes import Size
 from stepfun_async._core.validation import Values
 from stepfun_async._core.wire import HTTPRequest, from_call
 
@@ -44,7 +45,7 @@ class Rejection:
     why: str
 
 
-_MEANINGLESS: Mapping[str, frozenset[object] | None] = MappingProxyType(
+MEANINGLESS: Mapping[str, frozenset[object] | None] = MappingProxyType(
     {
         "n": frozenset({1, "1"}),
         "drop_params": None,
@@ -86,6 +87,7 @@ def read(
     values = {name: value for name, value in values.items() if name not in ignored}
     safe, unread = _harmless(row, values, fetch)
     request = REQUESTS[operation](**_complete(row, safe))
+    unread += _size_problems(row, values)
     fields = {problem.field for problem in unread}
     judged = (problem for problem in request.problems() if problem.field not in fields)
     problems = [*_stray_problems(values), *judged, *unread]
@@ -121,12 +123,15 @@ def _meaningless(row: Capability, values: Mapping[str, object]) -> dict[str, obj
     return {
         name: value
         for name, value in values.items()
-        if name in _MEANINGLESS and name not in row.rules and _may_go(_MEANINGLESS[name], value)
+        if name in MEANINGLESS and name not in row.rules and _may_go(MEANINGLESS[name], value)
     }
 
 
 def _may_go(meaningless: frozenset[object] | None, value: object) -> bool:
-    return meaningless is None or (isinstance(value, str | int | float) and value in meaningless)
+    if meaningless is None:
+        return True
+    # False equals 0 in Python, and is another value in JSON.
+    return any(isinstance(value, bool) is isinstance(known, bool) and value == known for known in meaningless)
 
 
 def _complete(row: Capability | None, values: Mapping[str, object]) -> dict[str, Any]:
@@ -144,6 +149,16 @@ _STRAY = frozenset({"extra_body"})
 def _stray_problems(values: Mapping[str, object]) -> list[Problem]:
     why = "there is no such parameter: send its contents at the top level"
     return [Problem(name, show(values[name]), "", why) for name in _STRAY if name in values]
+
+
+def _size_problems(row: Capability | None, values: Mapping[str, object]) -> list[Problem]:
+    """Return what is wrong with a size that the SDK takes and StepFun does not: a ratio, or an object."""
+    rule, value = row.rules.get("size") if row else None, values.get("size")
+    if not isinstance(rule, Sizes | AnySize) or value is None or rule.judge(value) is not None:
+        return []
+    if isinstance(value, str) and Size.from_wire(value, rule.order) is not None:
+        return []
+    return [Problem("size", plain(value), rule.wire_allowed, "", rule.to_wire(value))]
 
 
 def _whole(request: ImageRequest, row: Capability) -> Values:

@@ -13,8 +13,10 @@ from ..sizes import Size
 
 Schema: TypeAlias = dict[str, Any]
 
-ImageText = Literal["any", "sent"]
-"""Which text stands for an image: `any` has paths of files, `sent` is only what may come from another machine."""
+ImageText = Literal["any", "sent", "wire"]
+"""Which text stands for an image: `any` has paths of files, `sent` is only what may come from another machine, and
+`wire` may be base64 alone, which servers take.
+"""
 
 SizeText = Literal["any", "wire", "named"]
 """How sizes are written: `wire` is only the documented strings, `named` only ratios, and objects with both sides."""
@@ -149,6 +151,8 @@ def _image(rule: ImageInput, form: Form) -> Schema:
     data_uri: Schema = {"title": "a data URI", "type": "string", "pattern": _DATA_URI}
     link: Schema = {"title": "an http(s) link that the server can reach", "type": "string", "pattern": _LINK}
     path: Schema = {"title": "the path of a file", "type": "string", "minLength": 1, "not": {"pattern": _LINK}}
+    if form.images == "wire":
+        return {"type": "string", "minLength": 1}
     ways = [data_uri, *([link] if rule.links else []), *([path] if form.images == "any" else [])]
     return {"anyOf": ways}
 
