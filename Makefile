@@ -9,16 +9,17 @@ BENCH := .venv-bench
 GATEWAYS := .venv-gateways
 TABLES := .venv-tables
 RECIPES := .venv-recipes
+DIFFUSERS := .venv-diffusers
 
 # The tests start the package in hundreds of processes: its bytecode is kept, whatever the environment says.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check types imports pytest wheel site soak attack gateways pictures tables recipes docs bench bench-quick bench-batch clean
+.PHONY: demo test check types imports pytest diffusers wheel site soak attack gateways pictures tables recipes docs bench bench-quick bench-batch clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python docs/examples/demo.py $(PICTURES)
 
-test: check types imports pytest wheel site
+test: check types imports pytest diffusers wheel site
 	@echo "All checks passed."
 
 check: $(VENV)/.dev
@@ -34,6 +35,10 @@ imports: $(VENV)/.dev
 
 pytest: $(VENV)/.dev $(GATEWAYS)/gateways/.made
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+# Local models, tiny ones with random weights; what needs torch is skipped by `make pytest`.
+diffusers: $(DIFFUSERS)/.made
+	$(DIFFUSERS)/bin/python -m pytest tests/diffusers
 
 # What users install: the wheel alone in a fresh environment, then with its extras.
 wheel: $(VENV)/.dev
@@ -102,7 +107,7 @@ bench-quick: $(BENCH)/.made
 	$(BENCH)/bin/python -m benchmarks --quick --out benchmarks/results/quick
 
 clean:
-	rm -rf $(VENV) $(BENCH) $(GATEWAYS) $(TABLES) $(RECIPES) build dist
+	rm -rf $(VENV) $(BENCH) $(GATEWAYS) $(TABLES) $(RECIPES) $(DIFFUSERS) build dist
 
 $(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12")'
@@ -141,4 +146,17 @@ $(RECIPES)/.made: $(VENV)/.made pyproject.toml
 	$(BIN)/python -m venv $(RECIPES) || { $(PYTHON) -m pip install --user virtualenv && $(PYTHON) -m virtualenv $(RECIPES); }
 	$(RECIPES)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	$(RECIPES)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[embedded]" --group recipes
+	touch $@
+
+# Has what `.venv` has, and the group `diffusers`. torch's own index has builds for processors alone, which are a tenth of
+# the size; where it cannot be reached, pip takes the build that its other sources have.
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
+REACHED = import urllib.request; urllib.request.urlopen("$(TORCH_INDEX)/torch/", timeout=5)
+
+$(DIFFUSERS)/.made: $(VENV)/.dev pyproject.toml
+	$(BIN)/python -m venv --clear --without-pip $(DIFFUSERS)
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> "$$($(DIFFUSERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/borrowed.pth"
+	$(BIN)/python -m pip --python $(DIFFUSERS)/bin/python install --quiet --disable-pip-version-check --no-compile --group diffusers \
+		$$($(BIN)/python -c '$(REACHED)' 2>/dev/null && echo --extra-index-url $(TORCH_INDEX))
 	touch $@

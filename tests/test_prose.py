@@ -20,6 +20,7 @@ ROOMS = (
     "__init__.py",
     "_client",
     "cli",
+    "diffusers",
     "embedded",
     "otel.py",
     "pytest_plugin.py",

@@ -179,6 +179,13 @@ def serving(*arguments: str) -> tuple[subprocess.Popen[bytes], str, list[str]]:
     return process, lines[1].removeprefix("base URL: "), lines
 
 
+def logged(err: str) -> list[str]:
+    """The lines of the server's log, with `#` in the place of its seconds."""
+    lines = err.splitlines()
+    assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in lines), err
+    return [re.sub(r"in [\d.]+ s$", "in # s", line) for line in lines]
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_serve_answers_and_presents_the_bill(folder: Path, stop: signal.Signals) -> None:
     process, url, lines = serving("--fault", "500*1")
@@ -189,7 +196,10 @@ def test_serve_answers_and_presents_the_bill(folder: Path, stop: signal.Signals)
     process.send_signal(stop)
     code, out, err = ended(process)
     assert sorted(kinds) == ["Failed", "Finished"]
-    assert (code, out, err) == (0, "bill: 2 calls, 1 image, 0.003 USD\n", "")
+    assert (code, out) == (0, "bill: 2 calls, 1 image, 0.003 USD\n")
+    assert sorted(line[9:] for line in logged(err)) == [
+        f"POST /v1/images/generations step-image-edit-2: {status} in # s" for status in (200, 500)
+    ]
 
 
 def test_serve_lets_in_the_keys_of_the_environment_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,8 +221,9 @@ def test_serve_takes_what_clients_of_openai_always_send_unless_it_is_strict(fold
     reply = httpx.post(f"{url}/images/generations", json=body, headers={"authorization": "Bearer k"}, trust_env=False)
     process.send_signal(signal.SIGINT)
     code, _, err = ended(process)
-    note = "POST /images/generations: quality='auto' is ignored, since step-image-edit-2 has no such parameter\n"
-    assert (code, reply.status_code, err) == (0, 400 if strict else 200, "" if strict else note)
+    note = "POST /images/generations: quality='auto' is ignored, since step-image-edit-2 has no such parameter"
+    assert (code, reply.status_code) == (0, 400 if strict else 200)
+    assert [line[9:] for line in logged(err)][:-1] == ([] if strict else [note])
 
 
 def test_serve_passes_over_an_offer_of_http_2_in_silence(folder: Path) -> None:
@@ -227,7 +238,9 @@ def test_serve_passes_over_an_offer_of_http_2_in_silence(folder: Path) -> None:
     ]
     process.send_signal(signal.SIGINT)
     assert [reply.status_code for reply in replies] == [200, 200]
-    assert ended(process) == (0, "bill: 1 call, 1 image, 0.003 USD\n", "")
+    code, out, err = ended(process)
+    assert (code, out) == (0, "bill: 1 call, 1 image, 0.003 USD\n")
+    assert [line.split()[1] for line in logged(err)] == ["GET", "POST"]
 
 
 def test_serve_says_that_the_port_is_taken(folder: Path) -> None:

@@ -31,6 +31,7 @@ SOURCES: Mapping[str, str] = MappingProxyType(
         "prices 2026-10": "StepFun price list as published in 2026-10",
         "registered": "given to register_model()",
         "server": "the server's profile: stepfun-async servers NAME",
+        "diffusers": "the signature of the model's pipeline in diffusers",
     }
 )
 """Where a fact is documented, by the key that rows and rules carry."""

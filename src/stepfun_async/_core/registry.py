@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, cast, overload
@@ -120,8 +120,7 @@ def register_model(
     >>> capabilities(turbo, "text_to_image").rules["steps"].allowed
     'a whole number from 1 to 4'
     """
-    if any(row.model == name for row in BUILT_IN):
-        raise ConfigurationError(f"{name!r} is a built-in model and stays as documented: choose another name")
+    refuse_built_in(name)
     kept = [row for row in _bases(name, like, server) if operations is None or row.operation in operations]
     if not kept:
         base = like if server is None else f"{like or 'a model'} on {find_server(server).name}"
@@ -161,6 +160,34 @@ def _bases(name: str, like: str | None, server: str | Server | None) -> tuple[Ca
             "server= of the engine behind it"
         )
     return opened
+
+
+def refuse_built_in(name: str) -> None:
+    """Check that a model to add does not have the name of a built-in one.
+
+    Raises:
+        ConfigurationError: it has.
+    """
+    if any(row.model == name for row in BUILT_IN):
+        raise ConfigurationError(f"{name!r} is a built-in model and stays as documented: choose another name")
+
+
+def add_rows(added: Iterable[Capability]) -> None:
+    """Add rows that describe themselves, such as those of a local model.
+
+    Raises:
+        ConfigurationError: a model has the name of a built-in one.
+    """
+    for row in added:
+        refuse_built_in(row.model)
+        _table[row.model, row.operation] = row
+
+
+def remove_rows(removed: Iterable[Capability]) -> None:
+    """Remove rows, except those that were described anew since."""
+    for row in removed:
+        if _table.get((row.model, row.operation)) is row:
+            del _table[row.model, row.operation]
 
 
 def _refuse_unknown(named: set[str], kept: list[Capability]) -> None:

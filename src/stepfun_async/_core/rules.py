@@ -372,11 +372,8 @@ class Sizes(Rule):
                 return None
 
 
-_PIXELS = 1024 * 1024
-"""The area, about which an aspect ratio is made into a size where any size is possible."""
-
 _STEP = 16
-"""Pixels of which the sides of such a size are a multiple, as most models require."""
+"""Pixels of which the sides of a size made from an aspect ratio are a multiple, as most models require."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -387,10 +384,12 @@ class AnySize(Rule):
         minimum: the smallest side, in pixels.
         maximum: the largest side, in pixels.
         order: how the wire string orders the sides.
+        area: the pixels that an aspect ratio is made into, about.
     """
 
     minimum: int = 1
     maximum: int = 4096
+    area: int = 1024 * 1024
     order: Order = "width x height"
     kind: ClassVar[str] = "size"
 
@@ -419,7 +418,7 @@ class AnySize(Rule):
             return Size.from_mapping(value)
         text = str(value)
         ratio = ratio_of(text)
-        return Size.from_wire(text, self.order) if ratio is None else _of_area(ratio)
+        return Size.from_wire(text, self.order) if ratio is None else _of_area(ratio, self.area)
 
     def _within(self, size: Size) -> bool:
         return size.possible and all(self.minimum <= side <= self.maximum for side in (size.width, size.height))
@@ -435,9 +434,9 @@ class AnySize(Rule):
         return size.to_wire(self.order) if size is not None and self._within(size) else None
 
 
-def _of_area(ratio: float) -> Size:
-    """The size of about a megapixel whose width is `ratio` times its height."""
-    height = math.sqrt(_PIXELS / ratio)
+def _of_area(ratio: float, area: int) -> Size:
+    """The size of about `area` pixels whose width is `ratio` times its height."""
+    height = math.sqrt(area / ratio)
     width, height = (max(round(side / _STEP), 1) * _STEP for side in (height * ratio, height))
     return Size(width=width, height=height)
 

@@ -271,6 +271,16 @@ _LOCALAI: Mapping[str, Rule] = {
     "seed": replace(_SEED_42, note="absent: the model's configuration says, so one is drawn"),
     "steps": _steps(1000),
 }
+_DIFFUSERS: Mapping[str, Rule] = {
+    "prompt": _PROMPT,
+    "size": AnySize(minimum=64, maximum=4096, source="server"),
+    "n": _count(1),
+    "response_format": _B64_OR_URL,
+    "seed": _SEED,
+    "steps": _steps(500),
+    "cfg_scale": _guidance(50.0),
+    "negative_prompt": _NEGATIVE,
+}
 _OPENAI: Mapping[str, Rule] = {
     "prompt": _PROMPT,
     "size": _SIZE,
@@ -324,6 +334,31 @@ BUILT_IN_SERVERS: tuple[Server, ...] = (
         returns="seed, finish_reason, created, id, X-Trace-Id",
         errors='{"error": {"message", "type"}}',
         source="this package",
+    ),
+    Server(
+        name="diffusers",
+        title="a local model behind `stepfun-async serve --engine diffusers`",
+        routes=MappingProxyType(
+            {
+                "text_to_image": _route(_GENERATIONS, _DIFFUSERS),
+                "edit": _route(_EDITS, _with_image(_DIFFUSERS)),
+                "image_to_image": _route(
+                    ENDPOINTS["image_to_image"],
+                    {"image": _IMAGE, "source_weight": _STRENGTH, **_DIFFUSERS},
+                    WIRE_NAMES["image_to_image"],
+                ),
+            }
+        ),
+        seeding="random",
+        address="http://127.0.0.1:8000/v1",
+        returns="seed, finish_reason, created, id, X-Trace-Id",
+        errors='{"error": {"message", "type"}}',
+        notes=(
+            "Which operations and parameters a model has depends on its pipeline; others are refused with 400.",
+            "It makes one image at a time; where too many wait, it answers 429 with Retry-After.",
+            "Any key will do, unless the server was given some.",
+        ),
+        source="run: this package, with diffusers 0.42.1",
     ),
     Server(
         name="litellm",

@@ -1,13 +1,16 @@
-"""`serve`: the embedded engine behind HTTP."""
+"""`serve`: an engine behind HTTP, drawing stand-ins or running a local model."""
 
 from __future__ import annotations
 
-import logging
 import math
 import os
+import re
 import signal
+from collections.abc import Callable
+from enum import StrEnum
 from functools import partial
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -17,9 +20,25 @@ from stepfun_async.embedded.faults import KINDS
 
 from .console import plain_money, say
 from .help_text import wrap_help
+from .serve_log import ServeLog
 
 KEYS_VARIABLE = "STEPFUN_SERVE_KEYS"
 """The accepted keys, separated by commas. There is no option, since command lines are visible to others."""
+
+
+class EngineKind(StrEnum):
+    """What makes the images."""
+
+    EMBEDDED = "embedded"
+    DIFFUSERS = "diffusers"
+
+
+class DeviceKind(StrEnum):
+    """Where a local model runs."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
 
 
 def _fault_help() -> str:
@@ -31,6 +50,23 @@ def _fault_help() -> str:
 def serve(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 for a free one.")] = 8000,
+    engine: Annotated[
+        EngineKind,
+        typer.Option(help="What makes the images: embedded draws stand-ins, diffusers runs a model on this machine."),
+    ] = EngineKind.EMBEDDED,
+    model_folder: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The model for --engine diffusers: a folder with a model_index.json."),
+    ] = None,
+    model_name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The model's name in the API; by default the folder's.")
+    ] = None,
+    device: Annotated[DeviceKind, typer.Option(help="Where the model runs; auto: on a GPU if there is one.")] = (
+        DeviceKind.AUTO
+    ),
+    queue: Annotated[
+        int, typer.Option(min=0, help="How many requests may wait for the model; others are answered with 429.")
+    ] = 8,
     fault: Annotated[
         list[str] | None,
         typer.Option(
@@ -39,31 +75,55 @@ def serve(
         ),
     ] = None,
     credit: Annotated[float, typer.Option(help="The most each key may spend, in USD.")] = 100.0,
+    cors: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="A web page's origin that may call the server from a browser, such as http://localhost:3000; "
+            "* for all. Can be repeated.",
+        ),
+    ] = None,
     strict: Annotated[
         bool,
         typer.Option(
             "--strict",
             help="Reject parameters that StepFun does not document. Otherwise those that clients of OpenAI's API "
-            "always send, such as quality or user, are ignored, with a line on stderr the first time.",
+            "and gateways always send, such as quality or user, are ignored, with a line on stderr the first time.",
         ),
     ] = False,
 ) -> None:
-    """Run a local stand-in for StepFun's service until Ctrl-C.
+    """Serve images over StepFun's protocol until Ctrl-C, with a page at / to try it in a browser.
 
-    It makes real images of the right size at no cost, and counts what StepFun would have charged.
+    By default it is a stand-in for StepFun's service, which draws images of the right size at no cost, and counts what
+    StepFun would have charged. With --engine diffusers it runs a model on this machine.
     """
-    scenario = Scenario(*_faults(fault or []))
+    settings = {"scenario": Scenario(*_faults(fault or [])), "keys": _keys(), "credit": credit, "strict": strict}
     if not math.isfinite(credit) or credit < 0:
         raise InvalidRequestError.of("serve", (Problem("credit", credit, "a number, 0 or more"),))
-    keys = _keys()
+    origins = [_origin(text) for text in cors or []]
     check_server_available()
+    with ServeLog() as shown:
+        if engine is EngineKind.DIFFUSERS:
+            make = _local_model(model_folder, model_name, device, queue, shown)
+        else:
+            _refuse_for_embedded(folder=model_folder, name=model_name)
+            make = Engine
+        _serve(host, port, partial(make, **settings), origins)
+
+
+def _serve(host: str, port: int, make: Callable[[], Engine], origins: list[str]) -> None:
     from stepfun_async.embedded.server import serve as answer
 
-    engine = Engine(scenario=scenario, keys=keys, credit=credit, strict=strict)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    logging.getLogger("stepfun_async").addHandler(logging.StreamHandler())  # otherwise it logs nothing
-    answer(host, port, engine, partial(_introduce, scenario, keys))
+    engine = make()
+    try:
+        answer(host, port, engine, partial(_introduce, engine), origins)
+    finally:
+        engine.close()
     say(f"bill: {_bill_text(engine.bill())}")
+
+
+# --- options --------------------------------------------------------------------------------------
 
 
 def _faults(texts: list[str]) -> list[Fault]:
@@ -82,13 +142,57 @@ def _keys() -> frozenset[str] | None:
     return frozenset(key for key in named if key) or None
 
 
-def _introduce(scenario: Scenario, keys: frozenset[str] | None, base_url: str) -> None:
+_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::[0-9]{1,5})?")
+
+
+def _origin(text: str) -> str:
+    """Return an origin as browsers send it: in lower case, without a path."""
+    origin = text.strip().rstrip("/").lower()
+    if not _ORIGIN.fullmatch(origin):
+        allowed = "an origin: scheme and host, and the port if there is one, such as http://localhost:3000; or *"
+        raise InvalidRequestError.of("serve", (Problem("cors", text, allowed),))
+    return origin
+
+
+def _refuse_for_embedded(*, folder: Path | None, name: str | None) -> None:
+    given = {"model_folder": folder, "model_name": name}
+    why = "only a local model has one: add --engine diffusers"
+    problems = tuple(Problem(option, str(value), "", why) for option, value in given.items() if value is not None)
+    if problems:
+        raise InvalidRequestError.of("serve", problems)
+
+
+def _local_model(
+    folder: Path | None, name: str | None, device: DeviceKind, queue: int, shown: ServeLog
+) -> Callable[..., Engine]:
+    if folder is None:
+        allowed = "the folder of a model, with a model_index.json"
+        raise InvalidRequestError.of("serve", (Problem("model_folder", None, allowed, "--engine diffusers needs it"),))
+    from stepfun_async.diffusers import DiffusersEngine
+
+    def load(**settings: Any) -> Engine:
+        with shown.loading(folder):
+            return DiffusersEngine(
+                folder, device.value, name=name, queue=queue, on_progress=shown.on_progress, **settings
+            )
+
+    return load
+
+
+# --- what is said ---------------------------------------------------------------------------------
+
+
+def _introduce(engine: Engine, base_url: str) -> None:
+    keys = engine.keys
     key = "any" if keys is None else f"KEY, one of the {len(keys)} in {KEYS_VARIABLE}"
+    models = {row.model: None for row in engine.backend.rows()}
     lines = [
-        "A stand-in for StepFun's image service: it needs no network and costs nothing.",
+        f"{engine.backend.purpose[:1].upper()}{engine.backend.purpose[1:]}.",
         f"base URL: {base_url}",
         f"clients:  STEP_BASE_URL={base_url} STEP_API_KEY={key}",
-        *(f"fault:    {fault}" for fault in scenario.faults),
+        f"page:     {base_url.removesuffix('/v1')}/",
+        f"models:   {', '.join(models)}",
+        *(f"fault:    {fault}" for fault in engine.scenario.faults),
         "Ctrl-C ends it and shows the bill.",
     ]
     say(*lines)
@@ -97,4 +201,6 @@ def _introduce(scenario: Scenario, keys: frozenset[str] | None, base_url: str) -
 def _bill_text(bill: Bill) -> str:
     calls = "1 call" if bill.calls == 1 else f"{bill.calls} calls"
     pictures = "1 image" if bill.pictures == 1 else f"{bill.pictures} images"
-    return f"{calls}, {pictures}, {plain_money(bill.spent) or 'no money'}"
+    work = f"{bill.seconds:.1f} s of work" if bill.seconds else ""
+    spent = plain_money({currency: amount for currency, amount in bill.spent.items() if amount})
+    return f"{calls}, {pictures}, {spent or work or 'no money'}"

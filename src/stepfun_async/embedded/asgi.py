@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Protocol, cast
@@ -12,12 +12,15 @@ import anyio
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope
 from starlette.types import Send as Emit
 
+from stepfun_async._core.reasons import TRACE_HEADERS
 from stepfun_async._core.registry import rows
 from stepfun_async._core.rules import ImageInput, Style
 from stepfun_async._core.wire import HTTPRequest, Upload
@@ -27,6 +30,7 @@ from . import reference
 from .backend import Stop
 from .engine import Engine, Mount
 from .openapi import describe
+from .request_log import RequestLog, note
 from .steps import Afterwards, Drop, Hang, Send, Step, Wait
 
 _TEXTS = 1024 * 1024
@@ -70,18 +74,33 @@ class Connection(Protocol):
         ...
 
 
-def app(engine: Engine) -> Starlette:
+def app(engine: Engine, cors: Collection[str] = ()) -> Starlette:
     """Return the engine as an ASGI application: `/v1`, `/step_plan/v1`, and what describes them.
 
     `/` says what it is, `/docs` is the reference for people and `/openapi.json` for programs.
-    It needs asyncio. Behind a server other than `serve` and `running`, faults that lose the
-    connection raise `ConnectionAbortedError`, which such servers answer by closing it.
+    It needs asyncio, and logs a line for each request, at INFO with the logger `stepfun_async`. Behind a server other
+    than `serve` and `running`, faults that lose the connection raise `ConnectionAbortedError`, which such servers
+    answer by closing it.
+
+    Args:
+        engine: the engine to serve.
+        cors: the origins whose pages may call it from a browser, such as `https://example.com`; `*` for all.
     """
     mounts = [Route(f"{path}/{{rest:path}}", partial(_answer, engine, path), methods=_METHODS) for path in _PLANS]
     handlers: Mapping[type[Exception], Any] = dict.fromkeys((HTTPException, ClientDisconnect, Exception), _refuse)
-    return Starlette(
-        routes=[Route("/", partial(_about, engine)), *_reference(engine), *mounts], exception_handlers=handlers
-    )
+    middleware = [Middleware(RequestLog)]
+    if cors:
+        middleware.append(Middleware(CORSMiddleware, allow_origins=list(cors), **_CORS))
+    routes = [Route("/", partial(_about, engine)), *_reference(engine), *mounts]
+    return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
+
+
+_CORS: Mapping[str, Any] = {
+    "allow_methods": _METHODS,
+    "allow_headers": ["*"],
+    "expose_headers": [*TRACE_HEADERS, "retry-after"],
+}
+"""What a page of an allowed origin may send, and read of the responses."""
 
 
 def _reference(engine: Engine) -> list[Route]:
@@ -112,6 +131,8 @@ async def _answer(engine: Engine, prefix: str, request: Request) -> Response:
     call = (
         HTTPRequest(request.method, path, json={}, headers=_headers(request)) if early else await _call(request, path)
     )
+    said = call.form if call.json is None else call.json
+    note(request.scope, said.get("model"), said.get("size"))
     stop = Stop() if engine.backend.stops and not early else None
     mount = Mount(plan=_PLANS[prefix], keyless=False, base=base, stop=stop)
     return _StepsResponse(engine.perform(call, fault, mount), stop)

@@ -109,9 +109,9 @@ class Engine:
     ) -> None:
         self.scenario = scenario or Scenario()
         self.log = log
-        self.backend = backend or Drawing(plain=plain)
+        self.backend: Backend = backend or Drawing(plain=plain)
         self.link_base = link_base.rstrip("/")
-        self._keys = None if keys is None else frozenset(keys)
+        self.keys = None if keys is None else frozenset(keys)
         self._clock = clock
         self._draw_seed = draw_seed
         self._ledger = Ledger(credit)
@@ -119,6 +119,9 @@ class Engine:
         self._traces = itertools.count(1)
         self.strict = strict
         self._ignored: set[tuple[str, str]] = set()
+
+    def close(self) -> None:
+        """Free what the engine holds; an engine that draws holds nothing."""
 
     def bill(self, key: str | None = None) -> Bill:
         """Return what `key` was charged so far; `None` for all keys together."""
@@ -185,7 +188,7 @@ class Engine:
         return self._facts(call, mount, key)
 
     def _let_in(self, key: str, mount: Mount) -> bool:
-        return self._keys is None or key in self._keys or (mount.keyless and key == KEYLESS)
+        return self.keys is None or key in self.keys or (mount.keyless and key == KEYLESS)
 
     # --- images
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 from functools import partial
 
 import uvicorn
+from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from stepfun_async._core.errors import ConfigurationError
@@ -23,7 +24,13 @@ _KEEP_ALIVE = 75
 """Seconds to keep an idle connection open, as usual for gateways."""
 
 
-def serve(host: str, port: int, engine: Engine, on_ready: Callable[[str], None] | None = None) -> None:
+def serve(
+    host: str,
+    port: int,
+    engine: Engine,
+    on_ready: Callable[[str], None] | None = None,
+    cors: Collection[str] = (),
+) -> None:
     """Serve over HTTP until Ctrl-C.
 
     Args:
@@ -31,12 +38,13 @@ def serve(host: str, port: int, engine: Engine, on_ready: Callable[[str], None] 
         port: the port; 0 for a free one.
         engine: the engine to serve.
         on_ready: called with the base URL once the server accepts connections.
+        cors: the origins whose pages may call it from a browser; `*` for all.
 
     Raises:
         ConfigurationError: the address is not one of this machine, or the port is in use.
     """
     listener = _listen(host, port)
-    server = _Server(engine, "warning", partial(on_ready or _nothing, _base_url(host, listener)))
+    server = _Server(app(engine, cors), "warning", partial(on_ready or _nothing, _base_url(host, listener)))
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:
@@ -62,7 +70,7 @@ def running(engine: Engine, host: str = "127.0.0.1") -> Generator[str]:
     listener = _listen(host, 0)
     url = _base_url(host, listener)
     ready = threading.Event()
-    server = _Server(engine, "critical", ready.set)
+    server = _Server(app(engine), "critical", ready.set)
     thread = threading.Thread(target=_run, args=(server, listener, ready), name="stepfun-embedded", daemon=True)
     thread.start()
     try:
@@ -111,10 +119,10 @@ def _base_url(host: str, listener: socket.socket) -> str:
 class _Server(uvicorn.Server):
     """uvicorn with a callback when it is ready, which leaves no connection open."""
 
-    def __init__(self, engine: Engine, log_level: str, on_ready: Callable[[], None]) -> None:
+    def __init__(self, application: Starlette, log_level: str, on_ready: Callable[[], None]) -> None:
         self._open: set[asyncio.Transport] = set()
         config = uvicorn.Config(
-            app(engine),
+            application,
             http=_protocol(self._open),
             loop="asyncio",  # its transports can be aborted
             ws="none",

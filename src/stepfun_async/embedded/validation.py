@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, cast
+from typing import cast
 
 from stepfun_async._core.capabilities import ENDPOINTS, Capability, Operation
 from stepfun_async._core.data_uris import decode_base64, is_data_uri
-from stepfun_async._core.problems import Problem, plain, show
-from stepfun_async._core.registry import row_of
-from stepfun_async._core.requests import REQUESTS, ImageRequest
+from stepfun_async._core.parameters import ImageCache, open_images
+from stepfun_async._core.problems import Problem, plain
 from stepfun_async._core.rules import AnySize, ImageInput, Integer, Number, Rule, Sizes, Style, closest
 from stepfun_async._core.sizes import Size
-from stepfun_async._core.validation import Values
+from stepfun_async._core.validation import Values, convert
 from stepfun_async._core.wire import HTTPRequest, from_call
 
 from .wording import in_wire_words
@@ -78,23 +77,24 @@ def read(
     operation, values = asked
     if ENDPOINTS[operation].body == "json" and call.json is None:
         return Rejection(f"{call.path} takes a JSON object: send it with content-type application/json")
-    row = row_of(values.get("model"), operation)
-    if row not in served:
-        return Rejection(_not_served(values.get("model"), operation, served))
-    if row is not None and plan and not row.step_plan:
+    model = values.pop("model", None)
+    row = next((row for row in served if row.operation == operation and row.model == model), None)
+    if row is None:
+        return Rejection(_not_served(model, operation, served))
+    if plan and not row.step_plan:
         return Rejection(f"model: {row.model} is not part of the Step Plan")
-    ignored = {} if strict or row is None else _meaningless(row, values)
-    values = {name: value for name, value in values.items() if name not in ignored}
+    ignored = {} if strict else _meaningless(row, values)
+    values = {name: value for name, value in values.items() if value is not None and name not in ignored}
     safe, unread = _harmless(row, values, fetch)
-    request = REQUESTS[operation](**_complete(row, safe))
     unread += _size_problems(row, values)
+    opened = open_images(safe, row, ImageCache())
     fields = {problem.field for problem in unread}
-    judged = (problem for problem in request.problems() if problem.field not in fields)
-    problems = [*_stray_problems(values), *judged, *unread]
-    if problems or row is None:
+    judged = (problem for problem in convert(row, opened, safe)[1] if problem.field not in fields)
+    problems = [*judged, *unread]
+    if problems:
         said = (in_wire_words(operation, row, problem, _given(values, problem.field)) for problem in problems)
         return Rejection("; ".join(said))
-    return ParsedRequest(row, _whole(request, row), ignored)
+    return ParsedRequest(row, _whole(opened, row), ignored)
 
 
 def _not_served(model: object, operation: Operation, served: Collection[Capability]) -> str:
@@ -107,7 +107,7 @@ def _not_served(model: object, operation: Operation, served: Collection[Capabili
     elif others:
         why = f"it has {' and '.join(others)}, not {operation}"
     nearest = closest(model, able)
-    problem = Problem("model", plain(model), ", ".join(able) or "none of this engine's", why, nearest)
+    problem = Problem("model", plain(model), ", ".join(able), why, nearest)
     return in_wire_words(operation, None, problem, model)
 
 
@@ -134,26 +134,9 @@ def _may_go(meaningless: frozenset[object] | None, value: object) -> bool:
     return any(isinstance(value, bool) is isinstance(known, bool) and value == known for known in meaningless)
 
 
-def _complete(row: Capability | None, values: Mapping[str, object]) -> dict[str, Any]:
-    """Return the parameters, with the server's defaults if the request value has others."""
-    rule = row.rules.get("response_format") if row else None
-    defaults = {"model": None, "response_format": rule.default if rule else None}
-    given = {name: value for name, value in values.items() if value is not None and name not in _STRAY}
-    return {**defaults, **given}
-
-
-_STRAY = frozenset({"extra_body"})
-"""Fields of the request values that do not exist on the wire."""
-
-
-def _stray_problems(values: Mapping[str, object]) -> list[Problem]:
-    why = "there is no such parameter: send its contents at the top level"
-    return [Problem(name, show(values[name]), "", why) for name in _STRAY if name in values]
-
-
-def _size_problems(row: Capability | None, values: Mapping[str, object]) -> list[Problem]:
+def _size_problems(row: Capability, values: Mapping[str, object]) -> list[Problem]:
     """Return what is wrong with a size that the SDK takes and StepFun does not: a ratio, or an object."""
-    rule, value = row.rules.get("size") if row else None, values.get("size")
+    rule, value = row.rules.get("size"), values.get("size")
     if not isinstance(rule, Sizes | AnySize) or value is None or rule.judge(value) is not None:
         return []
     if isinstance(value, str) and Size.from_wire(value, rule.order) is not None:
@@ -161,9 +144,10 @@ def _size_problems(row: Capability | None, values: Mapping[str, object]) -> list
     return [Problem("size", plain(value), rule.wire_allowed, "", rule.to_wire(value))]
 
 
-def _whole(request: ImageRequest, row: Capability) -> Values:
+def _whole(values: Values, row: Capability) -> Values:
+    """Return the parameters with the server's defaults."""
     defaults = {name: rule.default for name, rule in row.rules.items() if rule.default is not None}
-    return {**defaults, **{name: _number(row.rules.get(name), value) for name, value in request.values().items()}}
+    return {**defaults, **{name: _number(row.rules.get(name), value) for name, value in values.items()}}
 
 
 def _number(rule: Rule | None, value: object) -> object:
@@ -174,11 +158,9 @@ def _number(rule: Rule | None, value: object) -> object:
 # --- images from the wire ---------------------------------------------------------------------
 
 
-def _harmless(
-    row: Capability | None, values: Mapping[str, object], fetch: Fetch
-) -> tuple[dict[str, object], list[Problem]]:
+def _harmless(row: Capability, values: Mapping[str, object], fetch: Fetch) -> tuple[dict[str, object], list[Problem]]:
     """Return the parameters with images as bytes, so that no text of a caller is ever used as a path."""
-    rules: Mapping[str, Rule] = row.rules if row else {}
+    rules = row.rules
     safe = dict(values)
     problems: list[Problem] = []
     if "image" in values:
