@@ -10,16 +10,17 @@ GATEWAYS := .venv-gateways
 TABLES := .venv-tables
 RECIPES := .venv-recipes
 DIFFUSERS := .venv-diffusers
+PYTHONS := .venv-pythons
 
 # The tests start the package in hundreds of processes: its bytecode is kept, whatever the environment says.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check types imports pytest diffusers wheel site soak attack gateways pictures tables recipes docs bench bench-quick bench-batch clean
+.PHONY: demo test check types imports pytest diffusers wheel site pythons soak attack gateways pictures tables recipes docs bench bench-quick bench-batch clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python docs/examples/demo.py $(PICTURES)
 
-test: check types imports pytest diffusers wheel site
+test: pytest types check imports diffusers wheel site
 	@echo "All checks passed."
 
 check: $(VENV)/.dev
@@ -53,6 +54,10 @@ wheel: $(VENV)/.dev
 # The documentation site, in build/site/html: a warning or a link that leads nowhere ends it.
 site: $(VENV)/.dev
 	$(BIN)/python -m docs.site
+
+# The part of the tests that depends most on the interpreter, on Python 3.12, 3.13 and 3.14; those that cannot be had are named.
+pythons: $(PYTHONS)/.made
+	$(BIN)/python -m tests.pythons
 
 # A hundred thousand calls with faults, each held against the bill; takes minutes, and is not part of `make test`.
 soak: $(VENV)/.dev
@@ -107,7 +112,7 @@ bench-quick: $(BENCH)/.made
 	$(BENCH)/bin/python -m benchmarks --quick --out benchmarks/results/quick
 
 clean:
-	rm -rf $(VENV) $(BENCH) $(GATEWAYS) $(TABLES) $(RECIPES) $(DIFFUSERS) build dist
+	rm -rf $(VENV) $(BENCH) $(GATEWAYS) $(TABLES) $(RECIPES) $(DIFFUSERS) $(PYTHONS) build dist
 
 $(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12")'
@@ -159,4 +164,9 @@ $(DIFFUSERS)/.made: $(VENV)/.dev pyproject.toml
 		> "$$($(DIFFUSERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/borrowed.pth"
 	$(BIN)/python -m pip --python $(DIFFUSERS)/bin/python install --quiet --disable-pip-version-check --no-compile --group diffusers \
 		$$($(BIN)/python -c '$(REACHED)' 2>/dev/null && echo --extra-index-url $(TORCH_INDEX))
+	touch $@
+
+$(PYTHONS)/.made: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m venv $(PYTHONS)/tools || { $(PYTHON) -m pip install --user virtualenv && $(PYTHON) -m virtualenv $(PYTHONS)/tools; }
+	$(BIN)/python -m pip --python $(PYTHONS)/tools install --quiet --disable-pip-version-check --group pythons
 	touch $@

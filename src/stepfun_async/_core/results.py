@@ -31,6 +31,10 @@ UNKNOWN = ".bin"
 """The extension of bytes of no known format."""
 
 
+_NO_EXTENSION = ("", ".")
+"""The suffix of a name that ends in a dot is the dot since Python 3.14, and was empty before."""
+
+
 def targets(path: Path) -> tuple[Path, ...]:
     """The files that a picture saved to `path` may be written to; which one, its real format says."""
     if not _takes_extension(path):
@@ -39,7 +43,7 @@ def targets(path: Path) -> tuple[Path, ...]:
 
 
 def _takes_extension(path: Path) -> bool:
-    return bool(path.name) and not path.suffix and not is_no_file(path)
+    return bool(path.name) and path.suffix in _NO_EXTENSION and not is_no_file(path)
 
 
 def _with_extension(path: Path, extension: str) -> Path:

@@ -44,7 +44,7 @@ def framed(image: Image.Image, title: str, palette: Palette) -> Image.Image:
 def _flat(image: Image.Image) -> Image.Image:
     """In a dozen flat colours."""
     smooth = image.filter(ImageFilter.BoxBlur(max(1, min(image.size) // 320)))
-    strong = ImageEnhance.Color(ImageOps.autocontrast(smooth, cutoff=1)).enhance(1.35)
+    strong = ImageEnhance.Color(ImageOps.autocontrast(smooth, cutoff=1, preserve_tone=True)).enhance(1.35)
     return strong.quantize(12, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).convert("RGB")
 
 
