@@ -205,13 +205,14 @@ def _stopping(in_flight: int) -> str:
     )
 
 
-def schema(model: ModelOption = None, defaults: Defaults = None) -> None:
+def schema(model: ModelOption = None, defaults: Defaults = None, server: ServerOption = None) -> None:
     """Print the JSON Schema of a line, for editors and validators.
 
     With the same defaults as for a run, their fields need not be in the lines.
     """
+    describe_model(model, None, server)
     named = {} if model is None else {"model": model}
-    say_json(batch_schema({**named, **_fields(defaults or [])}))
+    say_json(batch_schema({**named, **_fields(defaults or [])}, server=server))
 
 
 def check(

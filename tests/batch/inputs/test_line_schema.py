@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from stepfun_async import batch_schema, register_model
+from stepfun_async import ConfigurationError, batch_schema, register_model
 from stepfun_async._core.capabilities import BUILT_IN, Capability
 from stepfun_async.batch.inputs.jobs import JobDefaults, job_of
 from tests.core.schemas.values import DATA_URI, beside
@@ -73,6 +73,15 @@ def test_schemas_are_valid_and_plain_json(defaults: dict[str, Any]) -> None:
 )
 def test_an_error_names_the_rule(line: dict[str, Any], message: str) -> None:
     assert any(message in error.message for error in VALIDATORS[0].iter_errors(line))
+
+
+def test_lines_for_another_server_have_its_rules() -> None:
+    register_model("Qwen/Qwen-Image", server="vllm-omni")
+    validator = Draft202012Validator(batch_schema({"model": "Qwen/Qwen-Image"}, server="vllm-omni"))
+    assert validator.is_valid({"prompt": "a", "size": "640x368"})
+    assert not validator.is_valid({"prompt": "a", "size": "0x368"})
+    with pytest.raises(ConfigurationError, match="nope"):
+        batch_schema(server="nope")
 
 
 def test_a_model_registered_a_moment_ago_is_in_the_schema() -> None:

@@ -108,6 +108,8 @@ def test_other_machines_need_a_token(cli: Run, monkeypatch: pytest.MonkeyPatch) 
     [
         (["--read-folder", "nope"], 2, "nope"),
         (["--budget", "much"], 3, "much"),
+        (["--model", "nope"], 3, "nope"),
+        (["--server", "nope"], 3, "nope"),
         (["--http", "--host", "999.1.1.1"], 3, "999.1.1.1"),
         (["--max-concurrency", "0"], 3, "0"),
     ],

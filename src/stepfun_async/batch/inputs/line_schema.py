@@ -7,11 +7,12 @@ from types import MappingProxyType
 from typing import Any
 
 from stepfun_async._core.capabilities import Capability, Operation
-from stepfun_async._core.registry import rows
+from stepfun_async._core.registry import row_of, rows
 from stepfun_async._core.requests import REQUESTS
 from stepfun_async._core.rules import Sizes
 from stepfun_async._core.schemas.rows import DIALECT, request_schema
 from stepfun_async._core.schemas.rules import Schema, nullable
+from stepfun_async._core.servers import Server, find_server
 
 from .jobs import LONGEST_ID, OPERATIONS
 
@@ -27,7 +28,7 @@ _ID: Schema = {
 }
 
 
-def batch_schema(defaults: Mapping[str, object] = _NOTHING) -> dict[str, Any]:
+def batch_schema(defaults: Mapping[str, object] = _NOTHING, *, server: str | Server | None = None) -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of one JSONL line of a batch, over all models and operations.
 
     A line that breaks a rule is named by the rule, since the model and the operation choose which part of the schema
@@ -35,13 +36,20 @@ def batch_schema(defaults: Mapping[str, object] = _NOTHING) -> dict[str, Any]:
 
     Args:
         defaults: the defaults of the batch, as for `Batch`: their fields need not be in the line.
+        server: the profile of the server that the batch is for, one of `servers()`; `None` for StepFun's own form.
+
+    Raises:
+        ConfigurationError: there is no such server.
 
     >>> from jsonschema import Draft202012Validator
     >>> line = {"prompt": "a lake", "model": "step-2x-large", "steps": 99}
     >>> [error.message for error in Draft202012Validator(batch_schema()).iter_errors(line)]
     ['99 is greater than the maximum of 50']
     """
-    return _Lines({name: value for name, value in defaults.items() if value is not None}).schema()
+    profile = None if server is None else find_server(server)
+    found = (row_of(row.model, row.operation, profile) for row in rows())
+    given = {name: value for name, value in defaults.items() if value is not None}
+    return _Lines(given, tuple(row for row in found if row is not None)).schema()
 
 
 class _Lines:
@@ -49,11 +57,12 @@ class _Lines:
 
     Args:
         defaults: the fields that have a value where a line does not give one.
+        rows: the rows of the models.
     """
 
-    def __init__(self, defaults: Mapping[str, object]) -> None:
+    def __init__(self, defaults: Mapping[str, object], rows: tuple[Capability, ...]) -> None:
         self._defaults = defaults
-        self._rows = tuple(rows())
+        self._rows = rows
 
     def schema(self) -> Schema:
         return {

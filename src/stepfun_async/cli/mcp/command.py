@@ -8,13 +8,11 @@ from typing import Annotated
 
 import typer
 
-from stepfun_async import AsyncClient, Budget, ConfigurationError, Limits, capabilities, register_model
+from stepfun_async import AsyncClient, Budget, ConfigurationError, Limits, capabilities
 from stepfun_async._call.settings import resolve
 
-from ..options import TIMEOUT, AllowHttp, BaseUrl, Timeout
+from ..options import NO_KEY, TIMEOUT, AllowHttp, BaseUrl, ServerOption, Timeout, describe_model
 from .folders import Folders
-
-_NO_KEY = "nothing-is-sent"
 
 
 def mcp(
@@ -44,6 +42,7 @@ def mcp(
     port: Annotated[int, typer.Option(min=0, max=65535, help="With --http: the port; 0 for a free one.")] = 8808,
     timeout: Timeout = None,
     base_url: BaseUrl = None,
+    server: ServerOption = None,
     allow_http: AllowHttp = False,
 ) -> None:
     """Serve image tools to agents by the Model Context Protocol.
@@ -58,15 +57,15 @@ def mcp(
     amount, *currency = (budget or "").split() or [""]
     client = AsyncClient(
         base_url=base_url,
+        server=server,
         allow_http=allow_http,
         limits=Limits() if max_concurrency is None else Limits(max_concurrency),
         budget=None if budget is None else Budget(amount, *currency),
         timeout=TIMEOUT if timeout is None else timeout,
     )
     folders = Folders.of(Path(out), tuple(map(Path, read_folder or ())))
-    settings = resolve(_NO_KEY, base_url, allow_http=allow_http)
-    known = {row.model for row in capabilities()}
+    settings = resolve(NO_KEY, base_url, allow_http=allow_http, server=server)
     for name in model or ():
-        if name not in known:  # a model of an open engine has the parameters of the server's profile
-            register_model(name, server=settings.server)
+        describe_model(name, base_url, server)
+        capabilities(name)  # raises if there is none
     run(client, folders, settings, tuple(model or ()), (host, port) if http else None)
