@@ -20,13 +20,15 @@ cells = [
     f"async with AsyncClient() as waiting:\\n"
     f"    response = await waiting.images.generate('a lake', {SMALL})\\n"
     f"response",
-    f"[type(outcome).__name__ for outcome in client.images.map([TextToImage(prompt='a lake', {SMALL})] * 2)]",
+    f"requests = [TextToImage(prompt='a lake', {SMALL})] * 2\\n"
+    f"[type(outcome).__name__ for outcome in client.images.map(requests, progress=True)]",
 ]
 notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
 nbclient.NotebookClient(notebook, timeout=60).execute()
 for cell in notebook.cells:
     for output in cell.outputs:
-        print(sorted(output["data"]), output["data"]["text/plain"].partition("=<")[0][:24])
+        text = output["data"]["text/plain"].partition("=<")[0].partition(" \N{MIDDLE DOT}")[0]
+        print(sorted(output["data"]), text[:24])
 """
 
 
@@ -37,6 +39,7 @@ def test_both_clients_work_in_a_notebook_and_show_their_pictures(monkeypatch: py
     assert done.stdout.splitlines() == [
         "['image/png', 'text/plain'] Image(data",
         "['image/png', 'text/plain'] ImagesResponse(data=(Ima",
+        "['text/html', 'text/plain'] 2 of 2 (100 %)",
         "['text/plain'] ['Finished', 'Finished']",
     ]
 

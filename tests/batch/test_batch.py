@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import sqlite3
+import sys
 import tarfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -32,6 +33,7 @@ from stepfun_async.batch.journal.database import JOURNAL
 from stepfun_async.batch.journal.journal import Journal
 from stepfun_async.embedded import EmbeddedTransport, Engine
 
+from ..support.terminal import Terminal
 from .shop import Shop, prompts
 
 pytestmark = pytest.mark.anyio
@@ -184,6 +186,27 @@ async def test_progress_and_status_say_why_lines_failed(shop: Shop) -> None:
         assert common.reason.startswith("seed: got -1; allowed: ")
         assert [(line.line, line.id) for line in common.first] == [(2, "cat-0"), (3, "cat-1"), (4, "cat-2")]
         assert [str(line) for line in rare.first] == [f"line 1: {rare.reason}"]
+
+
+async def test_progress_is_shown_when_asked(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    await shop.batch(prompts(4)).run()
+    assert terminal.lines == []
+    shop.fail("451")
+    await shop.batch(prompts(9), limit=8).run(progress=True)
+    (said,) = terminal.lines
+    assert said.startswith("8 of 8 (100 %) \N{MIDDLE DOT} 1 failed \N{MIDDLE DOT} ")
+    assert said.endswith(" \N{MIDDLE DOT} 0.009 USD")
+
+
+def test_progress_is_shown_without_a_loop_and_for_inputs_that_are_read_once(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    shop.batch(iter(prompts(3))).run_sync(progress=True)
+    assert terminal.lines[0].startswith("3 of 3 (100 %)")
 
 
 async def test_reasons_without_number_cost_no_memory(shop: Shop) -> None:

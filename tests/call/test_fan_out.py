@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
@@ -12,9 +13,19 @@ from typing import Any
 import anyio
 import pytest
 
-from stepfun_async import AsyncClient, ConfigurationError, Failed, Finished, InvalidRequestError, Limits, TextToImage
+from stepfun_async import (
+    AsyncClient,
+    Client,
+    ConfigurationError,
+    Failed,
+    Finished,
+    InvalidRequestError,
+    Limits,
+    TextToImage,
+)
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from tests.support.answers import picture_answer
+from tests.support.terminal import Terminal
 
 pytestmark = pytest.mark.anyio
 
@@ -276,3 +287,27 @@ async def test_memory_does_not_grow_with_the_number_of_requests() -> None:
     await peak(50)
     few, many = await peak(200), await peak(2000)
     assert many < few + 200_000
+
+
+async def test_progress_counts_what_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    requests = [TextToImage(prompt="a"), TextToImage(prompt="b", steps=99)]
+    async with AsyncClient(base_url="embedded", transport=Station()) as client:
+        assert len([outcome async for outcome in client.images.map(requests, progress=True)]) == 2
+    with Client(base_url="embedded", transport=Station()) as blocking:
+        assert len(list(blocking.images.map(iter(requests), progress=True))) == 2
+    whole, unknown = terminal.lines
+    assert whole.startswith("2 of 2 (100 %) \N{MIDDLE DOT} 1 failed \N{MIDDLE DOT} ")
+    assert whole.endswith(" \N{MIDDLE DOT} 0.003 USD")
+    assert unknown.startswith("2 ended \N{MIDDLE DOT} 1 failed")
+
+
+async def test_progress_of_a_map_that_is_left_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    async with AsyncClient(base_url="embedded", transport=Station()) as client:
+        outcomes = client.images.map([TextToImage(prompt="a")] * 5, progress=True)
+        await anext(outcomes)
+        await outcomes.aclose()
+    assert terminal.lines[0].startswith("1 of 5 (20 %)")

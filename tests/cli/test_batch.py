@@ -335,7 +335,9 @@ def test_a_terminal_shows_how_it_goes_on(folder: Path, monkeypatch: pytest.Monke
     with process:
         process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
-    assert b"3 done, 0.009 USD spent" in text
+    assert "3 of 3 (100 %) · ".encode() in text
+    assert b" \xc2\xb7 0.009 USD" in text
+    assert b"this run: 3 done, 0.009 USD spent" in text
     assert text.rstrip().endswith(b"images and journal are in out")
 
 

@@ -16,6 +16,7 @@ from .record import CallRecord
 
 if TYPE_CHECKING:
     from .._core.requests import ImageRequest
+    from .map_progress import MapProgress
 
 T = TypeVar("T")
 
@@ -37,10 +38,15 @@ class BlockingCaller:
             self.service.refuse_if_closed()
         return self.portal.run(partial(function, *args, **keywords), CallRecord().closed)
 
-    def map(self, requests: Iterable[ImageRequest | str], *, ordered: bool) -> BlockingOutcomes:
+    def map(self, requests: Iterable[ImageRequest | str], *, ordered: bool, progress: bool = False) -> BlockingOutcomes:
         """Return the outcomes of many requests, which are read in the thread that reads those."""
         self.service.refuse_if_closed()
-        return BlockingOutcomes(self, items_of(requests), ordered=ordered)
+        items = items_of(requests)
+        if not progress:
+            return BlockingOutcomes(self, items, ordered=ordered)
+        from .map_progress import MapProgress
+
+        return BlockingOutcomes(self, items, ordered=ordered, progress=MapProgress(requests, self.service.price))
 
     def close(self) -> None:
         """Close the connections, and end loop and thread. Calls in flight end with an `APIConnectionError`."""
@@ -55,10 +61,19 @@ class BlockingOutcomes(Generator["Outcome", None, None]):
         caller: runs the fan-out.
         requests: read in the thread that reads the outcomes, only as there is room.
         ordered: whether outcomes come in the order of the requests.
+        progress: counts the outcomes that are read, and shows how many there are.
     """
 
-    def __init__(self, caller: BlockingCaller, requests: Iterator[ImageRequest | str], *, ordered: bool) -> None:
+    def __init__(
+        self,
+        caller: BlockingCaller,
+        requests: Iterator[ImageRequest | str],
+        *,
+        ordered: bool,
+        progress: MapProgress | None = None,
+    ) -> None:
         self._caller = caller
+        self._progress = progress
         self._portal = caller.portal
         self._fed = _FedFanOut(caller, ordered=ordered)
         self._requests = requests
@@ -88,6 +103,8 @@ class BlockingOutcomes(Generator["Outcome", None, None]):
             raise ConfigurationError(_why_left(loop))
         outcome = self._fed.advance(self._requests)
         if outcome is not None:
+            if self._progress is not None:
+                self._progress.add(outcome)
             return outcome
         raise self._fed.failure or StopIteration
 
@@ -101,6 +118,8 @@ class BlockingOutcomes(Generator["Outcome", None, None]):
         """Cancel the requests in flight, and wait until they have ended."""
         loop, self._loop = self._loop, None
         over, self._is_over = self._is_over, True
+        if not over and self._progress is not None:
+            self._progress.close()
         if not over and loop is not None and self._portal.reaches(loop):
             self._caller.run(self._fed.aclose)
 

@@ -29,6 +29,7 @@ from .options import NO_OPTIONS
 
 if TYPE_CHECKING:
     from .._core.requests import ImageRequest
+    from .map_progress import MapProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,9 @@ Outcome: TypeAlias = Finished | Failed
 class OutcomeIterator:
     """An async iterator over the outcomes of many requests; what `images.map` returns."""
 
-    def __init__(self, crew: _WorkerPool) -> None:
+    def __init__(self, crew: _WorkerPool, progress: MapProgress | None = None) -> None:
         self._crew = crew
+        self._progress = progress
 
     def __aiter__(self) -> Self:
         return self
@@ -66,8 +68,16 @@ class OutcomeIterator:
             await self.aclose()
             raise
         if outcome is None:
+            self._show_end()
             raise StopAsyncIteration
+        if self._progress is not None:
+            self._progress.add(outcome)
         return outcome
+
+    def _show_end(self) -> None:
+        progress, self._progress = self._progress, None
+        if progress is not None:
+            progress.close()
 
     def begin(self) -> None:
         """Begin to take requests before anybody asks for an outcome."""
@@ -86,6 +96,7 @@ class OutcomeIterator:
 
     async def aclose(self) -> None:
         """End what is in flight. Outcomes not read yet are dropped."""
+        self._show_end()
         await ended(finished(self._crew.dismiss))
 
     def __del__(self) -> None:
@@ -93,11 +104,20 @@ class OutcomeIterator:
 
 
 def fan_out(
-    service: Caller, requests: Iterable[ImageRequest | str] | AsyncIterable[ImageRequest | str], *, ordered: bool
+    service: Caller,
+    requests: Iterable[ImageRequest | str] | AsyncIterable[ImageRequest | str],
+    *,
+    ordered: bool,
+    progress: bool = False,
 ) -> OutcomeIterator:
     """See `AsyncImages.map`."""
     service.refuse_if_closed()
-    return OutcomeIterator(_WorkerPool(service, source_of(requests), ordered=ordered))
+    crew = _WorkerPool(service, source_of(requests), ordered=ordered)
+    if not progress:
+        return OutcomeIterator(crew)
+    from .map_progress import MapProgress
+
+    return OutcomeIterator(crew, MapProgress(requests, service.price))
 
 
 _IN_A_ROW = 8

@@ -324,6 +324,7 @@ class AsyncImages:
         requests: Iterable[ImageRequest | str] | AsyncIterable[ImageRequest | str],
         *,
         ordered: bool = False,
+        progress: bool = False,
         **unknown: Unpack[Nothing],
     ) -> OutcomeIterator:
         """Send many requests, as many at once as the limits allow, and yield each as it ends.
@@ -335,6 +336,9 @@ class AsyncImages:
         Args:
             requests: `TextToImage`, `ImageEdit` and `ImageToImage` values; text is the prompt of a `TextToImage`.
             ordered: yield outcomes in the order of the requests instead of the order in which they end.
+            progress: show how it goes on, such as `24 of 200 (12 %) · 5 failed · 3.1/s · 0.07 USD · 48 s left`: in a
+                line on stderr that is renewed in place on a terminal, with a bar in the cell of a notebook, and as a
+                line every ten seconds elsewhere.
 
         Returns:
             An async iterator over `Finished(request, response)` and `Failed(request, error)`.
@@ -346,7 +350,7 @@ class AsyncImages:
 
         if unknown:
             raise unknown_keywords("images.map()", unknown, parameters_of(AsyncImages.map))
-        return fan_out(self._service, requests, ordered=ordered)
+        return fan_out(self._service, requests, ordered=ordered, progress=progress)
 
 
 def _options(

@@ -314,7 +314,12 @@ class Images:
 
     @shown
     def map(
-        self, requests: Iterable[ImageRequest | str], *, ordered: bool = False, **unknown: Unpack[Nothing]
+        self,
+        requests: Iterable[ImageRequest | str],
+        *,
+        ordered: bool = False,
+        progress: bool = False,
+        **unknown: Unpack[Nothing],
     ) -> Generator[Outcome, None, None]:
         """Send many requests, as many at once as the limits allow, and yield each as it ends.
 
@@ -325,6 +330,9 @@ class Images:
         Args:
             requests: `TextToImage`, `ImageEdit` and `ImageToImage` values; text is the prompt of a `TextToImage`.
             ordered: yield outcomes in the order of the requests instead of the order in which they end.
+            progress: show how it goes on, such as `24 of 200 (12 %) · 5 failed · 3.1/s · 0.07 USD · 48 s left`: in a
+                line on stderr that is renewed in place on a terminal, with a bar in the cell of a notebook, and as a
+                line every ten seconds elsewhere.
 
         Returns:
             An iterator over `Finished(request, response)` and `Failed(request, error)`.
@@ -334,7 +342,7 @@ class Images:
         """
         if unknown:
             raise unknown_keywords("images.map()", unknown, parameters_of(Images.map))
-        return self._bridge.map(requests, ordered=ordered)
+        return self._bridge.map(requests, ordered=ordered, progress=progress)
 
 
 class Models:

@@ -14,7 +14,7 @@ from collections.abc import (
     Iterable,
     Mapping,
 )
-from contextlib import ExitStack, asynccontextmanager, closing, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from stepfun_async._core.version import __version__
 from stepfun_async._limits.budget import Budget
 from stepfun_async._limits.limits import Limits
 from stepfun_async._runtime.event_loop import cancel_if_due, finished, finished_in_thread
+from stepfun_async._runtime.status_line import write_below
 
 from .inputs.defaults import check_defaults
 from .inputs.jobs import JobDefaults, told_fields
@@ -52,6 +53,7 @@ from .run.input_check import InputCheck
 from .run.job_runner import JobRunner
 from .run.recovery import recover
 from .run.remote_engine import HandingEngine, Spread, Submit
+from .run.watching import interrupted, watched
 from .storage.base import Place, StorageError
 from .storage.bucket import is_url
 from .storage.filenames import DEFAULT_TEMPLATE, check_template
@@ -226,10 +228,15 @@ class Batch:
 
     # --- running ---
 
-    async def run(self) -> Progress:
+    async def run(self, *, progress: bool = False) -> Progress:
         """Send every line that is not settled, and return when the last one has ended.
 
         A line that fails does not end the run. `stop`, `max_failures`, and what would meet every line, do.
+
+        Args:
+            progress: show how it goes on, such as `24 of 200 (12 %) · 5 failed · 3.1/s · 0.07 USD · 48 s left`: in a
+                line on stderr that is renewed in place on a terminal, with a bar in the cell of a notebook, and as a
+                line every ten seconds elsewhere.
 
         Returns:
             What this run did; `stopped` says why it ended before the inputs did, where it did.
@@ -243,15 +250,24 @@ class Batch:
                 flight by then has ended and is entered, and the next run goes on.
         """
         async with self._begun(partial(self._service, self._key), self._here) as engine:
-            await engine.work()
+            async with watched(lambda: engine.progress, self._inputs, self._limit) if progress else nullcontext():
+                await engine.work()
             return engine.end()
 
-    def run_sync(self) -> Progress:
+    def run_sync(self, *, progress: bool = False) -> Progress:
         """`run` for code without an event loop; it may be called where one runs, which it blocks.
 
         Ctrl-C ends what is in flight, enters it, and raises `KeyboardInterrupt`.
+
+        Args:
+            progress: show how it goes on, as `run` does, and what became of the batch on Ctrl-C.
         """
-        return run_beside(self.run)
+        try:
+            return run_beside(partial(self.run, progress=progress))
+        except KeyboardInterrupt:
+            if progress:
+                write_below(interrupted(self.progress))
+            raise
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[AsyncIterator[Item]]:

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Any, cast
 
 import anyio
@@ -37,7 +38,7 @@ from . import exit_codes as exits
 from .console import complain, counted, plain_money, say, say_json
 from .errors import Interrupted, reworded
 from .options import NO_KEY, TIMEOUT, AllowHttp, AsJson, BaseUrl, ServerOption, Timeout, describe_model
-from .progress import line_of, money_of, watched
+from .progress import line_of, money_of
 
 _MOST_REASONS = 5
 """Reasons of failures that are shown."""
@@ -109,6 +110,7 @@ def run(
     metadata: Annotated[
         bool, typer.Option("--embed-metadata", help="The same in the image file itself: PNG text, or EXIF.")
     ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
     timeout: Timeout = None,
     base_url: BaseUrl = None,
     server: ServerOption = None,
@@ -142,7 +144,7 @@ def run(
         timeout=TIMEOUT if timeout is None else timeout,
     )
     attempt = _Attempt(batch)
-    anyio.run(attempt.make, inputs)
+    anyio.run(partial(attempt.make, quiet=quiet))
     if isinstance(attempt.error, JournalError | ConfigurationError | StorageError | InvalidRequestError):
         raise _of_options(attempt.error)  # there may be no status to print
     status = batch.status()
@@ -170,18 +172,17 @@ class _Attempt:
         self.pressed = 0
         self.error: StepFunError | None = None
 
-    async def make(self, inputs: str) -> None:
+    async def make(self, *, quiet: bool) -> None:
         """Run until the batch ends. Store its error instead of raising it, since a task group would wrap it."""
         async with anyio.create_task_group() as group:
             with anyio.CancelScope() as scope:
                 await group.start(self._listen, scope)
-                async with watched(self._batch, inputs):
-                    await self._work()
+                await self._work(quiet=quiet)
             group.cancel_scope.cancel()
 
-    async def _work(self) -> None:
+    async def _work(self, *, quiet: bool) -> None:
         try:
-            await self._batch.run()
+            await self._batch.run(progress=not quiet)
         except StepFunError as error:
             self.error = error
 

@@ -17,6 +17,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from stepfun_async import StepFunWarning
 from stepfun_async._core.text import escaped
+from stepfun_async._runtime.status_line import clear_status_line
 
 
 class OutputError(Exception):
@@ -84,6 +85,7 @@ def say_rich(*parts: RenderableType) -> None:
 
 def complain(*lines: str) -> None:
     """Print lines on stderr; control characters in them are escaped."""
+    clear_status_line()
     print("\n".join(fitted(map(escaped, lines), sys.stderr, "  ")), file=sys.stderr, flush=True)
 
 

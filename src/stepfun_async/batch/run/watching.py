@@ -1,0 +1,103 @@
+"""Progress of a run, shown while it goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+
+from stepfun_async._core.errors import StepFunError
+from stepfun_async._core.progress import Standing, progress_line
+from stepfun_async._runtime.status_line import StatusLine, status_line
+
+from ..inputs.sources import is_file, source_of
+from ..items import Progress
+
+_COUNTED_AT_ONCE = 4096
+
+
+@asynccontextmanager
+async def watched(progress: Callable[[], Progress], inputs: Any, limit: int | None) -> AsyncGenerator[None]:
+    """Show how a run stands during the block, and how it ended after it.
+
+    Args:
+        progress: tells how it stands.
+        inputs: the inputs of the batch, whose lines are counted ahead of the run where they can be read twice.
+        limit: how many of them are read at most.
+    """
+    watch = _Watch(progress, status_line())
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(watch.count, inputs, limit)
+            group.start_soon(watch.go_on)
+            yield
+            group.cancel_scope.cancel()
+    finally:
+        watch.line.end(*watch.text())
+
+
+def interrupted(progress: Progress) -> str:
+    """Say what becomes of a run that Ctrl-C has ended."""
+    lost = f" {progress.unknown:,} may have been charged without an image." if progress.unknown else ""
+    return f"interrupted: {progress.done:,} images were made and are kept.{lost} The next run makes the rest."
+
+
+class _Watch:
+    """What shows a run."""
+
+    def __init__(self, progress: Callable[[], Progress], line: StatusLine) -> None:
+        self.line = line
+        self._progress = progress
+        self._total: int | None = None
+        self._began = time.monotonic()
+
+    async def go_on(self) -> None:
+        """Renew the line until it is cancelled."""
+        while True:
+            await anyio.sleep(self.line.interval)
+            self.line.show(*self.text())
+
+    async def count(self, inputs: Any, limit: int | None) -> None:
+        """Count the lines ahead of the run, so that the time left can be estimated."""
+        try:
+            total = await _length_of(inputs)
+        except (StepFunError, OSError):
+            return  # the run says so itself
+        self._total = total if total is None or limit is None else min(total, limit)
+
+    def text(self) -> tuple[str, float | None]:
+        """How the run stands, and which share of it is done."""
+        standing = _standing(self._progress(), self._total, time.monotonic() - self._began)
+        share = standing.ended / standing.total if standing.total else None
+        return progress_line(standing, self.line.columns, self.line.separator), share
+
+
+def _standing(progress: Progress, counted: int | None, seconds: float) -> Standing:
+    failed = progress.failed + progress.unknown
+    return Standing(
+        ended=progress.done + failed + progress.skipped,
+        total=progress.lines if progress.lines is not None else counted,
+        failed=failed,
+        ended_now=progress.done - progress.adopted + failed,
+        seconds=seconds,
+        spent=progress.spent,
+    )
+
+
+async def _length_of(inputs: Any) -> int | None:
+    """How many lines inputs have; `None` where they would have to be used up for that."""
+    if not is_file(inputs):
+        return len(inputs) if hasattr(inputs, "__len__") else None
+    if inputs == "-":
+        return None
+    source = source_of(inputs)
+    total = 0
+    try:
+        while lines := await source.take(_COUNTED_AT_ONCE):
+            total += len(lines)
+    finally:
+        source.close()
+    return total
