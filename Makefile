@@ -15,7 +15,7 @@ PYTHONS := .venv-pythons
 # The tests start the package in hundreds of processes: its bytecode is kept, whatever the environment says.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check types imports pytest diffusers wheel site pythons soak attack gateways pictures tables recipes docs bench bench-quick bench-batch clean
+.PHONY: demo test check types imports pytest diffusers wheel site pythons release-check soak attack gateways pictures tables recipes docs bench bench-quick bench-batch clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python docs/examples/demo.py $(PICTURES)
@@ -58,6 +58,11 @@ site: $(VENV)/.dev
 # The part of the tests that depends most on the interpreter, on Python 3.12, 3.13 and 3.14; those that cannot be had are named.
 pythons: $(PYTHONS)/.made
 	$(BIN)/python -m tests.pythons
+
+# What has to hold before a release: the version, the changelog and the tag agree, nothing is left to commit, and the source
+# archive and the wheel, in build/release, are what an index takes and users can install.
+release-check: $(VENV)/.release
+	$(BIN)/python -m tests.release
 
 # A hundred thousand calls with faults, each held against the bill; takes minutes, and is not part of `make test`.
 soak: $(VENV)/.dev
@@ -127,6 +132,10 @@ $(VENV)/.demo: $(VENV)/.made pyproject.toml
 $(VENV)/.dev: $(VENV)/.made pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[all]" --group dev
 	touch $@ $(VENV)/.demo
+
+$(VENV)/.release: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group release
+	touch $@
 
 $(BENCH)/.made: $(VENV)/.made pyproject.toml
 	$(BIN)/python -m venv $(BENCH) || { $(PYTHON) -m pip install --user virtualenv && $(PYTHON) -m virtualenv $(BENCH); }
