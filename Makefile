@@ -15,7 +15,7 @@ PYTHONS := .venv-pythons
 # The tests start the package in hundreds of processes: its bytecode is kept, whatever the environment says.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check types imports pytest diffusers wheel site pythons release-check soak attack gateways pictures tables recipes docs bench bench-quick bench-batch clean
+.PHONY: demo test check types imports pytest diffusers wheel site pythons release-check soak attack gateways pictures tables recipes first-hour docs bench bench-quick bench-batch clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python docs/examples/demo.py $(PICTURES)
@@ -87,6 +87,11 @@ tables: $(TABLES)/.made
 # part of `make test`, which runs the recipes whose packages it has.
 recipes: $(RECIPES)/.made
 	RECIPES=all $(RECIPES)/bin/python -m pytest tests/test_cookbook.py
+
+# What a new user does in the first hour: every code block and command of the site's first pages, in empty folders and a new
+# environment. The transcript is build/first-hour.txt, to be read by somebody who has not seen the project. Takes two minutes.
+first-hour: site
+	$(BIN)/python -m tests.first_hour
 
 # Random attacks on the promises, each for so many seconds: cancellations, killed processes, histories of batches.
 # They print what was billed and what was told of it; the first one that is wrong ends it, with its seed.

@@ -54,6 +54,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "stepfun_async._client.images.AsyncImages",
         "stepfun_async._client.models.AsyncModels",
         "stepfun_async._client.models.AsyncAccount",
+        "stepfun_async._client.server.AsyncServer",
     ),
 }
 """What is public through an attribute, by the page that has it."""
@@ -143,7 +144,7 @@ def relinked(text: str, folder: Path) -> str:
 
 def reference() -> dict[str, tuple[str, ...]]:
     """The public names of the package, by the page of the reference that has them; each is on one page."""
-    by_page = {page: list(GROUPS.get(page, ())) for page in REFERENCE}
+    by_page: dict[str, list[str]] = {page: [] for page in REFERENCE}
     for name, home in vars(stepfun_async)["_HOME_OF"].items():
         by_page.setdefault(_page_of(home), []).append(f"stepfun_async.{name}")
     for module in MODULES:
@@ -151,7 +152,7 @@ def reference() -> dict[str, tuple[str, ...]]:
             names = by_page.setdefault(module, [])
             public: Iterable[str] = importlib.import_module(f"stepfun_async.{module}").__all__
             names += [f"stepfun_async.{module}.{name}" for name in public if f"stepfun_async.{name}" not in names]
-    return {page: tuple(names) for page, names in by_page.items()}
+    return {page: (*names, *GROUPS.get(page, ())) for page, names in by_page.items()}
 
 
 def _page_of(home: str) -> str:
@@ -163,8 +164,24 @@ def _page_of(home: str) -> str:
 def _reference() -> Iterator[tuple[str, str]]:
     for page, names in reference().items():
         title = REFERENCE[page][0] if page in REFERENCE else MODULES.get(page, page)
-        blocks = [f"::: {name}" for name in names]
+        blocks = [f"::: {name}{_OWN_ONLY if page == 'errors' else ''}" for name in _ordered(page, names)]
         yield f"reference/{page}.md", "\n\n".join([f"# {title}", *blocks]) + "\n"
+
+
+_OWN_ONLY = "\n    options:\n      inherited_members: false"
+"""For classes that all have what their base has."""
+
+
+def _ordered(page: str, names: Iterable[str]) -> list[str]:
+    """The names of a page in the order of reading: of errors, a base before what is derived from it."""
+    if page != "errors":
+        return list(names)
+    classes: list[type] = [getattr(stepfun_async, name.rpartition(".")[2]) for name in names]
+    ways = {each: [base.__name__ for base in reversed(each.__mro__) if base in classes] for each in classes}
+    return [
+        f"stepfun_async.{each.__name__}"
+        for each in sorted(classes, key=lambda each: (issubclass(each, Warning), ways[each]))
+    ]
 
 
 def _navigation() -> str:

@@ -26,6 +26,7 @@ METHODS = [
     "models.list",
     "models.retrieve",
     "account.retrieve",
+    "server.inspect",
 ]
 CLIENTS = {"client": Client(base_url="embedded"), "waiting": AsyncClient(base_url="embedded")}
 BEGINNING = """from stepfun_async import AsyncClient, Client

@@ -12,8 +12,8 @@ from .._core.errors import StepFunError
 from .._core.keywords import unknown_keywords
 from .._core.parameters import Parameters
 from .._core.results import Image, ImagesResponse, SaveTo
+from .._runtime.tracebacks import without_frames
 from .signatures import parameters_of, shown
-from .tracebacks import without_frames
 
 if TYPE_CHECKING:
     from .._call.fan_out import OutcomeIterator

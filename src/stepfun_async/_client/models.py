@@ -14,8 +14,8 @@ from .._core.errors import InvalidRequestError, StepFunError
 from .._core.keywords import unknown_keywords
 from .._core.problems import Problem
 from .._core.results import Account, Model
+from .._runtime.tracebacks import without_frames
 from .signatures import shown
-from .tracebacks import without_frames
 
 if TYPE_CHECKING:
     from .._core.params import Nothing

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from .._call.caller import Caller
 from .._call.options import Options
+from .._core.errors import StepFunError
+from .._core.keywords import unknown_keywords
 from .._core.wire import HTTPResponse
+from .._runtime.tracebacks import without_frames
+from .signatures import shown
 
 if TYPE_CHECKING:
     from .._core.inspection import ServerReport
+    from .._core.params import Nothing
     from .._core.servers import Server
 
 
@@ -29,7 +34,8 @@ class AsyncServer:
         """The profile's name."""
         return self.profile.name
 
-    async def inspect(self, *, timeout: float | None = None) -> ServerReport:
+    @shown
+    async def inspect(self, *, timeout: float | None = None, **unknown: Unpack[Nothing]) -> ServerReport:
         """Return what the server is, as its responses to a few GETs show. Nothing is made, and nothing billed.
 
         It gets the list of models, the account, and the endpoints of images, which only take POST.
@@ -45,8 +51,13 @@ class AsyncServer:
         """
         from .._core.inspection import PROBES, report_of  # which only this method needs
 
+        if unknown:
+            raise unknown_keywords("server.inspect()", unknown, ("timeout",))
         config, options = self._service.config, Options(timeout=timeout)
-        responses = {path: await self._service.fetch("inspect", path, _as_it_is, options) for path in PROBES}
+        try:
+            responses = {path: await self._service.fetch("inspect", path, _as_it_is, options) for path in PROBES}
+        except StepFunError as error:
+            raise without_frames(error) from error.__cause__
         return report_of(responses, base_url=config.base_url, configured=config.server, hosted=config.hosted)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 from .._call.settings import hidden_headers
 from .._core.errors import StepFunError
 from .._core.keywords import unknown_keywords
-from .tracebacks import without_frames
+from .._runtime.tracebacks import without_frames
 
 if TYPE_CHECKING:
     from .._call.blocking import BlockingCaller

@@ -25,7 +25,7 @@ import anyio
 from stepfun_async._call.caller import Caller
 from stepfun_async._call.service import DEFAULT_LIMITS, DEFAULT_RETRY, caller_for
 from stepfun_async._call.settings import KEY_VARIABLES, hidden_headers, hidden_url, resolve
-from stepfun_async._core.errors import ConfigurationError
+from stepfun_async._core.errors import ConfigurationError, StepFunError
 from stepfun_async._core.retry import RetryPolicy
 from stepfun_async._core.secrets import as_secret
 from stepfun_async._core.server import Settings
@@ -35,6 +35,7 @@ from stepfun_async._limits.budget import Budget
 from stepfun_async._limits.limits import Limits
 from stepfun_async._runtime.event_loop import cancel_if_due, finished, finished_in_thread
 from stepfun_async._runtime.status_line import write_below
+from stepfun_async._runtime.tracebacks import without_frames
 
 from .inputs.defaults import check_defaults
 from .inputs.jobs import JobDefaults, told_fields
@@ -249,10 +250,13 @@ class Batch:
             StepFunError: what ended the run: a wrong key, no money left, a full disk. All that was in
                 flight by then has ended and is entered, and the next run goes on.
         """
-        async with self._begun(partial(self._service, self._key), self._here) as engine:
-            async with watched(lambda: engine.progress, self._inputs, self._limit) if progress else nullcontext():
-                await engine.work()
-            return engine.end()
+        try:
+            async with self._begun(partial(self._service, self._key), self._here) as engine:
+                async with watched(lambda: engine.progress, self._inputs, self._limit) if progress else nullcontext():
+                    await engine.work()
+                return engine.end()
+        except StepFunError as error:
+            raise without_frames(error) from error.__cause__
 
     def run_sync(self, *, progress: bool = False) -> Progress:
         """`run` for code without an event loop; it may be called where one runs, which it blocks.
@@ -264,6 +268,8 @@ class Batch:
         """
         try:
             return run_beside(partial(self.run, progress=progress))
+        except StepFunError as error:
+            raise without_frames(error) from error.__cause__
         except KeyboardInterrupt:
             if progress:
                 write_below(interrupted(self.progress))
@@ -402,7 +408,10 @@ class Batch:
 
     def check_sync(self) -> Checked:
         """`check` for code without an event loop."""
-        return run_beside(self.check)
+        try:
+            return run_beside(self.check)
+        except StepFunError as error:
+            raise without_frames(error) from error.__cause__
 
     def status(self) -> Status:
         """How the batch stands, in all runs so far; `Records.status`."""
