@@ -117,20 +117,20 @@ def path_of_a_call() -> str:
 
 async def _traced() -> list[tuple[str, str]]:
     steps: list[tuple[str, str]] = []
-    send = sockets.Socket.send
+    send = sockets.AsyncioSocket.send
 
-    async def spy(self: sockets.Socket, data: bytes, *, listening: bool = True) -> bool:
+    async def spy(self: sockets.AsyncioSocket, data: bytes, *, listening: bool = True) -> bool:
         if not steps:
             steps.extend(_stack())
         return await send(self, data, listening=listening)
 
-    sockets.Socket.send = spy  # type: ignore[method-assign]
+    sockets.AsyncioSocket.send = spy  # type: ignore[method-assign]
     try:
         with running(Engine(plain=True)) as url:
             async with AsyncClient("any-key", base_url=url) as client:
                 await client.images.generate("A lake")
     finally:
-        sockets.Socket.send = send  # type: ignore[method-assign]
+        sockets.AsyncioSocket.send = send  # type: ignore[method-assign]
     return [*steps, ("_transport.sockets", send.__qualname__)]
 
 

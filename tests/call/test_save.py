@@ -45,6 +45,7 @@ from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from stepfun_async._runtime.event_loop import running_loop
 from stepfun_async._runtime.files import AtomicFile
 from stepfun_async._transport import http as calls
+from stepfun_async._transport.http11 import ResponseHead
 from stepfun_async._transport.response_body import BodyReader
 from tests.support.answers import PIXEL, answer
 from tests.support.raw import Script, hang_up, raw_server, say, stay_silent
@@ -693,7 +694,7 @@ async def test_an_intake_is_full_now_and_then_and_empty_after_draining(step: int
     drained: list[bool] = []
     async with aclosing(SaveTarget(tmp_path / "a.png", overwrite=False)) as place:
         call = HTTPRequest("POST", "/images/generations", json={}, into=place.begin)
-        intake = BodyReader(call, 200, {"content-length": str(len(BODY))}, 10**9)
+        intake = BodyReader(call, ResponseHead(200, {"content-length": str(len(BODY))}), 10**9)
         for at in range(0, len(BODY), step):
             intake.feed(BODY[at : at + step])
             if intake.full:
@@ -709,7 +710,7 @@ async def test_an_intake_is_full_now_and_then_and_empty_after_draining(step: int
 async def test_an_intake_that_is_abandoned_leaves_no_file(tmp_path: Path) -> None:
     place = SaveTarget(tmp_path / "a.png", overwrite=False)
     for call, said in ((PICTURE_CALL, BODY), (HTTPRequest("GET", "https://a.b/c.png"), PICTURE)):
-        intake = BodyReader(HTTPRequest(call.method, call.path, into=place.begin), 200, {}, 10**9)
+        intake = BodyReader(HTTPRequest(call.method, call.path, into=place.begin), ResponseHead(200, {}), 10**9)
         intake.feed(said[: len(said) // 2])
         await intake.drain()
         assert len(list(tmp_path.iterdir())) == 1
@@ -721,7 +722,7 @@ async def test_an_intake_that_is_abandoned_leaves_no_file(tmp_path: Path) -> Non
 
 async def test_an_intake_takes_no_more_than_it_may() -> None:
     for call in (PICTURE_CALL, HTTPRequest("GET", "/models"), HTTPRequest("GET", "https://a.b/c.png")):
-        intake = BodyReader(call, 200, {}, 10)
+        intake = BodyReader(call, ResponseHead(200, {}), 10)
         intake.feed(b"12345")
         intake.feed(b"67890")
         with pytest.raises(APIConnectionError, match="longer than 10 bytes"):
@@ -740,7 +741,7 @@ async def test_an_intake_takes_no_more_than_it_may() -> None:
     ],
 )
 async def test_pictures_are_cut_out_of_successes_that_have_some(path: str, status: int, cut: bool) -> None:
-    intake = BodyReader(HTTPRequest("POST", path), status, {"content-length": str(len(BODY))}, 10**9)
+    intake = BodyReader(HTTPRequest("POST", path), ResponseHead(status, {"content-length": str(len(BODY))}), 10**9)
     intake.feed(BODY)
     reply = await intake.finish()
     assert bool(reply.pictures) == cut

@@ -38,6 +38,7 @@ from stepfun_async._core.wire import HTTPRequest
 from stepfun_async._transport import http as calls
 from stepfun_async._transport import http11, proxies, response_body
 from stepfun_async._transport import pool as connections
+from stepfun_async._transport.http11 import ResponseHead
 from tests.support.answers import PIXEL, answer, picture_answer
 from tests.support.raw import hang_up, raw_server, reset, say, socks_handshake, stay_silent
 
@@ -436,7 +437,9 @@ async def test_a_picture_is_the_same_however_its_chunks_are_cut() -> None:
     whole = head + body
     for at in range(len(head), len(whole)):
         arriving = http11.ResponseParser()
-        intake = response_body.BodyReader(HTTPRequest("GET", "https://stepfun.test/a.png"), 200, {}, len(whole))
+        intake = response_body.BodyReader(
+            HTTPRequest("GET", "https://stepfun.test/a.png"), ResponseHead(200, {}), len(whole)
+        )
         for part in (whole[:at], whole[at : at + 1], whole[at + 1 :]):
             if part:
                 intake.feed(arriving.receive(part))

@@ -30,6 +30,7 @@ from stepfun_async._call import caller as _caller
 from stepfun_async._core.wire import HTTPRequest
 from stepfun_async._transport import http as calls
 from stepfun_async._transport import response_body as bodies
+from stepfun_async._transport.http11 import ResponseHead
 from stepfun_async._transport.response_body import MAX_PICTURE, BodyReader, _Unpacking
 from tests.support.answers import PIXEL, answer, picture_answer
 from tests.support.raw import raw_server, say
@@ -282,7 +283,7 @@ async def test_what_is_unpacked_of_a_vast_body_is_given_up_when_its_call_ends(mo
     call = HTTPRequest("POST", "/images/generations", json={})
 
     async def unpacked(length: int) -> int:
-        intake = BodyReader(call, 200, {"content-encoding": "gzip"}, 50_000_000)
+        intake = BodyReader(call, ResponseHead(200, {"content-encoding": "gzip"}), 50_000_000)
         intake.feed(gzip.compress(bytes(length)))
         with anyio.CancelScope() as scope:
             scope.cancel()

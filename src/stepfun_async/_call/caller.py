@@ -140,6 +140,8 @@ class Caller:
         self._events = events
         self._defaults = defaults
         self._strict = strict
+        self._is_native = config.server.native
+        self._parse = partial(parse_images, base_url=config.base_url, link_lifetime=config.link_lifetime)
 
     def __repr__(self) -> str:
         config = getattr(self, "config", None)  # missing in a copy that is only partly made
@@ -204,8 +206,10 @@ class Caller:
             if target is not None:
                 call = self._into(target, record, call)
             self._reserve(record, purchase)
-            sent = None if self.config.server.native else parameters.seed_sent  # which StepFun returns
-            return await self._run(record, call, self._parser(purchase, sent), options)
+            sent = None if self._is_native else parameters.seed_sent  # which StepFun returns
+            hint_of = partial(self.config.hint, purchase.operation)
+            parse = partial(self._parse, model=purchase.model, seed=sent, hint_of=hint_of)
+            return await self._run(record, call, parse, options)
         finally:
             if target is not None:
                 await target.aclose()
@@ -277,17 +281,6 @@ class Caller:
         if self.config.hosted and (row := parameters.row):
             _warn_if_retired(row)
 
-    def _parser(self, purchase: Purchase, seed: int | None) -> Callable[..., ImagesResponse]:
-        config = self.config
-        return partial(
-            parse_images,
-            model=purchase.model,
-            base_url=config.base_url,
-            link_lifetime=config.link_lifetime,
-            seed=seed,
-            hint_of=partial(config.hint, purchase.operation),
-        )
-
     @staticmethod
     def _into(target: SaveTarget, record: CallRecord, call: HTTPRequest) -> HTTPRequest:
         """Return `call` with its image written to `target`, which no other call may write to."""
@@ -351,16 +344,18 @@ class Caller:
         """
         timeout = (self._defaults.timeout if options.timeout is None else options.timeout) or math.inf
         queue_timeout = self._defaults.queue_timeout if options.queue_timeout is None else options.queue_timeout
-        if why := why_never_free(self.limits, timeout):
+        if self._shared is not None and (why := why_never_free(self.limits, timeout)):
             raise ConfigurationError(why)
         permit = record.permit = self._limiter.hold(queue_timeout, place=counted, loop=record.loop)
-        if not permit.acquire_nowait():
+        at_once = permit.acquire_nowait()
+        if not at_once:
             await permit.acquire()
         if self._shared is not None:
-            permit.shared = SharedPermit(self._shared, permit.now, timeout)
+            permit.shared = shared = SharedPermit(self._shared, permit.now, timeout)
             until = math.inf if queue_timeout is None else record.began + queue_timeout
-            await permit.shared.begin(until, place=counted)
-        record.admit(timeout)
+            await shared.begin(until, place=counted)
+            at_once = False
+        record.admit(timeout, now=record.began if at_once else record.clock())
 
     # --- attempt
 
@@ -393,9 +388,8 @@ class Caller:
                 self._end_attempt(record, permit, attempt, _billing_of(error, record, attempt), error=error)
                 raise
             else:
-                self._end_attempt(record, permit, attempt, "executed", response=response)
+                self._succeeded(record, permit, attempt, response, result)
                 self._retries.succeeded(cost)
-                record.receive(result)
                 return result
             await anyio.sleep(wait)
 
@@ -417,6 +411,14 @@ class Caller:
         if not record.free:
             record.add_cost(error)
         return None
+
+    def _succeeded(
+        self, record: CallRecord, permit: Permit, attempt: SendState, response: HTTPResponse, result: Any
+    ) -> None:
+        """End an attempt that succeeded, and keep its result if it was paid for: it must not be lost."""
+        self._end_attempt(record, permit, attempt, "executed", response=response)
+        if not record.free:
+            record.response = record.complete(result)
 
     def _end_attempt(
         self,

@@ -140,13 +140,12 @@ class CallRecord:
         part.began = part.started = self.clock()
         return part
 
-    def admit(self, timeout: float) -> float:
-        """Record that the permit was granted just now. Return the deadline, by the loop's clock."""
+    def admit(self, timeout: float, now: float) -> None:
+        """Record that the permit was granted, which starts the deadline."""
         self.admitted = True
-        self.started = self.clock()
+        self.started = now
         self.timeout = timeout
-        self.deadline = self.started + timeout
-        return self.deadline
+        self.deadline = now + timeout
 
     @property
     def queued(self) -> float:
@@ -179,11 +178,6 @@ class CallRecord:
         self.billing = billing
         if billing in ("executed", "unknown"):
             self.maybe_billed += 1
-
-    def receive(self, result: Any) -> None:
-        """Keep what a successful attempt returned, if it was paid for: it must not be lost."""
-        if not self.free:
-            self.response = self.complete(result)
 
     def complete(self, response: ImagesResponse) -> ImagesResponse:
         """Enter the attempts and the time so far into `response`, which no caller has seen yet."""

@@ -180,6 +180,7 @@ class Capability:
         tag: the tag in the prompt that holds the parameters for which the body has no field, as sd-server
             reads them; empty where the body has them all. Their wire names have a dot where they are nested.
         notable: the parameters that may do something else than they seem to say.
+        turning: whether its wire sizes begin with the height.
         required: the parameters without which a request is rejected.
         draws_seed: whether a client draws a seed if none is given, since the server would use the same each time.
     """
@@ -200,6 +201,7 @@ class Capability:
     wire_names: Mapping[str, str] = field(init=False, compare=False)
     notable: tuple[str, ...] = field(init=False, compare=False)
     required: tuple[str, ...] = field(init=False, compare=False)
+    turning: bool = field(init=False, compare=False)
     draws_seed: bool = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -208,6 +210,7 @@ class Capability:
             "endpoint": self.served_at or ENDPOINTS[self.operation],
             "wire_names": WIRE_NAMES[self.operation] if self.renamed is None else self.renamed,
             "notable": tuple(name for name, rule in self.rules.items() if rule.notable),
+            "turning": bool(getattr(self.rules.get("size"), "turning", None)),
             "required": tuple(name for name, rule in self.rules.items() if rule.required),
             "draws_seed": isinstance(seed, Integer) and seed.drawn,
         }

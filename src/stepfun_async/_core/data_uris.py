@@ -18,7 +18,7 @@ _STANDARD = str.maketrans("-_", "+/")
 
 def is_data_uri(text: str) -> bool:
     """Whether `text` begins as a data URI does, in capitals or not, perhaps after spaces."""
-    return text[:64].lstrip()[:5].lower() == "data:"
+    return ":" in text[:64] and text[:64].lstrip()[:5].lower() == "data:"
 
 
 def decode_text(text: str) -> bytes:

@@ -165,8 +165,10 @@ class Parameters:
     def seed_sent(self) -> int | None:
         """The seed that the server is sent; `None` if it is sent none, or one that stands for a random one."""
         row, more = self.row, self.extra_body
-        name = row.wire_names.get("seed", "seed") if row else "seed"
-        seed = more[name] if isinstance(more, Mapping) and name in more else self.given.get("seed")
+        seed = self.given.get("seed")
+        name = row.wire_names.get("seed", "seed") if row and more else "seed"
+        if more is not None and name in more:
+            seed = more[name]
         rule = row.rules.get("seed") if row else None
         if seed == 0 and isinstance(rule, Integer) and rule.zero_is_random:
             return None
@@ -237,7 +239,7 @@ class Parameters:
 
     def turned(self) -> tuple[str, ...]:
         """What may come out turned: a size whose height comes first, and images that viewers turn."""
-        sides = sides_of(self.row, self.given) if self.row and "size" in self.given else ()
+        sides = sides_of(self.row, self.given) if self.row and self.row.turning else ()
         return (*sides, *turns_of(self.values)) if self.has_pictures else sides
 
     @property
@@ -253,6 +255,9 @@ class Parameters:
 
     def bought_by(self, request: HTTPRequest) -> Purchase:
         """What `request`, made of these parameters, has a server make and charge."""
+        model: object = self.model
+        if self.extra_body is None and "n" not in self.given and type(model) is str:
+            return Purchase(self.model, self.operation, 1)
         return _purchase(self.operation, request.form if request.json is None else request.json)
 
 

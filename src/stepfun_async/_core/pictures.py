@@ -232,7 +232,7 @@ def names_path(text: str) -> bool:
 
 def names_link(text: str) -> bool:
     """Whether `text` begins as an http(s) link does."""
-    return text[:8].lower().startswith(("http://", "https://"))
+    return ":" in text[:6] and text[:8].lower().startswith(("http://", "https://"))
 
 
 def is_link(text: str) -> bool:

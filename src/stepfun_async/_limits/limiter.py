@@ -44,7 +44,7 @@ from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 from weakref import WeakSet
 
 import anyio
@@ -53,9 +53,6 @@ from .._core.errors import Billing, QueueTimeoutError
 from .._runtime.event_loop import LoopLocal, clock_of, is_closed, loop_time, process_time, running_loop
 from .._runtime.fork import ForkSafeLock
 from .rate import AdaptiveLimit, Cooldown, SlidingWindow
-
-if TYPE_CHECKING:
-    from .shared import SharedPermit
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +124,8 @@ class Limiter:
         self._in_flight = 0
         self._adaptive = AdaptiveLimit(max_concurrency) if adaptive else None
         self._window = SlidingWindow(requests_per_minute) if requests_per_minute else None
+        self.is_adaptive = adaptive
+        self.has_window = self._window is not None
         self._pause = Cooldown()
         self._timed = self._window is not None  # whether time can matter to who may pass, so far
         self._again: _Line = OrderedDict()
@@ -222,7 +221,7 @@ class Limiter:
         self._lock.soon(partial(self._close_place, grant, left))
 
     def leave(self, grant: Permit) -> None:
-        """Give back a slot, and a place that no attempt was made on; again, it does nothing."""
+        """Release a slot, and a rate entry that no attempt used; again, it does nothing."""
         self._lock.soon(partial(self._leave, grant))
 
     def after_fork(self) -> None:
@@ -348,6 +347,10 @@ class Limiter:
         with self._lock:
             if self._again or (slot and self._queue):
                 return False
+            if slot and not self._timed and self._adaptive is None and self._in_flight < self.max_concurrency:
+                self._in_flight += 1
+                self._held.setdefault(grant.loop, set()).add(grant)
+                return True
             now = self.now() if place and self._timed else 0.0
             if self._obstacle(now, slot=slot, place=place):
                 return False
@@ -403,6 +406,22 @@ class Limiter:
         )
 
 
+class Lease(Protocol):
+    """What a call holds at the backend of shared limits."""
+
+    def attempted(self, billing: Billing, left: float | None) -> None:
+        """Close the rate entry of an attempt."""
+        ...
+
+    def leave(self) -> None:
+        """Release everything; again, it does nothing."""
+        ...
+
+    async def ready(self) -> None:
+        """Wait for the rate entry of the attempt that is due."""
+        ...
+
+
 class Permit:
     """What one call holds: a slot, and a rate entry for the attempt that is due.
 
@@ -420,14 +439,16 @@ class Permit:
         self._cuts = 0
         self.placed = place
         self.loop = loop
-        self.shared: SharedPermit | None = None
+        self.shared: Lease | None = None
 
     def acquire_nowait(self) -> bool:
         """Acquire it if a slot is free and no call waits for one. Return whether it was acquired."""
-        if self._gate.acquire_nowait(self, slot=True, place=self.placed):
-            self._cuts = self._gate.cuts
-            return True
-        return False
+        gate = self._gate
+        if not gate.acquire_nowait(self, slot=True, place=self.placed):
+            return False
+        if gate.is_adaptive:
+            self._cuts = gate.cuts
+        return True
 
     async def acquire(self) -> None:
         """Wait for a slot.
@@ -488,10 +509,11 @@ class Permit:
         """
         if self.placed:
             self.placed = False
-            self._gate.close_place(self, billing, left)
+            if self._gate.has_window:
+                self._gate.close_place(self, billing, left)
         if self.shared is not None:
             self.shared.attempted(billing, left)
-        if billing == "executed":
+        if billing == "executed" and self._gate.is_adaptive:
             self._gate.answered()
 
     def throttled(self, pause: float, *, cut: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -10,7 +11,7 @@ from contextvars import copy_context
 from functools import partial
 from types import BuiltinFunctionType
 from typing import Any, Generic, TypeVar
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet, ref
 
 import anyio
 from anyio.lowlevel import current_token
@@ -29,11 +30,13 @@ def running_loop() -> object:
         RuntimeError: none runs here.
     """
     try:
-        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
     except RuntimeError:
-        task = None
+        return current_token().native_token
     # Without a task, trio may be running as a guest inside an asyncio loop.
-    return current_token().native_token if task is None else asyncio.get_running_loop()
+    if "trio" in sys.modules and asyncio.current_task(loop) is None:
+        return current_token().native_token
+    return loop
 
 
 def is_closed(loop: object) -> bool:
@@ -50,7 +53,7 @@ class LoopLocal(Generic[T]):
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
-        self._by_loop: WeakKeyDictionary[object, T] = WeakKeyDictionary()
+        self._by_loop: dict[ref[object], T] = {}
 
     def get(self) -> T:
         """The running loop's `T`."""
@@ -59,13 +62,16 @@ class LoopLocal(Generic[T]):
     def of(self, loop: object) -> T:
         """The `T` of `loop`, which is the running one."""
         try:
-            return self._by_loop[loop]
+            return self._by_loop[ref(loop)]
         except KeyError:
-            return self._by_loop.setdefault(loop, self._make())
+            return self._by_loop.setdefault(ref(loop, self._forget), self._make())
 
     def pop(self) -> T | None:
         """The running loop's `T`, forgotten here; None where there is none."""
-        return self._by_loop.pop(running_loop(), None)
+        return self._by_loop.pop(ref(running_loop()), None)
+
+    def _forget(self, loop: ref[object]) -> None:
+        self._by_loop.pop(loop, None)
 
 
 Clock = Callable[[], float]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 import anyio
@@ -17,9 +17,9 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from .._core.wire import HTTPResponse
 from .addresses import AddressFilter
 from .errors import CONNECT_TIMEOUT, FailureKind
-from .http11 import RemoteProtocolError, ResponseHead, ResponseParser, announced_idle_time, end_of_head, request_head
+from .http11 import RemoteProtocolError, ResponseParser, announced_idle_time, end_of_head, request_head
 from .request import Address, PreparedRequest
-from .response_body import BodyReader
+from .response_body import BodyReader, whole_response
 from .sockets import Socket, connect, send_all
 from .trace import ConnectionTrace
 
@@ -43,49 +43,48 @@ class HTTP11Connection:
     @property
     def stale(self) -> bool:
         """Whether the other side has closed it, or said something unasked."""
-        return self._socket is None or self._socket.stale
+        opened = self._socket
+        return opened is None or opened.stale
 
-    async def exchange(
-        self, request: PreparedRequest, watch: ConnectionTrace, begin: Callable[[ResponseHead], BodyReader]
-    ) -> HTTPResponse:
-        """Send `request`, and take in the answer to it.
+    async def exchange(self, request: PreparedRequest, trace: ConnectionTrace, longest: int) -> HTTPResponse:
+        """Send `request`, and receive the response.
 
         Args:
             request: the request.
-            watch: is told when the body begins to leave.
-            begin: makes what takes the body in, once the head is there.
+            trace: records when the body is first sent.
+            longest: the maximum bytes of the response's body.
         """
-        if self._socket is None:
-            self._socket = await self._open(request.address, watch)
+        opened = self._socket
+        if opened is None:
+            opened = self._socket = await self._open(request.address, trace)
         self._stage = "talk"
-        answer = ResponseParser()
-        whole = await self._send(self._socket, request, watch)
-        intake = await _receive(self._socket, answer, begin)
-        self.reusable = answer.reusable and whole
-        self.idle_time = None if answer.head is None else announced_idle_time(answer.head.headers)
-        return await intake.finish()
+        head = self._head_of(request) + end_of_head(request.length)
+        trace.leaves()
+        whole = request.body.whole
+        if whole is not None and len(whole) <= _ONE_WRITE:
+            sent = await opened.send(head + whole)
+        else:
+            sent = await _send_in_pieces(opened, head, request)
+        parser = ResponseParser()
+        body = b""
+        while parser.head is None:
+            body = parser.receive(await opened.receive())
+        headers = parser.head.headers
+        self.idle_time = announced_idle_time(headers) if "keep-alive" in headers else None
+        if parser.over and (response := whole_response(request.call, parser.head, body)) is not None:
+            self.reusable = parser.reusable and sent
+            return response
+        reader = await _read_body(opened, parser, BodyReader(request.call, parser.head, longest), body)
+        self.reusable = parser.reusable and sent
+        return await reader.finish()
 
-    async def _open(self, address: Address, watch: ConnectionTrace) -> Socket:
-        watch.sees()
+    async def _open(self, address: Address, trace: ConnectionTrace) -> Socket:
+        trace.sees()
         with anyio.fail_after(CONNECT_TIMEOUT):
             return await connect(address, self._tls, self._guard, self._enter)
 
     def _enter(self, stage: str) -> None:
         self._stage = stage
-
-    async def _send(self, opened: Socket, request: PreparedRequest, watch: ConnectionTrace) -> bool:
-        """Send head and body; whether all of it went out before an answer came."""
-        head = self._head_of(request) + end_of_head(request.length)
-        watch.leaves()
-        whole = request.body.whole
-        if whole is not None and len(whole) <= _ONE_WRITE:
-            return await opened.send(head + whole)
-        if not await opened.send(head):
-            return False
-        async for part in request.body:
-            if not await send_all(opened, part):
-                return False
-        return True
 
     def _head_of(self, request: PreparedRequest) -> bytes:
         """The head of `request`, which mostly is that of the one before."""
@@ -104,26 +103,33 @@ class HTTP11Connection:
         return next((row for stage, row in _MEANINGS if stage == self._stage and isinstance(error, row.kind)), None)
 
 
-async def _receive(opened: Socket, answer: ResponseParser, begin: Callable[[ResponseHead], BodyReader]) -> BodyReader:
-    body = b""
-    while answer.head is None:
-        body = answer.receive(await opened.receive())
-    intake = begin(answer.head)
+async def _send_in_pieces(opened: Socket, head: bytes, request: PreparedRequest) -> bool:
+    """Send a request with a long body. Return whether all of it was sent before a response arrived."""
+    if not await opened.send(head):
+        return False
+    async for part in request.body:
+        if not await send_all(opened, part):
+            return False
+    return True
+
+
+async def _read_body(opened: Socket, parser: ResponseParser, reader: BodyReader, begun: bytes) -> BodyReader:
+    """Receive the rest of a body that has `begun`."""
     try:
-        intake.feed(body)
-        await intake.whole_of(partial(_take_in, opened, answer, intake), _BROKEN)
+        reader.feed(begun)
+        await reader.whole_of(partial(_read_rest, opened, parser, reader), _BROKEN)
     except BaseException:
-        await intake.abandon()
+        await reader.abandon()
         raise
-    return intake
+    return reader
 
 
-async def _take_in(opened: Socket, answer: ResponseParser, intake: BodyReader) -> None:
-    while not answer.over:
-        if intake.full:
-            await intake.drain()
+async def _read_rest(opened: Socket, parser: ResponseParser, reader: BodyReader) -> None:
+    while not parser.over:
+        if reader.full:
+            await reader.drain()
             await checkpoint_if_cancelled()  # what follows may have arrived already, and nothing wait
-        intake.feed(answer.receive(await opened.receive()))
+        reader.feed(parser.receive(await opened.receive()))
 
 
 _BROKEN = (OSError, RemoteProtocolError)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
@@ -15,10 +14,9 @@ from .._core.wire import HTTPRequest, HTTPResponse, SendState
 from .addresses import AddressFilter, is_public, why_not_loopback, why_not_public
 from .errors import map_exception
 from .host_names import addresses_of
-from .http11 import ResponseHead
 from .pool import ConnectionPool, UserTransport
-from .request import Address, PreparedRequest, address_of, headers_of, link_address, prepare_request
-from .response_body import MAX_BODY, MAX_PICTURE, BodyReader
+from .request import Address, Headers, address_of, headers_of, link_address, prepare_at_once, prepare_request
+from .response_body import MAX_BODY, MAX_PICTURE
 from .trace import AddressNotAllowedError, ConnectionTrace, refuse_host
 
 MAX_REDIRECTS = 5
@@ -66,15 +64,15 @@ class HTTPTransport:
         self._is_allowed = False
 
     async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
-        """Send `call` to the base URL; or, when its path is a whole link, there, without the key."""
+        """Send `call` to the base URL; or, if its path is a whole link, to there, without the key."""
         if not call.path.startswith("/"):
             return await self._follow(call, progress)
-        request = await prepare_request(call, self._address_of(call.path), self._headers, progress)
+        address = self._addresses.get(call.path) or self._address_of(call.path)
         try:
             if not self._is_allowed:  # the same host for every call; the address reached is judged at every connect
                 refuse_host(self._base.host, self._api.guard)
                 self._is_allowed = True
-            return await self._exchange(request, self._api, progress)
+            return await self._exchange(call, address, self._headers, self._api, progress)
         except AddressNotAllowedError as refused:
             raise ConfigurationError(
                 f"the key is not sent in clear: {refused}; write https:// in base_url, or pass allow_http=True"
@@ -84,59 +82,56 @@ class HTTPTransport:
         await self._connections.aclose()
 
     def _address_of(self, path: str) -> Address:
-        """Where a call to the API goes: one of a few addresses, so each is read once."""
-        address = self._addresses.get(path)
-        if address is None:
-            if len(self._addresses) >= _ADDRESSES:
-                self._addresses.clear()
-            address = self._addresses[path] = link_address(self._config.base_url + path)
+        """The address of a path below the base URL: there are a few, so each is parsed once."""
+        if len(self._addresses) >= _ADDRESSES:
+            self._addresses.clear()
+        address = self._addresses[path] = link_address(self._config.base_url + path)
         return address
 
-    async def _follow(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
+    async def _follow(self, call: HTTPRequest, state: SendState) -> HTTPResponse:
         url = call.path
         for _ in range(MAX_REDIRECTS + 1):
-            reply = await self._fetch(
-                await prepare_request(call, link_address(url), self._link_headers, progress), progress
-            )
-            location = reply.headers.get("location")
-            if reply.status not in (301, 302, 303, 307, 308) or not location:
-                return reply
+            response = await self._fetch(call, link_address(url), state)
+            location = response.headers.get("location")
+            if response.status not in (301, 302, 303, 307, 308) or not location:
+                return response
             url = _joined(url, location)
         raise _not_followed(f"it was redirected more than {MAX_REDIRECTS} times")
 
-    async def _fetch(self, request: PreparedRequest, progress: SendState) -> HTTPResponse:
-        """The answer to a link, where that is public, or the API is as little public itself."""
-        if self._is_inside or request.address.host == self._base.host:
-            return await self._exchange(request, _LINK_INSIDE, progress)
+    async def _fetch(self, call: HTTPRequest, address: Address, state: SendState) -> HTTPResponse:
+        """Return the response of a link, if that is public, or the API is as little public itself."""
+        if self._is_inside or address.host == self._base.host:
+            return await self._exchange(call, address, self._link_headers, _LINK_INSIDE, state)
         try:
-            refuse_host(request.address.host, _LINK.guard)
-            return await self._exchange(request, _LINK, progress)
+            refuse_host(address.host, _LINK.guard)
+            return await self._exchange(call, address, self._link_headers, _LINK, state)
         except AddressNotAllowedError as refused:
             why = str(refused)
         self._is_inside = await _is_inside(self._base.host)
         if self._is_inside:
-            return await self._exchange(request, _LINK_INSIDE, progress)
+            return await self._exchange(call, address, self._link_headers, _LINK_INSIDE, state)
         raise _not_followed(why)
 
-    async def _exchange(self, request: PreparedRequest, manner: _Manner, progress: SendState) -> HTTPResponse:
-        watch = ConnectionTrace(progress, request.address.host, manner.guard, self._config.key)
-        lane = self._connections.lane(request.address.origin, manner.guard)
-        progress.sent = self._connections.sent_at_first
-        taken = await self._connections.take(lane)
+    async def _exchange(
+        self, call: HTTPRequest, address: Address, headers: Headers, manner: _Manner, state: SendState
+    ) -> HTTPResponse:
+        """Send one request to `address`, on a connection of the pool, and return the response."""
+        pool, key = self._connections, self._config.key
+        request = prepare_at_once(call, address, headers, state) or await prepare_request(call, address, headers, state)
+        trace = ConnectionTrace(state, address.host, manner.guard, key)
+        state.sent = pool.sent_at_first
+        route = pool.route(address.origin, manner.guard)
+        taken = pool.take_idle(route, state.began) or await pool.take(route)
         try:
-            begin = partial(_intake, request.call, manner.longest)
-            reply = await taken.connection.exchange(request, watch, begin)
+            response = await taken.connection.exchange(request, trace, manner.longest)
         except BaseException as error:  # noqa: BLE001 - raised below
-            await self._connections.discard(taken)
-            failure = map_exception(error, taken.connection.meaning, watch, self._config.key)
+            await pool.discard(taken)
+            failure = map_exception(error, taken.connection.meaning, trace, key)
         else:
-            await self._connections.give_back(taken)
-            return reply
+            if not pool.keep(taken):
+                await pool.close(taken)
+            return response
         raise failure  # out of reach of the error behind it, which may know the key
-
-
-def _intake(call: HTTPRequest, longest: int, head: ResponseHead) -> BodyReader:
-    return BodyReader(call, head.status, head.headers, longest)
 
 
 def _checked_base(base_url: str) -> Address:

@@ -119,6 +119,9 @@ class ResponseParser:
             return self._hand_over(data)
         self.head, self._missing, self.reusable = head
         rest, self._buffer = self._buffer[end:], b""
+        if len(rest) == self._missing:
+            self._missing, self.over = 0, True
+            return rest
         self.over = not self._missing
         return self._receive_body(rest) if rest else b""
 
@@ -178,7 +181,9 @@ def _read_head(match: re.Match[bytes]) -> tuple[ResponseHead, int, bool] | None:
     """Head, length of the body and whether the connection stays; None where it is not of the usual shape."""
     status = int(match[1])
     fields = [(name.lower(), value) for name, value in _FIELD.findall(match[2].decode("latin-1"))]
-    headers = joined(fields)
+    headers = dict(fields)
+    if len(headers) < len(fields):
+        headers = joined(fields)
     length = headers.get("content-length", "")
     if not (length.isascii() and length.isdigit() and len(length) < 16):
         return None

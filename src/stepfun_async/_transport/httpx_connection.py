@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import cast
 
@@ -48,10 +48,8 @@ class HTTPXConnection:
         """Whether it is good for another exchange."""
         return not _says_more(self._transport)
 
-    async def exchange(
-        self, request: PreparedRequest, watch: ConnectionTrace, begin: Callable[[ResponseHead], BodyReader]
-    ) -> HTTPResponse:
-        """Send `request`, and take in the answer to it; see `DirectConnection.exchange`."""
+    async def exchange(self, request: PreparedRequest, trace: ConnectionTrace, longest: int) -> HTTPResponse:
+        """Send `request`, and receive the response; see `HTTP11Connection.exchange`."""
         stream, headers = _Stream(request.body), dict(request.headers)
         if request.length is not None:
             headers["content-length"] = str(request.length)
@@ -59,14 +57,14 @@ class HTTPXConnection:
             request.call.method, request.address.text, headers=headers, content=stream if request.body.length else None
         )
         said.stream = stream
-        said.extensions = {"timeout": _TIMEOUTS, "trace": watch}
+        said.extensions = {"timeout": _TIMEOUTS, "trace": trace}
         try:
             response = await self._transport.handle_async_request(said)
         finally:
-            self._opened = watch.opened or self._opened
+            self._opened = trace.opened or self._opened
         head = ResponseHead(response.status_code, dict(response.headers))
         self.idle_time = announced_idle_time(head.headers)
-        intake = begin(head)
+        intake = BodyReader(request.call, head, longest)
         try:
             take_in = partial(_take_in, cast("httpx.AsyncByteStream", response.stream), intake)
             await intake.whole_of(take_in, _BROKEN)

@@ -12,9 +12,9 @@ import os
 import ssl
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from functools import cache
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from .._core.errors import ConfigurationError
@@ -27,9 +27,7 @@ from .errors import FailureKind
 from .proxies import proxy_for
 
 if TYPE_CHECKING:
-    from .http11 import ResponseHead
     from .request import PreparedRequest
-    from .response_body import BodyReader
     from .trace import ConnectionTrace
 
 UNANNOUNCED = 1.5
@@ -61,10 +59,8 @@ class Connection(Protocol):
         """Seconds after which the server closes it when it lies idle; None where it has not said so."""
         ...
 
-    async def exchange(
-        self, request: PreparedRequest, watch: ConnectionTrace, begin: Callable[[ResponseHead], BodyReader]
-    ) -> HTTPResponse:
-        """Send `request`, and take in the answer to it."""
+    async def exchange(self, request: PreparedRequest, trace: ConnectionTrace, longest: int) -> HTTPResponse:
+        """Send `request`, and receive the response, whose body has `longest` bytes at most."""
         ...
 
     async def aclose(self) -> None:
@@ -114,23 +110,41 @@ class ConnectionPool:
         self._expiry = LONGEST if keepalive_expiry is None else keepalive_expiry
         self._unannounced = UNANNOUNCED if keepalive_expiry is None else keepalive_expiry
         self._proxies: dict[Origin, str | None] = {}
+        self._routes: dict[tuple[Origin, AddressFilter | None], tuple[Route, Route]] = {}
         self._closed = False
         self._idle: LoopLocal[_Idle] = LoopLocal(_Idle)
 
-    def lane(self, origin: Origin, guard: AddressFilter | None) -> Route:
-        """The lane for calls to `origin`. This is where it is decided which go straight, and which through httpx."""
-        if origin not in self._proxies:
-            self._proxies[origin] = self._proxy or proxy_for(origin)
-        return Route(origin, guard, self._proxies[origin] is None and not _is_patched())
+    def route(self, origin: Origin, guard: AddressFilter | None) -> Route:
+        """Return the route for requests to `origin`. Here it is decided which use httpx."""
+        routes = self._routes.get((origin, guard))
+        if routes is None:
+            proxy = self._proxies[origin] = self._proxy or proxy_for(origin)
+            routes = Route(origin, guard, proxy is None), Route(origin, guard, direct=False)
+            self._routes[origin, guard] = routes
+        return routes[_is_patched()]
 
-    async def take(self, lane: Route) -> PooledConnection:
-        """A connection for one exchange: the one used last of those that lie idle, or a new one."""
+    def take_idle(self, route: Route, now: float) -> PooledConnection | None:
+        """Return the usable connection that was used last; `None` if a new one, or more time, is needed.
+
+        Args:
+            route: the route.
+            now: the running loop's time.
+        """
+        loop = running_loop()
+        stack = self._idle.of(loop).stacks.get(route)
+        if not stack or stack[0][0] <= now:
+            return None
+        connection = stack[-1][1]
+        return None if connection.stale else PooledConnection(stack.pop()[1], stack, clock_of(loop))
+
+    async def take(self, route: Route) -> PooledConnection:
+        """Return a connection for one exchange: an idle one, or a new one. Close those that were idle for too long."""
         loop = running_loop()
         idle, clock = self._idle.of(loop), clock_of(loop)
         await idle.end_with_loop()
-        stack = idle.stacks.get(lane)
+        stack = idle.stacks.get(route)
         if stack is None:
-            stack = idle.stacks[lane] = deque()
+            stack = idle.stacks[route] = deque()
         while stack:
             now = clock()
             if stack[0][0] <= now:
@@ -141,19 +155,24 @@ class ConnectionPool:
             if until > now and not connection.stale:
                 return PooledConnection(connection, stack, clock)
             await connection.aclose()
-        return PooledConnection(await self._open(lane), stack, clock)
+        return PooledConnection(await self._open(route), stack, clock)
 
-    async def give_back(self, taken: PooledConnection) -> None:
-        """Put a connection back whose exchange ended well."""
-        if self._closed or not taken.connection.reusable:
-            await finished(taken.connection.aclose)  # or what has come could be lost by a cancellation in here
-        else:
-            taken.stack.append((taken.clock() + self._kept(taken.connection.idle_time), taken.connection))
+    async def close(self, taken: PooledConnection) -> None:
+        """Close a connection whose exchange ended well. A cancellation in here does not lose the response."""
+        await finished(taken.connection.aclose)
 
-    def _kept(self, announced: float | None) -> float:
+    def keep(self, taken: PooledConnection) -> bool:
+        """Put a connection back that can be used again. Return whether that is so."""
+        connection = taken.connection
+        if self._closed or not connection.reusable:
+            return False
+        idle_time = connection.idle_time
+        kept = self._unannounced if idle_time is None else self._kept(idle_time)
+        taken.stack.append((taken.clock() + kept, connection))
+        return True
+
+    def _kept(self, announced: float) -> float:
         """Seconds for which a connection is kept that the server keeps for `announced` seconds."""
-        if announced is None:
-            return self._unannounced
         return min(self._expiry, max(announced - _MARGIN, announced / 2))
 
     async def discard(self, taken: PooledConnection) -> None:
@@ -166,41 +185,48 @@ class ConnectionPool:
         if idle is not None:
             await idle.aclose()
 
-    async def _open(self, lane: Route) -> Connection:
-        proxy = self._proxies[lane.origin]
-        encrypted = lane.origin[0] == "https" or (proxy or "").startswith("https")
+    async def _open(self, route: Route) -> Connection:
+        proxy = self._proxies[route.origin]
+        encrypted = route.origin[0] == "https" or (proxy or "").startswith("https")
         tls = await _tls() if encrypted else None
-        if lane.direct:
-            return HTTP11Connection(tls, lane.guard)
+        if route.direct:
+            return HTTP11Connection(tls, route.guard)
         from .httpx_connection import opened
 
         return opened(tls or _no_tls(), proxy)
 
 
 def _is_patched() -> bool:
-    """Whether some tool has put itself into httpx's way of sending, as respx, recorders and tracing agents do.
+    """Whether some tool has patched httpx's way of sending, as respx, recorders and tracing agents do.
 
     Known by the code that is run there, so it does not matter which was imported first.
     """
-    for package, names in _WAYS.items():
-        module = sys.modules.get(package)
-        if module is None:
-            continue
-        home = os.path.dirname(module.__file__ or "")
-        for name in names:
-            kind: type = getattr(module, name)
-            held = vars(kind).get("handle_async_request")
-            # A wrapper, such as wrapt's, says of itself whatever the function inside says: its type alone is its own.
-            if type(held) is not FunctionType or not held.__code__.co_filename.startswith(home):
-                return True
+    if "httpx" not in sys.modules and "httpcore" not in sys.modules:
+        return False
+    return any(package in sys.modules and _is_replaced(package, name) for package, name in _WAYS)
+
+
+def _is_replaced(package: str, name: str) -> bool:
+    """Whether the method by which a class of httpx or httpcore sends is some other package's."""
+    module = sys.modules[package]
+    kind: type = getattr(module, name)
+    held = vars(kind).get("handle_async_request")
+    # A wrapper, such as wrapt's, says of itself whatever the function inside says: its type alone is its own.
+    if type(held) is not FunctionType:
+        return True
+    if _own_code.get((package, name)) is held.__code__:
+        return False
+    if not held.__code__.co_filename.startswith(os.path.dirname(module.__file__ or "")):
+        return True
+    _own_code[package, name] = held.__code__
     return False
 
 
-_WAYS = {
-    "httpx": ("AsyncHTTPTransport",),
-    "httpcore": ("AsyncConnectionPool", "AsyncHTTPConnection"),
-}
+_WAYS = (("httpx", "AsyncHTTPTransport"), ("httpcore", "AsyncConnectionPool"), ("httpcore", "AsyncHTTPConnection"))
 """The classes whose `handle_async_request` such tools replace."""
+
+_own_code: dict[tuple[str, str], CodeType] = {}
+"""What those packages themselves run there, once it was looked at."""
 
 
 class UserTransport:
@@ -212,13 +238,19 @@ class UserTransport:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def lane(self, origin: Origin, guard: AddressFilter | None) -> Route:
+    def route(self, origin: Origin, guard: AddressFilter | None) -> Route:
         return Route(origin, guard, direct=False)
 
-    async def take(self, lane: Route) -> PooledConnection:
+    def take_idle(self, route: Route, now: float) -> PooledConnection | None:
         return PooledConnection(self._connection, deque(), process_time)
 
-    async def give_back(self, taken: PooledConnection) -> None:
+    async def take(self, route: Route) -> PooledConnection:
+        return PooledConnection(self._connection, deque(), process_time)
+
+    def keep(self, taken: PooledConnection) -> bool:
+        return True
+
+    async def close(self, taken: PooledConnection) -> None:
         pass
 
     async def discard(self, taken: PooledConnection) -> None:

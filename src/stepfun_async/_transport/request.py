@@ -127,6 +127,13 @@ def headers_of(headers: Mapping[str, str]) -> Headers:
     return Headers(headers, {**headers, "content-type": JSON})
 
 
+def prepare_at_once(call: HTTPRequest, address: Address, headers: Headers, state: SendState) -> PreparedRequest | None:
+    """Return the request that says `call`, if its body is encoded already and has the usual headers; or `None`."""
+    if call.content is None or call.headers:
+        return None
+    return PreparedRequest(call, address, headers.of_json, RequestBody(JSON, (call.content,), state))
+
+
 async def prepare_request(
     call: HTTPRequest, address: Address, headers: Headers, progress: SendState
 ) -> PreparedRequest:

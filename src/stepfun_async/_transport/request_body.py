@@ -36,6 +36,7 @@ class RequestBody:
     Attributes:
         content_type: what it is; None where there is no body.
         length: its bytes.
+        whole: all of it, if it is one piece in memory; `None` if it is not.
 
     Args:
         content_type: likewise.
@@ -45,16 +46,14 @@ class RequestBody:
 
     def __init__(self, content_type: str | None, parts: Sequence[_Part], progress: SendState) -> None:
         self.content_type = content_type
-        self.length = sum(len(part) if isinstance(part, bytes) else part.size for part in parts)
+        first = parts[0]
+        self.whole = first if len(parts) == 1 and isinstance(first, bytes) else None
+        if self.whole is not None:
+            self.length = len(self.whole)
+        else:
+            self.length = sum(len(part) if isinstance(part, bytes) else part.size for part in parts)
         self._parts = parts
         self._progress = progress
-
-    @property
-    def whole(self) -> bytes | None:
-        """All of it, where it is one piece in memory; None where it is not."""
-        if len(self._parts) > 1 or not isinstance(self._parts[0], bytes):
-            return None
-        return self._parts[0]
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return _Pieces(chain.from_iterable(map(_plan, self._parts)), self._progress)
@@ -71,6 +70,8 @@ async def body_of(call: HTTPRequest, progress: SendState) -> RequestBody:
         InvalidRequestError: JSON cannot say it.
         APIConnectionError: a file to send has changed since it was looked at, or is gone.
     """
+    if call.content is not None:
+        return RequestBody(JSON, (call.content,), progress)
     if call.json is not None:
         long = _length_of(call.json) > LONG
         data = await finished_in_thread(partial(encode_json, call.json)) if long else encode_json(call.json)

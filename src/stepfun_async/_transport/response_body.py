@@ -18,6 +18,7 @@ from .._core.errors import APIConnectionError
 from .._core.outcomes import billing_of
 from .._core.wire import HTTPRequest, HTTPResponse
 from .._runtime.event_loop import VAST, abandonable, finished_in_thread
+from .http11 import ResponseHead
 
 MAX_BODY = 256 * 1024 * 1024
 """Bytes of the longest answer that is read; a 4096x4096 picture in base64 takes a third."""
@@ -32,6 +33,13 @@ WORDS = 2.0
 _WITH_PICTURES = frozenset(endpoint.path for endpoint in ENDPOINTS.values())
 
 
+def whole_response(call: HTTPRequest, head: ResponseHead, body: bytes) -> HTTPResponse | None:
+    """Return a response that arrived at once, if it is short and in no need of a `BodyReader`; otherwise `None`."""
+    if len(body) >= CUTTING_PAYS or CODING_HEADER in head.headers or (call.into and not call.path.startswith("/")):
+        return None
+    return HTTPResponse(head.status, head.headers, body)
+
+
 class BodyReader:
     """Takes one answer in, from the end of its head on.
 
@@ -39,15 +47,14 @@ class BodyReader:
     `abandon`, whatever went wrong, also in here.
 
     Args:
-        call: what is answered.
-        status: the answer's status.
-        headers: its headers, names in lower case.
+        call: the request.
+        head: status and headers of the response.
         longest: bytes that the body may have, packed and unpacked.
     """
 
-    def __init__(self, call: HTTPRequest, status: int, headers: Mapping[str, str], longest: int) -> None:
-        self._status = status
-        self._headers = headers
+    def __init__(self, call: HTTPRequest, head: ResponseHead, longest: int) -> None:
+        self._status = head.status
+        self._headers = headers = head.headers
         self._longest = longest
         self._came = 0
         self._is_whole = True

@@ -15,6 +15,7 @@ import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import anyio
@@ -89,6 +90,7 @@ class Socket(ABC):
         self._ended = False
         self._error: Exception | None = None
         self._polled: Callable[[], object] | None = None
+        self._paused = False
 
     @property
     def address(self) -> str:
@@ -122,22 +124,24 @@ class Socket(ABC):
                 raise ConnectionResetError("the server closed the connection in the TLS handshake")
             await self._arrival()
 
+    @abstractmethod
     async def send(self, data: bytes, *, listening: bool = True) -> bool:
-        """Send `data`. Whether all of it was handed to the system, before an answer or the connection's end came.
+        """Send `data`. Return whether all of it was handed to the system before a response or the end arrived.
 
         What went wrong, `receive` raises, after all that has arrived.
 
         Args:
             data: a piece that is short enough to be encrypted in one go.
-            listening: whether an answer ends it.
+            listening: whether a response ends it.
         """
-        if self.tls is not None:
-            try:
-                data = self.tls.encrypt(data)
-            except ssl.SSLError as error:
-                self._error, self._ended = self._error or error, True
-                return False
-        return await self._send(data, listening=listening)
+
+    def _encrypted(self, tls: Tls, data: bytes) -> bytes | None:
+        """`data` in TLS; `None` if the connection has failed."""
+        try:
+            return tls.encrypt(data)
+        except ssl.SSLError as error:
+            self._error, self._ended = self._error or error, True
+            return None
 
     async def receive(self) -> bytes:
         """What has arrived, at least a byte; nothing at the end.
@@ -152,14 +156,22 @@ class Socket(ABC):
                 return b""
             await self._arrival()
         data = self._arrived[0] if len(self._arrived) == 1 else b"".join(self._arrived)
-        self._arrived.clear()
+        self._arrived = []
         self._unread = 0
+        if self._paused:
+            self._resume()
         return data
+
+    @abstractmethod
+    def _resume(self) -> None:
+        """Have the loop receive again, after it was paused."""
 
     @property
     def stale(self) -> bool:
         """Whether something has arrived that nobody asked for, such as the other side's end."""
-        return self._ended or bool(self._arrived) or self._readable()
+        if self._ended or self._arrived or self._polled is None:
+            return self._ended or bool(self._arrived) or self._readable()
+        return bool(self._polled())
 
     @property
     def answered(self) -> bool:
@@ -207,15 +219,11 @@ class Socket(ABC):
             self._error, self._ended = error, True
 
     @abstractmethod
-    async def _send(self, data: bytes, *, listening: bool) -> bool:
-        """`send`, encrypted."""
-
-    @abstractmethod
     async def _write(self, data: bytes) -> None:
         """Send a few bytes of TLS's own."""
 
     @abstractmethod
-    async def _arrival(self) -> None:
+    def _arrival(self) -> Awaitable[None]:
         """Wait until something has arrived, which may be nothing but TLS's own."""
 
 
@@ -247,7 +255,6 @@ class AsyncioSocket(Socket, asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._buffer = _buffers.of(self._loop)
         self._transport: Any = None
-        self._paused = False
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
         self._full = False
@@ -259,11 +266,12 @@ class AsyncioSocket(Socket, asyncio.BufferedProtocol):
         _, opened = await asyncio.get_running_loop().create_connection(lambda: cls(connected), sock=connected)
         return opened
 
-    async def _send(self, data: bytes, *, listening: bool) -> bool:
-        if self._lost.done():
+    async def send(self, data: bytes, *, listening: bool = True) -> bool:
+        encrypted = data if self.tls is None else self._encrypted(self.tls, data)
+        if encrypted is None or self._lost.done():
             return False
         self._unsent = True
-        self._transport.write(data)
+        self._transport.write(encrypted)
         while self._full and not (self._lost.done() or (listening and self.answered)):
             self._writer = self._loop.create_future()
             try:
@@ -277,19 +285,13 @@ class AsyncioSocket(Socket, asyncio.BufferedProtocol):
         if not self._lost.done():
             self._transport.write(data)
 
-    async def _arrival(self) -> None:
+    def _arrival(self) -> Awaitable[None]:
         self._reader = self._loop.create_future()
-        try:
-            await self._reader
-        finally:
-            self._reader = None
+        return self._reader
 
-    async def receive(self) -> bytes:
-        data = await super().receive()
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
-        return data
+    def _resume(self) -> None:
+        self._paused = False
+        self._transport.resume_reading()
 
     async def aclose(self) -> None:
         if not self._lost.done():
@@ -307,13 +309,19 @@ class AsyncioSocket(Socket, asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._take(bytes(self._buffer[:nbytes]))
-        waited_for = self._reader is not None and not self._reader.done()
-        if self._unread > _HIGH_WATER and not self._paused and not waited_for:
+        if self.tls is None:
+            self._arrived.append(bytes(self._buffer[:nbytes]))
+            self._unread += nbytes
+        else:
+            self._take(bytes(self._buffer[:nbytes]))
+        reader = self._reader
+        if reader is not None and not reader.done():
+            reader.set_result(None)
+        elif self._unread > _HIGH_WATER and not self._paused:
             self._paused = True
             self._transport.pause_reading()
-        _wake(self._reader)
-        _wake(self._writer)  # which stops writing when there is an answer
+        if self._writer is not None:
+            _wake(self._writer)  # which stops writing when there is a response
 
     def eof_received(self) -> bool:
         self._ended = True
@@ -353,6 +361,10 @@ def _wake(future: asyncio.Future[None] | None) -> None:
 class _TrioSocket(Socket):
     """A socket of trio."""
 
+    async def send(self, data: bytes, *, listening: bool = True) -> bool:
+        encrypted = data if self.tls is None else self._encrypted(self.tls, data)
+        return encrypted is not None and await self._send(encrypted, listening=listening)
+
     async def _send(self, data: bytes, *, listening: bool) -> bool:
         rest = memoryview(data)
         while True:
@@ -382,6 +394,9 @@ class _TrioSocket(Socket):
         while not self.answered:
             await self._arrival()
         sending.cancel()
+
+    def _resume(self) -> None:
+        """Nothing to do: it receives only when it is waited for."""
 
     async def _write(self, data: bytes) -> None:
         await self._send(data, listening=False)
@@ -496,4 +511,4 @@ def poller_of(number: int) -> Callable[[], object]:
         return lambda: select.select([number], [], [], 0)[0]
     poll = select.poll()
     poll.register(number, select.POLLIN)
-    return lambda: poll.poll(0)
+    return partial(poll.poll, 0)
