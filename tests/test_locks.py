@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from stepfun_async import Budget, Limits
-from stepfun_async._core.capabilities import Money
+from stepfun_async._core.money import Money
 from stepfun_async._runtime.fork import ForkSafeLock
 
 

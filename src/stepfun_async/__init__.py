@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ._core.capabilities import Capability as Capability
     from ._core.capabilities import CustomModel as CustomModel
     from ._core.capabilities import Lifecycle as Lifecycle
-    from ._core.capabilities import Money as Money
     from ._core.errors import APIConnectionError as APIConnectionError
     from ._core.errors import APIError as APIError
     from ._core.errors import APIStatusError as APIStatusError
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from ._core.errors import BadRequestError as BadRequestError
     from ._core.errors import BudgetExceededError as BudgetExceededError
     from ._core.errors import ConfigurationError as ConfigurationError
-    from ._core.errors import ContentFilteredError as ContentFilteredError
     from ._core.errors import ContentRejectedError as ContentRejectedError
     from ._core.errors import IneffectiveParameterWarning as IneffectiveParameterWarning
     from ._core.errors import InsufficientBalanceError as InsufficientBalanceError
@@ -48,13 +46,13 @@ if TYPE_CHECKING:
     from ._core.errors import PermissionDeniedError as PermissionDeniedError
     from ._core.errors import QueueTimeoutError as QueueTimeoutError
     from ._core.errors import RateLimitError as RateLimitError
-    from ._core.errors import SaveError as SaveError
     from ._core.errors import StepFunError as StepFunError
     from ._core.errors import StepFunWarning as StepFunWarning
     from ._core.events import AttemptEnded as AttemptEnded
     from ._core.events import CallEnded as CallEnded
     from ._core.events import CallStarted as CallStarted
     from ._core.inspection import ServerReport as ServerReport
+    from ._core.money import Money as Money
     from ._core.problems import Problem as Problem
     from ._core.registry import capabilities as capabilities
     from ._core.registry import register_model as register_model
@@ -62,10 +60,12 @@ if TYPE_CHECKING:
     from ._core.requests import ImageToImage as ImageToImage
     from ._core.requests import TextToImage as TextToImage
     from ._core.results import Account as Account
+    from ._core.results import ContentFilteredError as ContentFilteredError
     from ._core.results import Image as Image
     from ._core.results import ImagesResponse as ImagesResponse
     from ._core.results import Model as Model
     from ._core.results import ModelUsage as ModelUsage
+    from ._core.results import SaveError as SaveError
     from ._core.results import Usage as Usage
     from ._core.retry import RetryPolicy as RetryPolicy
     from ._core.schemas.types import request_type as request_type
@@ -89,7 +89,8 @@ _HOMES = {
     "_call.fan_out": ("Failed", "Finished"),
     "batch.batch": ("Batch",),
     "batch.inputs.line_schema": ("batch_schema",),
-    "_core.capabilities": ("Capability", "CustomModel", "Lifecycle", "Money"),
+    "_core.capabilities": ("Capability", "CustomModel", "Lifecycle"),
+    "_core.money": ("Money",),
     "_core.registry": ("capabilities", "register_model"),
     "_core.errors": (
         "APIConnectionError",
@@ -100,7 +101,6 @@ _HOMES = {
         "BadRequestError",
         "BudgetExceededError",
         "ConfigurationError",
-        "ContentFilteredError",
         "ContentRejectedError",
         "IneffectiveParameterWarning",
         "InsufficientBalanceError",
@@ -114,7 +114,6 @@ _HOMES = {
         "PermissionDeniedError",
         "QueueTimeoutError",
         "RateLimitError",
-        "SaveError",
         "StepFunError",
         "StepFunWarning",
     ),
@@ -122,7 +121,16 @@ _HOMES = {
     "_core.inspection": ("ServerReport",),
     "_core.problems": ("Problem",),
     "_core.requests": ("ImageEdit", "ImageToImage", "TextToImage"),
-    "_core.results": ("Account", "Image", "ImagesResponse", "Model", "ModelUsage", "Usage"),
+    "_core.results": (
+        "Account",
+        "ContentFilteredError",
+        "Image",
+        "ImagesResponse",
+        "Model",
+        "ModelUsage",
+        "SaveError",
+        "Usage",
+    ),
     "_core.retry": ("RetryPolicy",),
     "_core.schemas.types": ("request_type",),
     "_core.servers": ("Server", "register_server", "servers"),

@@ -26,14 +26,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeAlias
 
-from ._core.errors import (
-    APIConnectionError,
-    ConfigurationError,
-    ContentFilteredError,
-    QueueTimeoutError,
-    SaveError,
-)
+from ._core.errors import APIConnectionError, ConfigurationError, QueueTimeoutError
 from ._core.events import AttemptEnded, CallEnded, CallStarted, Event
+from ._core.results import ContentFilteredError, SaveError
 from ._core.version import __version__
 from ._runtime.log import log
 

@@ -22,10 +22,10 @@ from stepfun_async._core.capabilities import (
     Capability,
     Endpoint,
     Lifecycle,
-    Money,
     Operation,
     Region,
 )
+from stepfun_async._core.money import Money
 from stepfun_async._core.rules import Rule, Sizes, Style
 
 Facts: TypeAlias = dict[str, object]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stepfun_async import Client
-from stepfun_async._core.capabilities import Money
+from stepfun_async._core.money import Money
 from stepfun_async.batch.report import ReportRow, ReportSummary
 
 START = 1_764_079_320.0

@@ -44,13 +44,11 @@ from .._core.errors import (
     APIError,
     Billing,
     ConfigurationError,
-    ContentFilteredError,
     IneffectiveParameterWarning,
     InvalidRequestError,
     MalformedResponseError,
     ModelRetiredWarning,
     OrientationWarning,
-    SaveError,
     StepFunError,
 )
 from .._core.outcomes import billing_of
@@ -58,7 +56,7 @@ from .._core.parameters import Parameters, Purchase
 from .._core.pictures import as_link, is_link
 from .._core.problems import Problem, plain
 from .._core.reasons import trace_id_of
-from .._core.results import Image, ImagesResponse
+from .._core.results import ContentFilteredError, Image, ImagesResponse, SaveError
 from .._core.retry import cost_of_retry
 from .._core.rules import Integer
 from .._core.server import Settings
@@ -73,7 +71,8 @@ from .save import SaveTarget, with_image
 from .usage import UsageCounter
 
 if TYPE_CHECKING:
-    from .._core.capabilities import Capability, Money
+    from .._core.capabilities import Capability
+    from .._core.money import Money
     from .._core.requests import ImageRequest
     from .._core.retry import RetryPolicy
     from .._limits.limiter import Permit

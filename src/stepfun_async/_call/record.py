@@ -32,8 +32,8 @@ from .._runtime.log import is_logged, log
 from .settings import check_headers
 
 if TYPE_CHECKING:
-    from .._core.capabilities import Money
     from .._core.events import Event, OnEvent
+    from .._core.money import Money
     from .._core.requests import ImageRequest
     from .._core.results import ImagesResponse
     from .._limits.budget import Reservation

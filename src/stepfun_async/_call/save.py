@@ -16,11 +16,11 @@ from functools import partial
 from pathlib import Path
 from weakref import ref
 
-from .._core.errors import APIConnectionError, InvalidRequestError, SaveError
+from .._core.errors import APIConnectionError, InvalidRequestError
 from .._core.headers import ImageHeader, read_header
 from .._core.outcomes import billing_of
 from .._core.problems import Problem
-from .._core.results import Image, ImagesResponse, targets
+from .._core.results import Image, ImagesResponse, SaveError, targets
 from .._runtime.event_loop import finished_in_thread, is_closed
 from .._runtime.files import ALREADY_EXISTS, AtomicFile
 

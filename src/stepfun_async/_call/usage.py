@@ -7,8 +7,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from .._core.capabilities import Money
-from .._core.money import NOTHING, times, total
+from .._core.money import NOTHING, Money, times, total
 from .._core.results import ModelUsage, Usage
 from .._runtime.fork import ForkSafeLock
 from .record import CallRecord

@@ -22,7 +22,7 @@
     ├── ContentFilteredError                  made, paid for and withheld by the filter
     └── SaveError (OSError)                   made and paid for, but not written; nothing is lost
 
-Every error carries `billing` (what is known of the last attempt), `attempts` (how many were made),
+The last two are in `results`, since they have a response. Every error carries `billing` (what is known of the last attempt), `attempts` (how many were made),
 `maybe_billed` (how many of them may have been charged) and `trace_id`. Every error pickles.
 """
 
@@ -36,9 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from decimal import Decimal
 
-    from .capabilities import Money
+    from .money import Money
     from .problems import Problem
-    from .results import ImagesResponse
 
 Billing = Literal["not_sent", "rejected", "executed", "unknown"]
 """What is known about money after an attempt.
@@ -263,39 +262,6 @@ class MalformedResponseError(APIError):
     ) -> None:
         super().__init__(message, billing=billing, trace_id=trace_id)
         self.body = body
-
-
-class ContentFilteredError(StepFunError):
-    """The image was made and billed, then withheld by the content filter.
-
-    Attributes:
-        response: the whole response, with seed and ids.
-    """
-
-    billing: Billing = "executed"
-
-    def __init__(self, message: str, *, response: ImagesResponse) -> None:
-        super().__init__(message, trace_id=response.trace_id)
-        self.response = response
-        self.attempts = response.attempts
-        self.maybe_billed = response.maybe_billed
-
-
-class SaveError(StepFunError, OSError):
-    """The image was made and paid for, but could not be written.
-
-    Attributes:
-        response: the whole response; `response.image.save(...)` writes it elsewhere. If `Image.save`
-            raised the error, a response with just that image.
-    """
-
-    billing: Billing = "executed"
-
-    def __init__(self, message: str, *, response: ImagesResponse) -> None:
-        super().__init__(message, trace_id=response.trace_id)
-        self.response = response
-        self.attempts = response.attempts
-        self.maybe_billed = response.maybe_billed
 
 
 class StepFunWarning(UserWarning):

@@ -7,7 +7,8 @@ package is made in `EXACT`, or by the functions here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from decimal import MAX_EMAX, MIN_EMIN, ROUND_HALF_EVEN, Context, Decimal, InvalidOperation, Overflow
 
 NOTHING = Decimal(0)
@@ -52,3 +53,79 @@ def is_amount(value: Decimal) -> bool:
         return False
     exponent = value.as_tuple().exponent
     return isinstance(exponent, int) and exponent >= -MAX_DIGITS and value.adjusted() < MAX_DIGITS
+
+
+def _is_money(value: object) -> bool:
+    return isinstance(value, Money)
+
+
+def _is_exact(value: object) -> bool:
+    return isinstance(value, int | Decimal) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Money:
+    """An amount in a currency. Sums, differences and multiples are exact, whatever the decimal context is.
+
+    Attributes:
+        amount: how much.
+        currency: its code, such as `USD`.
+
+    Raises:
+        ValueError: two amounts of different currencies are added, subtracted or compared.
+
+    >>> price = Money(Decimal("0.003"), "USD")
+    >>> str(price * 200)
+    '0.600 USD'
+    >>> price * 200 < Money(Decimal(1), "USD")
+    True
+    >>> sum([price, price])
+    Money(Decimal('0.006'), 'USD')
+    """
+
+    amount: Decimal
+    currency: str
+
+    def __str__(self) -> str:
+        return f"{self.amount:f} {self.currency}"
+
+    def __repr__(self) -> str:
+        return f"Money({self.amount!r}, {self.currency!r})"
+
+    def __add__(self, other: Money) -> Money:
+        return self._with(other, EXACT.add)
+
+    def __radd__(self, other: int) -> Money:
+        """Let `sum()` begin with its 0."""
+        return self if other == 0 else NotImplemented
+
+    def __sub__(self, other: Money) -> Money:
+        return self._with(other, EXACT.subtract)
+
+    def __mul__(self, factor: int | Decimal) -> Money:
+        if not _is_exact(factor):
+            return NotImplemented
+        return Money(EXACT.multiply(self.amount, factor), self.currency)
+
+    __rmul__ = __mul__
+
+    def __lt__(self, other: Money) -> bool:
+        return self.amount < self._same(other) if _is_money(other) else NotImplemented
+
+    def __le__(self, other: Money) -> bool:
+        return self.amount <= self._same(other) if _is_money(other) else NotImplemented
+
+    def __gt__(self, other: Money) -> bool:
+        return self.amount > self._same(other) if _is_money(other) else NotImplemented
+
+    def __ge__(self, other: Money) -> bool:
+        return self.amount >= self._same(other) if _is_money(other) else NotImplemented
+
+    def _with(self, other: Money, operation: Callable[[Decimal, Decimal], Decimal]) -> Money:
+        return Money(operation(self.amount, self._same(other)), self.currency) if _is_money(other) else NotImplemented
+
+    def _same(self, other: Money) -> Decimal:
+        """Return the amount of `other`, which is in the same currency."""
+        if other.currency != self.currency:
+            raise ValueError(f"{self} and {other} are in different currencies: convert one of them first")
+        return other.amount

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Self, cast
 
 from .._runtime.files import FileSource
-from .capabilities import Capability, Money, Operation, Region
+from .capabilities import Capability, Operation, Region
+from .money import Money
 from .pictures import Bounds, Picture, Unreadable, is_read_once, look
 from .problems import Problem, plain
 from .registry import row_of

@@ -7,8 +7,9 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, cast, overload
 
-from .capabilities import BUILT_IN, ENDPOINTS, Capabilities, Capability, CustomModel, Money, Operation, Region
+from .capabilities import BUILT_IN, ENDPOINTS, Capabilities, Capability, CustomModel, Operation, Region
 from .errors import ConfigurationError
+from .money import Money
 from .rules import AnySize, Integer, Number, Rule, Sizes, Text
 from .servers import Server, find_server
 from .sizes import Order, Size

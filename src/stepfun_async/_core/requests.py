@@ -9,8 +9,8 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, c
 from pydantic import BaseModel, ConfigDict, SerializationInfo
 from pydantic_core import core_schema
 
-from .capabilities import Capability, Money, Operation, Region
-from .money import times
+from .capabilities import Capability, Operation, Region
+from .money import Money, times
 from .parameters import ImageCache, Parameters, open_images
 from .problems import Problem, plain
 from .registry import row_of

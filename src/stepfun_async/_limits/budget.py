@@ -9,9 +9,8 @@ from functools import partial
 from typing import NoReturn
 from weakref import WeakSet
 
-from .._core.capabilities import Money
 from .._core.errors import BudgetExceededError, ConfigurationError
-from .._core.money import NOTHING, is_amount, less, times, total
+from .._core.money import NOTHING, Money, is_amount, less, times, total
 from .._core.text import escaped, shown
 from .._runtime.fork import ForkSafeLock
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_args
 
-from stepfun_async._core.capabilities import Money
+from stepfun_async._core.money import Money
 from stepfun_async._core.problems import Problem
 
 State: TypeAlias = Literal["pending", "started", "done", "failed", "unknown"]

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from types import MappingProxyType
 
-from stepfun_async._core.capabilities import Money
 from stepfun_async._core.errors import ConfigurationError
-from stepfun_async._core.money import NOTHING, less, times, total
+from stepfun_async._core.money import NOTHING, Money, less, times, total
 
 _NOTHING: Mapping[str, Decimal] = MappingProxyType({})
 

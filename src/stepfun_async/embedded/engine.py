@@ -16,7 +16,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from stepfun_async._core.capabilities import ENDPOINTS, Capability, Money
+from stepfun_async._core.capabilities import ENDPOINTS, Capability
+from stepfun_async._core.money import Money
 from stepfun_async._core.problems import show
 from stepfun_async._core.reasons import TRACE_HEADERS
 from stepfun_async._core.results import FILTERED

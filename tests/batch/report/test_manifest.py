@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from stepfun_async import Budget, ConfigurationError
-from stepfun_async._core.capabilities import Money
+from stepfun_async._core.money import Money
 from stepfun_async.batch import Item, Records
 from stepfun_async.batch.report import manifest
 

@@ -26,7 +26,7 @@ from PIL import Image as pillow
 from PIL import ImageChops, ImageStat
 
 from stepfun_async import Batch, ConfigurationError, Limits, RetryPolicy
-from stepfun_async._core.capabilities import Money
+from stepfun_async._core.money import Money
 from stepfun_async._core.rendering import as_seen
 from stepfun_async._runtime.pyinstaller import hook_dirs
 from stepfun_async.batch import JournalError, Records

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from stepfun_async._core.capabilities import Money
-from stepfun_async._core.money import NOTHING, times, total
+from stepfun_async._core.money import NOTHING, Money, times, total
 
 from .database import Tables
 

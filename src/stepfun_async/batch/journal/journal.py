@@ -22,8 +22,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Self
 
-from stepfun_async._core.capabilities import Money
-from stepfun_async._core.errors import SaveError
+from stepfun_async._core.money import Money
+from stepfun_async._core.results import SaveError
 
 from ..inputs.jobs import Job
 from ..items import STATES, FailedLine, FailureCounts, Item, State, Status

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
-from stepfun_async._core.capabilities import Money
-from stepfun_async._core.errors import SaveError
-from stepfun_async._core.results import FILTERED
+from stepfun_async._core.money import Money
+from stepfun_async._core.results import FILTERED, SaveError
 
 from ..items import Item, Status
 from .values import ReportRow, ReportSummary, State

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias, cast
 
-from ..._core.capabilities import Money
+from ..._core.money import Money
 from .links import Whereabouts
 from .values import ReportRow
 

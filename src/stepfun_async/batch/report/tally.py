@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import pairwise
 
-from ..._core.capabilities import Money
-from ..._core.money import NOTHING, total
+from ..._core.money import NOTHING, Money, total
 from .values import ReportRow, State
 
 _EXAMPLES = 3

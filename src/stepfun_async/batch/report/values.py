@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-from ..._core.capabilities import Money
+from ..._core.money import Money
 
 State: TypeAlias = Literal["done", "filtered", "failed", "unknown", "started", "pending"]
 """What became of a request, see `STATES`."""

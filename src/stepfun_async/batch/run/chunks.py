@@ -23,15 +23,10 @@ from stepfun_async._call.record import CallRecord
 from stepfun_async._call.service import caller_for
 from stepfun_async._call.settings import resolve
 from stepfun_async._core.data_uris import is_data_uri
-from stepfun_async._core.errors import (
-    ConfigurationError,
-    InvalidRequestError,
-    LimitsUnavailableError,
-    SaveError,
-    StepFunError,
-)
+from stepfun_async._core.errors import ConfigurationError, InvalidRequestError, LimitsUnavailableError, StepFunError
 from stepfun_async._core.pictures import Picture, is_link
 from stepfun_async._core.requests import ImageRequest
+from stepfun_async._core.results import SaveError
 from stepfun_async._core.retry import RetryPolicy
 from stepfun_async._core.servers import Server
 from stepfun_async._core.version import __version__

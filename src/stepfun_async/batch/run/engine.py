@@ -21,8 +21,7 @@ import anyio
 from anyio.lowlevel import current_token
 
 from stepfun_async._call.record import CallRecord
-from stepfun_async._core.capabilities import Money
-from stepfun_async._core.money import NOTHING, times, total
+from stepfun_async._core.money import NOTHING, Money, times, total
 from stepfun_async._core.text import reason
 from stepfun_async._limits.budget import Budget
 from stepfun_async._runtime.event_loop import finished, finished_in_thread

@@ -15,21 +15,19 @@ from typing import Protocol, TypeVar
 from stepfun_async._call.caller import Caller
 from stepfun_async._call.options import Options
 from stepfun_async._call.record import CallRecord
-from stepfun_async._core.capabilities import Money
 from stepfun_async._core.errors import (
     AuthenticationError,
     BudgetExceededError,
     ConfigurationError,
-    ContentFilteredError,
     InsufficientBalanceError,
     LimitsUnavailableError,
     NotFoundError,
     PermissionDeniedError,
-    SaveError,
     StepFunError,
 )
+from stepfun_async._core.money import Money
 from stepfun_async._core.requests import ImageRequest
-from stepfun_async._core.results import FILTERED, Image, ImagesResponse
+from stepfun_async._core.results import FILTERED, ContentFilteredError, Image, ImagesResponse, SaveError
 from stepfun_async._core.retry import RetryPolicy
 from stepfun_async._runtime.event_loop import finished
 

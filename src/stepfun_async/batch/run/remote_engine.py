@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 
-from stepfun_async._core.capabilities import Money
 from stepfun_async._core.errors import BudgetExceededError, StepFunError
+from stepfun_async._core.money import Money
 from stepfun_async._core.requests import ImageRequest
 from stepfun_async._limits.budget import Budget, Reservation
 from stepfun_async._runtime.event_loop import finished, finished_in_thread
