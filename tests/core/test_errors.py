@@ -42,6 +42,7 @@ from stepfun_async import (
     StepFunWarning,
 )
 from stepfun_async._core import errors as module
+from stepfun_async._core import results
 
 RESPONSE = ImagesResponse(
     (Image(finish_reason="content_filtered", seed=7),), id="r-1", trace_id="t-9", attempts=3, maybe_billed=2
@@ -119,7 +120,8 @@ def test_the_tree(kind: type[BaseException], parents: list[type[BaseException]])
 
 
 def test_this_table_has_every_error() -> None:
-    named = {value for value in vars(module).values() if isinstance(value, type) and issubclass(value, StepFunError)}
+    values = {**vars(module), **vars(results)}.values()
+    named = {value for value in values if isinstance(value, type) and issubclass(value, StepFunError)}
     assert {type(error) for error in ERRORS} == named
 
 

@@ -94,14 +94,18 @@ def _images(
     reply: HTTPResponse, model: str, base_url: str, now: float, link_lifetime: timedelta | None, seed: int | None
 ) -> ImagesResponse:
     content = _content(reply, now)
-    items: Any = content.get("data")
-    if type(items) is not list or not items:
-        maybe = f"; perhaps {_WITHHELD}, or a gateway did not ask the server at all" if items == [] else ""
+    items: list[Any] = content.get("data", [])
+    kind = type(items)
+    if kind is not list or not items:
+        maybe = (
+            f"; perhaps {_WITHHELD}, or a gateway did not ask the server at all"
+            if "data" in content and items == []
+            else ""
+        )
         raise _malformed(f"the answer has no picture in it{maybe}", reply, "empty")
     created = _int(content.get("created"))
     expires = None if link_lifetime is None else _expiry(created, now, link_lifetime)
-    found: list[Any] = items
-    read = [_image(item, reply, base_url, expires) for item in found]
+    read = [_image(item, reply, base_url, expires) for item in items]
     if seed is not None and len(read) == 1 and read[0].seed is None:
         read[0] = replace(read[0], seed=seed)
     return ImagesResponse(tuple(read), created, encodable(content.get("id")), trace_id_of(reply.headers), model)

@@ -22,7 +22,8 @@
     ├── ContentFilteredError                  made, paid for and withheld by the filter
     └── SaveError (OSError)                   made and paid for, but not written; nothing is lost
 
-The last two are in `results`, since they have a response. Every error carries `billing` (what is known of the last attempt), `attempts` (how many were made),
+The last two are in `results`, since they have a response.
+Every error carries `billing` (what is known of the last attempt), `attempts` (how many were made),
 `maybe_billed` (how many of them may have been charged) and `trace_id`. Every error pickles.
 """
 

@@ -5,8 +5,6 @@ with money sets its own there (few digits, a trap for `Inexact`), and a limit wo
 package is made in `EXACT`, or by the functions here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import MAX_EMAX, MIN_EMIN, ROUND_HALF_EVEN, Context, Decimal, InvalidOperation, Overflow
@@ -92,39 +90,39 @@ class Money:
     def __repr__(self) -> str:
         return f"Money({self.amount!r}, {self.currency!r})"
 
-    def __add__(self, other: Money) -> Money:
+    def __add__(self, other: "Money") -> "Money":
         return self._with(other, EXACT.add)
 
-    def __radd__(self, other: int) -> Money:
+    def __radd__(self, other: int) -> "Money":
         """Let `sum()` begin with its 0."""
         return self if other == 0 else NotImplemented
 
-    def __sub__(self, other: Money) -> Money:
+    def __sub__(self, other: "Money") -> "Money":
         return self._with(other, EXACT.subtract)
 
-    def __mul__(self, factor: int | Decimal) -> Money:
+    def __mul__(self, factor: int | Decimal) -> "Money":
         if not _is_exact(factor):
             return NotImplemented
         return Money(EXACT.multiply(self.amount, factor), self.currency)
 
     __rmul__ = __mul__
 
-    def __lt__(self, other: Money) -> bool:
+    def __lt__(self, other: "Money") -> bool:
         return self.amount < self._same(other) if _is_money(other) else NotImplemented
 
-    def __le__(self, other: Money) -> bool:
+    def __le__(self, other: "Money") -> bool:
         return self.amount <= self._same(other) if _is_money(other) else NotImplemented
 
-    def __gt__(self, other: Money) -> bool:
+    def __gt__(self, other: "Money") -> bool:
         return self.amount > self._same(other) if _is_money(other) else NotImplemented
 
-    def __ge__(self, other: Money) -> bool:
+    def __ge__(self, other: "Money") -> bool:
         return self.amount >= self._same(other) if _is_money(other) else NotImplemented
 
-    def _with(self, other: Money, operation: Callable[[Decimal, Decimal], Decimal]) -> Money:
+    def _with(self, other: "Money", operation: Callable[[Decimal, Decimal], Decimal]) -> "Money":
         return Money(operation(self.amount, self._same(other)), self.currency) if _is_money(other) else NotImplemented
 
-    def _same(self, other: Money) -> Decimal:
+    def _same(self, other: "Money") -> Decimal:
         """Return the amount of `other`, which is in the same currency."""
         if other.currency != self.currency:
             raise ValueError(f"{self} and {other} are in different currencies: convert one of them first")

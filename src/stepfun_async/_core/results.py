@@ -1,7 +1,5 @@
 """What a server's answer becomes: `ImagesResponse` and the `Image`s in it."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -61,6 +59,39 @@ def _known(value: Any) -> str:
 
 def _short(fact: object) -> str:
     return f"<{len(fact):,} bytes>" if isinstance(fact, bytes) else repr(fact)
+
+
+class ContentFilteredError(StepFunError):
+    """The image was made and billed, then withheld by the content filter.
+
+    Attributes:
+        response: the whole response, with seed and ids.
+    """
+
+    billing: Billing = "executed"
+
+    def __init__(self, message: str, *, response: "ImagesResponse") -> None:
+        super().__init__(message, trace_id=response.trace_id)
+        self.response = response
+        self.attempts = response.attempts
+        self.maybe_billed = response.maybe_billed
+
+
+class SaveError(StepFunError, OSError):
+    """The image was made and paid for, but could not be written.
+
+    Attributes:
+        response: the whole response; `response.image.save(...)` writes it elsewhere. If `Image.save`
+            raised the error, a response with just that image.
+    """
+
+    billing: Billing = "executed"
+
+    def __init__(self, message: str, *, response: "ImagesResponse") -> None:
+        super().__init__(message, trace_id=response.trace_id)
+        self.response = response
+        self.attempts = response.attempts
+        self.maybe_billed = response.maybe_billed
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -157,7 +188,7 @@ class Image:
             _with_extension(target, EXTENSIONS.get(self.format or "", UNKNOWN)) if _takes_extension(target) else target
         )
 
-    def to_pil(self) -> PILImage:
+    def to_pil(self) -> "PILImage":
         """The picture as a Pillow image.
 
         Raises:
@@ -309,36 +340,3 @@ class Usage(ModelUsage):
     """What a client was used for so far, in sum and by model."""
 
     by_model: Mapping[str, ModelUsage] = field(default_factory=dict[str, ModelUsage])
-
-
-class ContentFilteredError(StepFunError):
-    """The image was made and billed, then withheld by the content filter.
-
-    Attributes:
-        response: the whole response, with seed and ids.
-    """
-
-    billing: Billing = "executed"
-
-    def __init__(self, message: str, *, response: ImagesResponse) -> None:
-        super().__init__(message, trace_id=response.trace_id)
-        self.response = response
-        self.attempts = response.attempts
-        self.maybe_billed = response.maybe_billed
-
-
-class SaveError(StepFunError, OSError):
-    """The image was made and paid for, but could not be written.
-
-    Attributes:
-        response: the whole response; `response.image.save(...)` writes it elsewhere. If `Image.save`
-            raised the error, a response with just that image.
-    """
-
-    billing: Billing = "executed"
-
-    def __init__(self, message: str, *, response: ImagesResponse) -> None:
-        super().__init__(message, trace_id=response.trace_id)
-        self.response = response
-        self.attempts = response.attempts
-        self.maybe_billed = response.maybe_billed
