@@ -13,7 +13,7 @@ from .._runtime.status_line import status_line
 from .fan_out import Failed, Outcome
 
 if TYPE_CHECKING:
-    from .._core.capabilities import Money
+    from .._core.money import Money
     from .._core.requests import ImageRequest
 
 

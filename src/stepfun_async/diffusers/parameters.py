@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from stepfun_async._core.capabilities import Capability, Money, Operation, Region
-from stepfun_async._core.money import NOTHING
+from stepfun_async._core.capabilities import Capability, Operation, Region
+from stepfun_async._core.money import NOTHING, Money
 from stepfun_async._core.rules import AnySize, Choice, ImageInput, Integer, Number, Rule, Text
 from stepfun_async._core.sizes import Size
 from stepfun_async._core.validation import Values
