@@ -65,7 +65,7 @@ def _core_schema(kind: type[Any]) -> core_schema.CoreSchema:
 
         return fields_of(request, info)
 
-    validate.__qualname__ = kind.__name__  # which unions name in their errors
+    validate.__name__ = validate.__qualname__ = kind.__name__  # which unions name in their errors
     return core_schema.no_info_plain_validator_function(
         validate,
         ref=f"{kind.__module__}.{kind.__qualname__}:{id(kind)}",

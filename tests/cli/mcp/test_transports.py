@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -44,7 +46,25 @@ async def test_a_client_starts_it_over_stdio(folder: Path) -> None:
     facts: dict[str, Any] = made.structured_content
     assert Path(facts["path"]) == folder / "made" / "a-lake.png"
     assert Path(facts["path"]).is_file()
-    assert (folder / "errors.txt").read_text().startswith("warning: negative_prompt has no effect")
+    said = (folder / "errors.txt").read_text()
+    assert said.startswith("warning: negative_prompt has no effect")
+    assert said.endswith("bill: 1 image, 0.003 USD\n")
+
+
+def test_a_signal_ends_it_although_stdin_is_open(folder: Path) -> None:
+    command = [*COMMAND, "--base-url", "embedded"]
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, cwd=folder, **pipes, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+        process.stdin.write(f'{{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {json.dumps(hello)}}}\n')
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["result"]["serverInfo"]["name"] == "stepfun-async"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == "bill: 0 images\n"
 
 
 @contextmanager
@@ -60,8 +80,9 @@ def served(folder: Path, *options: str, token: str | None = None) -> Iterator[st
         yield found[1]
     finally:
         process.terminate()
-        process.communicate()
-    assert process.returncode == 130
+        bill = process.communicate()[1]
+        assert bill.endswith("bill: 2 images, 0.006 USD\n")
+    assert process.returncode == 0
 
 
 @pytest.mark.anyio

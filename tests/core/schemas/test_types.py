@@ -181,6 +181,14 @@ def test_what_is_no_object_is_refused_in_pydantic_s_words(body: object) -> None:
         assert (place, message.split(" or ")[0]) == ("", "Input should be a valid dictionary")
 
 
+@pytest.mark.parametrize(
+    "name", ["_fields_set", "_memo", "self", "model_fields", "__class__", "__pydantic_extra__", ""]
+)
+def test_no_name_of_a_field_means_anything_to_python(name: str) -> None:
+    for kind in (TextToImage, LARGE):
+        assert [place for place, _ in errors_of(kind, {"prompt": "a", name: ["steps"]})] == [name]
+
+
 def test_the_model_chooses_the_row() -> None:
     assert errors_of(TextToImage, {"prompt": "a", "size": "768x1360"}) == []
     [(place, message)] = errors_of(TextToImage, {"model": "step-2x-large", "prompt": "a", "size": "768x1360"})
@@ -218,7 +226,9 @@ def test_requests_are_fields_of_other_models() -> None:
     assert isinstance(Order.model_validate({"request": {"prompt": "a", "image": DATA_URI}}).request, ImageEdit)
     order = Order(request=TextToImage(prompt="a"))
     assert Order.model_validate_json(order.model_dump_json()) == order
-    assert "steps" in str(errors_of(Order, {"request": {"prompt": "a", "steps": 0}}))
+    [(place, _), *others] = errors_of(Order, {"request": {"prompt": "a", "steps": 0}})
+    assert place == "request.function-plain[TextToImage()].steps"
+    assert {place.rpartition(".")[2] for place, _ in others} == {"steps", "image"}
     with pytest.raises(pydantic.ValidationError, match="steps"):
         Order(request=TextToImage(prompt="a", steps=0))
 

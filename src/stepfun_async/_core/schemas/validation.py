@@ -61,8 +61,19 @@ def validated(kind: type[ImageRequest], value: object) -> ImageRequest:
     fields = _fields_of(value)
     if fields is None:
         raise PydanticKnownError("model_type", {"class_name": kind.__name__})
-    request = kind.model_construct(**fields)
+    request = _unjudged(kind, fields)
     raise_problems(kind, request, tuple(_paths(request)))
+    return request
+
+
+def _unjudged(kind: type[ImageRequest], fields: dict[str, Any]) -> ImageRequest:
+    """Return a request with any values. The constructors of `request_type` would judge them, and read paths."""
+    from ..requests import REQUESTS
+
+    made: Any = kind
+    request: ImageRequest = made.__new__(made)
+    build: Any = REQUESTS[kind.operation].__init__
+    build(request, **fields)
     return request
 
 

@@ -8,10 +8,10 @@ import sys
 
 import anyio
 
-from stepfun_async import AsyncClient
+from stepfun_async import AsyncClient, Usage
 from stepfun_async._core.server import Settings
 
-from ..console import complain
+from ..console import complain, counted, plain_money
 from .folders import Folders
 from .server import ImageTools, server_for
 from .tools import Offer
@@ -36,7 +36,12 @@ def run(
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     tools = ImageTools(client, folders, settings, Offer(settings.server, models))
-    anyio.run(_serve, tools, address)
+    try:
+        anyio.run(_serve, tools, address)
+    except KeyboardInterrupt:  # the usual end of a server
+        pass
+    finally:
+        complain(f"bill: {_bill(client.usage)}")
 
 
 async def _serve(tools: ImageTools, address: tuple[str, int] | None) -> None:
@@ -47,6 +52,13 @@ async def _serve(tools: ImageTools, address: tuple[str, int] | None) -> None:
             await serve_stdio(server_for(tools))
         else:
             await serve_http(server_for(tools), *address, os.environ.get(TOKEN_VARIABLE) or None, _introduce)
+
+
+def _bill(usage: Usage) -> str:
+    """Return what was made, what it cost, and what may have been charged besides."""
+    spent = f", {plain_money(usage.spent)}" if usage.spent else ""
+    unknown = f"; {usage.maybe_billed} more may have been billed" if usage.maybe_billed else ""
+    return f"{counted(usage.billed, 'image')}{spent}{unknown}"
 
 
 def _introduce(url: str) -> None:

@@ -18,6 +18,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stepfun_async import ConfigurationError
 
+from .stdin import StdinLines
+
 PATH = "/mcp"
 """Where HTTP clients reach the server."""
 
@@ -33,8 +35,12 @@ _LAST_SECONDS = 2
 
 async def serve_stdio(server: Server[Any]) -> None:
     """Serve one client over stdin and stdout, until it closes stdin."""
-    async with stdio_server() as (incoming, outgoing):
-        await server.run(incoming, outgoing, server.create_initialization_options())
+    lines: Any = StdinLines()
+    try:
+        async with stdio_server(stdin=lines) as (incoming, outgoing):
+            await server.run(incoming, outgoing, server.create_initialization_options())
+    finally:
+        lines.close()
 
 
 async def serve_http(
