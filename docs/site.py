@@ -30,7 +30,7 @@ PAGES, HTML = BUILD / "pages", BUILD / "html"
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Start": ("index", "quickstart", "cookbook", "from-openai"),
-    "Servers": ("servers", "gateways", "embedded"),
+    "Servers": ("servers", "gateways", "embedded", "local-models"),
     "Guides": ("models", "images", "limits", "shared-limits", "failures", "observability", "testing", "performance"),
     "Batches": ("batch", "cluster"),
     "Tools": ("cli", "mcp", "schemas"),

@@ -87,10 +87,10 @@ class Browser:
 
     # --- what a test does -----------------------------------------------------------------------
 
-    def open(self, page: Path) -> None:
-        """Go to a file, until it is loaded."""
+    def open(self, page: Path | str) -> None:
+        """Go to a file or a URL, until it is loaded."""
         self._happened.clear()
-        self.ask("Page.navigate", url=page.as_uri())
+        self.ask("Page.navigate", url=page.as_uri() if isinstance(page, Path) else page)
         while "Page.loadEventFired" not in self._happened:
             self._take()
 

@@ -26,7 +26,7 @@ from stepfun_async._core.rules import ImageInput, Style
 from stepfun_async._core.wire import HTTPRequest, Upload
 from stepfun_async._runtime.event_loop import finished_in_thread
 
-from . import reference
+from . import front_page, reference
 from .backend import Stop
 from .engine import Engine, Mount
 from .openapi import describe
@@ -98,7 +98,7 @@ def app(engine: Engine, cors: Collection[str] = ()) -> Starlette:
 _CORS: Mapping[str, Any] = {
     "allow_methods": _METHODS,
     "allow_headers": ["*"],
-    "expose_headers": [*TRACE_HEADERS, "retry-after"],
+    "expose_headers": [TRACE_HEADERS[0], "retry-after"],
 }
 """What a page of an allowed origin may send, and read of the responses."""
 
@@ -116,8 +116,19 @@ def _reference(engine: Engine) -> list[Route]:
 
 
 async def _about(engine: Engine, request: Request) -> Response:
-    purpose = engine.backend.purpose
-    return JSONResponse({"service": "stepfun-async embedded engine", "purpose": purpose, "base_urls": [*_PLANS]})
+    """Return what this is: a page for browsers, JSON for others."""
+    if "text/html" in request.headers.get("accept", ""):
+        text, policy = front_page.page(engine)
+        return HTMLResponse(text, headers={"content-security-policy": policy, "vary": "accept"})
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    content = {
+        "service": "stepfun-async embedded engine",
+        "purpose": engine.backend.purpose,
+        "base_urls": [*_PLANS],
+        "models": list(dict.fromkeys(row.model for row in engine.backend.rows())),
+        "bill": front_page.bill(engine, key.strip() if scheme.lower() == "bearer" else None),
+    }
+    return JSONResponse(content, headers={"vary": "accept"})
 
 
 # --- requests -----------------------------------------------------------------------------------
