@@ -35,12 +35,12 @@ import anyio
 
 from stepfun_async import APIConnectionError, Batch, Budget, Limits, RetryPolicy, StepFunError
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
+from stepfun_async._runtime.files import put_in_place
 from stepfun_async.batch import Item, JournalError, Records
 from stepfun_async.batch.journal import database, journal
 from stepfun_async.batch.journal.journal import Journal
 from stepfun_async.batch.report.journalled import row_from
-from stepfun_async.batch.storage import store
-from stepfun_async.batch.storage.folder import Folder
+from stepfun_async.batch.storage import group_write, store
 from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
 
 MODELS = ("step-image-edit-2", "step-2x-large")
@@ -270,7 +270,8 @@ class History:
     def _world(self) -> Iterator[None]:
         """The places where a process dies, and a disk that may be full."""
         death, history = self.death, self
-        commit, write, rescue, opened = Journal.commit, Folder.write, store._write_new, database.opened
+        commit, rescue, opened = Journal.commit, store._write_new, database.opened
+        write, name = group_write._write_out, put_in_place
 
         def hastily_opened(folder: Path) -> sqlite3.Connection:
             connection = opened(folder)
@@ -281,13 +282,18 @@ class History:
             death.step()
             commit(changed)
 
-        def written(folder: Folder, name: str, data: bytes, *, overwrite: bool) -> None:
+        def written(descriptor: int, data: bytes) -> None:
             death.step()
             if history.full_after is not None:
                 history.full_after -= 1
                 if history.full_after < 0:
                     raise OSError(errno.ENOSPC, "No space left on device")
-            write(folder, name, data, overwrite=overwrite)
+            write(descriptor, data)
+
+        def named(temporary: str, path: str, *, overwrite: bool) -> None:
+            death.step()
+            name(temporary, path, overwrite=overwrite)
+            death.step()
 
         def rescued(path: Path, data: bytes) -> None:
             death.step()
@@ -295,7 +301,8 @@ class History:
 
         with ExitStack() as stack:
             stack.enter_context(mock.patch.object(Journal, "commit", committed))
-            stack.enter_context(mock.patch.object(Folder, "write", written))
+            stack.enter_context(mock.patch.object(group_write, "_write_out", written))
+            stack.enter_context(mock.patch.object(group_write, "put_in_place", named))
             stack.enter_context(mock.patch.object(store, "_write_new", rescued))
             stack.enter_context(mock.patch.object(journal, "opened", hastily_opened))
             stack.enter_context(mock.patch("os.fsync"))

@@ -17,11 +17,10 @@ from collections.abc import Callable
 from typing import Any
 
 from stepfun_async import Batch, Limits, RetryPolicy
-from stepfun_async._runtime import files as _files
 from stepfun_async.batch.journal import journal
 from stepfun_async.batch.run import engine
 from stepfun_async.batch.run import job_runner as making
-from stepfun_async.batch.storage import bucket, folder
+from stepfun_async.batch.storage import bucket, group_write
 
 CONCURRENCY = 4
 
@@ -34,13 +33,14 @@ POINTS: dict[str, Place] = {
     "the start is entered, not committed": (journal.Journal, "start", None, True),
     "the start is committed": (making.JobRunner, "make", None, False),
     "the answer is there": (making.JobRunner, "keep", None, False),
-    "before the note is written": (folder, "write_bytes", lambda *_, overwrite: overwrite, False),
-    "the note is written": (folder, "write_bytes", lambda *_, overwrite: overwrite, True),
-    "the temporary file is written, not flushed": (os, "fsync", None, False),
-    "the temporary file is flushed": (_files, "_put", lambda *_, overwrite: not overwrite, False),
-    "the picture has its name": (_files, "_put", lambda *_, overwrite: not overwrite, True),
-    "before the folder is flushed": (folder, "sync_folder", None, False),
-    "the folder is flushed": (folder, "sync_folder", None, True),
+    "before the note is written": (group_write.FileWrite, "_write_note", None, False),
+    "the note is written": (group_write.FileWrite, "_write_note", None, True),
+    "the temporary file is written, not flushed": (group_write.FileWrite, "flush", None, False),
+    "the temporary file is flushed": (group_write.FileWrite, "name", None, False),
+    "the picture has both names": (group_write, "put_in_place", None, True),
+    "the picture has its name": (group_write.FileWrite, "name", None, True),
+    "before the folder is flushed": (group_write, "sync_folder", None, False),
+    "the folder is flushed": (group_write, "sync_folder", None, True),
     "before the end is entered": (journal.Journal, "end", None, False),
     "the end is entered, not committed": (journal.Journal, "end", None, True),
     "the end is committed": (engine.Engine, "_tell", None, False),
@@ -54,7 +54,7 @@ BUCKET_POINTS: dict[str, Place] = {
     "the note is put": (bucket.Bucket, "write", lambda *_, overwrite: overwrite, True),
     "before the picture is put": (bucket.Bucket, "write", lambda *args, overwrite: _is_picture(*args), False),
     "the picture is put": (bucket.Bucket, "write", lambda *args, overwrite: _is_picture(*args), True),
-    **{point: place for point, place in POINTS.items() if place[0] not in (folder, os, _files)},
+    **{point: place for point, place in POINTS.items() if place[0] not in (group_write, group_write.FileWrite)},
 }
 """The points of a line whose picture goes to a bucket."""
 
@@ -72,11 +72,10 @@ def end_at(point: str, time: int) -> None:
     def patched(*args: Any, **keywords: Any) -> Any:
         if counts is not None and not counts(*args, **keywords):
             return original(*args, **keywords)
-        here = next(reached) == time
-        if here and not after:
+        if not after and next(reached) == time:
             os._exit(9)
         result = original(*args, **keywords)
-        if here:
+        if after and next(reached) == time:
             os._exit(9)
         return result
 

@@ -467,7 +467,7 @@ async def test_a_full_disk_ends_the_run_and_no_paid_picture_is_lost(
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with monkeypatch.context() as patch:
-        patch.setattr("stepfun_async.batch.storage.folder.write_bytes", full)
+        patch.setattr("stepfun_async.batch.storage.group_write.FileWrite.write", full)
         with pytest.raises(SaveError, match=r"No space left on device.* it is in "):
             await shop.batch(prompts(20)).run()
     bought = shop.pictures
@@ -663,7 +663,7 @@ async def test_a_disk_that_takes_neither_picture_nor_journal_loses_no_paid_pictu
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with monkeypatch.context() as patch:
-        patch.setattr("stepfun_async.batch.storage.folder.write_bytes", full)
+        patch.setattr("stepfun_async.batch.storage.group_write.FileWrite.write", full)
         patch.setattr(Journal, "end", full_too)
         for _ in range(2):
             with pytest.raises(JournalError, match="cannot be used"):

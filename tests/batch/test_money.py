@@ -270,7 +270,7 @@ def full_disk() -> Iterator[None]:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Folder, "write", full)
+        patch.setattr("stepfun_async.batch.storage.group_write.FileWrite.write", full)
         yield
 
 

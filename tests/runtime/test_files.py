@@ -256,7 +256,7 @@ def test_a_failure_leaves_no_file_of_any_name(
     if fails == "fsync":
         monkeypatch.setattr(os, "fsync", _full)
     else:
-        monkeypatch.setattr(_files, "_put", _full)
+        monkeypatch.setattr(_files, "put_in_place", _full)
     with pytest.raises(OSError, match="No space left"):
         write_bytes(tmp_path / "a", b"new", overwrite=overwrite)
     assert os.listdir(tmp_path) == []
@@ -359,7 +359,7 @@ def test_without_hard_links_a_failure_leaves_no_empty_file(tmp_path: Path, monke
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "link", _no_links)
-    monkeypatch.setattr(Path, "replace", fail)
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="Input/output error"):
         write_bytes(tmp_path / "a", b"new", overwrite=False)
     assert os.listdir(tmp_path) == []

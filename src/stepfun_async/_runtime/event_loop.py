@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
 from functools import partial
 from types import BuiltinFunctionType
@@ -161,9 +162,8 @@ async def cancel_if_due() -> None:
         await asyncio.sleep(0)
 
 
-async def _seen_through(over: Callable[[], Awaitable[object]]) -> None:
-    """Wait until `over` returns, in a task of asyncio that may be cancelled meanwhile, and again."""
-    cancelled: asyncio.CancelledError | None = None
+async def _seen_through(over: Callable[[], Awaitable[object]], cancelled: asyncio.CancelledError | None = None) -> None:
+    """Wait until `over` returns, in a task of asyncio that was cancelled, or may be meanwhile, and again."""
     while True:
         try:
             await over()
@@ -200,7 +200,124 @@ VAST = 32 * 1024 * 1024
 even then: what has come is paid for, and that takes a fraction of a second."""
 
 
-class Job(Generic[T]):
+class ThreadResult(Generic[T]):
+    """A result that a thread sets, and that one task of the running loop waits for.
+
+    Attributes:
+        is_trio: whether the task is one of trio's.
+    """
+
+    _value: T
+
+    def __init__(self) -> None:
+        self._error: BaseException | None = None
+        self._is_over = False
+        self._loop: Any = running_loop()
+        self.is_trio = not isinstance(self._loop, asyncio.AbstractEventLoop)
+        self._wake_up: Callable[[], object] | None = None
+        self._note = _noting_work(self._loop, is_trio=self.is_trio)
+        if self._note is not None:
+            self._note(1)
+
+    def set(self, value: T) -> None:
+        """Set the result. `notify` wakes the task."""
+        self._value = value
+        self._is_over = True
+
+    def fail(self, error: BaseException) -> None:
+        """Have the task raise `error`. `notify` wakes it."""
+        self._error = error
+        self._is_over = True
+
+    async def wait(self) -> T:
+        """Return the result, or raise the error, unless the caller is cancelled before."""
+        await self._wait(cancellable=True)
+        return self.outcome()
+
+    async def finished(self) -> T:
+        """Return the result, or raise the error, and wait for it even when the caller is cancelled."""
+        try:
+            await self._wait(cancellable=False)
+        except asyncio.CancelledError as error:
+            # anyio raises its own cancellation again by itself, as soon as the shield is gone.
+            is_of_a_scope = anyio.current_effective_deadline() == -math.inf
+            with anyio.CancelScope(shield=True):
+                await _seen_through(partial(self._wait, cancellable=False), None if is_of_a_scope else error)
+        return self.outcome()
+
+    def outcome(self) -> T:
+        """Return the result that was set, or raise the error."""
+        if self._error is None:
+            return self._value
+        try:
+            raise self._error
+        finally:
+            self._error = None  # or traceback, frame and error would hold each other
+
+    async def _wait(self, *, cancellable: bool) -> None:
+        while not self._is_over:
+            if self.is_trio:
+                await self._wait_on_trio(cancellable=cancellable)
+                continue
+            waiter: asyncio.Future[None] = self._loop.create_future()
+            self._wake_up = partial(_set, waiter)
+            await waiter
+
+    async def _wait_on_trio(self, *, cancellable: bool) -> None:
+        import trio
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            if not cancellable:
+                return trio.lowlevel.Abort.FAILED
+            self._wake_up = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._wake_up = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def wake(self) -> None:
+        """Wake the task that waits, in its loop."""
+        if self._note is not None:
+            self._note(-1)
+        wake_up, self._wake_up = self._wake_up, None
+        if wake_up is not None:
+            wake_up()
+
+    def call_soon(self, function: Callable[..., object], *arguments: Any) -> bool:
+        """Call `function` in the loop; whether there is still one."""
+        soon = self._loop.run_sync_soon if self.is_trio else self._loop.call_soon_threadsafe
+        try:
+            soon(function, *arguments)
+        except RuntimeError:
+            return False
+        return True
+
+    def notify(self) -> bool:
+        """Wake the task; whether its loop is still there."""
+        return self.call_soon(self.wake)
+
+
+def notify_all(results: Sequence[ThreadResult[Any]]) -> None:
+    """Wake the tasks of results, all of one loop, by one call from this thread, since each call costs the loop a turn.
+
+    Some wake at once, and the others after their turn, so that the loop has time for anything else.
+    """
+    if results:
+        results[0].call_soon(_wake_some, results)
+
+
+def _wake_some(results: Sequence[ThreadResult[Any]]) -> None:
+    for result in results[:_WOKEN_AT_ONCE]:
+        result.wake()
+    if len(results) > _WOKEN_AT_ONCE:
+        results[0].call_soon(_wake_some, results[_WOKEN_AT_ONCE:])
+
+
+_WOKEN_AT_ONCE = 8
+"""Tasks, each of which then works for some tenths of a millisecond: to check and to send a request, for example."""
+
+
+class Job(ThreadResult[T]):
     """Work in a thread of the package's own, which a task of the running loop waits for.
 
     It is done in that task's thread where the system gives no other.
@@ -210,29 +327,17 @@ class Job(Generic[T]):
         unwanted: called when it is over and nobody waits for it any more, in whichever thread notices; None for
             work that is waited for in any case.
         apart: whether the thread is to be one of its own, for work that may have to wait long.
-
-    Attributes:
-        is_trio: whether the task is one of trio's.
     """
-
-    _value: T
 
     def __init__(
         self, work: Callable[[], T], unwanted: Callable[[], object] | None = None, *, apart: bool = False
     ) -> None:
+        super().__init__()
         self._work = work
         self._unwanted = unwanted
         self._once = threading.Lock()
         self._context = copy_context()
-        self._error: BaseException | None = None
-        self._is_over = False
         self._is_left = False
-        self._loop: Any = running_loop()
-        self.is_trio = not isinstance(self._loop, asyncio.AbstractEventLoop)
-        self._wake_up: Callable[[], object] | None = None
-        self._note = _noting_work(self._loop, is_trio=self.is_trio)
-        if self._note is not None:
-            self._note(1)
         try:
             threads().start(self._do, apart=apart)
         except RuntimeError:  # no thread can be started, or the interpreter is about to end
@@ -249,50 +354,19 @@ class Job(Generic[T]):
 
     async def over(self) -> None:
         """Wait until it is over; on trio, whoever cancels, unless something is done with what is unwanted."""
-        while not self._is_over:
-            if self.is_trio:
-                await self._over_on_trio()
-                continue
-            waiter: asyncio.Future[None] = self._loop.create_future()
-            self._wake_up = partial(_set, waiter)
-            await waiter
-
-    async def _over_on_trio(self) -> None:
-        import trio
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            if self._unwanted is None:
-                return trio.lowlevel.Abort.FAILED
-            self._wake_up = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        self._wake_up = partial(trio.lowlevel.reschedule, trio.lowlevel.current_task())
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        await self._wait(cancellable=self._unwanted is not None)
 
     def leave(self) -> None:
         """Wait for it no longer."""
         self._is_left = True
         self._see_to_unwanted()
 
-    def outcome(self) -> T:
-        """What it gives or raises, when it is over."""
-        if self._error is None:
-            return self._value
-        try:
-            raise self._error
-        finally:
-            self._error = None  # or traceback, frame and error would hold each other
-
     def _do(self) -> None:
         try:
-            self._value = self._context.run(self._work)
+            self.set(self._context.run(self._work))
         except BaseException as error:  # noqa: BLE001 - raised where it is waited for
-            self._error = error
-        self._is_over = True
-        soon = self._loop.run_sync_soon if self.is_trio else self._loop.call_soon_threadsafe
-        try:
-            soon(self._wake)
-        except RuntimeError:  # the loop is gone
+            self.fail(error)
+        if not self.notify():  # the loop is gone
             self._is_left = True
         self._see_to_unwanted()
 
@@ -301,13 +375,6 @@ class Job(Generic[T]):
         both = self._is_over and self._is_left
         if both and self._unwanted is not None and self._once.acquire(blocking=False):
             self._unwanted()
-
-    def _wake(self) -> None:
-        if self._note is not None:
-            self._note(-1)
-        wake_up, self._wake_up = self._wake_up, None
-        if wake_up is not None:
-            wake_up()
 
 
 def _set(waiter: asyncio.Future[None]) -> None:

@@ -225,7 +225,7 @@ def _why_not_in(folder: Path, names: list[str]) -> str | None:
     longest = _longest_name_in(folder)
     if too_long := next((name for name in names if _length(name) > longest), None):
         return f"{too_long[:20]}... has {_length(too_long)} bytes, and a name in {folder} at most {longest}"
-    probe = folder / _temporary_name("")
+    probe = folder / temporary_name("")
     try:
         probe.touch(exist_ok=False)
         probe.unlink()
@@ -250,7 +250,8 @@ def _longest_name_in(folder: Path) -> int:
         return _LONGEST_NAME
 
 
-def _temporary_name(name: str) -> str:
+def temporary_name(name: str) -> str:
+    """A name for the file that is to be `name`, until it is whole; no other process picks the same."""
     import secrets
 
     return f".{name[:50]}.{secrets.token_hex(6)}{_PART}"
@@ -281,13 +282,13 @@ def replacing(path: Path, *, overwrite: bool = True) -> Generator[io.BufferedRan
         FileExistsError: `path` exists and `overwrite` is False.
         OSError: it cannot be written, or cannot have that name.
     """
-    temporary = path.with_name(_temporary_name(path.name))
+    temporary = path.with_name(temporary_name(path.name))
     try:
         with open(temporary, "x+b") as file:
             yield file
             file.flush()
-            _flush(file.fileno())
-        _put(temporary, path, overwrite=overwrite)
+            flush(file.fileno())
+        put_in_place(temporary, path, overwrite=overwrite)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -296,7 +297,7 @@ _UNFLUSHABLE = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.E
 """What a file system answers that cannot flush: SMB, some FUSE and WSL for folders."""
 
 
-def flush_folder(folder: Path) -> bool:
+def flush_folder(folder: str | Path) -> bool:
     """Have the names in `folder` survive the loss of power; whether the file system can do that.
 
     Raises:
@@ -306,12 +307,17 @@ def flush_folder(folder: Path) -> bool:
         return True
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        return _flush(descriptor)
+        return flush(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _flush(descriptor: int) -> bool:
+def flush(descriptor: int) -> bool:
+    """Have what was written to a file survive the loss of power; whether the file system can do that.
+
+    Raises:
+        OSError: the disk fails.
+    """
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -335,7 +341,7 @@ class AtomicFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.temporary = path.with_name(_temporary_name(path.name))
+        self.temporary = path.with_name(temporary_name(path.name))
         self.size = 0
 
     def append(self, *pieces: bytes, last: bool = False) -> None:
@@ -361,7 +367,7 @@ class AtomicFile:
             while rest:
                 rest = rest[file.write(rest) :]
         if last:
-            _flush(file.fileno())
+            flush(file.fileno())
 
     def _opened(self) -> io.FileIO:
         if self.size:
@@ -386,7 +392,7 @@ class AtomicFile:
             FileExistsError: `path` exists and `overwrite` is False.
             OSError: it cannot have that name.
         """
-        _put(self.temporary, path, overwrite=overwrite)
+        put_in_place(self.temporary, path, overwrite=overwrite)
 
     def remove(self) -> None:
         """Leave nothing under the temporary name."""
@@ -399,23 +405,30 @@ def _open_no_link(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
 
-def _put(temporary: Path, path: Path, *, overwrite: bool) -> None:
+def put_in_place(temporary: str | Path, path: str | Path, *, overwrite: bool) -> None:
+    """Give a file that is written its name `path` in the same folder. It may keep the other name too.
+
+    Raises:
+        FileExistsError: `path` exists and `overwrite` is False.
+        OSError: it cannot have that name.
+    """
     if overwrite:
-        temporary.replace(path)
+        os.replace(temporary, path)
         return
     try:
         os.link(temporary, path)  # fails where the name is taken, which a rename would not
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links
-        path.open("xb").close()  # takes the name, or fails where it is taken, if only by a link to nowhere
+        open(path, "xb").close()  # takes the name, or fails where it is taken, if only by a link to nowhere
         _put_over(temporary, path)
 
 
-def _put_over(temporary: Path, path: Path) -> None:
+def _put_over(temporary: str | Path, path: str | Path) -> None:
     """Rename `temporary` over the empty file that keeps its place."""
     try:
-        temporary.replace(path)
+        os.replace(temporary, path)
     except OSError:
-        path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(path)
         raise

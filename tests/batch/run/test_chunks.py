@@ -28,11 +28,12 @@ from stepfun_async import (
     Limits,
     RetryPolicy,
     SaveError,
+    servers,
 )
 from stepfun_async.batch import Chunk, ChunkError, Records, Row, run_chunk
 from stepfun_async.batch.run.claims import Claims
 from stepfun_async.batch.run.remote_engine import HandingEngine
-from stepfun_async.batch.storage.store import PictureStore
+from stepfun_async.batch.storage.store import NewImage, PictureStore
 from stepfun_async.embedded import Engine, Scenario, use
 from stepfun_async.embedded.server import running
 
@@ -393,19 +394,19 @@ class Narrow:
     def release(self) -> None:
         """Nobody else gets it before the gate opens."""
 
-    def put(self, store: PictureStore, *arguments: Any) -> Any:
+    def put_all(self, store: PictureStore, images: Sequence[NewImage]) -> Any:
         with self._lock:
-            self._writing += 1
+            self._writing += len(images)
             self._look()
         assert self.gate.wait(60)
-        return _put(store, *arguments)
+        return _put_all(store, images)
 
     def _look(self) -> None:
         if (self._asked, self._writing) == (8, 4):
             self.full.set()
 
 
-_put = PictureStore.put
+_put_all = PictureStore.put_all
 _withdrawn = HandingEngine._withdrawn
 
 
@@ -420,7 +421,7 @@ async def _stopped(
         narrow.gate.set()
 
     monkeypatch.setattr(HandingEngine, "_withdrawn", withdrawn)
-    monkeypatch.setattr(PictureStore, "put", lambda store, *arguments: narrow.put(store, *arguments))
+    monkeypatch.setattr(PictureStore, "put_all", lambda store, images: narrow.put_all(store, images))
     batch = shop.batch(20)
 
     async def submit(chunk: Chunk) -> Sequence[Row]:
@@ -504,7 +505,7 @@ async def test_a_full_disk_ends_the_run_and_says_where_the_picture_is(
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with monkeypatch.context() as patch:
-        patch.setattr("stepfun_async.batch.storage.folder.write_bytes", full)
+        patch.setattr("stepfun_async.batch.storage.group_write.FileWrite.write", full)
         with pytest.raises(SaveError, match=r"No space left on device.* it is in .* \(on ") as caught:
             await shop.batch(8).run_chunks(shop.submit, chunk=2, chunks_at_once=1, max_in_flight=1)
     assert caught.value.response.data[0].data is None
@@ -579,7 +580,10 @@ async def test_numbers_that_cannot_be_right_are_refused(shop: Shop, numbers: dic
         ({"version": "0.0.1"}, r"it has stepfun-async \S+, and the batch runs with 0\.0\.1"),
         ({"folder": Path("/nowhere/at/all")}, "is not the folder of the batch there; it has to be shared"),
         ({"run": "another"}, "another run goes on"),
-        ({"base_url": "https://api.stepfun.ai/v1"}, "no API key.*from its own environment"),
+        (
+            {"base_url": "https://api.stepfun.ai/v1", "server": servers("stepfun")},
+            "no API key.*from its own environment",
+        ),
     ],
 )
 async def test_a_worker_that_cannot_work_says_why_and_sends_nothing(

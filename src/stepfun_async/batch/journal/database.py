@@ -274,8 +274,22 @@ def owner_of(folder: Path) -> str | None:
 
 
 def this_process() -> str:
-    """This process, for `owner_of`."""
-    return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()})
+    """This process, for `owner_of` and `has_restarted_since`."""
+    return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time(), "boot": _boot()})
+
+
+def has_restarted_since(owner: str) -> bool:
+    """Whether the machine may have lost its power since a process of `this_process`."""
+    boot = json.loads(owner).get("boot")
+    return boot is None or boot != _boot()
+
+
+def _boot() -> str | None:
+    """What Linux calls this start of the machine; `None` elsewhere."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None
 
 
 @contextmanager

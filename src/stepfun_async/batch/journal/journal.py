@@ -36,6 +36,7 @@ from .database import (
     Tables,
     check_version,
     connected,
+    has_restarted_since,
     locked,
     opened,
     refuse_links,
@@ -114,7 +115,12 @@ class Journal:
         connection: to the database.
         lock: the transaction that keeps others out; None for reading.
         folder: where it is written; None for reading.
+
+    Attributes:
+        may_lack_writes: whether the machine may have stopped since the last run before it had written all to its disk.
     """
+
+    may_lack_writes = False
 
     def __init__(
         self, connection: sqlite3.Connection, lock: sqlite3.Connection | None, folder: Path | None = None
@@ -146,6 +152,8 @@ class Journal:
                 lock.close()
                 raise
             try:
+                owner = journal.fact(OWNER)
+                journal.may_lack_writes = owner is not None and has_restarted_since(owner)
                 journal.put_fact(OWNER, this_process())
             except BaseException:
                 journal.close()
@@ -330,6 +338,12 @@ class Journal:
     def items(self) -> Iterator[Item]:
         """All rows, in the order of the inputs; those that the inputs no longer have come last."""
         return self._items("ORDER BY line IS NULL, line, number")
+
+    def done_last(self, seconds: float) -> Iterator[Item]:
+        """The rows of the images that were done in the last `seconds` before the last one was."""
+        return self._items(
+            "WHERE state = 'done' AND ended >= (SELECT MAX(ended) FROM jobs WHERE state = 'done') - ?", seconds
+        )
 
     def in_flight(self) -> list[Left]:
         """The rows that a process left that was killed."""

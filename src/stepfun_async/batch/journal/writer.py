@@ -9,19 +9,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
-import anyio
-from anyio.lowlevel import current_token
+from stepfun_async._runtime.event_loop import ThreadResult, notify_all
 
 from .database import JournalError, told
 from .journal import Journal
 
 T = TypeVar("T")
-
-
-_WOKEN_AT_ONCE = 8
-"""Tasks, each of which then works for some tenths of a millisecond: to check and to send a request."""
 
 
 class Writer:
@@ -36,8 +31,6 @@ class Writer:
         self._journal = journal
         self._folder = folder
         self._steps: queue.SimpleQueue[_Step[Any] | None] = queue.SimpleQueue()
-        loop: Any = current_token().native_token
-        self._soon: Callable[..., object] = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
         self._failure: JournalError | None = None
         self._thread = threading.Thread(target=self._work, name="stepfun-journal", daemon=True)
         self._thread.start()
@@ -53,10 +46,16 @@ class Writer:
         Raises:
             JournalError: it cannot be written any more; or what `change` raised.
         """
+        return await self._begun(change).wait()
+
+    async def finish(self, change: Callable[[Journal], T]) -> T:
+        """Make a change as `do` does, and wait for it even when the caller is cancelled."""
+        return await self._begun(change).finished()
+
+    def _begun(self, change: Callable[[Journal], T]) -> _Step[T]:
         step = _Step(change)
         self._steps.put(step)
-        await step.over.wait()
-        return step.outcome()
+        return step
 
     def __enter__(self) -> Self:
         return self
@@ -76,7 +75,7 @@ class Writer:
             group, going_on = self._next_group()
             if group:
                 self._commit(group)
-                self._tell(group)
+                notify_all(group)
 
     def _next_group(self) -> tuple[list[_Step[Any]], bool]:
         """All steps that wait, at least one, and whether more may come."""
@@ -89,18 +88,6 @@ class Writer:
             except queue.Empty:
                 return group, True
         return group, False
-
-    def _tell(self, group: list[_Step[Any]]) -> None:
-        """Wake all who wait for a group with one call from this thread, since each costs the loop a turn."""
-        with suppress(RuntimeError):  # the loop is gone, and its tasks with it
-            self._soon(self._wake, group)
-
-    def _wake(self, group: list[_Step[Any]]) -> None:
-        """Wake some, and the others when these have had their turn, so that the loop has time for anything else."""
-        for step in group[:_WOKEN_AT_ONCE]:
-            step.over.set()
-        if len(group) > _WOKEN_AT_ONCE:
-            self._soon(self._wake, group[_WOKEN_AT_ONCE:])
 
     def _commit(self, group: list[_Step[Any]]) -> None:
         try:
@@ -115,31 +102,23 @@ class Writer:
             failure = error if isinstance(error, JournalError) else JournalError(f"nothing can be written: {error!r}")
             self._failure = failure
             for step in group:
-                step.error = failure
+                step.fail(failure)
             with suppress(Exception), told(self._folder):
                 self._journal.rollback()
 
 
-class _Step(Generic[T]):
-    """A change that somebody waits for."""
+class _Step(ThreadResult[T]):
+    """A change that a task waits for."""
 
     def __init__(self, change: Callable[[Journal], T]) -> None:
+        super().__init__()
         self._change = change
-        self._result: T | None = None
-        self.error: Exception | None = None
-        self.over = anyio.Event()
 
     def make(self, journal: Journal) -> None:
         """Make the change. What is wrong with it concerns its caller alone; what is wrong with the disk, all."""
         try:
-            self._result = self._change(journal)
+            self.set(self._change(journal))
         except sqlite3.Error:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, who asked for it is told
-            self.error = error
-
-    def outcome(self) -> T:
-        """What came of it."""
-        if self.error is not None:
-            raise self.error
-        return cast("T", self._result)
+        except Exception as error:  # noqa: BLE001 - raised by the task
+            self.fail(error)

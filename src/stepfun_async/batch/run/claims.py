@@ -23,7 +23,8 @@ from pathlib import Path
 
 from stepfun_async._runtime.files import write_bytes
 
-from ..storage.folder import refuse_links, sync_folder
+from ..storage.folder import refuse_links
+from ..storage.group_write import sync_folder
 
 _FOLDER = "sending"
 _RUN = "run"

@@ -325,7 +325,7 @@ class Engine:
         except BaseException:
             await finished(partial(self._cut_off, task, price, record))
             raise
-        await self._tell(await finished(partial(self._enter, task, price, made)))
+        await self._tell(await self._enter(task, price, made))
 
     async def _cut_off(self, task: Task, price: Money | None, record: CallRecord) -> None:
         """Enter how a line stands that was cancelled; an answer that was there already is kept."""
@@ -341,7 +341,7 @@ class Engine:
 
     async def _enter(self, task: Task, price: Money | None, made: JobOutcome) -> Item | None:
         end = partial(_end, number=task.number, ended=made.ended, asked=self._sink is not None)
-        item = await self._writer.do(end)
+        item = await self._writer.finish(end)
         self._maker.over(task)
         self._count(task, price, made.ended, made.error)
         return item

@@ -29,14 +29,15 @@ from stepfun_async._core.money import Money
 from stepfun_async._core.requests import ImageRequest
 from stepfun_async._core.results import FILTERED, ContentFilteredError, Image, ImagesResponse, SaveError
 from stepfun_async._core.retry import RetryPolicy
-from stepfun_async._runtime.event_loop import finished
+from stepfun_async._runtime.event_loop import finished, finished_in_thread
 
 from ..items import State
 from ..journal.admission import Task
 from ..journal.journal import INTERRUPTED, JobResult
-from ..storage.base import Saved, StorageError
+from ..storage.base import Place, Saved, StorageError
 from ..storage.filenames import folded, stem_of
-from .threads import Threads
+from ..storage.store import NewImage
+from .groups import Groups
 
 T = TypeVar("T")
 
@@ -61,13 +62,10 @@ _FETCHED = Options(fetch=True)
 class Store(Protocol):
     """Where pictures are kept."""
 
-    @property
-    def threads(self) -> int:
-        """How many threads are to put pictures there at once."""
-        ...
+    place: Place
 
-    def put(self, stem: str, image: Image, note: Mapping[str, object]) -> Saved:
-        """Keep a picture; it survives the loss of power when this returns."""
+    def put_all(self, images: Sequence[NewImage]) -> list[Saved | BaseException]:
+        """Write images; they survive the loss of power when this returns."""
         ...
 
     def own(self, stem: str, fingerprint: str) -> Saved | None:
@@ -127,7 +125,7 @@ class JobRunner:
         self._service = service
         self._store = store
         self._template = template
-        self._threads = Threads(store.threads)
+        self._groups = Groups(store.put_all, store.place.threads, store.place.most_at_once)
         self._given: set[str] = set()
         self._brought_back: dict[int, str] = {}
 
@@ -221,9 +219,8 @@ class JobRunner:
 
     async def keep(self, task: Task, response: ImagesResponse, image: Image) -> JobOutcome:
         """Keep the picture of an answer, whatever else happens meanwhile."""
-        put = partial(self._store.put, task.stem, image, self._note(task, response))
         try:
-            saved = await finished(partial(self._threads.do, put))
+            saved = await self._groups.do(NewImage(task.stem, image, self._note(task, response)))
         except OSError as error:
             return await finished(partial(self._rescued, task, response, image, error))
         return JobOutcome(_done(saved, response, image))
@@ -233,7 +230,8 @@ class JobRunner:
         message = f"a picture was made and paid for, but not written: {error.strerror or error}"
         saved: Saved | None = None
         try:
-            saved = await self._threads.do(partial(self._store.rescue, task.stem, task.job.fingerprint or "", image))
+            rescue = partial(self._store.rescue, task.stem, task.job.fingerprint or "", image)
+            saved = await finished_in_thread(rescue)
             message += f"; it is in {saved.path}, and the next run takes it from there"
         except OSError as trouble:
             message += f"; nor to a temporary file: {trouble}; error.response has it"

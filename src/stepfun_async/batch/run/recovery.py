@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Collection
 from pathlib import Path
 
 from ..items import Item
-from ..journal.journal import OUTPUT_LOST, JobResult, Journal, Left
+from ..journal.journal import OUTPUT_LOST, SETTINGS, JobResult, Journal, Left
 from ..storage.base import Saved
 from ..storage.store import PictureStore
 from .job_runner import adopted, found, killed
@@ -32,7 +34,21 @@ def recover(journal: Journal, store: PictureStore, *, verify: bool, unsent: Coll
     count += sum(_bring_back(journal, store, left) for left in journal.rescued())
     if verify:
         _verify(journal, store)
+    if verify or journal.may_lack_writes:
+        _mend_notes(journal, store, math.inf if verify else _WRITTEN_AFTER)
     return count
+
+
+_WRITTEN_AFTER = 120.0
+"""Seconds after which the system has written all unflushed data: on Linux 35 by default."""
+
+
+def _mend_notes(journal: Journal, store: PictureStore, seconds: float) -> None:
+    """Write the notes anew that the disk did not get before the power failed: they are not flushed."""
+    server = json.loads(journal.fact(SETTINGS) or "{}").get("server")
+    for item in journal.done_last(seconds):
+        made = None if item.ended is None else int(item.ended)
+        store.mend_note(str(item.path), {"sha256": item.sha256, **_note_of(item), "server": server, "made": made})
 
 
 def _recover_one(journal: Journal, store: PictureStore, left: Left, *, sent: bool) -> bool:

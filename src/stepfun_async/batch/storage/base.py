@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -41,12 +41,34 @@ class Saved:
     note: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """The file of an image, to be written.
+
+    Attributes:
+        name: below the place, with `/`. It is never replaced.
+        data: its bytes.
+        note_name: the name of its note, which is replaced.
+        note: the bytes of its note, which is written first; `None` for no note.
+    """
+
+    name: str
+    data: bytes
+    note_name: str
+    note: bytes | None
+
+
 class Place(Protocol):
     """Where files are kept under names with `/` in them. Everything may raise OSError."""
 
     @property
     def threads(self) -> int:
-        """How many threads are to write there at once."""
+        """How many calls of `write_all` are useful at once."""
+        ...
+
+    @property
+    def most_at_once(self) -> int:
+        """How many images one call of `write_all` is to have at most."""
         ...
 
     @property
@@ -70,16 +92,16 @@ class Place(Protocol):
         """What is in files, in their order; None for one that is not there."""
         ...
 
-    def write(self, name: str, data: bytes, *, overwrite: bool) -> None:
-        """Write a file in one step: at no moment is there half of it.
+    def write_all(self, files: Sequence[NewFile]) -> list[BaseException | None]:
+        """Write new images, each in one step. When this returns, they survive the loss of power.
 
-        Raises:
-            FileExistsError: there is something under `name`, and `overwrite` is False.
+        Returns:
+            For each the error, or `None`; `FileExistsError` where there is something under its name.
         """
         ...
 
-    def flush(self, name: str) -> None:
-        """Have what was written beside `name`, and that itself, survive the loss of power."""
+    def replace(self, name: str, data: bytes) -> None:
+        """Write a file in one step, whatever is under its name; it survives the loss of power when this returns."""
         ...
 
     def sweep(self, stem: str) -> None:

@@ -14,7 +14,7 @@ import os
 import re
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 from stepfun_async._core.errors import ConfigurationError
 from stepfun_async._core.headers import CONTENT_TYPES, EXTENSIONS
 
-from .base import NOTE, StorageError
+from .base import NOTE, NewFile, StorageError
 
 T = TypeVar("T")
 
@@ -114,6 +114,8 @@ class Bucket:
     threads = 16
     """Most of the time they wait for an answer."""
 
+    most_at_once = 1
+
     def __init__(self, url: str, *, retries: Mapping[str, Any] = _PATIENT) -> None:
         parts = _URL.fullmatch(url)
         prefix = "" if parts is None else (parts["prefix"] or "").removesuffix("/")
@@ -159,18 +161,27 @@ class Bucket:
             while ahead:
                 yield ahead.popleft().result()
 
+    def write_all(self, files: Sequence[NewFile]) -> list[BaseException | None]:
+        return [self._error_of(file) for file in files]
+
+    def replace(self, name: str, data: bytes) -> None:
+        self.write(name, data, overwrite=True)
+
+    def sweep(self, stem: str) -> None:
+        """Nothing is ever half-written."""
+
     def write(self, name: str, data: bytes, *, overwrite: bool) -> None:
+        """Write an object.
+
+        Raises:
+            FileExistsError: there is something else under `name`, and `overwrite` is False.
+            StorageError: it cannot be written.
+        """
         try:
             self._put(name, data, mode="overwrite" if overwrite else "create")
         except FileExistsError:
             if self._read(name) != data:  # or it was this very request, made again when its answer was lost
                 raise
-
-    def flush(self, name: str) -> None:
-        """An object is durable once its writing was answered."""
-
-    def sweep(self, stem: str) -> None:
-        """Nothing is ever half-written."""
 
     def delete(self, name: str) -> None:
         """Take an object away."""
@@ -185,6 +196,16 @@ class Bucket:
         self._put(name, file, mode="overwrite", use_multipart=None)
 
     # --- inside ---
+
+    def _error_of(self, file: NewFile) -> BaseException | None:
+        """Write an image and its note; an object is durable once the server has answered."""
+        try:
+            if file.note is not None:
+                self.write(file.note_name, file.note, overwrite=True)
+            self.write(file.name, file.data, overwrite=False)
+        except BaseException as error:  # noqa: BLE001 - it concerns this image alone
+            return error
+        return None
 
     @cached_property
     def _store(self) -> Any:

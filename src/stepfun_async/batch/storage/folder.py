@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from stepfun_async._core.errors import StepFunWarning
-from stepfun_async._runtime.files import flush_folder, why_not_writable, write_bytes
+from stepfun_async._runtime.files import why_not_writable, write_bytes
 
-from .base import StorageError
+from .base import NewFile, StorageError
+from .group_write import FileWrite, GroupWriter
 
 
 class Folder:
@@ -24,12 +22,15 @@ class Folder:
     """
 
     threads = 4
-    """More make a disk no faster, and keep the event loop waiting."""
+    """Some groups are written while others wait for the disk."""
+
+    most_at_once = 32
+    """Files that are open at once, and whose bytes are in memory in any case."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._beginning = os.path.join(folder, "")
-        self._making = threading.RLock()
+        self._beginning = os.path.join(os.path.abspath(folder), "")
+        self._writer = GroupWriter(self.threads)
 
     @property
     def name(self) -> str:
@@ -51,29 +52,17 @@ class Folder:
                 data = None
             yield data
 
-    def write(self, name: str, data: bytes, *, overwrite: bool) -> None:
-        path = self._folder / name
-        self._make(path.parent)
-        write_bytes(path, data, overwrite=overwrite)
+    def write_all(self, files: Sequence[NewFile]) -> list[BaseException | None]:
+        return self._writer.write([FileWrite(self._beginning, file) for file in files])
 
-    def flush(self, name: str) -> None:
-        sync_folder((self._folder / name).parent)
+    def replace(self, name: str, data: bytes) -> None:
+        write_bytes(self._folder / name, data, overwrite=True)
 
     def sweep(self, stem: str) -> None:
         target = self._folder / stem
         with suppress(FileNotFoundError):
             for path in target.parent.glob(f".{_escaped(target.name[:40])}*.part"):
                 path.unlink(missing_ok=True)
-
-    def _make(self, folder: Path) -> None:
-        """Make a folder and what is above it; when this returns, all of it survives the loss of power."""
-        with self._making:  # or a folder would be taken for made that another thread has not yet flushed
-            if os.path.isdir(folder):
-                return
-            self._make(folder.parent)
-            with suppress(FileExistsError):
-                folder.mkdir()
-            sync_folder(folder.parent)
 
 
 def _escaped(name: str) -> str:
@@ -90,17 +79,3 @@ def refuse_links(*paths: Path) -> None:
     for path in paths:
         if path.is_symlink():
             raise OSError(errno.ELOOP, f"{str(path)!r} is a symbolic link, and none is followed")
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder survive the loss of power, where the file system can do that; warn once where not."""
-    if flush_folder(folder) or _unflushable:
-        return
-    _unflushable.append(folder)
-    message = f"the file system of {str(folder)!r} cannot flush folders: what was saved last may be lost with the power"
-    with suppress(Warning):  # a filter may make errors of warnings, and a picture must not be lost by one
-        warnings.warn(message, StepFunWarning, stacklevel=2)
-
-
-_unflushable: list[Path] = []
-"""The folder that was warned about in this process."""

@@ -11,8 +11,9 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -23,13 +24,28 @@ from stepfun_async._core.headers import EXTENSIONS
 from stepfun_async._core.pictures import Picture, of_bytes
 from stepfun_async._core.results import Image
 
-from .base import NOTE, Place, Saved
+from .base import NOTE, NewFile, Place, Saved
 from .filenames import folded
 from .metadata import with_metadata
 
 _UNKNOWN_FORMAT = ".bin"
 _RESCUED = "stepfun-"
 _ENDINGS = (*EXTENSIONS.values(), _UNKNOWN_FORMAT)
+
+
+@dataclass(frozen=True, slots=True)
+class NewImage:
+    """An image to be written.
+
+    Attributes:
+        stem: its name without an ending.
+        image: the image, with its bytes.
+        note: what its note is to say.
+    """
+
+    stem: str
+    image: Image
+    note: Mapping[str, object]
 
 
 class PictureStore:
@@ -43,41 +59,72 @@ class PictureStore:
 
     def __init__(self, place: Place, *, notes: bool, metadata: bool = False) -> None:
         self.place = place
-        self.threads = place.threads
         self._notes = notes
         self._metadata = metadata
 
     def put(self, stem: str, image: Image, note: Mapping[str, object]) -> Saved:
-        """Write a picture. When this returns, it survives the loss of power.
-
-        The note comes first: without its picture it says nothing, and a picture that was not entered in
-        the journal is known by it. No file is ever replaced; where the name is taken by another
-        picture, the next one that is free is used.
-
-        Args:
-            stem: its name without an ending.
-            image: the picture, with its bytes.
-            note: what its note is to say.
+        """Write an image under the next free stem; otherwise as `put_all`.
 
         Raises:
             OSError: it cannot be written.
         """
-        told = {"seed": image.seed, "finish_reason": image.finish_reason, **note}
-        data = with_metadata(image.to_bytes(), told) if self._metadata else image.to_bytes()
-        digest = hashlib.sha256(data).hexdigest()
-        noted = {"sha256": digest, **told}
-        stem = self.free_stem(stem)
-        while not self._written(stem, _ending_of(image), data, noted):
-            stem = self.free_stem(stem)
-        name = stem + _ending_of(image)
-        self.place.flush(name)
-        return _saved(name, digest, len(data), image, noted)
+        saved = self.put_all([NewImage(self.free_stem(stem), image, note)])[0]
+        if isinstance(saved, BaseException):
+            raise saved
+        return saved
+
+    def put_all(self, images: Sequence[NewImage]) -> list[Saved | BaseException]:
+        """Write images. When this returns, they survive the loss of power.
+
+        Notes come first: without its image a note says nothing, and an image that was not entered in
+        the journal is recognised by it. No image is ever replaced: if the name is taken by another
+        one, the next free name is used.
+
+        Returns:
+            For each what was saved, or the error: an `OSError` if it cannot be written.
+        """
+        entries = [_Entry(image, metadata=self._metadata) for image in images]
+        for entry in entries:
+            entry.attempt(entry.prepare)
+        left = [entry for entry in entries if entry.error is None]
+        while left:
+            errors = self.place.write_all([entry.file(notes=self._notes) for entry in left])
+            left = [entry for entry, error in zip(left, errors, strict=True) if self._is_to_move(entry, error)]
+        return [entry.error or entry.saved() for entry in entries]
+
+    def _is_to_move(self, entry: _Entry, error: BaseException | None) -> bool:
+        """Note how writing ended; whether it is to be tried once more under another name, since that one is taken."""
+        if not isinstance(error, FileExistsError):
+            entry.error = error
+            return False
+
+        def move() -> None:
+            entry.stem = self.free_stem(entry.given_stem)
+
+        entry.attempt(move)
+        return entry.error is None
 
     def find(self, stem: str) -> Saved | None:
         """The picture under a stem, whole and as its note has it; None where there is none, or only something else."""
         present = self.place.present(_names(stem))
         name = next((name for name in _names(stem) if name in present), None)
         return None if name is None else self._look(name, stem + NOTE)
+
+    def mend_note(self, path: str, note: Mapping[str, object]) -> None:
+        """Write the note of an image anew if it is there but cannot be read, since the power failed before it was
+        written to the disk.
+
+        Args:
+            path: of the image.
+            note: what the note is to say.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        name = path.rpartition(".")[0] + NOTE
+        (text,) = self.place.contents([name])
+        if self._notes and text is not None and not _note_of(text):
+            self.place.replace(name, _as_text(note))
 
     def own(self, stem: str, fingerprint: str) -> Saved | None:
         """The picture under a stem, where it is that of a request: its note says so, or its name is made of it."""
@@ -172,16 +219,6 @@ class PictureStore:
         fingerprint = note.get("fingerprint")
         return (self.own(stem, str(fingerprint)) if fingerprint else None) or self.put(stem, image, note)
 
-    def _written(self, stem: str, ending: str, data: bytes, note: Mapping[str, object]) -> bool:
-        """Whether the name was still free, and is written now."""
-        if self._notes:
-            self.place.write(stem + NOTE, _as_text(note), overwrite=True)
-        try:
-            self.place.write(stem + ending, data, overwrite=False)
-        except FileExistsError:
-            return False
-        return True
-
     def _look(self, name: str, note_name: str) -> Saved | None:
         data, note_text = self.place.contents([name, note_name])
         if data is None:
@@ -194,6 +231,55 @@ class PictureStore:
         return _saved(name, digest, len(data), _image_of(data), note)
 
 
+class _Entry:
+    """An image that is being written.
+
+    Args:
+        image: what is given.
+        metadata: whether the note goes into the image file too.
+
+    Attributes:
+        given_stem: the name that the image was to have, without an ending.
+        stem: the name that it gets.
+        error: why it is not written; `None` as long as nothing went wrong.
+    """
+
+    def __init__(self, image: NewImage, *, metadata: bool) -> None:
+        self.given_stem = self.stem = image.stem
+        self.error: BaseException | None = None
+        self._image = image.image
+        self._told = {"seed": self._image.seed, "finish_reason": self._image.finish_reason, **image.note}
+        self._metadata = metadata
+        self._data = b""
+        self._digest = ""
+
+    def attempt(self, step: Callable[[], object]) -> None:
+        """Take a step. What fails for one image concerns no other, whatever it is."""
+        try:
+            step()
+        except BaseException as error:  # noqa: BLE001 - raised by the one who waits for this image
+            self.error = error
+
+    def prepare(self) -> None:
+        """Make the bytes of the file."""
+        data = self._image.to_bytes()
+        self._data = with_metadata(data, self._told) if self._metadata else data
+        self._digest = hashlib.sha256(self._data).hexdigest()
+
+    def file(self, *, notes: bool) -> NewFile:
+        """The file to be written, with its note if there are `notes`."""
+        note = _as_text(self._note) if notes else None
+        return NewFile(self.stem + _ending_of(self._image), self._data, self.stem + NOTE, note)
+
+    def saved(self) -> Saved:
+        """The image in its file."""
+        return _saved(self.stem + _ending_of(self._image), self._digest, len(self._data), self._image, self._note)
+
+    @property
+    def _note(self) -> Mapping[str, object]:
+        return {"sha256": self._digest, **self._told}
+
+
 def _names(stem: str) -> tuple[str, ...]:
     """The names that the picture of a stem may have."""
     return tuple(stem + ending for ending in _ENDINGS)
@@ -201,8 +287,11 @@ def _names(stem: str) -> tuple[str, ...]:
 
 def _as_text(note: Mapping[str, object]) -> bytes:
     """A note as JSON, one thing a line; `indent` would do nearly that, in ten times the time."""
-    lines = ",\n".join(f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in note.items())
+    lines = ",\n".join([f' "{name}": {_encode(value)}' for name, value in note.items()])
     return f"{{\n{lines}\n}}".encode("utf-8", "backslashreplace")
+
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _ending_of(image: Image) -> str:
