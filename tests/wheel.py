@@ -21,6 +21,8 @@ def check_plain() -> None:
     for name in stepfun_async.__all__:
         assert getattr(stepfun_async, name) is not None
     assert stepfun_async.TextToImage(prompt="a lake", size="16:9").problems() == ()
+    assert stepfun_async.TextToImage.model_validate_json('{"prompt": "a lake"}').model == "step-image-edit-2"
+    assert stepfun_async.batch_schema()["title"]
     try:
         stepfun_async.Client(base_url="embedded")
     except stepfun_async.ConfigurationError as error:
@@ -74,18 +76,20 @@ def check_report() -> None:
 
 
 def check_all() -> None:
-    """The wheel with its extras: a picture, OpenTelemetry, shared limits, and the command line."""
+    """The wheel with its extras: a picture, OpenTelemetry, shared limits, the command line and the MCP server."""
     OpenTelemetry()
     RedisBackend("redis://127.0.0.1:6379/0", name="images")
     with stepfun_async.Client(base_url="embedded") as client:
         picture = client.images.generate("a lake", model="step-2x-large", size="256x256").image
     assert (picture.format, picture.width, picture.height) == ("png", 256, 256)
     assert distribution("stepfun-async").version in _command("--version").stdout
+    with TemporaryDirectory() as folder:
+        assert "bill: 0 images" in _command("mcp", "--base-url", "embedded", "--out", folder).stderr
 
 
 def _command(*arguments: str) -> subprocess.CompletedProcess[str]:
     script = Path(sys.executable).with_name("stepfun-async")
-    return subprocess.run([script, *arguments], capture_output=True, text=True, check=False)
+    return subprocess.run([script, *arguments], input="", capture_output=True, text=True, check=False)
 
 
 if __name__ == "__main__":
