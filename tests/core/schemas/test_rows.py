@@ -16,7 +16,7 @@ from stepfun_async._core.capabilities import BUILT_IN
 from stepfun_async._core.requests import REQUESTS
 from stepfun_async._core.schemas.rules import MEANINGS, Form, schema_of_rule
 
-from .values import DATA_URI, LINK, MAKERS, beside
+from .values import DATA_URI, LINK, MAKERS, USUAL, beside, edges
 
 OPEN = servers("vllm-omni").open_rows("open-schema")
 ROWS = (*BUILT_IN, *OPEN)
@@ -48,6 +48,16 @@ def test_a_standard_validator_and_problems_agree(data: st.DataObject, row: Capab
     values = data.draw(beside(row))
     errors = [error.message for error in SCHEMAS[row.model, row.operation].iter_errors(values)]
     assert bool(errors) == bool(problems(row, values)), (values, errors, problems(row, values))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.model} {row.operation}")
+def test_they_agree_at_every_edge(row: Capability) -> None:
+    required = {name: USUAL[name] for name, rule in row.rules.items() if rule.required}
+    for name, rule in row.rules.items():
+        for value in edges(rule):
+            values = {**required, name: value}
+            errors = [error.message for error in SCHEMAS[row.model, row.operation].iter_errors(values)]
+            assert bool(errors) == bool(problems(row, values)), (values, errors, problems(row, values))
 
 
 UNSAYABLE: list[tuple[str, str, dict[str, Any], bool]] = [

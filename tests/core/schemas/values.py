@@ -96,6 +96,27 @@ MAKERS: Mapping[type[Rule], Callable[[Any], Values]] = {
 }
 
 
+_ODD: list[Any] = [None, True, 0, 1.5, "", "a", {}, []]
+"""A value of each type of JSON."""
+
+
+def edges(rule: Rule) -> list[Any]:
+    """The values at both sides of each edge of a rule, and one of each type."""
+    match rule:
+        case Text():
+            ends: list[Any] = ["a" * length for length in {rule.minimum, rule.maximum, rule.maximum + 1}]
+        case Integer() | Number():
+            step = 1 if isinstance(rule, Integer) else 0.001
+            ends = [rule.minimum - step, rule.minimum, rule.minimum + step, rule.maximum, rule.maximum + step]
+        case Choice():
+            ends = [*rule.options]
+        case Sizes():
+            ends = [*rule.wire_options, *rule.ratios, "1360x769"]
+        case _:
+            ends = []
+    return [*ends, *([] if isinstance(rule, ImageInput) else _ODD)]
+
+
 USUAL: Mapping[str, Any] = {"prompt": "a lake", "image": DATA_URI, "source_weight": 0.5}
 """Valid values of what some row requires."""
 
