@@ -34,7 +34,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Guides": ("models", "images", "limits", "shared-limits", "failures", "observability", "testing", "performance"),
     "Batches": ("batch", "cluster"),
     "Tools": ("cli", "mcp", "schemas"),
-    "Project": ("contributing", "changelog", "security"),
+    "Project": ("platforms", "contributing", "changelog", "security"),
 }
 """The navigation. A page that stands nowhere is a guide."""
 

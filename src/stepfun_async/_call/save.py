@@ -8,8 +8,6 @@ away. A disk that is full costs memory, but no picture: what was written is read
 from __future__ import annotations
 
 import os
-import sys
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
@@ -21,6 +19,7 @@ from .._core.headers import ImageHeader, read_header
 from .._core.outcomes import billing_of
 from .._core.problems import Problem
 from .._core.results import Image, ImagesResponse, SaveError, targets
+from .._runtime import system
 from .._runtime.event_loop import finished_in_thread, is_closed
 from .._runtime.files import ALREADY_EXISTS, AtomicFile
 
@@ -197,8 +196,7 @@ class _Claim:
 
 def _identity_of(path: Path) -> str:
     """What is the same for all spellings of a file's name. Blocks where the folder is on a disk."""
-    name = os.path.normcase(os.path.join(os.path.realpath(path.parent), path.name))
-    return unicodedata.normalize("NFC", name).casefold() if sys.platform == "darwin" else name
+    return system.same_name(os.path.join(os.path.realpath(path.parent), path.name))
 
 
 class SaveTarget:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from . import system
+
 ALREADY_EXISTS = "it exists, and nothing is overwritten unless overwrite=True"
 
 CHUNK_SIZE = 256 * 1024
@@ -209,6 +211,10 @@ def _why_not_made(paths: tuple[Path, ...]) -> str | None:
     """Why none of the names, nor the folders that are missing on the way to them, can be made."""
     folder = paths[0].absolute().parent
     missing = [path.name for path in paths]
+    names = [each for name in missing for each in (name, temporary_name(name))]
+    limit, longest = system.longest_path(), len(str(folder)) + 1 + max(map(len, names))
+    if limit is not None and longest > limit:
+        return f"its path has {longest} characters, and Windows allows {limit} unless it is set to allow long paths"
     try:
         while (facts := _facts_of(folder, follow=True)) is None and folder != folder.parent:
             missing.append(folder.name)
@@ -223,8 +229,8 @@ def _why_not_made(paths: tuple[Path, ...]) -> str | None:
 def _why_not_in(folder: Path, names: list[str]) -> str | None:
     """Found out by making a file and taking it away: permissions alone do not say it for every file system."""
     longest = _longest_name_in(folder)
-    if too_long := next((name for name in names if _length(name) > longest), None):
-        return f"{too_long[:20]}... has {_length(too_long)} bytes, and a name in {folder} at most {longest}"
+    if too_long := next((name for name in names if system.length_of(name) > longest), None):
+        return f"{too_long[:20]}... has {system.length_of(too_long)} bytes, and a name in {folder} at most {longest}"
     probe = folder / temporary_name("")
     try:
         probe.touch(exist_ok=False)
@@ -232,11 +238,6 @@ def _why_not_in(folder: Path, names: list[str]) -> str | None:
     except OSError as error:
         return f"{folder} cannot be written to: {error.strerror}"
     return None
-
-
-def _length(name: str) -> int:
-    """Characters of a name on Windows, bytes elsewhere."""
-    return len(name) if os.name == "nt" else len(os.fsencode(name))
 
 
 _LONGEST_NAME = 255
@@ -303,7 +304,7 @@ def flush_folder(folder: str | Path) -> bool:
     Raises:
         OSError: the folder is gone, or the disk fails.
     """
-    if os.name == "nt":  # where a folder cannot be opened, and NTFS keeps a log of names
+    if not system.flushes_folders():
         return True
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -413,7 +414,7 @@ def put_in_place(temporary: str | Path, path: str | Path, *, overwrite: bool) ->
         OSError: it cannot have that name.
     """
     if overwrite:
-        os.replace(temporary, path)
+        system.replace(temporary, path)
         return
     try:
         os.link(temporary, path)  # fails where the name is taken, which a rename would not
@@ -427,7 +428,7 @@ def put_in_place(temporary: str | Path, path: str | Path, *, overwrite: bool) ->
 def _put_over(temporary: str | Path, path: str | Path) -> None:
     """Rename `temporary` over the empty file that keeps its place."""
     try:
-        os.replace(temporary, path)
+        system.replace(temporary, path)
     except OSError:
         with suppress(FileNotFoundError):
             os.unlink(path)

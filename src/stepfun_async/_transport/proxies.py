@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from typing import NamedTuple
 from .._core.errors import ConfigurationError
 from .._core.secrets import as_secret
 from .._core.server import Origin
+from .._runtime import system
 from .addresses import is_loopback
 
 _PORTS = {"http": 80, "https": 443}
@@ -73,7 +73,7 @@ def proxy_of(origin: Origin) -> Named | None:
 
 def _is_any_named() -> bool:
     """Whether there may be a proxy at all: a variable for one, or a system that has settings for proxies."""
-    return sys.platform in ("darwin", "win32") or any(name.lower().endswith("_proxy") for name in os.environ)
+    return system.has_proxy_settings() or any(name.lower().endswith("_proxy") for name in os.environ)
 
 
 def _source(scheme: str) -> str:

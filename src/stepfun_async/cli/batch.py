@@ -27,6 +27,7 @@ from stepfun_async import (
 )
 from stepfun_async._call.settings import resolve
 from stepfun_async._core.errors import Billing
+from stepfun_async._runtime.signals import signals_received
 from stepfun_async.batch import BadLine, Checked, FailedLine, FailureReason, Progress, Records, Status, StorageError
 from stepfun_async.batch.journal.database import JournalError
 from stepfun_async.batch.journal.journal import INTERRUPTED
@@ -187,7 +188,7 @@ class _Attempt:
             self.error = error
 
     async def _listen(self, scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with signals_received(signal.SIGINT, signal.SIGTERM) as signals:
             task_status.started()
             async for _ in signals:
                 self.pressed += 1

@@ -23,6 +23,7 @@ from stepfun_async._core.answers import picture_facts
 from stepfun_async._core.headers import EXTENSIONS
 from stepfun_async._core.pictures import Picture, of_bytes
 from stepfun_async._core.results import Image
+from stepfun_async._runtime import system
 
 from .base import NOTE, NewFile, Place, Saved
 from .filenames import folded
@@ -345,4 +346,4 @@ def _is_own(path: Path) -> bool:
         facts = path.lstat()
     except OSError:
         return False
-    return stat.S_ISREG(facts.st_mode) and (os.name == "nt" or facts.st_uid == os.getuid())
+    return stat.S_ISREG(facts.st_mode) and system.is_own(facts)

@@ -1,0 +1,44 @@
+"""Signals of the process, for code in an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterable, Generator
+from contextlib import ExitStack, contextmanager, suppress
+from types import FrameType
+
+import anyio
+
+
+@contextmanager
+def signals_received(*numbers: signal.Signals) -> Generator[AsyncIterable[int]]:
+    """Give the signals of the process one by one as they come, in the main thread; afterwards all is as before.
+
+    asyncio's loop on Windows cannot do so itself; there a plain handler hands them to the loop.
+    """
+    with ExitStack() as stack:
+        received: AsyncIterable[int]
+        try:
+            received = stack.enter_context(anyio.open_signal_receiver(*numbers))
+        except NotImplementedError:
+            received = stack.enter_context(_handed_over(numbers))
+        yield received
+
+
+@contextmanager
+def _handed_over(numbers: tuple[signal.Signals, ...]) -> Generator[AsyncIterable[int]]:
+    loop = asyncio.get_running_loop()
+    send, receive = anyio.create_memory_object_stream[int](16)
+
+    def deliver(number: int) -> None:
+        with suppress(anyio.WouldBlock, anyio.ClosedResourceError):
+            send.send_nowait(number)
+
+    def handle(number: int, _: FrameType | None) -> None:
+        loop.call_soon_threadsafe(deliver, number)
+
+    with ExitStack() as stack, send, receive:
+        for number in numbers:
+            stack.callback(signal.signal, number, signal.signal(number, handle))
+        yield receive
