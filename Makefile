@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 BENCH := .venv-bench
 GATEWAYS := .venv-gateways
 TABLES := .venv-tables
+SERVERS := .venv-servers
 RECIPES := .venv-recipes
 DIFFUSERS := .venv-diffusers
 PYTHONS := .venv-pythons
@@ -15,7 +16,7 @@ PYTHONS := .venv-pythons
 # The tests start the package in hundreds of processes: its bytecode is kept, whatever the environment says.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check types imports pytest diffusers wheel site pythons release-check soak attack gateways pictures tables recipes first-hour docs bench bench-quick bench-batch clean
+.PHONY: demo test check types imports pytest diffusers wheel site pythons release-check soak attack gateways pictures servers tables recipes first-hour docs bench bench-quick bench-batch clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python docs/examples/demo.py $(PICTURES)
@@ -73,6 +74,11 @@ soak: $(VENV)/.dev
 gateways: $(VENV)/.dev $(GATEWAYS)/gateways/.made $(GATEWAYS)/gateways-mitmproxy/.made $(GATEWAYS)/gateways-litellm/.made
 	$(BIN)/python -m tests.gateways
 
+# The client against LiteLLM's proxy, and against the HTTP application of SGLang's wheel with its engine replaced: what arrives there, and
+# what comes back. Takes minutes and two gigabytes of packages, and so is no part of `make test`.
+servers: $(VENV)/.dev $(GATEWAYS)/gateways-litellm/.made $(SERVERS)/.made
+	$(BIN)/python -m tests.servers
+
 # Every file of a folder of your own, through every way to hand in a picture, against Pillow: prints the disagreements.
 CORPUS ?= pictures
 pictures: $(VENV)/.dev
@@ -122,7 +128,7 @@ bench-quick: $(BENCH)/.made
 	$(BENCH)/bin/python -m benchmarks --quick --out benchmarks/results/quick
 
 clean:
-	rm -rf $(VENV) $(BENCH) $(GATEWAYS) $(TABLES) $(RECIPES) $(DIFFUSERS) $(PYTHONS) build dist
+	rm -rf $(VENV) $(BENCH) $(GATEWAYS) $(TABLES) $(RECIPES) $(SERVERS) $(DIFFUSERS) $(PYTHONS) build dist
 
 $(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12")'
@@ -183,4 +189,12 @@ $(DIFFUSERS)/.made: $(VENV)/.dev pyproject.toml
 $(PYTHONS)/.made: $(VENV)/.made pyproject.toml
 	$(BIN)/python -m venv $(PYTHONS)/tools || { $(PYTHON) -m pip install --user virtualenv && $(PYTHON) -m virtualenv $(PYTHONS)/tools; }
 	$(BIN)/python -m pip --python $(PYTHONS)/tools install --quiet --disable-pip-version-check --group pythons
+	touch $@
+
+# SGLang without its own requirements, most of which need a GPU: the group `servers` has what importing it needs.
+$(SERVERS)/.made: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m venv $(SERVERS) || { $(PYTHON) -m pip install --user virtualenv && $(PYTHON) -m virtualenv $(SERVERS); }
+	$(SERVERS)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(SERVERS)/bin/python -m pip install --quiet --disable-pip-version-check --group servers
+	$(SERVERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps sglang==0.5.23
 	touch $@

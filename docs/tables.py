@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from stepfun_async import Capability, batch_schema, capabilities
-from stepfun_async._core.capabilities import TIERS, Region
+from stepfun_async import Capability, Server, batch_schema, capabilities, servers
+from stepfun_async._core.capabilities import ENDPOINTS, TIERS, Operation, Region
 from stepfun_async._core.outcomes import (
     BILLING_RULES,
     GATEWAY_TEXTS,
@@ -18,6 +18,7 @@ from stepfun_async._core.outcomes import (
     GatewayText,
     StatusOutcome,
 )
+from stepfun_async._core.rules import Choice, Integer, Number
 from stepfun_async.embedded.faults import KINDS, KindFacts
 
 ROOT = Path(__file__).parent.parent
@@ -26,6 +27,7 @@ _FAULTS, _FAULTS_END = "<!-- faults: made from the code by `make docs` -->", "<!
 _OUTCOMES, _OUTCOMES_END = "<!-- outcomes: made from the code by `make docs` -->", "<!-- end of outcomes -->"
 _TEXTS, _TEXTS_END = "<!-- texts: made from the code by `make docs` -->", "<!-- end of texts -->"
 _TIERS, _TIERS_END = "<!-- tiers: made from the code by `make docs` -->", "<!-- end of tiers -->"
+_SERVERS, _SERVERS_END = "<!-- servers: made from the code by `make docs` -->", "<!-- end of servers -->"
 _NAMES = {"text_to_image": "text to image", "edit": "edit", "image_to_image": "image to image"}
 
 
@@ -183,6 +185,47 @@ def between(text: str, begin: str, end: str, content: str) -> str:
     return f"{before}{begin}\n{content}\n{end}{rest.partition(end)[2]}"
 
 
+_PARAMETERS = (
+    "size",
+    "n",
+    "response_format",
+    "seed",
+    "steps",
+    "cfg_scale",
+    "negative_prompt",
+    "text_mode",
+    "source_weight",
+)
+
+
+def server_profiles() -> str:
+    """docs/servers.md: a line for each server and operation, with the server's names of the parameters."""
+    head = f"| server | operation | {' | '.join(_PARAMETERS)} | known from |"
+    lines = [_served(server, operation) for server in servers() for operation in server.operations]
+    return "\n".join([head, "|---" * (len(_PARAMETERS) + 3) + "|", *lines])
+
+
+def _served(server: Server, operation: Operation) -> str:
+    route = server.routes[operation]
+    if server.verbatim:
+        names = ["as the model has them", *[""] * (len(_PARAMETERS) - 1)]
+    else:
+        names = [_wire(name, server, operation) for name in _PARAMETERS]
+    path = "" if route.endpoint == ENDPOINTS[operation] else f" (`{route.endpoint.path}`)"
+    return f"| `{server.name}` | {_NAMES[operation]}{path} | {' | '.join(names)} | {server.source} |"
+
+
+def _wire(name: str, server: Server, operation: Operation) -> str:
+    route = server.routes[operation]
+    rule = route.rules.get(name)
+    if rule is None:
+        return ""
+    inside = " in the prompt" if name in route.renamed and route.tag else ""
+    wire = f"`{route.renamed.get(name, name).rpartition('.')[2]}`{inside}"
+    limits = f", {_short(rule.allowed)}" if isinstance(rule, Integer | Number) and name != "seed" else ""
+    return f"{wire}{', ' + rule.wire_allowed if isinstance(rule, Choice) else limits}"
+
+
 def pages() -> dict[Path, str]:
     """Every page that has a table of the code's in it, with that table as the code has it."""
     readme, docs = ROOT / "README.md", ROOT / "docs"
@@ -195,6 +238,7 @@ def pages() -> dict[Path, str]:
         ),
         limits: between(limits.read_text(), _TIERS, _TIERS_END, tiers()),
         docs / "models.md": details(),
+        docs / "servers.md": between((docs / "servers.md").read_text(), _SERVERS, _SERVERS_END, server_profiles()),
         **{docs / "schemas" / name: f"{json.dumps(schema, indent=1)}\n" for name, schema in schemas().items()},
     }
 

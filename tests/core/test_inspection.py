@@ -41,6 +41,12 @@ CASES: list[tuple[Recorded, str, dict[str, bool | None], str]] = [
         "Client",
     ),
     (
+        openai_shaped(listed({"id": "step-image-edit-2", "created": 1677610602, "owned_by": "openai"})),
+        "litellm",
+        {"text_to_image": True, "edit": True, "image_to_image": False},
+        "Client",
+    ),
+    (
         {
             MODELS: listed({"id": "sd-cpp-local", "object": "model", "owned_by": "local"}),
             **dict.fromkeys((ACCOUNT, GENERATIONS, EDITS, IMAGE_TO_IMAGE), (404, "", {})),

@@ -35,7 +35,7 @@ def free_ports(count: int) -> list[int]:
 
 @contextmanager
 def running(
-    command: Sequence[str | Path], ports: Sequence[int], *, log: Path, env: Mapping[str, str]
+    command: Sequence[str | Path], ports: Sequence[int], *, log: Path, env: Mapping[str, str], within: float = START
 ) -> Iterator[None]:
     """A program while the block lasts, from the moment in which it listens on all `ports`.
 
@@ -44,6 +44,7 @@ def running(
         ports: where it has to listen.
         log: the file that gets what it writes.
         env: additions to the environment.
+        within: seconds within which it has to listen.
 
     Raises:
         StartError: it ended, or does not listen; with the end of the log.
@@ -62,12 +63,12 @@ def running(
         ) as process,  # closes standard input at the end, and waits
     ):
         for port in ports:
-            _await_listener(process, port, log)
+            _await_listener(process, port, log, within)
         yield
 
 
-def _await_listener(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    until = time.monotonic() + START
+def _await_listener(process: subprocess.Popen[bytes], port: int, log: Path, within: float) -> None:
+    until = time.monotonic() + within
     while process.poll() is None and time.monotonic() < until:
         try:
             socket.create_connection((HOST, port), 1).close()

@@ -38,6 +38,7 @@ from weakref import WeakSet
 import anyio
 
 from .._core.answers import parse_download, parse_images, picture_facts
+from .._core.capabilities import SOURCES
 from .._core.data_uris import decode_text, is_data_uri
 from .._core.errors import (
     APIConnectionError,
@@ -611,6 +612,7 @@ def _warn_if_retired(row: Capability) -> None:
         return
     when = f"on {end.ends}" if end.ends else "on a day not known"
     then = f"; StepFun names {end.successor} as its successor" if end.successor else ""
+    then = f", only for now ({SOURCES[end.paused]})" if end.paused else then
     message = (
         f"StepFun's hosts were to stop serving {row.model} {when}{then}; the request is sent all the same. "
         "The page 'Which server?' lists others"

@@ -29,6 +29,8 @@ SOURCES: Mapping[str, str] = MappingProxyType(
         "docs 2026-06": "StepFun documentation as published in 2026-06",
         "docs 2026-09": "StepFun documentation as published in 2026-09",
         "prices 2026-10": "StepFun price list as published in 2026-10",
+        "limits 2026-10": "StepFun prices and limits (China) as published on 2026-10-07",
+        "issue 148": "stepfun-ai/Step1X-Edit on GitHub, issue 148: the answer of 2026-09-20 for the project",
         "registered": "given to register_model()",
         "server": "the server's profile: stepfun-async servers NAME",
         "diffusers": "the signature of the model's pipeline in diffusers",
@@ -72,11 +74,13 @@ class Lifecycle:
         ends: the first day on which it is no longer served; None where it already ended on an unknown day.
         successor: the model that StepFun names to go on with; None where it names none.
         source: where this is documented, a key of `SOURCES`.
+        paused: the source that says that the end is not for good, a key of `SOURCES`; empty if none does.
     """
 
     ends: date | None
     successor: str | None
     source: str
+    paused: str = ""
 
     def over(self, today: date) -> bool:
         """Whether StepFun's own hosts have stopped serving the model by `today`."""
@@ -300,6 +304,7 @@ _NEGATIVE = Text(
 _TEXT_MODE = Boolean(default=False, source="generations")
 
 _ANNOUNCED_END = Lifecycle(ends=date(2026, 10, 10), successor=None, source="docs 2026-09")
+_PAUSE = replace(_ANNOUNCED_END, paused="issue 148")
 _MEDIUM_END = Lifecycle(ends=date(2026, 7, 8), successor="step-2x-large", source="docs 2026-06")
 _EDIT_1X_END = Lifecycle(ends=None, successor=None, source="docs 2026-09")
 
@@ -312,7 +317,7 @@ _EDIT_2: dict[str, Any] = {
     "model": "step-image-edit-2",
     "prices": _prices("0.003", "0.02"),
     "price_source": "prices 2026-10",
-    "lifecycle": _ANNOUNCED_END,
+    "lifecycle": _PAUSE,
     "step_plan": True,
     "source": "generations",
 }
@@ -357,13 +362,13 @@ TIERS: Mapping[Region, Mapping[str, Tier]] = MappingProxyType(
                 "V4": Tier(130, 2_600),
             }
         ),
-        "china": MappingProxyType(  # docs 2026-06
+        "china": MappingProxyType(  # V0 and V5: docs 2026-06; V1 to V4: limits 2026-10
             {
                 "V0": Tier(5, 10),
-                "V1": Tier(100, 1_000),
-                "V2": Tier(200, 5_000),
-                "V3": Tier(400, 10_000),
-                "V4": Tier(1_000, 20_000),
+                "V1": Tier(20, 400),
+                "V2": Tier(30, 600),
+                "V3": Tier(40, 800),
+                "V4": Tier(130, 2_600),
                 "V5": Tier(10_000, 200_000),
             }
         ),

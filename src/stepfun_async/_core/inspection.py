@@ -153,13 +153,21 @@ def _litellm(responses: Responses, _: Sequence[Mapping[str, Any]]) -> bool:
     return any(name.startswith("x-litellm-") for response in responses.values() for name in response.headers)
 
 
+def _placeholder(_: Responses, models: Sequence[Mapping[str, Any]]) -> bool:
+    return bool(models) and all(model.get("created") == _LITELLM_CREATED for model in models)
+
+
 def _own(responses: Responses, _: Sequence[Mapping[str, Any]]) -> bool:
     error = _json(responses[ENDPOINTS["image_to_image"].path]).get("error")
     return isinstance(error, dict) and cast("dict[str, object]", error).get("type") == "method_not_allowed"
 
 
+_LITELLM_CREATED = 1677610602
+"""When every model was created, as LiteLLM lists them (1.108.7)."""
+
 _SIGNS = (
     _Sign("litellm", "headers that begin with x-litellm-", _litellm),
+    _Sign("litellm", "the same time of creation for every model, LiteLLM's own", _placeholder),
     _Sign("sglang", "models owned by sglang", _owned_by("sglang")),
     _Sign("vllm-omni", "models owned by vllm", _owned_by("vllm")),
     _Sign("sd-server", "the model sd-cpp-local", lambda _, models: any(m.get("id") == "sd-cpp-local" for m in models)),

@@ -423,7 +423,7 @@ BUILT_IN_SERVERS: tuple[Server, ...] = (
             "image_to_image is sent to /images/edits, with source_weight as strength.",
             "It serves one model, and refuses every other name with 400.",
         ),
-        source="run: wheel 0.30.0 with the engine replaced",
+        source="run: wheel 0.30.0 with the engine replaced; read: image to image",
     ),
     Server(
         name="sd-server",
