@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from PIL import Image as pillow
 from stepfun_async._runtime.files import write_bytes
 from stepfun_async.cli.filenames import free_stem, slug
 
-from .conftest import Run
+from .conftest import Run, start
+from .test_processes import PATIENCE
 
 
 def sides(path: Path | str) -> tuple[int, int]:
@@ -128,7 +130,8 @@ def test_style_reference_and_weight_go_together(cli: Run, folder: Path) -> None:
 
 
 def test_every_problem_is_told_with_its_option(cli: Run, folder: Path) -> None:
-    ran = cli("generate", "A lake", "--steps", "99", "--cfg-scale", "0.5", "--out", ".", "--json")
+    (folder / "lake.png").touch()
+    ran = cli("generate", "A lake", "--steps", "99", "--cfg-scale", "0.5", "--out", "lake.png", "--json")
     problems = json.loads(ran.out)["error"]["problems"]
     assert ran.code == 2
     assert [problem["option"] for problem in problems] == ["--steps", "--cfg-scale", "--out"]
@@ -196,3 +199,46 @@ def test_slugs_are_safe_names(prompt: str, expected: str) -> None:
 def test_a_name_is_taken_whatever_the_format(folder: Path) -> None:
     Path("lake.webp").touch()
     assert free_stem("lake") == Path("lake-2")
+
+
+def test_a_prompt_comes_from_stdin(folder: Path) -> None:
+    process = start("generate", "-", "--json", stdin=subprocess.PIPE)
+    out, err = process.communicate(b"Ein Fuchs im Schnee\n", timeout=PATIENCE)
+    assert (process.returncode, err) == (0, b"")
+    assert json.loads(out)["path"] == "ein-fuchs-im-schnee.png"
+
+
+@pytest.mark.parametrize(("piped", "why"), [(b"", "0 characters"), (b"\xff\xfe", "invalid start byte")])
+def test_what_stdin_has_for_a_prompt_is_checked_before_anything_is_sent(folder: Path, piped: bytes, why: str) -> None:
+    process = start("generate", "-", stdin=subprocess.PIPE)
+    _, err = process.communicate(piped, timeout=PATIENCE)
+    assert process.returncode == 2
+    assert err.decode().splitlines()[1].startswith("  PROMPT: got ")
+    assert why in err.decode()
+    assert not list(folder.iterdir())
+
+
+def test_stdin_is_not_both_image_and_prompt(cli: Run) -> None:
+    ran = cli("edit", "-", "-")
+    assert (ran.code, "PROMPT" in ran.err or "IMAGE" in ran.err) == (2, True)
+
+
+def test_a_folder_gets_a_file_named_after_the_prompt(cli: Run, folder: Path) -> None:
+    (folder / "there").mkdir()
+    assert cli("generate", "A lake", "-o", "new/").out == "new/a-lake.png\n"
+    assert cli("generate", "A lake", "-o", "new/").out == "new/a-lake-2.png\n"
+    assert cli("generate", "A lake", "--out", "there").out == "there/a-lake.png\n"
+
+
+def test_a_name_with_the_extension_of_another_format_is_warned_of(cli: Run) -> None:
+    assert cli("generate", "A lake", "--out", "lake.jpg").err == (
+        "warning: lake.jpg holds a PNG image: call it lake.png, or convert it\n"
+    )
+    assert cli("generate", "A lake", "--out", "lake.png", "-q").err == ""
+    assert cli("generate", "A lake", "--out", "lake.picture").err == ""
+
+
+def test_short_options_are_those_of_other_programs(cli: Run, caplog: pytest.LogCaptureFixture) -> None:
+    ran = cli("generate", "A lake", "-m", "step-2x-large", "-o", "lake.png", "-q", "-v")
+    assert ran.code == 0
+    assert "attempt 1 succeeded" in ran.err

@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -54,6 +55,18 @@ def closed(*arguments: str) -> tuple[int, str]:
     with process:
         _, err = process.communicate(timeout=PATIENCE)
     return process.returncode, err.decode()
+
+
+def test_head_ends_a_command_without_a_word(folder: Path) -> None:
+    assert closed("models") == (141, "")
+    assert closed("check", "generate", "A lake", "--json") == (141, "")
+
+
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "stepfun_async", "--version"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout.split()[0]) == (0, "stepfun-async")
 
 
 def test_a_closed_pipe_does_not_hide_where_the_picture_is(folder: Path) -> None:
@@ -126,7 +139,7 @@ def test_progress_and_a_line_for_people_are_for_terminals(folder: Path, monkeypa
     monkeypatch.setenv("TERM", "xterm")
     text = shown("generate", "A lake", "--seed", "3", both=True)
     assert "step-image-edit-2 is at work" in text
-    assert re.search(r"a-lake\.png  1024x1024 png  seed 3  0\.003 USD \(not charged\)  \d+\.\d s\r\n", text)
+    assert re.search(r"a-lake\.png  1024 x 1024 png  seed 3  0\.003 USD \(not charged\)  \d+\.\d s\r\n", text)
 
 
 def test_no_progress_while_stdout_is_a_pipe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

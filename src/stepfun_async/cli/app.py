@@ -44,8 +44,10 @@ def run(arguments: Sequence[str]) -> int:
         with shown_warnings(reworded):
             return _run(arguments, as_json="--json" in _options(arguments))
     except OutputError as error:
-        complain(f"error: {error}")
         abandon_stdout()
+        if error.reader_left and not _buys(arguments):
+            return exits.READER_LEFT
+        complain(f"error: {error}")
         return exits.OTHER
 
 
@@ -76,6 +78,15 @@ def _tree() -> Callable[..., object]:
     return get_command(app)
 
 
+def _buys(arguments: Sequence[str]) -> bool:
+    """Whether a command may have bought something, so that its end has to be told in any case."""
+    words = [word for word in arguments if not word.startswith("-")]
+    return "--help" not in arguments and (words[:1] in _BUYING or words[:2] in _BUYING)
+
+
+_BUYING = (["generate"], ["edit"], ["image-to-image"], ["batch", "run"])
+
+
 def _options(arguments: Sequence[str]) -> Iterable[str]:
     return arguments[: arguments.index("--")] if "--" in arguments else arguments
 
@@ -103,14 +114,13 @@ Environment:
   STEP_BASE_URL                  the URL of the API; embedded answers offline
   STEP_SERVER                    what stands at that URL, as for --server
   STEPFUN_SERVE_KEYS             the keys that serve accepts; any by default
-  STEPFUN_MCP_TOKEN              the token that clients of mcp --http must send"""
+  STEPFUN_MCP_TOKEN              the token that clients of mcp --http send"""
 
 app = typer.Typer(
     help="StepFun's image API from the command line: make, edit and check images.",
     epilog=f"{_ENVIRONMENT}\n\n\b\nExit codes:\n{exits.describe()}",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 check_app = typer.Typer(

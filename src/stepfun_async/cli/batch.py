@@ -36,9 +36,22 @@ from stepfun_async.batch.report.manifest import METADATA
 from stepfun_async.batch.storage.filenames import DEFAULT_TEMPLATE
 
 from . import exit_codes as exits
-from .console import complain, counted, plain_money, say, say_json
+from .console import complain, counted, log_to_stderr, plain_money, say, say_json
 from .errors import Interrupted, reworded
-from .options import NO_KEY, TIMEOUT, AllowHttp, AsJson, BaseUrl, ServerOption, Timeout, describe_model
+from .options import (
+    NO_KEY,
+    TIMEOUT,
+    AllowHttp,
+    AsJson,
+    BaseUrl,
+    Quiet,
+    ServerOption,
+    Timeout,
+    Verbose,
+    complete_model,
+    complete_tier,
+    describe_model,
+)
 from .progress import line_of, money_of
 
 _MOST_REASONS = 5
@@ -53,16 +66,30 @@ Inputs = Annotated[
     ),
 ]
 Folder = Annotated[str, typer.Argument(metavar="OUT", help="The folder of the batch.")]
-Out = Annotated[str, typer.Option(metavar="FOLDER", help="The folder for images and journal, on a local disk.")]
+Out = Annotated[
+    str, typer.Option("--out", "-o", metavar="FOLDER", help="The folder for images and journal, on a local disk.")
+]
 ModelOption = Annotated[
-    str | None, typer.Option(metavar="MODEL", help="Default model for lines that do not specify one.")
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        autocompletion=complete_model,
+        help="Default model for lines that do not specify one.",
+    ),
 ]
 Defaults = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Default value of a field, such as steps=8. Can be repeated."),
 ]
 Tier = Annotated[
-    str | None, typer.Option(metavar="TIER", help="The limits of the account's tier, V0 to V4; in China V5 too.")
+    str | None,
+    typer.Option(
+        metavar="TIER",
+        autocompletion=complete_tier,
+        help="The limits of the account's tier, V0 to V4; in China V5 too.",
+    ),
 ]
 Concurrency = Annotated[
     int | None, typer.Option(metavar="NUMBER", help=f"Calls in flight at once: {Limits().max_concurrency}.")
@@ -111,7 +138,8 @@ def run(
     metadata: Annotated[
         bool, typer.Option("--embed-metadata", help="The same in the image file itself: PNG text, or EXIF.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     timeout: Timeout = None,
     base_url: BaseUrl = None,
     server: ServerOption = None,
@@ -144,6 +172,8 @@ def run(
         budget=_budget(budget),
         timeout=TIMEOUT if timeout is None else timeout,
     )
+    if verbose:
+        log_to_stderr()
     attempt = _Attempt(batch)
     anyio.run(partial(attempt.make, quiet=quiet))
     if isinstance(attempt.error, JournalError | ConfigurationError | StorageError | InvalidRequestError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import sys
@@ -22,6 +23,11 @@ from stepfun_async._runtime.status_line import clear_status_line
 
 class OutputError(Exception):
     """Stdout cannot be written to: its reader has closed it, or the disk is full."""
+
+    @property
+    def reader_left(self) -> bool:
+        """Whether the program that reads stdout has closed it, as `head` does."""
+        return isinstance(self.__cause__, BrokenPipeError)
 
 
 def say(*lines: str, indent: str | None = None) -> None:
@@ -104,10 +110,18 @@ def is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 
 
+def log_to_stderr() -> None:
+    """Show what the SDK logs: each attempt, wait and retry."""
+    log = logging.getLogger("stepfun_async")
+    log.setLevel(logging.DEBUG)
+    if not any(isinstance(handler, logging.StreamHandler) for handler in log.handlers):
+        log.addHandler(logging.StreamHandler())
+
+
 @contextmanager
-def waiting(text: str) -> Generator[None]:
+def waiting(text: str, *, quiet: bool = False) -> Generator[None]:
     """Show a spinner with the elapsed time on stderr if it is a terminal."""
-    if not on_terminal():
+    if quiet or not on_terminal():
         yield
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())

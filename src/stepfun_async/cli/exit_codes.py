@@ -36,6 +36,7 @@ NO_ANSWER = 7
 NOT_WRITTEN = 8
 SOME_FAILED = 9
 INTERRUPTED = 130
+READER_LEFT = 141
 
 MEANINGS: Mapping[int, str] = MappingProxyType(
     {
@@ -48,8 +49,9 @@ MEANINGS: Mapping[int, str] = MappingProxyType(
         FILTERED: "filtered, or rejected by moderation (451)",
         NO_ANSWER: "no usable response: connection, timeout, 5xx; may have been billed",
         NOT_WRITTEN: "made and paid for, but not written",
-        SOME_FAILED: "some lines of the batch failed, and others were made; batch status lists them",
+        SOME_FAILED: "some lines of the batch failed; batch status says why",
         INTERRUPTED: "interrupted by Ctrl-C",
+        READER_LEFT: "the output was not read to its end, as in a pipe to head",
     }
 )
 

@@ -26,11 +26,11 @@ def slug(prompt: str) -> str:
     return f"picture-{name}".rstrip("-") if name in _RESERVED or not name else name
 
 
-def free_stem(name: str) -> Path:
-    """Return `name`, or the first of `name-2` and so on, that no image in the working directory has."""
+def free_stem(name: str, folder: Path = Path()) -> Path:
+    """Return `name`, or the first of `name-2` and so on, that no image in `folder` has."""
     number = 1
     while True:
-        stem = Path(name if number == 1 else f"{name}-{number}")
+        stem = folder / (name if number == 1 else f"{name}-{number}")
         if not any(stem.with_name(stem.name + end).exists() for end in EXTENSIONS.values()):
             return stem
         number += 1

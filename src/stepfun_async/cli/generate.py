@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,9 +20,21 @@ from stepfun_async import (
 )
 from stepfun_async._core.capabilities import Operation
 from stepfun_async._core.errors import Billing
+from stepfun_async._core.headers import EXTENSIONS
 from stepfun_async._core.requests import ImageRequest
 
-from .console import OutputError, abandon_stdout, is_open, is_terminal, on_terminal, plain_money, say, say_json, waiting
+from .console import (
+    OutputError,
+    abandon_stdout,
+    complain,
+    is_open,
+    is_terminal,
+    on_terminal,
+    plain_money,
+    say,
+    say_json,
+    waiting,
+)
 from .errors import Interrupted
 from .filenames import free_stem, slug
 from .options import STREAM, OutputOptions
@@ -39,9 +52,10 @@ def make(request: ImageRequest, output: OutputOptions) -> None:
     """
     out = target(request, output)
     with Client(base_url=output.base_url, server=output.server, allow_http=output.allow_http) as client:
-        with waiting(f"{request.model} is at work"):
+        with waiting(f"{request.model} is at work", quiet=output.quiet):
             response = _saved(client, request, output, out)
         if out is not None:
+            _check_extension(response.image)
             _report(response, client, output)
 
 
@@ -63,7 +77,9 @@ def target(request: ImageRequest, output: OutputOptions) -> Path | None:
     if output.out is None:
         return free_stem(slug(request.prompt or ""))
     if output.out != STREAM:
-        return Path(output.out)
+        path = Path(output.out)
+        is_folder = output.out.endswith(("/", os.sep)) or path.is_dir()
+        return free_stem(slug(request.prompt or ""), path) if is_folder else path
     if output.as_json:
         raise _no_stdout("--json is printed there")
     if not is_open(sys.stdout):
@@ -71,6 +87,20 @@ def target(request: ImageRequest, output: OutputOptions) -> Path | None:
     if is_terminal(sys.stdout):
         raise _no_stdout("stdout is a terminal: send it to a file or a pipe")
     return None
+
+
+def _check_extension(image: Image) -> None:
+    """Warn of a file whose name is that of another format."""
+    if image.path is None or image.format is None:
+        return
+    named = _FORMATS.get(image.path.suffix.lower())
+    if named not in (None, image.format):
+        right = image.path.with_suffix(EXTENSIONS[image.format])
+        complain(f"warning: {image.path} holds a {image.format.upper()} image: call it {right.name}, or convert it")
+
+
+_FORMATS: Mapping[str, str] = {**{end: name for name, end in EXTENSIONS.items()}, ".jpeg": "jpeg"}
+"""The formats of extensions."""
 
 
 def _no_stdout(why: str) -> InvalidRequestError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import textwrap
 from collections.abc import Iterator
@@ -16,6 +18,9 @@ _COLUMNS = min(80, max(40, shutil.get_terminal_size().columns))
 
 _WIDTH = _COLUMNS - 34
 """Characters of a line of help beside the options' names."""
+
+_COMPLETING = "_STEPFUN_ASYNC_COMPLETE" in os.environ
+"""Whether a shell asks what may come next."""
 
 _INDENT = "  "
 """The indent of a wrapped line."""
@@ -44,7 +49,9 @@ def parameter_help(name: str, operation: Operation, intro: str) -> str:
 
 
 def wrap_help(*parts: str) -> str:
-    """Wrap each of `parts` on lines of its own, without breaking names at hyphens."""
+    """Wrap each of `parts` on lines of its own, without breaking names at hyphens. Shells list their beginning."""
+    if _COMPLETING:
+        return re.split(r"[.;:] ", parts[0], maxsplit=1)[0]
     lines = (textwrap.fill(part, _WIDTH, subsequent_indent=_INDENT, break_on_hyphens=False) for part in parts if part)
     return "\b\n" + "\n".join(lines)
 

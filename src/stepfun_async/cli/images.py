@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,7 +14,7 @@ from stepfun_async._core.requests import ImageRequest
 from stepfun_async._core.rules import ImageInput
 
 from .check import check
-from .console import is_open
+from .console import is_open, log_to_stderr
 from .generate import make
 from .help_text import models, note_of, parameter_help, style, wrap_help
 from .options import (
@@ -26,10 +26,14 @@ from .options import (
     Out,
     OutputOptions,
     Overwrite,
+    Quiet,
     ServerOption,
     Timeout,
+    Verbose,
     Width,
     chosen_size,
+    complete_model,
+    complete_size,
     describe_model,
     size_help,
 )
@@ -42,19 +46,33 @@ _STEPS = "More are slower and finer."
 _SCALE = "How closely to follow the prompt."
 _NEGATIVE = "What the image should not show; needs --cfg-scale above 1."
 _TEXT_MODE = "Improve lettering inside the image."
-_SHOWS = "What the image shows:"
+_SHOWS = f"What the image shows, or {STREAM} for stdin:"
+_CHANGES = f"What to change, or {STREAM} for stdin:"
 _EDIT_SIZE = f"{note_of('size', 'edit')}.".capitalize()
 _WEIGHT = f"{note_of('source_weight', 'image_to_image')}.".capitalize()
 _IMAGE = f"A file, or {STREAM} for stdin."
+
+
+def _model(operation: Operation, default: str) -> Any:
+    help_text = models(operation, default)
+    return typer.Option("--model", "-m", show_default=False, autocompletion=complete_model, help=help_text)
+
+
+def _size(operation: Operation, intro: str) -> Any:
+    return typer.Option("--size", autocompletion=complete_size, help=parameter_help("size", operation, intro))
 
 
 def generate(
     context: typer.Context,
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help=parameter_help("prompt", "text_to_image", _SHOWS))],
     model: Annotated[
-        str, typer.Option(show_default=False, help=models("text_to_image", TextToImage().model))
+        str,
+        _model("text_to_image", TextToImage().model),
     ] = TextToImage().model,
-    size: Annotated[str | None, typer.Option(help=parameter_help("size", "text_to_image", size_help()))] = None,
+    size: Annotated[
+        str | None,
+        _size("text_to_image", size_help()),
+    ] = None,
     width: Width = None,
     height: Height = None,
     seed: Annotated[int | None, typer.Option(help=parameter_help("seed", "text_to_image", _SEED))] = None,
@@ -73,6 +91,8 @@ def generate(
     style_weight: Annotated[float | None, typer.Option(help=wrap_help("How strongly.", style()[1]))] = None,
     out: Out = None,
     overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     timeout: Timeout = None,
     base_url: BaseUrl = None,
     server: ServerOption = None,
@@ -83,7 +103,7 @@ def generate(
     describe_model(model, base_url, server)
     request = TextToImage(
         model=model,
-        prompt=prompt,
+        prompt=_prompt(prompt),
         size=chosen_size(size, width, height),
         seed=seed,
         steps=steps,
@@ -100,6 +120,8 @@ def generate(
         server=server,
         allow_http=allow_http,
         as_json=as_json,
+        quiet=quiet,
+        verbose=verbose,
     )
     _deal(context, request, output)
 
@@ -107,9 +129,18 @@ def generate(
 def edit(
     context: typer.Context,
     image: Annotated[str, typer.Argument(metavar="IMAGE", help=parameter_help("image", "edit", _IMAGE))],
-    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help=parameter_help("prompt", "edit", "What to change:"))],
-    model: Annotated[str, typer.Option(show_default=False, help=models("edit", ImageEdit().model))] = ImageEdit().model,
-    size: Annotated[str | None, typer.Option(help=parameter_help("size", "edit", _EDIT_SIZE))] = None,
+    prompt: Annotated[
+        str,
+        typer.Argument(metavar="PROMPT", help=parameter_help("prompt", "edit", _CHANGES)),
+    ],
+    model: Annotated[
+        str,
+        _model("edit", ImageEdit().model),
+    ] = ImageEdit().model,
+    size: Annotated[
+        str | None,
+        _size("edit", _EDIT_SIZE),
+    ] = None,
     width: Width = None,
     height: Height = None,
     seed: Annotated[int | None, typer.Option(help=parameter_help("seed", "edit", _SEED))] = None,
@@ -123,6 +154,8 @@ def edit(
     ] = None,
     out: Out = None,
     overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     timeout: Timeout = None,
     base_url: BaseUrl = None,
     server: ServerOption = None,
@@ -134,7 +167,7 @@ def edit(
     request = ImageEdit(
         model=model,
         image=_picture(image, model, "edit"),
-        prompt=prompt,
+        prompt=_prompt(prompt, image),
         size=chosen_size(size, width, height),
         seed=seed,
         steps=steps,
@@ -150,6 +183,8 @@ def edit(
         server=server,
         allow_http=allow_http,
         as_json=as_json,
+        quiet=quiet,
+        verbose=verbose,
     )
     _deal(context, request, output)
 
@@ -163,9 +198,13 @@ def image_to_image(
         typer.Option(help=parameter_help("source_weight", "image_to_image", _WEIGHT)),
     ],
     model: Annotated[
-        str, typer.Option(show_default=False, help=models("image_to_image", ImageToImage().model))
+        str,
+        _model("image_to_image", ImageToImage().model),
     ] = ImageToImage().model,
-    size: Annotated[str | None, typer.Option(help=parameter_help("size", "image_to_image", size_help()))] = None,
+    size: Annotated[
+        str | None,
+        _size("image_to_image", size_help()),
+    ] = None,
     width: Width = None,
     height: Height = None,
     seed: Annotated[int | None, typer.Option(help=parameter_help("seed", "image_to_image", _SEED))] = None,
@@ -173,6 +212,8 @@ def image_to_image(
     cfg_scale: Annotated[float | None, typer.Option(help=parameter_help("cfg_scale", "image_to_image", _SCALE))] = None,
     out: Out = None,
     overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     timeout: Timeout = None,
     base_url: BaseUrl = None,
     server: ServerOption = None,
@@ -184,7 +225,7 @@ def image_to_image(
     request = ImageToImage(
         model=model,
         image=_picture(image, model, "image_to_image"),
-        prompt=prompt,
+        prompt=_prompt(prompt, image),
         source_weight=source_weight,
         size=chosen_size(size, width, height),
         seed=seed,
@@ -199,11 +240,15 @@ def image_to_image(
         server=server,
         allow_http=allow_http,
         as_json=as_json,
+        quiet=quiet,
+        verbose=verbose,
     )
     _deal(context, request, output)
 
 
 def _deal(context: typer.Context, request: ImageRequest, output: OutputOptions) -> None:
+    if output.verbose:
+        log_to_stderr()
     if context.obj == CHECK:
         check(request, output)
     else:
@@ -219,22 +264,44 @@ def _picture(image: str, model: str, operation: Operation) -> str | bytes:
     """Return the path or link given, or the bytes of stdin, up to what the model accepts."""
     if image != STREAM:
         return image
-    if not is_open(sys.stdin):
-        raise _unreadable("stdin is closed")
     row = row_of(model, operation)
     rule = row.rules.get("image") if row else None
     most = rule.max_bytes if isinstance(rule, ImageInput) else None
+    data = _stdin("image", "an image", most)
+    if most is not None and len(data) > most:
+        raise _unreadable("image", "an image", f"stdin has more than the {most:,} bytes that the model accepts")
+    return data
+
+
+_LONGEST_PROMPT = 1_000_000
+"""Bytes of stdin that are read as a prompt; no model takes as many."""
+
+
+def _prompt(prompt: str, image: str = "") -> str:
+    """Return the prompt given, or the text of stdin."""
+    if prompt != STREAM:
+        return prompt
+    if image == STREAM:
+        raise _unreadable("prompt", "text", "the image is read from stdin already")
+    try:
+        return _stdin("prompt", "text", _LONGEST_PROMPT).decode("utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise _unreadable("prompt", "text in UTF-8", f"stdin is no such text: {error.reason}") from error
+
+
+def _stdin(field: str, what: str, most: int | None) -> bytes:
+    """Return what a pipe sends, and one byte more than `most` if it sends more."""
+    if not is_open(sys.stdin):
+        raise _unreadable(field, what, "stdin is closed")
     try:
         terminal = sys.stdin.isatty()
         data = b"" if terminal else sys.stdin.buffer.read(-1 if most is None else most + 1)
     except (OSError, ValueError) as error:
-        raise _unreadable(f"stdin cannot be read: {error}") from error
+        raise _unreadable(field, what, f"stdin cannot be read: {error}") from error
     if terminal:
-        raise _unreadable("stdin is a terminal: send an image through a pipe")
-    if most is not None and len(data) > most:
-        raise _unreadable(f"stdin has more than the {most:,} bytes that the model accepts")
+        raise _unreadable(field, what, f"stdin is a terminal: send {what} through a pipe")
     return data
 
 
-def _unreadable(why: str) -> InvalidRequestError:
-    return InvalidRequestError.of("the command line", (Problem("image", STREAM, "an image", why),))
+def _unreadable(field: str, what: str, why: str) -> InvalidRequestError:
+    return InvalidRequestError.of("the command line", (Problem(field, STREAM, what, why),))

@@ -10,7 +10,9 @@ import typer
 
 from stepfun_async import Client, InvalidRequestError, Problem, Size, register_model
 from stepfun_async._call.settings import BASE_URL_VARIABLE, DEFAULT_BASE_URL, SERVER_VARIABLE, resolve
+from stepfun_async._core.capabilities import TIERS
 from stepfun_async._core.registry import rows
+from stepfun_async._core.rules import Sizes
 
 from .help_text import height_first
 
@@ -25,11 +27,15 @@ Height = Annotated[int | None, typer.Option(metavar="PIXELS", help="The height; 
 Out = Annotated[
     str | None,
     typer.Option(
+        "--out",
+        "-o",
         metavar="PATH",
-        help="The file to write. Without an extension it gets the image's. Without --out the name is made from "
-        "the prompt, and nothing is ever overwritten. - is stdout.",
+        help="The file to write. Without an extension it gets the image's. In a FOLDER/, and without --out, the name "
+        "is made from the prompt, and nothing is ever overwritten. - is stdout.",
     ),
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log each attempt on stderr.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file that --out names.")]
 Timeout = Annotated[
     float | None,
@@ -74,6 +80,8 @@ class OutputOptions:
         server: what stands there; `None` for the environment's, or what the URL shows.
         allow_http: whether to allow sending the key to another machine unencrypted.
         as_json: whether to print JSON.
+        quiet: whether to show nothing while an image is being made.
+        verbose: whether to log each attempt on stderr.
     """
 
     out: str | None
@@ -83,6 +91,8 @@ class OutputOptions:
     server: str | None
     allow_http: bool
     as_json: bool
+    quiet: bool = False
+    verbose: bool = False
 
 
 NO_KEY = "nothing-is-sent"
@@ -96,6 +106,23 @@ def describe_model(model: str | None, base_url: str | None, server: str | None) 
     profile = resolve(NO_KEY, base_url, allow_http=True, server=server).server
     if not profile.verbatim:
         register_model(model, server=profile)
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Return the models that begin so."""
+    return [name for name in dict.fromkeys(row.model for row in rows()) if name.startswith(incomplete)]
+
+
+def complete_size(incomplete: str) -> list[str]:
+    """Return the aspect ratios that begin so."""
+    ratios = dict.fromkeys(ratio for row in rows() if isinstance(row.sizes, Sizes) for ratio in row.sizes.ratios)
+    return [ratio for ratio in ratios if ratio.startswith(incomplete)]
+
+
+def complete_tier(incomplete: str) -> list[str]:
+    """Return the tiers that begin so."""
+    tiers = sorted({name for region in TIERS.values() for name in region})
+    return [name for name in tiers if name.startswith(incomplete.upper())]
 
 
 def size_help() -> str:
