@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -48,9 +49,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _measure(options: argparse.Namespace) -> Results:
     cases = [CASES[name] for name in options.case] or [case for case in CASES.values() if _wanted(case, options)]
-    clients = options.client or (FEW if options.quick else ())
+    clients = options.client or ((*FEW, "floor-durable") if options.quick else ())
     seconds = options.seconds or (_QUICKLY if options.quick else None)
-    return run(cases, clients=clients, rounds=options.rounds, seconds=seconds, tell=_tell)
+    return run(
+        cases, clients=clients, rounds=options.rounds, seconds=seconds, tell=_tell, keep=partial(_keep, options.out)
+    )
 
 
 def _wanted(case: Case, options: argparse.Namespace) -> bool:
@@ -61,9 +64,14 @@ def _tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _write(results: Results, out: Path) -> None:
+def _keep(out: Path, results: Results) -> None:
+    """Write what was found so far, so that a run which is broken off has not been for nothing."""
     out.parent.mkdir(parents=True, exist_ok=True)
     out.with_suffix(".json").write_text(results.to_json())
+
+
+def _write(results: Results, out: Path) -> None:
+    _keep(out, results)
     if find_spec("matplotlib"):
         from .plot import plot
 

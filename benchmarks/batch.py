@@ -313,6 +313,17 @@ def disk(out: Path) -> None:
     _row("disk", f"{shown}; {apparent / 1e6:,.0f} MB are in them")
 
 
+def file_system(folder: Path) -> str:
+    """The kind of file system that a folder is on and where that is mounted, as Linux calls them."""
+    try:
+        mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    except OSError:
+        return "not known"
+    above = [(mount[1], mount[2]) for mount in mounts if folder.resolve().is_relative_to(mount[1])]
+    where, kind = max(above, key=lambda mount: len(mount[0]))
+    return f"{kind}, mounted at {where}"
+
+
 def again(prompts: Path, out: Path, options: argparse.Namespace) -> None:
     """What a finished journal costs."""
     end = Part("run", prompts, out, options.in_flight, 0).end()
@@ -354,6 +365,7 @@ def main() -> None:
         return
     folder = Path(tempfile.mkdtemp(prefix="stepfun-bench-", dir=options.folder))
     try:
+        _row("file system", file_system(folder))
         write_prompts(folder / "prompts.jsonl", options.jobs)
         whole(folder / "prompts.jsonl", folder / "whole", options)
         disk(folder / "whole")

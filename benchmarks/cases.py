@@ -9,6 +9,7 @@ KB, MB, MB8 = 15, 708, 1633
 """Sides in pixels of pictures of 760 bytes (an answer of 1 KB), 1.5 MB and 8.0 MB."""
 
 EVERYBODY = ("ours", "floor", "aiohttp", "httpx", "openai", "openai-aiohttp", "google-genai", "litellm")
+SAVERS = ("ours", "floor", "floor-durable", *EVERYBODY[2:])
 POOLS = ("ours", "floor", "aiohttp", "httpx", "httpx-20", "openai", "openai-aiohttp", "google-genai", "litellm")
 FEW = ("ours", "floor", "aiohttp", "httpx", "openai")
 """What stands for the others; it can do links and edits."""
@@ -106,9 +107,7 @@ _PLAIN = (
     _small(256, 0.05, FEW),
     _small(1000, 0.05, FEWER),
     _picture("1.5mb-c64", "1.5 MB pictures as base64, to memory, 64 in flight", "generate", MB, 64, FEW),
-    _picture(
-        "1.5mb-save-c64", "1.5 MB pictures as base64, to files, 64 in flight", "save", MB, 64, EVERYBODY, quick=True
-    ),
+    _picture("1.5mb-save-c64", "1.5 MB pictures as base64, to files, 64 in flight", "save", MB, 64, SAVERS, quick=True),
     _picture("1.5mb-link-c16", "1.5 MB pictures by link, to memory, 16 in flight", "link", MB, 16, FEW),
     _picture("1.5mb-save-link-c16", "1.5 MB pictures by link, to files, 16 in flight", "save_link", MB, 16, FEW),
     _picture("8mb-c8", "8 MB pictures as base64, to memory, 8 in flight", "generate", MB8, 8, FEWER),

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -332,6 +333,22 @@ class Floor(Peer):
         return f"{head}authorization: Bearer {KEY}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
 
 
+class DurableFloor(Floor):
+    """The floor with what `save_to` promises: written in a thread under another name, flushed to the disk, renamed."""
+
+    async def save(self, worker: int) -> None:
+        await asyncio.to_thread(_write_durably, self.target.file(worker), await self.generate(worker))
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
 class _Wire(asyncio.BufferedProtocol):
     """A connection: a request out, an answer of known length in."""
 
@@ -522,6 +539,7 @@ def _imports(package: str, name: str) -> Mapping[str, str]:
 CLIENTS: Mapping[str, Client] = {
     "ours": Client("stepfun-async", "stepfun-async", Ours, OursSync, _imports("stepfun_async", "AsyncClient")),
     "floor": Client("floor", None, Floor),
+    "floor-durable": Client("floor, flushed", None, DurableFloor),
     "aiohttp": Client("aiohttp", "aiohttp", Aiohttp, imports=_imports("aiohttp", "ClientSession")),
     "httpx": Client("httpx", "httpx", Httpx, HttpxSync, _imports("httpx", "AsyncClient")),
     "httpx-20": Client("httpx, 20 kept", "httpx", HttpxKeeping20),

@@ -103,6 +103,13 @@ GOALS = (
     Goal("calls a second, 1000 in flight, 50 ms", "least", 1, "of aiohttp", _of("1kb-c1000-50ms", "aiohttp", "rate")),
     Goal("CPU a 1.5 MB picture, to files, 64 in flight", "most", 1 / 4, "of openai", _of("1.5mb-save-c64", "openai")),
     Goal("CPU a 1.5 MB picture, to files, 64 in flight", "most", 2, "of the floor", _of("1.5mb-save-c64", "floor")),
+    Goal(
+        "The same, of a floor that flushes and renames",
+        "most",
+        1.5,
+        "of that floor",
+        _of("1.5mb-save-c64", "floor-durable"),
+    ),
     Goal("memory a slot, the same", "most", 0.5, "MB", _value("1.5mb-save-c64", "slot_mb")),
     Goal("memory a slot, to memory", "most", 1.2, "of the picture", _value("1.5mb-c64", "slot_mb", _PICTURE_MB)),
     Goal("import stepfun_async, CPU", "most", 10, "ms", _value("import", "cpu_ms")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import matplotlib as mpl
@@ -64,16 +65,34 @@ def _draw(axes: Any, results: Results, panel: Panel) -> None:
     found = {client: results.value(panel.case, client, panel.figure) for client in results.found[panel.case]}
     clients = [client for client, value in found.items() if value]
     values = [found[client] or 0.0 for client in clients]
-    bars = axes.barh([TITLES[client] for client in clients], values, color=_colours(clients), height=0.72)
-    axes.bar_label(bars, labels=[panel.label(value) for value in values], padding=3)
-    axes.set_title(panel.title, loc="left", fontsize=10, fontweight="bold")
-    axes.set_xlim(0, max(values) * 1.15)
+    end = _end(values)
+    bars = axes.barh([TITLES[client] for client in clients], [min(v, end) for v in values], color=_colours(clients))
+    labels = [panel.label(value) if value <= end else f"{panel.label(value)}, cut off" for value in values]
+    axes.bar_label(bars, labels=labels, padding=3)
+    # At the left edge of the whole panel, since long names of clients leave little room above the bars.
+    axes.annotate(panel.title, (0, 1), xycoords="axes fraction", xytext=(-_NAMES, 6), textcoords="offset points",
+        fontsize=10, fontweight="bold")  # fmt: skip
+    axes.set_xlim(0, end * 1.3)
     axes.invert_yaxis()
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     axes.set_xticks([])
 
 
+_NAMES = 105
+"""Points to the left of the bars, in which the clients' names are."""
+
+
+def _end(values: Sequence[float]) -> float:
+    """Where the bars end: the longest one, unless the others could not be read beside it."""
+    largest, *others = sorted(values, reverse=True)
+    return min(largest, _MOST_TIMES * median(others)) if others else largest
+
+
+_MOST_TIMES = 4
+"""How many times as long as the middle one of the others a bar is at most."""
+
+
 def _colours(clients: Sequence[str]) -> list[str]:
-    special = {OURS: _OURS, "floor": _FLOOR}
+    special = {OURS: _OURS, "floor": _FLOOR, "floor-durable": _FLOOR}
     return [special.get(client, _OTHERS) for client in clients]

@@ -5,6 +5,7 @@ Every measurement is a fresh process on one CPU, the server another one on anoth
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import platform
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from math import isnan
 from pathlib import Path
 from statistics import median
@@ -100,7 +102,13 @@ class Cpus:
 
 
 def run(
-    cases: Sequence[Case], *, clients: Sequence[str], rounds: int, seconds: float | None, tell: Callable[[str], None]
+    cases: Sequence[Case],
+    *,
+    clients: Sequence[str],
+    rounds: int,
+    seconds: float | None,
+    tell: Callable[[str], None],
+    keep: Callable[[Results], None],
 ) -> Results:
     """Measure.
 
@@ -109,18 +117,35 @@ def run(
         clients: with which clients, of those that a case has; all when empty. What is not installed is left out.
         rounds: how often, at most.
         seconds: how long calls are counted; each case's own when None.
-        tell: is told how it goes.
+        tell: called with each case's name before it is measured, and with what failed.
+        keep: called after each case with what was found so far.
     """
+    _compile()
     cpus = Cpus.of_this_machine()
     results = Results(datetime.now(UTC).isoformat(timespec="seconds"), _machine(cpus), _versions())
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
         for number, case in enumerate(cases, 1):
             chosen = [client for client in case.clients if _takes_part(client, clients)]
             tell(f"{number}/{len(cases)} {case.name}: {', '.join(chosen)}")
-            with serving(case, cpus, folder) as url:
-                tasks = [Task(case, client, seconds or case.seconds, url, folder, cpus.client) for client in chosen]
-                results.found[case.name] = _interleaved(tasks, min(rounds, case.rounds))
+            try:
+                with serving(case, cpus, folder) as url:
+                    tasks = [Task(case, client, seconds or case.seconds, url, folder, cpus.client) for client in chosen]
+                    results.found[case.name] = _interleaved(tasks, min(rounds, case.rounds))
+            except (OSError, ValueError, subprocess.SubprocessError) as error:
+                tell(f"{case.name} failed: {error!r}")
+            for client in chosen:
+                if failure := results.failure(case.name, client):
+                    tell(f"{case.name}, {client} failed: {failure}")
+            keep(results)
     return results
+
+
+def _compile() -> None:
+    """Have the bytecode of our own modules ready, as installed packages have theirs."""
+    for package in ("stepfun_async", "benchmarks"):
+        spec = find_spec(package)
+        for folder in (spec.submodule_search_locations or ()) if spec else ():
+            compileall.compile_dir(folder, quiet=2)
 
 
 def _interleaved(tasks: Sequence[Task], rounds: int) -> dict[str, list[Measured]]:
@@ -178,7 +203,10 @@ def _measured(task: Task) -> Measured:
         return f"took more than {patience:g} seconds"
     if done.returncode:
         return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-    figures: Figures = json.loads(done.stdout.splitlines()[-1])
+    try:
+        figures: Figures = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        return f"printed no figures, but {done.stdout[-80:]!r}"
     return {name: figure for name, figure in figures.items() if not isnan(figure)}
 
 
@@ -224,7 +252,7 @@ def _certificate(folder: Path) -> Path:
 
 def environment_for(case: Case, folder: str) -> dict[str, str]:
     """This environment without proxies, keys and other people's certificates."""
-    unwanted = ("PROXY", "SSL_CERT", "STEP", "OPENAI", "GOOGLE", "GEMINI", "LITELLM")
+    unwanted = ("PROXY", "PYTHONDONTWRITEBYTECODE", "SSL_CERT", "STEP", "OPENAI", "GOOGLE", "GEMINI", "LITELLM")
     kept = {name: value for name, value in os.environ.items() if not any(word in name.upper() for word in unwanted)}
     trusted = {"SSL_CERT_FILE": str(Path(folder) / _AUTHORITY)} if case.tls else {}
     return {**kept, **trusted, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONHASHSEED": "0"}
