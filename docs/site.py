@@ -42,7 +42,10 @@ REFERENCE: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "clients": ("Clients", ("_client", "_call.fan_out")),
     "requests": ("Requests", ("_core.requests", "_core.sizes", "_core.problems", "_core.schemas")),
     "results": ("Results", ("_core.results",)),
-    "models": ("Models and servers", ("_core.capabilities", "_core.registry", "_core.servers", "_core.lifecycle")),
+    "models": (
+        "Models and servers",
+        ("_core.capabilities", "_core.registry", "_core.servers", "_core.money", "_core.inspection"),
+    ),
     "limits": ("Limits, money and retries", ("_limits", "_core.retry")),
     "errors": ("Errors and warnings", ("_core.errors",)),
     "events": ("Events", ("_core.events",)),
@@ -146,7 +149,7 @@ def reference() -> dict[str, tuple[str, ...]]:
     """The public names of the package, by the page of the reference that has them; each is on one page."""
     by_page: dict[str, list[str]] = {page: [] for page in REFERENCE}
     for name, home in vars(stepfun_async)["_HOME_OF"].items():
-        by_page.setdefault(_page_of(home), []).append(f"stepfun_async.{name}")
+        by_page.setdefault(_page_of(name, home), []).append(f"stepfun_async.{name}")
     for module in MODULES:
         if find_spec(f"stepfun_async.{module}"):
             names = by_page.setdefault(module, [])
@@ -155,15 +158,18 @@ def reference() -> dict[str, tuple[str, ...]]:
     return {page: (*names, *GROUPS.get(page, ())) for page, names in by_page.items()}
 
 
-def _page_of(home: str) -> str:
-    """The page for the names of a module."""
+def _page_of(name: str, home: str) -> str:
+    """The page for a name that lives in the module `home`."""
+    if home.startswith("_") and name.endswith(("Error", "Warning")):
+        return "errors"
     pages = [page for page, (_, homes) in REFERENCE.items() if home.startswith(homes)]
-    return pages[0] if pages else home.partition(".")[0]
+    room = home.partition(".")[0]
+    return pages[0] if pages else "more" if room.startswith("_") else room
 
 
 def _reference() -> Iterator[tuple[str, str]]:
     for page, names in reference().items():
-        title = REFERENCE[page][0] if page in REFERENCE else MODULES.get(page, page)
+        title = REFERENCE[page][0] if page in REFERENCE else MODULES.get(page, "More")
         blocks = [f"::: {name}{_OWN_ONLY if page == 'errors' else ''}" for name in _ordered(page, names)]
         yield f"reference/{page}.md", "\n\n".join([f"# {title}", *blocks]) + "\n"
 

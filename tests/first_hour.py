@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from html.parser import HTMLParser
+from itertools import takewhile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -154,7 +156,7 @@ class Reader:
         assert session.stdout is not None
         session.stdin.write(json.dumps(text) + "\n")
         session.stdin.flush()
-        output = list(iter(session.stdout.readline, END + "\n"))
+        output = list(takewhile(lambda line: line != END + "\n", session.stdout))
         self._note(text, "".join(output), failed=any(line.startswith("Traceback") for line in output))
 
     def close(self) -> None:
@@ -173,19 +175,27 @@ class Reader:
         )
 
     def _run(self, what: str, command: list[str], *, may_fail: bool = False) -> None:
-        done = subprocess.run(
-            command,
-            cwd=self._folder,
-            env=self._environment,
-            text=True,
-            check=False,
-            timeout=300,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        failed = "Traceback" in done.stdout or done.returncode == 127 or (done.returncode != 0 and not may_fail)
-        self._note(what, done.stdout, failed=failed)
+        with tempfile.TemporaryFile("w+") as output:
+            process = subprocess.Popen(
+                command,
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                code = process.wait(timeout=120)
+            except subprocess.TimeoutExpired:
+                code = 124
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # what it has left running, too
+            process.wait()
+            output.seek(0)
+            said = output.read()
+        failed = "Traceback" in said or code in (124, 127) or (code != 0 and not may_fail)
+        self._note(what, said + (f"(exit {code})" if code else ""), failed=failed)
 
     def _note(self, what: str, output: str, *, failed: bool) -> None:
         """Keep what was run, and what it printed."""
@@ -212,7 +222,7 @@ def installed() -> Iterator[Path]:
     """The programs of a new environment with the package, installed as the first page says."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        pip = [str(Path(folder, "bin", "pip")), "install", "--quiet", "--disable-pip-version-check"]
+        pip = [str(Path(folder, "bin", "pip")), "install", "-qq", "--disable-pip-version-check"]
         subprocess.run([*pip, ".[all]"], cwd=ROOT, check=True)
         subprocess.run(
             [*pip, "pytest", "trio", "openai", "pandas"], check=True
@@ -236,6 +246,7 @@ def main() -> None:
     transcript, failed = [], []
     with installed() as programs:
         for page in PAGES:
+            sys.stderr.write(f"{page}\n")
             reader = play(page, programs)
             transcript += [f"===== {page}", *reader.steps]
             failed += [f"{page}: {each}" for each in reader.failed]
