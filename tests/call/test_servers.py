@@ -2,12 +2,15 @@
 
 import base64
 import json
+import warnings
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 
 from stepfun_async import (
+    APIStatusError,
     AsyncClient,
     Client,
     ConfigurationError,
@@ -154,6 +157,33 @@ async def test_a_model_of_an_open_engine_can_be_tried_in_the_embedded_engine() -
         varied = await client.images.image_to_image(made.image, "in oil", model=model, source_weight=0.5)
     assert [(image.width, image.height) for image in (made.image, edited.image)] == [(64, 48), (64, 48)]
     assert varied.image.data is not None
+
+
+@pytest.mark.parametrize(
+    ("base_url", "operation", "status", "hint"),
+    [
+        ("http://localhost:1/v1", "image_to_image", 404, "no image-to-image; edit() takes"),
+        ("http://localhost:1/v1", "text_to_image", 404, "client.server.inspect() shows what it has"),
+        ("http://localhost:1", "text_to_image", 404, "check base_url, which usually ends in /v1"),
+        ("https://api.stepfun.ai/v1", "text_to_image", 404, "the page 'Which server?'"),
+        ("https://api.stepfun.com/v1", "image_to_image", 503, "the page 'Which server?'"),
+        ("https://api.stepfun.ai/v1", "text_to_image", 401, "check STEP_API_KEY"),
+    ],
+)
+async def test_an_error_says_what_can_be_done_at_this_address(
+    base_url: str, operation: str, status: int, hint: str
+) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(status, json={"detail": "Not Found"}))
+    async with AsyncClient(KEY, base_url=base_url, transport=transport) as client:
+        asked = {
+            "text_to_image": partial(client.images.generate, "a lake"),
+            "image_to_image": partial(
+                client.images.image_to_image, "https://a.test/a.png", "in oil", source_weight=0.5
+            ),
+        }
+        with warnings.catch_warnings(action="ignore"), pytest.raises(APIStatusError) as caught:
+            await asked[operation]()
+    assert hint in caught.value.message
 
 
 async def test_map_yields_the_request_that_was_given_and_each_image_has_its_seed() -> None:
