@@ -249,7 +249,7 @@ def test_closing_stops_the_image_in_work(models: Path) -> None:
             threading.Event().wait(0.001)
 
     steps = Steps(engine, close)
-    reply = engine.respond(post(GENERATE, model=engine.model, prompt="x", size=SMALL, steps=400))
+    reply = engine.respond(post(GENERATE, model=engine.model, prompt="x", size="64x64", steps=400))
     threads[0].join()
     assert (reply.status, steps.done) == (499, 1)
 
