@@ -19,6 +19,7 @@ SOURCE = Path(stepfun_async.__file__).parent
 ROOMS = (
     "__init__.py",
     "_client",
+    "_transport",
     "cli",
     "diffusers",
     "embedded",

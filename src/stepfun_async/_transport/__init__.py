@@ -63,8 +63,8 @@ def make_transport(
 
 
 def _borrowed(transport: object) -> UserTransport | None:
-    """What carries calls on an httpx transport; None where `transport` is none."""
-    if "httpx" not in sys.modules:  # then nobody can have made one
+    """Return the pool for an httpx transport; `None` if `transport` is not one."""
+    if "httpx" not in sys.modules:  # then there can be none
         return None
     import httpx
 

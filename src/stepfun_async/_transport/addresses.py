@@ -1,6 +1,6 @@
 """Addresses: which are public, and which are this machine.
 
-Links to pictures come from a server, and whoever wrote them may want them to lead to where only this
+Links to images come from a server, and their author may want them to lead to where only this
 machine can go: a router, a database, a cloud's store of credentials. So only addresses that the whole
 internet reaches count as public, and everything that is not known to be one does not.
 
@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import TypeAlias
 
 AddressFilter: TypeAlias = Callable[[str], str | None]
-"""Why a host may not be connected to, in words; None where nothing speaks against it.
+"""Why a host may not be connected to, in words; `None` if it may.
 
 Asked twice: of the host as it is written, and of the address that was reached in its name.
 """
@@ -91,7 +91,7 @@ _LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
 
 def _parsed(text: str) -> IPv4Address | IPv6Address | None:
-    """The address that `text` spells; None for other text, and where a network card is named too (`fe80::1%en0`)."""
+    """The address that `text` spells; `None` if it spells none, or names a network card too (`fe80::1%en0`)."""
     try:
         return None if "%" in text else ip_address(text)
     except ValueError:

@@ -99,7 +99,7 @@ class HTTP11Connection:
             await self._socket.aclose()
 
     def meaning(self, error: Exception) -> FailureKind | None:
-        """What `error` means at the stage that was reached; None for what is no failure of a connection."""
+        """The kind of failure that `error` is at the stage reached; `None` if it is no failure of a connection."""
         return next((row for stage, row in _MEANINGS if stage == self._stage and isinstance(error, row.kind)), None)
 
 

@@ -1,7 +1,7 @@
 """Names of hosts: looked up in threads that can be abandoned, and once for all who ask at the same time.
 
 A look-up sleeps in the C library until a name server answers, and nothing can wake it. In a thread of an executor it
-would hold up whoever closes the loop; a daemon thread holds up nobody.
+would hold up the end of the loop; a daemon thread does not.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _LookUp:
         self._loop: Any = running_loop()
         self._found: list[SocketAddress] = []
         self._error: Exception | None = None
-        # The thread goes on whoever is cancelled: nobody waits for the job itself, but for what it does at its end.
+        # A cancelled caller does not end the thread: callers wait for what the job does at its end, not for the job.
         Job(self._ask, self._end_soon, apart=True).leave()
 
     async def outcome(self) -> list[SocketAddress]:
@@ -56,7 +56,7 @@ class _LookUp:
     def _end_soon(self) -> None:
         is_asyncio = isinstance(self._loop, asyncio.AbstractEventLoop)
         soon = self._loop.call_soon_threadsafe if is_asyncio else self._loop.run_sync_soon
-        with suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+        with suppress(RuntimeError):  # the loop has ended, and no call waits any more
             soon(self.over.set)
 
 

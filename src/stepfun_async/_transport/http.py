@@ -20,7 +20,7 @@ from .response_body import MAX_BODY, MAX_PICTURE
 from .trace import AddressNotAllowedError, ConnectionTrace, refuse_host
 
 MAX_REDIRECTS = 5
-"""Hops that the link to a picture may take."""
+"""The maximum number of redirects that the link to an image may take."""
 
 _ADDRESSES = 64
 """Addresses of the API that are remembered at most."""
@@ -30,7 +30,7 @@ class _Manner(NamedTuple):
     """How the calls of one kind are made.
 
     Attributes:
-        guard: where their connections may not lead; None where they may lead anywhere.
+        guard: where their connections may not lead; `None` if they may lead anywhere.
         longest: bytes of the longest answer.
     """
 

@@ -41,7 +41,7 @@ _ANNOUNCED = re.compile(r"(?:^|[,;\s])timeout\s*=\s*\"?(\d{1,9})", re.IGNORECASE
 
 
 def announced_idle_time(headers: Mapping[str, str]) -> float | None:
-    """Seconds after which the server closes an idle connection, by its `Keep-Alive`; None where it does not say."""
+    """Seconds after which the server closes an idle connection, by its `Keep-Alive`; `None` if it does not say."""
     value = headers.get("keep-alive")
     match = None if value is None else _ANNOUNCED.search(value)
     return None if match is None else float(match[1])
@@ -71,7 +71,7 @@ def request_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
 
 
 def end_of_head(length: int | None) -> bytes:
-    """The bytes of its end; `length` is that of the body, None for no body."""
+    """The bytes of its end; `length` is that of the body, `None` without a body."""
     return b"\r\n" if length is None else b"content-length: %d\r\n\r\n" % length
 
 
@@ -126,7 +126,7 @@ class ResponseParser:
         return self._receive_body(rest) if rest else b""
 
     def _receive_body(self, data: bytes) -> bytes:
-        if len(data) > self._missing:  # more than was announced: whose it is, nobody knows
+        if len(data) > self._missing:  # more than was announced, which belongs to no request
             self.reusable = False
             data = data[: self._missing]
         self._missing -= len(data)
@@ -178,7 +178,7 @@ class ResponseParser:
 
 
 def _read_head(match: re.Match[bytes]) -> tuple[ResponseHead, int, bool] | None:
-    """Head, length of the body and whether the connection stays; None where it is not of the usual shape."""
+    """Head, length of the body and whether the connection stays open; `None` if it is not of the usual shape."""
     status = int(match[1])
     fields = [(name.lower(), value) for name, value in _FIELD.findall(match[2].decode("latin-1"))]
     headers = dict(fields)

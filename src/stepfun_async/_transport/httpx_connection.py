@@ -26,7 +26,7 @@ _TIMEOUTS = {"connect": CONNECT_TIMEOUT, "read": None, "write": None, "pool": No
 
 
 def opened(tls: ssl.SSLContext, proxy: str | None) -> HTTPXConnection:
-    """A connection of httpx's, kept for as long as whoever opens it likes."""
+    """A connection of httpx's, which is kept until the pool closes it."""
     limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None)
     return HTTPXConnection(httpx.AsyncHTTPTransport(verify=tls, limits=limits, proxy=proxy))
 
@@ -81,14 +81,14 @@ class HTTPXConnection:
             await close_in_time(self._opened)
 
     def meaning(self, error: Exception) -> FailureKind | None:
-        """What `error` means; None for what is no failure of a connection."""
+        """The kind of failure that `error` is; `None` if it is no failure of a connection."""
         return next((row for row in _MEANINGS if isinstance(error, row.kind)), None)
 
 
 def _says_more(transport: httpx.AsyncBaseTransport) -> bool:
     """Whether more came than the answer, which would be taken for the answer of the next call.
 
-    Only h11 and the socket know, some layers below httpx, and nobody in between asks them.
+    Only h11 and the socket know, some layers below httpx, and nothing in between asks them.
     """
     for layer in getattr(getattr(transport, "_pool", None), "connections", ()):
         while (below := getattr(layer, "_connection", None)) is not None:

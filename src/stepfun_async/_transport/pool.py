@@ -56,7 +56,7 @@ class Connection(Protocol):
 
     @property
     def idle_time(self) -> float | None:
-        """Seconds after which the server closes it when it lies idle; None where it has not said so."""
+        """Seconds after which the server closes it when it is idle; `None` if it has not said so."""
         ...
 
     async def exchange(self, request: PreparedRequest, trace: ConnectionTrace, longest: int) -> HTTPResponse:
@@ -68,7 +68,7 @@ class Connection(Protocol):
         ...
 
     def meaning(self, error: Exception) -> FailureKind | None:
-        """What an error of `exchange` means; None for what is no failure of a connection."""
+        """The kind of failure that an error of `exchange` is; `None` if it is no failure of a connection."""
         ...
 
 
@@ -233,7 +233,7 @@ class UserTransport:
     """A transport that the user handed in: used for everything, closed with the client, never discarded."""
 
     sent_at_first = None
-    """Nobody watches what leaves."""
+    """A user's transport does not report what was sent."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -285,7 +285,7 @@ class _Idle:
         try:
             yield
         finally:
-            self._lifetime = None  # which knows the loop, and would keep it
+            self._lifetime = None  # which refers to the loop, and would keep it alive
             for stack in self.stacks.values():
                 while stack:
                     await stack.pop()[1].aclose()
@@ -326,5 +326,5 @@ def _trusting() -> ssl.SSLContext:
 
 @cache
 def _no_tls() -> ssl.SSLContext:
-    """A context that trusts nobody, for plain http, where loading certificates would be wasted."""
+    """A context that trusts no server, for plain http, where loading certificates would be wasted."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -18,7 +18,7 @@ _PLAIN = re.compile(
     r"(?P<target>/[A-Za-z0-9/._~!$&'()*+,;=:@%-]*(?:\?[A-Za-z0-9/._~!$&'()*+,;=:@%?-]*)?)?",
     re.IGNORECASE,
 )
-"""Addresses that mean to everybody what they say. All others are httpx's to read."""
+"""Addresses that all parsers read alike. httpx parses the others."""
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -30,7 +30,7 @@ class Address(NamedTuple):
         text: as it is written.
         scheme: `http` or `https`.
         host: as it goes to the resolver.
-        explicit_port: the port where one is written; None for the scheme's own.
+        explicit_port: the port, if one is written; `None` is the scheme's own.
         target: path and query.
     """
 
@@ -111,7 +111,7 @@ class PreparedRequest:
 
     @property
     def length(self) -> int | None:
-        """Bytes of the body; None for a request that has none."""
+        """Bytes of the body; `None` without one."""
         return None if self.body.content_type is None and self.call.method == "GET" else self.body.length
 
 

@@ -1,4 +1,4 @@
-"""Bodies of requests: of known length, in pieces, as often as asked for. A picture on disk is sent from there."""
+"""Bodies of requests: of known length, in pieces, as often as asked for. An image on disk is sent from there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONG = 1024 * 1024
 
 
 _JOINED = 64 * 1024
-"""Bytes of a picture in memory up to which it goes in one piece with the texts around it: fewer packets."""
+"""Bytes of an image in memory up to which it goes in one piece with the texts around it: fewer packets."""
 
 
 class RequestBody:
@@ -34,14 +34,14 @@ class RequestBody:
     closed when it is broken off in the middle.
 
     Attributes:
-        content_type: what it is; None where there is no body.
+        content_type: its content type; `None` without a body.
         length: its bytes.
         whole: all of it, if it is one piece in memory; `None` if it is not.
 
     Args:
         content_type: likewise.
         parts: what it is made of.
-        progress: knows whether the body had begun to leave when a file turned out to have changed.
+        progress: whether the body had begun to be sent when a file turned out to have changed.
     """
 
     def __init__(self, content_type: str | None, parts: Sequence[_Part], progress: SendState) -> None:

@@ -1,4 +1,4 @@
-"""Answers as they come in, whoever carries them: cut, gathered or written to disk, never longer than they may be."""
+"""Bodies of responses as they arrive, over any connection: kept in memory or written to disk, and limited in length."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .._runtime.event_loop import VAST, abandonable, finished_in_thread
 from .http11 import ResponseHead
 
 MAX_BODY = 256 * 1024 * 1024
-"""Bytes of the longest answer that is read; a 4096x4096 picture in base64 takes a third."""
+"""Bytes of the longest answer that is read; a 4096x4096 image in base64 takes a third."""
 
 MAX_PICTURE = 160 * 1024 * 1024
-"""Bytes of the longest picture that is fetched from a link: 4096x4096 pixels of four channels of 16 bits, and 32 MiB
+"""Bytes of the longest image that is fetched from a link: 4096x4096 pixels of four channels of 16 bits, and 32 MiB
 for what else is in its file."""
 
 WORDS = 2.0
@@ -147,7 +147,7 @@ class BodyReader:
         return _Gathered(length)
 
     async def _taken(self) -> tuple[bytes, tuple[ExtractedImage, ...]]:
-        """The body, and the pictures that were cut out of it."""
+        """The body, and the images that were extracted from it."""
         if not isinstance(self._manner, Base64StreamDecoder):
             return self._manner.finish()
         in_thread = abandonable if self._came > VAST else finished_in_thread
@@ -170,7 +170,7 @@ class _Gathered:
 
 
 class _Raw:
-    """A body that is a picture itself."""
+    """A body that is an image itself."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -236,7 +236,7 @@ class _Unpacking:
         self.over = not piece or self._inflator.eof or self.length > self._longest
 
     def result(self) -> bytes | None:
-        """What came out; None where the coding cannot be undone.
+        """The decompressed body; `None` if the coding cannot be undone.
 
         Raises:
             APIConnectionError: it is too long, or has no end.

@@ -29,7 +29,7 @@ from .tls import Tls
 from .trace import CLOSED_AT_ONCE, CLOSING, AddressNotAllowedError
 
 _HIGH_WATER = 64 * 1024
-"""Bytes that may lie unread before the other side is made to wait, where nobody waits for them: a slot's picture is
+"""Bytes that may lie unread before the other side is made to wait, while no call waits for them: a slot's image is
 being written then, and what lies here is memory that every slot takes."""
 
 PIECE = 256 * 1024
@@ -55,9 +55,9 @@ async def connect(
 
     Args:
         place: host and port.
-        tls: how to encrypt; None for not at all.
+        tls: how to encrypt; `None` to not encrypt.
         guard: where it may not lead; it is asked of the address reached, before anything is sent.
-        stage: is told what is done now: `connect`, then `tls`.
+        stage: called with what is done now: `connect`, then `tls`.
 
     Raises:
         RefusedError: `guard` says no.
@@ -80,7 +80,7 @@ async def connect(
 
 
 class Socket(ABC):
-    """A connected socket, and what has arrived on it that nobody has read."""
+    """A connected socket, and what has arrived on it and was not read yet."""
 
     def __init__(self, raw: socket.socket) -> None:
         self.raw = raw
@@ -168,7 +168,7 @@ class Socket(ABC):
 
     @property
     def stale(self) -> bool:
-        """Whether something has arrived that nobody asked for, such as the other side's end."""
+        """Whether something has arrived that was not requested, such as the other side's end."""
         if self._ended or self._arrived or self._polled is None:
             return self._ended or bool(self._arrived) or self._readable()
         return bool(self._polled())
@@ -183,7 +183,7 @@ class Socket(ABC):
         """Close it, without waiting for the other side."""
 
     def _readable(self) -> bool:
-        """What the system knows and the loop has not said yet."""
+        """Whether the OS reports the socket readable before the event loop does."""
         if self._polled is None:
             self._polled = poller_of(self.raw.fileno())
         return bool(self._polled())
@@ -506,7 +506,7 @@ class _Race:
 
 
 def poller_of(number: int) -> Callable[[], object]:
-    """What tells whether something can be read from the socket with that number, without waiting."""
+    """Return a function that returns whether the socket with that number is readable, without waiting."""
     if not hasattr(select, "poll"):  # Windows
         return lambda: select.select([number], [], [], 0)[0]
     poll = select.poll()

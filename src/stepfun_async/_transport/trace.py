@@ -1,4 +1,4 @@
-"""What a connection tells while it works.
+"""What a connection reports while it works.
 
 Three promises are kept here: it is known whether a byte of the body left, a name leads nowhere that it
 should not lead, and httpcore's own log does not repeat what a server echoes. A connection of our own says
@@ -45,7 +45,7 @@ def refuse_host(host: str, guard: AddressFilter | None) -> None:
 
 
 class ConnectionTrace:
-    """Notes when the body begins to leave, and ends a connection that leads astray. Also a trace hook of httpcore.
+    """Records when the body is first sent, and closes connections to addresses that are not allowed. Also a trace hook.
 
     A name is judged by the address that its socket is connected to, before anything is sent. So it does
     not help to answer one address when the name is looked up to be judged, and another one afterwards.
@@ -54,7 +54,7 @@ class ConnectionTrace:
         progress: where it is noted that the body leaves.
         host: where the call goes, as it is written in the link.
         guard: where it may not go.
-        key: what nobody should read.
+        key: the key, which no log should repeat.
     """
 
     def __init__(self, progress: SendState, host: str, guard: AddressFilter | None, key: APIKey | None) -> None:
@@ -67,7 +67,7 @@ class ConnectionTrace:
         self._connecting_to: object = None
 
     def sees(self) -> None:
-        """Note that somebody tells what happens."""
+        """Note that the connection reports what happens."""
         self.saw = True
 
     def leaves(self) -> None:
