@@ -18,6 +18,7 @@ import stepfun_async
 SOURCE = Path(stepfun_async.__file__).parent
 ROOMS = (
     "__init__.py",
+    "_call",
     "_client",
     "_transport",
     "cli",

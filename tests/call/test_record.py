@@ -299,7 +299,7 @@ async def test_levels_and_words_of_the_log(caplog: pytest.LogCaptureFixture) -> 
     ]
     assert told == [
         ("DEBUG", "started"),
-        ("INFO", "attempt 1 ended with InternalServerError 503, tried again in 0.00 s"),
+        ("INFO", "attempt 1 ended with InternalServerError 503, retried in 0.00 s"),
         ("DEBUG", "attempt 2 succeeded"),
         ("DEBUG", "succeeded"),
         ("DEBUG", "started"),

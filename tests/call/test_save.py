@@ -797,7 +797,7 @@ async def test_a_file_that_a_call_in_flight_saves_to_is_refused_before_anything_
     async with client, anyio.create_task_group() as group:
         group.start_soon(partial(client.images.generate, "a lake", save_to=saved, overwrite=overwrite))
         await transport.sent.wait()
-        with pytest.raises(InvalidRequestError, match="another call in flight saves its picture there"):
+        with pytest.raises(InvalidRequestError, match="another call in flight saves its image there"):
             await client.images.generate("a lake", save_to=second.format(tmp_path, tmp_path.name), overwrite=overwrite)
         assert transport.calls == 1
         transport.go_on.set()

@@ -171,7 +171,7 @@ async def test_what_is_set_aside_is_the_price_of_what_is_sent(options: Any, amou
 async def test_a_request_whose_number_of_pictures_nobody_can_tell_is_refused_while_there_is_a_budget() -> None:
     options: dict[str, Any] = {"extra_body": {"n": "as many as you can"}}
     async with client_of(Budget(1), PICTURE) as client:
-        with pytest.raises(InvalidRequestError, match="does not say how many pictures will be charged"):
+        with pytest.raises(InvalidRequestError, match="does not say how many images will be charged"):
             await client.images.generate("a lake", **options)
         assert client.usage.requests == 0
     async with AsyncClient("sk-test", base_url=INTERNATIONAL, transport=answering(PICTURE)) as client:

@@ -77,14 +77,14 @@ class Retries:
     def _affords(self, record: CallRecord, error: APIError) -> bool:
         """Whether quota and budget allow a further attempt after `error`."""
         if not self._take(cost_of_retry(error)):
-            error.extend_message("not tried again: too many attempts of this client failed (RetryPolicy(quota=...))")
+            error.extend_message("not retried: too many attempts of this client failed (RetryPolicy(quota=...))")
             return False
         if error.billing != "unknown" or record.reservation is None:
             return True
         try:
             record.reservation.set_aside()
         except BudgetExceededError:
-            error.extend_message("not tried again: the budget has no room for paying twice")
+            error.extend_message("not retried: the budget has no room for paying twice")
             return False
         return True
 

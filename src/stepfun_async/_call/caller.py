@@ -10,8 +10,8 @@
 5. **Finish** (`Caller._finish`): the permit is released, the reservation settled, the usage counted, and `CallEnded`
    emitted, whatever the outcome.
 
-All that a call holds is in its `CallRecord`. So whoever cancels a call and passed in its record can tell from it what
-may have been billed.
+All that a call holds is in its `CallRecord`. So code that cancels a call, and passed in its record, can read
+from it what may have been billed.
 
 **Cancellation** may arrive at any await: the deadline's, the caller's scope, or `Task.cancel()`. A response that has
 arrived is not dropped: a body below `LONG` bytes is parsed at once, and a longer one in a worker thread that
@@ -182,7 +182,7 @@ class Caller:
             parameters: what is asked for.
             options: how to make the call.
             request: the request value that they are of, for events; by default it is made if one needs it.
-            record: the record to keep, for whoever may cancel the call.
+            record: the record to keep, for code that may cancel the call.
 
         Raises:
             InvalidRequestError: the request or an option has problems; nothing was sent.
@@ -502,7 +502,7 @@ def _raise_interruption(record: CallRecord) -> None:
         return
     error = record.error
     if error is None and record.response is not None:
-        message = "the picture was made and paid for, and then the log or on_event raised; error.response has it"
+        message = "the image was made and paid for, and then the log or on_event raised; error.response has it"
         error = SaveError(message, response=record.response)
     try:
         raise interruption from error
@@ -553,7 +553,7 @@ def _countable(purchase: Purchase) -> int:
     """The number of images ordered, for a budget."""
     if purchase.pictures is not None:
         return purchase.pictures
-    why = "what is sent does not say how many pictures will be charged, so a budget cannot hold their price"
+    why = "what is sent does not say how many images will be charged, so a budget cannot hold their price"
     problem = Problem("n", None, "a whole number, also in extra_body", why)
     raise InvalidRequestError.of(f"{purchase.model} {purchase.operation}", (problem,))
 
@@ -623,5 +623,5 @@ def _warn_if_retired(row: Capability) -> None:
 
 async def _unfetched(response: ImagesResponse, target: SaveTarget | None, error: Exception) -> SaveError:
     """The error for an image that was made and not fetched, with all of it that there is."""
-    message = f"the picture was made and paid for, but not fetched: {error}; error.response has its link"
+    message = f"the image was made and paid for, but not fetched: {error}; error.response has its link"
     return SaveError(message, response=response if target is None else await target.in_memory(response))

@@ -80,7 +80,7 @@ class OutcomeIterator:
             progress.close()
 
     def begin(self) -> None:
-        """Begin to take requests before anybody asks for an outcome."""
+        """Begin to take requests before an outcome is asked for."""
         self._crew.begin()
 
     @property
@@ -127,10 +127,10 @@ _END = object()
 
 
 class _WorkerPool:
-    """The workers, the source they pull from, and the outcomes nobody has read yet.
+    """The workers, the source they pull from, and the outcomes that were not read yet.
 
-    There is one worker more than requests under way, up to the limit: whoever begins with one sees to it that
-    somebody is left to take the next.
+    There is one worker more than requests in flight, up to the limit: a worker that begins with a request starts
+    another one, unless one is left to take the next.
     """
 
     _pulling: anyio.Lock
@@ -188,7 +188,7 @@ class _WorkerPool:
         """End the workers and wait until they are gone; those of another loop have ended or end with it.
 
         Args:
-            failure: what is raised where outcomes are still waited for; None for a silent end.
+            failure: what is raised where outcomes are still waited for; `None` to end silently.
         """
         if failure is not None and (self._workers or not self._exhausted):
             self._failure = self._failure or failure
@@ -224,7 +224,7 @@ class _WorkerPool:
             with scope:
                 await self._send_all()
         except BaseException as error:  # noqa: BLE001 - it would end the loop, with the reader waiting in it for ever
-            # Somebody else's cancellation or interrupt, out of the source or a request: the reader gets it.
+            # A cancellation or interrupt out of the source or a request: it is raised to the reader.
             self._exhausted, self._failure = True, error
         finally:
             self._scopes.discard(scope)
@@ -289,7 +289,7 @@ class _WorkerPool:
         await self._news.wait()
 
     def _tell(self) -> None:
-        """Wake whoever waits for an outcome, or for the workers' end."""
+        """Wake the tasks that wait for an outcome, or for the workers' end."""
         if self._news is not None:
             self._news.set()
             self._news = None
@@ -339,7 +339,7 @@ _tasks: set[asyncio.Task[None]] = set()
 
 
 def _run_beside(work: Callable[[], Awaitable[None]], over: Callable[[], None]) -> None:
-    """Run `work` in the running loop, as nobody's child, and call `over` when it has ended."""
+    """Run `work` in the running loop, as no task's child, and call `over` when it has ended."""
     loop = running_loop()
     if isinstance(loop, asyncio.AbstractEventLoop):
         task = loop.create_task(_awaited(work))

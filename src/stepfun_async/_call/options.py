@@ -20,12 +20,12 @@ class Options:
     """How one call is made.
 
     Attributes:
-        save_to: where to write the picture; None leaves it in memory.
+        save_to: where to write the image; `None` keeps it in memory.
         overwrite: whether a file that is there may be replaced.
         timeout: seconds for everything after the slot is granted; None takes the client's.
         queue_timeout: seconds to wait for a slot; None takes the client's.
         headers: headers sent besides.
-        fetch: fetch the picture of an answer that has only a link to it; `save_to` does so anyway.
+        fetch: fetch the image of a response that has only a link to it; `save_to` does so anyway.
     """
 
     save_to: SaveTo | None = None
@@ -36,7 +36,7 @@ class Options:
     fetch: bool = False
 
     def problems(self) -> tuple[Problem, ...]:
-        """What is wrong with these, as a request's problems are told."""
+        """What is wrong with these, as problems like a request's."""
         if self.timeout is None and self.queue_timeout is None and self.headers is None and self.save_to is None:
             return ()
         return tuple(self._problems())
@@ -57,10 +57,10 @@ NO_OPTIONS = Options()
 
 
 def _why_not_saved(save_to: object, *, overwrite: bool) -> str | None:
-    """Why a picture cannot be saved there; the extension it will get is not known yet."""
+    """Why an image cannot be saved there; the extension it will get is not known yet."""
     try:
         target = Path(os.fspath(cast("str", save_to)))
-    except Exception as error:  # noqa: BLE001 - whatever a path-like of somebody's own may raise
+    except Exception as error:  # noqa: BLE001 - a user's path-like may raise anything
         return f"it is not a path: {reason(error)}"
     if type(save_to) is str and not save_to:
         return "it is not a path"

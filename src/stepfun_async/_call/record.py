@@ -281,7 +281,7 @@ class EventEmitter:
         )
         outcome = _outcome(error)
         if wait is not None:
-            outcome += f", tried again in {wait:.2f} s"
+            outcome += f", retried in {wait:.2f} s"
         self._emit(record, event, level, f"attempt {record.attempts} {outcome}")
 
     def call_ended(self, record: CallRecord) -> None:

@@ -1,8 +1,8 @@
-"""Pictures on their way to disk: gathered, written piece by piece in worker threads, named when they are whole.
+"""Images on their way to disk: gathered, written in pieces by worker threads, and named when they are complete.
 
-A picture gets a temporary file beside the one it is to be, and that one's name only when all of it has come and is
+An image gets a temporary file beside the one it is to be, and that one's name only when all of it has come and is
 flushed to disk. What is too small for a piece is written in one go. Whatever ends the call takes the temporary file
-away. A disk that is full costs memory, but no picture: what was written is read back, and the rest gathered.
+away. A disk that is full costs memory, but no image: what was written is read back, and the rest gathered.
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ class FileSink:
         await finished_in_thread(self._flush)
 
     def put(self, target: Path, *, overwrite: bool) -> None:
-        """Write the end of the picture, and give the file its name `target`.
+        """Write the end of the image, and give the file its name `target`.
 
         Raises:
-            OSError: that is not possible; `read` still gives the picture.
+            OSError: that is not possible; `read` still returns the image.
         """
         self._file.append(*self._gathered, last=True)
         self._gathered = []
@@ -111,7 +111,7 @@ class FileSink:
             self._gathered.insert(0, self._file.read())
             self.remove()
         except OSError as other:
-            message = f"the picture can neither be written ({error}) nor what was written of it be read back ({other})"
+            message = f"the image can neither be written ({error}) nor what was written of it be read back ({other})"
             raise APIConnectionError(message, billing=billing_of("lost", sent=True), again=False) from error
 
 
@@ -181,7 +181,7 @@ class _Claim:
                 other.let_go()
             if other is not holder:
                 holder.let_go()
-                why = "another call in flight saves its picture there, and one of the two would be lost"
+                why = "another call in flight saves its image there, and one of the two would be lost"
                 problem = Problem("save_to", str(path), "a file that no other call in flight saves to", why)
                 raise InvalidRequestError.of("the call", (problem,))
 
@@ -200,7 +200,7 @@ def _identity_of(path: Path) -> str:
 
 
 class SaveTarget:
-    """Where the picture of one call goes. At the end of its block there is no temporary file left.
+    """The file that the image of one call is saved to. `aclose` removes its temporary files.
 
     No two places of one process can be entered for the same file at once. Making one blocks.
 
@@ -219,12 +219,12 @@ class SaveTarget:
         self._sinks: list[FileSink] = []
 
     def begin(self, _room: int) -> FileSink:
-        """A sink for the next picture that comes: an answer that is asked for again begins a new file."""
+        """Return a sink for the next image that arrives: a retry begins a new file."""
         self._sinks.append(FileSink(self._target))
         return self._sinks[-1]
 
     async def keep(self, response: ImagesResponse) -> ImagesResponse:
-        """`response` with its picture saved, even when the call is cancelled by now: it is paid for.
+        """`response` with its image saved, even when the call is cancelled by now: it is paid for.
 
         Raises:
             ContentFilteredError: there is none.
@@ -233,7 +233,7 @@ class SaveTarget:
         return await finished_in_thread(partial(self._keep, response))
 
     async def in_memory(self, response: ImagesResponse) -> ImagesResponse:
-        """`response` with its pictures in memory instead of temporary files."""
+        """`response` with its images in memory instead of temporary files."""
         return await finished_in_thread(partial(self._in_memory, response))
 
     def claim(self, loop: object) -> None:
@@ -263,7 +263,7 @@ class SaveTarget:
             path = self._put(image)
         except Exception as error:
             paid = "was made and paid for, but" if response.attempts else "was fetched, but"
-            message = f"the picture {paid} {error}; error.response has it"
+            message = f"the image {paid} {error}; error.response has it"
             raise SaveError(message, response=self._in_memory(response)) from error
         return self._in_memory(with_image(response, replace(image, path=path, data=None)))
 
@@ -288,10 +288,10 @@ class SaveTarget:
         return replace(image, data=sink.read(), path=None) if sink else image
 
     def _sink_of(self, image: Image) -> FileSink | None:
-        """The sink that has the bytes of `image` in its file; None where they are elsewhere."""
+        """The sink that has the bytes of `image` in its file; `None` if they are elsewhere."""
         return next((sink for sink in self._sinks if sink.path is not None and sink.path == image.path), None)
 
 
 def with_image(response: ImagesResponse, image: Image) -> ImagesResponse:
-    """`response` with `image` in the place of its usable picture."""
+    """`response` with `image` in the place of its usable image."""
     return replace(response, data=tuple(image if old is response.image else old for old in response.data))

@@ -57,7 +57,7 @@ def hidden_headers(headers: T) -> T:
             if given is None
             else {name: _hidden_value(given[name]) for name in given}
         )
-    except Exception:  # noqa: BLE001 - whatever a mapping of somebody's own may raise
+    except Exception:  # noqa: BLE001 - a user's mapping may raise anything
         kept = _Undisclosed(cast("object", headers))
     return cast("T", kept)
 
@@ -105,7 +105,7 @@ def resolve(
     key = _key(api_key, required=profile.needs_key)
     if key and parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname or ""):
         raise ConfigurationError(
-            f"base_url or {BASE_URL_VARIABLE} is {url!r}: over plain http everybody on the way can read the key; "
+            f"base_url or {BASE_URL_VARIABLE} is {url!r}: over plain http, anyone on the way can read the key; "
             "write https://, or pass allow_http=True where you trust the network"
         )
     return Settings(url, key, region, hosted=region is not None, plan=plan, allow_http=allow_http, server=profile)
@@ -162,14 +162,14 @@ def _server_at(url: object) -> Server | None:
 
 
 def check_seconds(name: str, value: object, *, zero: bool = False) -> str | None:
-    """What is wrong with a number of seconds, in words; None when nothing is."""
+    """What is wrong with a number of seconds, in words; `None` if nothing is."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return f"{name} is a number of seconds"
     try:
         seconds = float(value)
     except OverflowError:
         return f"{name} is a number of seconds that fits a float"
-    except Exception as error:  # noqa: BLE001 - whatever a number of somebody's own may raise
+    except Exception as error:  # noqa: BLE001 - a user's number may raise anything
         return f"{name} is a number of seconds ({reason(error)})"
     if math.isnan(seconds):
         return f"{name} is a number of seconds"
@@ -179,7 +179,7 @@ def check_seconds(name: str, value: object, *, zero: bool = False) -> str | None
 
 
 def check_headers(headers: object) -> str | None:
-    """What is wrong with a user's headers, in words without their values; None when nothing is."""
+    """What is wrong with a user's headers, in words without their values; `None` if nothing is."""
     if not isinstance(headers, Mapping):
         kind = headers.kind if isinstance(headers, _Undisclosed) else described(headers)
         return f"headers are a mapping of names to values, not {kind}"
@@ -237,7 +237,7 @@ def _checked_url(url: object) -> str:
 
 
 def _why_no_address(text: str) -> str | None:
-    """Why `text` cannot be the base URL, without what may be secret in it; None where nothing speaks against it."""
+    """Why `text` cannot be the base URL, without what may be secret in it; `None` if it can."""
     parts = _split(text)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         return (

@@ -25,7 +25,7 @@ class UsageCounter:
 
         Args:
             record: the call, which has a model.
-            price: the price of one picture; None where it is not known.
+            price: the price of one image; `None` if unknown.
         """
         self._lock.soon(partial(self._enter, record, price))
 
