@@ -175,7 +175,7 @@ app.add_typer(check_app, name="check", epilog=_examples(f'{_NAME} check generate
 _BATCHES: tuple[tuple[str, Callable[..., None], tuple[str, ...]], ...] = (
     ("run", batch.run, ("prompts.txt --out lakes --set size=16:9", "prompts.jsonl --out lakes --limit-tier V1")),
     ("check", batch.check, ("prompts.jsonl",)),
-    ("schema", batch.schema, ("> line.schema.json", "--model step-2x-large --set steps=20 > line.schema.json")),
+    ("schema", batch.schema, ("> line.schema.json", "--model step-2x-large > line.schema.json")),
     ("status", batch.status, ("lakes",)),
     ("retry", batch.retry, ("lakes --failed --error ContentFilteredError",)),
     ("report", batch.report, ("lakes",)),
