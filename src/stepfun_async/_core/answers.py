@@ -1,4 +1,4 @@
-"""Answers: the pictures, models and accounts in a reply, or the error that it is.
+"""Answers: the images, models and accounts in a reply, or the error that it is.
 
 What an error means for money is the table of `outcomes`; what a body says in words is read by `reasons`.
 """
@@ -28,7 +28,7 @@ from .wire import HTTPResponse
 CODING_HEADER = "content-encoding"
 
 CUTTING_PAYS = 16 * 1024
-"""Bytes of a body from which on its pictures are cut out; smaller ones are read more quickly as they are."""
+"""Bytes of a body from which on its images are cut out; smaller ones are read more quickly as they are."""
 
 
 _WITHHELD = "the content filter withheld it, and a gateway dropped its finish_reason (LiteLLM does)"
@@ -44,23 +44,23 @@ def parse_images(
     seed: int | None = None,
     hint_of: Callable[[int], str | None] | None = None,
 ) -> ImagesResponse:
-    """The pictures of an answer, decoded.
+    """The images of a response, decoded.
 
-    What a reply of which pictures were cut out does not say must be asked of `reply.whole()` before it counts:
+    What a reply of which images were cut out does not say must be asked of `reply.whole()` before it counts:
     an error for it has no more than that reply's body, marks included.
 
     Args:
-        reply: the answer.
+        reply: the response.
         model: the model asked.
         base_url: what relative links are relative to.
-        now: the time of the answer, seconds since 1970.
-        link_lifetime: how long the server's links work; None where it is not known.
+        now: the time of the response, seconds since 1970.
+        link_lifetime: how long the server's links work; `None` if unknown.
         seed: the seed that was sent, for a response with one image that does not say its own.
         hint_of: what a user can do about an error status; `None` for what the status itself says.
 
     Raises:
         APIStatusError: the status is an error.
-        MalformedResponseError: it is a success without a picture that can be read.
+        MalformedResponseError: it is a success without an image that can be read.
     """
     if hint_of is not None and not 200 <= reply.status < 300:
         raise_for_status(reply, now, hint_of(reply.status))
@@ -77,7 +77,7 @@ _PIECE = 1024 * 1024
 
 
 def _cut(reply: HTTPResponse) -> HTTPResponse | None:
-    """`reply`, which came in one piece, with its pictures cut out; None where there are none, or odd ones."""
+    """`reply`, which came in one piece, with its images cut out; `None` if there are none, or odd ones."""
     if reply.headers.get(CODING_HEADER):
         return None
     cutter = Base64StreamDecoder()
@@ -138,7 +138,7 @@ _LINK_HINT = "the link may have expired: download images soon after the call"
 
 
 def parse_download(reply: HTTPResponse, *, now: float) -> dict[str, Any]:
-    """`Image`'s fields that are read from the bytes behind a link, known to be a picture."""
+    """`Image`'s fields that are read from the bytes behind a link, known to be an image."""
     raise_for_status(reply, now, hint=_LINK_HINT if reply.status in (401, 403, 404, 410) else "")
     _refuse_packed(reply)
     facts = _cut_facts(reply.pictures[0]) if reply.pictures else picture_facts(reply.body)
@@ -148,7 +148,7 @@ def parse_download(reply: HTTPResponse, *, now: float) -> dict[str, Any]:
 
 
 def _is_page(body: bytes) -> bool:
-    """Whether a body of no known format is what servers send instead of a picture: a page, a text, a PDF, nothing."""
+    """Whether a body of no known format is what servers send instead of an image: a page, a text, a PDF, nothing."""
     head = body[:1024]
     if head.startswith(b"%PDF-") or head.lstrip()[:1] in (b"<", b"{", b"["):
         return True
@@ -174,7 +174,7 @@ _CROWDED: Mapping[str, tuple[tuple[bytes, ...], int]] = {
     "values": ((b",", b":", b"[", b"{"), 500_000),
     "escapes": ((b"\\",), 5_000_000),
 }
-"""How many values of JSON, and escapes in its texts, an answer may have, by what they are counted. An image is a few
+"""How many values of JSON, and escapes in its texts, a response may have, by what they are counted. An image is a few
 values; one of 64 MiB in base64 has half as many escapes where each line ends with one and each slash is one. More of
 them would stall the event loop while they are read, as Python runs nothing else meanwhile; one long text does not."""
 
@@ -309,7 +309,7 @@ _LONGEST_REASON = 16 * 1024
 
 
 def _said(reply: HTTPResponse) -> str:
-    """The reason that a success without a picture gives, as the end of a sentence."""
+    """The reason that a success without an image gives, as the end of a sentence."""
     readable = not reply.headers.get(CODING_HEADER) and len(reply.body) < _LONGEST_REASON
     said = said_by_success(reply.status, reply.headers, reply.body) if readable else None
     return f": {said}" if said else ""
@@ -330,16 +330,16 @@ def _float(value: object) -> float | None:
         return None
 
 
-# --- error answers ------------------------------------------------------------------------------
+# --- error responses ------------------------------------------------------------------------------
 
 
 def raise_for_status(reply: HTTPResponse, now: float, hint: str | None = None) -> None:
     """Raise the error that `reply`'s status means; nothing for 2xx.
 
     Args:
-        reply: the answer.
-        now: the time of the answer, seconds since 1970, for a `Retry-After` that is a date.
-        hint: what the caller can do; None for what can be done where the API was asked.
+        reply: the response.
+        now: the time of the response, seconds since 1970, for a `Retry-After` that is a date.
+        hint: what the caller can do; `None` for what can be done where the API was asked.
     """
     if 200 <= reply.status < 300:
         return
@@ -365,14 +365,14 @@ def raise_for_status(reply: HTTPResponse, now: float, hint: str | None = None) -
 
 
 def retry_after(headers: Mapping[str, str], now: float, text: str = "") -> float | None:
-    """Seconds that the server asked to wait; None where it did not.
+    """Seconds that the server asked to wait; `None` if it did not.
 
     Args:
-        headers: the answer's. `Retry-After` is in seconds or a date, which is compared with the answer's
+        headers: the response's. `Retry-After` is in seconds or a date, which is compared with the response's
             own `Date` where it has one, so that a clock that is off does not matter. `retry-after-ms`
             is OpenAI's and Azure's.
-        now: the time of the answer, seconds since 1970.
-        text: what the answer says in words, read where no header says how long.
+        now: the time of the response, seconds since 1970.
+        text: what the response says in words, read where no header says how long.
     """
     exact = _seconds(headers.get("retry-after-ms", ""), 0.001)
     if exact is not None:
@@ -386,7 +386,7 @@ def retry_after(headers: Mapping[str, str], now: float, text: str = "") -> float
 
 
 def _seconds(text: str, unit: float = 1.0) -> float | None:
-    """`text`, a number of `unit` seconds, as seconds; None where it is none, or an endless one."""
+    """`text`, a number of `unit` seconds, as seconds; `None` if it is none, or an endless one."""
     try:
         seconds = float(text) * unit
     except ValueError:

@@ -71,8 +71,8 @@ class Lifecycle:
     """How long StepFun's own hosts serve a model. Other servers are not concerned.
 
     Attributes:
-        ends: the first day on which it is no longer served; None where it already ended on an unknown day.
-        successor: the model that StepFun names to go on with; None where it names none.
+        ends: the first day on which it is no longer served; `None` if it already ended on an unknown day.
+        successor: the model that StepFun names to go on with; `None` if it names none.
         source: where this is documented, a key of `SOURCES`.
         paused: the source that says that the end is not for good, a key of `SOURCES`; empty if none does.
     """
@@ -95,9 +95,9 @@ class Capability:
         model: the model's name on the wire.
         operation: `text_to_image`, `edit` or `image_to_image`.
         rules: for each parameter the model has, what is allowed; in the documented order.
-        prices: what one picture costs, by region; a region that is missing is not known.
+        prices: what one image costs, by region; a region that is missing is not known.
         price_source: where the prices are documented, a key of `SOURCES`.
-        lifecycle: until when StepFun's own hosts serve it; None where no end is known.
+        lifecycle: until when StepFun's own hosts serve it; `None` if no end is known.
         step_plan: whether the Step Plan subscription serves it.
         source: where the row is documented, a key of `SOURCES`.
         served_at: where the operation is sent, if that is not StepFun's endpoint for it.
@@ -222,7 +222,7 @@ def _rules(**rules: Rule) -> Mapping[str, Rule]:
 
 _MEGABYTE = 1024 * 1024
 _LARGEST_4096 = 160 * _MEGABYTE
-"""Bytes of a 4096x4096 picture of four channels of 16 bits, 128 MiB, and 32 MiB for what else is in its file."""
+"""Bytes of a 4096x4096 image of four channels of 16 bits, 128 MiB, and 32 MiB for what else is in its file."""
 
 _SEED_MAX = 2**31 - 1
 

@@ -1,7 +1,7 @@
-"""Pictures cut out of an answer while it arrives.
+"""Images cut out of a response while it arrives.
 
 A success is a few hundred bytes of JSON around megabytes of base64. So the base64 is decoded piece by piece as
-it comes, and only the rest, with a mark where each picture stood, is left for `json.loads`.
+it comes, and only the rest, with a mark where each image stood, is left for `json.loads`.
 
 The decoder parses just enough JSON to distinguish a key from the same letters inside a text: where strings start
 and end. What it finds under one of the keys is decoded strictly. Anything odd there (an escape, a line break, a
@@ -26,13 +26,13 @@ from pybase64 import b64decode, b64encode
 from .headers import ImageHeader, read_header
 
 _KEYS = frozenset({b"b64_json", b"image"})
-"""The names under which answers have pictures; `image` is what servers of 2024 wrote."""
+"""The names under which answers have images; `image` is what servers of 2024 wrote."""
 
 _TELLING = max(map(len, _KEYS)) + 1
 """Bytes of a string that are enough to see whether it is one of the keys."""
 
 _MARK = rb"\u0000"
-"""Stands, with its number, in the place of a picture: no string in JSON has a NUL in any other writing."""
+"""Stands, with its number, in the place of an image: no string in JSON has a NUL in any other writing."""
 
 _IN_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _SPACE = re.compile(rb"[ \t\n\r]*+")
@@ -43,20 +43,20 @@ _LEAP = 2 * 1024 * 1024
 
 
 _MOST_STRINGS = 20_000
-"""Strings in which pictures are looked for: an answer has a few, and each takes a moment of the event loop's."""
+"""Strings in which images are looked for: a response has a few, and each takes a moment of the event loop's."""
 
 _STEP = 64 * 1024
-"""Characters that are decoded at once, unless they are the whole picture: larger buffers are made anew each time."""
+"""Characters that are decoded at once, unless they are the whole image: larger buffers are made anew each time."""
 
 
 class Sink(Protocol):
-    """Where the bytes of one picture go as they come, and where they are then.
+    """Where the bytes of one image go as they come, and where they are then.
 
     Attributes:
         full: whether `drain` is to be awaited before there is more to write.
-        data: the bytes; None where they are in a file.
-        path: that file, which has no name of the user's yet, and may lack its end; None where there is none.
-        header: what the bytes say of themselves; None for no picture that is known.
+        data: the bytes; `None` if they are in a file.
+        path: that file, which has no name of the user's yet, and may lack its end; `None` if there is none.
+        header: what the bytes say of themselves; `None` for no image that is known.
     """
 
     @property
@@ -89,7 +89,7 @@ class Sink(Protocol):
 
 
 class MemorySink:
-    """A sink in memory: the buffer that the pieces are written to is the picture.
+    """A sink in memory: the buffer that the pieces are written to is the image.
 
     Args:
         room: bytes that may come at most, so that the buffer need not grow by copying; 0 where it is not known.
@@ -140,7 +140,7 @@ class MemorySink:
 
 @dataclass(frozen=True, slots=True)
 class ExtractedImage:
-    """A picture that was cut out.
+    """An image that was cut out.
 
     Attributes:
         sink: where its bytes are.
@@ -162,7 +162,7 @@ class ExtractedImage:
 
 
 def placeholder(parts: Sequence[bytes | bytearray]) -> bytes:
-    """The parts of a body between its pictures, with a mark for each picture."""
+    """The parts of a body between its images, with a mark for each image."""
     first, *others = parts
     marks = ((b"%b%d" % (_MARK, at), part) for at, part in enumerate(others))
     return b"".join((first, *chain.from_iterable(marks)))
@@ -176,7 +176,7 @@ def reassemble(body: bytes, cuts: Sequence[ExtractedImage]) -> bytes:
 
 
 def index_of(text: str) -> int | None:
-    """Which picture the mark in `text`, a value of a body that was cut, stands for; None for any other text."""
+    """Which image the mark in `text`, a value of a body that was cut, stands for; `None` for any other text."""
     return int(text[1:]) if text[:1] == "\0" else None
 
 
@@ -187,7 +187,7 @@ def _woven(parts: Sequence[bytes | bytearray], cuts: Sequence[ExtractedImage]) -
 
 
 class Base64StreamDecoder:
-    """Cuts the pictures out of one body.
+    """Cuts the images out of one body.
 
     Args:
         begin: makes the sink for the next image, given its maximum bytes; 0 if unknown.
@@ -203,7 +203,7 @@ class Base64StreamDecoder:
         self._strings = 0
         self._state: _State = (
             Base64StreamDecoder._between
-        )  # a bound one would make a cycle, in which the pictures live on
+        )  # a bound one would make a cycle, in which the images live on
         self._said = b""
         self._sink: Sink | None = None
         self._held = b""
@@ -216,7 +216,7 @@ class Base64StreamDecoder:
         self._left = max(0, self._left - len(data))
 
     def finish(self) -> tuple[bytes, tuple[ExtractedImage, ...]] | None:
-        """The marked body and what was cut out of it; None where only the whole one will do."""
+        """The marked body and what was cut out of it; `None` if only the whole one will do."""
         if self._state is Base64StreamDecoder._in_payload:
             self._give_up()
         body = placeholder(self._parts)
@@ -226,7 +226,7 @@ class Base64StreamDecoder:
         return None
 
     def whole(self) -> bytes:
-        """The whole body, when it has come. Blocks where pictures are in files."""
+        """The whole body, when it has come. Blocks where images are in files."""
         return _woven(self._parts, self._cuts)
 
     # --- the states: each takes bytes from `at` on, and says how far it got
@@ -346,7 +346,7 @@ def _end_of(pattern: re.Pattern[bytes], data: bytes, at: int) -> int:
 
 
 def _decoded(text: memoryview, *, padded: bool) -> bytes | None:
-    """The bytes that `text` stands for, padding allowed at its end or nowhere; None where it is not strictly base64.
+    """The bytes that `text` stands for, padding allowed at its end or nowhere; `None` if it is not strictly base64.
 
     The number of bytes is checked, since pybase64 without its extension, as the standard library, takes more `=`
     than are due.

@@ -7,7 +7,7 @@
     ├── QueueTimeoutError (TimeoutError)      no slot came free within queue_timeout; nothing was sent
     ├── LimitsUnavailableError                the shared limits cannot be asked; nothing was sent
     ├── APIError
-    │   ├── APIConnectionError                no answer, or only a part of one
+    │   ├── APIConnectionError                no response, or only a part of one
     │   │   └── APITimeoutError (TimeoutError)    the deadline passed
     │   ├── APIStatusError                    the server answered with an error status
     │   │   ├── BadRequestError 400
@@ -131,7 +131,7 @@ class BudgetExceededError(StepFunError):
     Attributes:
         price: what the request costs.
         limit: what the budget allows, in the currency of `price`.
-        spent: what pictures have cost so far.
+        spent: what images have cost so far.
         held: what is set aside for requests in flight, and for those that may have been billed.
     """
 
@@ -166,7 +166,7 @@ class APIError(StepFunError):
     Attributes:
         resent_by: the gateway that answered, where it is known to send requests again by itself (LiteLLM), so
             that more may have been billed than `maybe_billed` says, which counts the attempts of this package;
-            None where no such gateway shows.
+            `None` if no such gateway shows.
     """
 
     billing: Billing = "unknown"
@@ -220,7 +220,7 @@ class APIStatusError(APIError):
 
 
 class BadRequestError(APIStatusError):
-    """400: bad parameters, a model that is unknown or not yours, or a picture that could not be fetched."""
+    """400: bad parameters, a model that is unknown or not yours, or an image that could not be fetched."""
 
 
 class AuthenticationError(APIStatusError):
@@ -274,7 +274,7 @@ class ModelRetiredWarning(StepFunWarning):
 
 
 class OrientationWarning(StepFunWarning):
-    """An image may come out turned by 90 degrees: a wire string of a size begins with the height, or a picture whose
+    """An image may come out turned by 90 degrees: a wire string of a size begins with the height, or an image whose
     EXIF turns it is sent as it is stored."""
 
 

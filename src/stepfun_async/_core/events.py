@@ -1,7 +1,7 @@
 """The events of a call: passed to `on_event` and logged.
 
 They are emitted when a call starts, at the end of each of its attempts, and when it ends.
-None of these values holds the key. The prompt and the picture are only inside `request` and
+None of these values holds the key. The prompt and the image are only inside `request` and
 `response`, which their `repr` leaves out.
 """
 
@@ -24,10 +24,10 @@ class CallStarted:
     Attributes:
         call: a number that all events of the call share; unique in this process.
         operation: `text_to_image`, `edit`, `image_to_image`, `download`, `models` or `account`.
-        model: the model asked; None where there is none.
+        model: the model asked; `None` if there is none.
         server: the host called; `embedded` for the engine in this process.
         port: its port.
-        request: the request value, prompt and pictures included; None for what is no request for one.
+        request: the request value, prompt and images included; `None` for what is no request for one.
         headers: empty; what `on_event` puts in is sent with each attempt to the API, such as a `traceparent`. The
             headers that the call itself was given prevail. A link gets none of them.
     """
@@ -50,11 +50,11 @@ class AttemptEnded:
         operation: as in `CallStarted`.
         model: as in `CallStarted`.
         attempt: which one, from 1.
-        billing: what is known about money; `executed` for a picture that came.
+        billing: what is known about money; `executed` for an image that came.
         elapsed: seconds that the attempt took.
-        status: the HTTP status of an error answer, 200 for a success; None where no answer came.
-        error: how it failed; None for a success.
-        wait: seconds until the next attempt; None where there is none.
+        status: the HTTP status of an error response, 200 for a success; `None` if no response came.
+        error: how it failed; `None` for a success.
+        wait: seconds until the next attempt; `None` if there is none.
         trace_id: the server's `X-Trace-Id`, or what a gateway has in its place; None without one.
     """
 
@@ -80,12 +80,12 @@ class CallEnded:
         model: as in `CallStarted`.
         attempts: how many were made; 0 when it never got its slot.
         billing: what is known about money after the last attempt.
-        billed: pictures that were answered, and so charged.
+        billed: images that were answered, and so charged.
         maybe_billed: attempts that may have been charged, the answered one included.
         queued: seconds it waited for its slot.
         elapsed: seconds from `CallStarted` to here, the wait for the slot included.
-        response: the answer, pictures included; None without one.
-        error: how it failed; None where it was answered.
+        response: the response, images included; None without one.
+        error: how it failed; `None` if it was answered.
     """
 
     call: int

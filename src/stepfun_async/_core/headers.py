@@ -81,7 +81,7 @@ class ImageHeader(NamedTuple):
 
     Attributes:
         format: a key of `FORMATS`.
-        width: pixels, as stored; None where the format's header is not read, or is cut off.
+        width: pixels, as stored; `None` if the format's header is not read, or is cut off.
         height: pixels, likewise.
     """
 
@@ -91,7 +91,7 @@ class ImageHeader(NamedTuple):
 
 
 def read_header(data: ImageBytes) -> ImageHeader | None:
-    """Format and size of the image in `data`, of which the first bytes will do; None for no known format."""
+    """Format and size of the image in `data`, of which the first bytes will do; `None` for no known format."""
     for name, magic in _MAGIC:
         if data[: len(magic)] == magic:
             return ImageHeader(name, *(_SIDES[name](data) or ()))
@@ -215,7 +215,7 @@ def jpeg_segments(data: ImageBytes) -> Iterator[Segment]:
 
 
 def _marker_from(data: ImageBytes, at: int) -> int | None:
-    """Where the next marker's last FF is; None where there is no marker any more."""
+    """Where the next marker's last FF is; `None` if there is no marker any more."""
     head = data[at : at + 2]
     if len(head) == 2 and head[0] == 0xFF and head[1] not in (0x00, 0xFF):
         return at

@@ -102,7 +102,7 @@ _INTEGERS = {1: 1, 3: 2, 4: 4, 8: 2, 9: 4}
 
 
 def _in_exif(exif: bytes) -> int | None:
-    """The orientation in the first directory of a TIFF; None where it has none, or none that is allowed."""
+    """The orientation in the first directory of a TIFF; `None` if it has none, or none that is allowed."""
     tiff = exif.removeprefix(EXIF_HEAD)
     order = _BYTE_ORDERS.get(tiff[:2])
     if order is None:

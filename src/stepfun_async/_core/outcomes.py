@@ -132,7 +132,7 @@ class StatusOutcome:
         meaning: what the status says, in words.
         error: the error it becomes.
         billing: the billing state, whichever server sent the status.
-        refusal: what holds instead in the API's own words, or in one of `GATEWAY_TEXTS`; None for no difference.
+        refusal: what holds instead in the API's own words, or in one of `GATEWAY_TEXTS`; `None` for no difference.
         again: whether another attempt may end otherwise, after a refusal.
         pause: whether it stops all calls for a while.
         hint: what a user can do.
@@ -256,7 +256,7 @@ class GatewayText:
     source: str
 
     def matches(self, status: int, headers: Mapping[str, str], body: str) -> bool:
-        """Whether an answer is this text."""
+        """Whether a response is this text."""
         known = status == self.status and self.without not in headers
         return known and self.text.fullmatch(body.strip()) is not None
 
@@ -287,7 +287,7 @@ before says "retried and the latest reset reason" instead. One with another Envo
 
 These were tried and are not here, since the gateway writes them after the server has read the request too:
 Envoy's "no healthy upstream" (1.40.0, a retry policy and outlier detection: the only host is ejected for
-its answer), HAProxy's "No server is available to handle this request." (2.8.25, `retry-on` for more than
+its response), HAProxy's "No server is available to handle this request." (2.8.25, `retry-on` for more than
 failed connections: the second attempt is refused), Varnish's "Backend fetch failed" (7.1.1), and nginx's
 own pages for 503 and 429, which `error_page` puts in the place of any other.
 """
@@ -301,9 +301,9 @@ def billing_of_status(
     Args:
         status: the status.
         by_api: whether the body has the form in which the API reports errors.
-        headers: of the answer, by lower-case name.
+        headers: of the response, by lower-case name.
         text: the body, where it is no JSON.
-        resent: whether the answer shows a gateway that sends requests again by itself. It answers for the last
+        resent: whether the response shows a gateway that sends requests again by itself. It answers for the last
             one it sent, which says nothing of those before.
     """
     outcome = status_outcome(status)

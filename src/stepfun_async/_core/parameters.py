@@ -67,7 +67,7 @@ class Purchase(NamedTuple):
     pictures: int | None
 
     def price(self, region: Region) -> Money | None:
-        """What StepFun charges for one of the pictures in `region`; None where it is not known."""
+        """What StepFun charges for one of the images in `region`; `None` if unknown."""
         row = row_of(self.model, self.operation)
         return row.prices.get(region) if row else None
 

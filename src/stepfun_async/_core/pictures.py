@@ -1,6 +1,6 @@
-"""Pictures to send: how users hand them in, and what they are.
+"""Images to send: how users hand them in, and what they are.
 
-Whichever way a picture comes (a path, bytes, a file object, a data URI, a PIL image), the same is read of it, so the
+Whichever way an image comes (a path, bytes, a file object, a data URI, a PIL image), the same is read of it, so the
 same is allowed.
 """
 
@@ -23,7 +23,7 @@ from .orientation import ACROSS, read_orientation
 from .text import described
 
 MAX_PIXELS = 2**28
-"""Pixels of the largest picture that is looked at, 16384 x 16384; cameras make 200 million, picture bombs billions."""
+"""Pixels of the largest image that is looked at, 16384 x 16384; cameras make 200 million, image bombs billions."""
 
 
 class Bounds(Protocol):
@@ -31,7 +31,7 @@ class Bounds(Protocol):
 
     Attributes:
         formats: the formats.
-        max_bytes: bytes of the file; None for any number.
+        max_bytes: bytes of the file; `None` for any number.
     """
 
     @property
@@ -41,13 +41,13 @@ class Bounds(Protocol):
     def max_bytes(self) -> int | None: ...
 
     def why_not_sides(self, width: int, height: int) -> str | None:
-        """Why a picture of this size in pixels is not allowed; None for one that is."""
+        """Why an image of this size in pixels is not allowed; `None` for one that is."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture to send: its bytes, in memory or still on disk, and what they say of themselves.
+    """An image to send: its bytes, in memory or still on disk, and what they say of themselves.
 
     Attributes:
         content: the bytes, or the file that has them.
@@ -95,29 +95,29 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A public link to a picture, which the server fetches itself."""
+    """A public link to an image, which the server fetches itself."""
 
     url: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Something that was handed in as a picture and is none, and why."""
+    """Something that was handed in as an image and is none, and why."""
 
     why: str
 
 
 def look(value: object, bounds: Bounds | None = None) -> Picture | Link | Unreadable:
-    """What the user handed in as a picture, with its header understood.
+    """What the user handed in as an image, with its header understood.
 
-    Takes a path, bytes, a binary file object, a PIL image, an `Image` of an earlier answer, a data
+    Takes a path, bytes, a binary file object, a PIL image, an `Image` of an earlier response, a data
     URI or an http(s) link. A file object is read here, once. Of a file no more is read than what says that
-    it is a whole picture: it is sent from disk. A PIL image becomes what is seen: upright, in 8 bits, in sRGB.
+    it is a whole image: it is sent from disk. A PIL image becomes what is seen: upright, in 8 bits, in sRGB.
 
     Args:
         value: what was handed in.
         bounds: what the model takes: an image in memory that is too large is not encoded, and a file object that
-            gives too much not read to its end. None where that is not known.
+            gives too much not read to its end. `None` if that is not known.
     """
     if isinstance(value, str):
         return _look_text(value, bounds)
@@ -133,7 +133,7 @@ def look(value: object, bounds: Bounds | None = None) -> Picture | Link | Unread
 
 
 def is_read_once(value: object) -> bool:
-    """Whether a picture that was handed in cannot be looked at again, because it is a file object."""
+    """Whether an image that was handed in cannot be looked at again, because it is a file object."""
     try:
         return not isinstance(value, str | bytes | bytearray | memoryview) and hasattr(value, "read")
     except Exception:  # noqa: BLE001 - a user's object may raise anything
@@ -141,7 +141,7 @@ def is_read_once(value: object) -> bool:
 
 
 def of_bytes(data: bytes, bounds: Bounds | None = None) -> Picture | Unreadable:
-    """The picture in `data`."""
+    """The image in `data`."""
     return _of(data, data, bounds)
 
 
@@ -185,7 +185,7 @@ def _too_large(width: int, height: int) -> Unreadable | None:
 
 
 def of_data_uri(text: str, bounds: Bounds | None = None) -> Picture | Unreadable:
-    """The picture in `data:image/...;base64,...`."""
+    """The image in `data:image/...;base64,...`."""
     try:
         return of_bytes(decode_text(text), bounds)
     except ValueError as error:
@@ -282,11 +282,11 @@ def _is_past_start(file: Any) -> bool:
 
 
 _HEAD = 4096
-"""Bytes of a file object by which it is known whether it is a picture at all."""
+"""Bytes of a file object by which it is known whether it is an image at all."""
 
 
 def _read_file(file: Any, most: int | None) -> bytes:
-    """What a file object gives to its end, or no more than shows that it is no picture.
+    """What a file object gives to its end, or no more than shows that it is no image.
 
     Raises:
         _NotBinaryError: it gives no bytes.

@@ -23,7 +23,7 @@ class Problem:
         given: the value given, where it is text or a number; a short description of anything else.
         allowed: what is allowed instead, in words, such as `a whole number from 1 to 50`.
         why: what is wrong, in words; empty where `allowed` says it all.
-        nearest: the allowed value nearest to what was given; None where there is none.
+        nearest: the allowed value nearest to what was given; `None` if there is none.
     """
 
     field: str

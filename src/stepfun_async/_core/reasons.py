@@ -49,8 +49,8 @@ class Reason:
     """What the body of a response says.
 
     Attributes:
-        text: in words; None where it says nothing.
-        type: StepFun's error type; None where there is none.
+        text: in words; `None` if it says nothing.
+        type: StepFun's error type; `None` if there is none.
         content: the decoded body: a mapping for JSON, otherwise the text's beginning.
         by_api: whether it has the form in which the API reports errors.
         by_page: whether it is an HTML page.
@@ -96,7 +96,7 @@ _LEVELS = 10
 
 
 def reason_in(content: Mapping[str, Any], levels: int = _LEVELS) -> str | None:
-    """The reason that a JSON object gives, at most `SHOWN` characters; None where it gives none.
+    """The reason that a JSON object gives, at most `SHOWN` characters; `None` if it gives none.
 
     It takes `{"error": {"message"}}` (StepFun, OpenAI, LiteLLM, vLLM), `{"error": "text"}`,
     `{"message"}` or `{"msg"}` with or without `code`, FastAPI's `{"detail"}`, which is a text or a list of
@@ -145,7 +145,7 @@ def _code(code: object) -> str:
 
 
 def encodable(value: object) -> str | None:
-    """`value` as UTF-8 can say it, since a text may hold half a surrogate pair; None where it is no text."""
+    """`value` as UTF-8 can say it, since a text may hold half a surrogate pair; `None` if it is no text."""
     if not isinstance(value, str):
         return None
     return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
@@ -185,7 +185,7 @@ _TASKS = ("task_id", "taskId", "job_id", "request_id", "id")
 
 
 def said_by_success(status: int, headers: Mapping[str, str], body: bytes) -> str | None:
-    """What a success without a picture says; None where it says nothing.
+    """What a success without an image says; `None` if it says nothing.
 
     >>> said_by_success(202, {}, b'{"task_id": "t-1"}')
     "202, accepted as the task 't-1', which this package does not wait for"
@@ -204,7 +204,7 @@ def said_by_success(status: int, headers: Mapping[str, str], body: bytes) -> str
 
 
 def _reason_further_in(content: Mapping[str, Any]) -> str | None:
-    """The reason that a success gives in one of its parts, be it in the place of an image; None where it gives none."""
+    """The reason that a success gives in one of its parts, be it in the place of an image; `None` if it gives none."""
     named = _small(content)
     parts: list[object] = [named.get(name) for name in _AROUND]
     said = (_words(part) for part in parts if not isinstance(part, str))
@@ -212,7 +212,7 @@ def _reason_further_in(content: Mapping[str, Any]) -> str | None:
 
 
 def answered_by(headers: Mapping[str, str]) -> str | None:
-    """Who answered, by `Server`, or else by the last of `Via`; None where neither is there."""
+    """Who answered, by `Server`, or else by the last of `Via`; `None` if neither is there."""
     server = headers.get("server", "").strip()
     if not server:
         last = headers.get("via", "").rpartition(",")[2].strip()

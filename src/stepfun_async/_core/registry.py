@@ -108,7 +108,7 @@ def register_model(
         defaults: what the server takes for an absent parameter, by parameter.
         without: parameters it does not have.
         wire_names: what the wire calls a parameter, by the SDK's name: `{"cfg_scale": "guidance_scale"}`.
-        prices: what a picture costs, by region; not known when absent.
+        prices: what an image costs, by region; not known when absent.
 
     Returns:
         `name`, as a type that the methods' signatures accept.

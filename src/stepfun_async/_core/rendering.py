@@ -72,7 +72,7 @@ _ORIENTATION, _EXIF_DIRECTORY, _EXIF_WIDTH, _EXIF_HEIGHT = 0x0112, 0x8769, 0xA00
 
 
 def _turn_of(image: PILImage) -> Any:
-    """How the image has to be transposed to be upright; None for one that is, or whose EXIF cannot be read."""
+    """How the image has to be transposed to be upright; `None` for one that is, or whose EXIF cannot be read."""
     from PIL import Image as pillow
 
     turns = pillow.Transpose
@@ -226,7 +226,7 @@ def encoded(image: PILImage, formats: Collection[str], max_bytes: int | None) ->
     Args:
         image: any image of Pillow's.
         formats: the formats that may be sent.
-        max_bytes: bytes that the file may have; None for any number.
+        max_bytes: bytes that the file may have; `None` for any number.
 
     Returns:
         The first file that is small enough; the smallest one where none is.

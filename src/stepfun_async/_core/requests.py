@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     PictureInput: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | PILImage | Image
 else:
     PictureInput = object
-"""A picture to send: a path, bytes, a binary file object, a PIL image, an `Image`, or a data URI."""
+"""An image to send: a path, bytes, a binary file object, a PIL image, an `Image`, or a data URI."""
 
 ResponseFormat = Literal["b64_json", "url"]
 
@@ -139,7 +139,7 @@ class _Request(BaseModel):
 
     def __copy__(self) -> Self:
         copied = super().__copy__()
-        # A copy with another picture would make this one forget what it read.
+        # A copy with another image would make this one forget what it read.
         vars(copied)["_memo"] = copy(self._memo)
         return copied
 
@@ -149,7 +149,7 @@ class _Request(BaseModel):
 
     @property
     def row(self) -> Capability | None:
-        """The table's row for this model and operation; None where there is none."""
+        """The table's row for this model and operation; `None` if there is none."""
         return row_of(self.model, self.operation)
 
     def given(self) -> dict[str, object]:
@@ -157,7 +157,7 @@ class _Request(BaseModel):
         return self.read().given
 
     def values(self) -> Values:
-        """The parameters that are given, with every picture read and looked at."""
+        """The parameters that are given, with every image read and looked at."""
         return self.read().values
 
     def read(self, server: Server | None = None) -> Parameters:

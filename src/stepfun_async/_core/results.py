@@ -24,7 +24,7 @@ SaveTo: TypeAlias = str | os.PathLike[str]
 
 
 FILTERED = "content_filtered"
-"""The finish reason of a picture that was made and then withheld."""
+"""The finish reason of an image that was made and then withheld."""
 
 
 UNKNOWN = ".bin"
@@ -36,7 +36,7 @@ _NO_EXTENSION = ("", ".")
 
 
 def targets(path: Path) -> tuple[Path, ...]:
-    """The files that a picture saved to `path` may be written to; which one, its real format says."""
+    """The files that an image saved to `path` may be written to; which one, its real format says."""
     if not _takes_extension(path):
         return (path,)
     return tuple(_with_extension(path, extension) for extension in (*EXTENSIONS.values(), UNKNOWN))
@@ -96,19 +96,19 @@ class SaveError(StepFunError, OSError):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Image:
-    """One picture of an answer.
+    """One image of a response.
 
     Attributes:
-        data: the picture's bytes; None for one that was saved by `save_to`, is only linked, or was filtered.
+        data: the image's bytes; `None` for one that was saved by `save_to`, is only linked, or was filtered.
         url: the link to it, when asked for with `response_format="url"`.
-        expires_at: when the link stops working, in UTC; None where the server's rule is not known.
-        path: the file it was saved to by `save_to`; None when it was not.
-        format: `png`, `jpeg`, `webp`, `gif`, `avif`, `bmp`, `svg` and so on, read from the bytes; None for
+        expires_at: when the link stops working, in UTC; `None` if the server's rule is not known.
+        path: the file it was saved to by `save_to`; `None` if it was not.
+        format: `png`, `jpeg`, `webp`, `gif`, `avif`, `bmp`, `svg` and so on, read from the bytes; `None` for
             anything else.
-        width: pixels, read from the bytes of the first four; None where they are not known.
+        width: pixels, read from the bytes of the first four; `None` if they are not known.
         height: pixels, likewise.
-        seed: the seed it was made from; None where the server did not say.
-        finish_reason: `success` or `content_filtered`; None where the server did not say.
+        seed: the seed it was made from; `None` if unknown.
+        finish_reason: `success` or `content_filtered`; `None` if unknown.
     """
 
     data: bytes | None = None
@@ -123,13 +123,13 @@ class Image:
 
     @property
     def filtered(self) -> bool:
-        """Whether the content filter withheld the picture."""
+        """Whether the content filter withheld the image."""
         return self.finish_reason == FILTERED
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write the picture to `path`, whole or not at all.
+        """Write the image to `path`, whole or not at all.
 
-        Parent folders are made. A `path` without an extension gets that of the picture's real format.
+        Parent folders are made. A `path` without an extension gets that of the image's real format.
 
         Args:
             path: the file to write.
@@ -140,7 +140,7 @@ class Image:
 
         Raises:
             SaveError (an OSError): `path` exists, is a directory or otherwise no place for a file, its
-                folder may not be written to, or the disk is full. The picture is still where it was.
+                folder may not be written to, or the disk is full. The image is still where it was.
             InvalidRequestError: this `Image` has no bytes.
         """
         target = self.target(path)
@@ -167,10 +167,10 @@ class Image:
         return _known(self)
 
     def to_bytes(self) -> bytes:
-        """The picture's bytes: `data`, or what is in the file at `path`.
+        """The image's bytes: `data`, or what is in the file at `path`.
 
         Raises:
-            InvalidRequestError: there are none, because the picture is only linked or was filtered.
+            InvalidRequestError: there are none, because the image is only linked or was filtered.
             OSError: the file can no longer be read.
         """
         if self.data is not None:
@@ -189,7 +189,7 @@ class Image:
         )
 
     def to_pil(self) -> "PILImage":
-        """The picture as a Pillow image.
+        """The image as a Pillow image.
 
         Raises:
             ConfigurationError: Pillow is not installed.
@@ -219,7 +219,7 @@ class Image:
             raise ConfigurationError("show() finds no viewer on this machine: write a file with image.save(path)")
 
     def mimebundle(self) -> dict[str, str]:
-        """The picture by content type in base64, and its description, as notebooks show it."""
+        """The image by content type in base64, and its description, as notebooks show it."""
         bundle = {"text/plain": repr(self)}
         if self.format is not None and self.width is not None:  # what notebooks show
             with suppress(InvalidRequestError, OSError):
@@ -235,10 +235,10 @@ class ImagesResponse:
     """A server's answer to one request.
 
     Attributes:
-        data: the pictures; StepFun makes exactly one.
-        created: when it was made, seconds since 1970; None where the server did not say.
-        id: the server's id of the answer; None where it did not say.
-        trace_id: the `X-Trace-Id` of the answer, which StepFun's support asks for, or what a gateway has in its place.
+        data: the images; StepFun makes exactly one.
+        created: when it was made, seconds since 1970; `None` if unknown.
+        id: the server's id of the response; `None` if it did not say.
+        trace_id: the `X-Trace-Id` of the response, for StepFun's support, or what a gateway has in its place.
         model: the model asked.
         attempts: how many times the request was tried.
         maybe_billed: how many of these attempts may have been charged, this one included.
@@ -256,11 +256,11 @@ class ImagesResponse:
 
     @property
     def image(self) -> Image:
-        """The one usable picture.
+        """The one usable image.
 
         Raises:
             ContentFilteredError: the filter withheld it; it is charged all the same.
-            MalformedResponseError: the answer has no picture.
+            MalformedResponseError: the response has no image.
         """
         for image in self.data:
             if not image.filtered:
@@ -287,8 +287,8 @@ class Model:
 
     Attributes:
         id: its name.
-        created: seconds since 1970; None where the server did not say.
-        owned_by: whose it is; None where the server did not say.
+        created: seconds since 1970; `None` if unknown.
+        owned_by: whose it is; `None` if unknown.
     """
 
     id: str
@@ -301,7 +301,7 @@ class Account:
     """The account behind the key, in the currency of its region.
 
     Attributes:
-        type: `prepaid` or `postpaid`; None where the server did not say.
+        type: `prepaid` or `postpaid`; `None` if unknown.
         balance: what is left.
         total_cash_balance: the part of it that was paid in.
         total_voucher_balance: the part of it that was given.
@@ -320,11 +320,11 @@ class ModelUsage:
     Attributes:
         requests: calls made.
         attempts: times they were tried.
-        billed: pictures that were answered, and so charged.
+        billed: images that were answered, and so charged.
         maybe_billed: attempts that may have been charged besides, their answers being lost.
-        spent: the documented price of what was billed, by currency; pictures whose price is not
+        spent: the documented price of what was billed, by currency; images whose price is not
             known (another server's, say) are not in it.
-        unpriced: billed pictures whose price is not known.
+        unpriced: billed images whose price is not known.
     """
 
     requests: int = 0

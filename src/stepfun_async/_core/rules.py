@@ -42,7 +42,7 @@ class Rule:
     """What all rules share.
 
     Attributes:
-        default: what the server takes when the parameter is absent; None where it has no fixed one.
+        default: what the server takes when the parameter is absent; `None` if it has no fixed one.
         required: whether a request without it is refused.
         source: where the rule is documented, a key of `SOURCES`.
         note: additional information for readers of the table.
@@ -446,7 +446,7 @@ _TIMES = str.maketrans({"*": "x", "×": "x", " ": None, "_": None})  # noqa: RUF
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageInput(Rule):
-    """A picture that goes into the request."""
+    """An image that goes into the request."""
 
     formats: tuple[str, ...]
     max_bytes: int | None = None
@@ -488,7 +488,7 @@ class ImageInput(Rule):
         return None
 
     def why_not_sides(self, width: int, height: int) -> str | None:
-        """Why a picture of this size in pixels is not allowed; None for one that is."""
+        """Why an image of this size in pixels is not allowed; `None` for one that is."""
         shorter, longer = sorted((width, height))
         if shorter < self.min_side or longer > self.max_side:
             return f"{width}x{height} pixels"
@@ -499,7 +499,7 @@ class ImageInput(Rule):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Style(Rule):
-    """A mapping with the picture whose style to take (`source_url`) and how strongly (`weight`)."""
+    """A mapping with the image whose style to take (`source_url`) and how strongly (`weight`)."""
 
     picture: ImageInput
     weight: Number
@@ -560,12 +560,12 @@ class Ignored(Rule):
 
 
 def _smaller(picture: Picture) -> str:
-    """What makes a picture of too many bytes smaller, where something does."""
+    """What makes an image of too many bytes smaller, where something does."""
     return ": save it as JPEG, quality 95, and give that" if picture.format == "png" else ""
 
 
 def closest(value: object, options: tuple[str, ...]) -> str | None:
-    """The option spelled most like `value`; None where none is close."""
+    """The option spelled most like `value`; `None` if none is close."""
     if not issubclass(type(value), str):  # which asks nothing of the value itself
         return None
     import difflib  # only for those who have mistyped
@@ -583,7 +583,7 @@ def _kind_of(value: object) -> str:
 
 
 def _whole(value: object) -> int | None:
-    """The whole number that `value` is, of whichever type; None for truth values, fractions and the rest."""
+    """The whole number that `value` is, of whichever type; `None` for truth values, fractions and the rest."""
     number = python_value(value)
     if isinstance(number, bool):
         return None
@@ -596,7 +596,7 @@ def _whole(value: object) -> int | None:
 
 
 def _real(value: object) -> float | None:
-    """The number that `value` is, of whichever type, as a float; None for truth values and the rest."""
+    """The number that `value` is, of whichever type, as a float; `None` for truth values and the rest."""
     number = python_value(value)
     if isinstance(number, bool) or not isinstance(number, float | int | numbers.Real):
         return None
@@ -604,7 +604,7 @@ def _real(value: object) -> float | None:
 
 
 def _number(value: object) -> float | None:
-    """The finite number in `value`, be it a number or text; None for truth values and the rest."""
+    """The finite number in `value`, be it a number or text; `None` for truth values and the rest."""
     try:
         number = _float(value) if isinstance(value, str) else _real(value)
     except ValueError:

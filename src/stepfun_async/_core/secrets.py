@@ -75,10 +75,10 @@ class APIKey:
 
         Args:
             body: where to hide it.
-            paid: whether there may be a picture in base64 in it, which stays as it came even where it happens to
+            paid: whether there may be an image in base64 in it, which stays as it came even where it happens to
                 spell the key.
         """
-        if self._core is None or self._core not in body:  # which is soon known, and pictures are long
+        if self._core is None or self._core not in body:  # which is soon known, and images are long
             return body
         return (self._alone if paid else self._anywhere).sub(b"***", body)
 

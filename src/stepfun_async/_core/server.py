@@ -23,11 +23,11 @@ IN_PROCESS = (EMBEDDED, DIFFUSERS)
 
 
 Origin: TypeAlias = tuple[str, str, int | None]
-"""Scheme, host and port of a server; None for the scheme's usual port."""
+"""Scheme, host and port of a server; `None` for the scheme's usual port."""
 
 
 _LINK_LIFETIMES: Mapping[Region, timedelta] = {"international": timedelta(hours=2), "china": timedelta(days=30)}
-"""How long links to pictures work. Sources: 'Generate images' endpoint (.ai), docs 2026-06 (.com)."""
+"""How long links to images work. Sources: 'Generate images' endpoint (.ai), docs 2026-06 (.com)."""
 
 
 _GONE = (403, 404, 405, 410)
@@ -43,7 +43,7 @@ class Settings:
 
     Attributes:
         base_url: without a slash at the end; `embedded` or `diffusers` for an engine in this process.
-        key: None where none is needed.
+        key: `None` if none is needed.
         region: whose prices and link lifetimes hold; None on other servers than StepFun's.
         hosted: whether it is one of StepFun's own hosts.
         plan: whether it is the Step Plan, which has fewer models.
@@ -76,5 +76,5 @@ class Settings:
 
     @property
     def link_lifetime(self) -> timedelta | None:
-        """How long the server's links work; None where it is not known."""
+        """How long the server's links work; `None` if unknown."""
         return _LINK_LIFETIMES[self.region] if self.region else None

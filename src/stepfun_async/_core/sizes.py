@@ -1,7 +1,7 @@
-"""Picture sizes, and the two orders in which servers write them.
+"""Image sizes, and the two orders in which servers write them.
 
 StepFun writes the size of `step-image-edit-2` as HEIGHT x WIDTH and of its other models as
-WIDTH x HEIGHT. `Size` names its sides, so that a picture never comes out turned by 90 degrees.
+WIDTH x HEIGHT. `Size` names its sides, so that an image never comes out turned by 90 degrees.
 """
 
 import math
@@ -39,7 +39,7 @@ Parsable: TypeAlias = "str | tuple[int, int] | list[int] | Size"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """A picture's size in pixels, with named sides.
+    """An image's size in pixels, with named sides.
 
     >>> Size(width=1360, height=768)
     Size(width=1360, height=768)
@@ -87,7 +87,7 @@ class Size:
 
     @classmethod
     def from_wire(cls, text: str, order: Order) -> Self | None:
-        """The size that a wire string means in `order`; None where it is not one."""
+        """The size that a wire string means in `order`; `None` if it is not one."""
         match = _WIRE.fullmatch(text)
         if match is None:
             return None
@@ -179,7 +179,7 @@ def _whole(side: float) -> int:
 
 
 def ratio_of(text: str) -> float | None:
-    """Width over height of an aspect ratio such as `16:9`; None where `text` is not one."""
+    """Width over height of an aspect ratio such as `16:9`; `None` if `text` is not one."""
     match = _RATIO.fullmatch(text)
     if match is None or not int(match[1]) or not int(match[2]):
         return None

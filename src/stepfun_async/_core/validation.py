@@ -17,7 +17,7 @@ from .sizes import Size
 from .text import reason
 
 Values = Mapping[str, object]
-"""A request's parameters by name, without those not given; pictures are what `pictures.look` made of them."""
+"""A request's parameters by name, without those not given; images are what `pictures.look` made of them."""
 
 
 def convert(row: Capability, values: Values, given: Values) -> tuple[dict[str, Any], tuple[Problem, ...]]:

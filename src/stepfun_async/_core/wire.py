@@ -60,7 +60,7 @@ class HTTPRequest:
     Attributes:
         method: the HTTP method.
         path: below the base URL, beginning with a slash; or a whole link, which gets no key.
-        json: the body as JSON; None for a form or no body.
+        json: the body as JSON; `None` for a form or no body.
         form: the text fields of a multipart form.
         files: its files, by field.
         headers: what is sent besides, by lower-case name.
@@ -85,13 +85,13 @@ class HTTPRequest:
 
 @dataclass(frozen=True, slots=True)
 class HTTPResponse:
-    """An answer on its way in.
+    """A response on its way in.
 
     Attributes:
         status: the HTTP status.
         headers: header names are in lower case.
-        body: the body; where pictures were cut out of it, with a mark in the place of each.
-        pictures: those pictures, in their order.
+        body: the body; where images were cut out of it, with a mark in the place of each.
+        pictures: those images, in their order.
     """
 
     status: int
@@ -100,7 +100,7 @@ class HTTPResponse:
     pictures: tuple[ExtractedImage, ...] = field(default=(), repr=False)
 
     def whole(self) -> HTTPResponse:
-        """The answer as it came, with what was cut out of it. Blocks where that is in a file."""
+        """The response as it came, with what was cut out of it. Blocks where that is in a file."""
         if not self.pictures:
             return self
         return HTTPResponse(self.status, self.headers, reassemble(self.body, self.pictures))
@@ -262,10 +262,10 @@ def encode_json(value: Mapping[str, Any]) -> bytes:
 
 
 def fingerprint_of(call: HTTPRequest) -> str:
-    """SHA-256 over what a call asks for, pictures by their bytes, as 64 hex digits.
+    """SHA-256 over what a call asks for, images by their bytes, as 64 hex digits.
 
     Raises:
-        InvalidRequestError: a picture's file is not what it was a moment ago, or a value cannot be written down.
+        InvalidRequestError: an image's file is not what it was a moment ago, or a value cannot be written down.
     """
     files = {name: _hash_of(name, upload) for name, upload in call.files.items()}
     asked = {"path": call.path, "body": call.json or dict(call.form), "files": files}
@@ -350,7 +350,7 @@ def _form_text(name: str, value: object) -> str:
 
 
 def from_call(call: HTTPRequest) -> tuple[Operation, dict[str, object]] | None:
-    """The operation and the parameters, `model` among them, that a call asks for; None for another path.
+    """The operation and the parameters, `model` among them, that a call asks for; `None` for another path.
 
     The counterpart of `to_call`, for servers.
     """

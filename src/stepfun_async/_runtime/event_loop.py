@@ -68,7 +68,7 @@ class LoopLocal(Generic[T]):
             return self._by_loop.setdefault(ref(loop, self._forget), self._make())
 
     def pop(self) -> T | None:
-        """The running loop's `T`, forgotten here; None where there is none."""
+        """The running loop's `T`, forgotten here; `None` if there is none."""
         return self._by_loop.pop(ref(running_loop()), None)
 
     def _forget(self, loop: ref[object]) -> None:
@@ -324,7 +324,7 @@ class Job(ThreadResult[T]):
 
     Args:
         work: what the thread does; it goes on when nobody waits for it any more.
-        unwanted: called when it is over and nobody waits for it any more, in whichever thread notices; None for
+        unwanted: called when it is over and nobody waits for it any more, in whichever thread notices; `None` for
             work that is waited for in any case.
         apart: whether the thread is to be one of its own, for work that may have to wait long.
     """
@@ -383,7 +383,7 @@ def _set(waiter: asyncio.Future[None]) -> None:
 
 
 def _noting_work(loop: object, *, is_trio: bool) -> Callable[[int], object] | None:
-    """Where virtual time is told of threads at work, which it waits for; None where time is real."""
+    """Where virtual time is told of threads at work, which it waits for; `None` if time is real."""
     timekeeper = loop
     if is_trio:
         import trio

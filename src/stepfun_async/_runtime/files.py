@@ -1,4 +1,4 @@
-"""Reading a picture from disk in pieces, and writing one so that it is there whole or not at all."""
+"""Reading an image from disk in pieces, and writing one so that it is there whole or not at all."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def _check_input(path: Any, facts: os.stat_result) -> None:
 
 
 def why_not_writable(*paths: Path, overwrite: bool) -> str | None:
-    """Why a file cannot be written at one of `paths`, in words; None when nothing speaks against it.
+    """Why a file cannot be written at one of `paths`, in words; `None` if nothing speaks against it.
 
     Args:
         paths: names in one folder, of which one will be written.
@@ -166,7 +166,7 @@ def why_not_writable(*paths: Path, overwrite: bool) -> str | None:
 
 
 def is_no_file(path: Path) -> bool:
-    """Whether there is something at `path` that no picture can replace: a directory, a device, a pipe."""
+    """Whether there is something at `path` that no image can replace: a directory, a device, a pipe."""
     return os.path.exists(path) and not os.path.isfile(path)
 
 
@@ -175,7 +175,7 @@ _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
 def _facts_of(path: Path, *, follow: bool) -> os.stat_result | None:
-    """What is at `path`; None where there is nothing. Unlike `Path.exists()`, it does not say so of other failures.
+    """What is at `path`; `None` if there is nothing. Unlike `Path.exists()`, it does not say so of other failures.
 
     Raises:
         OSError: it cannot be told: the name is too long, or a folder on the way may not be looked into.

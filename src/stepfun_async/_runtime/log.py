@@ -15,7 +15,7 @@ _log.addHandler(logging.NullHandler())
 def log(level: int, message: str, *args: object, **more: Any) -> None:
     """Write to the log of the package.
 
-    What filters, handlers and record factories of the application raise must not cost a picture: it is shown on
+    What filters, handlers and record factories of the application raise must not cost an image: it is shown on
     stderr, as `logging` does with what handlers raise, and nowhere else.
     """
     try:

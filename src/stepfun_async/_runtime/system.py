@@ -49,7 +49,7 @@ def length_of(name: str) -> int:
 
 
 def longest_path() -> int | None:
-    """Return how many characters a whole path may have; None if only each name has a limit."""
+    """Return how many characters a whole path may have; `None` if only each name has a limit."""
     return _LONGEST_PATH if WINDOWS and not _allows_long_paths() else None
 
 

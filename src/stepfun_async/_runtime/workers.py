@@ -93,7 +93,7 @@ class Threads:
             self._all.discard(thread)
 
     def _next(self, thread: _Thread) -> Work | None:
-        """What `thread` is to do next; None for nothing any more."""
+        """What `thread` is to do next; `None` for nothing any more."""
         work, thread.first = thread.first, None
         if work is None:
             work = self._take()

@@ -1,4 +1,4 @@
-"""`Batch`: many pictures from a file or an iterable, with a journal, so that a run that was killed goes on."""
+"""`Batch`: many images from a file or an iterable, with a journal, so that a run that was killed goes on."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ _NOTHING_SENT = "nothing-is-sent"
 
 
 class Batch:
-    """Pictures for every line of a file, or of anything that can be iterated over.
+    """Images for every line of a file, or of anything that can be iterated over.
 
     A run enters each step of each line in a journal in `out`. Whatever ends it, the next run with the
     same inputs and the same `out` goes on: what is done is not bought again, and what was in flight is
@@ -100,24 +100,24 @@ class Batch:
             `.parquet`), a folder of `.txt` files with a prompt each, `-` for stdin, a table of pandas, polars or
             Arrow, an iterable or an async iterable. A line is a prompt, a mapping of the fields of `TextToImage`,
             `ImageEdit` or `ImageToImage`, or one of these values. A mapping may have an `id`, and `operation`; a
-            line with an `image` is an edit, and with `source_weight` an image to image. Paths of pictures are
+            line with an `image` is an edit, and with `source_weight` an image to image. Paths of images are
             relative to the file. None, NaN and `pandas.NA` count as not given.
-        out: the folder for pictures and journal. It has to be on a local disk.
-        pictures: where the pictures go in the place of `out`: a bucket, as `s3://bucket/prefix` or
+        out: the folder for images and journal. It has to be on a local disk.
+        pictures: where the images go in the place of `out`: a bucket, as `s3://bucket/prefix` or
             `gs://bucket/prefix` (needs the extra `cloud`; credentials come from the environment), or another
             folder, on whichever disk. Before anything is sent, it is tried out.
         model: the model of all lines that name none.
         defaults: other fields that hold where a line does not have its own.
-        limit: read only so many lines, from the first one, such as 20 for a first look; None for all.
-        name: how pictures are named below `out`, without ending: of `{id}`, `{fingerprint}`, `{line}`,
+        limit: read only so many lines, from the first one, such as 20 for a first look; `None` for all.
+        name: how images are named below `out`, without ending: of `{id}`, `{fingerprint}`, `{line}`,
             `{model}` and `{shard}`, two hex digits that spread files over folders.
-        notes: whether each picture gets a `.json` beside it that says how to make it again.
-        metadata: whether each picture gets that into its own file too, as text of a PNG or EXIF of a JPEG or WebP.
+        notes: whether each image gets a `.json` beside it that says how to make it again.
+        metadata: whether each image gets that into its own file too, as text of a PNG or EXIF of a JPEG or WebP.
             Its pixels stay as they are, its bytes do not.
-        max_failures: end the run with so many failures in it; None for any number.
+        max_failures: end the run with so many failures in it; `None` for any number.
         hold_unknown: leave lines that may have been billed by an earlier run, instead of sending them again.
-        accept_changes: go on though settings, or lines that pictures were bought for, are others than before.
-        verify: before the run, compare every picture with what was written, and read every line anew.
+        accept_changes: go on though settings, or lines that images were bought for, are others than before.
+        verify: before the run, compare every image with what was written, and read every line anew.
         api_key: as for `AsyncClient`, and so is all that follows.
         base_url: where the API is.
         server: what stands there, one of `servers()`.
@@ -246,7 +246,7 @@ class Batch:
             JournalError: the journal is in use, of a newer version, of other inputs, or cannot be written.
             ConfigurationError: a setting cannot be right.
             InvalidRequestError: `defaults` are right for no line: a name is misspelled, or no model accepts a value.
-            StorageError: no pictures can be written where they are to go, or it can no longer be asked.
+            StorageError: no images can be written where they are to go, or it can no longer be asked.
             StepFunError: what ended the run: a wrong key, no money left, a full disk. All that was in
                 flight by then has ended and is entered, and the next run goes on.
         """
@@ -313,9 +313,9 @@ class Batch:
         max_in_flight: int | None = None,
         lines_at_once: int | None = None,
     ) -> Progress:
-        """Run as `run` does, with the pictures made by other processes: workers of a cluster.
+        """Run as `run` does, with the images made by other processes: workers of a cluster.
 
-        Journal, budget and inputs stay here. Workers need the folder of the pictures under the same whole path
+        Journal, budget and inputs stay here. Workers need the folder of the images under the same whole path
         (where they go to a bucket, the batch's own folder), and a key in their own environment.
         `stepfun_async.dask.run_on` does this with Dask; see the page on clusters in the documentation for it
         and for other engines.
@@ -334,7 +334,7 @@ class Batch:
             As `run`. `in_flight` counts all lines that are out.
 
         Raises:
-            ChunkError: a chunk came back without an answer. What is known of its lines is entered.
+            ChunkError: a chunk came back without a response. What is known of its lines is entered.
             ConfigurationError: a setting cannot be right, or cannot be carried to other processes, such as
                 a key; or a worker cannot work.
             StepFunError: as `run`.
@@ -493,12 +493,12 @@ class Batch:
         )
 
     def _keeping(self) -> StorageLocation:
-        """Where and how the pictures are kept."""
+        """Where and how the images are kept."""
         where = self._pictures or os.path.abspath(self.records.folder)
         return StorageLocation(where, notes=self._notes, metadata=self._metadata)
 
     def _shared(self) -> Path:
-        """The folder that workers share: that of the pictures, or the batch's where they go to a bucket."""
+        """The folder that workers share: that of the images, or the batch's where they go to a bucket."""
         where = self._keeping().where
         return self.records.folder.absolute() if is_url(where) else Path(where)
 
@@ -531,7 +531,7 @@ class Batch:
         return resolve(_NOTHING_SENT, self._base_url, allow_http=self._allow_http, server=self._server)
 
     def _opened(self, store: PictureStore, service: Caller) -> tuple[Journal, int]:
-        """The journal, put in order, and how many pictures were found that it did not have."""
+        """The journal, put in order, and how many images were found that it did not have."""
         folder = self.records.folder
         journal = Journal.writing(folder)
         try:

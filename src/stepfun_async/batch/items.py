@@ -1,4 +1,4 @@
-"""What a batch tells of its pictures and of itself: plain values."""
+"""What a batch tells of its images and of itself: plain values."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from stepfun_async._core.problems import Problem
 State: TypeAlias = Literal["pending", "started", "done", "failed", "unknown"]
 """How a line of the inputs stands.
 
-`pending`: to be sent. `started`: in flight, or it was when the process died. `done`: the picture is in
-its file. `failed`: there is no picture, and what is known of money says all. `unknown`: there is no
-picture, and it may have been billed.
+`pending`: to be sent. `started`: in flight, or it was when the process died. `done`: the image is in
+its file. `failed`: there is no image, and what is known of money says all. `unknown`: there is no
+image, and it may have been billed.
 """
 
 STATES: tuple[State, ...] = get_args(State)
@@ -33,12 +33,12 @@ class Item:
 
     Attributes:
         id: the user's, or the request's fingerprint, with `-2` and so on for lines that are equal.
-        line: its line or row in the inputs, from 1; None where the inputs no longer have it.
+        line: its line or row in the inputs, from 1; `None` if the inputs no longer have it.
         state: how it stands, see `State`.
-        request: what was asked for: `operation`, `model` and the parameters; pictures by path or SHA-256.
-        fingerprint: the request's; None where the line is no valid request.
-        path: the picture's file below the batch's folder, or below where its `pictures` are, with `/`; a
-            whole path where it had to be rescued to another place; None without a picture.
+        request: what was asked for: `operation`, `model` and the parameters; images by path or SHA-256.
+        fingerprint: the request's; `None` if the line is no valid request.
+        path: the image's file below the batch's folder, or below where its `pictures` are, with `/`; a
+            whole path where it had to be rescued to another place; None without an image.
         sha256: of that file.
         bytes: its size.
         format: `png`, `jpeg`, `webp` or `gif`.
@@ -46,7 +46,7 @@ class Item:
         height: pixels.
         seed: what it was made from, as the server said.
         finish_reason: `success` or `content_filtered`, as the server said.
-        price: of one picture when it was last sent; None where it is not known.
+        price: of one image when it was last sent; `None` if unknown.
         trace_id: the server's `X-Trace-Id`.
         attempts: how many were made, in all runs.
         billed: how many images were charged, in all runs.
@@ -57,7 +57,7 @@ class Item:
         message: what it said.
         started: when it was last sent, seconds since 1970.
         ended: when it ended.
-        elapsed: seconds from its slot to its answer.
+        elapsed: seconds from its slot to its response.
     """
 
     id: str
@@ -113,7 +113,7 @@ class Checked:
         bad_lines: the first of those, `MOST_BAD_LINES` at most.
         price: what the good ones cost together, by currency.
         unpriced: how many have a price that is not known.
-        seconds: how long the limits make them take at least, whatever the server's speed; None where
+        seconds: how long the limits make them take at least, whatever the server's speed; `None` if
             they say nothing of time.
     """
 
@@ -130,7 +130,7 @@ class FailedLine:
     """A line that brought no image, and why.
 
     Attributes:
-        line: its line or row in the inputs, from 1; None where the inputs no longer have it.
+        line: its line or row in the inputs, from 1; `None` if the inputs no longer have it.
         id: the user's, or ours where the line has none.
         state: `failed` or `unknown`.
         error: the name of the class of its error.
@@ -237,12 +237,12 @@ class Status:
         billed: how many images were charged.
         maybe_billed: how many attempts may have been charged, those included, and those in flight now.
         maybe_twice: how many images may have been charged on top of one for each line.
-        spent: what the pictures that came have cost, by currency.
-        held: what attempts cost that may have been billed and brought no picture, those in flight included.
-        unpriced: pictures whose price is not known.
+        spent: what the images that came have cost, by currency.
+        held: what attempts cost that may have been billed and brought no image, those in flight included.
+        unpriced: images whose price is not known.
         lines: how many lines the inputs have; None until they were read to the end.
         removed: lines of earlier runs that the inputs no longer have.
-        running: the process that works on it now, in words; None where there is none.
+        running: the process that works on it now, in words; `None` if there is none.
     """
 
     counts: Mapping[State, int]
@@ -265,19 +265,19 @@ class Progress:
     """How a run stands at this moment.
 
     Attributes:
-        done: pictures made in this run, those adopted included.
+        done: images made in this run, those adopted included.
         failed: lines that failed in this run without a doubt about money.
-        unknown: lines of this run that may have been billed and brought no picture.
-        adopted: pictures of an earlier run that were found whole, but not in the journal.
+        unknown: lines of this run that may have been billed and brought no image.
+        adopted: images of an earlier run that were found whole, but not in the journal.
         skipped: lines that an earlier run had settled.
         in_flight: lines being sent.
         lines: how many lines the inputs have; None until they were read to the end.
         reasons: why lines of this run are `failed` or `unknown`, each reason with its count and the lines that ended
             first, the commonest first.
-        spent: what this run's pictures have cost, by currency.
+        spent: what this run's images have cost, by currency.
         held: what attempts of this run cost that may have been billed for nothing.
-        unpriced: pictures of this run whose price is not known.
-        stopped: why the run ended before the inputs did, in words; None where it did not.
+        unpriced: images of this run whose price is not known.
+        stopped: why the run ended before the inputs did, in words; `None` if it did not.
     """
 
     done: int = 0

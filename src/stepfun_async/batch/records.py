@@ -32,7 +32,7 @@ MANIFEST = "manifest.jsonl"
 REPORT = "report.html"
 
 SHARD_SIZE = 1_000_000_000
-"""Bytes of pictures after which a tar shard is full."""
+"""Bytes of images after which a tar shard is full."""
 
 
 class Records:
@@ -74,7 +74,7 @@ class Records:
         """Have failed lines sent again by the next run.
 
         Args:
-            errors: the classes of their failures, such as `ContentFilteredError`; None for all.
+            errors: the classes of their failures, such as `ContentFilteredError`; `None` for all.
             failed: whether those count whose state is `failed`.
             unknown: whether those count whose state is `unknown`, which the next run sends anyway unless it holds them.
 
@@ -161,14 +161,14 @@ class Records:
                 yield whole
 
     def write_report(self, path: str | os.PathLike[str] | None = None, *, thumbnails: bool = True) -> Path:
-        """Write a page for a browser: sums, plots, failures, costs, and every picture with its parameters.
+        """Write a page for a browser: sums, plots, failures, costs, and every image with its parameters.
 
         It is one HTML file that opens from disk and needs no network; see `report.write_report`.
 
         Args:
-            path: the file; `report.html` in the batch's folder when absent. It is replaced. Only pictures in its
-                own folder are shown, so elsewhere it has words alone, and so it has of pictures in a bucket.
-            thumbnails: make small copies of the first pictures, in `thumbnails` beside it, where Pillow is there.
+            path: the file; `report.html` in the batch's folder when absent. It is replaced. Only images in its
+                own folder are shown, so elsewhere it has words alone, and so it has of images in a bucket.
+            thumbnails: make small copies of the first images, in `thumbnails` beside it, where Pillow is there.
 
         Raises:
             JournalError: as `status`.
@@ -183,20 +183,20 @@ class Records:
         return target
 
     def pack(self, folder: str | os.PathLike[str], *, shard_size: int = SHARD_SIZE) -> tuple[Path, ...]:
-        """Copy the pictures into tar shards as WebDataset reads them: each picture with a `.json` and a `.txt`.
+        """Copy the images into tar shards as WebDataset reads them: each image with a `.json` and a `.txt`.
 
-        The pictures stay where they are. A shard is there whole or not at all, and none is replaced.
+        The images stay where they are. A shard is there whole or not at all, and none is replaced.
 
         Args:
             folder: where the shards go, `00000.tar` and so on; made where it is not there.
-            shard_size: bytes of pictures after which a shard is full.
+            shard_size: bytes of images after which a shard is full.
 
         Returns:
             The shards.
 
         Raises:
             ConfigurationError: the size is none, there are shards already, or one cannot be written.
-            JournalError: as `status`; or a picture is no longer there.
+            JournalError: as `status`; or an image is no longer there.
         """
         if shard_size < 1:
             raise ConfigurationError(f"shard_size is a number of bytes above 0, not {shard_size!r}")
@@ -208,13 +208,13 @@ class Records:
             return tuple(self._shards(target, shard_size))
 
     def _place(self) -> Place:
-        """Where the pictures are."""
+        """Where the images are."""
         with Journal.reading(self.folder) as journal:
             settings = json.loads(journal.fact(SETTINGS) or "{}")
         return place_at(settings.get("pictures") or os.path.abspath(self.folder))
 
     def _pictures(self) -> Iterator[tuple[Item, bytes]]:
-        """Each line that is done, with its picture."""
+        """Each line that is done, with its image."""
         place = self._place()
         done, again = tee(item for item in self.items() if item.state == "done")
         for item, data in zip(done, place.contents(str(item.path) for item in again), strict=True):
@@ -243,7 +243,7 @@ Pictures: TypeAlias = Iterator[tuple[Item, bytes]]
 def _fill(
     shard: tarfile.TarFile, picture: tuple[Item, bytes] | None, pictures: Pictures, shard_size: int, number: int
 ) -> tuple[Item, bytes] | None:
-    """Put pictures in a shard until it is full; the first one that did not go in, or None at the end."""
+    """Put images in a shard until it is full; the first one that did not go in, or None at the end."""
     size = count = 0
     while picture is not None and (size < shard_size or not count):
         for name, data in _members(*picture, f"{number:05}{count:06}"):
@@ -268,7 +268,7 @@ def _members(item: Item, data: bytes, key: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _placed(row: ReportRow, place: Place) -> ReportRow:
-    """The row with the whole name of its picture."""
+    """The row with the whole name of its image."""
     return row if row.path is None else replace(row, path=f"{place.name}/{os.fspath(row.path)}")
 
 

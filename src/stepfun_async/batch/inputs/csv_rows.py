@@ -58,7 +58,7 @@ class CsvFile:
         delimiter: what separates cells where the file does not say otherwise.
 
     Attributes:
-        header: the cells of its first row; None where it has no row at all.
+        header: the cells of its first row; `None` if it has no row at all.
         delimiter: what separates its cells.
 
     Raises:

@@ -1,4 +1,4 @@
-"""From one line of the inputs to a request, or to everything that is wrong with it. No file but pictures is read."""
+"""From one line of the inputs to a request, or to everything that is wrong with it. No file but images is read."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class JobDefaults:
 
     Attributes:
         defaults: the fields that hold where a line does not have its own.
-        folder: what the paths of pictures are relative to; None for the working directory.
+        folder: what the paths of images are relative to; `None` for the working directory.
         server: the profile of the server that the lines are for; `None` for StepFun's own form.
         warned: the line that was warned of since its image is empty, if any.
     """
@@ -87,11 +87,11 @@ class Job:
 
     Attributes:
         line: its number.
-        id: the user's; None where it has none.
-        request: what to send; None where the line is bad.
-        fingerprint: the request's; None where the line is bad.
+        id: the user's; `None` if it has none.
+        request: what to send; `None` if the line is bad.
+        fingerprint: the request's; `None` if the line is bad.
         told: the request for the journal, as `Item.request` has it.
-        digest: what tells the line from others before it is read; None where nothing does.
+        digest: what tells the line from others before it is read; `None` if nothing does.
         problems: what is wrong with it; empty where it can be sent.
     """
 
@@ -204,7 +204,7 @@ def known_fields() -> frozenset[str]:
 
 
 def field_of(name: str) -> str | None:
-    """The field that a column or key means: `Prompt` is `prompt`, `CFG Scale` is `cfg_scale`. None where it is none."""
+    """The field that a column or key means: `Prompt` is `prompt`, `CFG Scale` is `cfg_scale`. `None` if it is none."""
     if name in _USUAL_FIELDS:
         return name
     known = known_fields()
@@ -213,7 +213,7 @@ def field_of(name: str) -> str | None:
 
 
 def likely_field(name: str) -> str | None:
-    """The field that `name` is a slip of the pen for; None where none is near."""
+    """The field that `name` is a slip of the pen for; `None` if none is near."""
     return next(iter(difflib.get_close_matches(name.casefold(), known_fields(), n=1, cutoff=0.8)), None)
 
 
@@ -347,7 +347,7 @@ def _value_for(rule: Rule | None, value: object, *, as_text: bool) -> object:
 
 
 def _placed(fields: Mapping[str, object], terms: JobDefaults) -> dict[str, Any]:
-    """The fields with the paths of pictures made relative to the inputs' folder."""
+    """The fields with the paths of images made relative to the inputs' folder."""
     placed = dict(fields)
     if "image" in placed:
         placed["image"] = _image_of(placed["image"], terms)
@@ -383,7 +383,7 @@ def _not_for_batches(request: ImageRequest) -> Iterator[Problem]:
 
 
 def _afresh(request: ImageRequest) -> ImageRequest:
-    """The same request without what it read from files, so that jobs that wait take no memory for pictures."""
+    """The same request without what it read from files, so that jobs that wait take no memory for images."""
     if not isinstance(getattr(request, "image", ""), str | os.PathLike):
         return request
     fields = {name: getattr(request, name) for name in request.model_fields_set}
@@ -430,7 +430,7 @@ def told_fields(fields: Mapping[str, object]) -> dict[str, object]:
 
 
 def _told_value(value: object) -> object:
-    """`value` as JSON can say it; the bytes of a picture by their SHA-256."""
+    """`value` as JSON can say it; the bytes of an image by their SHA-256."""
     value = python_value(value)
     for types, telling in _TELLING:
         if isinstance(value, types):

@@ -26,7 +26,7 @@ class InputLine:
     Attributes:
         number: its line or row, from 1.
         read: gives its value: a mapping, a request value, or `Broken`.
-        digest: of how it is written; None for a value that has no written form.
+        digest: of how it is written; `None` for a value that has no written form.
     """
 
     number: int
@@ -39,7 +39,7 @@ def line_of(number: int, value: object) -> InputLine:
 
 
 def digest_of(value: object) -> bytes | None:
-    """What tells a mapping or a prompt from others; None where JSON cannot say it."""
+    """What tells a mapping or a prompt from others; `None` if JSON cannot say it."""
     if not isinstance(value, Mapping | str):
         return None
     try:

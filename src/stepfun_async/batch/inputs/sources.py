@@ -27,7 +27,7 @@ class Source(Protocol):
 
     @property
     def folder(self) -> Path | None:
-        """What the paths in it are relative to; None for the working directory."""
+        """What the paths in it are relative to; `None` for the working directory."""
         ...
 
     @property
@@ -76,7 +76,7 @@ def source_of(inputs: Any) -> Source:
 
 
 def _advice_for(inputs: Any) -> str | None:
-    """What to give in place of `inputs` that could be iterated over, but not by lines; None for anything else."""
+    """What to give in place of `inputs` that could be iterated over, but not by lines; `None` for anything else."""
     if hasattr(inputs, "readline") and not isinstance(
         inputs, type
     ):  # whose lines would be prompts, whatever its format

@@ -31,7 +31,7 @@ class _Rows:
 
 
 def rows_of_table(inputs: Any) -> _Rows | None:
-    """The rows of a table of pandas, polars or Arrow; None for anything else."""
+    """The rows of a table of pandas, polars or Arrow; `None` for anything else."""
     if isinstance(inputs, type) or not hasattr(inputs, "columns"):
         return None
     if hasattr(inputs, "iter_rows"):  # polars

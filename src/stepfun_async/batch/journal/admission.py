@@ -51,7 +51,7 @@ class Task:
         number: the row's.
         id: its id, the user's or ours.
         job: what to send.
-        stem: where its picture goes, below the folder and without its ending; empty until it is placed.
+        stem: where its image goes, below the folder and without its ending; empty until it is placed.
     """
 
     number: int
@@ -68,7 +68,7 @@ class Admitted:
         tasks: those to be sent.
         bad: the rows of those that failed here and now, since they are no valid requests.
         skipped: how many were settled before.
-        unread: the line at which it ended, since that has to be read after all; None where it went to the end.
+        unread: the line at which it ended, since that has to be read after all; `None` if it went to the end.
     """
 
     tasks: tuple[Task, ...]

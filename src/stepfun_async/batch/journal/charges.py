@@ -23,7 +23,7 @@ class Charge:
     """Images that were bought at one price.
 
     Attributes:
-        price: of one image; None where it is not known.
+        price: of one image; `None` if unknown.
         billed: how many are charged.
         maybe_billed: how many may have been charged, those included.
     """
@@ -116,7 +116,7 @@ class Charges:
         return [Charge(_price(price, currency), billed, maybe) for price, currency, billed, maybe in rows]
 
     def found(self, number: int, price: Money | None) -> Charge:
-        """An image of a job was found that no answer was entered for: count it, unless it is counted already.
+        """An image of a job was found that no response was entered for: count it, unless it is counted already.
 
         It is one of the job's attempts that may have been billed, where there is one; only else it is one more.
 

@@ -101,7 +101,7 @@ class Tables:
             return self._connection.execute(sql, [_storable(value) for value in values])
 
     def one(self, sql: str, *values: object) -> sqlite3.Row | None:
-        """The first row of a query; None where there is none."""
+        """The first row of a query; `None` if there is none."""
         row: sqlite3.Row | None = self.do(sql, *values).fetchone()
         return row
 
@@ -247,7 +247,7 @@ def locked(folder: Path, timeout: float = 1.0) -> sqlite3.Connection:
 
 
 def running_in(folder: Path) -> str | None:
-    """The process that runs the batch in a folder now, in words; None where there is none."""
+    """The process that runs the batch in a folder now, in words; `None` if there is none."""
     if not (folder / _LOCK).exists():
         return None
     try:

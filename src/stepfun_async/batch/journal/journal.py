@@ -3,9 +3,9 @@
 A SQLite database in write-ahead mode with `synchronous=FULL`: what was committed survives the loss of
 power. Each step of a line is one small change, in this order:
 
-    started (committed) -> sent -> picture durable in its file -> done (committed) -> told
+    started (committed) -> sent -> image durable in its file -> done (committed) -> told
 
-so that a picture may be durable and not entered, which the next run finds out, but never entered and
+so that an image may be durable and not entered, which the next run finds out, but never entered and
 not there. Everything here is plain and synchronous; `writer` calls it from one thread.
 """
 
@@ -51,7 +51,7 @@ SETTINGS = "settings"
 """The fact that says what the batch was begun with."""
 
 OUTPUT_LOST = "OutputLostError"
-"""The class of a picture whose file is no longer as it was written."""
+"""The class of an image whose file is no longer as it was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +113,8 @@ class Journal:
 
     Args:
         connection: to the database.
-        lock: the transaction that keeps others out; None for reading.
-        folder: where it is written; None for reading.
+        lock: the transaction that keeps others out; `None` for reading.
+        folder: where it is written; `None` for reading.
 
     Attributes:
         may_lack_writes: whether the machine may have stopped since the last run before it had written all to its disk.
@@ -208,7 +208,7 @@ class Journal:
     # --- facts of the whole ---
 
     def fact(self, name: str) -> str | None:
-        """A fact of the batch as a whole; None where it is not known."""
+        """A fact of the batch as a whole; `None` if unknown."""
         row = self._tables.one("SELECT value FROM facts WHERE name = ?", name)
         return None if row is None else str(row[0])
 
@@ -233,11 +233,11 @@ class Journal:
         Args:
             lines: in their order, those that were read, and the numbers of those that are as they were.
             hold_unknown: whether what may have been billed is left as it is.
-            accept_changes: whether a line may be another one than before, though a picture was bought for it.
+            accept_changes: whether a line may be another one than before, though an image was bought for it.
 
         Raises:
-            JournalError: a line is another one than before, and a picture was bought for it; `accept_changes`
-                keeps that picture, and goes on.
+            JournalError: a line is another one than before, and an image was bought for it; `accept_changes`
+                keeps that image, and goes on.
         """
         return self._admission.admit(lines, hold_unknown=hold_unknown, accept_changes=accept_changes)
 
@@ -255,8 +255,8 @@ class Journal:
 
         Args:
             number: its row.
-            stem: where its picture will be, without its ending.
-            price: of its picture; None where it is not known.
+            stem: where its image will be, without its ending.
+            price: of its image; `None` if unknown.
             attempts: how many attempts may be billed.
         """
         amount, currency = (None, None) if price is None else (str(price.amount), price.currency)
@@ -304,15 +304,15 @@ class Journal:
         )
 
     def adopt(self, number: int, price: Money | None, found: JobResult) -> Charge | None:
-        """Enter a picture that was found where a line's own would be.
+        """Enter an image that was found where a line's own would be.
 
         Args:
             number: the line's row.
             price: what it would cost now.
-            found: the picture.
+            found: the image.
 
         Returns:
-            What was added to the counts of which price; None where another row has the picture, and nothing is entered.
+            What was added to the counts of which price; `None` if another row has the image, and nothing is entered.
         """
         if self.is_of_another(number, str(found.path)):
             return None
@@ -323,8 +323,8 @@ class Journal:
         return added
 
     def is_of_another(self, number: int, path: str) -> bool:
-        """Whether a picture belongs to another row than `number`."""
-        # Pictures are found after a kill, or without the journal that knew them: most batches need no index.
+        """Whether an image belongs to another row than `number`."""
+        # Images are found after a kill, or without the journal that knew them: most batches need no index.
         self._tables.do("CREATE INDEX IF NOT EXISTS kept_images ON jobs (path) WHERE sha256 IS NOT NULL")
         which = "path = ? AND sha256 IS NOT NULL AND number <> ?"
         return self._tables.one(f"SELECT 1 FROM jobs WHERE {which}", path, number) is not None  # noqa: S608
@@ -350,7 +350,7 @@ class Journal:
         return self._left("state = 'started'")
 
     def rescued(self) -> list[Left]:
-        """The rows whose picture was paid for and put elsewhere."""
+        """The rows whose image was paid for and put elsewhere."""
         return self._left("state = 'failed' AND error = ? AND sha256 IS NOT NULL", SaveError.__name__)
 
     def _left(self, which: str, *values: object) -> list[Left]:
@@ -358,7 +358,7 @@ class Journal:
         return [Left(row["number"], row["stem"] or "", row["reserved"], _item(row)) for row in rows]
 
     def files(self) -> list[tuple[int, str, str]]:
-        """The pictures that are there: the numbers of their rows, their paths and their SHA-256."""
+        """The images that are there: the numbers of their rows, their paths and their SHA-256."""
         rows = self._connection.execute("SELECT number, path, sha256 FROM jobs WHERE state = 'done' ORDER BY number")
         return [(number, path, sha256.hex()) for number, path, sha256 in rows]
 
@@ -367,7 +367,7 @@ class Journal:
         self._tables.do("UPDATE jobs SET digest = NULL")
 
     def money(self) -> Sums:
-        """What was spent and what is held, and how many pictures have a price that is not known."""
+        """What was spent and what is held, and how many images have a price that is not known."""
         return self.charges.sums()
 
     def status(self) -> Status:
@@ -409,10 +409,10 @@ class Journal:
             yield FailedLine(line=line, id=name, state=state, error=error or state, message=message or "")
 
     def reopen(self, errors: Iterable[str] | None, *, failed: bool, unknown: bool) -> int:
-        """Make failed lines pending, but for those whose picture was paid for and put elsewhere: the next run has that.
+        """Make failed lines pending, but for those whose image was paid for and put elsewhere: the next run has that.
 
         Args:
-            errors: the classes of their failures; None for all. Where `SaveError` is among them, lines whose picture
+            errors: the classes of their failures; `None` for all. Where `SaveError` is among them, lines whose image
                 is no longer where it was put are made pending too.
             failed: whether those count that are `failed`.
             unknown: whether those count that are `unknown`.
@@ -448,7 +448,7 @@ class Journal:
 
 
 def _file_of(folder: Path) -> tuple[int, int] | None:
-    """Which file the journal of a folder is; None where there is none."""
+    """Which file the journal of a folder is; `None` if there is none."""
     try:
         facts = os.stat(folder / JOURNAL)
     except FileNotFoundError:

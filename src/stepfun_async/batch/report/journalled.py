@@ -73,7 +73,7 @@ def _text(request: Mapping[str, object], name: str) -> str | None:
 
 
 def _path_of(item: Item) -> str | None:
-    """The line's picture; one that had to be put elsewhere is not shown."""
+    """The line's image; one that had to be put elsewhere is not shown."""
     return None if item.error == SaveError.__name__ else item.path
 
 

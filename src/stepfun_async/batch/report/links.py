@@ -1,4 +1,4 @@
-"""Where a picture is, seen from the report: inside its folder, or only named."""
+"""Where an image is, seen from the report: inside its folder, or only named."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _URL = re.compile(r"\w+://")
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """Where the picture of a row is.
+    """Where the image of a row is.
 
     Attributes:
-        name: how readers are told; None where there is no picture.
-        source: where the page finds it, as a relative URL; None where it lies outside the report's folder.
-        thumbnail: where the page finds a small copy, likewise; None where there is none.
+        name: how readers are told; `None` if there is no image.
+        source: where the page finds it, as a relative URL; `None` if it lies outside the report's folder.
+        thumbnail: where the page finds a small copy, likewise; `None` if there is none.
     """
 
     name: str | None = None
@@ -27,7 +27,7 @@ class Whereabouts:
 
 
 def inside(path: str | os.PathLike[str], folder: Path) -> str | None:
-    """`path` as seen from `folder`; None where it does not lie in it.
+    """`path` as seen from `folder`; `None` if it does not lie in it.
 
     It is judged by its name alone, so a link in the file system counts as lying where it is called.
 
@@ -46,7 +46,7 @@ def inside(path: str | os.PathLike[str], folder: Path) -> str | None:
 
 
 def link(seen: str) -> str | None:
-    """`seen`, a path relative to the page, as a relative URL; None where it can be no file's name.
+    """`seen`, a path relative to the page, as a relative URL; `None` if it can be no file's name.
 
     >>> link(os.path.join("a?b", "javascript:c #1.png"))
     'a%3Fb/javascript%3Ac%20%231.png'

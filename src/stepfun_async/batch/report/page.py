@@ -34,7 +34,7 @@ _POLICY = (
     ("require-trusted-types-for", "'script'"),
     ("trusted-types", "'none'"),
 )
-"""What the page may do: run and look as it was written, show pictures beside it, and nothing else."""
+"""What the page may do: run and look as it was written, show images beside it, and nothing else."""
 
 
 def page_around_records(summary: ReportSummary, tally: Tally) -> tuple[str, str]:
@@ -232,7 +232,7 @@ def _unknown_notice(tally: Tally) -> Iterable[Html]:
 
 
 def _course(summary: ReportSummary, tally: Tally) -> Html | None:
-    """How it went; None where nothing has begun."""
+    """How it went; `None` if nothing has begun."""
     if not tally.states.total() - tally.states["pending"]:
         return None
     return joined(
@@ -351,7 +351,7 @@ def _settings(summary: ReportSummary) -> Html | None:
 
 
 def _state_buttons(tally: Tally) -> Html | None:
-    """What there is to choose from; None where there is no choice."""
+    """What there is to choose from; `None` if there is no choice."""
     states: list[State] = [state for state in STATES if tally.listed[state]]
     if len(states) < 2:
         return None

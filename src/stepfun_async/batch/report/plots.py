@@ -61,7 +61,7 @@ def progress(shares: Sequence[tuple[str, int]]) -> Html:
 
 
 def over_time(pace: Pace) -> Html | None:
-    """How many requests ended in which stretch of time; None where none did."""
+    """How many requests ended in which stretch of time; `None` if none did."""
     width, columns = pace.columns(_MOST_MOMENTS)
     if not columns:
         return None
@@ -84,7 +84,7 @@ def _all_of(column: Column) -> int:
 
 
 def _stacked(column: Column, start: float, end: float, width: float, scale: float) -> Iterator[Html]:
-    """A column, pictures below and everything else above, with what it says to a pointer."""
+    """A column, images below and everything else above, with what it says to a pointer."""
     at, wide = 100 * (column.start - start) / (end - start), 100 * width / (end - start)
     until = words.clock(column.start + width, width)
     said = f"{words.clock(column.start, width)} to {until}: {words.count(column.pictures, 'picture')}"
@@ -105,7 +105,7 @@ def _moments(start: float, end: float, width: float) -> Iterator[Html]:
 
 
 def of_durations(durations: Durations) -> Html | None:
-    """How long pictures took, with the percentiles; None where none is there."""
+    """How long images took, with the percentiles; `None` if none is there."""
     columns = list(durations.columns(_MOST_DURATIONS))
     if not columns:
         return None

@@ -98,7 +98,7 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A failure that stands for its class, and where it is among the rows listed; None where it is not."""
+    """A failure that stands for its class, and where it is among the rows listed; `None` if it is not."""
 
     row: ReportRow
     place: int | None
@@ -119,7 +119,7 @@ class Failures:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What ended in a stretch of time, in seconds since 1970: pictures, and everything else."""
+    """What ended in a stretch of time, in seconds since 1970: images, and everything else."""
 
     start: float
     pictures: int
@@ -213,8 +213,8 @@ class Tally:
         costs: by model.
         all_costs: of all models together.
         pace: when requests ended.
-        durations: how long the pictures took that are there.
-        started: the first start, in seconds since 1970; None where none is known.
+        durations: how long the images took that are there.
+        started: the first start, in seconds since 1970; `None` if none is known.
         ended: the last end, likewise.
     """
 
@@ -230,7 +230,7 @@ class Tally:
         self.ended: float | None = None
 
     def add(self, row: ReportRow, place: int | None) -> None:
-        """Count `row`, which stands at `place` among the rows listed; None where it is not listed."""
+        """Count `row`, which stands at `place` among the rows listed; `None` if it is not listed."""
         self.states[row.state] += 1
         self.listed[row.state] += place is not None
         self.all_costs.add(row)

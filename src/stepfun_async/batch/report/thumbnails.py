@@ -1,4 +1,4 @@
-"""Small pictures for the gallery, made with Pillow where it is there."""
+"""Small images for the gallery, made with Pillow where it is there."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ FOLDER = "thumbnails"
 """The folder beside the report that has them."""
 
 _SIDE = 400
-"""Pixels of the longer side; a picture in the gallery is some 200 wide, on screens of two pixels to one."""
+"""Pixels of the longer side; an image in the gallery is some 200 wide, on screens of two pixels to one."""
 
 _MOST_PIXELS = 32_000_000
-"""Pixels of the largest picture that is made small: each takes four bytes of memory."""
+"""Pixels of the largest image that is made small: each takes four bytes of memory."""
 
 _SMALL_FILE = 30_000
-"""Bytes of a picture that needs no smaller one."""
+"""Bytes of an image that needs no smaller one."""
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 _QUALITY = 80
@@ -38,15 +38,15 @@ def possible() -> bool:
 
 
 def thumbnail(folder: Path, picture: str, *, make: bool = True) -> str | None:
-    """A small copy of a picture, made unless there is one that is no older.
+    """A small copy of an image, made unless there is one that is no older.
 
     Args:
         folder: the report's folder.
-        picture: the picture, as seen from there.
+        picture: the image, as seen from there.
         make: whether one is made where there is none.
 
     Returns:
-        The small picture as seen from `folder`; None where there is none, because the picture is missing,
+        The small image as seen from `folder`; `None` if there is none, because the image is missing,
         broken, too large or small enough itself.
     """
     made = os.path.join(FOLDER, f"{hashlib.sha256(os.fsencode(picture)).hexdigest()[:32]}.webp")

@@ -51,12 +51,12 @@ class ReportRow:
         model: the model asked.
         operation: `text_to_image`, `edit` or `image_to_image`.
         parameters: everything else that was sent, by the SDK's names.
-        path: the picture's file; a relative one is seen from the report's folder. One outside of that
+        path: the image's file; a relative one is seen from the report's folder. One outside of that
             folder is named, but not shown.
-        width: pixels of the picture.
-        height: pixels of the picture.
+        width: pixels of the image.
+        height: pixels of the image.
         bytes: the size of the file.
-        seed: the seed that the picture was made from.
+        seed: the seed that the image was made from.
         finish_reason: as the server said it.
         cost: what was certainly charged, a sum for each currency.
         held: what may have been charged on top of `cost`, likewise.
@@ -66,7 +66,7 @@ class ReportRow:
         error: the class of the failure, such as `RateLimitError`.
         error_message: what the failure said.
         started: when it was sent, in seconds since 1970.
-        ended: when the answer or the failure was there, likewise.
+        ended: when the response or the failure was there, likewise.
         seconds: how long it took.
         trace_id: the server's `X-Trace-Id`.
     """
@@ -97,7 +97,7 @@ class ReportRow:
 
     @property
     def failure(self) -> str | None:
-        """The class that this row is counted in among the failures; None where it is none."""
+        """The class that this row is counted in among the failures; `None` if it is none."""
         if self.state not in FAILING:
             return None
         return self.error or STATES[self.state].label
@@ -112,7 +112,7 @@ class ReportSummary:
         made: when this report is made, in seconds since 1970.
         status: whether the job goes on, came to its end, or was stopped before.
         reason: why it was stopped.
-        total: how many requests it has; None where nobody knows yet, so that its rows are counted.
+        total: how many requests it has; `None` if nobody knows yet, so that its rows are counted.
         seconds: how long it was at work, all its runs together; None takes the time from the first start to
             the last end, without pauses of more than ten minutes.
         budget: the most it may spend.

@@ -30,23 +30,23 @@ _BLOCK = 200
 """Records in a block, which the page reads in one go."""
 
 _MOST_THUMBNAILS = 5_000
-"""Small pictures that a report has."""
+"""Small images that a report has."""
 
 _SECONDS = 8.0
-"""How long small pictures are made for a report: one takes up to 0.1 s. The next report makes further ones."""
+"""How long small images are made for a report: one takes up to 0.1 s. The next report makes further ones."""
 
 _WORKERS = min(4, os.cpu_count() or 1)
 _AHEAD = 4 * _WORKERS
-"""Small pictures in the making at once."""
+"""Small images in the making at once."""
 
 Placed: TypeAlias = tuple[ReportRow, Whereabouts]
-"""A row, and where its picture is."""
+"""A row, and where its image is."""
 
 
 def write_report(
     path: str | os.PathLike[str], rows: Iterable[ReportRow], summary: ReportSummary, *, thumbnails: bool = True
 ) -> Path:
-    """Write a report of a batch: one HTML file that shows the pictures beside it, and needs no network.
+    """Write a report of a batch: one HTML file that shows the images beside it, and needs no network.
 
     The file is there whole or not at all, and one that is there is replaced. Rows are taken one by
     one and not kept, so a million of them need no more memory than a thousand. All are counted; of
@@ -55,11 +55,11 @@ def write_report(
     It blocks: call it in a thread where an event loop runs.
 
     Args:
-        path: the file to write. Its folder is where relative paths of pictures start, and pictures outside
+        path: the file to write. Its folder is where relative paths of images start, and images outside
             of it are not shown.
         rows: the requests, in the order in which they are to be listed.
         summary: what is known of the job as a whole.
-        thumbnails: make small copies of pictures in `thumbnails/` beside the report, so that the gallery stays
+        thumbnails: make small copies of images in `thumbnails/` beside the report, so that the gallery stays
             quick: for eight seconds, and of the first 5,000 at most. Copies from an earlier report are kept, so
             that writing it again makes further ones. Without Pillow there are none.
 
@@ -109,11 +109,11 @@ def _listed(placed: Iterable[Placed], tally: Tally) -> Iterator[str]:
         yield record
 
 
-# --- pictures -----------------------------------------------------------------------------------
+# --- images -----------------------------------------------------------------------------------
 
 
 def _placed(rows: Iterable[ReportRow], folder: Path, thumbnails: int) -> Iterator[Placed]:
-    """The rows in their order, with the whereabouts of their pictures; the first `thumbnails` get a small copy."""
+    """The rows in their order, with the whereabouts of their images; the first `thumbnails` get a small copy."""
     pending: deque[tuple[ReportRow, Callable[[], Whereabouts]]] = deque()
     until = time.monotonic() + _SECONDS
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="stepfun-thumbnails") as pool:

@@ -1,7 +1,7 @@
-"""Lines made into pictures in another process: chunks of them go out, rows for the journal come back.
+"""Lines made into images in another process: chunks of them go out, rows for the journal come back.
 
 `run_chunk` is all that a worker runs, whatever engine brings it there. It needs what the chunk says, the
-shared folder, and a key in the worker's own environment; pictures go to the folder, and what comes back is
+shared folder, and a key in the worker's own environment; images go to the folder, and what comes back is
 small. All chunks that a process has of one run share one client, for as long as there are any.
 """
 
@@ -44,7 +44,7 @@ from .job_runner import STOPPING, JobOutcome, JobRunner, found
 
 
 class ChunkError(StepFunError):
-    """A chunk of lines came back without an answer: its workers died time and again, or the cluster is gone."""
+    """A chunk of lines came back without a response: its workers died time and again, or the cluster is gone."""
 
 
 class Slots(Protocol):
@@ -66,8 +66,8 @@ class Conditions:
     Attributes:
         run: the run's name, which its folder says too.
         version: of this package, where the run is.
-        folder: where tickets are, by the same whole path for everybody; pictures too, unless they go to a bucket.
-        keeping: where and how pictures are kept.
+        folder: where tickets are, by the same whole path for everybody; images too, unless they go to a bucket.
+        keeping: where and how images are kept.
         base_url: where the API is.
         server: the profile of what stands there.
         limits: of the client in each process.
@@ -96,7 +96,7 @@ class Line:
 
     Attributes:
         ticket: the right to send it.
-        task: what to send, and where its picture goes.
+        task: what to send, and where its image goes.
     """
 
     ticket: str
@@ -105,7 +105,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Lines to be made in one go, by whichever process. It pickles, and has no key and no more pictures in it
+    """Lines to be made in one go, by whichever process. It pickles, and has no key and no more images in it
     than were given as bytes.
 
     Attributes:
@@ -122,12 +122,12 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What came of a line of a chunk. It is small: the picture is in the folder.
+    """What came of a line of a chunk. It is small: the image is in the folder.
 
     Attributes:
         number: the line's in the journal.
-        ended: for the journal; None where this chunk did not send it.
-        error: what would meet every other line as well; None for anything else.
+        ended: for the journal; `None` if this chunk did not send it.
+        error: what would meet every other line as well; `None` for anything else.
     """
 
     number: int
@@ -136,14 +136,14 @@ class Row:
 
 
 def run_chunk(chunk: Chunk, slots: Slots | None = None) -> tuple[Row, ...]:
-    """Make the pictures of a chunk, in the folder that it names. This is what workers of a cluster run.
+    """Make the images of a chunk, in the folder that it names. This is what workers of a cluster run.
 
     It may be run again, on another worker or at the same time: a line that was sent is not sent again, and
     what is not known of it is told as such. What goes wrong with a line is in its row.
 
     Args:
         chunk: the lines, from `Batch.run_chunks`.
-        slots: what bounds the lines in flight on all workers; None for `lines_at_once` in each chunk alone.
+        slots: what bounds the lines in flight on all workers; `None` for `lines_at_once` in each chunk alone.
 
     Returns:
         A row for each line, for whom the chunk is from.
@@ -259,7 +259,7 @@ class _Bench:
             return Row(number, error=_unfit(f"{str(self._conditions.folder)!r} cannot be written: {error}"))
 
     async def _made(self, task: Task) -> JobOutcome:
-        """The picture of a line; one that came late from a process that was given up is taken."""
+        """The image of a line; one that came late from a process that was given up is taken."""
         saved = await finished_in_thread(partial(self._store.find, task.stem))
         if saved is None or saved.note.get("fingerprint", task.job.fingerprint) != task.job.fingerprint:
             return await self._maker.make(task, CallRecord())
@@ -335,7 +335,7 @@ def _bench_for(conditions: Conditions) -> Generator[_Bench]:
 
 
 def _row(number: int, made: JobOutcome) -> Row:
-    """What goes back of what came of a line: no bytes of pictures, and of errors only those that end the run."""
+    """What goes back of what came of a line: no bytes of images, and of errors only those that end the run."""
     ended, error = made.ended, made.error
     if isinstance(error, SaveError):
         ended = replace(ended, message=f"{error.message} (on {socket.gethostname()})")
@@ -373,7 +373,7 @@ def _portable(value: object, looked: object) -> object:
 
 
 def shipped(tasks: Iterable[Task], tickets: Iterable[str]) -> tuple[Line, ...]:
-    """Tasks with their tickets, so that they can travel. Reads pictures that are neither paths nor links."""
+    """Tasks with their tickets, so that they can travel. Reads images that are neither paths nor links."""
     return tuple(Line(ticket, _portable_task(task)) for ticket, task in zip(tickets, tasks, strict=True))
 
 

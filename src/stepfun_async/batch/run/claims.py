@@ -61,7 +61,7 @@ class Claims:
             self._folder.rmdir()
 
     def run(self) -> str | None:
-        """The run that goes on; None where there is none."""
+        """The run that goes on; `None` if there is none."""
         try:
             return (self._folder / _RUN).read_text(encoding="ascii")
         except FileNotFoundError:

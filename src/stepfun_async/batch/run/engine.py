@@ -1,10 +1,10 @@
 """A run: a fixed number of workers that take lines from one source, and enter each step in the journal.
 
-    admitted -> started (committed) -> sent -> picture durable -> done (committed) -> told
+    admitted -> started (committed) -> sent -> image durable -> done (committed) -> told
 
 What is waited for is bounded at every place: lines are read `AHEAD` at a time and only when few are
 left to be sent, so that a million of them cost no memory. A worker that is cancelled leaves its line
-as what is known of it says, and a picture that is paid for is kept and entered first.
+as what is known of it says, and an image that is paid for is kept and entered first.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Ways:
     Attributes:
         hold_unknown: leave lines that may have been billed, instead of sending them again.
         accept_changes: go on though lines or settings are others than before.
-        verify: read every picture and every line anew.
-        max_failures: end the run with so many failures; None for any number.
+        verify: read every image and every line anew.
+        max_failures: end the run with so many failures; `None` for any number.
     """
 
     hold_unknown: bool = False
@@ -97,12 +97,12 @@ class Engine:
     Args:
         source: where lines come from.
         terms: what holds for all of them.
-        maker: what makes their pictures.
+        maker: what makes their images.
         writer: of the journal.
         workers: how many lines are in flight at once.
         ways: how to deal with what is left of earlier runs.
-        adopted: pictures that were found when the journal was opened.
-        budget: what may be spent; None for any sum.
+        adopted: images that were found when the journal was opened.
+        budget: what may be spent; `None` for any sum.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class Engine:
         """Send all lines; return when the last one has ended.
 
         Args:
-            sink: where each line goes when it has ended; None for nowhere. It is closed at the end.
+            sink: where each line goes when it has ended; `None` for nowhere. It is closed at the end.
         """
         self._sink = sink
         try:
@@ -261,7 +261,7 @@ class Engine:
             await self._tell(item)
 
     async def _place(self, tasks: tuple[Task, ...]) -> None:
-        """Find a place for each picture; those that are there already are entered."""
+        """Find a place for each image; those that are there already are entered."""
         for placed, task in zip(await finished_in_thread(partial(self._maker.place, tasks)), tasks, strict=True):
             if isinstance(placed, Task):
                 self._ready.append(placed)
@@ -269,7 +269,7 @@ class Engine:
             await self._adopt(task, placed)
 
     async def _adopt(self, task: Task, found: JobResult) -> None:
-        """Enter a picture that is there already; one that is another line's is left alone, and this one's is made."""
+        """Enter an image that is there already; one that is another line's is left alone, and this one's is made."""
         price = self._maker.price(task.job.request) if task.job.request else None
         added = await self._writer.do(partial(Journal.adopt, number=task.number, price=price, found=found))
         if added is None:
@@ -284,13 +284,13 @@ class Engine:
             await self._tell(await self._writer.do(partial(Journal.item, number=task.number)))
 
     def _pay(self, charge: Charge) -> None:
-        """Have the budget know of a picture that was found."""
+        """Have the budget know of an image that was found."""
         if self._budget is None or charge.price is None or charge.price.currency != self._budget.currency:
             return
         spent, more = charge.billed, charge.maybe_billed - charge.billed
         self._budget.settle(spent=times(charge.price.amount, spent), held=times(charge.price.amount, more))
 
-    # --- pictures out ---
+    # --- images out ---
 
     async def _work(self) -> None:
         try:
@@ -328,7 +328,7 @@ class Engine:
         await self._tell(await self._enter(task, price, made))
 
     async def _cut_off(self, task: Task, price: Money | None, record: CallRecord) -> None:
-        """Enter how a line stands that was cancelled; an answer that was there already is kept."""
+        """Enter how a line stands that was cancelled; a response that was there already is kept."""
         answer = record.response
         usable = next((image for image in answer.data if not image.filtered), None) if answer else None
         if answer is None or usable is None:

@@ -32,7 +32,7 @@ class InputCheck:
         self._price: dict[str, Decimal] = {}
 
     def look_at(self, lines: Iterable[InputLine]) -> None:
-        """Check some lines; pictures that they name are read."""
+        """Check some lines; images that they name are read."""
         for line in lines:
             self._look_at(line)
 

@@ -1,4 +1,4 @@
-"""One line made into a picture in its file: sent through the client, saved, and told as a row for the journal.
+"""One line made into an image in its file: sent through the client, saved, and told as a row for the journal.
 
 This part knows nothing of the journal, so that it can run wherever there is a client and a store.
 """
@@ -52,7 +52,7 @@ STOPPING: tuple[type[StepFunError], ...] = (
     SaveError,
 )
 """What would meet every other line as well, so that the batch ends with it. The line stays to be sent, but for a
-picture that is paid for and cannot be written."""
+image that is paid for and cannot be written."""
 
 
 _FETCHED = Options(fetch=True)
@@ -60,7 +60,7 @@ _FETCHED = Options(fetch=True)
 
 
 class Store(Protocol):
-    """Where pictures are kept."""
+    """Where images are kept."""
 
     place: Place
 
@@ -69,7 +69,7 @@ class Store(Protocol):
         ...
 
     def own(self, stem: str, fingerprint: str) -> Saved | None:
-        """The picture under a stem, whole, where it is that of a request."""
+        """The image under a stem, whole, where it is that of a request."""
         ...
 
     def taken(self, stems: Iterable[str]) -> set[str]:
@@ -85,15 +85,15 @@ class Store(Protocol):
         ...
 
     def rescued(self, stem: str, fingerprint: str) -> str | None:
-        """Where `rescue` put the picture of a request; None where there is none."""
+        """Where `rescue` put the image of a request; `None` if there is none."""
         ...
 
     def fetch_back(self, stem: str, path: str, note: Mapping[str, object]) -> Saved | None:
-        """Keep a rescued picture in its place."""
+        """Keep a rescued image in its place."""
         ...
 
     def rescue(self, stem: str, fingerprint: str, image: Image) -> Saved:
-        """Keep a picture of a request somewhere else."""
+        """Keep an image of a request somewhere else."""
         ...
 
 
@@ -103,7 +103,7 @@ class JobOutcome:
 
     Attributes:
         ended: for the journal.
-        error: what went wrong; None where nothing did.
+        error: what went wrong; `None` if nothing did.
     """
 
     ended: JobResult
@@ -111,11 +111,11 @@ class JobOutcome:
 
 
 class JobRunner:
-    """Makes pictures of lines.
+    """Makes images of lines.
 
     Args:
         service: what sends.
-        store: where the pictures go.
+        store: where the images go.
         template: how they are named.
         retry: when the service makes an attempt again.
     """
@@ -130,18 +130,18 @@ class JobRunner:
         self._brought_back: dict[int, str] = {}
 
     def price(self, request: ImageRequest) -> Money | None:
-        """What its picture costs; None where it is not known."""
+        """What its image costs; `None` if unknown."""
         return self._service.price(request)
 
     def place(self, tasks: Sequence[Task]) -> list[Task | JobResult]:
-        """Each task with a free place for its picture, or its picture, durable already though nobody entered it.
+        """Each task with a free place for its image, or its image, durable already though nobody entered it.
 
-        A picture is taken for a task's where its note has the request's fingerprint, or its name is
+        An image is taken for a task's where its note has the request's fingerprint, or its name is
         made of it, or it was rescued for this place and request. Under the place there is nothing, and no
         other task has it until it is over, so that what is found there later is the task's.
 
         Raises:
-            StorageError: a picture that was rescued cannot be brought back.
+            StorageError: an image that was rescued cannot be brought back.
         """
         stems = [self._stem(task) for task in tasks]
         taken = self._store.taken(stems)
@@ -155,7 +155,7 @@ class JobRunner:
         self._given.discard(folded(task.stem))
 
     def entered(self, task: Task) -> None:
-        """The journal has the picture that was found for a task: it is not needed any more where it was rescued to."""
+        """The journal has the image that was found for a task: it is not needed any more where it was rescued to."""
         if refuge := self._brought_back.pop(task.number, None):
             Path(refuge).unlink(missing_ok=True)
 
@@ -180,7 +180,7 @@ class JobRunner:
         return found(saved) if saved is not None else self.elsewhere(task, stem)
 
     def _bring_back(self, task: Task, stem: str) -> Saved | None:
-        """The picture that was rescued for a task, in its place; until `entered` it is also where it was."""
+        """The image that was rescued for a task, in its place; until `entered` it is also where it was."""
         refuge = self._store.rescued(stem, task.job.fingerprint or "")
         if refuge is None:
             return None
@@ -218,7 +218,7 @@ class JobRunner:
         return await self.keep(task, response, image)
 
     async def keep(self, task: Task, response: ImagesResponse, image: Image) -> JobOutcome:
-        """Keep the picture of an answer, whatever else happens meanwhile."""
+        """Keep the image of a response, whatever else happens meanwhile."""
         try:
             saved = await self._groups.do(NewImage(task.stem, image, self._note(task, response)))
         except OSError as error:
@@ -226,7 +226,7 @@ class JobRunner:
         return JobOutcome(_done(saved, response, image))
 
     async def _rescued(self, task: Task, response: ImagesResponse, image: Image, error: OSError) -> JobOutcome:
-        """A picture that the disk does not take."""
+        """An image that the disk does not take."""
         message = f"a picture was made and paid for, but not written: {error.strerror or error}"
         saved: Saved | None = None
         try:
@@ -239,7 +239,7 @@ class JobRunner:
         return JobOutcome(_unsaved(saved, response, image, failed), failed)
 
     def _note_of(self, task: Task) -> dict[str, object]:
-        """What is known of a picture without its answer."""
+        """What is known of an image without its response."""
         return {
             "id": task.id,
             "line": task.job.line,
@@ -248,7 +248,7 @@ class JobRunner:
         }
 
     def _note(self, task: Task, response: ImagesResponse) -> dict[str, object]:
-        """What makes the picture again."""
+        """What makes the image again."""
         return {
             **self._note_of(task),
             "server": self._service.config.base_url,
@@ -266,17 +266,17 @@ def most_billed(retry: RetryPolicy) -> int:
 
 
 def adopted(saved: Saved, attempts: int) -> JobResult:
-    """The row of a picture that was found durable after a process had died in this very moment.
+    """The row of an image that was found durable after a process had died in this very moment.
 
     Args:
-        saved: the picture.
+        saved: the image.
         attempts: how many may have been billed until it came.
     """
     return replace(found(saved), attempts=attempts, billed=1, maybe_billed=attempts)
 
 
 def found(saved: Saved) -> JobResult:
-    """The row of a picture that is there, with nothing said of what it cost."""
+    """The row of an image that is there, with nothing said of what it cost."""
     return _with_file(saved, JobResult(state="done"), saved.note.get("trace_id"))
 
 
@@ -349,7 +349,7 @@ def _unsaved(saved: Saved | None, response: ImagesResponse, image: Image, error:
 
 
 def unfetched(response: ImagesResponse, why: BaseException | str) -> JobOutcome:
-    """What came of a line whose picture is paid for, and of which there is only a link."""
+    """What came of a line whose image is paid for, and of which there is only a link."""
     image = response.image
     message = f"a picture was made and paid for, but not fetched: {why}; its link is {image.url}"
     error = SaveError(message, response=response)
@@ -357,7 +357,7 @@ def unfetched(response: ImagesResponse, why: BaseException | str) -> JobOutcome:
 
 
 def _failure(error: Exception, most: int) -> JobResult:
-    """The row of a line that brought no picture, of whose attempts `most` may be billed."""
+    """The row of a line that brought no image, of whose attempts `most` may be billed."""
     name, message = type(error).__name__, str(error)
     if not isinstance(error, StepFunError):
         return JobResult(state="unknown", attempts=most, maybe_billed=most, error=name, message=message)
@@ -375,7 +375,7 @@ def _failure(error: Exception, most: int) -> JobResult:
 
 
 def _filtered(error: ContentFilteredError, response: ImagesResponse) -> JobResult:
-    """The row of a picture that was made, charged and withheld."""
+    """The row of an image that was made, charged and withheld."""
     return JobResult(
         state="failed",
         attempts=error.attempts,

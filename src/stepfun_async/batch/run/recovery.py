@@ -17,18 +17,18 @@ from .job_runner import adopted, found, killed
 def recover(journal: Journal, store: PictureStore, *, verify: bool, unsent: Collection[int] = frozenset()) -> int:
     """Put in order what a process left that was killed.
 
-    A line that was in flight is done where its picture is durable, `pending` where it was handed out and
-    provably not sent, and `unknown` otherwise. Pictures that had to be put elsewhere are brought back.
+    A line that was in flight is done where its image is durable, `pending` where it was handed out and
+    provably not sent, and `unknown` otherwise. Images that had to be put elsewhere are brought back.
 
     Args:
         journal: open for writing.
-        store: where the pictures are.
-        verify: whether every picture is read and compared with what was written; one that is gone or
+        store: where the images are.
+        verify: whether every image is read and compared with what was written; one that is gone or
             changed is `failed` from then on, and made anew when `retry` says so.
         unsent: the numbers of lines that were handed out and not sent.
 
     Returns:
-        How many pictures were found that the journal did not have.
+        How many images were found that the journal did not have.
     """
     count = sum(_recover_one(journal, store, left, sent=left.number not in unsent) for left in journal.in_flight())
     count += sum(_bring_back(journal, store, left) for left in journal.rescued())
@@ -66,13 +66,13 @@ def _recover_one(journal: Journal, store: PictureStore, left: Left, *, sent: boo
 
 
 def _is_its_own(journal: Journal, left: Left, saved: Saved) -> bool:
-    """Whether a picture is that of the row under whose stem it is, and not of one whose stem was the same."""
+    """Whether an image is that of the row under whose stem it is, and not of one whose stem was the same."""
     fingerprint = saved.note.get("fingerprint", left.item.fingerprint)
     return fingerprint == left.item.fingerprint and not journal.is_of_another(left.number, saved.path)
 
 
 def _enter(journal: Journal, number: int, ended: JobResult, refuge: str | None) -> None:
-    """Enter a line's end for good; only then its picture is taken away where it was rescued to."""
+    """Enter a line's end for good; only then its image is taken away where it was rescued to."""
     journal.begin()
     journal.end(number, ended)
     journal.commit()
@@ -96,7 +96,7 @@ def _note_of(item: Item) -> dict[str, object]:
 
 
 def _bring_back(journal: Journal, store: PictureStore, left: Left) -> bool:
-    """Whether a picture that was paid for and put elsewhere is in its place now."""
+    """Whether an image that was paid for and put elsewhere is in its place now."""
     path = str(left.item.path)
     saved = store.fetch_back(left.stem, path, _note_of(left.item))
     if saved is None:

@@ -1,11 +1,11 @@
 """A run whose lines are made elsewhere: chunks are handed out, and their rows entered in the journal.
 
     admitted -> money set aside -> tickets issued -> started (committed) -> handed out
-             -> picture durable in the shared folder -> row back -> done (committed) -> ticket gone -> told
+             -> image durable in the shared folder -> row back -> done (committed) -> ticket gone -> told
 
 The journal, the budget and the inputs stay here. So many chunks are out at once, and no more lines are
 read than they need. A chunk that brings no row for a line does not say what became of it; its ticket does:
-nobody took it, so it was never sent; or somebody did, and then its picture is there, or it is `unknown`.
+nobody took it, so it was never sent; or somebody did, and then its image is there, or it is `unknown`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class _Charged:
-    """A task, with what its picture costs, and that sum set aside; None where there is no budget."""
+    """A task, with what its image costs, and that sum set aside; `None` if there is no budget."""
 
     task: Task
     price: Money | None
@@ -93,11 +93,11 @@ class HandingEngine(Engine):
         maker: knows prices and places; it sends nothing.
         writer: of the journal.
         ways: how to deal with what is left of earlier runs.
-        adopted: pictures that were found when the journal was opened.
+        adopted: images that were found when the journal was opened.
         submit: has a chunk run somewhere.
         spread: how lines are spread.
         conditions: what holds for all chunks.
-        budget: what may be spent; None for any sum.
+        budget: what may be spent; `None` for any sum.
     """
 
     def __init__(

@@ -9,25 +9,25 @@ from typing import Any, Protocol
 from stepfun_async._core.errors import StepFunError
 
 NOTE = ".json"
-"""The ending of a note beside its picture."""
+"""The ending of a note beside its image."""
 
 
 class StorageError(StepFunError, OSError):
-    """The place for a batch's pictures cannot be used: there is no such bucket, the credentials are wrong or may
+    """The place for a batch's images cannot be used: there is no such bucket, the credentials are wrong or may
     not do that, or it cannot be reached. What is in it is as it was.
     """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """A picture in its file.
+    """An image in its file.
 
     Attributes:
         path: below the place, with `/`; a whole path for one that was rescued to another place.
         sha256: of the file.
         bytes: its size.
-        format: as `Image.format` has it; None for anything else.
-        width: pixels; None where the format is not known.
+        format: as `Image.format` has it; `None` for anything else.
+        width: pixels; `None` if the format is not known.
         height: pixels, likewise.
         note: what its note says; empty where it has none.
     """
@@ -77,7 +77,7 @@ class Place(Protocol):
         ...
 
     def try_out(self) -> None:
-        """Write something and take it away again, as far as that says whether pictures can be written.
+        """Write something and take it away again, as far as that says whether images can be written.
 
         Raises:
             StorageError: they cannot, and why.
@@ -89,7 +89,7 @@ class Place(Protocol):
         ...
 
     def contents(self, names: Iterable[str]) -> Iterator[bytes | None]:
-        """What is in files, in their order; None for one that is not there."""
+        """What is in files, in their order; `None` for one that is not there."""
         ...
 
     def write_all(self, files: Sequence[NewFile]) -> list[BaseException | None]:

@@ -1,4 +1,4 @@
-"""A bucket of an object store as the place of pictures, with the extra `cloud`: `s3://` and `gs://`, by obstore.
+"""A bucket of an object store as the place of images, with the extra `cloud`: `s3://` and `gs://`, by obstore.
 
 An object is written by one request, whole or not at all, and told from the beginning not to take the
 place of another. Credentials, endpoint and region are what obstore finds in the environment.
@@ -51,14 +51,14 @@ _AT_ONCE = 16
 """Requests under way at once where many files are asked for."""
 
 _CONFIG = {"timeout": "120s"}
-"""For one picture and all its way, with others beside it on a slow line. Everything else is left to the environment."""
+"""For one image and all its way, with others beside it on a slow line. Everything else is left to the environment."""
 
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _ENDPOINT = re.compile(r"https?://[^/\s]+(/\S*)?", re.IGNORECASE)
 """What obstore takes; it does not refuse anything else, but breaks with the first request."""
 
 _PATIENT = {"max_retries": 10, "retry_timeout": timedelta(seconds=90)}
-"""How often and how long a request is made again when the network or the server has trouble."""
+"""How often and how long a request is retried when the network or the server has trouble."""
 
 _HASTY = {"max_retries": 2, "retry_timeout": timedelta(seconds=10)}
 """Likewise before a run, when somebody waits to be told that a name is wrong."""
@@ -112,7 +112,7 @@ class Bucket:
     """
 
     threads = 16
-    """Most of the time they wait for an answer."""
+    """Most of the time they wait for a response."""
 
     most_at_once = 1
 
@@ -180,7 +180,7 @@ class Bucket:
         try:
             self._put(name, data, mode="overwrite" if overwrite else "create")
         except FileExistsError:
-            if self._read(name) != data:  # or it was this very request, made again when its answer was lost
+            if self._read(name) != data:  # or it was this very request, retried when its response was lost
                 raise
 
     def delete(self, name: str) -> None:
@@ -265,7 +265,7 @@ class Bucket:
 
 
 _PANIC = "PanicException"
-"""What obstore raises where it breaks; it is no `Exception`, and nobody would keep a paid picture with it."""
+"""What obstore raises where it breaks; it is no `Exception`, and nobody would keep a paid image with it."""
 
 
 def _check_endpoint() -> None:

@@ -1,4 +1,4 @@
-"""Names of pictures' files: from a template, with ids made safe, so that no picture leaves the folder."""
+"""Names of images' files: from a template, with ids made safe, so that no image leaves the folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stepfun_async._core.errors import ConfigurationError
 DEFAULT_TEMPLATE = "{shard}/{id}"
 
 FIELDS = ("id", "fingerprint", "line", "model", "shard")
-"""What a template may name; `shard` is two hex digits, even over all pictures."""
+"""What a template may name; `shard` is two hex digits, even over all images."""
 
 _LONGEST = 120
 """Bytes of an id in a name."""
@@ -48,14 +48,14 @@ OWN_NAMES = frozenset(
         "thumbnails",
     }
 )
-"""Names in the folder of a batch that are not those of pictures."""
+"""Names in the folder of a batch that are not those of images."""
 
 
 def check_template(template: object) -> str:
-    """`template`, when it can name pictures.
+    """`template`, when it can name images.
 
     Raises:
-        ConfigurationError: it is no relative path, names something unknown, or gives two pictures one name.
+        ConfigurationError: it is no relative path, names something unknown, or gives two images one name.
     """
     if not isinstance(template, str) or not template:
         raise _refused(template, "it is no text")
@@ -80,7 +80,7 @@ _ANY = "\0"
 
 
 def _why_no_path(path: str) -> str | None:
-    """Why a path cannot be the name of pictures, in which `_ANY` stands for anything; None where it can."""
+    """Why a path cannot be the name of images, in which `_ANY` stands for anything; `None` if it can."""
     parts = path.split("/")
     literal = path.replace(_ANY, "").replace("/", "")
     if "" in parts or not {".", ".."}.isdisjoint(parts) or _UNSAFE.search(literal):
@@ -100,7 +100,7 @@ def _refused(template: object, why: str) -> ConfigurationError:
 
 
 def stem_of(template: str, *, id: str, fingerprint: str, line: int, model: str) -> str:
-    """A picture's path below the folder, with `/` and without its ending, which its format decides.
+    """An image's path below the folder, with `/` and without its ending, which its format decides.
 
     >>> stem_of("{shard}/{id}", id="../../etc", fingerprint="ab12", line=1, model="m")
     '74/etc~74ccf3c5'

@@ -1,4 +1,4 @@
-"""Where and how the pictures of a batch are kept, as a plain value that other processes understand too."""
+"""Where and how the images of a batch are kept, as a plain value that other processes understand too."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .store import PictureStore
 
 @dataclass(frozen=True, slots=True)
 class StorageLocation:
-    """Where and how pictures are kept. It pickles; whoever opens it needs credentials of its own.
+    """Where and how images are kept. It pickles; whoever opens it needs credentials of its own.
 
     Attributes:
         where: a folder, or the URL of a bucket.
-        notes: whether each picture gets its note.
-        metadata: whether each picture gets it into its own file too.
+        notes: whether each image gets its note.
+        metadata: whether each image gets it into its own file too.
     """
 
     where: str
@@ -44,7 +44,7 @@ def place_at(where: str) -> Place:
 
 
 def check_pictures(pictures: object) -> str | None:
-    """Where pictures go as it goes into the journal: a URL, the whole path of a folder, or None for the batch's own.
+    """Where images go as it goes into the journal: a URL, the whole path of a folder, or `None` for the batch's own.
 
     Raises:
         ConfigurationError: it is none of these, or its extra is not installed.

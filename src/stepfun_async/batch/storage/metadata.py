@@ -1,6 +1,6 @@
-"""What makes a picture again, put into the picture's own file: text of a PNG, EXIF of a JPEG or a WebP.
+"""What makes an image again, put into the image's own file: text of a PNG, EXIF of a JPEG or a WebP.
 
-The compressed picture is taken over byte for byte, so that no pixel changes, whatever the format; an
+The compressed image is taken over byte for byte, so that no pixel changes, whatever the format; an
 encoder would do a JPEG over again, and worse. Everything else in the file stays too.
 
     PNG          iTXt chunks: `Description` with the prompt, `stepfun-async` with the JSON
@@ -26,14 +26,14 @@ Embed = Callable[[Picture, str, str], bytes | None]
 
 
 def with_metadata(data: bytes, note: Mapping[str, object]) -> bytes:
-    """A picture's file with a note in it.
+    """An image's file with a note in it.
 
     Args:
         data: the file.
-        note: what makes the picture again; the prompt is in its `request`.
+        note: what makes the image again; the prompt is in its `request`.
 
     Returns:
-        The file with the note; as it was where it is no whole picture, where its format takes none, where it has EXIF
+        The file with the note; as it was where it is no whole image, where its format takes none, where it has EXIF
         already, or where the note is longer than the 64 KB that a JPEG has room for.
     """
     picture = of_bytes(data)
@@ -71,7 +71,7 @@ _IMAGE_DESCRIPTION, _EXIF_FOLDER, _USER_COMMENT = 0x010E, 0x8769, 0x9286
 
 
 def _tiff(prompt: str, text: str) -> bytes:
-    """The two texts as EXIF has them: a TIFF without a picture, in two folders, behind which their values lie."""
+    """The two texts as EXIF has them: a TIFF without an image, in two folders, behind which their values lie."""
     described, comment = prompt.encode() + b"\0", b"ASCII\0\0\0" + text.encode("ascii")
     padding = b"\0" * (len(described) % 2)  # a value begins at an even place
     first, second = 8, 8 + 2 + 2 * 12 + 4

@@ -1,7 +1,7 @@
-"""The pictures of a batch: whole and durable or not there, each with a note of how it was made.
+"""The images of a batch: whole and durable or not there, each with a note of how it was made.
 
 `PictureStore` names them, never replaces one, and knows its own again. It does so at a `Place`, which knows
-nothing of pictures: `Folder` here, or `Bucket`. All of it blocks, and is called in worker threads.
+nothing of images: `Folder` here, or `Bucket`. All of it blocks, and is called in worker threads.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ class NewImage:
 
 
 class PictureStore:
-    """Pictures at a place.
+    """Images at a place.
 
     Args:
         place: where.
-        notes: whether each picture gets its note.
-        metadata: whether each picture gets it into its own file too.
+        notes: whether each image gets its note.
+        metadata: whether each image gets it into its own file too.
     """
 
     def __init__(self, place: Place, *, notes: bool, metadata: bool = False) -> None:
@@ -106,7 +106,7 @@ class PictureStore:
         return entry.error is None
 
     def find(self, stem: str) -> Saved | None:
-        """The picture under a stem, whole and as its note has it; None where there is none, or only something else."""
+        """The image under a stem, whole and as its note has it; `None` if there is none, or only something else."""
         present = self.place.present(_names(stem))
         name = next((name for name in _names(stem) if name in present), None)
         return None if name is None else self._look(name, stem + NOTE)
@@ -128,14 +128,14 @@ class PictureStore:
             self.place.replace(name, _as_text(note))
 
     def own(self, stem: str, fingerprint: str) -> Saved | None:
-        """The picture under a stem, where it is that of a request: its note says so, or its name is made of it."""
+        """The image under a stem, where it is that of a request: its note says so, or its name is made of it."""
         saved = self.find(stem)
         if saved is not None and (saved.note.get("fingerprint") == fingerprint or fingerprint in stem):
             return saved
         return None
 
     def taken(self, stems: Iterable[str]) -> set[str]:
-        """Those of `stems` under which there is something; a note without a picture is no hindrance."""
+        """Those of `stems` under which there is something; a note without an image is no hindrance."""
         stem_of = {name: stem for stem in stems for name in _names(stem)}
         return {stem_of[name] for name in self.place.present(stem_of)}
 
@@ -154,19 +154,19 @@ class PictureStore:
         self.place.sweep(stem)
 
     def digests(self, names: Iterable[str]) -> Iterator[str | None]:
-        """The SHA-256 of files as they are now, in their order; None for one that is not there."""
+        """The SHA-256 of files as they are now, in their order; `None` for one that is not there."""
         for data in self.place.contents(names):
             yield None if data is None else hashlib.sha256(data).hexdigest()
 
     def rescue(self, stem: str, fingerprint: str, image: Image) -> Saved:
-        """Write a paid picture that the place does not take to the system's folder for temporary files.
+        """Write a paid image that the place does not take to the system's folder for temporary files.
 
-        What is there already is another picture that is paid for, and stays.
+        What is there already is another image that is paid for, and stays.
 
         Args:
-            stem: the picture's name without its ending.
+            stem: the image's name without its ending.
             fingerprint: of its request.
-            image: the picture, with its bytes.
+            image: the image, with its bytes.
 
         Raises:
             OSError: it cannot be written there either.
@@ -180,7 +180,7 @@ class PictureStore:
         raise AssertionError
 
     def rescued(self, stem: str, fingerprint: str) -> str | None:
-        """Where `rescue` put the picture of a request; None where there is none of this user's."""
+        """Where `rescue` put the image of a request; `None` if there is none of this user's."""
         paths = (self._refuge(stem, fingerprint, 1, ending) for ending in _ENDINGS)
         return next((str(path) for path in paths if _is_own(path)), None)
 
@@ -192,7 +192,7 @@ class PictureStore:
 
     @cached_property
     def _refuges(self) -> frozenset[str]:
-        """The names of rescued pictures, of whichever batch."""
+        """The names of rescued images, of whichever batch."""
         try:
             return frozenset(name for name in os.listdir(tempfile.gettempdir()) if name.startswith(_RESCUED))
         except OSError:
@@ -205,10 +205,10 @@ class PictureStore:
         return Path(tempfile.gettempdir()) / f"{_RESCUED}{hashlib.sha256(named).hexdigest()[:32]}{more}{ending}"
 
     def fetch_back(self, stem: str, path: str, note: Mapping[str, object]) -> Saved | None:
-        """Write a rescued picture to its place; None where it is gone.
+        """Write a rescued image to its place; `None` if it is gone.
 
         It stays where it is, to be taken away when the journal knows of the other one. That one may be
-        there already: what failed to be written may have been written, with only the answer lost.
+        there already: what failed to be written may have been written, with only the response lost.
         """
         try:
             image = _image_of(Path(path).read_bytes())
@@ -282,7 +282,7 @@ class _Entry:
 
 
 def _names(stem: str) -> tuple[str, ...]:
-    """The names that the picture of a stem may have."""
+    """The names that the image of a stem may have."""
     return tuple(stem + ending for ending in _ENDINGS)
 
 

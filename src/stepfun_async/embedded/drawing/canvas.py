@@ -18,7 +18,7 @@ _RIM = 181
 
 
 class Canvas:
-    """A picture being painted.
+    """An image being painted.
 
     Args:
         image: what is there already; painted over in place.
@@ -153,6 +153,6 @@ def stretch(
 
 
 def relevel(image: Image.Image, change: Callable[[int], float]) -> Image.Image:
-    """A picture of levels (0 to 255) with `change` made to each."""
+    """An image of levels (0 to 255) with `change` made to each."""
     table = [round(change(level)) for level in range(256)]
     return image.point(table)  # pyright: ignore[reportUnknownMemberType] - likewise

@@ -1,4 +1,4 @@
-"""What a drawn picture contains, kept in its metadata so that an edit of it finds its subjects again."""
+"""What a drawn image contains, kept in its metadata so that an edit of it finds its subjects again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST = 12
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a picture contains.
+    """What an image contains.
 
     Attributes:
         figures: its subjects, the ones behind first.
@@ -68,7 +68,7 @@ class Content:
 
 
 def of(metadata: Mapping[Any, object]) -> Content:
-    """Return the content that a picture's metadata name; nothing for pictures from elsewhere."""
+    """Return the content that an image's metadata name; nothing for images from elsewhere."""
     return Content.from_text(metadata.get(KEYWORD))
 
 

@@ -1,7 +1,7 @@
-"""Edits: what a prompt wants changed in a picture, and how it is changed while the rest stays as it is.
+"""Edits: what a prompt wants changed in an image, and how it is changed while the rest stays as it is.
 
-Subjects that the engine drew itself are found by the picture's metadata (`content`), and are replaced, recoloured or
-removed exactly where they are. Of other pictures nothing is known; there the subject is taken to be in the middle.
+Subjects that the engine drew itself are found by the image's metadata (`content`), and are replaced, recoloured or
+removed exactly where they are. Of other images nothing is known; there the subject is taken to be in the middle.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .words import Call, called_for, calls, coats, free_colors
 
 @dataclass(slots=True)
 class _Editing:
-    """A picture being edited, what it contains, and the light that things are painted in."""
+    """An image being edited, what it contains, and the light that things are painted in."""
 
     canvas: Canvas
     content: Content
@@ -42,10 +42,10 @@ def edited(
     detail: float,
     wanted: tuple[Placed, ...] = (),
 ) -> tuple[Image.Image, Content]:
-    """Return a picture with what `prompt` wants changed, and what it then contains.
+    """Return an image with what `prompt` wants changed, and what it then contains.
 
     Args:
-        source: the picture as it is.
+        source: the image as it is.
         content: what it contains, as far as is known.
         prompt: what to change.
         palette: the colours that the prompt calls for.
@@ -67,7 +67,7 @@ def edited(
 
 
 def weather(canvas: Canvas, names: Sequence[str], palette: Palette, chance: random.Random) -> None:
-    """Paint the weather over a picture."""
+    """Paint the weather over an image."""
     if "fog" in names:
         haze(canvas, mix(palette.sky[-1], palette.light, 0.4))
     if "rain" in names:
@@ -108,7 +108,7 @@ def _change_subjects(work: _Editing, prompt: str) -> None:
             _repaint(work, placed, replace(placed, coat=colored[placed.name]))
         unknown = [name for name in names if not work.content.of(name)]
         new = [name for name in unknown if _is_new(name, found)]
-        for name in set(unknown) & set(colored) - set(new):  # 'make the car red', in a picture from elsewhere
+        for name in set(unknown) & set(colored) - set(new):  # 'make the car red', in an image from elsewhere
             _tint(work.canvas, _middle(work.canvas), colored[name])
         _add(work, new, colored)
 
@@ -122,7 +122,7 @@ def _coats_of(prompt: str, names: Sequence[str]) -> dict[str, RGB]:
 
 
 def _is_new(name: str, found: Sequence[Call]) -> bool:
-    """Return whether a subject is to be added: 'a cat' is new, 'the cat' is in the picture already."""
+    """Return whether a subject is to be added: 'a cat' is new, 'the cat' is in the image already."""
     at = next(call.at for call in found if call.kind == "subject" and call.name == name)
     before = [call for call in found if call.at < at and call.kind in ("article", "verb")]
     if before and before[-1].kind == "article":
@@ -145,7 +145,7 @@ def _become(work: _Editing, names: Sequence[str], colored: dict[str, RGB]) -> No
     old = work.content.of(names[0]) or work.content.of(new) or next(iter(work.content.figures[::-1]), None)
     if old:
         _repaint(work, old, _in_place_of(old, new, colored.get(new)))
-    elif new in colored:  # a picture from elsewhere: what is in the middle takes the colour
+    elif new in colored:  # an image from elsewhere: what is in the middle takes the colour
         _tint(work.canvas, _middle(work.canvas), colored[new])
     else:
         _paint(work, Placed(new, 0.5, FIGURES[new].height, FIGURES[new].size * 1.2))
@@ -194,7 +194,7 @@ def _erase(work: _Editing, mask: Image.Image) -> None:
 
 
 def _side(image: Image.Image, x: int, top: int, bottom: int, wide: int) -> Image.Image | None:
-    """Return the mean of a few columns from `x` on; None where they are outside."""
+    """Return the mean of a few columns from `x` on; `None` if they are outside."""
     if x < 0 or x + wide > image.width:
         return None
     return stretch(image.crop((x, top, x + wide, bottom)), (1, bottom - top), Image.Resampling.BOX)
@@ -212,7 +212,7 @@ def _mask_of(work: _Editing, placed: Placed) -> Image.Image:
 
 
 def _changes_all(called: dict[str, list[str]], prompt: str) -> bool:
-    """Return whether the whole picture changes its light: a time, season, weather or colour is named, or nothing."""
+    """Return whether the whole image changes its light: a time, season, weather or colour is named, or nothing."""
     if called["palette"]:
         return True
     colors = free_colors(prompt) and not called["background"] and not called["subject"]
@@ -263,7 +263,7 @@ def _upper(canvas: Canvas) -> Image.Image:
 
 
 def _toned(image: Image.Image, palette: Palette, share: float) -> Image.Image:
-    """Return a picture in the light of a palette."""
+    """Return an image in the light of a palette."""
     ink, light = mix(palette.near, BLACK, 0.5), mix(palette.light, palette.sky[-1], 0.3)
     if palette.dark:
         ink, light = mix(palette.near, BLACK, 0.3), mix(palette.sky[-1], palette.light, 0.25)
@@ -274,5 +274,5 @@ def _toned(image: Image.Image, palette: Palette, share: float) -> Image.Image:
 
 
 def _ambient(image: Image.Image) -> Palette:
-    """Return the light that a picture seems to be taken in."""
+    """Return the light that an image seems to be taken in."""
     return PALETTES["night" if ImageStat.Stat(image.convert("L")).mean[0] < 62 else "day"]

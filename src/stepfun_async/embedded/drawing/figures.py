@@ -58,19 +58,19 @@ class Figure:
 
     @property
     def height(self) -> float:
-        """Where its foot or its middle is, as a share of a picture's height."""
+        """Where its foot or its middle is, as a share of an image's height."""
         return _HEIGHTS[self.where]
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A figure in a picture.
+    """A figure in an image.
 
     Attributes:
         name: of the figure.
         x, y: where its foot or its middle is, as shares of width and height.
         size: the length of a unit, as a share of the canvas' `unit`.
-        coat: its colour; None for the usual one.
+        coat: its colour; `None` for the usual one.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a stand-in picture is before anything is drawn: its size, and what it says of itself."""
+"""What a stand-in image is before anything is drawn: its size, and what it says of itself."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ SOFTWARE = "stepfun-async embedded engine"
 NOTE = "A stand-in picture for development, drawn by stepfun-async's embedded engine, not by a diffusion model."
 
 _MAX_PIXELS = 4096 * 4096
-"""Pixels of the largest picture that is decoded."""
+"""Pixels of the largest image that is decoded."""
 
 
 class UndecodableError(ValueError):
-    """A picture that was sent cannot be decoded, though its header is good."""
+    """An image that was sent cannot be decoded, though its header is good."""
 
 
 def check_pixels(width: int, height: int) -> None:
-    """Raise `UndecodableError` for a picture with more pixels than the engine decodes."""
+    """Raise `UndecodableError` for an image with more pixels than the engine decodes."""
     if width * height > _MAX_PIXELS:
         raise UndecodableError(f"{width}x{height} pixels are more than the embedded engine decodes")
 
 
 def size_of(values: Values, row: Capability, sent: tuple[int, int] | None) -> Size:
-    """The size of the picture that a request asks for.
+    """The size of the image that a request asks for.
 
     Args:
         values: the request's parameters, valid by `row`.
         row: the model's row of the tables.
-        sent: width and height in pixels of the picture that was sent; None where there is none.
+        sent: width and height in pixels of the image that was sent; `None` if there is none.
     """
     asked = row.size_rule.pick(values.get("size")) if row.size_rule else None
     if sent is None or row.operation != "edit":
@@ -45,7 +45,7 @@ def size_of(values: Values, row: Capability, sent: tuple[int, int] | None) -> Si
 
 
 def facts_of(values: Values, row: Capability, seed: int) -> dict[str, str]:
-    """What the picture's metadata says, by keyword."""
+    """What the image's metadata says, by keyword."""
     return {
         "Software": SOFTWARE,
         "Comment": NOTE,

@@ -1,4 +1,4 @@
-"""Draws the stand-in pictures: real PNGs of exactly the right size, the same for the same request.
+"""Draws the stand-in images: real PNGs of exactly the right size, the same for the same request.
 
 They are scenes and figures that follow the words of the prompt, not the work of a model, and
 say so in their metadata.
@@ -39,18 +39,18 @@ _Drawn = tuple[Image.Image, Content]
 
 
 def draw(values: Values, row: Capability, seed: int) -> bytes:
-    """The picture that a request asks for, as a PNG.
+    """The image that a request asks for, as a PNG.
 
     Equal arguments give equal bytes. Text outside the bundled font uses a
     font of the machine (see `lettering`), and so may differ from one machine to another.
 
     Args:
-        values: the request's parameters, valid by `row`; pictures as `pictures.look` read them.
+        values: the request's parameters, valid by `row`; images as `pictures.look` read them.
         row: the model's row of the tables.
         seed: what chance is drawn from.
 
     Raises:
-        UndecodableError: a picture that was sent is broken inside.
+        UndecodableError: an image that was sent is broken inside.
     """
     source, content = _opened(values.get("image"))
     size = size_of(values, row, source.size if source else None)
@@ -65,7 +65,7 @@ def draw(values: Values, row: Capability, seed: int) -> bytes:
 
 
 def _lettered(values: Values, image: Image.Image, content: Content, palette: Palette) -> Image.Image:
-    """The picture with a poster's frame and title, and with the text that the prompt wants."""
+    """The image with a poster's frame and title, and with the text that the prompt wants."""
     prompt = str(values["prompt"])
     texts, called = values.get("text_mode") is True, called_for(prompt)
     title = quoted_in(prompt) if texts else None
@@ -157,7 +157,7 @@ def _changed(
 
 
 def _blended(values: Values, source: Image.Image, content: Content, size: Size, palette: Palette, seed: int) -> _Drawn:
-    """The source, changed more and more as the weight rises, and at last another picture."""
+    """The source, changed more and more as the weight rises, and at last another image."""
     weight, styles = _number(values, "source_weight", 1.0), called_for(str(values["prompt"]))["style"]
     fitted = ImageOps.fit(source, (size.width, size.height), Image.Resampling.BILINEAR)
     fresh, new = _scene(values, size, palette, seed)
@@ -170,11 +170,11 @@ def _blended(values: Values, source: Image.Image, content: Content, size: Size, 
 
 
 _TURN = 0.7
-"""The source weight up to which a picture is changed, and from which it becomes another one."""
+"""The source weight up to which an image is changed, and from which it becomes another one."""
 
 
 def _opened(picture: object) -> tuple[Image.Image | None, Content]:
-    """A picture that was sent, and what it contains, where that is known."""
+    """An image that was sent, and what it contains, where that is known."""
     if not isinstance(picture, Picture):
         return None, Content()
     try:

@@ -1,4 +1,4 @@
-"""Text in pictures, wrapped and fitted.
+"""Text in images, wrapped and fitted.
 
 Pillow's bundled font has the Latin alphabet and a few more. For Chinese, Japanese and Korean a font
 of the machine is used where one lies in the usual places; otherwise these characters show as the
@@ -36,7 +36,7 @@ _QUOTED = re.compile("[\"“「『《]([^\"”」』》]+)[\"”」』》]|(?:^|
 
 
 def quoted_in(prompt: str) -> str | None:
-    """The words of a prompt that stand in quotes; None where none do.
+    """The words of a prompt that stand in quotes; `None` if none do.
 
     >>> quoted_in('A poster that says "Hello, world" in gold')
     'Hello, world'
@@ -83,7 +83,7 @@ def fitted(text: str, width: float, height: float) -> tuple[list[str], Font]:
 
 
 def _wrap(text: str, font: Font, width: float) -> list[str] | None:
-    """Lines no wider than `width`; None where a single piece is wider."""
+    """Lines no wider than `width`; `None` if a single piece is wider."""
     lines: list[str] = []
     line = ""
     for piece in _pieces(text):

@@ -1,4 +1,4 @@
-"""The colours of pictures, and the source of chance."""
+"""The colours of images, and the source of chance."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RGB = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """The colours of a picture.
+    """The colours of an image.
 
     Attributes:
         sky: from the top to the horizon.

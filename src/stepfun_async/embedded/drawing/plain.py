@@ -1,8 +1,8 @@
-"""Plain pictures for tests: one colour above another, in a fraction of a millisecond, without Pillow.
+"""Plain images for tests: one colour above another, in a fraction of a millisecond, without Pillow.
 
 They are written row by row as PNG has it, with one trick: in deflate, a piece that ends in a full
 flush refers to nothing before it. So a few equal rows are compressed once, and stand in the file as
-often as the picture has them.
+often as the image has them.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _ADLER = 65521
 
 
 def draw(values: Values, row: Capability, seed: int) -> bytes:
-    """The plain picture for a request, as an RGB PNG; see `pictures.draw`.
+    """The plain image for a request, as an RGB PNG; see `pictures.draw`.
 
-    Of a picture that was sent only the header counts, so that one which is broken inside passes.
+    Of an image that was sent only the header counts, so that one which is broken inside passes.
 
     Args:
-        values: the request's parameters, valid by `row`; pictures as `pictures.look` read them.
+        values: the request's parameters, valid by `row`; images as `pictures.look` read them.
         row: the model's row of the tables.
         seed: what the colours depend on, besides everything else that was asked for.
 
     Raises:
-        UndecodableError: a picture that was sent has too many pixels.
+        UndecodableError: an image that was sent has too many pixels.
     """
     size = size_of(values, row, _sides(values.get("image")))
     chance = hashlib.sha256(repr((row.model, row.operation, size, seed, _compared(values))).encode(*_TEXT)).digest()
@@ -60,7 +60,7 @@ def _sides(picture: object) -> tuple[int, int] | None:
 
 
 def _compared(value: object) -> object:
-    """`value` with pictures told by their bytes and parameters in one order, so that equal ones read equal."""
+    """`value` with images told by their bytes and parameters in one order, so that equal ones read equal."""
     if isinstance(value, Picture):
         return hashlib.sha256(value.data).hexdigest()
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The scenes that stand-in pictures show, each painted from a palette and a source of chance."""
+"""The scenes that stand-in images show, each painted from a palette and a source of chance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Styles: what is done to a whole picture once everything is painted."""
+"""Styles: what is done to a whole image once everything is painted."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SEPIA: tuple[RGB, RGB, RGB] = ((38, 24, 14), (168, 132, 92), (250, 238, 212))
 
 
 def in_styles(image: Image.Image, names: Iterable[str]) -> Image.Image:
-    """Return the picture in the styles of these names, one after another."""
+    """Return the image in the styles of these names, one after another."""
     for name in names:
         image = STYLES[name](image)
     return image
 
 
 def framed(image: Image.Image, title: str, palette: Palette) -> Image.Image:
-    """Return the picture as a poster: on paper, with a title below."""
+    """Return the image as a poster: on paper, with a title below."""
     wide, high = image.size
     margin = max(2, round(min(wide, high) * 0.055))
     foot = max(3, round(high * 0.17))
@@ -74,7 +74,7 @@ def _sketch(image: Image.Image) -> Image.Image:
 
 
 def _lines(image: Image.Image) -> Image.Image:
-    """Dark lines where the picture changes, on white."""
+    """Dark lines where the image changes, on white."""
     edges = image.convert("L").filter(ImageFilter.GaussianBlur(1)).filter(ImageFilter.FIND_EDGES)
     edges.paste(0, (0, 0, edges.width, 1))
     return ImageOps.invert(ImageChops.add(edges, edges)).filter(ImageFilter.MinFilter(3))

@@ -1,4 +1,4 @@
-"""The subjects that a prompt names: which figures they are, and where in a picture they are placed."""
+"""The subjects that a prompt names: which figures they are, and where in an image they are placed."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ _WORDS: dict[str, str] = {
     "coat:104,112,126": "husky shark dolphin 哈士奇 鲨鱼 海豚",
     "coat:240,242,246": "polar_bear unicorn 北极熊 白马",
     "coat:240,130,40": "goldfish koi 金鱼 锦鲤",
-    # the weather, which lies over a picture
+    # the weather, which lies over an image
     "weather:snow": "snow snowy snowing snowfall 雪 雪地 下雪 雪花",
     "weather:rain": "rain rainy raining 雨 下雨",
     "weather:fog": "fog foggy mist misty haze 雾",
