@@ -39,7 +39,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
 """The navigation. A page that stands nowhere is a guide."""
 
 REFERENCE: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "clients": ("Clients", ("_client", "_call.fan_out")),
+    "clients": ("Clients", ("_client", "_call.outcomes")),
     "requests": ("Requests", ("_core.requests", "_core.sizes", "_core.problems", "_core.schemas")),
     "results": ("Results", ("_core.results",)),
     "models": (

@@ -18,8 +18,8 @@ TYPE_CHECKING = False
 """True only for type checkers. Importing it from `typing` would take most of this package's import time."""
 
 if TYPE_CHECKING:
-    from ._call.fan_out import Failed as Failed
-    from ._call.fan_out import Finished as Finished
+    from ._call.outcomes import Failed as Failed
+    from ._call.outcomes import Finished as Finished
     from ._client.client import AsyncClient as AsyncClient
     from ._client.sync import Client as Client
     from ._core.capabilities import Capability as Capability
@@ -86,7 +86,7 @@ _HOMES = {
     "_client.client": ("AsyncClient",),
     "_client.sync": ("Client",),
     "_limits.limits": ("Limits",),
-    "_call.fan_out": ("Failed", "Finished"),
+    "_call.outcomes": ("Failed", "Finished"),
     "batch.batch": ("Batch",),
     "batch.inputs.line_schema": ("batch_schema",),
     "_core.capabilities": ("Capability", "CustomModel", "Lifecycle"),

@@ -32,7 +32,7 @@ from stepfun_async import (
     StepFunError,
     TextToImage,
 )
-from stepfun_async._call.fan_out import Outcome
+from stepfun_async._call.outcomes import Outcome
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
 from tests.support.scripted import PICTURE, Scripted, refusal

@@ -1,7 +1,7 @@
 """One public call, from its parameters to its result.
 
-`service` runs a call, `attempts` sends and retries its request, `record` keeps its state and emits its events, `save`
-writes its image, `fan_out` runs many calls, `blocking` runs one or many for `Client`, `usage` counts them; `settings`
-and `options` hold what the user chose.
+`caller` is the path of a call, `attempts` decides about retries, `record` keeps the state and emits the events, `save`
+writes the image, `fan_out` runs many calls, whose `outcomes` it yields, `blocking` runs calls for `Client`, `usage`
+counts them; `service` makes a caller of what the user chose, which `settings` and `options` hold.
 May import `_transport`, `_limits`, `embedded` (when a base URL asks for it), `_core` and `_runtime`.
 """

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .._core.errors import ConfigurationError
 from .._runtime.portal import BackgroundLoop, Portal
 from .caller import Caller
-from .fan_out import Feed, Outcome, OutcomeIterator, fan_out, items_of
+from .fan_out import Feed, OutcomeIterator, fan_out, items_of
+from .outcomes import Outcome
 from .record import CallRecord
 
 if TYPE_CHECKING:

@@ -14,41 +14,21 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from contextvars import copy_context
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 from anyio.lowlevel import checkpoint
 
 from .._core.errors import InvalidRequestError
 from .._core.problems import Problem, plain
-from .._core.results import ImagesResponse
 from .._runtime.event_loop import ended, finished, running_loop
 from .caller import Caller
 from .options import NO_OPTIONS
+from .outcomes import Failed, Finished, Outcome
 
 if TYPE_CHECKING:
     from .._core.requests import ImageRequest
     from .map_progress import MapProgress
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A request that was answered."""
-
-    request: ImageRequest
-    response: ImagesResponse
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A request that failed, and how."""
-
-    request: ImageRequest
-    error: Exception
-
-
-Outcome: TypeAlias = Finished | Failed
 
 
 class OutcomeIterator:

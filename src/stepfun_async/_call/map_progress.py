@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .._core.money import NOTHING, total
 from .._core.progress import Standing, progress_line
 from .._runtime.status_line import status_line
-from .fan_out import Failed, Outcome
+from .outcomes import Failed, Outcome
 
 if TYPE_CHECKING:
     from .._core.money import Money

@@ -23,7 +23,7 @@ from .signatures import blocking, parameters_of, shown
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .._call.fan_out import Outcome
+    from .._call.outcomes import Outcome
     from .._core.events import OnEvent
     from .._core.params import Nothing
     from .._core.requests import ImageRequest
