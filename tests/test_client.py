@@ -225,17 +225,17 @@ async def test_a_file_is_replaced_only_when_asked(tmp_path: Path) -> None:
     [
         (b"", "0 bytes"),
         (b"GIF89a but not really", "picture"),
-        (b"%PDF-1.7 and so on, for a while", "a PDF, not a picture"),
+        (b"%PDF-1.7 and so on, for a while", "a PDF, not an image"),
         (PIXEL[:-4], "cut off"),
         ("no-such-file.png", "No such file"),
         (os.curdir, "directory"),
         ("data:image/png;base64,????", "base64"),
-        ("data:image/png,plain", "no picture"),
+        ("data:image/png,plain", "not an image"),
         ("data:image/png", "data URI"),
         ("https://pictures.test/cat.png", "links"),
         ("https://", "no host"),
         (None, "required"),
-        (5, "no picture"),
+        (5, "not an image"),
     ],
 )
 async def test_what_is_no_picture_is_refused_before_anything_is_sent(image: Any, said: str) -> None:

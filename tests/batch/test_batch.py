@@ -137,7 +137,7 @@ async def test_a_failed_line_ends_nothing_and_is_sent_again_where_that_may_help(
     [
         ("envoy-503", "connection termination (from envoy); it may have been billed"),
         ("litellm-408", "LiteLLM, which answered, sends requests again by itself"),
-        ("error-in-200", "no picture in it: the scenario of the embedded engine says error-in-200"),
+        ("error-in-200", "no image in it: the scenario of the embedded engine says error-in-200"),
         ("accepted", "202, accepted as the task 'embedded-task'"),
         ("empty", "perhaps the content filter withheld it"),
     ],

@@ -537,7 +537,7 @@ async def test_a_link_to_something_else_leaves_no_file_and_is_in_the_error(tmp_p
     page = b"<html>" + b"gone " * GATHERED
     with raw_server(say(answer(page, content_type="text/html"))) as server:
         async with client_for(server.url) as client:
-            with pytest.raises(MalformedResponseError, match="no picture") as caught:
+            with pytest.raises(MalformedResponseError, match="not an image") as caught:
                 await client.images.download(f"{server.url}/a.png", save_to=tmp_path / "a.png")
     assert caught.value.body == page
     assert list(tmp_path.iterdir()) == []

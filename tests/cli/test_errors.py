@@ -67,7 +67,7 @@ def test_a_failure_has_its_code(
     ("fault", "said"),
     [
         ("varnish-503", '503: an HTML page from Varnish, "503 Backend fetch failed"; it may have been billed'),
-        ("error-in-200", "the answer has no picture in it: the scenario of the embedded engine says error-in-200"),
+        ("error-in-200", "the response has no image in it: the scenario of the embedded engine says error-in-200"),
         ("accepted", "202, accepted as the task 'embedded-task'"),
         ("litellm-408", "LiteLLM, which answered, sends requests again by itself: more may have been billed"),
         ("empty", "perhaps the content filter withheld it"),

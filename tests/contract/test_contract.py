@@ -274,7 +274,7 @@ async def test_an_html_page_of_a_gateway_is_an_error_of_its_status(serve: Serve)
         ),
         ("varnish-503=0.01", '503: an HTML page from Varnish, "503 Backend fetch failed"; it may have been billed'),
         ("litellm-408", "408: litellm.Timeout: .*; it may have been billed; .*LiteLLM, which answered, sends"),
-        ("accepted", "no picture in it: 202, accepted as the task 'embedded-task'.*; it may have been billed"),
+        ("accepted", "no image in it: 202, accepted as the task 'embedded-task'.*; it may have been billed"),
     ],
 )
 async def test_a_gateway_s_answer_after_the_work_is_not_asked_for_again(serve: Serve, fault: str, said: str) -> None:
@@ -315,7 +315,7 @@ async def test_a_connection_that_is_kept_for_a_second_costs_no_second_call(serve
 
 async def test_an_error_inside_a_success_is_in_the_exception(serve: Serve) -> None:
     async with client_of(serve("error-in-200")) as client:
-        with pytest.raises(MalformedResponseError, match="no picture in it: the scenario of the embedded engine says"):
+        with pytest.raises(MalformedResponseError, match="no image in it: the scenario of the embedded engine says"):
             await client.images.generate("a lake", model=LARGE, size="256x256")
 
 

@@ -80,7 +80,7 @@ def test_a_format_that_no_model_takes_is_named_with_the_next_step(name: str, doo
         assert f"the bytes are {kind}" in problem.why
         assert FORMATS[kind].next_step
         assert FORMATS[kind].next_step in problem.why
-        assert "no picture" not in problem.why
+        assert "not an image" not in problem.why
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -104,7 +104,7 @@ def test_behind_a_link_the_same_is_seen(name: str) -> None:
     ],
 )
 def test_behind_a_link_a_page_or_a_text_is_no_picture(body: bytes) -> None:
-    with pytest.raises(MalformedResponseError, match="no picture") as caught:
+    with pytest.raises(MalformedResponseError, match="not an image") as caught:
         parse_download(HTTPResponse(200, {}, body), now=0.0)
     assert caught.value.body == body
 

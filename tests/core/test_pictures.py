@@ -164,7 +164,7 @@ def test_a_damaged_picture_never_raises(data: st.DataObject) -> None:
     ],
 )
 def test_what_is_no_known_picture_is_unreadable_and_shows_how_it_begins(data: bytes) -> None:
-    assert _why(data) == f"the bytes are no picture: they begin with {data[:12]!r}"
+    assert _why(data) == f"the bytes are not an image: they begin with {data[:12]!r}"
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_a_picture_bomb_is_refused_from_its_header_alone(format: str) -> None:
     assert len(bomb) <= 108
     uri = f"data:image/{format};base64,{base64.b64encode(bomb).decode()}"
     for value in (bomb, io.BytesIO(bomb), uri, Image(data=bomb)):
-        assert _why(value) == "60000x60000 pixels are more than any model takes, or a picture bomb"
+        assert _why(value) == "60000x60000 pixels are more than any model takes, or a decompression bomb"
     assert isinstance(look(_head(format, 16384, 16384)), Picture)
     assert "pixels" in _why(_head(format, 16384, 16385))
 
@@ -352,7 +352,7 @@ def test_a_huge_file_that_is_no_picture_is_refused_without_reading_it(tmp_path: 
     path = tmp_path / "huge.png"
     with path.open("wb") as file:
         file.truncate(2**40)
-    assert "no picture" in _why(path)
+    assert "not an image" in _why(path)
 
 
 class _Endless:
@@ -370,7 +370,7 @@ class _Endless:
 @pytest.mark.parametrize(
     ("head", "why", "most"),
     [
-        (b"", "the bytes are no picture", 2**20),
+        (b"", "the bytes are not an image", 2**20),
         (b"II*\0", "the bytes are tiff", 2**20),
         (PNG, "the file object gives more than 10,485,760 bytes", 12 * 2**20),
     ],
@@ -395,7 +395,7 @@ def test_a_file_object_that_gives_little_at_a_time_is_read_to_its_end() -> None:
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="the device is of POSIX")
 def test_a_device_without_end_is_not_read_without_end() -> None:
     with Path("/dev/zero").open("rb") as zero:
-        assert "no picture" in _why(zero)
+        assert "not an image" in _why(zero)
     assert "not a regular file" in _why("/dev/zero")
 
 
@@ -439,7 +439,7 @@ def test_an_image_of_an_earlier_answer() -> None:
     assert isinstance(looked, Picture)
     assert looked.data == PNG
     assert look(Image(url="https://example.com/a.png")) == Link("https://example.com/a.png")
-    assert "no picture" in _why(Image(finish_reason="content_filtered"))
+    assert "no image" in _why(Image(finish_reason="content_filtered"))
 
 
 class _ArrayLike:
@@ -491,11 +491,11 @@ def test_the_type_that_a_data_uri_claims_does_not_matter(head: str) -> None:
     ("uri", "why"),
     [
         ("data:", "not of the form"),
-        ("data:image/png,rawbytes", "no picture"),
+        ("data:image/png,rawbytes", "not an image"),
         ("data:image/svg+xml,%3Csvg%20xmlns='x'/%3E", "the bytes are svg"),
         ("data:image/png;base64", "not of the form"),
         ("data:image/png;base64,", "empty"),
-        ("data:image/png;base64,iVBO", "no picture"),
+        ("data:image/png;base64,iVBO", "not an image"),
         ("data:image/png;base64,iVBOR", "base64 is broken"),
         ("data:image/png;base64,****", "base64 is broken"),
         ("data:image/png;base64,湖", "base64 is broken"),

@@ -335,7 +335,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
     assert request.problems()[1:] == ()
     path.write_bytes(BLUE + b"x")
     monkeypatch.setattr(FileSource, "is_current", lambda _: True)  # as it was a moment ago
-    with pytest.raises(InvalidRequestError, match="has changed since it was looked at") as caught:
+    with pytest.raises(InvalidRequestError, match="has changed since it was read") as caught:
         request.fingerprint()
     assert [problem.field for problem in caught.value.problems] == ["image"]
 

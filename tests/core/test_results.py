@@ -165,7 +165,7 @@ def test_a_picture_that_was_saved_is_read_from_its_file(on_disk: Image, tmp_path
 
 def test_a_picture_is_saved_over_itself(on_disk: Image) -> None:
     assert on_disk.path is not None
-    with pytest.raises(SaveError, match=f"the picture is still in '{on_disk.path}'"):
+    with pytest.raises(SaveError, match=f"the image is still in '{on_disk.path}'"):
         on_disk.save(on_disk.path)
     on_disk.save(on_disk.path, overwrite=True)
     assert on_disk.to_bytes() == PNG

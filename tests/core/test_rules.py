@@ -554,8 +554,8 @@ def test_pictures_within_the_limits_pass(picture: Picture) -> None:
         (_picture(complete=False), "cut off"),
         (Unreadable("it is empty"), "it is empty"),
         (Link("https://example.com/a.png"), "download"),
-        (None, "nothing, not a picture"),
-        (5, "an int, not a picture"),
+        (None, "nothing, not an image"),
+        (5, "an int, not an image"),
     ],
 )
 def test_pictures_beyond_the_limits_are_refused_with_the_reason(value: object, why: str) -> None:

@@ -364,7 +364,7 @@ def test_an_answer_that_cannot_be_read_keeps_its_body_since_it_may_be_paid_for(c
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
-        (({"error": {"message": "no quota", "type": "quota"}},), "no picture in it: no quota;"),
+        (({"error": {"message": "no quota", "type": "quota"}},), "no image in it: no quota;"),
         (({"error": "no quota"},), ": no quota;"),
         (({"code": 1001, "message": "no quota"},), r": no quota \(code 1001\);"),
         (({"code": 0, "msg": "no quota", "data": None},), ": no quota;"),

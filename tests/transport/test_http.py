@@ -450,7 +450,7 @@ async def test_a_picture_is_the_same_however_its_chunks_are_cut() -> None:
 async def test_a_link_to_something_else_is_no_picture() -> None:
     with raw_server(say(answer(b"<html>gone</html>", content_type="text/html"))) as server:
         async with client_for(server.url) as client:
-            with pytest.raises(MalformedResponseError, match="no picture") as caught:
+            with pytest.raises(MalformedResponseError, match="not an image") as caught:
                 await client.images.download(f"{server.url}/a.png")
     assert caught.value.maybe_billed == 0
 

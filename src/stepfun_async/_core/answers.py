@@ -1,6 +1,6 @@
-"""Answers: the images, models and accounts in a reply, or the error that it is.
+"""Responses: the images, models and accounts in a response, or the error that it stands for.
 
-What an error means for money is the table of `outcomes`; what a body says in words is read by `reasons`.
+The table of `outcomes` has what an error costs; `reasons` reads what a body says in words.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _images(
             if "data" in content and items == []
             else ""
         )
-        raise _malformed(f"the answer has no picture in it{maybe}", reply, "empty")
+        raise _malformed(f"the response has no image in it{maybe}", reply, "empty")
     created = _int(content.get("created"))
     expires = None if link_lifetime is None else _expiry(created, now, link_lifetime)
     read = [_image(item, reply, base_url, expires) for item in items]
@@ -143,7 +143,7 @@ def parse_download(reply: HTTPResponse, *, now: float) -> dict[str, Any]:
     _refuse_packed(reply)
     facts = _cut_facts(reply.pictures[0]) if reply.pictures else picture_facts(reply.body)
     if "format" not in facts and _is_page(reply.whole().body):
-        raise _malformed("the link leads to something that is no picture", reply)
+        raise _malformed("the link leads to something that is not an image", reply)
     return facts
 
 
@@ -233,7 +233,7 @@ def _refuse_packed(reply: HTTPResponse) -> None:
 def _image(item: dict[str, Any], reply: HTTPResponse, base_url: str, expires: datetime | None) -> Image:
     kind = type(item)
     if kind is not dict:
-        raise _malformed("the answer has something that is no picture", reply)
+        raise _malformed("the response contains something that is not an image", reply)
     seed, reason = _int(item.get("seed")), encodable(item.get("finish_reason"))
     if reason == FILTERED:
         return Image(seed=seed, finish_reason=reason)
@@ -252,7 +252,7 @@ def _image(item: dict[str, Any], reply: HTTPResponse, base_url: str, expires: da
     if isinstance(url, str) and url:
         return Image(seed=seed, finish_reason=reason, url=_absolute(url, base_url, reply), expires_at=expires)
     maybe = f"its finish_reason is {show(reason)}" if reason else f"perhaps {_WITHHELD}"
-    raise _malformed(f"the answer has neither a picture nor a link; {maybe}", reply)
+    raise _malformed(f"the response has neither an image nor a link; {maybe}", reply)
 
 
 _NO_HEADER = (None, None, None)
@@ -263,7 +263,7 @@ def _absolute(url: str, base_url: str, reply: HTTPResponse) -> str:
     try:
         return as_link(urljoin(base_url.rstrip("/") + "/", url))
     except ValueError as error:
-        raise _malformed(f"the answer's link is none ({error})", reply) from error
+        raise _malformed(f"the response's link is not valid ({error})", reply) from error
 
 
 def _expiry(created: int | None, now: float, lifetime: timedelta) -> datetime:
@@ -279,9 +279,9 @@ def _decode(text: str, reply: HTTPResponse) -> bytes:
     try:
         data = decode_text(text)
     except ValueError as error:
-        raise _malformed(f"the picture cannot be decoded: {error}", reply) from error
+        raise _malformed(f"the image cannot be decoded: {error}", reply) from error
     if not data:
-        raise _malformed("the answer's picture is empty", reply, "empty")
+        raise _malformed("the response's image is empty", reply, "empty")
     return data
 
 

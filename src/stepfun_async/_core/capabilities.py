@@ -1,6 +1,6 @@
 """The model tables: one frozen row for each model and operation.
 
-Everything that knows a model reads these rows: validation, the wire form, defaults, the embedded
+All that depends on a model reads these rows: validation, the wire form, defaults, the embedded
 engine, the command line's help, the tables in the docs, and the tests. A change of a fact is a
 change of one cell here. `registry` looks rows up and adds those of other servers' models.
 """
@@ -157,7 +157,7 @@ class Capability:
     def __str__(self) -> str:
         """The row for people: a line for each parameter."""
         width = max(map(len, self.rules), default=0)
-        lines = [f"  {name:{width}}  {_told(rule)}" for name, rule in self.rules.items()]
+        lines = [f"  {name:{width}}  {_describe(rule)}" for name, rule in self.rules.items()]
         prices = ", ".join(str(price) for price in self.prices.values()) or "not known"
         return "\n".join([f"{self.model}: {self.operation} (price: {prices})", *lines])
 
@@ -210,7 +210,7 @@ def _remade(facts: dict[str, Any]) -> Capability:
     return Capability(**(facts | frozen))
 
 
-def _told(rule: Rule) -> str:
+def _describe(rule: Rule) -> str:
     if rule.required:
         return f"{rule.allowed}; required"
     return f"{rule.allowed}; default {rule.shown_default}" if rule.shown_default else rule.allowed
@@ -271,7 +271,7 @@ _EDIT_1X_SIZES = Sizes(
     options=tuple(Size(width=side, height=side) for side in (512, 768, 1024)),
     default="512x512",
     source="docs 2026-06",
-    note="exact for a square picture, otherwise the picture's ratio at about that area",
+    note="exact for a square image, otherwise the image's ratio at about that area",
 )
 _SOURCE_PICTURE = ImageInput(
     required=True,
@@ -433,7 +433,7 @@ BUILT_IN = (
                 "4096x4096 pixels have no more, even of 16 bits and without compression",
             ),
             prompt=_PROMPT,
-            size=Ignored(source="docs 2026-06", effect="has no effect: the result has the size of the picture sent"),
+            size=Ignored(source="docs 2026-06", effect="has no effect: the result has the size of the image sent"),
             response_format=_FORMAT,
             seed=_SEED,
             steps=_steps(50, 8),

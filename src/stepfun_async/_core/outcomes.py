@@ -198,7 +198,7 @@ STATUSES: Mapping[int, StatusOutcome] = MappingProxyType(
             hint="lower Limits(max_concurrency=...)",
         ),
         431: _refused("the headers are too large"),
-        451: _refused("moderation said no", ContentRejectedError, "change the prompt or the picture"),
+        451: _refused("moderation said no", ContentRejectedError, "change the prompt or the image"),
         499: _after_work("the client is said to have gone"),
         500: _trouble("trouble of the server"),
         502: _trouble("a gateway got no valid response"),

@@ -23,7 +23,7 @@ from .orientation import ACROSS, read_orientation
 from .text import described
 
 MAX_PIXELS = 2**28
-"""Pixels of the largest image that is looked at, 16384 x 16384; cameras make 200 million, image bombs billions."""
+"""Pixels of the largest image that is read, 16384 x 16384; cameras make 200 million, decompression bombs billions."""
 
 
 class Bounds(Protocol):
@@ -129,7 +129,7 @@ def look(value: object, bounds: Bounds | None = None) -> Picture | Link | Unread
     advice = "give a path, bytes, a file object or a PIL image"
     if hasattr(value, "__array__"):
         advice = "give PIL.Image.fromarray(array), or array.tobytes() where it holds an encoded file"
-    return Unreadable(f"a value of type {type(value).__name__} is no picture: {advice}")
+    return Unreadable(f"a value of type {type(value).__name__} is not an image: {advice}")
 
 
 def is_read_once(value: object) -> bool:
@@ -163,7 +163,7 @@ def _why_not(seen: ImageBytes, header: ImageHeader | None) -> str:
     """Why bytes whose size is not known cannot be sent."""
     if header is None:
         kind = next((kind for kind, magic in _OTHERS if seen[:64].lstrip().lower().startswith(magic)), None)
-        return f"the bytes are {kind}" if kind else f"the bytes are no picture: they begin with {seen[:12]!r}"
+        return f"the bytes are {kind}" if kind else f"the bytes are not an image: they begin with {seen[:12]!r}"
     if next_step := FORMATS[header.format].next_step:
         return f"the bytes are {header.format}, which no model takes: {next_step}"
     return f"the {header.format} is cut off or broken: its size is missing"
@@ -171,9 +171,9 @@ def _why_not(seen: ImageBytes, header: ImageHeader | None) -> str:
 
 _OTHERS = (
     ("a Git LFS pointer, not the file itself: run git lfs pull", b"version https://git-lfs"),
-    ("an HTML page, not a picture", b"<!doctype html"),
-    ("an HTML page, not a picture", b"<html"),
-    ("a PDF, not a picture: export the page as PNG or JPEG", b"%pdf-"),
+    ("an HTML page, not an image", b"<!doctype html"),
+    ("an HTML page, not an image", b"<html"),
+    ("a PDF, not an image: export the page as PNG or JPEG", b"%pdf-"),
 )
 """What people hand in by mistake, and how it begins, in lower case."""
 
@@ -181,7 +181,7 @@ _OTHERS = (
 def _too_large(width: int, height: int) -> Unreadable | None:
     if width * height <= MAX_PIXELS:
         return None
-    return Unreadable(f"{width}x{height} pixels are more than any model takes, or a picture bomb")
+    return Unreadable(f"{width}x{height} pixels are more than any model takes, or a decompression bomb")
 
 
 def of_data_uri(text: str, bounds: Bounds | None = None) -> Picture | Unreadable:
@@ -333,7 +333,7 @@ def _look_result(value: Any, bounds: Bounds | None) -> Picture | Link | Unreadab
         return _look_path(value.path, bounds)
     if value.url is not None:
         return of_data_uri(value.url, bounds) if is_data_uri(value.url) else Link(as_link(value.url))
-    return Unreadable("that result has no picture")
+    return Unreadable("that result has no image")
 
 
 def _look_pil(value: Any, bounds: Bounds | None) -> Picture | Unreadable:

@@ -265,8 +265,8 @@ _WISH = re.compile(
 def wish_in(text: str) -> float | None:
     """Return the seconds to wait that a text asks for; `None` if it does not.
 
-    It takes "Try again in 5 seconds" (LiteLLM), "Please retry after 2 seconds" (Azure), and "Please try
-    again in 6m0s" or "in 120ms" (OpenAI). Without a unit they are seconds.
+    It reads `Try again in 5 seconds` (LiteLLM), `Please retry after 2 seconds` (Azure), and
+    `Please try again in 6m0s` or `in 120ms` (OpenAI). Numbers without a unit are seconds.
     """
     match = _WISH.search(text)
     if match is None:

@@ -150,7 +150,7 @@ class Image:
         try:
             data = self.to_bytes()
         except OSError as error:
-            why = f"the picture's file can no longer be read ({why_of(error, self.path or target)})"
+            why = f"the image's file can no longer be read ({why_of(error, self.path or target)})"
             raise self._unsaved(target, why, "") from error
         try:
             write_bytes(target, data, overwrite=overwrite)
@@ -158,7 +158,7 @@ class Image:
             raise self._unsaved(target, why_of(error, target)) from error
         return target
 
-    def _unsaved(self, target: Path, why: str, still: str = "; the picture is still in {}") -> SaveError:
+    def _unsaved(self, target: Path, why: str, still: str = "; the image is still in {}") -> SaveError:
         where = "image.data" if self.data is not None else repr(str(self.path))
         message = f"{str(target)!r} is not written: {why}{still.format(where)}"
         return SaveError(message, response=ImagesResponse((self,), attempts=0, maybe_billed=0))
@@ -266,8 +266,8 @@ class ImagesResponse:
             if not image.filtered:
                 return image
         if not self.data:
-            raise MalformedResponseError("the answer has no picture", body=b"", trace_id=self.trace_id)
-        message = "the picture was made, charged, and then withheld by the content filter: change the prompt"
+            raise MalformedResponseError("the response has no image", body=b"", trace_id=self.trace_id)
+        message = "the image was generated, charged, and then withheld by the content filter: change the prompt"
         raise ContentFilteredError(message, response=self)
 
     def __repr__(self) -> str:

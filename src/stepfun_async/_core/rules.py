@@ -458,7 +458,7 @@ class ImageInput(Rule):
 
     @property
     def allowed(self) -> str:
-        parts = [f"one picture ({', '.join(self.formats)})", f"each side {self.min_side} to {self.max_side} pixels"]
+        parts = [f"one image ({', '.join(self.formats)})", f"each side {self.min_side} to {self.max_side} pixels"]
         if self.max_bytes:
             parts.append(f"at most {self.max_bytes:,} bytes")
         if self.max_ratio:
@@ -470,9 +470,9 @@ class ImageInput(Rule):
     def convert(self, value: object) -> object:
         """`value` is what `pictures.look` made of the user's image; the request has it as it is."""
         if isinstance(value, Link):
-            return value if self.links else Violation("this endpoint takes no links: download the picture first")
+            return value if self.links else Violation("this endpoint takes no links: download the image first")
         if not isinstance(value, Picture):
-            return Violation(value.why if isinstance(value, Unreadable) else f"{_kind_of(value)}, not a picture")
+            return Violation(value.why if isinstance(value, Unreadable) else f"{_kind_of(value)}, not an image")
         return self._judge_picture(value) or value
 
     def _judge_picture(self, picture: Picture) -> Violation | None:

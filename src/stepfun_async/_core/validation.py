@@ -75,7 +75,7 @@ def notices_of(row: Capability, values: Values) -> tuple[str, ...]:
             notices.append(f"{name} {rule.effect}; it is not sent")
         elif isinstance(rule, Integer) and values.get(name) == 0:
             why = f"{name} 0 means a random one for {row.model}"
-            notices.append(f"{why}: give 1 or more to get the same picture again")
+            notices.append(f"{why}: give 1 or more to get the same image again")
     return (*notices, *_idle_negative_prompt(row, values))
 
 

@@ -300,7 +300,7 @@ _PLAIN = (str, int, float, bool)
 
 def _refuse_unreadable(name: str, value: object) -> None:
     if isinstance(value, Unreadable):
-        raise InvalidRequestError.of("the request", (Problem(name, None, "a picture", value.why),))
+        raise InvalidRequestError.of("the request", (Problem(name, None, "an image", value.why),))
     if isinstance(value, Mapping):
         for part, item in cast("Mapping[object, object]", value).items():
             _refuse_unreadable(f"{name}.{part}", item)
@@ -329,7 +329,7 @@ def _data_uri(name: str, picture: Picture) -> str:
 
 
 def _changed(name: str, error: FileChangedError) -> InvalidRequestError:
-    problem = Problem(name, None, "a picture", f"{error} since it was looked at: ask again")
+    problem = Problem(name, None, "an image", f"{error} since it was read: send the request anew")
     return InvalidRequestError.of("the request", (problem,))
 
 

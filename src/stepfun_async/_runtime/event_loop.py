@@ -76,7 +76,7 @@ class LoopLocal(Generic[T]):
 
 
 Clock = Callable[[], float]
-"""Tells the time in seconds."""
+"""Returns the time in seconds."""
 
 
 def _clock_of_system() -> Clock:
@@ -87,7 +87,7 @@ def _clock_of_system() -> Clock:
 
 
 def clock() -> Clock:
-    """The running loop's clock, to be asked as often as one likes, also when the loop has ended.
+    """Return the running loop's clock. It can be called any number of times, also after the loop has ended.
 
     Raises:
         RuntimeError: no loop runs here.
@@ -100,17 +100,17 @@ def clock_of(loop: object) -> Clock:
     return loop.time if isinstance(loop, asyncio.AbstractEventLoop) else _trio_time
 
 
-# --- steps that end, whoever cancels ----------------------------------------------------------------
+# --- steps that cancellation does not interrupt -----------------------------------------------------
 #
-# A shielded scope of anyio's keeps cancelled scopes off, but not `Task.cancel()`, which is how `asyncio.timeout`,
-# `asyncio.wait_for`, web frameworks and Ctrl-C end a call. What holds off both is here, and nowhere else: the step
-# ends and gives what it gives, and the cancellation takes effect where the task waits next.
+# A shielded scope of anyio's delays cancelled scopes, but not `Task.cancel()`, which is how `asyncio.timeout`,
+# `asyncio.wait_for`, web frameworks and Ctrl-C end a call. Only the functions below delay both: the step runs to
+# its end and returns its result, and the cancellation takes effect where the task waits next.
 
 
 async def finished_in_thread(work: Callable[[], T]) -> T:
-    """What `work` gives in a thread of the package's own, which is waited for whoever cancels.
+    """Run `work` in a thread of the package's own and wait until it has finished, even if the caller is cancelled.
 
-    What has come is paid for, and a thread that writes on while its file is being taken away would leave one.
+    What has arrived is paid for, and a thread that goes on writing while its file is removed would leave one behind.
     """
     job = Job(work)
     if job.is_trio:
@@ -122,7 +122,7 @@ async def finished_in_thread(work: Callable[[], T]) -> T:
 
 
 async def finished(step: Callable[[], Awaitable[T]]) -> T:
-    """What `step` gives, which is waited for whoever cancels."""
+    """Run `step` to its end, even if the caller is cancelled, and return its result."""
     loop = running_loop()
     results: list[T] = []
     with anyio.CancelScope(shield=True):
@@ -136,9 +136,9 @@ async def finished(step: Callable[[], Awaitable[T]]) -> T:
 
 
 async def ended(call: Awaitable[T]) -> T:
-    """What `call` comes to. A cancellation that came during a step of it that had to end takes effect here at last.
+    """Return the result of `call`. A cancellation that was delayed by one of its steps takes effect here.
 
-    Otherwise it would where the caller waits next, and that may be where nobody expects it any more.
+    Otherwise it would take effect where the caller waits next, which may be long after the call.
     """
     try:
         result = await call
@@ -187,12 +187,12 @@ async def _awaited(step: Callable[[], Awaitable[T]]) -> T:
 
 
 async def abandonable(work: Callable[[], T]) -> T:
-    """What `work` gives in a thread of the package's own, which is left to itself when the caller is cancelled."""
+    """Run `work` in a thread of the package's own, which is abandoned when the caller is cancelled."""
     return await Job(work, _forget, apart=True).result()
 
 
 def _forget() -> None:
-    """Do nothing with what nobody waits for any more."""
+    """Ignore an abandoned result."""
 
 
 VAST = 32 * 1024 * 1024
@@ -320,13 +320,13 @@ _WOKEN_AT_ONCE = 8
 class Job(ThreadResult[T]):
     """Work in a thread of the package's own, which a task of the running loop waits for.
 
-    It is done in that task's thread where the system gives no other.
+    It runs in that task's thread if the system cannot start another.
 
     Args:
-        work: what the thread does; it goes on when nobody waits for it any more.
-        unwanted: called when it is over and nobody waits for it any more, in whichever thread notices; `None` for
-            work that is waited for in any case.
-        apart: whether the thread is to be one of its own, for work that may have to wait long.
+        work: what the thread runs; it continues when the caller is cancelled.
+        unwanted: called once the work is over and its caller has left, in either thread; `None` for work whose
+            caller always waits.
+        apart: whether to run it in a separate thread, for work that may wait long.
     """
 
     def __init__(
@@ -344,7 +344,7 @@ class Job(ThreadResult[T]):
             self._do()
 
     async def result(self) -> T:
-        """What it gives or raises. A caller who is cancelled does not wait for it, and leaves it unwanted."""
+        """Return its result or raise its error. A cancelled caller leaves the result unwanted."""
         try:
             await self.over()
         except BaseException:
@@ -353,11 +353,11 @@ class Job(ThreadResult[T]):
         return self.outcome()
 
     async def over(self) -> None:
-        """Wait until it is over; on trio, whoever cancels, unless something is done with what is unwanted."""
+        """Wait until it is over; on trio, even if the caller is cancelled, unless there is an `unwanted` callback."""
         await self._wait(cancellable=self._unwanted is not None)
 
     def leave(self) -> None:
-        """Wait for it no longer."""
+        """Stop waiting for it."""
         self._is_left = True
         self._see_to_unwanted()
 
@@ -371,7 +371,7 @@ class Job(ThreadResult[T]):
         self._see_to_unwanted()
 
     def _see_to_unwanted(self) -> None:
-        """Have `unwanted` called once it is both over and left, which two threads may notice at the same moment."""
+        """Call `unwanted` once the work is over and its caller has left, which two threads may see at once."""
         both = self._is_over and self._is_left
         if both and self._unwanted is not None and self._once.acquire(blocking=False):
             self._unwanted()
@@ -383,7 +383,7 @@ def _set(waiter: asyncio.Future[None]) -> None:
 
 
 def _noting_work(loop: object, *, is_trio: bool) -> Callable[[int], object] | None:
-    """Where virtual time is told of threads at work, which it waits for; `None` if time is real."""
+    """Return the callback that reports working threads to virtual time; `None` if time is real."""
     timekeeper = loop
     if is_trio:
         import trio
@@ -421,7 +421,7 @@ def deadline_scope(deadline: float, loop: object = None) -> anyio.CancelScope:
 
     Args:
         deadline: by the running loop's clock.
-        loop: the running loop, where the caller knows it.
+        loop: the running loop, if the caller has it at hand.
     """
     kind = type(running_loop() if loop is None else loop)
     scope = _scopes.get(kind)

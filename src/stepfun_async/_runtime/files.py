@@ -402,7 +402,7 @@ class AtomicFile:
 
 
 def _open_no_link(path: str, flags: int) -> int:
-    """Open a file that nobody should have put a link in the place of."""
+    """Open a file, but not through a symbolic link that replaced it meanwhile."""
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
 

@@ -1,4 +1,4 @@
-"""Locks that a forked child finds open, and that garbage collection never waits for."""
+"""Locks that are free in a forked child, and that garbage collection never waits for."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class ForkSafeLock:
             self._do_due()
 
     def soon(self, change: Callable[[], object]) -> None:
-        """Have `change` done while nobody else holds the lock: at once, or by whoever holds it or takes it next.
+        """Run `change` under the lock: now if it is free, otherwise when it is next released or acquired.
 
-        This never waits, so a call may end in this way wherever Python collects it as garbage: in any thread, be it
-        one that holds this very lock, or another that somebody who waits for this one needs.
+        This never waits, so a call may end in this way wherever Python collects it as garbage: in any thread, even
+        in one that holds this very lock, or another lock that a thread waiting for this one holds.
 
         Args:
-            change: what is done; it raises nothing.
+            change: what to run; it raises nothing.
         """
         if self._lock.acquire(blocking=False):
             try:
@@ -51,7 +51,7 @@ class ForkSafeLock:
             self._do_due()
 
     def renew(self) -> None:
-        """Become a lock that nobody holds."""
+        """Become free, as a new lock is."""
         self._lock = threading.Lock()
         self._due.clear()
 

@@ -1,4 +1,4 @@
-"""The one way to the log, which cannot fail: what is plugged into `logging` is the application's."""
+"""Logging that cannot fail, since handlers and filters are the application's and may raise."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _log.addHandler(logging.NullHandler())
 def log(level: int, message: str, *args: object, **more: Any) -> None:
     """Write to the log of the package.
 
-    What filters, handlers and record factories of the application raise must not cost an image: it is shown on
-    stderr, as `logging` does with what handlers raise, and nowhere else.
+    An error raised by the application's filters, handlers or record factories must not cost an image: it is printed
+    to stderr, as `logging` does with errors of handlers, and not raised.
     """
     try:
         _log.log(level, message, *args, **more)
@@ -25,7 +25,7 @@ def log(level: int, message: str, *args: object, **more: Any) -> None:
 
 
 def is_logged(level: int) -> bool:
-    """Whether anybody may see what is logged at `level`."""
+    """Return whether records at `level` are processed."""
     try:
         return _log.isEnabledFor(level)
     except Exception:  # noqa: BLE001 - whatever the application's logging may raise

@@ -47,7 +47,7 @@ class StatusLine:
             self._draw(text, share)
 
     def end(self, text: str, share: float | None = None) -> None:
-        """Show the last text, where anybody has seen one before: a log of a short piece of work stays empty."""
+        """Show the last text if one has been shown before, so that the log of short work stays empty."""
         if self._is_seen:
             self.show(text, share)
 

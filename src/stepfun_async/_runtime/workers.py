@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
 Work: TypeAlias = Callable[[], None]
-"""What a thread does; it raises nothing."""
+"""What a thread runs; it raises nothing."""
 
 MOST = min(32, (os.cpu_count() or 1) + 4)
 """Threads that work at once, as long as work gets done; more would only be in each other's way."""
@@ -46,11 +46,11 @@ class Threads:
         self._watched = threading.Lock()
 
     def start(self, work: Work, *, apart: bool = False) -> None:
-        """Have `work` done by a thread.
+        """Run `work` in a thread.
 
         Args:
-            work: what is done.
-            apart: whether the thread is to be one of its own, for work that may have to wait long.
+            work: what to run.
+            apart: whether to run it in a separate thread, for work that may wait long.
 
         Raises:
             RuntimeError: no thread can be started. `work` is not done.
@@ -73,7 +73,7 @@ class Threads:
         if self._watched.acquire(blocking=False):
             try:
                 threading.Thread(target=self._watch, name="stepfun-async watch", daemon=True).start()
-            except RuntimeError:  # those that are there go on without
+            except RuntimeError:  # the threads that exist take it
                 self._watched.release()
 
     def _hire(self, work: Work) -> None:
@@ -93,14 +93,14 @@ class Threads:
             self._all.discard(thread)
 
     def _next(self, thread: _Thread) -> Work | None:
-        """What `thread` is to do next; `None` for nothing any more."""
+        """Return what `thread` runs next; `None` if it is to end."""
         work, thread.first = thread.first, None
         if work is None:
             work = self._take()
         if work is not None:
             return work
         self._idle.append(thread)
-        if self._waiting and self._leaves_idle(thread):  # somebody found nobody idle just before
+        if self._waiting and self._leaves_idle(thread):  # another thread found none idle just before
             return self._take() or self._next(thread)
         try:
             return thread.inbox.get(timeout=_IDLE)
@@ -114,7 +114,7 @@ class Threads:
             return None
 
     def _leaves_idle(self, thread: _Thread) -> bool:
-        """Whether `thread` was idle until now; otherwise somebody is about to put work into its inbox."""
+        """Return whether `thread` was idle; if not, another thread is about to put work into its inbox."""
         try:
             self._idle.remove(thread)
         except ValueError:
@@ -136,16 +136,16 @@ class Threads:
     def _hire_for(self, work: Work) -> None:
         try:
             self._hire(work)
-        except RuntimeError:  # the system gives no more
+        except RuntimeError:  # the system cannot start another
             self._waiting.appendleft(work)
 
 
 class _Thread:
-    """A thread, as far as work is handed to it.
+    """A worker thread's queue.
 
     Attributes:
-        first: what it begins with.
-        inbox: what it is handed while it is idle.
+        first: the work it starts with.
+        inbox: the work it receives while it is idle.
     """
 
     def __init__(self, first: Work) -> None:
@@ -154,10 +154,10 @@ class _Thread:
 
 
 _by_process: dict[int, Threads] = {}
-"""A fork has none of its parent's threads."""
+"""By process id: a forked child has none of its parent's threads."""
 
 
 def threads() -> Threads:
-    """This process's."""
+    """Return the threads of this process."""
     process = os.getpid()
     return _by_process.get(process) or _by_process.setdefault(process, Threads())

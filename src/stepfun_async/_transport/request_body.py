@@ -68,7 +68,7 @@ async def body_of(call: HTTPRequest, progress: SendState) -> RequestBody:
 
     Raises:
         InvalidRequestError: JSON cannot say it.
-        APIConnectionError: a file to send has changed since it was looked at, or is gone.
+        APIConnectionError: a file to send has changed since it was read, or is gone.
     """
     if call.content is not None:
         return RequestBody(JSON, (call.content,), progress)
@@ -173,5 +173,5 @@ async def _read(source: FileSource, start: int, length: int, *, sent: bool | Non
     try:
         return await finished_in_thread(partial(source.read_piece, start, length))
     except FileChangedError as error:
-        message = f"{error} since it was looked at, so the request did not leave whole: make a new one"
+        message = f"{error} since it was read, so the request was not sent whole: create a new one"
         raise APIConnectionError(message, billing=billing_of("lost", sent=sent), again=False) from error

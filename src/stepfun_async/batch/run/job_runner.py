@@ -51,7 +51,7 @@ STOPPING: tuple[type[StepFunError], ...] = (
     PermissionDeniedError,
     SaveError,
 )
-"""What would meet every other line as well, so that the batch ends with it. The line stays to be sent, but for a
+"""What would meet every other line as well, so that the batch ends with it. The line stays to be sent, but for an
 image that is paid for and cannot be written."""
 
 

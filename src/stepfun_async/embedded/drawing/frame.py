@@ -9,7 +9,7 @@ from stepfun_async._core.sizes import Size
 from stepfun_async._core.validation import Values
 
 SOFTWARE = "stepfun-async embedded engine"
-NOTE = "A stand-in picture for development, drawn by stepfun-async's embedded engine, not by a diffusion model."
+NOTE = "A stand-in image for development, drawn by stepfun-async's embedded engine, not by a diffusion model."
 
 _MAX_PIXELS = 4096 * 4096
 """Pixels of the largest image that is decoded."""
