@@ -224,7 +224,7 @@ async def test_a_file_is_replaced_only_when_asked(tmp_path: Path) -> None:
     ("image", "said"),
     [
         (b"", "0 bytes"),
-        (b"GIF89a but not really", "picture"),
+        (b"GIF89a but not really", "decompression bomb"),
         (b"%PDF-1.7 and so on, for a while", "a PDF, not an image"),
         (PIXEL[:-4], "cut off"),
         ("no-such-file.png", "No such file"),
