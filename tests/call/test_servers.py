@@ -203,3 +203,10 @@ async def test_what_a_server_does_not_have_is_refused_before_anything_is_sent() 
         with pytest.raises(InvalidRequestError, match="edit\\(\\) takes an image and a prompt"):
             await client.images.image_to_image(PIXEL, "in oil", source_weight=0.5)
     assert there.requests == []
+
+
+@pytest.mark.parametrize(("name", "value"), [("x-team", 3), ("x-team", "art\r\nx-other: 1"), ("host", "studio.test")])
+def test_headers_of_a_profile_are_held_to_the_rules_of_the_clients_own(name: str, value: Any) -> None:
+    register_server("studio", headers={name: value})
+    with pytest.raises(ConfigurationError, match=name):
+        Client(KEY, base_url="http://localhost:8000/v1", server="studio")

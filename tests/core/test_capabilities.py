@@ -464,10 +464,28 @@ class TestRegisterModel:
             ("acme", {"sizes": ["0x10"]}, "0x10"),
             ("acme", {"sizes": [Size(width=-1, height=10)]}, "width=-1"),
             ("acme", {"sizes": []}, "empty"),
+            ("acme", {"sizes": "512x512"}, "such as \\['512x512'\\]"),
+            ("acme", {"size_order": "height"}, "size_order is 'height'"),
+            ("acme", {"ranges": {"steps": 5}}, "smallest and largest"),
+            ("acme", {"ranges": {"steps": (None, 5)}}, "smallest and largest"),
+            ("acme", {"ranges": {"steps": (1,)}}, "smallest and largest"),
+            ("acme", {"ranges": [("steps", 1)]}, "ranges is a mapping"),
+            ("acme", {"without": "steps"}, "write \\['steps'\\]"),
+            ("acme", {"without": ["prompt"]}, "every text_to_image has prompt"),
+            ("acme", {"operations": "edit"}, "write \\['edit'\\]"),
+            ("acme", {"operations": ["image_to_image", "draw"]}, "operations has 'draw'"),
+            ("acme", {"wire_names": {"steps": "x", "seed": "x"}}, "under one name, 'x'"),
+            ("acme", {"wire_names": {"steps": "model"}}, "steps and the model under one name"),
+            ("acme", {"wire_names": {"steps": ""}}, "wire_names has '' for steps"),
+            ("acme", {"prices": {"china": 5}}, "the price of china is 5"),
+            ("acme", {"prices": {"mars": Money(Decimal(1), "USD")}}, "is 'mars'; allowed: international, china"),
+            ("", {}, "the name of a model is text"),
+            (" acme", {}, "spaces around it: ' acme'"),
+            (3, {}, "the name of a model is text"),
         ],
     )
     def test_what_does_not_fit_is_refused_and_leaves_the_table_alone(
-        self, name: str, changes: dict[str, Any], said: str
+        self, name: Any, changes: dict[str, Any], said: str
     ) -> None:
         before = capabilities()
         with pytest.raises(ConfigurationError, match=said):

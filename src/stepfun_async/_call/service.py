@@ -61,6 +61,7 @@ def caller_for(
     _refuse(None if budget is None or _is(budget, Budget) else f"budget is a Budget(...) or None, not {shown(budget)}")
     _refuse(why_never_free(limits, timeout))
     config = resolve(api_key, base_url, allow_http=allow_http, server=server)
+    _refuse(check_headers(config.server.headers))
     events = EventEmitter(on_event, config.base_url)
     headers = _merged(config.server.headers, default_headers or {})
     carrier = _transport_for(config, transport, proxy, headers, keepalive_expiry)

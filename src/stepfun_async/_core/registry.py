@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, cast, overload
+from typing import Any, cast, get_args, overload
 
 from .capabilities import BUILT_IN, ENDPOINTS, Capabilities, Capability, CustomModel, Operation, Region
 from .errors import ConfigurationError
 from .money import Money
+from .registration import (
+    bounds,
+    check_mapping,
+    check_name,
+    check_names,
+    check_operations,
+    check_prices,
+    check_sizes,
+    check_wire_names,
+    check_without,
+    check_word,
+)
 from .rules import AnySize, Integer, Number, Rule, Sizes, Text
 from .servers import Server, find_server
 from .sizes import Order, Size
@@ -121,7 +133,20 @@ def register_model(
     >>> capabilities(turbo, "text_to_image").rules["steps"].allowed
     'a whole number from 1 to 4'
     """
+    check_name(name, "a model")
     refuse_built_in(name)
+    check_operations(operations)
+    check_names("without", without)
+    check_prices(prices)
+    for argument, given, example in (
+        ("ranges", ranges, "{'steps': (1, 8)}"),
+        ("defaults", defaults, "{'steps': 4}"),
+        ("wire_names", wire_names, "{'cfg_scale': 'guidance_scale'}"),
+    ):
+        check_mapping(argument, given, example)
+    check_sizes(sizes)
+    if size_order is not None:
+        check_word("size_order", size_order, get_args(Order))
     kept = [row for row in _bases(name, like, server) if operations is None or row.operation in operations]
     if not kept:
         base = like if server is None else f"{like or 'a model'} on {find_server(server).name}"
@@ -141,6 +166,9 @@ def register_model(
         for row in kept
     ]
     _refuse_unknown({*(ranges or ()), *(defaults or ()), *without, *(wire_names or ())}, kept)
+    for row, new in zip(kept, changed, strict=True):
+        check_without(row.operation, row.rules, without)
+        check_wire_names(name, new.rules, new.wire_names)
     for operation in ENDPOINTS:
         _table.pop((name, operation), None)  # a model that is registered again is described anew
     _table.update({(row.model, row.operation): row for row in changed})
@@ -208,7 +236,7 @@ def _changed(
 ) -> dict[str, Rule]:
     rules = {name: rule for name, rule in row.rules.items() if name not in without}
     for name in ranges.keys() & rules.keys():
-        rules[name] = _with_range(name, rules[name], *ranges[name])
+        rules[name] = _with_range(name, rules[name], *bounds(name, ranges[name]))
     size = rules.get("size")
     if isinstance(size, AnySize) and sizes is None:
         rules["size"] = replace(size, order=size_order or size.order)

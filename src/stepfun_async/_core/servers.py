@@ -8,10 +8,21 @@ would use the same one each time. A changed fact is one changed cell here.
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Any, Literal, overload
+from typing import Any, Literal, get_args, overload
 
 from .capabilities import ENDPOINTS, WIRE_NAMES, Capability, Endpoint, Operation
 from .errors import ConfigurationError
+from .registration import (
+    check_address,
+    check_mapping,
+    check_name,
+    check_names,
+    check_operations,
+    check_truth,
+    check_wire_names,
+    check_without,
+    check_word,
+)
 from .rules import AnySize, Choice, ImageInput, Integer, Number, Rule, Sizes, Text, closest
 from .text import shown
 
@@ -563,9 +574,15 @@ def register_server(
     >>> studio.routes["text_to_image"].renamed["cfg_scale"]
     'true_cfg_scale'
     """
+    check_name(name, "a server profile")
     if any(row.name == name for row in BUILT_IN_SERVERS):
         raise ConfigurationError(f"{name!r} is a built-in server profile: choose another name")
     base = find_server(like)
+    check_address(address)
+    check_operations(operations)
+    check_mapping("headers", headers, "{'x-team': 'art'}")
+    check_truth("needs_key", needs_key)
+    _refuse_unfit(base, wire_names, without, formats, seeding)
     kept = {
         operation: route for operation, route in base.routes.items() if operations is None or operation in operations
     }
@@ -575,6 +592,9 @@ def register_server(
     routes = {
         operation: _changed(route, wire_names or {}, without, formats, seeding) for operation, route in kept.items()
     }
+    for operation, route in kept.items():
+        check_without(operation, route.rules, without)
+        check_wire_names(name, routes[operation].rules, routes[operation].renamed)
     server = replace(
         base,
         name=name,
@@ -592,6 +612,39 @@ def register_server(
     )
     _servers[name] = server
     return server
+
+
+def _refuse_unfit(
+    base: Server,
+    wire_names: Mapping[str, str] | None,
+    without: Collection[str],
+    formats: Collection[str] | None,
+    seeding: Seeding | None,
+) -> None:
+    """Refuse changes of parameters that are of the wrong kind, or that the profile to start from cannot have."""
+    check_mapping("wire_names", wire_names, "{'steps': 'num_inference_steps'}")
+    check_names("without", without)
+    if formats is not None:
+        check_names("formats", formats, ("b64_json", "url"))
+    if seeding is not None:
+        check_word("seeding", seeding, get_args(Seeding))
+    given = {"wire_names": wire_names, "without": without, "formats": formats, "seeding": seeding}
+    named = [name for name, value in given.items() if value]
+    own = {name for route in base.routes.values() for name in route.rules}
+    if named and not own:
+        raise ConfigurationError(
+            f"the profile {base.name!r} hands a model's parameters on as they are, so that {', '.join(named)} does not "
+            "fit it: start from another, such as like='openai'"
+        )
+    if formats is not None and not (formats and "response_format" in own):
+        raise ConfigurationError(
+            "formats needs a response_format and at least one value: say without=['response_format']"
+        )
+    if seeding == "fixed" and ("seed" in without or "seed" not in own | set(wire_names or ())):
+        raise ConfigurationError(
+            f"seeding='fixed' has clients send a seed, which the profile {base.name!r} does not have: "
+            "say wire_names={'seed': 'seed'}"
+        )
 
 
 def _refuse_unknown(base: Server, named: set[str]) -> None:
