@@ -48,17 +48,20 @@ def check_truth(argument: str, given: object) -> None:
 
 def check_sizes(given: object) -> None:
     """Refuse what is no list, such as one size alone."""
-    if given is not None and (isinstance(given, str) or not isinstance(given, Sequence)):
-        raise ConfigurationError(f"sizes is a list of sizes, such as ['512x512'], not {shown(cast('object', given))}")
+    if given is not None and not _is_list(given):
+        raise ConfigurationError(f"sizes is a list of sizes, such as ['512x512'], not {shown(given)}")
 
 
 def bounds(name: str, given: object) -> tuple[float, float]:
     """The smallest and the largest value of a range; refuse what is no range."""
-    found = tuple(cast("tuple[object, ...]", given)) if isinstance(given, tuple | list) else ()
+    found = tuple(cast("Sequence[object]", given)) if _is_list(given) else ()
     if [type(bound) in (int, float) for bound in found] != [True, True]:
-        why = f"the range of {name} is its smallest and largest, as in (1, 8)"
-        raise ConfigurationError(f"{why}, not {shown(cast('object', given))}")
+        raise ConfigurationError(f"the range of {name} is its smallest and largest, as in (1, 8), not {shown(given)}")
     return cast("tuple[float, float]", found)
+
+
+def _is_list(given: object) -> bool:
+    return isinstance(given, Sequence) and not isinstance(given, str)
 
 
 def check_word(argument: str, given: object, options: Collection[str]) -> None:
