@@ -160,8 +160,8 @@ async def test_whole_floats_are_whole_numbers(tmp_path: Path, write: Write) -> N
     assert job.problems == ()
     assert job.request == TextToImage(prompt="a lake", seed=1, steps=9, size=Size(width=1360, height=768))
     assert job.id == "7"
-    assert [(job.told[name], type(job.told[name])) for name in ("seed", "steps")] == [(1, int), (9, int)]
-    assert job.told["size"] == {"width": 1360, "height": 768}
+    assert [(job.described[name], type(job.described[name])) for name in ("seed", "steps")] == [(1, int), (9, int)]
+    assert job.described["size"] == {"width": 1360, "height": 768}
 
 
 @everywhere([*TEXT, *JSON, *TYPED])
@@ -179,7 +179,7 @@ async def test_nan_and_null_are_not_given(tmp_path: Path, write: Write) -> None:
     )
     assert [job.request for job in lines] == [TextToImage(prompt="a"), TextToImage(prompt="b")]
     assert lines[1].id is None
-    assert not {"seed", "cfg_scale"} & lines[0].told.keys()
+    assert not {"seed", "cfg_scale"} & lines[0].described.keys()
 
 
 @pytest.mark.parametrize("missing", ["NaN", "nan", "NA", "<NA>", "NULL", "null", "None", "N/A", "#N/A", "", " "])
@@ -199,7 +199,7 @@ async def test_decimals_and_uuids_are_what_they_look_like(tmp_path: Path, write:
     (job,) = await jobs(write(tmp_path, [row]))
     assert job.request == TextToImage(prompt="a", cfg_scale=2.5, seed=3)
     assert job.id == str(UUID(int=7))
-    assert json.loads(json.dumps(job.told))["cfg_scale"] == 2.5
+    assert json.loads(json.dumps(job.described))["cfg_scale"] == 2.5
 
 
 @everywhere([mappings, pandas_like, polars_like])
@@ -214,7 +214,7 @@ async def test_scalars_of_numpy_are_what_they_look_like(tmp_path: Path, write: W
     }
     (job,) = await jobs(write(tmp_path, [row]))
     assert job.request == TextToImage(prompt="a", seed=5, text_mode=True, cfg_scale=1.1)
-    assert job.told == {**job.told, "prompt": "a", "seed": 5, "text_mode": True, "cfg_scale": 1.1}
+    assert job.described == {**job.described, "prompt": "a", "seed": 5, "text_mode": True, "cfg_scale": 1.1}
     assert job.id == "3"
 
 
@@ -228,7 +228,7 @@ async def test_a_short_float_is_the_number_it_prints_as(tmp_path: Path, write: W
     table = pa.table({"prompt": ["a"] * 5, "cfg_scale": column})
     pytest.importorskip("pyarrow.parquet").write_table(table, tmp_path / "b.parquet")
     found = await jobs(tmp_path / "b.parquet" if write is parquet else table)
-    assert [job.told.get("cfg_scale") for job in found] == [1.1, 2.5, 7.0, None, pytest.approx(largest, rel=1e-3)]
+    assert [job.described.get("cfg_scale") for job in found] == [1.1, 2.5, 7.0, None, pytest.approx(largest, rel=1e-3)]
 
 
 @pytest.mark.parametrize("name", ["__index_level_0__", "Unnamed: 0"])
@@ -278,8 +278,8 @@ async def test_the_images_of_hugging_face_are_read(tmp_path: Path, write: Write)
     assert second.fingerprint == ImageEdit(prompt="b", image=png("red")).fingerprint()
     assert third.request == TextToImage(prompt="c")
     assert fourth.fingerprint == ImageEdit(prompt="d", image=png("red")).fingerprint()
-    assert first.told["image"] == {"sha256": first.told["image"]["sha256"], "bytes": len(png())}  # type: ignore[index]
-    assert second.told["image"] == str(tmp_path / "b.png")
+    assert first.described["image"] == {"sha256": first.described["image"]["sha256"], "bytes": len(png())}  # type: ignore[index]
+    assert second.described["image"] == str(tmp_path / "b.png")
 
 
 @everywhere(TYPED)
@@ -335,7 +335,7 @@ def test_the_url_of_an_openai_line_names_the_operation(url: str, body: dict[str,
     line = {"custom_id": "1", "url": url, "body": {"model": "step-image-edit-2", "prompt": "a", **body}}
     job = job_of(1, line, JobDefaults({}))
     assert said(job) == ""
-    assert job.told["operation"] == operation
+    assert job.described["operation"] == operation
 
 
 @pytest.mark.parametrize(("field", "value"), [("url", "/v1/chat/completions"), ("method", "GET"), ("url", 3)])

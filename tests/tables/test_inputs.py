@@ -38,7 +38,7 @@ def requests(inputs: object) -> list[dict[str, Any]]:
     """What would be sent for each line, all of which have to be good."""
     checked = check(inputs)
     assert checked.bad == 0, checked.bad_lines
-    return [{"id": job.id, **job.told} for job in anyio.run(jobs, inputs)]
+    return [{"id": job.id, **job.described} for job in anyio.run(jobs, inputs)]
 
 
 def frame() -> Any:

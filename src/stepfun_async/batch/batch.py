@@ -38,10 +38,10 @@ from stepfun_async._runtime.status_line import write_below
 from stepfun_async._runtime.tracebacks import without_frames
 
 from .inputs.defaults import check_defaults
-from .inputs.jobs import JobDefaults, told_fields
+from .inputs.jobs import JobDefaults, describe_fields
 from .inputs.sources import FirstLines, Source, is_file, source_of
 from .items import Checked, Item, Progress, Status
-from .journal.database import JournalError, told
+from .journal.database import JournalError, translate_sqlite_errors
 from .journal.journal import SETTINGS, Journal
 from .journal.writer import Writer
 from .records import Records
@@ -535,7 +535,7 @@ class Batch:
         folder = self.records.folder
         journal = Journal.writing(folder)
         try:
-            with told(folder):
+            with translate_sqlite_errors(folder):
                 self._agree(journal, service.config.base_url)
                 _try_out(store.place)
                 tickets = Claims(self._shared())
@@ -557,7 +557,7 @@ class Batch:
         now: dict[str, object] = {
             "server": server,
             "name": self._name,
-            "defaults": told_fields(self._defaults),
+            "defaults": describe_fields(self._defaults),
             "pictures": self._pictures,
         }
         fact = journal.fact(SETTINGS)

@@ -19,7 +19,7 @@ from stepfun_async._core.errors import ConfigurationError, StepFunError
 from stepfun_async._runtime.files import replacing, why_of
 
 from .items import Item, Status
-from .journal.database import JournalError, running_in, told
+from .journal.database import JournalError, running_in, translate_sqlite_errors
 from .journal.journal import SETTINGS, Journal
 from .report import ReportRow, write_report
 from .report.journalled import row_from, summary_from
@@ -88,7 +88,7 @@ class Records:
             pass  # or a folder without a batch would get an empty one
         journal = Journal.writing(self.folder)
         try:
-            with told(self.folder):
+            with translate_sqlite_errors(self.folder):
                 return journal.reopen(errors, failed=failed, unknown=unknown)
         finally:
             journal.close()

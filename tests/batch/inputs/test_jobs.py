@@ -96,7 +96,7 @@ def test_a_bad_line_names_its_field(line: object, field: str) -> None:
 def test_a_line_with_an_odd_value_is_read_or_has_problems(field: str) -> None:
     for value in VALUES.values():
         made = job({"prompt": "a", field: value})
-        assert json.loads(json.dumps(made.told, allow_nan=False)) == made.told
+        assert json.loads(json.dumps(made.described, allow_nan=False)) == made.described
         assert made.request is None or not made.problems
         assert all(str(problem) for problem in made.problems)
 
@@ -120,7 +120,7 @@ def test_paths_are_relative_to_the_inputs(tmp_path: Path) -> None:
     made = job({"prompt": "a", "image": "cat.png"}, folder=tmp_path)
     assert made.problems == ()
     link = {"prompt": "a", "image": "https://example.com/cat.png", "source_weight": 0.5}
-    assert job(link, folder=tmp_path).told["image"] == "https://example.com/cat.png"
+    assert job(link, folder=tmp_path).described["image"] == "https://example.com/cat.png"
 
 
 def test_a_job_that_waits_keeps_no_picture_in_memory(tmp_path: Path) -> None:
@@ -139,16 +139,16 @@ def test_a_file_object_is_read_once_and_kept() -> None:
 
 def test_what_is_told_of_a_request_is_json_without_bytes() -> None:
     made = job({"prompt": "a", "image": PNG, "seed": 3})
-    assert made.told["operation"] == "edit"
-    assert made.told["model"] == "step-image-edit-2"
-    assert made.told["image"] == {"sha256": made.told["image"]["sha256"], "bytes": len(PNG)}  # type: ignore[index]
+    assert made.described["operation"] == "edit"
+    assert made.described["model"] == "step-image-edit-2"
+    assert made.described["image"] == {"sha256": made.described["image"]["sha256"], "bytes": len(PNG)}  # type: ignore[index]
 
 
 def test_an_image_that_is_too_large_is_not_encoded_for_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pillow.Image, "save", lambda *_, **__: pytest.fail("encoded"))
     job = job_of(1, {"prompt": "x", "image": pillow.new("RGB", (6000, 40))}, JobDefaults({}))
     assert "6000x40 pixels" in job.problems[0].why
-    assert job.told["image"] == "an Image"
+    assert job.described["image"] == "an Image"
 
 
 def test_a_broken_line_brings_its_problems() -> None:

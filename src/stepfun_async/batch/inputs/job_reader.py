@@ -21,7 +21,7 @@ def read_job(line: InputLine, terms: JobDefaults) -> Job:
         doubtful = job.request is not None and not terms.warned and is_edit_without_image(value, terms)
     except Exception as error:  # noqa: BLE001 - whatever the methods of somebody's own may raise
         problem = Problem("line", None, "values that can be read", f"reading it raised {reason(error)}")
-        return Job(line=line.number, told={}, digest=line.digest, problems=(problem,))
+        return Job(line=line.number, described={}, digest=line.digest, problems=(problem,))
     if doubtful:
         terms.warned.append(line.number)
         warnings.warn(_WITHOUT_IMAGE.format(line=line.number), InputWarning, 2)

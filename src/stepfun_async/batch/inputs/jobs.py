@@ -90,7 +90,7 @@ class Job:
         id: the user's; `None` if it has none.
         request: what to send; `None` if the line is bad.
         fingerprint: the request's; `None` if the line is bad.
-        told: the request for the journal, as `Item.request` has it.
+        described: the request for the journal, as `Item.request` has it.
         digest: what tells the line from others before it is read; `None` if nothing does.
         problems: what is wrong with it; empty where it can be sent.
     """
@@ -99,7 +99,7 @@ class Job:
     id: str | None = None
     request: ImageRequest | None = None
     fingerprint: str | None = None
-    told: Mapping[str, object]
+    described: Mapping[str, object]
     digest: bytes | None = None
     problems: tuple[Problem, ...] = ()
 
@@ -119,7 +119,7 @@ def job_of(line: int, value: object, terms: JobDefaults, digest: bytes | None = 
             return _job(line, {**terms.defaults, **given}, terms, digest, as_text=isinstance(value, Cells))
     except Exception as error:  # noqa: BLE001 - whatever the methods of somebody's own may raise
         given = Broken((Problem("line", None, "values that can be read", reason(error)),))
-    return Job(line=line, told={}, digest=digest, problems=given.problems)
+    return Job(line=line, described={}, digest=digest, problems=given.problems)
 
 
 def is_edit_without_image(value: object, terms: JobDefaults) -> bool:
@@ -256,7 +256,7 @@ def _job(line: int, fields: dict[str, object], terms: JobDefaults, digest: bytes
     if known is None:
         allowed = ", ".join(OPERATIONS)
         problems.append(Problem("operation", plain(operation), allowed, nearest=closest(operation, tuple(OPERATIONS))))
-        return Job(line=line, id=own_id, told=told_fields(fields), digest=digest, problems=tuple(problems))
+        return Job(line=line, id=own_id, described=describe_fields(fields), digest=digest, problems=tuple(problems))
     problems += join_sides(fields)
     request = REQUESTS[known](**_placed(_typed(fields, known, as_text=as_text), terms))
     reading = request.read(terms.server)
@@ -268,7 +268,7 @@ def _job(line: int, fields: dict[str, object], terms: JobDefaults, digest: bytes
         id=own_id,
         request=None if problems else _afresh(request),
         fingerprint=fingerprint,
-        told=_told(reading),
+        described=_describe_request(reading),
         digest=digest,
         problems=tuple(problems),
     )
@@ -393,20 +393,20 @@ def _afresh(request: ImageRequest) -> ImageRequest:
 # --- for the journal ----------------------------------------------------------------------------
 
 
-def _told(request: Parameters) -> dict[str, object]:
+def _describe_request(request: Parameters) -> dict[str, object]:
     """A request as `Item.request` has it: an image by its path or link where it was given so, else by its SHA-256."""
     seen = request.values
-    fields = {name: _told_value(_told_image(given, seen[name])) for name, given in request.given.items()}
+    fields = {name: _describe_value(_describe_image(given, seen[name])) for name, given in request.given.items()}
     if request.extra_body is not None:
-        fields["extra_body"] = _told_value(request.extra_body)
-    return {"operation": request.operation, "model": _told_value(request.model), **fields}
+        fields["extra_body"] = _describe_value(request.extra_body)
+    return {"operation": request.operation, "model": _describe_value(request.model), **fields}
 
 
-def _told_image(given: object, seen: object) -> object:
+def _describe_image(given: object, seen: object) -> object:
     """What was given, or the image that was seen in it where that is neither a path nor a link."""
     if isinstance(seen, Mapping) and isinstance(given, Mapping):
         parts = cast("Mapping[str, object]", given)
-        return {name: _told_image(parts[name], part) for name, part in cast("Mapping[str, object]", seen).items()}
+        return {name: _describe_image(parts[name], part) for name, part in cast("Mapping[str, object]", seen).items()}
     if _is_name(given):
         return given
     if isinstance(seen, Unreadable) and not _is_content(given):
@@ -424,53 +424,53 @@ def _is_name(given: object) -> bool:
     return hasattr(given, "__fspath__") or (isinstance(given, str) and not is_data_uri(given))
 
 
-def told_fields(fields: Mapping[str, object]) -> dict[str, object]:
+def describe_fields(fields: Mapping[str, object]) -> dict[str, object]:
     """Fields as JSON can say them, for the journal."""
-    return {str(name): _told_value(value) for name, value in fields.items()}
+    return {str(name): _describe_value(value) for name, value in fields.items()}
 
 
-def _told_value(value: object) -> object:
+def _describe_value(value: object) -> object:
     """`value` as JSON can say it; the bytes of an image by their SHA-256."""
     value = python_value(value)
-    for types, telling in _TELLING:
+    for types, describe in _DESCRIBERS:
         if isinstance(value, types):
-            return telling(value)
+            return describe(value)
     if isinstance(value, date | time | timedelta):
         return str(value)
     picture = look(value)  # one of Pillow, perhaps
-    return _told_value(picture) if isinstance(picture, Picture) else described(value)
+    return _describe_value(picture) if isinstance(picture, Picture) else described(value)
 
 
-def _told_bytes(data: bytes | bytearray | memoryview) -> dict[str, object]:
+def _describe_bytes(data: bytes | bytearray | memoryview) -> dict[str, object]:
     content = bytes(data)
     return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
 
 
-def _told_text(text: str) -> object:
+def _describe_text(text: str) -> object:
     text = str.__str__(text)
     if is_data_uri(text):
         return {"sha256": hashlib.sha256(text.encode()).hexdigest(), "data_uri": len(text)}
     return escaped(text)
 
 
-def _told_float(number: float) -> object:
+def _describe_float(number: float) -> object:
     number = float.__float__(number)
     if math.isfinite(number):
         return number
     return None if math.isnan(number) else str(number)  # JSON has neither NaN nor infinity
 
 
-_TELLING: tuple[tuple[Any, Callable[[Any], object]], ...] = (
-    (str, _told_text),
+_DESCRIBERS: tuple[tuple[Any, Callable[[Any], object]], ...] = (
+    (str, _describe_text),
     (bool | int | None, plain),
-    (float, _told_float),
-    (bytes | bytearray | memoryview, _told_bytes),
-    (Picture, lambda picture: _told_bytes(picture.data)),
+    (float, _describe_float),
+    (bytes | bytearray | memoryview, _describe_bytes),
+    (Picture, lambda picture: _describe_bytes(picture.data)),
     (Unreadable, lambda _: None),
     (Link, lambda link: link.url),
-    (Size, lambda size: told_fields({"width": size.width, "height": size.height})),
-    (Mapping, told_fields),
-    ((list, tuple, set, frozenset), lambda parts: [_told_value(part) for part in parts]),
+    (Size, lambda size: describe_fields({"width": size.width, "height": size.height})),
+    (Mapping, describe_fields),
+    ((list, tuple, set, frozenset), lambda parts: [_describe_value(part) for part in parts]),
     (os.PathLike, lambda path: escaped(os.fsdecode(path))),
 )
-"""How values are told, by their types."""
+"""How values are described, by their types."""

@@ -211,7 +211,7 @@ class Admission:
             job.digest,
             _blob(job.fingerprint),
             state,
-            request_text(job.told),
+            request_text(job.described),
             error,
             message,
         )
@@ -255,7 +255,7 @@ class Admission:
                 "message = ? WHERE number = ?",
                 job.line,
                 job.digest,
-                request_text(job.told),
+                request_text(job.described),
                 _BAD,
                 message,
                 row["number"],
@@ -343,7 +343,7 @@ def _doubled(job: Job, line: int) -> Job:
 def _changed(job: Job, where: str, before: str) -> JournalError:
     return JournalError(
         f"line {job.line} of the inputs is not what it was, and a picture was bought for what stood {where}. "
-        f"Before: {_shortened(before)}. Now: {_shortened(request_text(job.told))}. With "
+        f"Before: {_shortened(before)}. Now: {_shortened(request_text(job.described))}. With "
         "accept_changes=True that picture is kept, and the line as it is now is one more; or choose another folder. "
         "Nothing of this line was sent"
     )
@@ -360,10 +360,10 @@ def _blob(digits: str | None) -> bytes | None:
     return None if digits is None else bytes.fromhex(digits)
 
 
-def request_text(told: Mapping[str, object]) -> str:
+def request_text(fields: Mapping[str, object]) -> str:
     """A request for the journal; without its fields where JSON cannot say them, as those of bad lines may be."""
     try:
-        text = json.dumps(told, ensure_ascii=False, default=described)
+        text = json.dumps(fields, ensure_ascii=False, default=described)
     except (TypeError, ValueError, RecursionError):
         text = "{}"
     return text.encode("utf-8", "backslashreplace").decode()

@@ -293,8 +293,8 @@ def _boot() -> str | None:
 
 
 @contextmanager
-def told(folder: Path) -> Generator[None]:
-    """Tell what the disk or SQLite says against a journal as a `JournalError`."""
+def translate_sqlite_errors(folder: Path) -> Generator[None]:
+    """Raise errors of the disk and of SQLite as a `JournalError`."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:

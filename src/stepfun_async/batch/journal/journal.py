@@ -41,7 +41,7 @@ from .database import (
     opened,
     refuse_links,
     this_process,
-    told,
+    translate_sqlite_errors,
 )
 
 INTERRUPTED = "Interrupted"
@@ -142,7 +142,7 @@ class Journal:
         Raises:
             JournalError: another process has it, it cannot be written, or its version is newer.
         """
-        with told(folder):
+        with translate_sqlite_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             refuse_links(folder)
             lock = locked(folder)
@@ -172,7 +172,7 @@ class Journal:
         if not path.is_file():
             raise JournalError(f"there is no batch in {str(folder)!r}: it has no {JOURNAL}")
         refuse_links(folder)
-        with told(folder), closing(connected(path, "ro")) as connection:
+        with translate_sqlite_errors(folder), closing(connected(path, "ro")) as connection:
             check_version(connection, folder)
             yield cls(connection, None)
 

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 
 from stepfun_async._runtime.event_loop import ThreadResult, notify_all
 
-from .database import JournalError, told
+from .database import JournalError, translate_sqlite_errors
 from .journal import Journal
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ class Writer:
         """Write what waits, and close the journal."""
         self._steps.put(None)
         self._thread.join()
-        with suppress(JournalError), told(self._folder):  # all that matters is committed
+        with suppress(JournalError), translate_sqlite_errors(self._folder):  # all that matters is committed
             self._journal.close()
 
     def _work(self) -> None:
@@ -93,7 +93,7 @@ class Writer:
         try:
             if self._failure is not None:
                 raise self._failure
-            with told(self._folder):
+            with translate_sqlite_errors(self._folder):
                 self._journal.begin()
                 for step in group:
                     step.make(self._journal)
@@ -103,7 +103,7 @@ class Writer:
             self._failure = failure
             for step in group:
                 step.fail(failure)
-            with suppress(Exception), told(self._folder):
+            with suppress(Exception), translate_sqlite_errors(self._folder):
                 self._journal.rollback()
 
 

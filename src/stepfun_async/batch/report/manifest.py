@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 from stepfun_async._core.errors import ConfigurationError
 from stepfun_async._core.headers import EXTENSIONS
 
-from ..inputs.jobs import escaped, told_fields
+from ..inputs.jobs import describe_fields, escaped
 from ..items import Item
 
 Write = Callable[[Iterable[Item], BinaryIO, Collection[str]], None]
@@ -184,8 +184,8 @@ _VALUES: Mapping[str, Callable[[Item], object]] = MappingProxyType(
     {
         "operation": lambda item: item.request.get("operation"),
         "model": lambda item: item.request.get("model"),
-        "prompt": lambda item: told_fields(item.request).get("prompt"),
-        "request": lambda item: _as_json(told_fields(item.request)),
+        "prompt": lambda item: describe_fields(item.request).get("prompt"),
+        "request": lambda item: _as_json(describe_fields(item.request)),
         "price": lambda item: None if item.price is None else item.price.amount,
         "currency": lambda item: None if item.price is None else item.price.currency,
     }

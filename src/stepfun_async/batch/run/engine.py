@@ -238,7 +238,7 @@ class Engine:
         )
         admitted = await self._writer.do(admit)
         self._tally.skipped += admitted.skipped
-        await self._tell_bad(admitted.bad)
+        await self._report_bad(admitted.bad)
         await self._place(admitted.tasks)
         return admitted
 
@@ -252,13 +252,13 @@ class Engine:
             return False
         return settled(known.state, known.error, hold_unknown=self._ways.hold_unknown)
 
-    async def _tell_bad(self, numbers: tuple[int, ...]) -> None:
+    async def _report_bad(self, numbers: tuple[int, ...]) -> None:
         for number in numbers:
             item = await self._writer.do(partial(Journal.item, number=number))
             self._tally.failed += 1
             self._tally.failures.add(FailedLine.of(item))
             self._check_failures()
-            await self._tell(item)
+            await self._send_item(item)
 
     async def _place(self, tasks: tuple[Task, ...]) -> None:
         """Find a place for each image; those that are there already are entered."""
@@ -281,7 +281,7 @@ class Engine:
         self._tally.done += 1
         self._tally.adopted += 1
         if self._sink is not None:
-            await self._tell(await self._writer.do(partial(Journal.item, number=task.number)))
+            await self._send_item(await self._writer.do(partial(Journal.item, number=task.number)))
 
     def _pay(self, charge: Charge) -> None:
         """Have the budget know of an image that was found."""
@@ -325,7 +325,7 @@ class Engine:
         except BaseException:
             await finished(partial(self._cut_off, task, price, record))
             raise
-        await self._tell(await self._enter(task, price, made))
+        await self._send_item(await self._enter(task, price, made))
 
     async def _cut_off(self, task: Task, price: Money | None, record: CallRecord) -> None:
         """Enter how a line stands that was cancelled; a response that was there already is kept."""
@@ -379,7 +379,7 @@ class Engine:
         self.stop(f"on_event or the log raised {reason(error)}")
         self._working.cancel()
 
-    async def _tell(self, item: Item | None) -> None:
+    async def _send_item(self, item: Item | None) -> None:
         if self._sink is not None and item is not None:
             with suppress(anyio.BrokenResourceError):  # nobody reads any more
                 await self._sink.send(item)

@@ -244,7 +244,7 @@ class JobRunner:
             "id": task.id,
             "line": task.job.line,
             "fingerprint": task.job.fingerprint,
-            "request": dict(task.job.told),
+            "request": dict(task.job.described),
         }
 
     def _note(self, task: Task, response: ImagesResponse) -> dict[str, object]:

@@ -28,7 +28,7 @@ from ..inputs.jobs import JobDefaults
 from ..inputs.sources import Source
 from ..items import Item
 from ..journal.admission import Task
-from ..journal.database import told
+from ..journal.database import translate_sqlite_errors
 from ..journal.journal import INTERRUPTED, JobResult, Journal
 from ..journal.writer import Writer
 from .chunks import Chunk, ChunkError, Conditions, Row, shipped
@@ -127,7 +127,7 @@ class HandingEngine(Engine):
 
     async def work(self, sink: MemoryObjectSendStream[Item] | None = None) -> None:
         """Hand out all lines; return when the last one has come back."""
-        with told(self._conditions.folder):
+        with translate_sqlite_errors(self._conditions.folder):
             await finished_in_thread(partial(self._tickets.begin, self._conditions.run))
         try:
             async with anyio.create_task_group() as group:
@@ -182,7 +182,7 @@ class HandingEngine(Engine):
         self._tally.in_flight += len(charged)
         rows: Sequence[Row] = ()
         try:
-            with told(self._conditions.folder):
+            with translate_sqlite_errors(self._conditions.folder):
                 out.tickets = await finished_in_thread(partial(self._tickets.issue, numbers))
             await self._writer.do(partial(_start, lines=charged, attempts=self._maker.most_billed))
             rows = await self._rows_of(charged, out)
@@ -259,7 +259,7 @@ class HandingEngine(Engine):
             else:
                 self._maker.over(each.task)
                 self._count(each.task, each.price, one.ended, one.error)
-                await self._tell(item)
+                await self._send_item(item)
 
     def _fates(self, charged: Sequence[_Charged], tickets: Sequence[str], rows: Sequence[Row]) -> list[JobOutcome]:
         """What came of each line; where no row says so, its ticket and the folder do."""

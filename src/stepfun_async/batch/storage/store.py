@@ -249,7 +249,7 @@ class _Entry:
         self.given_stem = self.stem = image.stem
         self.error: BaseException | None = None
         self._image = image.image
-        self._told = {"seed": self._image.seed, "finish_reason": self._image.finish_reason, **image.note}
+        self._facts = {"seed": self._image.seed, "finish_reason": self._image.finish_reason, **image.note}
         self._metadata = metadata
         self._data = b""
         self._digest = ""
@@ -264,7 +264,7 @@ class _Entry:
     def prepare(self) -> None:
         """Make the bytes of the file."""
         data = self._image.to_bytes()
-        self._data = with_metadata(data, self._told) if self._metadata else data
+        self._data = with_metadata(data, self._facts) if self._metadata else data
         self._digest = hashlib.sha256(self._data).hexdigest()
 
     def file(self, *, notes: bool) -> NewFile:
@@ -278,7 +278,7 @@ class _Entry:
 
     @property
     def _note(self) -> Mapping[str, object]:
-        return {"sha256": self._digest, **self._told}
+        return {"sha256": self._digest, **self._facts}
 
 
 def _names(stem: str) -> tuple[str, ...]:
