@@ -256,6 +256,41 @@ async def test_a_limit_reads_the_first_lines_alone(shop: Shop) -> None:
     assert (await shop.batch(["a lake", "a fox", "a cat"], limit=2).check()).lines == 2
 
 
+async def test_variations_have_seeds_and_lines_of_their_own_and_none_is_bought_twice(shop: Shop) -> None:
+    lines = [{"prompt": "a lake", "id": "lake", "seed": 5}, {"prompt": "a fox"}, {"prompt": "a fox", "seed": 7}]
+    varied: dict[str, Any] = {"variations": 3, "limits": Limits(max_concurrency=1)}
+    checked = await shop.batch(lines, **varied).check()
+    assert (checked.lines, checked.bad, checked.price) == (9, 0, {"USD": Decimal("0.027")})
+    assert (await shop.batch(iter(lines), **varied, limit=1).run()).done == 3
+    shop.fail("401")  # which ends the run
+    with pytest.raises(AuthenticationError):
+        await shop.batch(iter(lines), **varied).run()
+    progress = await shop.batch(iter(lines), **varied).run()
+    assert (progress.done, progress.skipped, progress.lines, shop.pictures) == (6, 3, 9, 9)
+    shop.assert_whole(9)
+    items = list(Records(shop.out).items())
+    assert [item.line for item in items] == list(range(1, 10))
+    assert [item.id for item in items[:3]] == ["lake", "lake-v2", "lake-v3"]
+    assert [item.request.get("seed") for item in items] == [5, 6, 7, None, None, None, 7, 8, 9]
+    assert len({item.sha256 for item in items}) == 9
+    assert None not in {item.seed for item in items}
+
+
+async def test_another_number_of_variations_keeps_what_was_bought(shop: Shop) -> None:
+    lines = [{"prompt": "a lake", "seed": 5}] * 2
+    await shop.batch(lines).run()
+    with pytest.raises(JournalError, match="variations was 1, and is 3"):
+        await shop.batch(lines, variations=3).run()
+    await shop.batch(lines, variations=3, accept_changes=True).run()
+    assert (shop.pictures, Records(shop.out).status().counts["done"], Records(shop.out).status().removed) == (6, 6, 0)
+
+
+@pytest.mark.parametrize("variations", [0, 257, True, 2.0])
+def test_variations_are_a_number_of_images(shop: Shop, variations: Any) -> None:
+    with pytest.raises(ConfigurationError, match="variations is a whole number from 1 to 256"):
+        shop.batch(prompts(1), variations=variations)
+
+
 async def test_so_many_failures_end_the_run(shop: Shop) -> None:
     shop.fail("451*1000")
     progress = await shop.batch(prompts(1000), max_failures=5).run()

@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,49 @@ def test_prints_only_the_path_when_piped(cli: Run, folder: Path) -> None:
 def test_never_overwrites_a_name_it_made(cli: Run, folder: Path) -> None:
     names = [cli("generate", "A lake").out.strip() for _ in range(3)]
     assert names == ["a-lake.png", "a-lake-2.png", "a-lake-3.png"]
+
+
+def test_variations_have_names_and_seeds_of_their_own(cli: Run, folder: Path) -> None:
+    Path("a-lake-2.png").write_bytes(b"mine")
+    ran = cli("generate", "A lake", "--variations", "3", "--seed", "5", "--json")
+    found = [json.loads(line) for line in ran.out.splitlines()]
+    assert [image["path"] for image in found] == ["a-lake.png", "a-lake-3.png", "a-lake-4.png"]
+    assert [image["seed"] for image in found] == [5, 6, 7]
+    assert [image["price"]["amount"] for image in found] == ["0.003"] * 3
+    assert len({Path(image["path"]).read_bytes() for image in found}) == 3
+    drawn = cli("edit", "a-lake.png", "Make it night", "--variations", "2", "--out", "night", "--json")
+    one, two = [json.loads(line) for line in drawn.out.splitlines()]
+    assert (one["path"], two["path"], two["seed"]) == ("night.png", "night-2.png", one["seed"] + 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--out", "lake.png"], "--out: got 'lake-2.png' (it exists"),
+        (["--seed", str(2**31 - 1)], "--seed: got 2147483648"),
+        (["--out", "-"], "--out: got '-' (it takes one image, not 2)"),
+    ],
+)
+def test_nothing_is_bought_if_the_last_variation_is_invalid(
+    cli: Run, folder: Path, options: list[str], complaint: str
+) -> None:
+    Path("lake-2.png").write_bytes(b"mine")
+    for command in (["generate"], ["check", "generate"]):
+        ran = cli(*command, "A lake", "--variations", "2", *options)
+        assert (ran.code, ran.out) == (2, "")
+        assert complaint in ran.err
+    assert [path.name for path in folder.iterdir()] == ["lake-2.png"]
+
+
+def test_variations_that_fail_do_not_stop_the_others(cli: Run, failing: Callable[[str], None]) -> None:
+    failing("451*1")
+    ran = cli("generate", "A lake", "--variations", "3", "--seed", "5", "--json")
+    assert ran.code == 9
+    kinds = sorted("error" if "error" in json.loads(line) else "image" for line in ran.out.splitlines())
+    assert kinds == ["error", "image", "image"]
+    assert "was not made:\nerror: " in ran.err
+    failing("451")
+    assert cli("generate", "A lake", "--variations", "2").code == 6
 
 
 @pytest.mark.parametrize("options", [[], ["--overwrite"]], ids=["plain", "overwrite"])

@@ -14,7 +14,7 @@ from collections.abc import (
     Iterable,
     Mapping,
 )
-from contextlib import ExitStack, asynccontextmanager, closing, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, closing, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -39,7 +39,7 @@ from stepfun_async._runtime.tracebacks import without_frames
 
 from .inputs.defaults import check_defaults
 from .inputs.jobs import JobDefaults, describe_fields
-from .inputs.sources import FirstLines, Source, is_file, source_of
+from .inputs.sources import MOST_VARIATIONS, FirstLines, Source, Variations, is_file, source_of
 from .items import Checked, Item, Progress, Status
 from .journal.database import JournalError, translate_sqlite_errors
 from .journal.journal import SETTINGS, Journal
@@ -109,6 +109,9 @@ class Batch:
         model: the model of all lines that name none.
         defaults: other fields that hold where a line does not have its own.
         limit: read only so many lines, from the first one, such as 20 for a first look; `None` for all.
+        variations: how many images to make of each line, 1 to 256. Each is a line of its own in the journal, with
+            the id `ID-v2` and so on if the line has an id, and lines are numbered as if each stood in the inputs
+            so often. A line's `seed` counts up; without one, the server draws another for each.
         name: how images are named below `out`, without ending: of `{id}`, `{fingerprint}`, `{line}`,
             `{model}` and `{shard}`, two hex digits that spread files over folders.
         notes: whether each image gets a `.json` beside it that says how to make it again.
@@ -150,6 +153,7 @@ class Batch:
         model: str | None = None,
         defaults: Mapping[str, Any] | None = None,
         limit: int | None = None,
+        variations: int = 1,
         name: str = DEFAULT_TEMPLATE,
         notes: bool = True,
         metadata: bool = False,
@@ -176,7 +180,8 @@ class Batch:
         self._inputs: object = inputs
         self._source: Source | None = None
         self._defaults = _fields(model, defaults)
-        self._limit = None if limit is None else _whole("limit", limit)
+        self._variations = _whole("variations", variations, MOST_VARIATIONS)
+        self._limit = None if limit is None else _whole("limit", limit) * self._variations
         self._name = check_template(name)
         self._pictures = check_pictures(pictures)
         self._notes = notes
@@ -252,7 +257,7 @@ class Batch:
         """
         try:
             async with self._begun(partial(self._service, self._key), self._here) as engine:
-                async with watched(lambda: engine.progress, self._inputs, self._limit) if progress else nullcontext():
+                async with self._watched(engine) if progress else nullcontext():
                     await engine.work()
                 return engine.end()
         except StepFunError as error:
@@ -427,6 +432,9 @@ class Batch:
 
     # --- inside ---
 
+    def _watched(self, engine: Engine) -> AbstractAsyncContextManager[None]:
+        return watched(lambda: engine.progress, self._inputs, self._variations, self._limit)
+
     @asynccontextmanager
     async def _begun(self, connect: Callable[[], Caller], begin: Begin) -> AsyncGenerator[Engine]:
         """Everything that a run needs, opened and in order."""
@@ -515,7 +523,9 @@ class Batch:
             with ExitStack() as stack:
 
                 def opened() -> Source:
-                    source = stack.enter_context(closing(source_of(self._inputs)))
+                    source: Source = stack.enter_context(closing(source_of(self._inputs)))
+                    if self._variations > 1:
+                        source = Variations(source, self._variations)
                     return source if self._limit is None else FirstLines(source, self._limit)
 
                 self._source = await finished_in_thread(opened) if is_file(self._inputs) else opened()
@@ -524,7 +534,8 @@ class Batch:
             await cancel_if_due()  # the last steps of a run had to end
 
     def _terms(self, source: Source) -> JobDefaults:
-        return JobDefaults(self._defaults, source.folder, server=self._settings().server)
+        server = self._settings().server
+        return JobDefaults(self._defaults, source.folder, server=server, variations=self._variations)
 
     def _settings(self) -> Settings:
         """Where the lines go, without a key."""
@@ -559,6 +570,7 @@ class Batch:
             "name": self._name,
             "defaults": describe_fields(self._defaults),
             "pictures": self._pictures,
+            "variations": self._variations,
         }
         fact = journal.fact(SETTINGS)
         before: dict[str, object] = now if fact is None else json.loads(fact)

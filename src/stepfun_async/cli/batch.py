@@ -95,6 +95,12 @@ Concurrency = Annotated[
     int | None, typer.Option(metavar="NUMBER", help=f"Calls in flight at once: {Limits().max_concurrency}.")
 ]
 Rpm = Annotated[int | None, typer.Option(metavar="NUMBER", help="Requests per minute; unlimited by default.")]
+Variations = Annotated[
+    int,
+    typer.Option(
+        metavar="NUMBER", help="Images of each line, whose seed counts up. Each is a line of its own from then on."
+    ),
+]
 BudgetOption = Annotated[
     str | None,
     typer.Option(
@@ -118,6 +124,7 @@ def run(
             "--limit", "-n", metavar="NUMBER", help="Only so many lines, from the first one, for a first look."
         ),
     ] = None,
+    variations: Variations = 1,
     max_failures: Annotated[int | None, typer.Option(metavar="NUMBER", help="Stop after so many failures.")] = None,
     hold_unknown: Annotated[
         bool, typer.Option("--hold-unknown", help="Do not resend what an earlier run may have paid for.")
@@ -158,6 +165,7 @@ def run(
         model=model,
         defaults=_fields(defaults or []),
         limit=limit,
+        variations=variations,
         name=name,
         notes=notes,
         metadata=metadata,
@@ -251,6 +259,7 @@ def check(
     inputs: Inputs,
     model: ModelOption = None,
     defaults: Defaults = None,
+    variations: Variations = 1,
     limit_tier: Tier = None,
     concurrency: Concurrency = None,
     rpm: Rpm = None,
@@ -266,6 +275,7 @@ def check(
         out="",
         model=model,
         defaults=_fields(defaults or []),
+        variations=variations,
         base_url=base_url,
         server=server,
         allow_http=allow_http,

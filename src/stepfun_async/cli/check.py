@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import cast
 
 from stepfun_async import Client, Money, Size
@@ -43,16 +44,29 @@ def check(request: ImageRequest, output: OutputOptions) -> None:
         ConfigurationError: the base URL is invalid.
     """
     config = resolve(NO_KEY, output.base_url, allow_http=output.allow_http, server=output.server)
-    call = _request_to_send(request, output)
-    if output.as_json:
-        say_json(_content(request, config, call))
-    else:
-        _print(request, config, call)
-
-
-def _request_to_send(request: ImageRequest, output: OutputOptions) -> HTTPRequest:
-    """Return the HTTP request that would be sent, after all checks of the SDK."""
     out = None if output.out == STREAM else target(request, output)
+    print_check(request, config, request_to_send(request, output, out), output)
+
+
+def print_check(request: ImageRequest, config: Settings, call: HTTPRequest, output: OutputOptions) -> None:
+    """Print what `request` would send as `call`, make and cost, with all of its variations."""
+    if output.as_json:
+        say_json(_content(request, config, call, output.variations))
+    else:
+        _print(request, config, call, output.variations)
+
+
+def request_to_send(request: ImageRequest, output: OutputOptions, out: Path | None) -> HTTPRequest:
+    """Return the HTTP request that would be sent, after all checks of the SDK.
+
+    Args:
+        request: the request.
+        output: how it is sent.
+        out: the file to write; `None` for stdout.
+
+    Raises:
+        InvalidRequestError: the request is invalid, or the file cannot be written.
+    """
     with Client(
         NO_KEY,
         base_url=output.base_url,
@@ -67,11 +81,11 @@ def _request_to_send(request: ImageRequest, output: OutputOptions) -> HTTPReques
     raise AssertionError("the request was not stopped")
 
 
-def _print(request: ImageRequest, config: Settings, call: HTTPRequest) -> None:
-    price = price_of(request, config)
+def _print(request: ImageRequest, config: Settings, call: HTTPRequest, count: int) -> None:
+    price = _price_of_all(request, config, count)
     lines = [
         f"valid: {request.model} {request.operation}",
-        f"price: {_price_text(price, config)}",
+        f"price: {_price_text(price, config, count)}",
         f"size:  {_size_text(request)}",
         f"sends: {call.method} {config.base_url}{call.path}",
         *(f"       {name}: {value}" for name, value in _wire(call).items()),
@@ -80,13 +94,14 @@ def _print(request: ImageRequest, config: Settings, call: HTTPRequest) -> None:
     say(*lines)
 
 
-def _content(request: ImageRequest, config: Settings, call: HTTPRequest) -> dict[str, object]:
-    price = price_of(request, config)
+def _content(request: ImageRequest, config: Settings, call: HTTPRequest, count: int) -> dict[str, object]:
+    price = _price_of_all(request, config, count)
     width, height = _sides(request) or (None, None)
     return {
         "valid": True,
         "model": request.model,
         "operation": request.operation,
+        "images": count,
         "price": None if price is None else {"amount": str(price.amount), "currency": price.currency},
         "width": width,
         "height": height,
@@ -104,12 +119,17 @@ def price_of(request: ImageRequest, config: Settings) -> Money | None:
     return None if config.region is None or config.plan else request.price(config.region)
 
 
-def _price_text(price: Money | None, config: Settings) -> str:
+def _price_of_all(request: ImageRequest, config: Settings, count: int) -> Money | None:
+    price = price_of(request, config)
+    return None if price is None else price * count
+
+
+def _price_text(price: Money | None, config: Settings, count: int) -> str:
     if config.plan:
         return "from the Step Plan's monthly credit"
     if price is None:
         return "not known"
-    amount = "free" if price.amount == Decimal(0) else str(price)
+    amount = "free" if price.amount == Decimal(0) else f"{price} for {count} images" if count > 1 else str(price)
     return f"{amount} (not charged)" if config.embedded else amount
 
 

@@ -49,7 +49,7 @@ MEANINGS: Mapping[int, str] = MappingProxyType(
         FILTERED: "filtered, or rejected by moderation (451)",
         NO_ANSWER: "no usable response: connection, timeout, 5xx; may have been billed",
         NOT_WRITTEN: "made and paid for, but not written",
-        SOME_FAILED: "some lines of the batch failed; batch status says why",
+        SOME_FAILED: "some lines or variations failed; batch status says why",
         INTERRUPTED: "interrupted by Ctrl-C",
         READER_LEFT: "the output was not read to its end, as in a pipe to head",
     }

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 from stepfun_async import (
@@ -55,8 +56,8 @@ def make(request: ImageRequest, output: OutputOptions) -> None:
         with waiting(f"{request.model} is at work", quiet=output.quiet):
             response = _saved(client, request, output, out)
         if out is not None:
-            _check_extension(response.image)
-            _report(response, client, output)
+            warn_of_extension(response.image)
+            print_result(response, client, output, client.usage.spent)
 
 
 def ask(client: Client, request: ImageRequest, output: OutputOptions, out: Path | None) -> ImagesResponse:
@@ -89,7 +90,7 @@ def target(request: ImageRequest, output: OutputOptions) -> Path | None:
     return None
 
 
-def _check_extension(image: Image) -> None:
+def warn_of_extension(image: Image) -> None:
     """Warn of a file whose name is that of another format."""
     if image.path is None or image.format is None:
         return
@@ -109,18 +110,29 @@ def _no_stdout(why: str) -> InvalidRequestError:
 
 def _saved(client: Client, request: ImageRequest, output: OutputOptions, out: Path | None) -> ImagesResponse:
     try:
-        response = ask(client, request, output, out)
-        if out is None:
-            _write_out(client, response)
+        if out is not None:
+            return ask_for_file(client, request, output, out)
+        response = ask(client, request, output, None)
+        _write_out(client, response)
         return response
-    except SaveError as error:
-        if output.out is not None:
-            raise
-        return _saved_beside(error, request, out or Path())
     except KeyboardInterrupt:
         with suppress(KeyboardInterrupt):  # a second Ctrl-C ends the wait
             client.close()
         raise _interrupted(client, out) from None
+
+
+def ask_for_file(client: Client, request: ImageRequest, output: OutputOptions, out: Path) -> ImagesResponse:
+    """Return the response to `request`, saved to `out`, or beside it if that is a name made from the prompt.
+
+    Raises:
+        StepFunError: any error of the SDK.
+    """
+    try:
+        return ask(client, request, output, out)
+    except SaveError as error:
+        if output.out is not None:
+            raise
+        return _saved_beside(error, request, out)
 
 
 def _saved_beside(error: SaveError, request: ImageRequest, out: Path) -> ImagesResponse:
@@ -164,21 +176,32 @@ def _interrupted(client: Client, out: Path | None) -> Interrupted:
     return Interrupted(f"interrupted; {message}", billing=billing, attempts=usage.attempts, maybe_billed=maybe_billed)
 
 
-def _report(response: ImagesResponse, client: Client, output: OutputOptions) -> None:
+def print_result(response: ImagesResponse, client: Client, output: OutputOptions, spent: Mapping[str, Decimal]) -> None:
+    """Print one line about an image.
+
+    Args:
+        response: its response.
+        client: the client that sent the request.
+        output: how to print it.
+        spent: what it has cost, by currency.
+
+    Raises:
+        OutputError: stdout cannot be written to.
+    """
     try:
         if output.as_json:
-            say_json(_content(response, client))
+            say_json(_content(response, spent))
         elif on_terminal():
-            say(_line(response, client))
+            say(_line(response, client, spent))
         else:
             say(str(response.image.path))
     except OutputError as error:
         raise OutputError(f"{error}; the image is saved as {response.image.path}") from error
 
 
-def _line(response: ImagesResponse, client: Client) -> str:
+def _line(response: ImagesResponse, client: Client, spent: Mapping[str, Decimal]) -> str:
     image = response.image
-    price = plain_money(client.usage.spent)
+    price = plain_money(spent)
     if price and client.base_url == "embedded":
         price = f"{price} (not charged)"
     seed = None if image.seed is None else f"seed {image.seed}"
@@ -186,9 +209,9 @@ def _line(response: ImagesResponse, client: Client) -> str:
     return "  ".join([str(image.path), *(fact for fact in facts if fact)])
 
 
-def _content(response: ImagesResponse, client: Client) -> dict[str, object]:
+def _content(response: ImagesResponse, spent: Mapping[str, Decimal]) -> dict[str, object]:
     image = response.image
-    spent = [{"amount": str(amount), "currency": currency} for currency, amount in client.usage.spent.items()]
+    prices = [{"amount": str(amount), "currency": currency} for currency, amount in spent.items()]
     return {
         "path": str(image.path),
         "width": image.width,
@@ -202,5 +225,5 @@ def _content(response: ImagesResponse, client: Client) -> dict[str, object]:
         "attempts": response.attempts,
         "maybe_billed": response.maybe_billed,
         "elapsed": round(response.elapsed, 3),
-        "price": spent[0] if spent else None,
+        "price": prices[0] if prices else None,
     }

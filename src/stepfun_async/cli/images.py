@@ -29,6 +29,7 @@ from .options import (
     Quiet,
     ServerOption,
     Timeout,
+    Variations,
     Verbose,
     Width,
     chosen_size,
@@ -37,6 +38,7 @@ from .options import (
     describe_model,
     size_help,
 )
+from .variations import check_all, make_all
 
 CHECK = "check"
 """The context's object under `check`, where nothing is sent."""
@@ -89,6 +91,7 @@ def generate(
         str | None, typer.Option(metavar="PATH_OR_URL", help=wrap_help("An image whose style to apply.", style()[0]))
     ] = None,
     style_weight: Annotated[float | None, typer.Option(help=wrap_help("How strongly.", style()[1]))] = None,
+    variations: Variations = 1,
     out: Out = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -122,6 +125,7 @@ def generate(
         as_json=as_json,
         quiet=quiet,
         verbose=verbose,
+        variations=variations,
     )
     _deal(context, request, output)
 
@@ -152,6 +156,7 @@ def edit(
     text_mode: Annotated[
         bool | None, typer.Option("--text-mode/--no-text-mode", help=parameter_help("text_mode", "edit", _TEXT_MODE))
     ] = None,
+    variations: Variations = 1,
     out: Out = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -185,6 +190,7 @@ def edit(
         as_json=as_json,
         quiet=quiet,
         verbose=verbose,
+        variations=variations,
     )
     _deal(context, request, output)
 
@@ -210,6 +216,7 @@ def image_to_image(
     seed: Annotated[int | None, typer.Option(help=parameter_help("seed", "image_to_image", _SEED))] = None,
     steps: Annotated[int | None, typer.Option(help=parameter_help("steps", "image_to_image", _STEPS))] = None,
     cfg_scale: Annotated[float | None, typer.Option(help=parameter_help("cfg_scale", "image_to_image", _SCALE))] = None,
+    variations: Variations = 1,
     out: Out = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -242,6 +249,7 @@ def image_to_image(
         as_json=as_json,
         quiet=quiet,
         verbose=verbose,
+        variations=variations,
     )
     _deal(context, request, output)
 
@@ -249,10 +257,11 @@ def image_to_image(
 def _deal(context: typer.Context, request: ImageRequest, output: OutputOptions) -> None:
     if output.verbose:
         log_to_stderr()
+    several = output.variations > 1
     if context.obj == CHECK:
-        check(request, output)
+        (check_all if several else check)(request, output)
     else:
-        make(request, output)
+        (make_all if several else make)(request, output)
 
 
 def _style_of(picture: str | None, weight: float | None) -> dict[str, object] | None:

@@ -13,6 +13,7 @@ from stepfun_async._call.settings import BASE_URL_VARIABLE, DEFAULT_BASE_URL, SE
 from stepfun_async._core.capabilities import TIERS
 from stepfun_async._core.registry import rows
 from stepfun_async._core.rules import Sizes
+from stepfun_async.batch.inputs.sources import MOST_VARIATIONS
 
 from .help_text import height_first
 
@@ -32,6 +33,15 @@ Out = Annotated[
         metavar="PATH",
         help="The file to write. Without an extension it gets the image's. In a FOLDER/, and without --out, the name "
         "is made from the prompt, and nothing is ever overwritten. - is stdout.",
+    ),
+]
+Variations = Annotated[
+    int,
+    typer.Option(
+        metavar="NUMBER",
+        min=1,
+        max=MOST_VARIATIONS,
+        help="So many images, each with a seed and a file of its own: the seed counts up.",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
@@ -82,6 +92,7 @@ class OutputOptions:
         as_json: whether to print JSON.
         quiet: whether to show nothing while an image is being made.
         verbose: whether to log each attempt on stderr.
+        variations: how many images to make.
     """
 
     out: str | None
@@ -93,6 +104,7 @@ class OutputOptions:
     as_json: bool
     quiet: bool = False
     verbose: bool = False
+    variations: int = 1
 
 
 NO_KEY = "nothing-is-sent"

@@ -39,6 +39,32 @@ def test_defaults_hold_for_request_values_too_unless_they_say_otherwise() -> Non
 
 
 @pytest.mark.parametrize(
+    ("line", "seed"),
+    [
+        (Cells({"seed": "5"}), 6),
+        ({"seed": 5.0}, 6),
+        ({"seed": 0}, 1),
+        ({"seed": 0, "model": "step-2x-large"}, 0),
+        ({}, None),
+    ],
+    ids=["text", "float", "zero", "zero that is random", "none"],
+)
+def test_the_seed_of_a_variation_counts_up_unless_it_is_random(line: dict[str, object], seed: int | None) -> None:
+    line.update(prompt="a lake", id="lake")
+    made = job_of(2, line, JobDefaults({}, variations=2))
+    assert made.request is not None
+    assert (made.id, made.request.seed) == ("lake-v2", seed)
+
+
+@pytest.mark.parametrize(
+    ("line", "field"), [({"seed": 2**31 - 1}, "seed"), ({"extra_body": {"seed": 1}}, "extra_body")]
+)
+def test_a_seed_that_cannot_count_up_is_a_problem_of_variations(line: dict[str, object], field: str) -> None:
+    assert fields(job_of(1, {"prompt": "a", **line}, JobDefaults({}))) == []
+    assert fields(job_of(2, {"prompt": "a", **line}, JobDefaults({}, variations=2))) == [field]
+
+
+@pytest.mark.parametrize(
     ("line", "kind"),
     [
         ({}, TextToImage),

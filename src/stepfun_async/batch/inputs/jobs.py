@@ -62,12 +62,14 @@ class JobDefaults:
         defaults: the fields that hold where a line does not have its own.
         folder: what the paths of images are relative to; `None` for the working directory.
         server: the profile of the server that the lines are for; `None` for StepFun's own form.
+        variations: how many lines in a row are the same line of the inputs, each for an image of its own.
         warned: the line that was warned of since its image is empty, if any.
     """
 
     defaults: Mapping[str, object]
     folder: Path | None = None
     server: Server | None = None
+    variations: int = 1
     warned: list[int] = dataclasses.field(default_factory=list[int])
 
 
@@ -250,6 +252,9 @@ def _from_openai(line: Mapping[str, object]) -> dict[str, object] | Broken:
 
 def _job(line: int, fields: dict[str, object], terms: JobDefaults, digest: bytes | None, *, as_text: bool) -> Job:
     own_id, unfit = _id_of(fields.pop("id", None), as_text=as_text)
+    variation = (line - 1) % terms.variations + 1
+    if own_id is not None and variation > 1:
+        own_id = f"{own_id}-v{variation}"
     problems = list(unfit)
     operation = fields.pop("operation", None) or _implied(fields)
     known = OPERATIONS.get(operation) if isinstance(operation, str) else None
@@ -258,9 +263,12 @@ def _job(line: int, fields: dict[str, object], terms: JobDefaults, digest: bytes
         problems.append(Problem("operation", plain(operation), allowed, nearest=closest(operation, tuple(OPERATIONS))))
         return Job(line=line, id=own_id, described=describe_fields(fields), digest=digest, problems=tuple(problems))
     problems += join_sides(fields)
-    request = REQUESTS[known](**_placed(_typed(fields, known, as_text=as_text), terms))
+    typed = _typed(fields, known, as_text=as_text)
+    request = REQUESTS[known](**_placed(_varied(typed, known, variation), terms))
     reading = request.read(terms.server)
     problems += reading.problems()
+    if terms.variations > 1:
+        problems += _seed_of_all(reading)
     problems += (problem for problem in _not_for_batches(request) if all(problem.field != p.field for p in problems))
     fingerprint = None if problems else request.fingerprint()
     return Job(
@@ -340,6 +348,27 @@ def _typed(fields: Mapping[str, object], operation: Operation, *, as_text: bool)
     return {name: _value_for(row.rules.get(name), value, as_text=as_text) for name, value in fields.items()}
 
 
+def _varied(fields: Mapping[str, object], operation: Operation, variation: int) -> dict[str, object]:
+    """The fields of a variation, from 1: a seed counts up, unless it is a 0 that stands for a random one.
+
+    Without a seed, the server draws one for each image, or else the client does.
+    """
+    seed = fields.get("seed")
+    row = row_of(fields.get("model", _USUAL_MODELS[operation]), operation)
+    rule = row.rules.get("seed") if row else None
+    if type(seed) is not int or (seed == 0 and isinstance(rule, Integer) and rule.zero_is_random):
+        return dict(fields)
+    return {**fields, "seed": seed + variation - 1}
+
+
+def _seed_of_all(request: Parameters) -> Iterator[Problem]:
+    """A seed in `extra_body` would be that of each variation, so that they would all be one image."""
+    name = request.row.wire_names.get("seed", "seed") if request.row else "seed"
+    if isinstance(request.extra_body, Mapping) and name in request.extra_body:
+        why = "with variations, the line's field `seed` counts up, and this one would not"
+        yield Problem("extra_body", plain(request.extra_body), f"no {name}", why)
+
+
 def _value_for(rule: Rule | None, value: object, *, as_text: bool) -> object:
     if rule is not None and as_text and isinstance(value, str):
         value = rule.from_text(value)
@@ -377,7 +406,9 @@ def _not_for_batches(request: ImageRequest) -> Iterator[Problem]:
     purchase = request.read().purchase
     if purchase.pictures != 1:
         given = plain(request.n if purchase.pictures is None else purchase.pictures)
-        yield Problem("n", given, "1, also in extra_body: a line is one picture; repeat the line for more", nearest=1)
+        yield Problem(
+            "n", given, "1, also in extra_body: a line is one picture; variations= makes more of each line", nearest=1
+        )
     if purchase.model != request.model:
         yield Problem("extra_body", plain(request.extra_body), "no model: it is the line's field `model`")
 

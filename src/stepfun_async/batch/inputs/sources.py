@@ -18,7 +18,7 @@ from stepfun_async._core.errors import ConfigurationError
 from stepfun_async._core.problems import plain
 
 from .files import FileSource, path_of
-from .lines import InputLine, line_of
+from .lines import InputLine, digest, line_of
 from .tables import rows_of_table
 
 
@@ -127,6 +127,40 @@ class FirstLines:
         lines = [] if self.cut else await self._source.take(min(most, self._left))
         self._left -= len(lines)
         return lines
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()
+
+
+MOST_VARIATIONS = 256
+"""Variations of a line; as many lines as are read at a time."""
+
+
+class Variations:
+    """Each line of a source several times in a row, numbered as if it stood there so often.
+
+    Args:
+        source: the lines, each once.
+        count: how many times each is wanted, `MOST_VARIATIONS` at most.
+    """
+
+    def __init__(self, source: Source, count: int) -> None:
+        self.folder, self.once = source.folder, source.once
+        self._source = source
+        self._count = count
+
+    async def take(self, most: int) -> list[InputLine]:
+        """The variations of the next lines; none at the end."""
+        lines = await self._source.take(max(1, most // self._count))
+        return [self._variation(line, number) for line in lines for number in range(1, self._count + 1)]
+
+    def _variation(self, line: InputLine, number: int) -> InputLine:
+        """A variation of a line. Its digest is another one, since it asks for another image."""
+        written = line.digest
+        if written is not None and number > 1:
+            written = digest(b"%d %b" % (number, written))
+        return InputLine((line.number - 1) * self._count + number, line.read, written)
 
     def close(self) -> None:
         """Close the source."""

@@ -20,18 +20,21 @@ _COUNTED_AT_ONCE = 4096
 
 
 @asynccontextmanager
-async def watched(progress: Callable[[], Progress], inputs: Any, limit: int | None) -> AsyncGenerator[None]:
+async def watched(
+    progress: Callable[[], Progress], inputs: Any, variations: int, limit: int | None
+) -> AsyncGenerator[None]:
     """Show how a run stands during the block, and how it ended after it.
 
     Args:
         progress: tells how it stands.
         inputs: the inputs of the batch, whose lines are counted ahead of the run where they can be read twice.
-        limit: how many of them are read at most.
+        variations: how many images each is to become.
+        limit: how many images are made at most.
     """
     watch = _Watch(progress, status_line())
     try:
         async with anyio.create_task_group() as group:
-            group.start_soon(watch.count, inputs, limit)
+            group.start_soon(watch.count, inputs, variations, limit)
             group.start_soon(watch.go_on)
             yield
             group.cancel_scope.cancel()
@@ -60,12 +63,13 @@ class _Watch:
             await anyio.sleep(self.line.interval)
             self.line.show(*self.text())
 
-    async def count(self, inputs: Any, limit: int | None) -> None:
+    async def count(self, inputs: Any, variations: int, limit: int | None) -> None:
         """Count the lines ahead of the run, so that the time left can be estimated."""
         try:
-            total = await _length_of(inputs)
+            length = await _length_of(inputs)
         except (StepFunError, OSError):
             return  # the run says so itself
+        total = None if length is None else length * variations
         self._total = total if total is None or limit is None else min(total, limit)
 
     def text(self) -> tuple[str, float | None]:
