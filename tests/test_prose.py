@@ -23,10 +23,10 @@ ROOMS = (
     "_core",
     "_runtime",
     "_transport",
+    "batch",
     "cli",
     "diffusers",
     "embedded",
-    "embedded/drawing",
     "otel.py",
     "pytest_plugin.py",
     "redis.py",
@@ -45,7 +45,7 @@ NOT_SAID = {
 
 def files(names: Iterable[str]) -> list[Path]:
     rooms = [SOURCE / name for name in names]
-    return [file for room in rooms for file in (sorted(room.glob("*.py")) if room.is_dir() else [room])]
+    return [file for room in rooms for file in (sorted(room.rglob("*.py")) if room.is_dir() else [room])]
 
 
 def prose(source: str) -> Iterator[tuple[int, str]]:

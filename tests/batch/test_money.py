@@ -311,7 +311,7 @@ async def test_a_rescued_picture_is_found_without_its_journal(shop: Shop, refuge
         with pytest.raises(SaveError, match="it is in"):
             await run(shop, *prompts(1))
         (shop.out / "journal.sqlite3").unlink()
-        with pytest.raises(StorageError, match=r"a paid picture in .* cannot be written to its place: No space left"):
+        with pytest.raises(StorageError, match=r"a paid image in .* cannot be written to its place: No space left"):
             await run(shop, *prompts(1))
     progress = await run(shop, *prompts(2))
     assert (progress.adopted, progress.done, shop.pictures, list(refuge.iterdir())) == (1, 2, 2, [])

@@ -106,8 +106,8 @@ class Batch:
         pictures: where the images go in the place of `out`: a bucket, as `s3://bucket/prefix` or
             `gs://bucket/prefix` (needs the extra `cloud`; credentials come from the environment), or another
             folder, on whichever disk. Before anything is sent, it is tried out.
-        model: the model of all lines that name none.
-        defaults: other fields that hold where a line does not have its own.
+        model: the default model for lines that do not specify one.
+        defaults: other fields, for lines that do not have their own.
         limit: read only so many lines, from the first one, such as 20 for a first look; `None` for all.
         variations: how many images to make of each line, 1 to 256. Each is a line of its own in the journal, with
             the id `ID-v2` and so on if the line has an id, and lines are numbered as if each stood in the inputs
@@ -125,14 +125,14 @@ class Batch:
         base_url: where the API is.
         server: what stands there, one of `servers()`.
         limits: how much is in flight at once, and sent in a minute.
-        budget: what may be spent by all runs of this batch together, and by whoever else has the object.
+        budget: what all runs of this batch may spend together, and whatever else shares the object.
         timeout: seconds for each line, after its slot is granted.
-        retry: when an attempt is made again.
+        retry: when to retry.
         default_headers: headers sent with every call.
-        transport: what carries the calls.
+        transport: what sends the requests.
         proxy: the address of a proxy.
-        allow_http: let the key go to another machine over plain http.
-        on_event: is told of each call. An `Exception` that it raises is logged; anything else, such as
+        allow_http: allow sending the key to another machine over unencrypted HTTP.
+        on_event: a callback that receives the events of each call. An `Exception` it raises is logged; others, such as
             `KeyboardInterrupt` or `asyncio.CancelledError`, ends the run at once, as a cancellation does, and is
             raised at its end.
 
@@ -141,7 +141,7 @@ class Batch:
         limits: as given.
 
     Raises:
-        ConfigurationError: a setting cannot be right; the client's own are looked at when a run begins.
+        ConfigurationError: a setting cannot be right; the client's own are checked when a run begins.
     """
 
     def __init__(
@@ -427,7 +427,7 @@ class Batch:
         return self.records.items()
 
     def retry(self, errors: Collection[str] | None = None, *, failed: bool = True, unknown: bool = False) -> int:
-        """Have failed lines sent again by the next run; `Records.retry`."""
+        """Let the next run retry failed lines; `Records.retry`."""
         return self.records.retry(errors, failed=failed, unknown=unknown)
 
     # --- inside ---
@@ -580,7 +580,7 @@ class Batch:
         if changed and not self._ways.accept_changes:
             raise JournalError(
                 f"the batch in {str(self.records.folder)!r} was begun with other settings: {'; '.join(changed)}. "
-                "Pictures of both would be mixed: choose another folder, or give accept_changes=True; nothing was sent"
+                "Images of both would be mixed: choose another folder, or give accept_changes=True; nothing was sent"
             )
         journal.begin()
         if changed:

@@ -1,4 +1,4 @@
-"""What a batch tells of its images and of itself: plain values."""
+"""The state of a batch and of its lines, as plain values."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NO_MONEY: Mapping[str, Decimal] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One line of the inputs, and what came of it.
+    """One line of the inputs, and its result.
 
     Attributes:
         id: the user's, or the request's fingerprint, with `-2` and so on for lines that are equal.
@@ -38,7 +38,7 @@ class Item:
         request: what was asked for: `operation`, `model` and the parameters; images by path or SHA-256.
         fingerprint: the request's; `None` if the line is no valid request.
         path: the image's file below the batch's folder, or below where its `pictures` are, with `/`; a
-            whole path where it had to be rescued to another place; None without an image.
+            whole path where it had to be rescued to another place; `None` without an image.
         sha256: of that file.
         bytes: its size.
         format: `png`, `jpeg`, `webp` or `gif`.
@@ -53,8 +53,8 @@ class Item:
         maybe_billed: how many attempts may have been charged, those included, and those in flight now.
         spent: what those images have cost, by currency, each at the price at which it was bought.
         held: what the other attempts cost that may have been charged, likewise.
-        error: the name of the class of the last error; None without one.
-        message: what it said.
+        error: the name of the class of the last error; `None` without one.
+        message: its message.
         started: when it was last sent, seconds since 1970.
         ended: when it ended.
         elapsed: seconds from its slot to its response.
@@ -222,7 +222,7 @@ class FailureCounts:
 
 
 MOST_BAD_LINES = 1000
-"""Bad lines that are told one by one; a million of them help nobody."""
+"""Bad lines that are listed one by one; a list of a million would not help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +240,7 @@ class Status:
         spent: what the images that came have cost, by currency.
         held: what attempts cost that may have been billed and brought no image, those in flight included.
         unpriced: images whose price is not known.
-        lines: how many lines the inputs have; None until they were read to the end.
+        lines: how many lines the inputs have; `None` until they were read to the end.
         removed: lines of earlier runs that the inputs no longer have.
         running: the process that works on it now, in words; `None` if there is none.
     """
@@ -271,7 +271,7 @@ class Progress:
         adopted: images of an earlier run that were found whole, but not in the journal.
         skipped: lines that an earlier run had settled.
         in_flight: lines being sent.
-        lines: how many lines the inputs have; None until they were read to the end.
+        lines: how many lines the inputs have; `None` until they were read to the end.
         reasons: why lines of this run are `failed` or `unknown`, each reason with its count and the lines that ended
             first, the commonest first.
         spent: what this run's images have cost, by currency.

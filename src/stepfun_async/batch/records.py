@@ -62,7 +62,7 @@ class Records:
         return replace(status, running=running_in(self.folder))
 
     def items(self) -> Iterator[Item]:
-        """Every line and what came of it, in the order of the inputs, read as it is asked for.
+        """Every line and its result, in the order of the inputs, read as it is asked for.
 
         Raises:
             JournalError: as `status`.
@@ -71,7 +71,7 @@ class Records:
             yield from journal.items()
 
     def retry(self, errors: Collection[str] | None = None, *, failed: bool = True, unknown: bool = False) -> int:
-        """Have failed lines sent again by the next run.
+        """Let the next run retry failed lines.
 
         Args:
             errors: the classes of their failures, such as `ContentFilteredError`; `None` for all.

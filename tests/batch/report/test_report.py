@@ -61,11 +61,11 @@ def test_it_counts_pictures_failures_and_money(tmp_path: Path) -> None:
 
     text = said(report(tmp_path, *rows, total=20, budget=Money(Decimal(5), "USD")))
 
-    assert "Pictures7of 20, 35 %" in text
-    assert "Without a picture41 filtered, 2 failed, 1 unknown" in text
+    assert "Images7of 20, 35 %" in text
+    assert "Without an image41 filtered, 2 failed, 1 unknown" in text
     assert "Spent0.024 USDof a budget of 5 USD0.003 USD more is uncertain" in text
     assert "7 done1 filtered2 failed1 unknown9 waiting" in text
-    assert "1 request may have been charged, and brought no picture." in text
+    assert "1 request may have been charged, and brought no image." in text
 
 
 def test_it_says_when_the_job_ran_and_how_fast(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_job_that_has_not_begun_shows_no_empty_plots(tmp_path: Path) -> None:
 
 
 def test_a_job_without_failures_says_so(tmp_path: Path) -> None:
-    assert "No failures. Every request that ended made a picture." in said(report(tmp_path, row(0)))
+    assert "No failures. Every request that ended made an image." in said(report(tmp_path, row(0)))
 
 
 def test_each_row_keeps_everything_that_is_known_of_it(tmp_path: Path) -> None:
@@ -604,7 +604,7 @@ def test_of_more_rows_than_a_page_holds_the_first_of_each_state_are_listed(
     assert 20 < len(done) < 100
     assert [record["id"] for record in page.records if record["state"] == "failed"] == [r.id for r in rows[1000:]]
     assert f"To stay small, this page lists the first {len(done)} of 1,000 done." in said(page)
-    assert "Pictures1,000of 1,005, 99 %" in said(page)
+    assert "Images1,000of 1,005, 99 %" in said(page)
 
 
 def test_a_class_without_a_listed_row_offers_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

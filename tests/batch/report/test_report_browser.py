@@ -319,7 +319,7 @@ def test_a_failure_says_what_happened(page: Browser) -> None:
     page.click(FIRST_TILE)
     assert page.text("#canvas") == "RateLimitError"
     assert page.text("#details").startswith(
-        "Failed\n\na fox in the snow\n\nThere is no picture, and no doubt about money.\n\n"
+        "Failed\n\na fox in the snow\n\nThere is no image, and no doubt about money.\n\n"
     )
     assert "slow down" in page.text("#details .failure")
 
@@ -385,7 +385,7 @@ def test_a_picture_that_is_gone_leaves_a_note_and_not_a_hole(browser: Browser, t
     browser.open(report)
     browser.until("document.querySelectorAll('#grid .instead').length === 2")
     assert browser.text("#grid li:nth-child(3) .instead") == "The file is gone"
-    assert browser.text("#grid li:nth-child(4) .instead") == "The picture lies outside of this folder"
+    assert browser.text("#grid li:nth-child(4) .instead") == "The image lies outside of this folder"
     assert all("gone.png" in complaint for complaint in browser.complaints)
 
 
@@ -431,6 +431,6 @@ def test_what_is_at_the_top_stays_when_the_window_changes(browser: Browser, tmp_
 
 def test_nothing_yet_is_said_in_words(browser: Browser, tmp_path: Path) -> None:
     browser.open(write_report(tmp_path / "report.html", [], summary(status="running", total=200)))
-    assert browser.text("#none") == "No pictures yet. They will be listed here once the job has made some."
+    assert browser.text("#none") == "No images yet. They will be listed here once the job has made some."
     assert browser.run("document.querySelector('#tools').checkVisibility()") is False
     assert browser.complaints == []

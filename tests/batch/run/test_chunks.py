@@ -609,6 +609,6 @@ async def test_a_worker_that_lacks_a_picture_to_edit_says_so(shop: Shop, tmp_pat
         cat.unlink()
         return await shop.submit(chunk)
 
-    with pytest.raises(ConfigurationError, match="it may lack its picture"):
+    with pytest.raises(ConfigurationError, match="it may lack its image"):
         await Batch([{"image": cat, "prompt": "night"}], out=tmp_path / "edits", base_url="embedded").run_chunks(submit)
     assert Records(tmp_path / "edits").status().counts["pending"] == 1

@@ -176,7 +176,7 @@ async def test_a_server_that_replaces_objects_though_told_not_to_is_refused(
 
     original = Bucket.write
     monkeypatch.setattr(Bucket, "write", reckless)
-    with pytest.raises(StorageError, match="replaces objects though told not to"):
+    with pytest.raises(StorageError, match="replaces objects although the request forbids it"):
         await bought(shop, 2).run()
     assert shop.pictures == 0
 
@@ -327,7 +327,7 @@ async def test_another_folder_takes_the_pictures(shop: Shop, tmp_path: Path) -> 
     assert len(list((tmp_path / "elsewhere").rglob("*.png"))) == 3
     Records(shop.out).pack(tmp_path / "shards")
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match=r"no pictures can be written .* nothing was sent"):
+    with pytest.raises(StorageError, match=r"no images can be written .* nothing was sent"):
         await shop.batch(prompts(3), out=tmp_path / "more", pictures=tmp_path / "file" / "below").run()
     assert shop.pictures == 3
 

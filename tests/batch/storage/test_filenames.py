@@ -30,7 +30,7 @@ def test_templates_that_can_name_pictures(template: str) -> None:
     ],
 )
 def test_templates_that_cannot(template: object) -> None:
-    with pytest.raises(ConfigurationError, match="cannot name pictures"):
+    with pytest.raises(ConfigurationError, match="cannot name images"):
         check_template(template)
 
 

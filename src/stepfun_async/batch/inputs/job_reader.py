@@ -14,12 +14,12 @@ from .lines import InputLine, InputWarning
 
 
 def read_job(line: InputLine, terms: JobDefaults) -> Job:
-    """The job that a line asks for. What somebody's own values raise makes that line a bad one, and ends nothing."""
+    """Return the job that a line asks for. An error raised by a user's own value makes the line a bad one."""
     try:
         value = line.read()
         job = job_of(line.number, value, terms, line.digest)
         doubtful = job.request is not None and not terms.warned and is_edit_without_image(value, terms)
-    except Exception as error:  # noqa: BLE001 - whatever the methods of somebody's own may raise
+    except Exception as error:  # noqa: BLE001 - methods of a user's own value may raise anything
         problem = Problem("line", None, "values that can be read", f"reading it raised {reason(error)}")
         return Job(line=line.number, described={}, digest=line.digest, problems=(problem,))
     if doubtful:

@@ -1,4 +1,4 @@
-"""From one line of the inputs to a request, or to everything that is wrong with it. No file but images is read."""
+"""Turns one line of the inputs into a request, or into a list of all its problems. Reads no files but images."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """What stands for a line that is no mapping at all.
+    """A line that is not a mapping at all.
 
     Attributes:
         problems: what is wrong with it.
@@ -56,10 +56,10 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class JobDefaults:
-    """What a batch says for all of its lines.
+    """The settings of a batch for all of its lines.
 
     Attributes:
-        defaults: the fields that hold where a line does not have its own.
+        defaults: fields for lines that do not have their own.
         folder: what the paths of images are relative to; `None` for the working directory.
         server: the profile of the server that the lines are for; `None` for StepFun's own form.
         variations: how many lines in a row are the same line of the inputs, each for an image of its own.
@@ -93,7 +93,7 @@ class Job:
         request: what to send; `None` if the line is bad.
         fingerprint: the request's; `None` if the line is bad.
         described: the request for the journal, as `Item.request` has it.
-        digest: what tells the line from others before it is read; `None` if nothing does.
+        digest: a hash of how the line is written, known before it is read; `None` if it has no written form.
         problems: what is wrong with it; empty where it can be sent.
     """
 
@@ -107,19 +107,19 @@ class Job:
 
 
 def job_of(line: int, value: object, terms: JobDefaults, digest: bytes | None = None) -> Job:
-    """The job that a line asks for, with all of its problems.
+    """Return the job that a line asks for, with all of its problems.
 
     Args:
         line: the line's number.
         value: a mapping of fields, a request value, or `Broken`.
         terms: the batch's.
-        digest: what tells the line from others.
+        digest: a hash of how the line is written.
     """
     try:
         given = value if isinstance(value, Broken) else _fields_of(value)
         if not isinstance(given, Broken):
             return _job(line, {**terms.defaults, **given}, terms, digest, as_text=isinstance(value, Cells))
-    except Exception as error:  # noqa: BLE001 - whatever the methods of somebody's own may raise
+    except Exception as error:  # noqa: BLE001 - methods of a user's own value may raise anything
         given = Broken((Problem("line", None, "values that can be read", reason(error)),))
     return Job(line=line, described={}, digest=digest, problems=given.problems)
 
@@ -293,7 +293,7 @@ def _id_of(given: object, *, as_text: bool) -> tuple[str | None, tuple[Problem, 
         text = str(text)
     allowed = f"1 to {LONGEST_ID} characters that can be printed, or a whole number"
     if isinstance(text, str) and 0 < len(text) <= LONGEST_ID and text.isprintable():
-        return str.__str__(text), ()  # which is no str of somebody's own any more
+        return str.__str__(text), ()  # a plain str, not a user's subclass
     return None, (Problem("id", plain(given), allowed),)
 
 
@@ -401,13 +401,13 @@ def _image_of(image: object, terms: JobDefaults) -> object:
 
 def _not_for_batches(request: ImageRequest) -> Iterator[Problem]:
     if request.response_format not in ("b64_json", None):
-        allowed = "b64_json: a batch takes the pictures themselves, since links expire"
+        allowed = "b64_json: a batch stores the images themselves, since links expire"
         yield Problem("response_format", plain(request.response_format), allowed, nearest="b64_json")
     purchase = request.read().purchase
     if purchase.pictures != 1:
         given = plain(request.n if purchase.pictures is None else purchase.pictures)
         yield Problem(
-            "n", given, "1, also in extra_body: a line is one picture; variations= makes more of each line", nearest=1
+            "n", given, "1, also in extra_body: a line is one image; variations= makes more of each line", nearest=1
         )
     if purchase.model != request.model:
         yield Problem("extra_body", plain(request.extra_body), "no model: it is the line's field `model`")

@@ -1,4 +1,4 @@
-"""A line of the inputs: its number, its value when it is read, and a digest by which a later run knows it unread."""
+"""A line of the inputs: its number, its value when it is read, and a digest that identifies it unread."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class InputLine:
 
     Attributes:
         number: its line or row, from 1.
-        read: gives its value: a mapping, a request value, or `Broken`.
+        read: returns its value: a mapping, a request value, or `Broken`.
         digest: of how it is written; `None` for a value that has no written form.
     """
 
@@ -39,7 +39,7 @@ def line_of(number: int, value: object) -> InputLine:
 
 
 def digest_of(value: object) -> bytes | None:
-    """What tells a mapping or a prompt from others; `None` if JSON cannot say it."""
+    """Return a hash of a mapping or a prompt; `None` if it cannot be written as JSON."""
     if not isinstance(value, Mapping | str):
         return None
     try:

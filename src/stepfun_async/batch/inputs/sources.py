@@ -1,8 +1,8 @@
 """Where the lines of a batch come from: files, iterables and async iterables, read as they are needed.
 
-A file is read in pieces in a thread. What somebody's own iterable does stays in the thread of the event
-loop, as with `images.map`. Each line comes with its number and a digest of how it is written, by which a
-later run knows a line without reading it.
+A file is read in pieces in a thread. A user's own iterable runs in the thread of the event loop, as with
+`images.map`. Each line comes with its number and a digest of how it is written, by which a later run recognizes a
+line without reading it.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class FirstLines:
     """The first lines of a source.
 
     Attributes:
-        cut: whether it ended at the limit, so that nobody knows what follows.
+        cut: whether it ended at the limit, so that it is unknown what follows.
 
     Args:
         source: all lines.
@@ -168,7 +168,7 @@ class Variations:
 
 
 _TURN = 0.004
-"""Seconds that somebody's iterable has at a time."""
+"""Seconds for which a user's iterable may run at a time."""
 
 
 class _IterableSource:

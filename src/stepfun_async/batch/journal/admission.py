@@ -31,7 +31,7 @@ FINAL = frozenset(
         "SaveError",
     }
 )
-"""Failures that would be the same again, or cost money again: sent again only when `retry` says so."""
+"""Failures that would be the same again, or cost money again: retried only by `retry`."""
 
 _BAD = InvalidRequestError.__name__
 
@@ -62,7 +62,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted:
-    """What came of putting lines in the journal.
+    """The result of adding lines to the journal.
 
     Attributes:
         tasks: those to be sent.
@@ -170,7 +170,7 @@ class Admission:
             row = self._tables.one(f"{_ROW} WHERE id = ? AND fingerprint = ?", own_id, blob)
             if row is None or row["line"] is None or row["line"] >= job.line:
                 return own_id, row
-            before += 1  # somebody's own id looks like this one
+            before += 1  # an id that a user gave looks like this one
 
     def _named(self, job: Job) -> tuple[str, sqlite3.Row | None]:
         """The id that the user gave, and its row for this very request. What stood under the id leaves the inputs.
@@ -342,9 +342,9 @@ def _doubled(job: Job, line: int) -> Job:
 
 def _changed(job: Job, where: str, before: str) -> JournalError:
     return JournalError(
-        f"line {job.line} of the inputs is not what it was, and a picture was bought for what stood {where}. "
+        f"line {job.line} of the inputs is not what it was, and an image was bought for what stood {where}. "
         f"Before: {_shortened(before)}. Now: {_shortened(request_text(job.described))}. With "
-        "accept_changes=True that picture is kept, and the line as it is now is one more; or choose another folder. "
+        "accept_changes=True that image is kept, and the line as it is now is one more; or choose another folder. "
         "Nothing of this line was sent"
     )
 

@@ -151,10 +151,10 @@ class Charges:
         return billed, maybe_billed, maybe_twice
 
     def price_unpriced(self, price_of: Callable[[str], Money | None]) -> Mapping[str, int]:
-        """Give images whose price was not known when they were bought the price that `price_of` knows by now.
+        """Give images that had no known price when they were bought the price that `price_of` returns now.
 
         Returns:
-            Of which models it knows none, and how many images, and attempts that may have been billed, those have.
+            The models for which it returns none, each with its images and its attempts that may have been billed.
         """
         unknown: dict[str, int] = {}
         for number, model, billed, maybe in self._by_model("charges.price = ''"):

@@ -26,7 +26,7 @@ VERSION = 1
 """The version of the tables below, as `user_version` of the database."""
 
 _APPLICATION = 0x53744241
-"""Tells a batch's journal from other SQLite databases (`application_id`): "StBA"."""
+"""The `application_id` by which a batch's journal differs from other SQLite databases: "StBA"."""
 
 _TABLES = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

@@ -3,7 +3,7 @@
 A SQLite database in write-ahead mode with `synchronous=FULL`: what was committed survives the loss of
 power. Each step of a line is one small change, in this order:
 
-    started (committed) -> sent -> image durable in its file -> done (committed) -> told
+    started (committed) -> sent -> image durable in its file -> done (committed) -> reported
 
 so that an image may be durable and not entered, which the next run finds out, but never entered and
 not there. Everything here is plain and synchronous; `writer` calls it from one thread.
@@ -45,7 +45,7 @@ from .database import (
 )
 
 INTERRUPTED = "Interrupted"
-"""The class of what was in flight when the process died, or was told to stop."""
+"""The class of what was in flight when the process died, or was stopped at once."""
 
 SETTINGS = "settings"
 """The fact that says what the batch was begun with."""
@@ -56,7 +56,7 @@ OUTPUT_LOST = "OutputLostError"
 
 @dataclass(frozen=True, slots=True)
 class KnownJob:
-    """What the journal knows of a line before it is read.
+    """A line's state in the journal, for a line that has not been read yet.
 
     Attributes:
         digest: of how it was written.
@@ -324,7 +324,7 @@ class Journal:
 
     def is_of_another(self, number: int, path: str) -> bool:
         """Whether an image belongs to another row than `number`."""
-        # Images are found after a kill, or without the journal that knew them: most batches need no index.
+        # Only used for images found after a kill or without their journal, so most batches need no index.
         self._tables.do("CREATE INDEX IF NOT EXISTS kept_images ON jobs (path) WHERE sha256 IS NOT NULL")
         which = "path = ? AND sha256 IS NOT NULL AND number <> ?"
         return self._tables.one(f"SELECT 1 FROM jobs WHERE {which}", path, number) is not None  # noqa: S608

@@ -23,7 +23,7 @@ class Writer:
     """A journal, written by a thread for the tasks of one event loop.
 
     Args:
-        journal: open for writing; nobody else uses it from now on, and it is closed at the end.
+        journal: open for writing; only this writer uses it from now on, and closes it at the end.
         folder: where it is, for messages.
     """
 
@@ -98,7 +98,7 @@ class Writer:
                 for step in group:
                     step.make(self._journal)
                 self._journal.commit()
-        except BaseException as error:  # noqa: BLE001 - whoever waits is told, whatever it is
+        except BaseException as error:  # noqa: BLE001 - any error is raised in the tasks that wait
             failure = error if isinstance(error, JournalError) else JournalError(f"nothing can be written: {error!r}")
             self._failure = failure
             for step in group:

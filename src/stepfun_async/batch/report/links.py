@@ -16,7 +16,7 @@ class Whereabouts:
     """Where the image of a row is.
 
     Attributes:
-        name: how readers are told; `None` if there is no image.
+        name: the path shown to readers; `None` if there is no image.
         source: where the page finds it, as a relative URL; `None` if it lies outside the report's folder.
         thumbnail: where the page finds a small copy, likewise; `None` if there is none.
     """

@@ -107,7 +107,7 @@ _SUMS = frozenset({"price", "currency", "spent", "held"})
 
 
 def _as_json(value: object) -> str:
-    """`value` as strict JSON. Values of requests have to be told before, since JSON has neither NaN nor infinity."""
+    """`value` as strict JSON. Requests are described before, since JSON has neither NaN nor infinity."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 

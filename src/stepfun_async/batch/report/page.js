@@ -105,7 +105,7 @@
     id("none").hidden = shown.length > 0 || blocks.length > 0;
     id("none").firstElementChild.textContent = filtered()
       ? "Nothing here matches what you are looking for."
-      : "No pictures yet. They will be listed here once the job has made some.";
+      : "No images yet. They will be listed here once the job has made some.";
     id("clear").hidden = !filtered();
   }
 
@@ -126,7 +126,7 @@
     const least = Math.min(12 * rem, (grid.clientWidth - gap) / 2);
     columns = Math.max(1, Math.floor((grid.clientWidth + gap) / (least + gap)));
     const side = (grid.clientWidth - gap * (columns - 1)) / columns;
-    line = side + 3.90625 * rem + gap; // the words below a picture are as high in the style sheet
+    line = side + 3.90625 * rem + gap; // the words below an image are as high in the style sheet
     grid.style.setProperty("--columns", columns);
     grid.style.setProperty("--tile", `${line - gap}px`);
   }
@@ -198,11 +198,11 @@
   }
 
   const insteadOf = (record) => {
-    if (record[at.path]) return "The picture lies outside of this folder";
+    if (record[at.path]) return "The image lies outside of this folder";
     return (record[at.error] ?? about.states[record[at.state]][0]).slice(0, 100);
   };
 
-  // A small picture that is gone gives way to the whole one, and that to a note.
+  // A small image that is gone gives way to the whole one, and that to a note.
   function imageOf(record, source, alt) {
     const image = make("img", { loading: "lazy", decoding: "async", alt });
     image.addEventListener("error", () => {
@@ -290,11 +290,11 @@
     draw();
   });
 
-  // --- one picture --------------------------------------------------------------------------------
+  // --- one image ----------------------------------------------------------------------------------
 
   const viewer = id("viewer");
   let series = []; // the places in records that next and previous go through
-  let opened = 0; // the place in series of the picture that is open
+  let opened = 0; // the place in series of the image that is open
 
   function open(place) {
     if (place < 0 || place >= series.length) return;

@@ -159,13 +159,13 @@ def _figure(name: str, value: str, *more: str | None) -> Html:
 
 def _pictures_figure(summary: ReportSummary, tally: Tally) -> Html:
     done, total = tally.states["done"], _total(summary, tally)
-    return _figure("Pictures", f"{done:,}", f"of {total:,}, {words.percent(done, total)}" if total else None)
+    return _figure("Images", f"{done:,}", f"of {total:,}, {words.percent(done, total)}" if total else None)
 
 
 def _failures_figure(tally: Tally) -> Html:
     counts = [(STATES[state].label.lower(), tally.states[state]) for state in FAILING if tally.states[state]]
     failed = sum(count for _, count in counts)
-    return _figure("Without a picture", f"{failed:,}", ", ".join(f"{count:,} {label}" for label, count in counts))
+    return _figure("Without an image", f"{failed:,}", ", ".join(f"{count:,} {label}" for label, count in counts))
 
 
 def _money_figure(summary: ReportSummary, tally: Tally) -> Html:
@@ -186,15 +186,15 @@ def _rate_figure(summary: ReportSummary, tally: Tally) -> Html:
     done, seconds = tally.states["done"], _seconds(summary, tally)
     if not done or not seconds:
         return _figure("Rate", words.NOTHING)
-    return _figure("Rate", str(plots.rate_of(done, seconds)), "pictures, on average")
+    return _figure("Rate", str(plots.rate_of(done, seconds)), "images, on average")
 
 
 def _duration_figure(tally: Tally) -> Html:
     if not tally.durations.count:
-        return _figure("Time for a picture", words.NOTHING)
+        return _figure("Time for an image", words.NOTHING)
     (_, half), *others = plots.percentiles(tally.durations)
     slow = ", ".join(f"{name}{words.SPACE}{value}" for name, value in others)
-    return _figure("Time for a picture", half, "median", slow)
+    return _figure("Time for an image", half, "median", slow)
 
 
 def _progress(summary: ReportSummary, tally: Tally) -> Html:
@@ -224,7 +224,7 @@ def _unknown_notice(tally: Tally) -> Iterable[Html]:
     unknown = tally.states["unknown"]
     if unknown:
         show = element("button", "Show", class_="link", type="button", data_show="unknown")
-        text = " may have been charged, and brought no picture. "
+        text = " may have been charged, and brought no image. "
         yield element("p", element("strong", words.count(unknown, "request")), text, show)
 
 
@@ -244,15 +244,15 @@ def _course(summary: ReportSummary, tally: Tally) -> Html | None:
 
 def _plots(tally: Tally) -> Html:
     over_time, durations = plots.over_time(tally.pace), plots.of_durations(tally.durations)
-    others = element("span", "without a picture", class_="mark", data_state="failed") if tally.failures else None
-    marks = joined(element("span", "pictures", class_="mark", data_state="done"), others)
+    others = element("span", "without an image", class_="mark", data_state="failed") if tally.failures else None
+    marks = joined(element("span", "images", class_="mark", data_state="done"), others)
     return joined(
         _plot("Rate", over_time, "Nothing has ended yet.", element("p", marks, " Times are UTC.", class_="caption")),
         _plot(
-            "Time for a picture",
+            "Time for an image",
             durations,
-            "No picture has been made yet.",
-            element("p", "From sending to the answer; logarithmic scale.", class_="caption"),
+            "No image has been made yet.",
+            element("p", "From sending to the response; logarithmic scale.", class_="caption"),
         ),
     )
 
@@ -265,7 +265,7 @@ def _plot(name: str, drawn: Html | None, empty: str, caption: Html) -> Html:
 def _failures(tally: Tally) -> Html:
     if not tally.failures:
         made = tally.states["done"]
-        text = " Every request that ended made a picture." if made else None
+        text = " Every request that ended made an image." if made else None
         return element("p", element("strong", "No failures."), text, class_="empty")
     whole = sum(failures.count for failures in tally.failures.values())
     classes = [
@@ -307,7 +307,7 @@ def _short(text: str, most: int = _SHOWN) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
 
-_COST_COLUMNS = ("Model", "Pictures", "Attempts", "Maybe charged", "Spent", "Uncertain")
+_COST_COLUMNS = ("Model", "Images", "Attempts", "Maybe charged", "Spent", "Uncertain")
 
 
 def _costs(summary: ReportSummary, tally: Tally) -> Html:
@@ -328,7 +328,7 @@ def _cost_row(name: str, costs: Costs) -> Html:
 
 
 def _cost_note(summary: ReportSummary) -> Html:
-    meaning = "Maybe charged: attempts that were, or may have been. Uncertain: the price of those that nobody knows of."
+    meaning = "Maybe charged: attempts that were, or may have been. Uncertain: the price of those in doubt."
     budget = f" The budget is {summary.budget}." if summary.budget else ""
     return element("p", meaning + budget, class_="caption")
 

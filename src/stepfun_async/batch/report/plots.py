@@ -123,8 +123,8 @@ def of_durations(durations: Durations) -> Html | None:
     ticks = (_duration_tick(seconds, place(seconds)) for seconds in _round_durations(columns[0][0], columns[-1][1]))
     said = ", ".join(f"p{100 * share:g} {words.duration(durations.percentile(share))}" for share in _PERCENTILES)
     return joined(
-        element("p", "pictures", class_="unit"),
-        _plot(f"Seconds a picture took: {said}", *_levels(_ticks(highest), scale), *bars, *marks, *ticks),
+        element("p", "images", class_="unit"),
+        _plot(f"Seconds an image took: {said}", *_levels(_ticks(highest), scale), *bars, *marks, *ticks),
     )
 
 

@@ -40,7 +40,7 @@ _WIDTHS: tuple[int, ...] = (
 """Seconds that a column of the plot over time may be wide; each a multiple of the one before."""
 
 _MOST_BINS = 1024
-"""Moments that are told apart; from this many on, seconds are counted together."""
+"""Distinct moments; from this many on, seconds are counted together."""
 
 _PAUSE = 600
 """Seconds in which nothing ended, after which nothing was at work; a request has 120 by default."""
@@ -49,10 +49,10 @@ _LAST = 32_503_680_000
 """The year 3000, in seconds since 1970; what lies beyond is no time."""
 
 _STEP = math.log(1.01)
-"""How far the logarithms of two durations are apart that are told apart: 1 %."""
+"""The difference of the logarithms of two distinct durations: 1 %."""
 
 _SHORTEST = 0.001
-"""Seconds of the shortest duration that is told apart."""
+"""Seconds of the shortest distinct duration."""
 
 
 @dataclass(slots=True)

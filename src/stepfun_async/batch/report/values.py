@@ -24,10 +24,10 @@ class StateName:
 
 STATES: Mapping[State, StateName] = MappingProxyType(
     {
-        "done": StateName("Done", "the picture is there"),
-        "filtered": StateName("Filtered", "a picture was made, and withheld by the content filter"),
-        "failed": StateName("Failed", "there is no picture, and no doubt about money"),
-        "unknown": StateName("Unknown", "there is no picture, and it may have been charged"),
+        "done": StateName("Done", "the image is there"),
+        "filtered": StateName("Filtered", "an image was made, and withheld by the content filter"),
+        "failed": StateName("Failed", "there is no image, and no doubt about money"),
+        "unknown": StateName("Unknown", "there is no image, and it may have been charged"),
         "started": StateName("In flight", "was on its way when this page was written, or when the job was interrupted"),
         "pending": StateName("Waiting", "not sent yet"),
     }
@@ -105,14 +105,14 @@ class ReportRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportSummary:
-    """What a report says of the job as a whole, and its rows do not.
+    """The facts of the job as a whole, beside its rows.
 
     Attributes:
         title: what the job is called.
         made: when this report is made, in seconds since 1970.
         status: whether the job goes on, came to its end, or was stopped before.
         reason: why it was stopped.
-        total: how many requests it has; `None` if nobody knows yet, so that its rows are counted.
+        total: how many requests it has; `None` if unknown so far, so that its rows are counted.
         seconds: how long it was at work, all its runs together; None takes the time from the first start to
             the last end, without pauses of more than ten minutes.
         budget: the most it may spend.

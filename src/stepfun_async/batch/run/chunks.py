@@ -1,4 +1,4 @@
-"""Lines made into images in another process: chunks of them go out, rows for the journal come back.
+"""Runs chunks of lines in another process, and returns rows for the journal.
 
 `run_chunk` is all that a worker runs, whatever engine brings it there. It needs what the chunk says, the
 shared folder, and a key in the worker's own environment; images go to the folder, and what comes back is
@@ -61,19 +61,19 @@ class Slots(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What holds for all chunks of a run. There is no key in it.
+    """The settings of all chunks of a run. They contain no key.
 
     Attributes:
         run: the run's name, which its folder says too.
         version: of this package, where the run is.
-        folder: where tickets are, by the same whole path for everybody; images too, unless they go to a bucket.
+        folder: where claims are, by the same absolute path on every machine; images too, unless they go to a bucket.
         keeping: where and how images are kept.
         base_url: where the API is.
         server: the profile of what stands there.
         limits: of the client in each process.
         timeout: seconds for each line.
-        retry: when an attempt is made again.
-        allow_http: let the key go to another machine over plain http.
+        retry: when to retry.
+        allow_http: allow sending the key to another machine over unencrypted HTTP.
         lines_at_once: how many lines of a chunk are in flight at once.
     """
 
@@ -122,7 +122,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What came of a line of a chunk. It is small: the image is in the folder.
+    """The result of a line of a chunk. It is small: the image is in the folder.
 
     Attributes:
         number: the line's in the journal.
@@ -138,8 +138,8 @@ class Row:
 def run_chunk(chunk: Chunk, slots: Slots | None = None) -> tuple[Row, ...]:
     """Make the images of a chunk, in the folder that it names. This is what workers of a cluster run.
 
-    It may be run again, on another worker or at the same time: a line that was sent is not sent again, and
-    what is not known of it is told as such. What goes wrong with a line is in its row.
+    It may be run again, on another worker or at the same time: each line is sent once, and its row has the state
+    `unknown` if its result is lost. An error of one line is in its row.
 
     Args:
         chunk: the lines, from `Batch.run_chunks`.
@@ -287,7 +287,7 @@ class _Bench:
 
 
 async def _acquired(slots: Slots) -> None:
-    """Wait for a slot. One that comes when nobody waits any more is given back."""
+    """Wait for a slot. One that is acquired after the caller was cancelled is released."""
     taken: list[bool] = []
 
     def acquire() -> None:
@@ -302,7 +302,7 @@ async def _acquired(slots: Slots) -> None:
 
 
 class _NoSlotError(Exception):
-    """Whatever bounds all workers cannot be asked."""
+    """The semaphore of all workers cannot be acquired."""
 
 
 _benches: dict[tuple[int, str], _Bench] = {}
@@ -335,7 +335,7 @@ def _bench_for(conditions: Conditions) -> Generator[_Bench]:
 
 
 def _row(number: int, made: JobOutcome) -> Row:
-    """What goes back of what came of a line: no bytes of images, and of errors only those that end the run."""
+    """Return the row of a line: without the bytes of images, and with an error only if that ends the run."""
     ended, error = made.ended, made.error
     if isinstance(error, SaveError):
         ended = replace(ended, message=f"{error.message} (on {socket.gethostname()})")
@@ -345,7 +345,7 @@ def _row(number: int, made: JobOutcome) -> Row:
         return Row(
             number,
             JobResult(state="pending"),
-            _unfit(f"it does not find the line valid, so it may lack its picture: {error}"),
+            _unfit(f"it does not find the line valid, so it may lack its image: {error}"),
         )
     return Row(number, ended, error if isinstance(error, STOPPING) else None)
 

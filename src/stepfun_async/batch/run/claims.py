@@ -1,16 +1,16 @@
-"""Tickets: the right to send a line, in the shared folder, so that of all who may hold a line only one sends it.
+"""Claims: the right to send a line, in the shared folder, so that only one of several processes sends it.
 
-A line that is handed to another process has a file below `sending`. Whoever is about to send the line
-renames the file, and so does whoever takes the line back; the file system lets one of them win. So it is
-known of every line whether it may have been sent, whatever became of the process that had it, and a chunk
-that is run twice, or by a process that was thought dead, sends nothing twice.
+A line that is handed to another process has a file below `sending`. A worker renames the file before it sends the
+line, and the run renames it to take the line back; in the file system only one of them succeeds. So the name shows
+of every line whether it may have been sent, even if the worker died, and a chunk that is run twice, or by a worker
+that was given up, sends nothing twice.
 
-    17-3f9c2a11           nobody has sent the line
-    17-3f9c2a11.taken     somebody is about to, or has
-    17-3f9c2a11.over      it was taken back; nobody can send it any more
+    17-3f9c2a11           not sent
+    17-3f9c2a11.taken     about to be sent, or sent
+    17-3f9c2a11.over      taken back; it can no longer be sent
 
-The files stay until what came of their lines is in the journal. `run` holds the name of the run, by which a
-process knows that its folder is the one of the batch.
+The files stay until the results of their lines are in the journal. `run` holds the name of the run, by which a
+worker checks that its folder is the one of the batch.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A run: a fixed number of workers that take lines from one source, and enter each step in the journal.
 
-    admitted -> started (committed) -> sent -> image durable -> done (committed) -> told
+    admitted -> started (committed) -> sent -> image durable -> done (committed) -> reported
 
 What is waited for is bounded at every place: lines are read `AHEAD` at a time and only when few are
 left to be sent, so that a million of them cost no memory. A worker that is cancelled leaves its line
@@ -161,7 +161,7 @@ class Engine:
             soon(self._stop_reading)
 
     def _stop_reading(self) -> None:
-        """End a wait for somebody's async iterable."""
+        """Cancel the wait for a user's async iterable."""
         self._reading.cancel()
 
     async def work(self, sink: MemoryObjectSendStream[Item] | None = None) -> None:
@@ -193,7 +193,7 @@ class Engine:
     # --- lines in ---
 
     async def _next(self) -> Task | None:
-        """The next line to be sent; None at the end. Whoever finds few of them reads on, and the others go on."""
+        """Return the next line to be sent; `None` at the end. A worker that finds few of them reads on."""
         if len(self._ready) <= _FEW and not (self._ready and self._pulling.locked()):
             async with self._pulling:
                 await self._read_on()
@@ -381,11 +381,11 @@ class Engine:
 
     async def _send_item(self, item: Item | None) -> None:
         if self._sink is not None and item is not None:
-            with suppress(anyio.BrokenResourceError):  # nobody reads any more
+            with suppress(anyio.BrokenResourceError):  # the reader has left
                 await self._sink.send(item)
 
 
 def _end(journal: Journal, number: int, ended: JobResult, *, asked: bool) -> Item | None:
-    """Enter a line's end; the whole row, where anybody asked for it."""
+    """Enter a line's end; return the whole row if `asked`."""
     journal.end(number, ended)
     return journal.item(number) if asked else None

@@ -1,6 +1,6 @@
-"""One line made into an image in its file: sent through the client, saved, and told as a row for the journal.
+"""Runs one job: sends its request, stores the image, and returns the journal row.
 
-This part knows nothing of the journal, so that it can run wherever there is a client and a store.
+It does not use the journal itself, so that it can run wherever there is a client and a store.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class JobOutcome:
-    """What came of a line.
+    """The result of a line.
 
     Attributes:
         ended: for the journal.
@@ -114,10 +114,10 @@ class JobRunner:
     """Makes images of lines.
 
     Args:
-        service: what sends.
+        service: the client that sends.
         store: where the images go.
         template: how they are named.
-        retry: when the service makes an attempt again.
+        retry: when the service retries.
     """
 
     def __init__(self, service: Caller, store: Store, template: str, retry: RetryPolicy) -> None:
@@ -134,7 +134,7 @@ class JobRunner:
         return self._service.price(request)
 
     def place(self, tasks: Sequence[Task]) -> list[Task | JobResult]:
-        """Each task with a free place for its image, or its image, durable already though nobody entered it.
+        """Each task with a free place for its image, or its image if that is durable but not in the journal.
 
         An image is taken for a task's where its note has the request's fingerprint, or its name is
         made of it, or it was rescued for this place and request. Under the place there is nothing, and no
@@ -188,7 +188,7 @@ class JobRunner:
             saved = self._store.fetch_back(stem, refuge, self._note_of(task))
         except OSError as error:
             why = error.strerror or error
-            raise StorageError(f"a paid picture in {refuge} cannot be written to its place: {why}") from error
+            raise StorageError(f"a paid image in {refuge} cannot be written to its place: {why}") from error
         if saved is not None:
             self._brought_back[task.number] = refuge
         return saved
@@ -227,7 +227,7 @@ class JobRunner:
 
     async def _rescued(self, task: Task, response: ImagesResponse, image: Image, error: OSError) -> JobOutcome:
         """An image that the disk does not take."""
-        message = f"a picture was made and paid for, but not written: {error.strerror or error}"
+        message = f"an image was made and paid for, but not written: {error.strerror or error}"
         saved: Saved | None = None
         try:
             rescue = partial(self._store.rescue, task.stem, task.job.fingerprint or "", image)
@@ -289,7 +289,7 @@ def killed(attempts: int) -> JobResult:
 def interrupted(record: CallRecord) -> JobResult:
     """The row of a line whose call was cancelled without a response."""
     state: State = "unknown" if record.maybe_billed else "pending"
-    message = "it was in flight when the batch was told to stop at once"
+    message = "it was in flight when the batch was stopped at once"
     return JobResult(
         state=state,
         attempts=record.attempts,
@@ -349,9 +349,9 @@ def _unsaved(saved: Saved | None, response: ImagesResponse, image: Image, error:
 
 
 def unfetched(response: ImagesResponse, why: BaseException | str) -> JobOutcome:
-    """What came of a line whose image is paid for, and of which there is only a link."""
+    """The result of a line whose image is paid for, and of which there is only a link."""
     image = response.image
-    message = f"a picture was made and paid for, but not fetched: {why}; its link is {image.url}"
+    message = f"an image was made and paid for, but not fetched: {why}; its link is {image.url}"
     error = SaveError(message, response=response)
     return JobOutcome(_unsaved(None, response, image, error), error)
 

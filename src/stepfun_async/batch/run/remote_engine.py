@@ -1,11 +1,11 @@
 """A run whose lines are made elsewhere: chunks are handed out, and their rows entered in the journal.
 
-    admitted -> money set aside -> tickets issued -> started (committed) -> handed out
-             -> image durable in the shared folder -> row back -> done (committed) -> ticket gone -> told
+    admitted -> money set aside -> claims created -> started (committed) -> handed out
+             -> image durable in the shared folder -> row back -> done (committed) -> claim gone -> reported
 
 The journal, the budget and the inputs stay here. So many chunks are out at once, and no more lines are
-read than they need. A chunk that brings no row for a line does not say what became of it; its ticket does:
-nobody took it, so it was never sent; or somebody did, and then its image is there, or it is `unknown`.
+read than they need. If a chunk returns no row for a line, the line's claim decides: if no worker took it, it was
+never sent; otherwise its image is in the folder, or its state is `unknown`.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class HandingEngine(Engine):
     Args:
         source: where lines come from.
         terms: what holds for all of them.
-        maker: knows prices and places; it sends nothing.
+        maker: for prices and places; it sends nothing.
         writer: of the journal.
         ways: how to deal with what is left of earlier runs.
         adopted: images that were found when the journal was opened.
@@ -142,7 +142,7 @@ class HandingEngine(Engine):
         self._stopping.set()
 
     async def _withdraw_when_stopped(self) -> None:
-        """When the run is to end, take back what nobody has sent; what is in flight ends."""
+        """When the run is to end, take back lines that no worker has sent; those in flight end."""
         try:
             await self._stopping.wait()
         finally:
@@ -193,7 +193,7 @@ class HandingEngine(Engine):
         """What a chunk brings; nothing where that is not known, or the run is to end before it was handed out."""
         rows: Sequence[Row] = ()
         lines = await finished_in_thread(partial(shipped, [each.task for each in charged], out.tickets))
-        with out.scope:  # what is in flight ends, whoever cancels
+        with out.scope:  # shielded: what is in flight ends
             if self._stopped is None:
                 try:
                     rows = await self._submit(Chunk(self._conditions, lines))
@@ -240,7 +240,7 @@ class HandingEngine(Engine):
     # --- rows in ---
 
     async def _take_in(self, charged: Sequence[_Charged], out: _Out, rows: Sequence[Row]) -> None:
-        """Give back what money is left, enter what came of a chunk, and then tell of it."""
+        """Give back what money is left, enter the results of a chunk, and then report it."""
         try:
             made = await finished_in_thread(partial(self._fates, charged, out.tickets, rows))
             for each, one in zip(charged, made, strict=True):
@@ -262,7 +262,7 @@ class HandingEngine(Engine):
                 await self._send_item(item)
 
     def _fates(self, charged: Sequence[_Charged], tickets: Sequence[str], rows: Sequence[Row]) -> list[JobOutcome]:
-        """What came of each line; where no row says so, its ticket and the folder do."""
+        """Return the result of each line: from its row, or else from its claim and the folder."""
         by_number = {row.number: row for row in rows}
         return [
             self._fate(each.task, ticket, by_number.get(each.task.number))
@@ -326,7 +326,7 @@ def _start(journal: Journal, lines: Sequence[_Charged], attempts: int) -> None:
 
 
 def _end(journal: Journal, lines: Sequence[_Charged], made: Sequence[JobOutcome], *, asked: bool) -> list[Item | None]:
-    """Enter the ends of lines; their whole rows, where anybody asked for them."""
+    """Enter the ends of lines; return their whole rows if `asked`."""
     for line, one in zip(lines, made, strict=True):
         journal.end(line.task.number, one.ended)
     return [journal.item(line.task.number) if asked else None for line in lines]

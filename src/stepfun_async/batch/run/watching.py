@@ -26,7 +26,7 @@ async def watched(
     """Show how a run stands during the block, and how it ended after it.
 
     Args:
-        progress: tells how it stands.
+        progress: returns how it stands.
         inputs: the inputs of the batch, whose lines are counted ahead of the run where they can be read twice.
         variations: how many images each is to become.
         limit: how many images are made at most.

@@ -1,10 +1,10 @@
 """A bucket of an object store as the place of images, with the extra `cloud`: `s3://` and `gs://`, by obstore.
 
-An object is written by one request, whole or not at all, and told from the beginning not to take the
-place of another. Credentials, endpoint and region are what obstore finds in the environment.
+An object is written by one request, whole or not at all, on condition that it replaces no other.
+Credentials, endpoint and region are what obstore finds in the environment.
 
 Only the calls of obstore that block are used, in worker threads: those for asyncio end the interpreter
-abnormally now and then, and do not know trio.
+abnormally now and then, and do not support trio.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _PATIENT = {"max_retries": 10, "retry_timeout": timedelta(seconds=90)}
 """How often and how long a request is retried when the network or the server has trouble."""
 
 _HASTY = {"max_retries": 2, "retry_timeout": timedelta(seconds=10)}
-"""Likewise before a run, when somebody waits to be told that a name is wrong."""
+"""Likewise before a run, when the user waits for an error such as a wrong name."""
 
 _NO_CREDENTIALS = (
     "there are no credentials, neither in the environment nor from this machine: "
@@ -86,7 +86,7 @@ def is_url(where: str) -> bool:
 
 
 def shown(url: str) -> str:
-    """`url` for a message, without the credentials that somebody wrote into it."""
+    """`url` for a message, without credentials in it."""
     return re.sub("//.*@", "//...@", url, flags=re.DOTALL)
 
 
@@ -97,7 +97,7 @@ def needed() -> None:
         ConfigurationError: the extra is not installed.
     """
     if find_spec("obstore") is None:
-        raise ConfigurationError('pictures in a bucket need obstore: pip install "stepfun-async[cloud]"')
+        raise ConfigurationError('images in a bucket need obstore: pip install "stepfun-async[cloud]"')
 
 
 class Bucket:
@@ -105,7 +105,7 @@ class Bucket:
 
     Args:
         url: `s3://bucket/prefix` or `gs://bucket/prefix`; the prefix may be absent.
-        retries: how often a request is made again, as obstore takes it.
+        retries: how often a request is retried, as obstore takes it.
 
     Raises:
         ConfigurationError: it is no such URL.
@@ -126,7 +126,7 @@ class Bucket:
         self.name = "/".join(part for part in (f"{self._scheme}://{self._bucket}", prefix) if part)
 
     def try_out(self) -> None:
-        """Write an object, fail to write it again, and see it. Not everybody may delete it again; then it stays.
+        """Write an object, fail to write it again, and list it. Without the right to delete it, it stays.
 
         Raises:
             StorageError: one of these came out otherwise.
@@ -139,7 +139,7 @@ class Bucket:
         except FileExistsError:
             bucket.present([trial, f"{trial}-of-nothing"])
         else:
-            why = "its server replaces objects though told not to, so that pictures would be lost"
+            why = "its server replaces objects although the request forbids it, so that images would be lost"
             raise StorageError(f"{self.name} cannot be used: {why}")
         finally:
             with suppress(OSError):
@@ -265,7 +265,7 @@ class Bucket:
 
 
 _PANIC = "PanicException"
-"""What obstore raises where it breaks; it is no `Exception`, and nobody would keep a paid image with it."""
+"""What obstore raises where it breaks; it is no `Exception`, so a paid image would be lost with it."""
 
 
 def _check_endpoint() -> None:

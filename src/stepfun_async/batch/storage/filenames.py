@@ -69,7 +69,7 @@ def check_template(template: object) -> str:
     if not named <= set(FIELDS) or any(form or how for _, _, form, how in parsed):
         raise _refused(template, f"it may name {', '.join(FIELDS)}, each as {{name}}")
     if not named & {"id", "line"}:
-        raise _refused(template, "without {id} or {line} two pictures would have one name")
+        raise _refused(template, "without {id} or {line} two images would have one name")
     if why := _why_no_path("".join(text + (_ANY if field is not None else "") for text, field, _, _ in parsed)):
         raise _refused(template, why)
     return template
@@ -96,7 +96,7 @@ def _why_no_path(path: str) -> str | None:
 
 
 def _refused(template: object, why: str) -> ConfigurationError:
-    return ConfigurationError(f"name={template!r} cannot name pictures: {why}; the default is {DEFAULT_TEMPLATE!r}")
+    return ConfigurationError(f"name={template!r} cannot name images: {why}; the default is {DEFAULT_TEMPLATE!r}")
 
 
 def stem_of(template: str, *, id: str, fingerprint: str, line: int, model: str) -> str:

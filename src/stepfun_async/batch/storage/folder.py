@@ -39,7 +39,7 @@ class Folder:
     def try_out(self) -> None:
         why = why_not_writable(self._folder / "trial", overwrite=True)
         if why:
-            raise StorageError(f"no pictures can be written to {self.name!r}: {why}")
+            raise StorageError(f"no images can be written to {self.name!r}: {why}")
 
     def present(self, names: Iterable[str]) -> set[str]:
         return {name for name in names if os.path.lexists(self._beginning + name)}

@@ -17,7 +17,7 @@ from .store import PictureStore
 
 @dataclass(frozen=True, slots=True)
 class StorageLocation:
-    """Where and how images are kept. It pickles; whoever opens it needs credentials of its own.
+    """Where and how images are kept. It pickles; a process that opens it needs its own credentials.
 
     Attributes:
         where: a folder, or the URL of a bucket.

@@ -1,7 +1,7 @@
 """The images of a batch: whole and durable or not there, each with a note of how it was made.
 
-`PictureStore` names them, never replaces one, and knows its own again. It does so at a `Place`, which knows
-nothing of images: `Folder` here, or `Bucket`. All of it blocks, and is called in worker threads.
+`PictureStore` names them, never replaces one, and recognizes its own. It does so at a `Place`, which stores any
+files: `Folder` here, or `Bucket`. All of it blocks, and is called in worker threads.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class PictureStore:
         return {stem_of[name] for name in self.place.present(stem_of)}
 
     def free_stem(self, stem: str, but: Collection[str] = ()) -> str:
-        """`stem`, or the next one that has nothing under it, be it of somebody else, and is none of `but`.
+        """`stem`, or the next one that has nothing under it, not even another batch's file, and is none of `but`.
 
         Args:
             stem: the name without an ending.
@@ -207,7 +207,7 @@ class PictureStore:
     def fetch_back(self, stem: str, path: str, note: Mapping[str, object]) -> Saved | None:
         """Write a rescued image to its place; `None` if it is gone.
 
-        It stays where it is, to be taken away when the journal knows of the other one. That one may be
+        It stays where it is, to be removed once the other one is in the journal. That one may be
         there already: what failed to be written may have been written, with only the response lost.
         """
         try:
