@@ -77,7 +77,7 @@ EXTENSIONS: Mapping[str, str] = MappingProxyType(
 
 
 class ImageHeader(NamedTuple):
-    """What an image's first bytes say.
+    """The facts in an image's first bytes.
 
     Attributes:
         format: a key of `FORMATS`.

@@ -28,7 +28,7 @@ _MOST_MODELS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerReport:
-    """What a server's responses to free requests show.
+    """The findings from a server's responses to free requests.
 
     Attributes:
         base_url: where it stands.
@@ -106,7 +106,7 @@ class ServerReport:
 
 
 def report_of(responses: Responses, *, base_url: str, configured: Server, hosted: bool) -> ServerReport:
-    """What the responses to all of `PROBES` show.
+    """Return the findings from the responses to all of `PROBES`.
 
     Args:
         responses: the responses, by path.

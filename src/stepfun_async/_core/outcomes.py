@@ -54,7 +54,7 @@ Event = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BillingRule:
-    """What an event means for money.
+    """The billing state after an event.
 
     Attributes:
         meaning: what happened, in words.
@@ -107,7 +107,7 @@ BILLING_RULES: Mapping[Event, BillingRule] = MappingProxyType(
 
 
 def billing_of(event: Event, *, sent: bool | None) -> Billing:
-    """What is known about money after `event`.
+    """Return the billing state after `event`.
 
     Args:
         event: what happened.
@@ -296,7 +296,7 @@ own pages for 503 and 429, which `error_page` puts in the place of any other.
 def billing_of_status(
     status: int, *, by_api: bool, headers: Mapping[str, str], text: str = "", resent: bool = False
 ) -> Billing:
-    """What is known about money after an error status.
+    """Return the billing state after an error status.
 
     Args:
         status: the status.

@@ -67,7 +67,7 @@ class Purchase(NamedTuple):
     pictures: int | None
 
     def price(self, region: Region) -> Money | None:
-        """What StepFun charges for one of the images in `region`; `None` if unknown."""
+        """Return the price of one of the images in `region`; `None` if unknown."""
         row = row_of(self.model, self.operation)
         return row.prices.get(region) if row else None
 
@@ -103,7 +103,7 @@ def _count(n: object) -> int | None:
 
 
 class Parameters:
-    """What one request asks for: a snapshot, so that it is checked and sent with the same values.
+    """The parameters of one request: a snapshot, so that it is checked and sent with the same values.
 
     Args:
         operation: the operation.

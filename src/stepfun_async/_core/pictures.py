@@ -108,7 +108,7 @@ class Unreadable:
 
 
 def look(value: object, bounds: Bounds | None = None) -> Picture | Link | Unreadable:
-    """What the user handed in as an image, with its header understood.
+    """Read what a user passed as an image, and parse its header.
 
     Takes a path, bytes, a binary file object, a PIL image, an `Image` of an earlier response, a data
     URI or an http(s) link. A file object is read here, once. Of a file no more is read than what says that
@@ -286,7 +286,7 @@ _HEAD = 4096
 
 
 def _read_file(file: Any, most: int | None) -> bytes:
-    """What a file object gives to its end, or no more than shows that it is no image.
+    """Read a file object to its end, or only as far as needed to see that it is not an image.
 
     Raises:
         _NotBinaryError: it gives no bytes.

@@ -166,7 +166,7 @@ def _of_page(body: bytes, text: str) -> Reason:
 
 
 def described(reason: Reason, headers: Mapping[str, str]) -> str:
-    """What an error response says, and where that is not the API itself, who it is from.
+    """Return the reason of an error response, and its sender if that is not the API itself.
 
     >>> described(read_reason(b"<title>503 Backend fetch failed</title>"), {"server": "Varnish"})
     'an HTML page from Varnish, "503 Backend fetch failed"'
@@ -185,7 +185,7 @@ _TASKS = ("task_id", "taskId", "job_id", "request_id", "id")
 
 
 def said_by_success(status: int, headers: Mapping[str, str], body: bytes) -> str | None:
-    """What a success without an image says; `None` if it says nothing.
+    """Return the reason in a success without an image; `None` if there is none.
 
     >>> said_by_success(202, {}, b'{"task_id": "t-1"}')
     "202, accepted as the task 't-1', which this package does not wait for"

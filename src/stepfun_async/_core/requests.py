@@ -74,11 +74,11 @@ def _core_schema(kind: type[Any]) -> core_schema.CoreSchema:
 
 
 _NOT_PARAMETERS = frozenset({"model", "extra_body", "_memo"})
-"""What a request holds beside its parameters."""
+"""The fields of a request beside its parameters."""
 
 
 class _Request(BaseModel):
-    """What the three requests share."""
+    """The base of the three requests."""
 
     model_config = ConfigDict(frozen=True, extra="allow", arbitrary_types_allowed=True)
 

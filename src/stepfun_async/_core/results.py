@@ -1,4 +1,4 @@
-"""What a server's answer becomes: `ImagesResponse` and the `Image`s in it."""
+"""The results of calls: `ImagesResponse` and the `Image`s in it."""
 
 import os
 from collections.abc import Mapping
@@ -315,7 +315,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class ModelUsage:
-    """What one model was used for by a client.
+    """A client's use of one model.
 
     Attributes:
         requests: calls made.
@@ -337,6 +337,6 @@ class ModelUsage:
 
 @dataclass(frozen=True, slots=True)
 class Usage(ModelUsage):
-    """What a client was used for so far, in sum and by model."""
+    """A client's use so far, in sum and by model."""
 
     by_model: Mapping[str, ModelUsage] = field(default_factory=dict[str, ModelUsage])

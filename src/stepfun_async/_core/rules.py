@@ -39,7 +39,7 @@ OMITTED: Final = object()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """What all rules share.
+    """The base of all rules.
 
     Attributes:
         default: what the server takes when the parameter is absent; `None` if it has no fixed one.
@@ -56,12 +56,12 @@ class Rule:
 
     @property
     def allowed(self) -> str:
-        """What is allowed, in words."""
+        """The allowed values, in words."""
         raise AssertionError(type(self))
 
     @property
     def wire_allowed(self) -> str:
-        """What is allowed, phrased for JSON and forms."""
+        """The allowed values, phrased for JSON and forms."""
         return self.allowed
 
     @property

@@ -51,7 +51,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """What one kind of server does with requests.
+    """The behaviour of one kind of server.
 
     Attributes:
         name: the name for `server=`, `STEP_SERVER` and `--server`.

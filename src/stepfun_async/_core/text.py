@@ -56,7 +56,7 @@ def described(value: object) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """What `error` says, and its kind: for one that others' code raised."""
+    """Return the message and the class of `error`, which other code raised."""
     try:
         said = escaped(str(error))
     except Exception:  # noqa: BLE001 - a user's `__str__` may raise anything

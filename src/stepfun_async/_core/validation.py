@@ -67,7 +67,7 @@ def _problems_with(
 
 
 def notices_of(row: Capability, values: Values) -> tuple[str, ...]:
-    """What is valid, but will not do what it seems to say."""
+    """Return notices on values that are valid, but do not do what they seem to."""
     notices: list[str] = []
     for name in row.notable:
         rule = row.rules[name]
@@ -129,7 +129,7 @@ _TURNS = {
 
 
 def body_problems(extra_body: object) -> tuple[Problem, ...]:
-    """What is wrong with the extra parameters that are sent as they are."""
+    """Return the problems of extra parameters, which are sent as they are."""
     if extra_body is None:
         return ()
     allowed = "a mapping of names to JSON values"
@@ -167,7 +167,7 @@ def _idle_negative_prompt(row: Capability, values: Values) -> tuple[str, ...]:
 
 
 def unknown_model(model: object, operation: Operation, server: Server | None = None) -> Problem:
-    """What is wrong with a model that the tables, or a server's profile, do not have for an operation."""
+    """Return the problem of a model that the tables, or a server's profile, do not have for an operation."""
     if server is not None and row_of(model, operation) is not None:
         return _no_such_operation(operation, server)
     able = tuple(row.model for row in rows() if row.operation == operation)

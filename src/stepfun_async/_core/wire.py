@@ -137,12 +137,12 @@ class SendState:
 
 
 def wire_name(operation: Operation, name: str) -> str:
-    """What StepFun calls a parameter."""
+    """Return StepFun's name of a parameter."""
     return WIRE_NAMES[operation].get(name, name)
 
 
 def _own_name(names: Mapping[str, str], wire: str) -> str:
-    """What the SDK calls a parameter of the wire."""
+    """Return the SDK's name of a parameter of the wire."""
     return next((name for name, other in names.items() if other == wire), wire)
 
 

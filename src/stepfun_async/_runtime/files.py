@@ -21,7 +21,7 @@ CHUNK_SIZE = 256 * 1024
 
 
 def why_of(error: OSError, path: str | os.PathLike[str]) -> str:
-    """What the system says in `error`, with the file that it is about where that is another one than `path`.
+    """Return the system's message in `error`, with its file if that is not `path`.
 
     Files below `path`, and beside it under a temporary name, are its own.
     """
@@ -175,7 +175,7 @@ _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
 def _facts_of(path: Path, *, follow: bool) -> os.stat_result | None:
-    """What is at `path`; `None` if there is nothing. Unlike `Path.exists()`, it does not say so of other failures.
+    """Return the status of `path`; `None` if nothing is there. Unlike `Path.exists()`, it raises other errors.
 
     Raises:
         OSError: it cannot be told: the name is too long, or a folder on the way may not be looked into.

@@ -423,7 +423,7 @@ class Batch:
         return self.records.status()
 
     def items(self) -> Iterable[Item]:
-        """Every line and what came of it; `Records.items`."""
+        """Every line and its result; `Records.items`."""
         return self.records.items()
 
     def retry(self, errors: Collection[str] | None = None, *, failed: bool = True, unknown: bool = False) -> int:

@@ -105,7 +105,7 @@ class BadLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """What `check` found. Nothing was sent.
+    """The findings of `check`. Nothing was sent.
 
     Attributes:
         lines: how many requests the inputs have, good and bad.
@@ -145,7 +145,7 @@ class FailedLine:
 
     @classmethod
     def of(cls, item: Item) -> FailedLine:
-        """What an item that is `failed` or `unknown` has to say."""
+        """Return the failure of an item that is `failed` or `unknown`."""
         error = item.error or item.state
         return cls(line=item.line, id=item.id, state=item.state, error=error, message=item.message or "")
 

@@ -1,4 +1,4 @@
-"""What a batch leaves in its folder, for asking while it runs and after: status, rows, manifest, report, shards."""
+"""The records of a batch in its folder, readable during a run and after: status, rows, manifest, report, shards."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class FileSource:
 
 
 def _reader_of(path: Path) -> Reader:
-    """What reads a file.
+    """The reader of a file.
 
     Raises:
         ConfigurationError: its format is not known.

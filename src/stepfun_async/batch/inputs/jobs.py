@@ -434,7 +434,7 @@ def _describe_request(request: Parameters) -> dict[str, object]:
 
 
 def _describe_image(given: object, seen: object) -> object:
-    """What was given, or the image that was seen in it where that is neither a path nor a link."""
+    """Return the path or link that was given, or else the image that was read from it."""
     if isinstance(seen, Mapping) and isinstance(given, Mapping):
         parts = cast("Mapping[str, object]", given)
         return {name: _describe_image(parts[name], part) for name, part in cast("Mapping[str, object]", seen).items()}

@@ -74,7 +74,7 @@ _ARRAY = re.compile(rb"\s*\[\s*[{\"\]]")
 
 
 def _value_of(line: str) -> object:
-    """What a line of JSON says; an empty object where it has a key twice, `None` if it is no JSON."""
+    """Return the value of a line of JSON; an empty object if it has a key twice, `None` if it is not JSON."""
     try:
         return parse_json(line)
     except RepeatedKeyError:

@@ -129,7 +129,7 @@ class TextFile:
 
 
 class _Joined(io.RawIOBase):
-    """What was read of a file, and then the rest of it."""
+    """A file whose beginning has been read already."""
 
     def __init__(self, start: bytes, rest: IO[bytes]) -> None:
         self._start = start

@@ -1,4 +1,4 @@
-"""What the jobs of a journal have cost: images and lost attempts, each at the price at which it was bought."""
+"""The costs of a journal's jobs: images and lost attempts, each at the price at which it was bought."""
 
 from __future__ import annotations
 

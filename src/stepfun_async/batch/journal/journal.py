@@ -221,7 +221,7 @@ class Journal:
     # --- reading the inputs ---
 
     def known(self, first: int, last: int) -> dict[int, KnownJob]:
-        """What is known of the lines from `first` to `last`, by line."""
+        """Return the states of the lines from `first` to `last`, by line."""
         rows = self._connection.execute(
             "SELECT line, digest, state, error FROM jobs WHERE line BETWEEN ? AND ?", (first, last)
         )
@@ -367,7 +367,7 @@ class Journal:
         self._tables.do("UPDATE jobs SET digest = NULL")
 
     def money(self) -> Sums:
-        """What was spent and what is held, and how many images have a price that is not known."""
+        """Return the sums that are spent and held, and the number of images without a known price."""
         return self.charges.sums()
 
     def status(self) -> Status:

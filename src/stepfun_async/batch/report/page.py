@@ -93,7 +93,7 @@ def _icon() -> str:
 
 
 def _about(tally: Tally) -> object:
-    """What the page's script has to know."""
+    """Return the data for the page's script."""
     labels = {state: [name.label, name.meaning] for state, name in STATES.items()}
     failures = [plain(name) for name in tally.failures]
     return {"fields": FIELDS, "states": labels, "failures": failures, "listed": tally.listed.total()}
@@ -351,7 +351,7 @@ def _settings(summary: ReportSummary) -> Html | None:
 
 
 def _state_buttons(tally: Tally) -> Html | None:
-    """What there is to choose from; `None` if there is no choice."""
+    """Return the choices; `None` if there is only one."""
     states: list[State] = [state for state in STATES if tally.listed[state]]
     if len(states) < 2:
         return None

@@ -73,7 +73,7 @@ class Amounts:
 
 @dataclass(slots=True)
 class Costs:
-    """What was tried and charged."""
+    """Attempts and charges."""
 
     pictures: int = 0
     attempts: int = 0

@@ -1,4 +1,4 @@
-"""What a report is made from."""
+"""The data that a report is made from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from ..._core.money import Money
 
 State: TypeAlias = Literal["done", "filtered", "failed", "unknown", "started", "pending"]
-"""What became of a request, see `STATES`."""
+"""The state of a request, see `STATES`."""
 
 
 @dataclass(frozen=True, slots=True)

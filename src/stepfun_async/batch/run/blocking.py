@@ -20,7 +20,7 @@ def run_beside(function: Callable[[], Awaitable[T]]) -> T:
 
 
 async def _held(function: Callable[[], Awaitable[T]]) -> Callable[[], T]:
-    """What gives the result of `function`, or raises what is no `Exception`, which would end the loop at once."""
+    """Return a function with the result of `function`; it also raises what would end the loop at once."""
     try:
         result = await function()
     except Exception:

@@ -48,7 +48,7 @@ class ChunkError(StepFunError):
 
 
 class Slots(Protocol):
-    """What bounds how many lines are in flight on all workers together, such as Dask's `Semaphore`."""
+    """A bound on the lines in flight on all workers together, such as Dask's `Semaphore`."""
 
     def acquire(self) -> object:
         """Wait for a slot, and take it. Blocks; it is called in a thread of its own."""
@@ -192,7 +192,7 @@ def _unfit(why: str) -> ConfigurationError:
 
 
 class _Bench:
-    """What all chunks share that this process has of one run."""
+    """The state shared by all chunks of one run in this process."""
 
     def __init__(self, conditions: Conditions) -> None:
         check_worker(conditions)

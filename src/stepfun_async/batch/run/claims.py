@@ -89,7 +89,7 @@ class Claims:
         return {number for number, _ in fates} - sent
 
     def clear(self) -> None:
-        """Take all of them away. To be called when what came of their lines is in the journal."""
+        """Take all of them away. Call this once the results of their lines are in the journal."""
         for name in self._names():
             (self._folder / name).unlink(missing_ok=True)
         self.end()
@@ -125,7 +125,7 @@ class Claims:
         return self._moved(ticket, _OVER) or (self._folder / (ticket + _OVER)).exists()
 
     def discard(self, tickets: Iterable[str]) -> None:
-        """Take tickets away. To be called when what came of their lines is in the journal."""
+        """Take tickets away. Call this once the results of their lines are in the journal."""
         for ticket in tickets:
             for ending in ("", _TAKEN, _OVER):
                 (self._folder / (ticket + ending)).unlink(missing_ok=True)

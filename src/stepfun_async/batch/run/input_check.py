@@ -20,7 +20,7 @@ from ..journal.database import Ids
 
 
 class InputCheck:
-    """What a check has found so far."""
+    """The findings of a check so far."""
 
     def __init__(self, terms: JobDefaults, config: Settings, budget: Budget | None) -> None:
         self._terms = terms

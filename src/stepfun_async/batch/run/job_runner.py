@@ -130,7 +130,7 @@ class JobRunner:
         self._brought_back: dict[int, str] = {}
 
     def price(self, request: ImageRequest) -> Money | None:
-        """What its image costs; `None` if unknown."""
+        """Return the price of its image; `None` if unknown."""
         return self._service.price(request)
 
     def place(self, tasks: Sequence[Task]) -> list[Task | JobResult]:
@@ -175,7 +175,7 @@ class JobRunner:
         return stem_of(self._template, id=task.id, fingerprint=fingerprint, line=job.line, model=model)
 
     def _placed(self, task: Task, stem: str) -> Task | JobResult:
-        """What becomes of a task where something is there already."""
+        """Return the row or the next place of a task whose place is taken."""
         saved = self._store.own(stem, task.job.fingerprint or "") or self._bring_back(task, stem)
         return found(saved) if saved is not None else self.elsewhere(task, stem)
 
@@ -239,7 +239,7 @@ class JobRunner:
         return JobOutcome(_unsaved(saved, response, image, failed), failed)
 
     def _note_of(self, task: Task) -> dict[str, object]:
-        """What is known of an image without its response."""
+        """Return the note of an image without its response."""
         return {
             "id": task.id,
             "line": task.job.line,
@@ -248,7 +248,7 @@ class JobRunner:
         }
 
     def _note(self, task: Task, response: ImagesResponse) -> dict[str, object]:
-        """What makes the image again."""
+        """Return the note from which the image can be reproduced."""
         return {
             **self._note_of(task),
             "server": self._service.config.base_url,

@@ -1,4 +1,4 @@
-"""What a process left that was killed, put in order before the next run."""
+"""Restores order before a run, after a process was killed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .job_runner import adopted, found, killed
 
 
 def recover(journal: Journal, store: PictureStore, *, verify: bool, unsent: Collection[int] = frozenset()) -> int:
-    """Put in order what a process left that was killed.
+    """Restore order after a process was killed.
 
     A line that was in flight is done where its image is durable, `pending` where it was handed out and
     provably not sent, and `unknown` otherwise. Images that had to be put elsewhere are brought back.

@@ -190,7 +190,7 @@ class HandingEngine(Engine):
             await finished(partial(self._take_in, charged, out, rows))
 
     async def _rows_of(self, charged: Sequence[_Charged], out: _Out) -> Sequence[Row]:
-        """What a chunk brings; nothing where that is not known, or the run is to end before it was handed out."""
+        """Return the rows of a chunk; none if they are lost, or the run is to end before it was handed out."""
         rows: Sequence[Row] = ()
         lines = await finished_in_thread(partial(shipped, [each.task for each in charged], out.tickets))
         with out.scope:  # shielded: what is in flight ends

@@ -43,13 +43,13 @@ async def watched(
 
 
 def interrupted(progress: Progress) -> str:
-    """Say what becomes of a run that Ctrl-C has ended."""
+    """Return the message for a run that Ctrl-C has ended."""
     lost = f" {progress.unknown:,} may have been charged without an image." if progress.unknown else ""
     return f"interrupted: {progress.done:,} images were made and are kept.{lost} The next run makes the rest."
 
 
 class _Watch:
-    """What shows a run."""
+    """Shows a run."""
 
     def __init__(self, progress: Callable[[], Progress], line: StatusLine) -> None:
         self.line = line

@@ -1,4 +1,4 @@
-"""What the places of images have in common: the protocol, what is stored, and the error."""
+"""The common parts of all places for images: the protocol, stored files, and the error."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Place(Protocol):
         ...
 
     def contents(self, names: Iterable[str]) -> Iterator[bytes | None]:
-        """What is in files, in their order; `None` for one that is not there."""
+        """Return the contents of files, in their order; `None` for one that is missing."""
         ...
 
     def write_all(self, files: Sequence[NewFile]) -> list[BaseException | None]:

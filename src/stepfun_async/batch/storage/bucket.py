@@ -101,7 +101,7 @@ def needed() -> None:
 
 
 class Bucket:
-    """What is below a prefix in a bucket.
+    """The objects below a prefix in a bucket.
 
     Args:
         url: `s3://bucket/prefix` or `gs://bucket/prefix`; the prefix may be absent.
@@ -151,7 +151,7 @@ class Bucket:
             return {name for name, there in asked if there.result()}
 
     def contents(self, names: Iterable[str]) -> Iterator[bytes | None]:
-        """What is in objects, read a few ahead."""
+        """Yield the contents of objects, read a few ahead."""
         ahead: deque[Future[bytes | None]] = deque()
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="stepfun-bucket") as pool:
             for name in names:
@@ -248,7 +248,7 @@ class Bucket:
         return self._translated(partial(ask, self._store, *arguments, **keywords))
 
     def _translated(self, ask: Callable[[], T]) -> T:
-        """What `ask` gives, with obstore's errors as ours."""
+        """Return the result of `ask`, and raise obstore's errors as ours."""
         try:
             return ask()
         except FileNotFoundError:
@@ -276,7 +276,7 @@ def _check_endpoint() -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """What is wrong, as it helps; obstore appends a page for its own developers."""
+    """Return the cause in words that help; obstore appends a page for its own developers."""
     text = f"{type(error).__name__}: {error}"
     for pattern, hint in _HINTS:
         if match := re.search(pattern, text):

@@ -316,7 +316,7 @@ def _saved(path: str, digest: str, size: int, picture: Image, note: Mapping[str,
 
 
 def _note_of(text: bytes | None) -> Mapping[str, Any]:
-    """What a note says; empty where it says nothing that can be read."""
+    """Return the content of a note; empty if it cannot be read."""
     try:
         note: object = json.loads(text or b"")
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a drawn image contains, kept in its metadata so that an edit of it finds its subjects again."""
+"""The content of a drawn image, kept in its metadata so that an edit of it finds its subjects again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST = 12
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What an image contains.
+    """The content of an image.
 
     Attributes:
         figures: its subjects, the ones behind first.

@@ -1,4 +1,4 @@
-"""What a figure is: the coloured outlines of one subject, and how they get onto a canvas."""
+"""Figures: the coloured outlines of one subject, and how they get onto a canvas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stand-in image is before anything is drawn: its size, and what it says of itself."""
+"""The frame of a stand-in image: its size, its limits and its metadata."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def size_of(values: Values, row: Capability, sent: tuple[int, int] | None) -> Si
 
 
 def facts_of(values: Values, row: Capability, seed: int) -> dict[str, str]:
-    """What the image's metadata says, by keyword."""
+    """Return the image's metadata, by keyword."""
     return {
         "Software": SOFTWARE,
         "Comment": NOTE,

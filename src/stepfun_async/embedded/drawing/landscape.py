@@ -77,7 +77,7 @@ def _lettered(values: Values, image: Image.Image, content: Content, palette: Pal
 
 
 def _title_of(called: Mapping[str, Sequence[str]], content: Content) -> str:
-    """What a poster without a text of its own says: what it shows."""
+    """Return the text of a poster without one of its own: the subjects it shows."""
     subjects = [placed.name for placed in content.figures[::-1]]
     return [*called["subject"], *called["scene"], *subjects, content.scene, "Poster"][0] or "Poster"
 

@@ -60,7 +60,7 @@ def _sides(picture: object) -> tuple[int, int] | None:
 
 
 def _compared(value: object) -> object:
-    """`value` with images told by their bytes and parameters in one order, so that equal ones read equal."""
+    """Return `value` with images as their bytes and parameters in one order, so that equal ones read equal."""
     if isinstance(value, Picture):
         return hashlib.sha256(value.data).hexdigest()
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""What a prompt calls for, read from its words in English and Chinese."""
+"""The subjects, scenes and styles of a prompt, read from its words in English and Chinese."""
 
 from __future__ import annotations
 
