@@ -94,6 +94,14 @@ def test_responses_show_the_server_and_what_it_has(
     assert report.fits == (server == "openai")
 
 
+def test_an_address_without_the_api_below_it_is_called_so_and_not_offered() -> None:
+    nothing = responses(dict.fromkeys(PROBES, NOT_FOUND))
+    report = report_of(nothing, base_url="http://localhost", configured=DEFAULT_SERVER, hosted=False)
+    assert "most base URLs end in /v1" in str(report)
+    assert "to use it" not in str(report)
+    assert not report_of(responses(OMNI), base_url="u", configured=DEFAULT_SERVER, hosted=False).is_empty
+
+
 def test_an_operation_with_another_endpoint_is_there_where_that_is() -> None:
     report = report_of(responses(OMNI), base_url="u", configured=find_server("vllm-omni"), hosted=False)
     assert "image_to_image: sent to /images/edits" in str(report)

@@ -161,9 +161,11 @@ def test_faults_replace_those_said_before() -> None:
     stepfun.assert_paid(1)
 
 
-def test_what_is_no_fault_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="'4290' is no fault"):
-        FakeStepFun().fail("4290")
+@pytest.mark.parametrize("text", ["4290", "hnag", "500%0"])
+def test_what_is_no_fault_is_refused_with_one_list_of_kinds(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{text!r} is no fault") as refused:
+        FakeStepFun().fail(text)
+    assert str(refused.value).count("mid-upload") == 1
 
 
 # --- what it leaves behind

@@ -70,9 +70,17 @@ class ServerReport:
         yield from ((operation, self._about(operation)) for operation in ENDPOINTS)
         yield "account", "shown" if self.has_account else "not shown"
         if self.refused_key:
-            yield "key", "refused, or missing"
+            yield "key", "refused, or missing; with a valid one, more may be shown"
+        if self.is_empty:
+            yield "hint", "none of the API's paths is below this address; most base URLs end in /v1"
+            return
         yield from (("note", note) for note in self.server.notes)
         yield from (("to use it", line) for line in self.code)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether none of the API's paths is below the base URL."""
+        return not (self.models or self.has_account) and set(self.operations.values()) == {False}
 
     @property
     def code(self) -> tuple[str, ...]:

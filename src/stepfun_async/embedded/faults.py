@@ -174,9 +174,9 @@ class Fault:
         Fault(kind='status', status=429, seconds=0.0, times=2, percent=100.0)
         """
         match = _TEXT.fullmatch(text.strip())
-        if match is None:
+        said = match.groupdict() if match else {}
+        if match is None or (said["kind"] or "status") not in KINDS:
             raise ConfigurationError(f"{text!r} is no fault; {_ALLOWED}")
-        said = match.groupdict()
         try:
             return cls(
                 cast("FaultKind", said["kind"] or "status"),
