@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -195,6 +196,23 @@ def test_without_the_extra_one_line_says_what_to_install(
     assert out == ""
     assert err.count("\n") == 1
     assert 'pip install "stepfun-async[cli]"' in err
+
+
+def test_an_interrupt_while_the_command_loads_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupting:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name == "stepfun_async.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "stepfun_async.cli.app", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupting, *sys.meta_path])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 130
+    assert capsys.readouterr() == ("", "error: interrupted; nothing was sent\n")
 
 
 def test_every_error_of_the_sdk_has_a_documented_code() -> None:

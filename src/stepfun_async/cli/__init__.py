@@ -19,6 +19,9 @@ def main() -> NoReturn:
     if any(find_spec(name) is None for name in _NEEDED):
         print('the command line needs typer and rich: pip install "stepfun-async[cli]"', file=sys.stderr)
         sys.exit(3)
-    from .app import run
-
+    try:
+        from .app import run
+    except KeyboardInterrupt:  # Ctrl-C while the modules load, which takes a second
+        print("error: interrupted; nothing was sent", file=sys.stderr)
+        sys.exit(130)
     sys.exit(run(sys.argv[1:]))
