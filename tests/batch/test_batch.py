@@ -276,6 +276,17 @@ async def test_variations_have_seeds_and_lines_of_their_own_and_none_is_bought_t
     assert None not in {item.seed for item in items}
 
 
+async def test_readable_names_are_kept_by_later_runs_even_without_the_journal(shop: Shop) -> None:
+    lines = ["A serene alpine lake", "\u96ea\u4e2d\u7684\u7ea2\u72d0", "A serene alpine lake"]
+    for found in (0, 3):
+        progress = await shop.batch(lines, name="readable").run()
+        assert (progress.done, progress.adopted, shop.pictures) == (3, found, 3)
+        names = ["0001-a-serene-alpine-lake.png", "0002-\u96ea\u4e2d\u7684\u7ea2\u72d0.png"]
+        assert [item.path for item in Records(shop.out).items()] == [*names, "0003-a-serene-alpine-lake.png"]
+        for journal in shop.out.glob("journal*"):
+            journal.unlink()
+
+
 async def test_another_number_of_variations_keeps_what_was_bought(shop: Shop) -> None:
     lines = [{"prompt": "a lake", "seed": 5}] * 2
     await shop.batch(lines).run()

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from PIL import Image as pillow
 
+from stepfun_async._core.slugs import slug
 from stepfun_async._runtime.files import write_bytes
-from stepfun_async.cli.filenames import free_stem, slug
+from stepfun_async.cli.filenames import free_stem
 
 from .conftest import Run, start
 from .test_processes import PATIENCE

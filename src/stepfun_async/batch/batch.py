@@ -112,8 +112,9 @@ class Batch:
         variations: how many images to make of each line, 1 to 256. Each is a line of its own in the journal, with
             the id `ID-v2` and so on if the line has an id, and lines are numbered as if each stood in the inputs
             so often. A line's `seed` counts up; without one, the server draws another for each.
-        name: how images are named below `out`, without ending: of `{id}`, `{fingerprint}`, `{line}`,
-            `{model}` and `{shard}`, two hex digits that spread files over folders.
+        name: how images are named below `out`, without ending: of `{id}`, `{fingerprint}`, `{line}` or `{line:04}`,
+            `{model}`, `{slug}`, which is made of the prompt, and `{shard}`, two hex digits that spread files over
+            folders. `"readable"` is `{line:04}-{slug}`, such as `0001-a-serene-alpine-lake`.
         notes: whether each image gets a `.json` beside it that says how to make it again.
         metadata: whether each image gets that into its own file too, as text of a PNG or EXIF of a JPEG or WebP.
             Its pixels stay as they are, its bytes do not.

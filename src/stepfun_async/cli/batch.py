@@ -139,7 +139,10 @@ def run(
     ] = None,
     name: Annotated[
         str,
-        typer.Option(metavar="TEMPLATE", help="The name of an image: {id}, {fingerprint}, {line}, {model}, {shard}."),
+        typer.Option(
+            metavar="TEMPLATE",
+            help="readable for 0001-a-red-fox.png; or of {id}, {fingerprint}, {line:04}, {model}, {shard}, {slug}.",
+        ),
     ] = DEFAULT_TEMPLATE,
     notes: Annotated[bool, typer.Option(help="Write a .json beside each image with what made it.")] = True,
     metadata: Annotated[

@@ -23,6 +23,7 @@ from stepfun_async._core.capabilities import Operation
 from stepfun_async._core.errors import Billing
 from stepfun_async._core.headers import EXTENSIONS
 from stepfun_async._core.requests import ImageRequest
+from stepfun_async._core.slugs import slug
 
 from .console import (
     OutputError,
@@ -37,7 +38,7 @@ from .console import (
     waiting,
 )
 from .errors import Interrupted
-from .filenames import free_stem, slug
+from .filenames import free_stem
 from .options import STREAM, OutputOptions
 
 METHODS: Mapping[Operation, str] = {"text_to_image": "generate", "edit": "edit", "image_to_image": "image_to_image"}

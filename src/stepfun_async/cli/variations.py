@@ -18,12 +18,13 @@ from stepfun_async._core.errors import Billing
 from stepfun_async._core.requests import ImageRequest
 from stepfun_async._core.rules import Integer
 from stepfun_async._core.server import Settings
+from stepfun_async._core.slugs import slug
 
 from . import exit_codes as exits
 from .check import price_of, print_check, request_to_send
 from .console import complain, counted, waiting
 from .errors import Interrupted, report
-from .filenames import free_stem, slug
+from .filenames import free_stem
 from .generate import ask_for_file, print_result, target, warn_of_extension
 from .options import NO_KEY, STREAM, OutputOptions
 

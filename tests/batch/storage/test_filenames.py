@@ -14,7 +14,7 @@ from stepfun_async.batch.storage.filenames import DEFAULT_TEMPLATE, OWN_NAMES, c
 
 
 @pytest.mark.parametrize(
-    "template", [DEFAULT_TEMPLATE, "{id}", "{model}/{line}", "pictures/{shard}/{id}-{fingerprint}"]
+    "template", [DEFAULT_TEMPLATE, "{id}", "{model}/{line}", "pictures/{shard}/{id}-{fingerprint}", "{line:04}-{slug}"]
 )
 def test_templates_that_can_name_pictures(template: str) -> None:
     assert check_template(template) == template
@@ -23,7 +23,23 @@ def test_templates_that_can_name_pictures(template: str) -> None:
 @pytest.mark.parametrize(
     "template",
     [
-        *("", None, "{prompt}", "{id!r}", "{id:>9}", "{", "{0}", "{shard}", "{fingerprint}", "../{id}", "a\\{id}"),
+        *(
+            "",
+            None,
+            "{prompt}",
+            "{id!r}",
+            "{id:>9}",
+            "{line:9}",
+            "{line:099}",
+            "{line:{id}}",
+            "{slug}",
+            "{",
+            "{0}",
+            "{shard}",
+            "{fingerprint}",
+            "../{id}",
+            "a\\{id}",
+        ),
         *("{id}/", "/{id}", "a//{id}", "./{id}", "{id}/..", "a./{id}", " a/{id}"),
         *("a\0{id}", "a\x1b{id}", "a\u202e{id}", "a\ud800{id}"),
         *("journal.sqlite3/{id}", "Journal.Lock/{id}", "sending/{id}", "thumbnails/{id}", "con/{id}", "nul.d/{id}"),
@@ -53,10 +69,13 @@ def test_two_ids_have_two_names(one: str, other: str) -> None:
 
 def test_names_are_spread_by_two_digits() -> None:
     fingerprint = "ab" + "0" * 62
-    assert stem_of("{shard}/{id}", id=fingerprint, fingerprint=fingerprint, line=1, model="m") == f"ab/{fingerprint}"
-    twin = stem_of("{shard}/{id}", id=f"{fingerprint}-2", fingerprint=fingerprint, line=2, model="m")
+    assert (
+        stem_of("{shard}/{id}", id=fingerprint, fingerprint=fingerprint, line=1, model="m", prompt="A fox")
+        == f"ab/{fingerprint}"
+    )
+    twin = stem_of("{shard}/{id}", id=f"{fingerprint}-2", fingerprint=fingerprint, line=2, model="m", prompt="A fox")
     assert twin == f"ab/{fingerprint}-2"
-    assert stem_of("{shard}/{id}", id="cat", fingerprint=fingerprint, line=1, model="m") == "77/cat"
+    assert stem_of("{shard}/{id}", id="cat", fingerprint=fingerprint, line=1, model="m", prompt="A fox") == "77/cat"
 
 
 DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\..*)?", re.IGNORECASE)
@@ -73,12 +92,14 @@ def test_names_that_a_system_keeps_for_itself_are_changed(name: str) -> None:
 @pytest.mark.parametrize("name", ["journal.sqlite3", "JOURNAL.lock", "thumbnails", "report.html"])
 def test_names_of_a_batchs_own_files_are_changed(name: str) -> None:
     assert safe(name).lower() not in OWN_NAMES
-    assert stem_of("{id}/{line}", id=name, fingerprint="ab", line=1, model="m") == f"{safe(name)}/1"
+    assert stem_of("{id}/{line}", id=name, fingerprint="ab", line=1, model="m", prompt="A fox") == f"{safe(name)}/1"
 
 
 @given(
     st.lists(
-        st.sampled_from(["{id}", "{line}", "{model}", "{fingerprint}", "c", "co", "/", "-", "."]),
+        st.sampled_from(
+            ["{id}", "{line}", "{line:04}", "{slug}", "{model}", "{fingerprint}", "c", "co", "/", "-", "."]
+        ),
         min_size=1,
         max_size=8,
     ),
@@ -90,7 +111,7 @@ def test_whatever_a_template_makes_is_a_name(parts: list[str], id: str) -> None:
         check_template(template)
     except ConfigurationError:
         return
-    name = stem_of(template, id=id, fingerprint="ab" * 32, line=1, model="n")
+    name = stem_of(template, id=id, fingerprint="ab" * 32, line=1, model="n", prompt="A fox")
     for part in name.split("/"):
         assert part
         assert not DEVICE.fullmatch(part)

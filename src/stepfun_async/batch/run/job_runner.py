@@ -171,8 +171,9 @@ class JobRunner:
 
     def _stem(self, task: Task) -> str:
         job = task.job
-        model, fingerprint = (job.request.model if job.request else ""), job.fingerprint or ""
-        return stem_of(self._template, id=task.id, fingerprint=fingerprint, line=job.line, model=model)
+        model, prompt = (job.request.model, job.request.prompt or "") if job.request else ("", "")
+        fingerprint = job.fingerprint or ""
+        return stem_of(self._template, id=task.id, fingerprint=fingerprint, line=job.line, model=model, prompt=prompt)
 
     def _placed(self, task: Task, stem: str) -> Task | JobResult:
         """Return the row or the next place of a task whose place is taken."""

@@ -9,11 +9,17 @@ from collections.abc import Mapping
 from string import Formatter
 
 from stepfun_async._core.errors import ConfigurationError
+from stepfun_async._core.slugs import slug
 
 DEFAULT_TEMPLATE = "{shard}/{id}"
 
-FIELDS = ("id", "fingerprint", "line", "model", "shard")
-"""What a template may name; `shard` is two hex digits, even over all images."""
+READABLE = "readable"
+"""What stands for `READABLE_TEMPLATE`."""
+
+READABLE_TEMPLATE = "{line:04}-{slug}"
+
+FIELDS = ("id", "fingerprint", "line", "model", "shard", "slug")
+"""What a template may name; `slug` is made of the prompt, and `shard` is two hex digits, even over all images."""
 
 _LONGEST = 120
 """Bytes of an id in a name."""
@@ -57,6 +63,8 @@ def check_template(template: object) -> str:
     Raises:
         ConfigurationError: it is no relative path, names something unknown, or gives two images one name.
     """
+    if template == READABLE:
+        return READABLE_TEMPLATE
     if not isinstance(template, str) or not template:
         raise _refused(template, "it is no text")
     if _ANY in template:
@@ -66,14 +74,21 @@ def check_template(template: object) -> str:
     except ValueError as error:
         raise _refused(template, str(error)) from None
     named = {field for _, field, _, _ in parsed if field is not None}
-    if not named <= set(FIELDS) or any(form or how for _, _, form, how in parsed):
-        raise _refused(template, f"it may name {', '.join(FIELDS)}, each as {{name}}")
+    if not named <= set(FIELDS) or not all(_is_plain(field, form, how) for _, field, form, how in parsed):
+        raise _refused(template, f"it may name {', '.join(FIELDS)}, each as {{name}}, and the line as {{line:04}} too")
     if not named & {"id", "line"}:
         raise _refused(template, "without {id} or {line} two images would have one name")
     if why := _why_no_path("".join(text + (_ANY if field is not None else "") for text, field, _, _ in parsed)):
         raise _refused(template, why)
     return template
 
+
+def _is_plain(field: str | None, form: str | None, conversion: str | None) -> bool:
+    """Whether a field stands there as it is, or is a line with zeros before it."""
+    return not conversion and (not form or (field == "line" and _ZEROS.fullmatch(form) is not None))
+
+
+_ZEROS = re.compile("0[1-9]")
 
 _ANY = "\0"
 """What stands for a field."""
@@ -99,10 +114,10 @@ def _refused(template: object, why: str) -> ConfigurationError:
     return ConfigurationError(f"name={template!r} cannot name images: {why}; the default is {DEFAULT_TEMPLATE!r}")
 
 
-def stem_of(template: str, *, id: str, fingerprint: str, line: int, model: str) -> str:
+def stem_of(template: str, *, id: str, fingerprint: str, line: int, model: str, prompt: str) -> str:
     """An image's path below the folder, with `/` and without its ending, which its format decides.
 
-    >>> stem_of("{shard}/{id}", id="../../etc", fingerprint="ab12", line=1, model="m")
+    >>> stem_of("{shard}/{id}", id="../../etc", fingerprint="ab12", line=1, model="m", prompt="A fox")
     '74/etc~74ccf3c5'
     """
     shard = fingerprint[:2] if id.startswith(fingerprint) else _digest(id)[:2]
@@ -112,6 +127,7 @@ def stem_of(template: str, *, id: str, fingerprint: str, line: int, model: str) 
         "line": line,
         "model": safe(model),
         "shard": shard,
+        "slug": slug(prompt),
     }
     return "/".join(map(_fitting, template.format_map(values).split("/")))
 

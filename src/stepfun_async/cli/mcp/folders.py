@@ -10,8 +10,7 @@ from typing import cast
 from stepfun_async import InvalidRequestError, Problem
 from stepfun_async._core.headers import EXTENSIONS
 from stepfun_async._core.pictures import names_path
-
-from ..filenames import slug
+from stepfun_async._core.slugs import slug
 
 
 @dataclass(frozen=True, slots=True)
