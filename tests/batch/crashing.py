@@ -43,7 +43,7 @@ POINTS: dict[str, Place] = {
     "the folder is flushed": (group_write, "sync_folder", None, True),
     "before the end is entered": (journal.Journal, "end", None, False),
     "the end is entered, not committed": (journal.Journal, "end", None, True),
-    "the end is committed": (engine.Engine, "_tell", None, False),
+    "the end is committed": (engine.Engine, "_send_item", None, False),
     "before the inputs are at their end": (journal.Journal, "finish_reading", None, False),
 }
 """Each point: what is patched, when it counts, and whether the process ends after it instead of before."""
