@@ -165,6 +165,12 @@ def test_any_size_takes_sizes_ratios_and_strings(size: Any, wire: str | None, ne
         assert fault.nearest == nearest
 
 
+def test_a_ratio_means_the_area_of_the_default_size_where_any_size_is_made() -> None:
+    model = register_model("sd15", server="diffusers", defaults={"size": "512x512"})
+    rule = capabilities(model, "text_to_image").rules["size"]
+    assert (rule.default, rule.to_wire("16:9")) == ("512x512", "688x384")
+
+
 def test_sizes_ranges_and_defaults_of_a_model_narrow_the_servers() -> None:
     model = register_model(
         "turbo", server="sglang", sizes=["512x512"], ranges={"steps": (1, 8)}, defaults={"steps": 4}, without=["n"]

@@ -117,7 +117,8 @@ def register_model(
         size_order: how its wire strings order the sides; that of `like` when absent.
         ranges: for text and numbers, the smallest and the largest allowed, by parameter:
             `{"steps": (1, 8), "prompt": (1, 2000)}`.
-        defaults: what the server takes for an absent parameter, by parameter.
+        defaults: what the server takes for an absent parameter, by parameter. A model that makes any size makes
+            an aspect ratio such as `16:9` at the area of the size that is named here, 1024x1024 when absent.
         without: parameters it does not have.
         wire_names: what the wire calls a parameter, by the SDK's name: `{"cfg_scale": "guidance_scale"}`.
         prices: what an image costs, by region; not known when absent.
@@ -261,6 +262,8 @@ def _with_range(name: str, rule: Rule, minimum: float, maximum: float) -> Rule:
 def _with_default(name: str, rule: Rule, default: object) -> Rule:
     if default is not None and rule.judge(default):
         raise ConfigurationError(f"{default!r} is no {name} of the model: {rule.allowed}")
+    if isinstance(rule, AnySize) and (size := rule.pick(default)) is not None:
+        return replace(rule, default=size.to_wire(rule.order), area=size.width * size.height)
     return replace(rule, default=default)
 
 
