@@ -12,14 +12,15 @@ from stepfun_async.diffusers import DiffusersEngine
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the tiny models `tiny-sd` and `tiny-qwen`."""
+    """A folder with the tiny models `tiny-sd`, `tiny-qwen` and `tiny-kontext`."""
     torch = pytest.importorskip("torch", reason="local models need the group `diffusers`: make diffusers")
     torch.set_num_threads(1)  # for models as small as these, more threads wait for each other
-    from .tiny import save_qwen_image, save_stable_diffusion
+    from .tiny import save_flux_kontext, save_qwen_image, save_stable_diffusion
 
     folder = tmp_path_factory.mktemp("models")
     save_stable_diffusion(folder / "tiny-sd")
     save_qwen_image(folder / "tiny-qwen")
+    save_flux_kontext(folder / "tiny-kontext")
     return folder
 
 

@@ -17,9 +17,9 @@ def test_a_client_without_a_model_says_how_to_give_it_one() -> None:
         Client(base_url="diffusers")
 
 
-def index(folder: Path, name: str) -> Path:
+def index(folder: Path, name: str, **parts: list[str]) -> Path:
     folder.mkdir()
-    (folder / "model_index.json").write_text(json.dumps({"_class_name": name}))
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": name, **parts}))
     return folder
 
 
@@ -83,3 +83,13 @@ def test_missing_packages_are_named_with_the_line_that_installs_them(
     monkeypatch.setattr(pipelines, "find_spec", lambda name: None if name in missing else object())
     with pytest.raises(ConfigurationError, match=says):
         DiffusersEngine("anything")
+
+
+def test_a_model_that_sees_images_says_how_to_install_torchvision_before_it_is_loaded(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipelines, "find_spec", lambda name: None if name == "torchvision" else object())
+    folder = index(tmp_path / "edit", "QwenImageEditPipeline", processor=["transformers", "Qwen2VLProcessor"])
+    (folder / "processor").mkdir()
+    with pytest.raises(ConfigurationError, match=r"has a Qwen2VLProcessor, which needs torchvision.*pip install"):
+        DiffusersEngine(folder, "cpu")

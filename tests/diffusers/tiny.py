@@ -1,4 +1,4 @@
-"""Tiny models with random weights, in the shapes of Stable Diffusion and Qwen-Image, written as real ones are."""
+"""Tiny models with random weights, written as real ones are: Stable Diffusion, Qwen-Image and Flux Kontext."""
 
 from __future__ import annotations
 
@@ -28,7 +28,21 @@ def save_stable_diffusion(folder: Path) -> None:
         attention_head_dim=8,
         norm_num_groups=4,
     )
-    vae = diffusers.AutoencoderKL(
+    pipe = diffusers.StableDiffusionPipeline(
+        vae=_vae(),
+        text_encoder=_clip(tokenizer),
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=diffusers.DDIMScheduler(clip_sample=False, steps_offset=1),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.save_pretrained(folder)
+
+
+def _vae(**more: Any) -> Any:
+    return diffusers.AutoencoderKL(
         in_channels=3,
         out_channels=3,
         latent_channels=4,
@@ -37,8 +51,12 @@ def save_stable_diffusion(folder: Path) -> None:
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         sample_size=64,
+        **more,
     )
-    text = transformers.CLIPTextModel(
+
+
+def _clip(tokenizer: Any) -> Any:
+    return transformers.CLIPTextModel(
         transformers.CLIPTextConfig(
             vocab_size=len(tokenizer),
             hidden_size=16,
@@ -50,17 +68,6 @@ def save_stable_diffusion(folder: Path) -> None:
             eos_token_id=tokenizer.eos_token_id,
         )
     )
-    pipe = diffusers.StableDiffusionPipeline(
-        vae=vae,
-        text_encoder=text,
-        tokenizer=tokenizer,
-        unet=unet,
-        scheduler=diffusers.DDIMScheduler(clip_sample=False, steps_offset=1),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipe.save_pretrained(folder)
 
 
 def _clip_tokenizer(folder: Path) -> Any:
@@ -135,6 +142,35 @@ def save_qwen_image(folder: Path, pipeline: str = "QwenImagePipeline") -> None:
         "transformer": transformer,
     }
     getattr(diffusers, pipeline)(**parts).save_pretrained(folder)
+
+
+def save_flux_kontext(folder: Path) -> None:
+    """A pipeline that edits, with distilled guidance, a CLIP and a T5 text encoder; 0.3 MB."""
+    torch.manual_seed(0)
+    tokenizer = _clip_tokenizer(folder)
+    t5 = transformers.T5Config(vocab_size=len(tokenizer), d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
+    transformer = diffusers.FluxTransformer2DModel(
+        patch_size=1,
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=1,
+        joint_attention_dim=16,
+        pooled_projection_dim=16,
+        guidance_embeds=True,
+        axes_dims_rope=(4, 6, 6),
+    )
+    pipe = diffusers.FluxKontextPipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
+        vae=_vae(shift_factor=0.1),
+        text_encoder=_clip(tokenizer),
+        tokenizer=tokenizer,
+        text_encoder_2=transformers.T5EncoderModel(t5),
+        tokenizer_2=tokenizer,
+        transformer=transformer,
+    )
+    pipe.save_pretrained(folder)
 
 
 def _qwen_tokenizer(folder: Path) -> Any:

@@ -36,11 +36,13 @@ class ModelFolder:
         path: the folder.
         pipeline: the name of the pipeline's class.
         variant: the second set of weights that it has in place of the usual one, such as `fp16`; `None` for the usual.
+        transformers: the names of the classes of transformers that it is made of.
     """
 
     path: Path
     pipeline: str
     variant: str | None
+    transformers: tuple[str, ...] = ()
 
     def weight_bytes(self, bytes_of_a_float: int) -> int:
         """Return the memory that the weights need when loaded, as far as their files say.
@@ -70,7 +72,8 @@ def read_folder(folder: Path) -> ModelFolder:
         given = escaped(json.dumps(pipeline))[:80]
         raise ConfigurationError(f"{shown}/{INDEX} names no pipeline of diffusers as `_class_name`, but {given}")
     _check_complete(folder, index)
-    return ModelFolder(folder, pipeline, _variant(folder))
+    classes = [value[1] for value in index.values() if isinstance(value, list) and value[:1] == ["transformers"]]
+    return ModelFolder(folder, pipeline, _variant(folder), tuple(name for name in classes if isinstance(name, str)))
 
 
 def _why_no_folder(folder: Path, shown: str) -> str:

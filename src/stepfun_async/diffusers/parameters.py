@@ -129,6 +129,13 @@ _IMAGE = ImageInput(
     source=SOURCE,
 )
 
+_SIZE_NOTES: Mapping[Operation, str] = MappingProxyType(
+    {
+        "image_to_image": "absent: as the image sent",
+        "edit": "absent: the ratio of the image sent, at the area that the model was made for",
+    }
+)
+
 
 def row_of_pipeline(model: str, operation: Operation, signature: Signature, size: Size) -> Capability:
     """Return the row of a local model for an operation.
@@ -156,7 +163,7 @@ def _rules(operation: Operation, signature: Signature, size: Size) -> Iterator[t
     if operation == "image_to_image":
         yield "source_weight", _WEIGHT
     made_for = size.to_wire("width x height") if operation == "text_to_image" else None
-    note = "" if made_for else "absent: as the image sent"
+    note = _SIZE_NOTES.get(operation, "")
     area = size.width * size.height
     yield "size", AnySize(minimum=64, maximum=4096, area=area, default=made_for, source=SOURCE, note=note)
     yield "n", _ONE
@@ -214,6 +221,25 @@ def _strength(values: Values) -> float:
         )
         raise NotMadeError(message, status=400, kind="request_params_invalid")
     return strength
+
+
+def sides(signature: Signature, size: Size) -> dict[str, int]:
+    """Return the arguments that make a pipeline keep to a size, as far as it takes any.
+
+    Flux Kontext scales `width` and `height` to the area of `max_area`, 1024x1024 by default.
+    """
+    named = {"width": size.width, "height": size.height, "max_area": size.width * size.height}
+    return {name: value for name, value in named.items() if signature.takes(name)}
+
+
+def size_of_result(operation: Operation, rule: AnySize, source: Size) -> Size:
+    """Return the size of an image made from another one, for a request without a size."""
+    if operation == "image_to_image":
+        return source
+    ratio = source.width / source.height
+    exact = (math.sqrt(rule.area * ratio), math.sqrt(rule.area / ratio))
+    width, height = (min(max(round(side / MULTIPLE) * MULTIPLE, rule.minimum), rule.maximum) for side in exact)
+    return Size(width=width, height=height)
 
 
 def size_to_make(size: Size) -> Size:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, cast
@@ -31,7 +32,7 @@ from stepfun_async.embedded.backend import NotMadeError, Stop, Work, undecodable
 from .folder import ModelFolder, read_folder
 from .line import Line, stopped
 from .memory import free_bytes, gigabytes, is_out_of_memory
-from .parameters import Signature, arguments, operations_of, row_of_pipeline, size_to_make
+from .parameters import Signature, arguments, operations_of, row_of_pipeline, sides, size_of_result, size_to_make
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -43,11 +44,11 @@ _FORKS: Mapping[str, str] = MappingProxyType(
 )
 """Pipelines that only forks of diffusers have, and their models. Source: model cards of Step1X-Edit v1p1 and v1p2."""
 
-_TORCH = (
-    "a local model needs PyTorch, in the build for this machine: "
-    "pip install torch --index-url https://download.pytorch.org/whl/cpu (without a GPU), "
+_BUILD = (
+    "in the build for this machine: pip install {} --index-url https://download.pytorch.org/whl/cpu (without a GPU), "
     "or as https://pytorch.org/get-started/locally says"
 )
+_TORCH = f"a local model needs PyTorch, {_BUILD.format('torch')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,7 @@ class Pipelines:
             self._diffusers = import_module("diffusers")
             cls = _pipeline_class(self._diffusers, model)
             self._auto = import_module("diffusers.pipelines.auto_pipeline")
+            _check_processors(model)
         dtype = _dtype(self._torch, self._device)
         _check_memory(self._torch, model, self._device, dtype)
         self._line = Line(queue)
@@ -195,14 +197,11 @@ class Pipelines:
 
     def _made(self, pipeline: _Pipeline, work: Work) -> Any:
         said = arguments(pipeline.signature, work.values)
-        asked = _asked_size(work)
         source = _decoded(work.values.get("image"))
-        if source is not None and asked is None and work.row.operation == "image_to_image":
-            asked = Size(width=source.width, height=source.height)
+        asked = _asked_size(work, source)
         made = size_to_make(asked) if asked else None
-        for side in ("width", "height"):
-            if made and pipeline.signature.takes(side):
-                said[side] = getattr(made, side)
+        if made:
+            said |= sides(pipeline.signature, made)
         if source is not None:
             fitted = work.row.operation == "image_to_image" and made is not None
             said["image"] = _fitted(source, cast("Size", made)) if fitted else source
@@ -313,6 +312,25 @@ def _pipeline_class(diffusers: Any, model: ModelFolder) -> type:
     return cls
 
 
+def _check_processors(model: ModelFolder) -> None:
+    """Check that torchvision is there for a model whose text encoder also sees images, such as Qwen-Image-Edit.
+
+    transformers reads videos with it alone, and loads the part for videos even where no video is sent.
+    """
+    if find_spec("torchvision") is not None:
+        return
+    found = [name for name in model.transformers if _reads_videos(name)]
+    if found:
+        raise ConfigurationError(
+            f"{escaped(str(model.path))} has a {found[0]}, which needs torchvision, {_BUILD.format('torchvision')}"
+        )
+
+
+def _reads_videos(name: str) -> bool:
+    cls: object = getattr(import_module("transformers"), name, None) if name.endswith("Processor") else None
+    return isinstance(cls, type) and "video_processor" in signature(cls.__init__).parameters  # type: ignore[misc]
+
+
 def _signature(pipe: Any) -> Signature:
     config = getattr(getattr(pipe, "transformer", None), "config", None)
     return Signature.of(pipe, distilled=bool(getattr(config, "guidance_embeds", False)))
@@ -335,9 +353,15 @@ def _made_for(pipe: Any) -> Size:
     return Size(width=min(max(side, 64), 4096), height=min(max(side, 64), 4096))
 
 
-def _asked_size(work: Work) -> Size | None:
+def _asked_size(work: Work, source: Any) -> Size | None:
     rule, size = work.row.rules["size"], work.values.get("size")
-    return rule.pick(size) if isinstance(rule, AnySize) and size is not None else None
+    if not isinstance(rule, AnySize):
+        return None
+    if size is not None:
+        return rule.pick(size)
+    if source is None:
+        return None
+    return size_of_result(work.row.operation, rule, Size(width=source.width, height=source.height))
 
 
 def _decoded(picture: object) -> Any:
