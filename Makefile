@@ -74,9 +74,9 @@ soak: $(VENV)/.dev
 gateways: $(VENV)/.dev $(GATEWAYS)/gateways/.made $(GATEWAYS)/gateways-mitmproxy/.made $(GATEWAYS)/gateways-litellm/.made
 	$(BIN)/python -m tests.gateways
 
-# The client against LiteLLM's proxy, and against the HTTP application of SGLang's wheel with its engine replaced: what arrives there, and
-# what comes back. Takes minutes and two gigabytes of packages, and so is no part of `make test`.
-servers: $(VENV)/.dev $(GATEWAYS)/gateways-litellm/.made $(SERVERS)/.made
+# The client against LiteLLM's proxy, and against SGLang's and vLLM-Omni's servers with their engines replaced: what arrives there, and
+# what comes back. Takes minutes and five gigabytes of packages, and so is no part of `make test`.
+servers: $(VENV)/.dev $(GATEWAYS)/gateways-litellm/.made $(SERVERS)/sglang/.made $(SERVERS)/vllm-omni/.made
 	$(BIN)/python -m tests.servers
 
 # Every file of a folder of your own, through every way to hand in a picture, against Pillow: prints the disagreements.
@@ -191,10 +191,13 @@ $(PYTHONS)/.made: $(VENV)/.made pyproject.toml
 	$(BIN)/python -m pip --python $(PYTHONS)/tools install --quiet --disable-pip-version-check --group pythons
 	touch $@
 
-# SGLang without its own requirements, most of which need a GPU: the group `servers` has what importing it needs.
-$(SERVERS)/.made: $(VENV)/.made pyproject.toml
-	$(BIN)/python -m venv $(SERVERS) || { $(PYTHON) -m pip install --user virtualenv && $(PYTHON) -m virtualenv $(SERVERS); }
-	$(SERVERS)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	$(SERVERS)/bin/python -m pip install --quiet --disable-pip-version-check --group servers
-	$(SERVERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps sglang==0.5.23
+# Servers without their own requirements, most of which need a GPU: the group `servers-NAME` has what importing one needs.
+$(SERVERS)/sglang/.made: WHEELS := sglang==0.5.23
+$(SERVERS)/vllm-omni/.made: WHEELS := vllm==0.30.0 vllm-omni==0.30.0
+
+$(SERVERS)/%/.made: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m venv $(SERVERS)/$* || { $(PYTHON) -m pip install --user virtualenv && $(PYTHON) -m virtualenv $(SERVERS)/$*; }
+	$(SERVERS)/$*/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(SERVERS)/$*/bin/python -m pip install --quiet --disable-pip-version-check --group servers-$*
+	$(SERVERS)/$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(WHEELS)
 	touch $@

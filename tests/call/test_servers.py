@@ -168,6 +168,9 @@ async def test_a_model_of_an_open_engine_can_be_tried_in_the_embedded_engine() -
         ("https://api.stepfun.ai/v1", "text_to_image", 404, "the page 'Which server?'"),
         ("https://api.stepfun.com/v1", "image_to_image", 503, "the page 'Which server?'"),
         ("https://api.stepfun.ai/v1", "text_to_image", 401, "check STEP_API_KEY"),
+        ("http://localhost:1/v1", "models", 404, "no such path, or no such model; client.server.inspect() shows"),
+        ("http://localhost:1", "models", 404, "check base_url, which usually ends in /v1"),
+        ("https://api.stepfun.ai/v1", "models", 404, "no such path, or no such model"),
     ],
 )
 async def test_an_error_says_what_can_be_done_at_this_address(
@@ -175,11 +178,12 @@ async def test_an_error_says_what_can_be_done_at_this_address(
 ) -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(status, json={"detail": "Not Found"}))
     async with AsyncClient(KEY, base_url=base_url, transport=transport) as client:
-        asked = {
+        asked: dict[str, Any] = {
             "text_to_image": partial(client.images.generate, "a lake"),
             "image_to_image": partial(
                 client.images.image_to_image, "https://a.test/a.png", "in oil", source_weight=0.5
             ),
+            "models": partial(client.models.retrieve, "Qwen/Qwen-Image"),
         }
         with warnings.catch_warnings(action="ignore"), pytest.raises(APIStatusError) as caught:
             await asked[operation]()
@@ -210,3 +214,57 @@ def test_headers_of_a_profile_are_held_to_the_rules_of_the_clients_own(name: str
     register_server("studio", headers={name: value})
     with pytest.raises(ConfigurationError, match=name):
         Client(KEY, base_url="http://localhost:8000/v1", server="studio")
+
+
+def omni_error(status: int, message: str, type: str, param: str | None = None, **others: object) -> tuple[int, Any]:
+    return status, {"error": {"message": message, "type": type, "param": param, "code": status, **others}}
+
+
+BAD_SIZE = (
+    "1 validation error:\n  {'type': 'value_error', 'loc': 'body.size', 'msg': 'Value error', 'input': '1024*1024'}"
+)
+OTHER_MODEL = "Model mismatch: request specifies 'b' but server is running 'a'."
+BROKEN = {"request_id": "img_gen-aa6baccd8e845a2a", "error_stage_id": None}
+
+
+@pytest.mark.parametrize(
+    ("recorded", "message", "billing"),
+    [
+        (omni_error(400, BAD_SIZE, "Bad Request", "body.size"), "400: 1 validation error:", "rejected"),
+        (omni_error(400, OTHER_MODEL, "Bad Request"), f"400: {OTHER_MODEL}", "rejected"),
+        (
+            omni_error(422, "Field 'image' or 'url' is required", "Unprocessable Entity"),
+            "422: Field 'image'",
+            "rejected",
+        ),
+        (
+            omni_error(500, "Image generation failed: out of memory", "Internal Server Error"),
+            "500: Image gen",
+            "unknown",
+        ),
+        (omni_error(500, "the stage broke", "InternalServerError", **BROKEN), "500: the stage broke;", "unknown"),
+        ((401, {"error": "Unauthorized"}), "401: Unauthorized (check STEP_API_KEY", "rejected"),
+    ],
+)
+async def test_errors_recorded_from_vllm_omni_keep_its_words(
+    recorded: tuple[int, Any], message: str, billing: str
+) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(recorded[0], json=recorded[1]))
+    model = register_model("a", server="vllm-omni")
+    async with AsyncClient(base_url=OMNI, server="vllm-omni", transport=transport) as client:
+        with pytest.raises(APIStatusError) as caught:
+            await client.images.generate("a lake", model=model)
+    assert caught.value.message.startswith(message)
+    assert caught.value.billing == billing
+
+
+async def test_a_response_recorded_from_vllm_omni_is_read() -> None:
+    item = {"b64_json": base64.b64encode(PIXEL).decode(), "url": None, "revised_prompt": None}
+    metrics = {"stage_durations": None, "peak_memory_mb": None}
+    body = {"created": 1796037074, "data": [item], "output_format": "png", "size": "1x1", "cot_output": None}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json={**body, "metrics": metrics}))
+    model = register_model("a", server="vllm-omni")
+    async with AsyncClient(base_url=OMNI, server="vllm-omni", transport=transport) as client:
+        response = await client.images.generate("a lake", model=model, seed=2**63 - 1)
+    assert (response.image.data, response.image.seed, response.created) == (PIXEL, 2**63 - 1, 1796037074)
+    assert (response.id, response.image.finish_reason, response.image.url) == (None, None, None)

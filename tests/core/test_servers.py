@@ -20,7 +20,7 @@ from stepfun_async import (
 )
 from stepfun_async._core.capabilities import BUILT_IN
 from stepfun_async._core.registry import row_of
-from stepfun_async._core.requests import ImageRequest
+from stepfun_async._core.requests import REQUESTS, ImageRequest
 from tests.support.samples import noise, saved
 
 OPEN = ("sglang", "vllm-omni", "sd-server", "localai")
@@ -89,6 +89,12 @@ def test_image_to_image_is_an_edit_with_a_strength_on_vllm_omni() -> None:
         "num_inference_steps": "3",
         "response_format": "b64_json",
     }
+
+
+@pytest.mark.parametrize("server", servers(), ids=lambda server: server.name)
+def test_every_parameter_of_a_profile_is_one_of_the_operation(server: Server) -> None:
+    for operation, route in server.routes.items():
+        assert set(route.rules) <= set(REQUESTS[operation].model_fields), (server.name, operation)
 
 
 @pytest.mark.parametrize("server", OPEN)

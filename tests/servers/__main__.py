@@ -9,13 +9,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from PIL import Image as pillow
 
-from stepfun_async import Client, InternalServerError, NotFoundError, Size, register_model
+from stepfun_async import APIStatusError, Client, InternalServerError, NotFoundError, Size, register_model
 from stepfun_async.embedded import Engine, Scenario
 from stepfun_async.embedded.call_log import Log
 from stepfun_async.embedded.server import running as serving
@@ -137,17 +138,31 @@ def _sent(client: Client, engine: Engine, log: Log) -> int:
     raise AssertionError("the call did not fail")
 
 
+# --- applications of wheels ---------------------------------------------------------------------
+
+
+@contextmanager
+def _application(name: str, folder: Path) -> Iterator[str]:
+    """The application of a wheel, with its jobs in `folder`; its base URL."""
+    (port,) = free_ports(1)
+    program = Path(__file__).parent / f"{name.replace('-', '_')}_app.py"
+    command: list[str | Path] = [SERVERS / name / "bin" / "python", program, str(port), folder]
+    with running(command, [port], log=folder / f"{name}.log", env={"HF_HUB_OFFLINE": "1"}, within=_START):
+        yield f"http://{HOST}:{port}/v1"
+
+
+def _last(jobs: Path) -> Mapping[str, Any]:
+    job: Mapping[str, Any] = json.loads(jobs.read_text().splitlines()[-1])
+    return job
+
+
 # --- SGLang -------------------------------------------------------------------------------------
 
 
 def sglang(folder: Path) -> Iterator[Check]:
     """The application of the wheel: which parameters reach the engine, and which formats come back."""
-    (port,) = free_ports(1)
-    command: list[str | Path] = [SERVERS / "bin" / "python", Path(__file__).parent / "sglang_app.py", str(port), folder]
-    with running(command, [port], log=folder / "sglang.log", env={}, within=_START):
-        url = f"http://{HOST}:{port}/v1"
-        with Client(base_url=url, server="sglang", timeout=100) as client:
-            yield from _of_sglang(client, folder / "jobs.jsonl")
+    with _application("sglang", folder) as url, Client(base_url=url, server="sglang", timeout=100) as client:
+        yield from _of_sglang(client, folder / "jobs.jsonl")
 
 
 def _of_sglang(client: Client, jobs: Path) -> Iterator[Check]:
@@ -173,12 +188,98 @@ def _of_sglang(client: Client, jobs: Path) -> Iterator[Check]:
     yield "a link is resolved and fetched", (fetched.width, fetched.height) == (256, 128), linked.url
 
 
-def _last(jobs: Path) -> Mapping[str, Any]:
-    job: Mapping[str, Any] = json.loads(jobs.read_text().splitlines()[-1])
-    return job
+# --- vLLM-Omni ----------------------------------------------------------------------------------
 
 
-REAL = (Real("litellm", LITELLM, litellm), Real("sglang", SERVERS, sglang))
+def vllm_omni(folder: Path) -> Iterator[Check]:
+    """`vllm serve --omni`: which parameters reach the engine, and what its errors look like."""
+    with _application("vllm-omni", folder) as url:
+        with Client("wrong", base_url=url, server="vllm-omni") as client:
+            yield _refused("a wrong key", 401, "Unauthorized", client.models.list)
+        with Client("key", base_url=url, server="vllm-omni", timeout=100) as client:
+            yield from _found_by_omni(client)
+            yield from _drawn_by_omni(client, folder / "jobs.jsonl")
+            yield from _refused_by_omni(client)
+
+
+def _found_by_omni(client: Client) -> Iterator[Check]:
+    report = client.server.inspect()
+    yield "inspect() recognizes it", (report.server.name, report.models) == ("vllm-omni", (QWEN, "alias")), report.sign
+    yield "image-to-image has no path of its own", report.operations["image_to_image"] is False, dict(report.operations)
+    yield "models.list() lists all names", [model.id for model in client.models.list()] == [QWEN, "alias"], ""
+    yield _refused("models.retrieve()", 404, "no such path", lambda: client.models.retrieve(QWEN))
+
+
+def _drawn_by_omni(client: Client, jobs: Path) -> Iterator[Check]:
+    images, model = client.images, register_model(QWEN, server="vllm-omni")
+    given: dict[str, Any] = {"steps": 12, "cfg_scale": 3.5, "negative_prompt": "fog", "seed": 2**63 - 1}
+    drawn = {"num_inference_steps": 12, "true_cfg_scale": 3.5, "negative_prompt": "fog", "seed": 2**63 - 1}
+    image = images.generate("A lake", model=model, size="16:9", **given).image
+    yield "generate() returns the size asked for", (image.width, image.height) == (1360, 768), image.format
+    yield "every parameter of generate() arrives", drawn.items() <= _last(jobs).items(), _last(jobs)
+    yield "the seed is the one sent", image.seed == 2**63 - 1, image.seed
+    small = Size(width=128, height=64)
+    seeds = [(images.generate("A lake", model=model, size=small), _last(jobs)["seed"])[1] for _ in range(2)]
+    yield "seeds are drawn there", seeds[0] != seeds[1], seeds
+    many = images.generate("A lake", model=model, size=small, n=2)
+    yield "n images come back", len(many.data) == 2, _last(jobs)["n"]
+    images.generate("A lake", model=model, size=small, extra_body={"steps": 5, "cfg_scale": 2.0})
+    job = _last(jobs)
+    yield "StepFun's names are ignored", (job["num_inference_steps"], job["true_cfg_scale"]) == (None, None), job
+    flat = images.generate("A lake", model=model, size=small).image
+    yield (
+        "PNGs are not compressed",
+        flat.format == "png" and len(flat.data or b"") > 128 * 64 * 3,
+        len(flat.data or b""),
+    )
+    packed = images.generate("A lake", model=model, size=small, extra_body={"output_compression": 40}).image
+    yield "output_compression compresses them", len(packed.data or b"") < 128 * 64, len(packed.data or b"")
+    edited = images.edit(_picture(), "Make it blue", model=model, **given).image
+    yield "every parameter of edit() arrives", drawn.items() <= _last(jobs).items(), _last(jobs)
+    yield "an edit has the size of the image", (edited.width, edited.height) == (96, 64), _last(jobs)["images"]
+    images.edit(_picture(), "Make it blue", model=model, size=small)
+    yield "an edit takes a size", (_last(jobs)["width"], _last(jobs)["height"]) == (128, 64), _last(jobs)
+    given = {"steps": 12, "cfg_scale": 3.5, "seed": 7, "extra_body": {"negative_prompt": "fog"}}
+    varied = images.image_to_image(_picture(), "In oil", model=model, source_weight=0.4, **given)
+    drawn = {
+        "strength": 0.4,
+        "num_inference_steps": 12,
+        "true_cfg_scale": 3.5,
+        "seed": 7,
+        "negative_prompt": "fog",
+        "images": [[96, 64]],
+    }
+    yield "every parameter of image_to_image() arrives", drawn.items() <= _last(jobs).items(), varied.image.format
+
+
+def _refused_by_omni(client: Client) -> Iterator[Check]:
+    images = client.images
+    model, alias = (register_model(name, server="vllm-omni") for name in (QWEN, "alias"))
+    yield _refused("every name but the first", 400, "Model mismatch", lambda: images.generate("A lake", model=alias))
+    for field, value in (("size", "1024*1024"), ("response_format", "url"), ("num_inference_steps", 201), ("n", 11)):
+        call = partial(images.generate, "A lake", model=model, extra_body={field: value})
+        yield _refused(f"{field} {value}", 400, "1 validation error", call)
+        if field in ("size", "response_format"):
+            call = partial(images.edit, _picture(), "Blue", model=model, extra_body={field: value})
+            yield _refused(f"{field} {value} of an edit", 400, str(value) if field == "size" else "b64_json", call)
+    for prompt, words in (("Fail", "Image generation failed: out of memory"), ("Break", "the stage broke")):
+        yield _refused(f"{prompt} in the engine", 500, words, partial(images.generate, prompt, model=model))
+
+
+def _refused(what: str, status: int, words: str, call: Callable[[], object]) -> Check:
+    """Whether a call is refused with a status, and the server's words are the message."""
+    try:
+        call()
+    except APIStatusError as error:
+        return f"{what}: {status}", error.status == status and words in error.message, error.message
+    return f"{what}: {status}", False, "not refused"
+
+
+REAL = (
+    Real("litellm", LITELLM, litellm),
+    Real("sglang", SERVERS / "sglang", sglang),
+    Real("vllm-omni", SERVERS / "vllm-omni", vllm_omni),
+)
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from .._call.caller import Caller
 from .._call.options import Options
-from .._core.answers import parse_account, parse_model, parse_models
+from .._core.answers import HintOf, parse_account, parse_model, parse_models
 from .._core.errors import InvalidRequestError, StepFunError
 from .._core.keywords import unknown_keywords
 from .._core.problems import Problem
@@ -28,12 +28,13 @@ T = TypeVar("T")
 class Parse(Protocol[T_co]):
     """Makes a value of a response."""
 
-    def __call__(self, reply: HTTPResponse, *, now: float) -> T_co: ...
+    def __call__(self, reply: HTTPResponse, *, now: float, hint_of: HintOf | None = None) -> T_co: ...
 
 
 async def _fetched(service: Caller, operation: str, path: str, parse: Parse[T], timeout: float | None) -> T:
+    read = partial(parse, now=time.time(), hint_of=partial(service.config.hint, operation))
     try:
-        return await service.fetch(operation, path, partial(parse, now=time.time()), Options(timeout=timeout))
+        return await service.fetch(operation, path, read, Options(timeout=timeout))
     except StepFunError as error:
         raise without_frames(error) from error.__cause__
 

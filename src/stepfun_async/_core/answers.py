@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 from urllib.parse import urljoin
 
 from .cutting import Base64StreamDecoder, ExtractedImage, index_of
@@ -34,6 +34,10 @@ CUTTING_PAYS = 16 * 1024
 _WITHHELD = "the content filter withheld it, and a gateway dropped its finish_reason (LiteLLM does)"
 
 
+HintOf: TypeAlias = Callable[[int], str | None]
+"""What a user can do about an error status; `None` for what the status itself says."""
+
+
 def parse_images(
     reply: HTTPResponse,
     *,
@@ -42,7 +46,7 @@ def parse_images(
     now: float,
     link_lifetime: timedelta | None,
     seed: int | None = None,
-    hint_of: Callable[[int], str | None] | None = None,
+    hint_of: HintOf | None = None,
 ) -> ImagesResponse:
     """The images of a response, decoded.
 
@@ -111,22 +115,22 @@ def _images(
     return ImagesResponse(tuple(read), created, encodable(content.get("id")), trace_id_of(reply.headers), model)
 
 
-def parse_models(reply: HTTPResponse, *, now: float) -> tuple[Model, ...]:
+def parse_models(reply: HTTPResponse, *, now: float, hint_of: HintOf | None = None) -> tuple[Model, ...]:
     """The models a server lists."""
-    items = _content(reply, now).get("data")
+    items = _content(reply, now, hint_of).get("data")
     if not isinstance(items, list):
         raise _malformed("the answer has no list of models", reply)
     return tuple(_model(item, reply) for item in cast("list[object]", items))
 
 
-def parse_model(reply: HTTPResponse, *, now: float) -> Model:
+def parse_model(reply: HTTPResponse, *, now: float, hint_of: HintOf | None = None) -> Model:
     """One model."""
-    return _model(_content(reply, now), reply)
+    return _model(_content(reply, now, hint_of), reply)
 
 
-def parse_account(reply: HTTPResponse, *, now: float) -> Account:
+def parse_account(reply: HTTPResponse, *, now: float, hint_of: HintOf | None = None) -> Account:
     """The account behind the key."""
-    content = _content(reply, now)
+    content = _content(reply, now, hint_of)
     balance = _float(content.get("balance"))
     if balance is None:
         raise _malformed("the answer has no balance", reply)
@@ -190,9 +194,9 @@ def _refuse_crowded(reply: HTTPResponse) -> None:
             raise _malformed(f"the answer has over {most:,} {what}, which no answer with images has", reply)
 
 
-def _content(reply: HTTPResponse, now: float) -> Mapping[str, Any]:
+def _content(reply: HTTPResponse, now: float, hint_of: HintOf | None = None) -> Mapping[str, Any]:
     if reply.status != 200:
-        raise_for_status(reply, now)
+        raise_for_status(reply, now, hint_of and hint_of(reply.status))
     if CODING_HEADER in reply.headers:
         _refuse_packed(reply)
     if len(reply.body) > _FEW:

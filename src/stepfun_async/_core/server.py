@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeAlias
 
-from .capabilities import Region
+from .capabilities import ENDPOINTS, Region
 from .secrets import APIKey
 from .servers import DEFAULT_SERVER, Server
 
@@ -68,7 +68,7 @@ class Settings:
         """What a user can do about an error status of an operation; `None` for what the status itself says."""
         if status == 404 and operation == "image_to_image" and not self.hosted:
             return "this server has no image-to-image; edit() takes an image and a prompt, too"
-        if self.hosted and (status in _GONE or status >= 500):
+        if self.hosted and operation in ENDPOINTS and (status in _GONE or status >= 500):
             return "StepFun's hosts were to stop serving images on 2026-10-10: see the page 'Which server?'"
         if status == 404 and _VERSIONED.search(self.base_url):
             return "the server has no such path, or no such model; client.server.inspect() shows what it has"

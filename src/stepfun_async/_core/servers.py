@@ -257,14 +257,15 @@ _SGLANG: Mapping[str, Rule] = {
 }
 _OMNI: Mapping[str, Rule] = {
     "prompt": _PROMPT,
-    "size": _SIZE,
+    "size": replace(_SIZE, note="absent: the model's own"),
     "n": _count(10),
     "response_format": _B64,
-    "seed": _SEED,
+    "seed": replace(_SEED, maximum=2**63 - 1),
     "steps": _steps(200),
     "cfg_scale": _guidance(20.0),
     "negative_prompt": _NEGATIVE,
 }
+_OMNI_EDIT: Mapping[str, Rule] = {**_OMNI, "image": _IMAGE, "size": replace(_SIZE, note="absent: that of the image")}
 _CPP: Mapping[str, Rule] = {
     "prompt": _PROMPT,
     "size": _SIZE,
@@ -314,6 +315,10 @@ def _with_image(rules: Mapping[str, Rule]) -> Mapping[str, Rule]:
     return {"image": _IMAGE, **rules}
 
 
+def _without(rules: Mapping[str, Rule], name: str, **others: Rule) -> Mapping[str, Rule]:
+    return {**{each: rule for each, rule in rules.items() if each != name}, **others}
+
+
 BUILT_IN_SERVERS: tuple[Server, ...] = (
     Server(
         name="stepfun",
@@ -355,7 +360,7 @@ BUILT_IN_SERVERS: tuple[Server, ...] = (
                 "edit": _route(_EDITS, _with_image(_DIFFUSERS)),
                 "image_to_image": _route(
                     ENDPOINTS["image_to_image"],
-                    {"image": _IMAGE, "source_weight": _STRENGTH, **_DIFFUSERS},
+                    _without(_with_image(_DIFFUSERS), "negative_prompt", source_weight=_STRENGTH),
                     WIRE_NAMES["image_to_image"],
                 ),
             }
@@ -415,10 +420,10 @@ BUILT_IN_SERVERS: tuple[Server, ...] = (
         routes=MappingProxyType(
             {
                 "text_to_image": _route(_GENERATIONS, _OMNI, _OMNI_NAMES),
-                "edit": _route(_EDITS, _with_image(_OMNI), _OMNI_NAMES),
+                "edit": _route(_EDITS, _OMNI_EDIT, _OMNI_NAMES),
                 "image_to_image": _route(
                     _EDITS,
-                    {"image": _IMAGE, "source_weight": _STRENGTH, **_OMNI},
+                    _without(_OMNI_EDIT, "negative_prompt", source_weight=_STRENGTH),
                     {**_OMNI_NAMES, "source_weight": "strength"},
                 ),
             }
@@ -427,14 +432,18 @@ BUILT_IN_SERVERS: tuple[Server, ...] = (
         needs_key=False,
         address="http://localhost:8091/v1",
         returns="created; no seed, finish_reason or id",
-        errors='{"error": {"message", "type", "param", "code"}}, bad parameters with 400',
+        errors='{"error": {"message", "type", "param", "code"}}, bad parameters with 400; {"error": "text"} with 401; '
+        '{"detail": "text"} with 404 for a path that it does not have',
         notes=(
             "steps, cfg_scale and text_mode under StepFun's names are ignored without an error.",
             "cfg_scale is sent as true_cfg_scale; models of distilled guidance, such as Flux, take guidance_scale.",
             "image_to_image is sent to /images/edits, with source_weight as strength.",
-            "It serves one model, and refuses every other name with 400.",
+            "It serves one model, and refuses every name but the first of --served-model-name with 400.",
+            "It has no path for a single model: models.retrieve() gets 404, so use models.list().",
+            "Its PNGs are not compressed, unless extra_body has output_compression, such as 40.",
+            "Edits are not checked against the ranges of n, steps and cfg_scale, which are those of text to image.",
         ),
-        source="run: wheel 0.30.0 with the engine replaced; read: image to image",
+        source="run: 0.30.0 with the engine replaced",
     ),
     Server(
         name="sd-server",
