@@ -376,5 +376,5 @@ def test_a_sync_call_that_its_clients_closing_ends_is_an_error(telemetry: Teleme
     client.close()
     thread.join()
     (span,) = named(telemetry, NAME)
-    assert attributes(span)["error.type"] == "cancelled"
+    assert attributes(span)["error.type"] == "APIConnectionError"
     assert telemetry.hook._running == {}

@@ -50,7 +50,7 @@ def small(prompt: str = "a lake", **more: object) -> TextToImage:
 
 def loops() -> list[threading.Thread]:
     """Background loops of clients that are alive."""
-    return [thread for thread in threading.enumerate() if "portal" in thread.name]
+    return [thread for thread in threading.enumerate() if thread.name == "stepfun-async portal"]
 
 
 @pytest.fixture(autouse=True)

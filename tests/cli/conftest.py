@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -62,6 +63,16 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
         monkeypatch.setenv("STEP_BASE_URL", url)
         monkeypatch.setenv("STEP_API_KEY", "sk-hidden")
         yield fail
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """What a command of a test logs to is gone after it, with the stream it wrote to."""
+    log = logging.getLogger("stepfun_async")
+    handlers, level = list(log.handlers), log.level
+    yield
+    log.handlers[:] = handlers
+    log.setLevel(level)
 
 
 _started: list[subprocess.Popen[bytes]] = []
