@@ -142,7 +142,12 @@ def test_check_names_every_bad_line(cli: Run, folder: Path) -> None:
         (["run", "prompts.txt"], 2, "--out"),
         (["run", "prompts.txt", "--out", "out", "--set", "steps"], 2, "--set: got 'steps'"),
         (["run", "prompts.txt", "--out", "out", "--limit-tier", "V9"], 3, "V9"),
-        (["run", "prompts.txt", "--out", "out", "--budget", "much"], 3, "limit is a sum of money"),
+        (
+            ["run", "prompts.txt", "--out", "out", "--budget", "much"],
+            2,
+            "Invalid value for --budget: limit is a sum of money",
+        ),
+        (["run", "prompts.txt", "--out", "out", "--budget", "1 USD more"], 2, "Invalid value for --budget"),
         (["run", "prompts.txt", "--out", "out", "--budget", "0.006"], 4, "raise --budget or stop here"),
         (["run", "prompts.txt", "--out", "out", "--set", "steps=99"], 2, ""),
         (["run", "prompts.txt", "--out", "out", "--set", "sise=16:9"], 2, "--set: got 'sise=16:9' (no such field)"),

@@ -17,7 +17,6 @@ from anyio.abc import TaskStatus
 
 from stepfun_async import (
     Batch,
-    Budget,
     ConfigurationError,
     InvalidRequestError,
     Limits,
@@ -48,6 +47,7 @@ from .options import (
     ServerOption,
     Timeout,
     Verbose,
+    budget_of,
     complete_model,
     complete_tier,
     describe_model,
@@ -180,7 +180,7 @@ def run(
         server=server,
         allow_http=allow_http,
         limits=_limits(limit_tier, concurrency, rpm, base_url, server),
-        budget=_budget(budget),
+        budget=budget_of(budget),
         timeout=TIMEOUT if timeout is None else timeout,
     )
     if verbose:
@@ -422,13 +422,6 @@ def _limits(
     region = resolve(NO_KEY, base_url, allow_http=True, server=server).region or "international"
     base = Limits() if tier is None else Limits.tier(tier, region=region)
     return Limits(concurrency or base.max_concurrency, rpm or base.requests_per_minute)
-
-
-def _budget(text: str | None) -> Budget | None:
-    if text is None:
-        return None
-    amount, *currency = text.split()
-    return Budget(amount, *currency)
 
 
 def _bad(field: str, given: str, allowed: str) -> InvalidRequestError:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stepfun_async import Client, InvalidRequestError, Problem, Size, register_model
+from stepfun_async import Budget, Client, ConfigurationError, InvalidRequestError, Problem, Size, register_model
 from stepfun_async._call.settings import BASE_URL_VARIABLE, DEFAULT_BASE_URL, SERVER_VARIABLE, resolve
 from stepfun_async._core.capabilities import TIERS
 from stepfun_async._core.registry import rows
@@ -163,3 +163,14 @@ def chosen_size(size: str | None, width: int | None, height: int | None) -> str 
 def _ambiguous(given: str, why: str) -> InvalidRequestError:
     problem = Problem("size", given, "--size, or --width with --height", why)
     return InvalidRequestError.of("the command line", (problem,))
+
+
+def budget_of(text: str | None) -> Budget | None:
+    """Return the budget that `--budget` asks for: an amount, and a currency if it is not USD."""
+    if text is None:
+        return None
+    amount, _, currency = text.strip().partition(" ")
+    try:
+        return Budget(amount, currency.strip()) if currency else Budget(amount)
+    except ConfigurationError as error:
+        raise typer.BadParameter(error.message, param_hint="--budget") from error

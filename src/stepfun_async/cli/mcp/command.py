@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from stepfun_async import AsyncClient, Budget, ConfigurationError, Limits, capabilities
+from stepfun_async import AsyncClient, ConfigurationError, Limits, capabilities
 from stepfun_async._call.settings import resolve
 
-from ..options import NO_KEY, TIMEOUT, AllowHttp, BaseUrl, ServerOption, Timeout, describe_model
+from ..options import NO_KEY, TIMEOUT, AllowHttp, BaseUrl, ServerOption, Timeout, budget_of, describe_model
 from .folders import Folders
 
 
@@ -54,13 +54,12 @@ def mcp(
         raise ConfigurationError('the MCP server needs mcp: pip install "stepfun-async[mcp]"')
     from .running import run
 
-    amount, *currency = (budget or "").split() or [""]
     client = AsyncClient(
         base_url=base_url,
         server=server,
         allow_http=allow_http,
         limits=Limits() if max_concurrency is None else Limits(max_concurrency),
-        budget=None if budget is None else Budget(amount, *currency),
+        budget=budget_of(budget),
         timeout=TIMEOUT if timeout is None else timeout,
     )
     folders = Folders.of(Path(out), tuple(map(Path, read_folder or ())))
