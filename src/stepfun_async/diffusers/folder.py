@@ -72,7 +72,8 @@ def read_folder(folder: Path) -> ModelFolder:
         given = escaped(json.dumps(pipeline))[:80]
         raise ConfigurationError(f"{shown}/{INDEX} names no pipeline of diffusers as `_class_name`, but {given}")
     _check_complete(folder, index)
-    classes = [value[1] for value in index.values() if isinstance(value, list) and value[:1] == ["transformers"]]
+    parts = (cast("list[object]", value) for value in index.values() if isinstance(value, list))
+    classes = (part[1] for part in parts if part[:1] == ["transformers"] and len(part) > 1)
     return ModelFolder(folder, pipeline, _variant(folder), tuple(name for name in classes if isinstance(name, str)))
 
 
