@@ -128,7 +128,7 @@ def test_other_machines_need_a_token(cli: Run, monkeypatch: pytest.MonkeyPatch) 
     ("options", "code", "said"),
     [
         (["--read-folder", "nope"], 2, "nope"),
-        (["--budget", "much"], 3, "much"),
+        (["--budget", "much"], 2, "much"),
         (["--model", "nope"], 3, "nope"),
         (["--server", "nope"], 3, "nope"),
         (["--http", "--host", "999.1.1.1"], 3, "999.1.1.1"),
