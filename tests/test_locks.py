@@ -88,20 +88,20 @@ class _Settled:
     def __init__(self, budget: Budget, limits: Limits) -> None:
         self.me = self
         self._limits = limits
-        self._hold = budget.reserve("m", Money(Decimal(1), "USD"), 1)
-        self._grant = limits.gate.hold(None, place=True, loop=object())
-        assert limits.gate.acquire_nowait(self._grant, slot=True, place=True)
+        self._reservation = budget.reserve("m", Money(Decimal(1), "USD"), 1)
+        self._permit = limits.limiter.permit(None, entry=True, loop=object())
+        assert limits.limiter.acquire_nowait(self._permit, slot=True, entry=True)
 
     def __del__(self) -> None:
-        self._hold.settle(billed=0, unknown=1)
-        self._grant.attempt_ended("unknown", None)
-        self._grant.leave()
+        self._reservation.settle(billed=0, unknown=1)
+        self._permit.attempt_ended("unknown", None)
+        self._permit.release()
 
 
 @pytest.mark.parametrize("under", ["budget", "limits"])
 def test_a_call_that_is_collected_under_a_lock_is_settled_when_the_lock_is_free(under: str) -> None:
     budget, limits = Budget(100), Limits(4, 100)
-    lock = budget._lock if under == "budget" else limits.gate._lock
+    lock = budget._lock if under == "budget" else limits.limiter._lock
     gc.disable()
     try:
         _Settled(budget, limits)

@@ -3,7 +3,7 @@
     Limits(max_concurrency=20, requests_per_minute=400, backend=RedisBackend("redis://10.0.0.7:6379/0", name="images"))
 
 For each name Redis keeps two sorted sets. `slots` has the ids in use, each with the time its lease ends.
-`places` has the requests that count against the rate, each with the time at which it stops counting: a minute
+`entries` has the requests that count against the rate, each with the time at which it stops counting: a minute
 after it was sent or, until that is known, a minute after its lease, the latest it can be sent. Every script
 first removes the entries that have expired, and then counts the rest.
 
@@ -32,10 +32,10 @@ __all__ = ["RedisBackend"]
 _MINUTE = PERIOD + MARGIN
 
 _POLL = 0.1
-"""Seconds to wait before trying again to take a slot; Redis does not announce when one is released."""
+"""Seconds to wait before trying again to acquire a slot; Redis does not announce when one is released."""
 
 _UNKNOWN = 1.0
-"""Seconds to wait before trying again to take a rate entry while one is held that may still be released."""
+"""Seconds to wait before trying again to acquire a rate entry while one is held that may still be released."""
 
 _SPREAD = 0.2
 """The maximum random seconds added to each wait, so that the processes do not all retry at once."""
@@ -50,8 +50,10 @@ _CONNECTIONS = 50
 """The maximum connections per process: more than an event loop has worker threads. Redis allows 10,000 in all."""
 
 _HOST = r"(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::[1-9]\d*)?(?:/\d*)?"
-_PLACES = {"redis": _HOST, "rediss": _HOST, "unix": r"/[^@?#]+"}
-_URLS = tuple(re.compile(rf"({scheme}://)(?:[^/?#\s]*@)?({place})(?:\?[^@#\s]*)?") for scheme, place in _PLACES.items())
+_LOCATIONS = {"redis": _HOST, "rediss": _HOST, "unix": r"/[^@?#]+"}
+_URLS = tuple(
+    re.compile(rf"({scheme}://)(?:[^/?#\s]*@)?({location})(?:\?[^@#\s]*)?") for scheme, location in _LOCATIONS.items()
+)
 """Strict, since the part of a URL that is shown must not contain part of a password with `/`, `?`, `#` or `@` in it."""
 
 _CLOCK = """
@@ -65,11 +67,11 @@ local function hold(key, id, ends)
 end
 """
 
-_TAKE = (
+_ACQUIRE = (
     _CLOCK
     + """
-local slots, places = KEYS[1], KEYS[2]
-local slot, place = ARGV[1], ARGV[2]
+local slots, entries = KEYS[1], KEYS[2]
+local slot, entry = ARGV[1], ARGV[2]
 local max_concurrency, requests_per_minute = tonumber(ARGV[3]), tonumber(ARGV[4])
 local lease, minute, poll, unknown = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local wait = 0
@@ -83,11 +85,11 @@ end
 if slot ~= '' and others(slots, slot) >= max_concurrency then
     wait = poll
 end
-if place ~= '' then
-    local over = others(places, place) - requests_per_minute
+if entry ~= '' then
+    local over = others(entries, entry) - requests_per_minute
     if over >= 0 then
-        local free = redis.call('ZRANGE', places, over, over, 'WITHSCORES')[2] - now
-        if redis.call('ZCOUNT', places, now + minute + 1, '+inf') > 0 then
+        local free = redis.call('ZRANGE', entries, over, over, 'WITHSCORES')[2] - now
+        if redis.call('ZCOUNT', entries, now + minute + 1, '+inf') > 0 then
             free = math.min(free, unknown)
         end
         wait = math.max(wait, free)
@@ -99,14 +101,14 @@ end
 if slot ~= '' then
     hold(slots, slot, now + lease)
 end
-if place ~= '' then
-    hold(places, place, now + lease + minute)
+if entry ~= '' then
+    hold(entries, entry, now + lease + minute)
 end
 return 0
 """
 )
 
-_SENT = (
+_MARK_SENT = (
     _CLOCK
     + """
 hold(KEYS[2], ARGV[1], now + ARGV[2])
@@ -114,7 +116,7 @@ return 0
 """
 )
 
-_GIVE_BACK = """
+_RELEASE = """
 redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[2])
 return 0
@@ -142,8 +144,8 @@ class RedisBackend:
         self._location = _location(url)
         client = _client(url, self._location)
         # Only the part in braces determines a key's slot in a cluster.
-        self._keys = [f"stepfun-async:{{{name}}}:{what}" for what in ("slots", "places")]
-        self._take, self._sent, self._give_back = map(client.register_script, (_TAKE, _SENT, _GIVE_BACK))
+        self._keys = [f"stepfun-async:{{{name}}}:{what}" for what in ("slots", "entries")]
+        self._acquire, self._mark_sent, self._release = map(client.register_script, (_ACQUIRE, _MARK_SENT, _RELEASE))
 
     def __repr__(self) -> str:
         return f"RedisBackend({self._location!r}, name={self._name!r})"
@@ -151,38 +153,38 @@ class RedisBackend:
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(type(self), name=self._name), (self._url,)
 
-    def take(
+    def acquire(
         self,
         *,
         slot: str | None,
-        place: str | None,
+        entry: str | None,
         max_concurrency: int,
         requests_per_minute: int | None,
         lease: float,
     ) -> float:
-        """Take a slot, a rate entry, or both: see `LimitsBackend.take`.
+        """Acquire a slot, a rate entry, or both: see `LimitsBackend.acquire`.
 
         Raises:
             LimitsUnavailableError: Redis did not respond within a few seconds, or returned an error.
         """
-        place = None if requests_per_minute is None else place
+        entry = None if requests_per_minute is None else entry
         seconds = (min(lease, _LONGEST_LEASE), _MINUTE, _POLL, _UNKNOWN)
         limits = (max_concurrency, requests_per_minute or 0)
         try:
-            wait = self._run(self._take, slot or "", place or "", *limits, *map(_microseconds, seconds))
+            wait = self._run(self._acquire, slot or "", entry or "", *limits, *map(_microseconds, seconds))
         except LimitsUnavailableError as error:
             error.extend_message("nothing was sent")
             raise
         jitter = random.random()  # noqa: S311 - spreads load, guards nothing
         return wait / 1e6 + _SPREAD * jitter if wait else 0.0
 
-    def sent(self, place: str, *, ago: float) -> None:
-        """Record when the request of `place` was sent: see `LimitsBackend.sent`."""
-        self._run(self._sent, place, _microseconds(_MINUTE - ago))
+    def mark_sent(self, entry: str, *, ago: float) -> None:
+        """Record when the request of `entry` was sent: see `LimitsBackend.mark_sent`."""
+        self._run(self._mark_sent, entry, _microseconds(_MINUTE - ago))
 
-    def give_back(self, *, slot: str | None, place: str | None) -> None:
-        """Release what is no longer used: see `LimitsBackend.give_back`."""
-        self._run(self._give_back, slot or "", place or "")
+    def release(self, *, slot: str | None, entry: str | None) -> None:
+        """Release what is no longer used: see `LimitsBackend.release`."""
+        self._run(self._release, slot or "", entry or "")
 
     def _run(self, script: Script, *arguments: str | int) -> int:
         from redis.exceptions import ChildDeadlockedError, RedisError
@@ -239,7 +241,7 @@ def _client(url: str, location: str) -> Redis:
             timeout=_PATIENCE,
             socket_connect_timeout=_PATIENCE,
             socket_timeout=_PATIENCE,
-            # Retry once, at once, if a connection was closed; taking the same ids twice takes them once.
+            # Retry once, at once, if a connection was closed; acquiring the same ids twice has no effect.
             retry=Retry(NoBackoff(), 1, (Lost,)),
             # The greeting of version 3 has the password in it, which an old server repeats in its error.
             protocol=2,

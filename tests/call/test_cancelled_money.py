@@ -132,8 +132,8 @@ async def test_cancelled_anywhere_nothing_is_left_and_the_next_call_works(
             assert point < _MOST
         await client.images.generate("works", model=LARGE, size="256x256", timeout=20, queue_timeout=0)
         assert point > 1
-    assert limits.gate._window is not None
-    assert limits.gate._window._open == 0
+    assert limits.limiter._window is not None
+    assert limits.limiter._window._open == 0
 
 
 async def test_a_call_cancelled_between_two_attempts_counts_the_first() -> None:

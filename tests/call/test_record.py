@@ -184,7 +184,7 @@ async def test_a_failure_is_told_of_with_its_error(reply: Any, billing: str, err
 
 async def test_a_call_that_never_got_its_slot_ends_without_an_attempt() -> None:
     events: list[Any] = []
-    async with client_of(events, PICTURE, limits=Limits(1)) as client, client.limits.gate.hold(None, place=False):
+    async with client_of(events, PICTURE, limits=Limits(1)) as client, client.limits.limiter.permit(None, entry=False):
         with pytest.raises(QueueTimeoutError):
             await client.images.generate(PROMPT, queue_timeout=0)
     started, ended = events

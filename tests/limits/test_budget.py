@@ -1,4 +1,4 @@
-"""Money: set aside before sending, spent when a picture comes, given back or held otherwise, never exceeded."""
+"""Money: reserved before sending, spent when an image arrives, released or held otherwise, never exceeded."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ BROKEN = HTTPResponse(200, {}, b'{"data": [')
         ({"n": "3"}, "0.009", "step-image-edit-2"),
     ],
 )
-async def test_what_is_set_aside_is_the_price_of_what_is_sent(options: Any, amount: str, model: str) -> None:
+async def test_what_is_reserved_is_the_price_of_what_is_sent(options: Any, amount: str, model: str) -> None:
     seen: list[Decimal] = []
 
     async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
@@ -300,7 +300,7 @@ def test_a_model_is_shown_without_its_line_breaks_and_controls(price: Money | No
 @pytest.mark.parametrize("base_url", ["https://reseller.test/v1", "https://api.stepfun.ai/step_plan/v1"])
 async def test_a_price_that_is_not_known_has_to_be_given(base_url: str) -> None:
     async with client_of(Budget(1), PICTURE, base_url=base_url) as client:
-        with pytest.raises(ConfigurationError, match="the price of step-image-edit-2 is not known here"):
+        with pytest.raises(ConfigurationError, match="no price is known for step-image-edit-2"):
             await client.images.generate("a lake")
         assert client.usage.requests == 0
     budget = Budget(1, prices={"step-image-edit-2": "0.005"})
@@ -379,7 +379,7 @@ def test_threads_of_several_sync_clients_stay_within_one_budget() -> None:
 class Money_(RuleBasedStateMachine):  # noqa: N801 - `Money` is the amount
     """Calls that begin and end in any way, in any order."""
 
-    holds = Bundle("holds")
+    reservations = Bundle("reservations")
 
     def __init__(self) -> None:
         super().__init__()
@@ -388,36 +388,36 @@ class Money_(RuleBasedStateMachine):  # noqa: N801 - `Money` is the amount
         self.kept = Decimal(0)
         self.spent = Decimal(0)
 
-    @rule(target=holds, price=st.integers(0, 6), pictures=st.integers(1, 2))
+    @rule(target=reservations, price=st.integers(0, 6), pictures=st.integers(1, 2))
     def one_begins(self, price: int, pictures: int) -> tuple[Reservation | None, Decimal, int]:
         amount = Decimal(price)
         try:
-            hold = self.budget.reserve("a", Money(amount, "USD"), pictures)
+            reservation = self.budget.reserve("a", Money(amount, "USD"), pictures)
         except BudgetExceededError:
             assert self.spent + self.kept + sum(self.open.values()) + amount * pictures > 10
             return None, amount, pictures
-        self.open[id(hold)] = amount * pictures
-        return hold, amount, pictures
+        self.open[id(reservation)] = amount * pictures
+        return reservation, amount, pictures
 
-    @rule(case=holds)
+    @rule(case=reservations)
     def one_is_tried_again_after_a_lost_answer(self, case: tuple[Reservation | None, Decimal, int]) -> None:
-        hold, amount, pictures = case
-        if hold is None or id(hold) not in self.open:
+        reservation, amount, pictures = case
+        if reservation is None or id(reservation) not in self.open:
             return
         try:
-            hold.set_aside()
+            reservation.add_attempt()
         except BudgetExceededError:
             return
-        self.open[id(hold)] += amount * pictures
+        self.open[id(reservation)] += amount * pictures
 
-    @rule(case=consumes(holds), answered=st.booleans(), lost=st.integers(0, 1))
+    @rule(case=consumes(reservations), answered=st.booleans(), lost=st.integers(0, 1))
     def one_ends(self, case: tuple[Reservation | None, Decimal, int], answered: bool, lost: int) -> None:
-        hold, amount, pictures = case
-        if hold is None:
+        reservation, amount, pictures = case
+        if reservation is None:
             return
         unknown = 0 if answered else lost
-        hold.settle(billed=pictures if answered else 0, unknown=unknown)
-        del self.open[id(hold)]
+        reservation.settle(billed=pictures if answered else 0, unknown=unknown)
+        del self.open[id(reservation)]
         self.spent += amount * pictures if answered else 0
         self.kept += amount * pictures * unknown
 
@@ -438,8 +438,8 @@ def test_threads_that_reserve_and_settle_at_once_lose_nothing() -> None:
     def churn() -> None:
         barrier.wait()
         for _ in range(200):
-            hold = budget.reserve("a", Money(Decimal(1), "USD"), 1)
-            hold.settle(billed=0, unknown=0)
+            reservation = budget.reserve("a", Money(Decimal(1), "USD"), 1)
+            reservation.settle(billed=0, unknown=0)
         budget.reserve("a", Money(Decimal(1), "USD"), 1).settle(billed=1, unknown=0)
 
     threads = [threading.Thread(target=churn) for _ in range(8)]

@@ -34,7 +34,7 @@ from stepfun_async import (
     TextToImage,
 )
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
-from stepfun_async._limits import limiter as _gate
+from stepfun_async._limits import limiter as _limiter
 from stepfun_async._limits.limiter import Permit
 from stepfun_async._limits.rate import PERIOD
 from tests.support.scripted import PICTURE, Answer, Scripted, refusal
@@ -126,7 +126,7 @@ def test_a_copy_is_equal_and_counts_for_itself(twin: Callable[[Limits], Limits])
     other = twin(limits)
     assert other == limits
     assert hash(other) == hash(limits)
-    assert other.gate is not limits.gate
+    assert other.limiter is not limits.limiter
     assert repr(other) == "Limits(max_concurrency=3, requests_per_minute=60, adaptive=True, backend=None)"
 
 
@@ -188,13 +188,13 @@ async def test_a_slot_granted_to_a_call_that_is_cancelled_in_the_same_moment_goe
 
     async def hold(name: str, scope: anyio.CancelScope) -> None:
         with scope:
-            async with limits.gate.hold(None, place=True):
+            async with limits.limiter.permit(None, entry=True):
                 await anyio.lowlevel.checkpoint()
                 ran.append(name)
 
     cancelled, other = anyio.CancelScope(), anyio.CancelScope()
     async with anyio.create_task_group() as group:
-        first = limits.gate.hold(None, place=True)
+        first = limits.limiter.permit(None, entry=True)
         await first.__aenter__()
         for name, scope in (("cancelled", cancelled), ("other", other)):
             group.start_soon(hold, name, scope)
@@ -259,11 +259,11 @@ def test_sync_clients_in_threads_share_limits_too() -> None:
 def test_a_loop_that_was_closed_over_a_waiting_call_does_not_stop_the_others() -> None:
     limits = Limits(1)
     holding, closed = asyncio.new_event_loop(), asyncio.new_event_loop()
-    first = limits.gate.hold(None, place=True)
+    first = limits.limiter.permit(None, entry=True)
     holding.run_until_complete(first.__aenter__())
 
     async def leave_one_waiting() -> None:
-        left.append(asyncio.ensure_future(limits.gate.hold(None, place=True).__aenter__()))
+        left.append(asyncio.ensure_future(limits.limiter.permit(None, entry=True).__aenter__()))
         while limits.state.waiting < 1:  # noqa: ASYNC110 - nothing tells when
             await asyncio.sleep(0)
 
@@ -281,13 +281,13 @@ def leave_in_flight(limits: Limits) -> list[asyncio.Task[Any]]:
     loop, left = asyncio.new_event_loop(), list[asyncio.Task[Any]]()
 
     async def begin() -> None:
-        grant = limits.gate.hold(None, place=True)
-        left.append(asyncio.ensure_future(hold(grant)))
+        permit = limits.limiter.permit(None, entry=True)
+        left.append(asyncio.ensure_future(hold(permit)))
         while limits.state.in_flight < 1:  # noqa: ASYNC110 - nothing tells when
             await asyncio.sleep(0)
 
-    async def hold(grant: Permit) -> None:
-        async with grant:
+    async def hold(permit: Permit) -> None:
+        async with permit:
             await asyncio.Event().wait()
 
     loop.run_until_complete(begin())
@@ -302,20 +302,20 @@ def test_what_a_call_has_whose_loop_was_closed_over_its_head_comes_back() -> Non
     left = leave_in_flight(limits)
 
     async def call() -> None:
-        async with limits.gate.hold(0, place=True):
+        async with limits.limiter.permit(0, entry=True):
             assert limits.state.in_flight == 1
 
     asyncio.run(call())
     left.clear()  # which ends it, and gives back nothing for the second time
     gc.collect()
     assert limits.state.in_flight == 0
-    window = limits.gate._window
+    window = limits.limiter._window
     assert window is not None
-    assert (window._open, len(window._left)) == (0, 1), "what may have been sent counts as sent"
+    assert (window._open, len(window._sent)) == (0, 1), "what may have been sent counts as sent"
 
 
 def test_a_call_that_waits_gets_the_slot_of_one_whose_loop_is_closed_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_gate, "_LOOK", 0.01)
+    monkeypatch.setattr(_limiter, "_POLL_INTERVAL", 0.01)
     limits, left = Limits(1), list[asyncio.Task[Any]]()
     begun, waiting = threading.Event(), threading.Event()
 
@@ -323,15 +323,15 @@ def test_a_call_that_waits_gets_the_slot_of_one_whose_loop_is_closed_meanwhile(m
         loop = asyncio.new_event_loop()
 
         async def begin() -> None:
-            grant = limits.gate.hold(None, place=True)
-            left.append(asyncio.ensure_future(hold(grant)))
+            permit = limits.limiter.permit(None, entry=True)
+            left.append(asyncio.ensure_future(hold(permit)))
             while not limits.state.in_flight:  # noqa: ASYNC110 - nothing tells when
                 await asyncio.sleep(0)
             begun.set()
             await asyncio.to_thread(waiting.wait, 10)
 
-        async def hold(grant: Permit) -> None:
-            async with grant:
+        async def hold(permit: Permit) -> None:
+            async with permit:
                 await asyncio.Event().wait()
 
         loop.run_until_complete(begin())
@@ -341,7 +341,7 @@ def test_a_call_that_waits_gets_the_slot_of_one_whose_loop_is_closed_meanwhile(m
     async def call() -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(let_go_on())
-            async with limits.gate.hold(10, place=True):
+            async with limits.limiter.permit(10, entry=True):
                 pass
 
     async def let_go_on() -> None:
@@ -634,19 +634,19 @@ def test_whatever_comes_and_goes_the_limits_hold_and_nothing_is_left(
         nonlocal under_way
         leaves, answered, cancel = plan
         with anyio.move_on_after(cancel) as scope:
-            async with limits.gate.hold(None, place=True) as grant:
+            async with limits.limiter.permit(None, entry=True) as permit:
                 granted.append((anyio.current_time(), number))
                 under_way += 1
                 assert under_way <= limits.max_concurrency
                 sent = None
                 try:
                     await anyio.sleep(leaves)
-                    sent = grant.now()
+                    sent = permit.now()
                     left.append(anyio.current_time())
                     await anyio.sleep(answered)
                 finally:
                     under_way -= 1
-                    grant.attempt_ended("not_sent" if sent is None else "executed", sent)
+                    permit.attempt_ended("not_sent" if sent is None else "executed", sent)
         if scope.cancelled_caught:
             cancelled.add(number)
 

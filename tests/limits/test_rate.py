@@ -15,14 +15,14 @@ from stepfun_async._limits.rate import MARGIN, PERIOD, AdaptiveLimit, Cooldown, 
 
 
 class Window(RuleBasedStateMachine):
-    """Requests take places, are held up, leave or do not leave, in any order, for any time."""
+    """Requests acquire entries, are delayed, are sent or not, in any order, for any time."""
 
     @initialize(limit=st.integers(1, 4))
     def begin(self, limit: int) -> None:
         self.window = SlidingWindow(limit)
         self.now = 1000.0
         self.open = 0
-        self.left: list[float] = []
+        self.sent: list[float] = []
 
     @rule(seconds=st.one_of(st.floats(0, 90), st.sampled_from([PERIOD, PERIOD + MARGIN, 1e-9])))
     def time_passes(self, seconds: float) -> None:
@@ -31,11 +31,11 @@ class Window(RuleBasedStateMachine):
     @rule()
     def one_asks(self) -> None:
         if self.window.wait(self.now) == 0:
-            self.window.take()
+            self.window.acquire()
             self.open += 1
 
     @rule(rounding=st.sampled_from([0.0, 1e-12, -1e-12]))
-    def one_waits_as_long_as_it_is_told(self, rounding: float) -> None:
+    def one_waits_as_long_as_returned(self, rounding: float) -> None:
         wait = self.window.wait(self.now)
         if wait < math.inf:
             self.now += wait + rounding
@@ -43,23 +43,23 @@ class Window(RuleBasedStateMachine):
 
     @precondition(lambda self: self.open)
     @rule()
-    def one_leaves(self) -> None:
-        self.window.left(self.now)
+    def one_is_sent(self) -> None:
+        self.window.mark_sent(self.now)
         self.open -= 1
-        self.left.append(self.now)
+        self.sent.append(self.now)
 
     @precondition(lambda self: self.open)
     @rule()
-    def one_never_leaves(self) -> None:
-        self.window.give_back()
+    def one_is_never_sent(self) -> None:
+        self.window.release()
         self.open -= 1
 
     @invariant()
-    def never_more_than_allowed_leave_within_any_minute(self) -> None:
-        if not hasattr(self, "left"):
+    def never_more_than_allowed_are_sent_within_any_minute(self) -> None:
+        if not hasattr(self, "sent"):
             return
-        for start in self.left:
-            assert bisect_right(self.left, start + PERIOD) - bisect_left(self.left, start) <= self.window.limit
+        for start in self.sent:
+            assert bisect_right(self.sent, start + PERIOD) - bisect_left(self.sent, start) <= self.window.limit
 
 
 TestWindow = Window.TestCase
@@ -71,8 +71,8 @@ def test_a_window_is_used_to_the_full() -> None:
     for _ in range(10):
         for _ in range(10):
             assert window.wait(now) == 0
-            window.take()
-            window.left(now)
+            window.acquire()
+            window.mark_sent(now)
         assert window.wait(now) == pytest.approx(PERIOD + MARGIN)
         now += PERIOD + MARGIN
 
@@ -80,28 +80,28 @@ def test_a_window_is_used_to_the_full() -> None:
 def test_waking_a_rounding_error_too_early_lets_no_more_pass_than_waking_in_time() -> None:
     window = SlidingWindow(2)
     for _ in range(2):
-        window.take()
-        window.left(0.0)
+        window.acquire()
+        window.mark_sent(0.0)
     now = PERIOD + MARGIN - 1e-12
     passed = 0
     while passed < 10 and not window.wait(now):
-        window.take()
+        window.acquire()
         passed += 1
     assert passed == 2
 
 
-def test_a_request_that_is_held_up_counts_until_it_has_left_for_a_minute() -> None:
+def test_a_request_that_is_delayed_counts_for_a_minute_after_it_was_sent() -> None:
     window = SlidingWindow(1)
-    window.take()
+    window.acquire()
     assert window.wait(1_000_000.0) == math.inf
-    window.left(1_000_000.0)
+    window.mark_sent(1_000_000.0)
     assert window.wait(1_000_030.0) == pytest.approx(30 + MARGIN)
 
 
-def test_a_place_given_back_is_free_at_once() -> None:
+def test_an_entry_that_is_released_is_free_at_once() -> None:
     window = SlidingWindow(1)
-    window.take()
-    window.give_back()
+    window.acquire()
+    window.release()
     assert window.wait(0.0) == 0
 
 
@@ -121,7 +121,7 @@ class Adaptive(RuleBasedStateMachine):
     @rule(late=st.integers(0, 3))
     def one_is_refused(self, late: int) -> None:
         before = self.limit.limit
-        self.limit.throttled(self.limit.cuts - late)
+        self.limit.throttled(self.limit.decreases - late)
         assert self.limit.limit <= before if late == 0 else self.limit.limit == before
 
     @invariant()
@@ -194,24 +194,24 @@ def test_the_quota_of_a_client_whose_attempts_all_fail_is_used_up_after_35_furth
 
 
 def test_nothing_goes_in_a_pause_and_afterwards_one_after_another() -> None:
-    pause = Cooldown()
-    assert pause.wait(0.0) == 0
-    pause.begin(0.0, 10.0, expected=4)
-    assert pause.wait(1.0) == 9
-    went = []
+    cooldown = Cooldown()
+    assert cooldown.wait(0.0) == 0
+    cooldown.begin(0.0, 10.0, expected=4)
+    assert cooldown.wait(1.0) == 9
+    sent = []
     now = 0.0
     for _ in range(6):
-        now += pause.wait(now)
-        pause.went(now)
-        went.append(now)
-    assert went == pytest.approx([10.0, 10.5, 11.0, 11.5, 12.0, 12.0])
+        now += cooldown.wait(now)
+        cooldown.mark_sent(now)
+        sent.append(now)
+    assert sent == pytest.approx([10.0, 10.5, 11.0, 11.5, 12.0, 12.0])
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.floats(0, 60)), min_size=1, max_size=10))
 def test_a_pause_is_never_cut_short_by_another(pauses: list[tuple[float, float]]) -> None:
-    pause, now, end = Cooldown(), 0.0, 0.0
+    cooldown, now, end = Cooldown(), 0.0, 0.0
     for later, seconds in pauses:
         now += later
-        pause.begin(now, seconds, expected=1)
+        cooldown.begin(now, seconds, expected=1)
         end = max(end, now + seconds)
-        assert pause.wait(now) == pytest.approx(max(0.0, end - now), abs=1e-5)
+        assert cooldown.wait(now) == pytest.approx(max(0.0, end - now), abs=1e-5)

@@ -48,7 +48,7 @@ PATIENCE = 60
 
 SPAWN = multiprocessing.get_context("spawn")
 LATEST = 60 + MARGIN + 0.2
-"""Seconds at most until somebody who asks for a place is told to ask again."""
+"""The maximum seconds that a caller has to wait before it asks again for an entry."""
 
 
 @pytest.fixture
@@ -63,10 +63,10 @@ def backend(server: RedisServer) -> LimitsBackend:
 
 
 def ask(
-    backend: LimitsBackend, slot: str | None = None, place: str | None = None, *, most: int = 1, lease: float = 100.0
+    backend: LimitsBackend, slot: str | None = None, entry: str | None = None, *, most: int = 1, lease: float = 100.0
 ) -> float:
     """Ask for what is named, of which there are `most`."""
-    return backend.take(slot=slot, place=place, max_concurrency=most, requests_per_minute=most, lease=lease)
+    return backend.acquire(slot=slot, entry=entry, max_concurrency=most, requests_per_minute=most, lease=lease)
 
 
 # --- slots --------------------------------------------------------------------------------------
@@ -79,16 +79,16 @@ def test_there_are_as_many_slots_as_allowed(backend: LimitsBackend) -> None:
     assert ask(backend, "slot-4", most=4) == 0.0
 
 
-def test_a_slot_that_is_given_back_is_free(backend: LimitsBackend) -> None:
+def test_a_slot_that_is_released_is_free(backend: LimitsBackend) -> None:
     ask(backend, "a")
     assert ask(backend, "b") > 0
-    backend.give_back(slot="a", place=None)
+    backend.release(slot="a", entry=None)
     assert ask(backend, "b") == 0.0
-    backend.give_back(slot="a", place=None)
-    assert ask(backend, "c") > 0, "what was given back twice freed another's slot"
+    backend.release(slot="a", entry=None)
+    assert ask(backend, "c") > 0, "what was released twice freed another's slot"
 
 
-def test_a_slot_that_is_not_given_back_is_free_after_its_lease(server: RedisServer, backend: LimitsBackend) -> None:
+def test_a_slot_that_is_not_released_is_free_after_its_lease(server: RedisServer, backend: LimitsBackend) -> None:
     ask(backend, "a", lease=100)
     ask(backend, "b", lease=300, most=2)
     server.pass_time(90)
@@ -127,117 +127,117 @@ def test_a_call_without_a_deadline_loses_its_slot_in_the_end(server: RedisServer
 # --- the minute ---------------------------------------------------------------------------------
 
 
-def test_a_place_is_free_a_minute_after_its_request_left(server: RedisServer, backend: LimitsBackend) -> None:
-    ask(backend, place="a")
+def test_an_entry_is_free_a_minute_after_its_request_left(server: RedisServer, backend: LimitsBackend) -> None:
+    ask(backend, entry="a")
     server.pass_time(30)
-    backend.sent("a", ago=0)
-    assert 30 < ask(backend, place="b") <= LATEST
+    backend.mark_sent("a", ago=0)
+    assert 30 < ask(backend, entry="b") <= LATEST
     server.pass_time(40)
-    assert 0 < ask(backend, place="b") <= LATEST - 40
+    assert 0 < ask(backend, entry="b") <= LATEST - 40
     server.pass_time(20 + MARGIN)
-    assert ask(backend, place="b") == 0.0
+    assert ask(backend, entry="b") == 0.0
 
 
 def test_a_little_is_added_to_the_minute(server: RedisServer, backend: LimitsBackend) -> None:
     """For what is slower on its way to StepFun than another."""
-    ask(backend, place="a")
+    ask(backend, entry="a")
     with server.inside() as connection:
         began = connection.time()
-        backend.sent("a", ago=0)
-        wait = ask(backend, place="b")
+        backend.mark_sent("a", ago=0)
+        wait = ask(backend, entry="b")
         ended = connection.time()
     passed = ended[0] - began[0] + (ended[1] - began[1]) / 1e6
     assert wait + passed >= 60 + MARGIN
 
 
-def test_a_place_is_held_until_its_request_leaves(server: RedisServer, backend: LimitsBackend) -> None:
+def test_an_entry_is_held_until_its_request_leaves(server: RedisServer, backend: LimitsBackend) -> None:
     """Or a request that is slow to leave would go with those of the next minute."""
-    ask(backend, place="slow", lease=100)
+    ask(backend, entry="slow", lease=100)
     server.pass_time(90)
-    assert ask(backend, place="next") > 0
-    backend.sent("slow", ago=0)
+    assert ask(backend, entry="next") > 0
+    backend.mark_sent("slow", ago=0)
     server.pass_time(50)
-    assert ask(backend, place="next") > 0
+    assert ask(backend, entry="next") > 0
     server.pass_time(10 + MARGIN)
-    assert ask(backend, place="next") == 0.0
+    assert ask(backend, entry="next") == 0.0
 
 
 def test_the_minute_begins_when_the_request_left_however_late_that_is_said(
     server: RedisServer, backend: LimitsBackend
 ) -> None:
-    ask(backend, place="a", most=2)
-    ask(backend, place="b", most=2)
-    backend.sent("a", ago=40)
-    backend.sent("b", ago=100)
-    assert 0 < ask(backend, place="c", most=1) <= LATEST - 40
+    ask(backend, entry="a", most=2)
+    ask(backend, entry="b", most=2)
+    backend.mark_sent("a", ago=40)
+    backend.mark_sent("b", ago=100)
+    assert 0 < ask(backend, entry="c", most=1) <= LATEST - 40
     server.pass_time(20 + MARGIN)
-    assert ask(backend, place="c", most=1) == 0.0
+    assert ask(backend, entry="c", most=1) == 0.0
 
 
 def test_a_request_of_which_nothing_is_heard_counts_as_sent_when_its_lease_ends(
     server: RedisServer, backend: LimitsBackend
 ) -> None:
-    ask(backend, place="lost", lease=100)
+    ask(backend, entry="lost", lease=100)
     server.pass_time(150)
-    assert ask(backend, place="next") > 0
+    assert ask(backend, entry="next") > 0
     server.pass_time(10 + MARGIN)
-    assert ask(backend, place="next") == 0.0
+    assert ask(backend, entry="next") == 0.0
 
 
-def test_a_place_whose_request_never_left_is_free_when_given_back(backend: LimitsBackend) -> None:
-    ask(backend, place="a")
-    assert 0 < ask(backend, place="b") <= 1.2, "it may be given back at any moment, so asking again soon may help"
-    backend.give_back(slot=None, place="a")
-    assert ask(backend, place="b") == 0.0
+def test_an_entry_whose_request_never_left_is_free_when_released(backend: LimitsBackend) -> None:
+    ask(backend, entry="a")
+    assert 0 < ask(backend, entry="b") <= 1.2, "it may be released at any moment, so asking again soon may help"
+    backend.release(slot=None, entry="a")
+    assert ask(backend, entry="b") == 0.0
 
 
-def test_the_wait_is_for_the_place_that_will_be_free_for_the_one_who_asks(
+def test_the_wait_is_for_the_entry_that_will_be_free_for_the_one_who_asks(
     server: RedisServer, backend: LimitsBackend
 ) -> None:
-    for place in ("a", "b", "c"):
-        ask(backend, place=place, most=3)
-        backend.sent(place, ago=0)
+    for entry in ("a", "b", "c"):
+        ask(backend, entry=entry, most=3)
+        backend.mark_sent(entry, ago=0)
         server.pass_time(10)
-    assert 0 < ask(backend, place="d", most=3) <= LATEST - 30
-    assert LATEST - 30 < ask(backend, place="d", most=2) <= LATEST - 20
-    assert LATEST - 20 < ask(backend, place="d", most=1) <= LATEST - 10
+    assert 0 < ask(backend, entry="d", most=3) <= LATEST - 30
+    assert LATEST - 30 < ask(backend, entry="d", most=2) <= LATEST - 20
+    assert LATEST - 20 < ask(backend, entry="d", most=1) <= LATEST - 10
 
 
-def test_without_a_limit_on_the_minute_no_place_is_taken(backend: LimitsBackend) -> None:
+def test_without_a_limit_on_the_minute_no_entry_is_taken(backend: LimitsBackend) -> None:
     for n in range(3):
-        slot, place = f"slot-{n}", f"place-{n}"
-        assert backend.take(slot=slot, place=place, max_concurrency=3, requests_per_minute=None, lease=9) == 0.0
-    assert ask(backend, place="first") == 0.0
+        slot, entry = f"slot-{n}", f"entry-{n}"
+        assert backend.acquire(slot=slot, entry=entry, max_concurrency=3, requests_per_minute=None, lease=9) == 0.0
+    assert ask(backend, entry="first") == 0.0
 
 
 # --- both ---------------------------------------------------------------------------------------
 
 
-def test_slot_and_place_are_taken_together_or_not_at_all(backend: LimitsBackend) -> None:
-    assert ask(backend, "slot", "place") == 0.0
-    backend.give_back(slot=None, place="place")
-    assert ask(backend, "other-slot", "other-place") > 0, "no slot"
-    assert ask(backend, place="third-place") == 0.0, "a place was taken without its slot"
-    backend.give_back(slot="slot", place=None)
-    assert ask(backend, "other-slot", "other-place") > 0, "no place"
-    assert ask(backend, "third-slot") == 0.0, "a slot was taken without its place"
+def test_slot_and_entry_are_taken_together_or_not_at_all(backend: LimitsBackend) -> None:
+    assert ask(backend, "slot", "entry") == 0.0
+    backend.release(slot=None, entry="entry")
+    assert ask(backend, "other-slot", "other-entry") > 0, "no slot"
+    assert ask(backend, entry="third-entry") == 0.0, "an entry was taken without its slot"
+    backend.release(slot="slot", entry=None)
+    assert ask(backend, "other-slot", "other-entry") > 0, "no entry"
+    assert ask(backend, "third-slot") == 0.0, "a slot was taken without its entry"
 
 
 def test_whoever_lacks_both_waits_for_the_later(backend: LimitsBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    ask(backend, "slot", "place")
-    backend.sent("place", ago=0)
+    ask(backend, "slot", "entry")
+    backend.mark_sent("entry", ago=0)
     assert 0 < ask(backend, "other-slot") < 0.5
-    assert 30 < ask(backend, "other-slot", "other-place") <= LATEST
+    assert 30 < ask(backend, "other-slot", "other-entry") <= LATEST
     monkeypatch.setattr(module, "_POLL", 100.0)
-    assert ask(backend, "other-slot", "other-place") >= 100
+    assert ask(backend, "other-slot", "other-entry") >= 100
 
 
 def test_taking_again_under_the_same_id_takes_once(backend: LimitsBackend) -> None:
     """As happens when an answer of Redis is lost and the question is put again."""
-    assert [ask(backend, "slot", "place") for _ in range(3)] == [0.0, 0.0, 0.0]
-    assert ask(backend, "other-slot", "other-place", most=2) == 0.0
+    assert [ask(backend, "slot", "entry") for _ in range(3)] == [0.0, 0.0, 0.0]
+    assert ask(backend, "other-slot", "other-entry", most=2) == 0.0
     assert ask(backend, "third-slot", most=2) > 0
-    assert ask(backend, place="third-place", most=2) > 0
+    assert ask(backend, entry="third-entry", most=2) > 0
 
 
 def test_waits_differ_so_that_not_all_ask_at_once(backend: LimitsBackend) -> None:
@@ -252,25 +252,25 @@ def test_the_same_name_shares_and_another_does_not(server: RedisServer, backend:
 
 
 def test_nothing_is_left_in_redis_for_ever(server: RedisServer, backend: LimitsBackend) -> None:
-    ask(backend, "short", "place", most=3, lease=10)
+    ask(backend, "short", "entry", most=3, lease=10)
     ask(backend, "long", "slow", most=3, lease=1000)
     ask(backend, "last", "quick", most=3, lease=100)
-    backend.sent("quick", ago=0)
+    backend.mark_sent("quick", ago=0)
     with server.inside() as connection:
         keys = connection.keys()
         assert len(keys) == 2
         for key in keys:
             ((_, last),) = connection.zrange(key, -1, -1, withscores=True)
             assert 0 <= connection.pexpiretime(key) * 1000 - last < 1000, "the key ends with what ends last in it"
-    backend.give_back(slot="long", place="slow")
+    backend.release(slot="long", entry="slow")
     server.pass_time(1000)
     ask(backend, "new", "new", lease=1)
     with server.inside() as connection:
         assert [connection.zrange(key, 0, -1) for key in keys] == [["new"], ["new"]]
 
 
-def test_all_keys_of_a_name_lie_in_one_place_of_a_cluster(server: RedisServer, backend: LimitsBackend) -> None:
-    ask(backend, "slot", "place")
+def test_all_keys_of_a_name_lie_in_one_slot_of_a_cluster(server: RedisServer, backend: LimitsBackend) -> None:
+    ask(backend, "slot", "entry")
     with server.inside() as connection:
         keys = connection.keys()
     assert len(keys) == 2
@@ -315,7 +315,7 @@ def call(backend: LimitsBackend, flight: Flight, slot: str) -> None:
         flight.begin()
         flight.together.wait(PATIENCE)
         flight.end()
-        backend.give_back(slot=slot, place=None)
+        backend.release(slot=slot, entry=None)
 
 
 def call_from_threads(url: str, flight: Flight, process: str) -> None:
@@ -347,11 +347,11 @@ def send_much(url: str, process: str) -> list[float]:
     backend = RedisBackend(url, name="images")
     left: list[float] = []
     for number in range(PER_WINDOW * 2):
-        place = f"{process}-{number}"
-        while wait := ask(backend, place=place, most=PER_WINDOW, lease=PATIENCE):
+        entry = f"{process}-{number}"
+        while wait := ask(backend, entry=entry, most=PER_WINDOW, lease=PATIENCE):
             time.sleep(wait)  # Redis has a clock of its own, and means what it says
         left.append(time.monotonic())
-        backend.sent(place, ago=0)
+        backend.mark_sent(entry, ago=0)
     return left
 
 
@@ -403,7 +403,7 @@ def test_a_backend_pickles_with_its_arguments(server: RedisServer, backend: Limi
     assert repr(twin) == repr(backend) == f"RedisBackend('{server.url}', name='images')"
     ask(backend, "a")
     assert ask(twin, "b") > 0
-    backend.give_back(slot="a", place=None)
+    backend.release(slot="a", entry=None)
     assert ask(twin, "b") == 0.0
 
 
@@ -421,7 +421,7 @@ def test_nothing_is_granted_while_redis_is_gone_and_all_goes_on_when_it_is_back(
     assert str(caught.value).startswith(said)
     assert str(caught.value).endswith("; nothing was sent")
     assert (caught.value.billing, caught.value.attempts) == ("not_sent", 0)
-    for tell in (partial(backend.sent, "a", ago=0), partial(backend.give_back, slot="a", place=None)):
+    for tell in (partial(backend.mark_sent, "a", ago=0), partial(backend.release, slot="a", entry=None)):
         with pytest.raises(LimitsUnavailableError, match=r"Connection refused$"):
             tell()
     server.start()
@@ -450,14 +450,14 @@ def test_more_threads_than_connections_wait_for_their_turn(
 
 def test_the_scripts_survive_being_forgotten_by_redis(server: RedisServer, backend: LimitsBackend) -> None:
     ask(backend, "a", "a", most=2)
-    for step in (partial(backend.sent, "a", ago=0), partial(backend.give_back, slot="a", place=None)):
+    for step in (partial(backend.mark_sent, "a", ago=0), partial(backend.release, slot="a", entry=None)):
         with server.inside() as connection:
             connection.script_flush()
         step()
     with server.inside() as connection:
         connection.script_flush()
-    assert ask(backend, "b", "b") > 30, "the place of a was sent"
-    assert ask(backend, "b") == 0.0, "the slot of a was given back"
+    assert ask(backend, "b", "b") > 30, "the entry of a was sent"
+    assert ask(backend, "b") == 0.0, "the slot of a was released"
 
 
 @pytest.fixture
@@ -533,10 +533,10 @@ def test_a_connection_that_turns_out_to_be_gone_is_replaced_once() -> None:
         assert ask(RedisBackend(f"redis://127.0.0.1:{port}", name="images"), "a") == 0.0
 
 
-@pytest.mark.parametrize("place", ["redis://stepfun.invalid", "redis://a..b", "unix:///nowhere/redis.sock"])
-def test_a_redis_that_is_not_there_is_named(place: str) -> None:
-    with pytest.raises(LimitsUnavailableError, match=place):
-        ask(RedisBackend(place, name="images"), "a")
+@pytest.mark.parametrize("entry", ["redis://stepfun.invalid", "redis://a..b", "unix:///nowhere/redis.sock"])
+def test_a_redis_that_is_not_there_is_named(entry: str) -> None:
+    with pytest.raises(LimitsUnavailableError, match=entry):
+        ask(RedisBackend(entry, name="images"), "a")
 
 
 # --- in clients ---------------------------------------------------------------------------------
@@ -549,7 +549,7 @@ def client_of(answer: Answer, backend: LimitsBackend, **more: Any) -> AsyncClien
 
 
 def held(server: RedisServer) -> dict[str, int]:
-    """How many slots and places are held."""
+    """How many slots and entries are held."""
     with server.inside() as connection:
         return {key.rpartition(":")[2]: connection.zcard(key) for key in connection.scan_iter()}
 
@@ -579,15 +579,15 @@ async def test_clients_of_several_processes_wait_for_each_other(server: RedisSer
         await began.wait()
         with pytest.raises(QueueTimeoutError, match="nothing was sent"):
             await other.images.generate("a lake", queue_timeout=0.2)
-        assert held(server) == {"slots": 1, "places": 1}
+        assert held(server) == {"slots": 1, "entries": 1}
         end.set()
         assert (await other.images.generate("a lake")).image.width == 1
-    assert_held(server, {"places": 2})
+    assert_held(server, {"entries": 2})
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("answer", "kind", "places"),
+    ("answer", "kind", "entries"),
     [
         (refusal(400), BadRequestError, 1),
         (APIConnectionError("cut off", billing="unknown"), APIConnectionError, 1),
@@ -599,7 +599,7 @@ async def test_nothing_but_what_was_sent_stays_in_redis(
     backend: LimitsBackend,
     answer: HTTPResponse | StepFunError,
     kind: type[StepFunError],
-    places: int,
+    entries: int,
 ) -> None:
     async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         if isinstance(answer, StepFunError):
@@ -609,16 +609,16 @@ async def test_nothing_but_what_was_sent_stays_in_redis(
     async with client_of(respond, backend, retry=RetryPolicy(max_attempts=1)) as client:
         with pytest.raises(kind):
             await client.images.generate("a lake")
-    assert_held(server, {"places": places} if places else {})
+    assert_held(server, {"entries": entries} if entries else {})
 
 
 @pytest.mark.anyio
 async def test_a_request_counts_from_when_it_left(server: RedisServer, backend: LimitsBackend) -> None:
     def ends() -> float:
-        """Seconds until the place that is held is free."""
+        """Seconds until the entry that is held is free."""
         with server.inside() as connection:
             seconds, micro = connection.time()
-            ((_, moment),) = connection.zrange("stepfun-async:{images}:places", 0, -1, withscores=True)
+            ((_, moment),) = connection.zrange("stepfun-async:{images}:entries", 0, -1, withscores=True)
         return float(moment / 1e6 - seconds - micro / 1e6)
 
     async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
@@ -685,8 +685,8 @@ def test_the_sync_client_shares_too(server: RedisServer, backend: LimitsBackend)
     ],
 )
 def test_urls_are_shown_without_what_is_secret(url: str) -> None:
-    scheme, place = url.split("//")
-    for given in (url, f"{scheme}//user:ses%40me@{place}", f"{scheme}//:ses@me@{place}?socket_timeout=5"):
+    scheme, entry = url.split("//")
+    for given in (url, f"{scheme}//user:ses%40me@{entry}", f"{scheme}//:ses@me@{entry}?socket_timeout=5"):
         assert repr(RedisBackend(given, name="images")) == f"RedisBackend('{url}', name='images')"
 
 

@@ -53,24 +53,24 @@ def client_of(answer: Answer, limits: Limits, **more: Any) -> AsyncClient:
     return AsyncClient("sk-test", base_url=BASE, transport=Scripted(answer), limits=limits, retry=retry, **more)
 
 
-async def test_a_call_takes_a_slot_and_a_place_says_when_it_left_and_gives_the_slot_back() -> None:
+async def test_a_call_takes_a_slot_and_an_entry_says_when_it_left_and_releases_the_slot() -> None:
     shared = MemoryBackend()
     async with client_of(made, Limits(2, 10, backend=shared)) as client:
         await client.images.generate("a lake", timeout=20)
-    assert shared.asked == ["take", "sent", "give_back"]
+    assert shared.asked == ["acquire", "mark_sent", "release"]
     assert shared.slots == set()
-    assert [ago is not None and ago >= 0 for ago in shared.places.values()] == [True]
+    assert [ago is not None and ago >= 0 for ago in shared.entries.values()] == [True]
     assert shared.leases == {50.0}, "a slot is kept a bit longer than the call can last"
 
 
-async def test_without_a_rate_there_are_no_places() -> None:
+async def test_without_a_rate_there_are_no_entries() -> None:
     shared = MemoryBackend()
     async with client_of(made, Limits(2, backend=shared)) as client:
         await client.images.generate("a lake")
-    assert (shared.asked, shared.places) == (["take", "give_back"], {})
+    assert (shared.asked, shared.entries) == (["acquire", "release"], {})
 
 
-async def test_each_attempt_takes_a_place_and_one_that_never_left_gives_it_back() -> None:
+async def test_each_attempt_takes_an_entry_and_one_that_never_left_releases_it() -> None:
     shared = MemoryBackend()
     replies: list[HTTPResponse | Exception] = [
         APIConnectionError("no connection", billing="not_sent"),
@@ -87,8 +87,8 @@ async def test_each_attempt_takes_a_place_and_one_that_never_left_gives_it_back(
 
     async with client_of(answer, Limits(2, 10, backend=shared)) as client:
         await client.images.generate("a lake")
-    assert shared.asked == ["take", "give_back", "take", "sent", "take", "sent", "give_back"]
-    assert len(shared.places) == 2
+    assert shared.asked == ["acquire", "release", "acquire", "mark_sent", "acquire", "mark_sent", "release"]
+    assert len(shared.entries) == 2
 
 
 async def test_what_a_call_had_is_free_for_the_next_one_at_once() -> None:
@@ -97,7 +97,7 @@ async def test_what_a_call_had_is_free_for_the_next_one_at_once() -> None:
     async with client_of(made, Limits(1, backend=shared)) as client:
         for _ in range(50):
             await client.images.generate("a lake", queue_timeout=0)
-    assert shared.asked == ["take", "give_back"] * 50
+    assert shared.asked == ["acquire", "release"] * 50
 
 
 async def test_several_limits_objects_stay_within_the_shared_one() -> None:
@@ -152,7 +152,7 @@ async def test_a_call_cancelled_while_it_waits_leaves_nothing_behind() -> None:
         assert client.limits.state.in_flight == 0
         shared.slots.clear()
         await client.images.generate("a lake", queue_timeout=0)
-    assert (shared.slots, len(shared.places)) == (set(), 1)
+    assert (shared.slots, len(shared.entries)) == (set(), 1)
 
 
 async def test_nothing_is_sent_while_the_backend_cannot_be_asked() -> None:
@@ -189,10 +189,10 @@ async def test_a_picture_is_not_lost_when_the_backend_goes_while_it_is_made(capl
         assert len(shared.slots) == 1
         shared.before = lambda _: None
         await until(lambda: not shared.slots)
-    assert [ago is not None for ago in shared.places.values()] == [True]
+    assert [ago is not None for ago in shared.entries.values()] == [True]
     told = [record.message for record in caplog.records if record.levelno == logging.WARNING]
     assert len(told) == 1
-    assert told[0].startswith("the shared limits cannot be told of requests that are over; this is tried again")
+    assert told[0].startswith("the shared limits are unavailable, so requests that have ended still count")
 
 
 # --- a backend that stalls ----------------------------------------------------------------------------
@@ -221,32 +221,32 @@ def stalling() -> Iterator[Stalling]:
 
 
 async def test_a_backend_that_stalls_is_asked_no_longer_than_there_is_time_to_wait(stalling: Stalling) -> None:
-    stalling.stalls = {"take"}
+    stalling.stalls = {"acquire"}
     async with client_of(made, Limits(1, 5, backend=stalling)) as client:
         with anyio.fail_after(20), pytest.raises(QueueTimeoutError, match="did not answer in time; nothing was sent"):
             await client.images.generate("a lake", queue_timeout=0.01)
         assert client.limits.state.in_flight == 0
         stalling.go_on.set()
-        await until(lambda: "give_back" in stalling.asked)  # what it grants then, to nobody
-        assert (stalling.slots, stalling.places) == (set(), {})
+        await until(lambda: "release" in stalling.asked)  # what it grants then, to nobody
+        assert (stalling.slots, stalling.entries) == (set(), {})
         await client.images.generate("a lake", queue_timeout=0)
 
 
-async def test_a_place_for_another_attempt_is_waited_for_until_the_deadline(stalling: Stalling) -> None:
+async def test_an_entry_for_another_attempt_is_waited_for_until_the_deadline(stalling: Stalling) -> None:
     async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
-        stalling.stalls = {"take"}
+        stalling.stalls = {"acquire"}
         raise APIConnectionError("no connection", billing="not_sent")
 
     async with client_of(answer, Limits(1, 5, backend=stalling), timeout=0.1) as client:
         with anyio.fail_after(20), pytest.raises(APITimeoutError):
             await client.images.generate("a lake")
         stalling.go_on.set()
-    await until(lambda: (stalling.slots, stalling.places) == (set(), {}))
+    await until(lambda: (stalling.slots, stalling.entries) == (set(), {}))
 
 
 async def test_an_image_is_handed_over_while_the_backend_stalls_and_that_is_told_later(stalling: Stalling) -> None:
     async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
-        stalling.stalls = {"sent", "give_back"}
+        stalling.stalls = {"mark_sent", "release"}
         progress.leaves()
         return PICTURE
 
@@ -256,11 +256,11 @@ async def test_an_image_is_handed_over_while_the_backend_stalls_and_that_is_told
         assert len(stalling.slots) == 1
         stalling.go_on.set()
         await until(lambda: not stalling.slots)
-    assert [ago is not None for ago in stalling.places.values()] == [True]
+    assert [ago is not None for ago in stalling.entries.values()] == [True]
 
 
 async def test_closing_does_not_wait_long_for_a_backend_that_stalls(stalling: Stalling) -> None:
-    stalling.stalls = {"give_back"}
+    stalling.stalls = {"release"}
     with anyio.fail_after(20):
         async with client_of(made, Limits(2, backend=stalling)) as client:
             await client.images.generate("a lake")
@@ -272,14 +272,14 @@ async def test_a_question_that_failed_may_have_been_granted_so_it_is_taken_back_
     fails = [True]
 
     def fail(method: str) -> None:
-        if method == "take" and fails.pop():
+        if method == "acquire" and fails.pop():
             raise LimitsUnavailableError("it cannot be asked")
 
     backend = MemoryBackend(fail)
     async with client_of(made, Limits(1, backend=backend)) as client:
         with pytest.raises(LimitsUnavailableError):
             await client.images.generate("a lake")
-        await until(lambda: backend.asked == ["take", "give_back", "give_back"])
+        await until(lambda: backend.asked == ["acquire", "release", "release"])
 
 
 _ENDS = """
@@ -289,10 +289,10 @@ from stepfun_async.embedded import EmbeddedTransport, Engine
 from tests.support.backends import MemoryBackend
 
 class Told(MemoryBackend):
-    def give_back(self, *, slot, place):
+    def release(self, *, slot, entry):
         if sys.argv[1] == "stalls":
             threading.Event().wait()
-        super().give_back(slot=slot, place=place)
+        super().release(slot=slot, entry=entry)
         print("told", flush=True)
 
 def call():
@@ -355,9 +355,9 @@ except KeyboardInterrupt:
 @pytest.mark.parametrize(
     ("point", "told"),
     [
-        ("take", "0 0 0\n0 False 0\n"),
+        ("acquire", "0 0 0\n0 False 0\n"),
         ("AttemptEnded", "1 0 0\n1 True 0\n"),
-        ("sent", "1 0 0\n1 True 0\n"),
+        ("mark_sent", "1 0 0\n1 True 0\n"),
         ("CallEnded", "1 0 0\n1 True 0\n"),
     ],
 )
@@ -382,4 +382,4 @@ def test_it_works_below_the_sync_client() -> None:
     limits = Limits(2, 10, backend=shared)
     with Client("sk-test", base_url=BASE, transport=Scripted(made), limits=limits) as client:
         client.images.generate("a lake")
-    assert (shared.slots, len(shared.places)) == (set(), 1)
+    assert (shared.slots, len(shared.entries)) == (set(), 1)

@@ -11,52 +11,52 @@ class MemoryBackend:
 
     Attributes:
         slots: the names of those that are held.
-        places: of each place that counts, how many seconds ago its request had left when that was said; None while
-            it is not known.
+        entries: by rate entry, how many seconds ago its request had been sent when that was recorded; `None` while
+            that is unknown.
         asked: the names of the methods, in the order in which they were called.
         before: called before anything is done, with the name of the method; it may wait, and raise.
     """
 
     def __init__(self, before: Callable[[str], object] | None = None) -> None:
         self.slots: set[str] = set()
-        self.places: dict[str, float | None] = {}
+        self.entries: dict[str, float | None] = {}
         self.asked: list[str] = []
         self.leases: set[float] = set()
         self.before = before or _nothing
         self._lock = threading.Lock()
 
-    def take(
+    def acquire(
         self,
         *,
         slot: str | None,
-        place: str | None,
+        entry: str | None,
         max_concurrency: int,
         requests_per_minute: int | None,
         lease: float,
     ) -> float:
-        self._begin("take")
+        self._begin("acquire")
         with self._lock:
             self.leases.add(lease)
             if slot and len(self.slots - {slot}) >= max_concurrency:
                 return 0.001
-            if place and requests_per_minute is not None and len(self.places) >= requests_per_minute:
+            if entry and requests_per_minute is not None and len(self.entries) >= requests_per_minute:
                 return 60.0
             if slot:
                 self.slots.add(slot)
-            if place:
-                self.places[place] = None
+            if entry:
+                self.entries[entry] = None
             return 0.0
 
-    def sent(self, place: str, *, ago: float) -> None:
-        self._begin("sent")
+    def mark_sent(self, entry: str, *, ago: float) -> None:
+        self._begin("mark_sent")
         with self._lock:
-            self.places[place] = ago
+            self.entries[entry] = ago
 
-    def give_back(self, *, slot: str | None, place: str | None) -> None:
-        self._begin("give_back")
+    def release(self, *, slot: str | None, entry: str | None) -> None:
+        self._begin("release")
         with self._lock:
             self.slots.discard(slot or "")
-            self.places.pop(place or "", None)
+            self.entries.pop(entry or "", None)
 
     def _begin(self, method: str) -> None:
         self.asked.append(method)

@@ -56,12 +56,12 @@ class Retries:
         jitter = random.random()  # noqa: S311 - spreads load, guards nothing
         pause = pause_after(policy, record.attempts, error, jitter=jitter)
         if pause is not None:
-            permit.throttled(pause, cut=isinstance(error, RateLimitError))
+            permit.throttled(pause, decrease=isinstance(error, RateLimitError))
         if record.free and error.billing == "unknown":  # a lost response may be requested again, one that came stays
             error.billing = "not_sent" if isinstance(error, APIConnectionError) else "rejected"
         remaining = record.deadline - record.clock()
         wait = wait_before_next(
-            policy, record.attempts, error, jitter=jitter, remaining=remaining, paused=permit.paused_for()
+            policy, record.attempts, error, jitter=jitter, remaining=remaining, paused=permit.cooldown_left()
         )
         if wait is None or not self._affords(record, error):
             return None
@@ -82,7 +82,7 @@ class Retries:
         if error.billing != "unknown" or record.reservation is None:
             return True
         try:
-            record.reservation.set_aside()
+            record.reservation.add_attempt()
         except BudgetExceededError:
             error.extend_message("not retried: the budget has no room for paying twice")
             return False

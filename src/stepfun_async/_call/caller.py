@@ -134,7 +134,7 @@ class Caller:
         self.crews: WeakSet[WorkerPool] = WeakSet()
         self.portal: Portal | None = None
         self._transport = transport
-        self._limiter = limits.gate
+        self._limiter = limits.limiter
         self._shared = limits.shared
         self._retries = Retries(retry)
         self._events = events
@@ -346,14 +346,14 @@ class Caller:
         queue_timeout = self._defaults.queue_timeout if options.queue_timeout is None else options.queue_timeout
         if self._shared is not None and (why := why_never_free(self.limits, timeout)):
             raise ConfigurationError(why)
-        permit = record.permit = self._limiter.hold(queue_timeout, place=counted, loop=record.loop)
+        permit = record.permit = self._limiter.permit(queue_timeout, entry=counted, loop=record.loop)
         at_once = permit.acquire_nowait()
         if not at_once:
             await permit.acquire()
         if self._shared is not None:
             permit.shared = shared = SharedPermit(self._shared, permit.now, timeout)
             until = math.inf if queue_timeout is None else record.began + queue_timeout
-            await shared.begin(until, place=counted)
+            await shared.acquire(until, entry=counted)
             at_once = False
         record.admit(timeout, now=record.began if at_once else record.clock())
 
@@ -370,8 +370,8 @@ class Caller:
         counted = call.path.startswith("/")
         cost = 0
         while True:
-            if counted and (permit.shared is not None or not permit.placed):
-                await permit.ready()
+            if counted and (permit.shared is not None or not permit.has_entry):
+                await permit.acquire_entry()
             attempt = record.begin_attempt(permit.now if self.limits.requests_per_minute else None)
             try:
                 response = self._redacted(await self._transport.send(call, attempt), call)
@@ -476,7 +476,7 @@ class Caller:
     def _finish(self, record: CallRecord) -> None:
         """Release the permit, settle the reservation, count the usage, and emit `CallEnded`."""
         if record.permit is not None:
-            record.permit.leave()
+            record.permit.release()
         if record.reservation is not None:
             record.reservation.settle(billed=record.billed, unknown=record.unknown)
         if record.admitted and not record.free:
@@ -553,7 +553,7 @@ def _countable(purchase: Purchase) -> int:
     """The number of images ordered, for a budget."""
     if purchase.pictures is not None:
         return purchase.pictures
-    why = "what is sent does not say how many images will be charged, so a budget cannot hold their price"
+    why = "what is sent does not say how many images will be charged, so the budget cannot be enforced"
     problem = Problem("n", None, "a whole number, also in extra_body", why)
     raise InvalidRequestError.of(f"{purchase.model} {purchase.operation}", (problem,))
 

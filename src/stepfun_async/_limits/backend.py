@@ -1,4 +1,4 @@
-"""Limits that several processes share, as `Limits(backend=...)` takes them."""
+"""The interface of a backend for limits that several processes share: `Limits(backend=...)`."""
 
 from __future__ import annotations
 
@@ -6,66 +6,65 @@ from typing import Protocol
 
 
 class LimitsBackend(Protocol):
-    """Where several processes, on one machine or many, keep one count.
+    """Slots and rate entries that several processes share, on one machine or on many.
 
-    The methods block, and any thread may call them, several at once: clients call them in worker threads.
+    The methods block. Clients call them in worker threads, several at once.
     """
 
-    def take(
+    def acquire(
         self,
         *,
         slot: str | None,
-        place: str | None,
+        entry: str | None,
         max_concurrency: int,
         requests_per_minute: int | None,
         lease: float,
     ) -> float:
-        """Take a slot, a place in the minute, or both: all that is asked for, or nothing.
+        """Acquire a slot, a rate entry, or both: all that is asked for, or nothing.
 
-        Taking what is held already, under the same name, holds it once.
+        Acquiring again under a name that is held has no effect.
 
         Args:
-            slot: the unique name under which to hold a slot; None for none.
-            place: the unique name under which to hold a place in the minute; None for none. The minute begins
-                when the request leaves, which `sent` says; until then the place is held.
-            max_concurrency: how many slots there are.
-            requests_per_minute: how many places there are in a minute; None for any number.
-            lease: seconds after which a slot that nobody gave back is free again, and a request of which
-                nobody said anything counts as sent. No call lives longer than its deadline, so with a lease
-                a bit longer than that nothing has to be renewed.
+            slot: the unique name of the slot; `None` for no slot.
+            entry: the unique name of the rate entry; `None` for no entry. It counts until its request is sent, which
+                `mark_sent` records, and for a minute after that.
+            max_concurrency: the number of slots.
+            requests_per_minute: the number of rate entries; `None` for no limit.
+            lease: seconds after which a slot that was not released is free again, and an entry that was neither
+                marked nor released counts as sent. It is a little longer than the call's deadline, so it does not
+                have to be renewed.
 
         Returns:
-            0.0 when it is taken; otherwise the seconds after which asking again may help, above 0.
+            0.0 if they are acquired; otherwise the seconds, above 0, after which another attempt may succeed.
 
         Raises:
-            LimitsUnavailableError: the backend cannot be asked. As far as is known nothing was taken; what
-                was, after all, ends with its lease and its minute.
+            LimitsUnavailableError: the backend is unavailable. What it may have granted nevertheless ends with its
+                lease and its minute.
         """
         ...
 
-    def sent(self, place: str, *, ago: float) -> None:
-        """Say when the request of `place` left, and with that when its minute ends.
+    def mark_sent(self, entry: str, *, ago: float) -> None:
+        """Record when the request of `entry` was sent, and so when its minute ends.
 
-        It may be said at any time after: said late, the place is held longer, never too short.
+        It may be called at any time later: until then the entry counts for longer than needed, not for less.
 
         Args:
-            place: the name given to `take`.
-            ago: seconds since it left.
+            entry: the name passed to `acquire`.
+            ago: seconds since the request was sent.
 
         Raises:
-            LimitsUnavailableError: the backend cannot be asked. The request then counts as sent when the
-                lease ends.
+            LimitsUnavailableError: the backend is unavailable. The request counts as sent when the lease ends.
         """
         ...
 
-    def give_back(self, *, slot: str | None, place: str | None) -> None:
-        """Give back a slot, and a place whose request never left.
+    def release(self, *, slot: str | None, entry: str | None) -> None:
+        """Release a slot, and an entry whose request was not sent.
 
         Args:
-            slot: the name given to `take`; None for none.
-            place: likewise.
+            slot: the name passed to `acquire`; `None` for no slot.
+            entry: the name passed to `acquire`; `None` for no entry.
 
         Raises:
-            LimitsUnavailableError: the backend cannot be asked. What is held ends with its lease.
+            LimitsUnavailableError: the backend is unavailable. What is held ends with its lease.
         """
         ...

@@ -1,4 +1,4 @@
-"""`Budget`: a hard limit on money. What may be spent is set aside before anything is sent."""
+"""`Budget`: a hard limit on money. The price of a request is reserved before it is sent."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from .._runtime.fork import ForkSafeLock
 
 
 class Budget:
-    """What may be spent at most, by all clients that are given the same `Budget` object.
+    """The most that may be spent by all clients with the same `Budget` object.
 
-    The price of a request is set aside before it is sent, so that no number of calls at once, in any
-    tasks and threads, can go beyond the limit. It is spent when the picture comes, given back when
-    provably nothing was billed, and held for good when nobody can know.
+    The price of a request is reserved before it is sent, so that no number of concurrent calls, in any tasks and
+    threads, can exceed the limit. It is spent when the image arrives, released if nothing was billed, and held for
+    good if that is unknown.
 
-    A forked child has a copy of its own, in which nothing is set aside for the calls that its parent has in flight:
-    the parent ends those, and its own copy counts them.
+    A forked child has a copy of its own, without the reservations of its parent's calls: the parent ends those
+    calls, and its own copy counts them.
 
     Args:
-        limit: the sum, as a number or as text such as `"12.50"`.
+        limit: the amount, as a number or as text such as `"12.50"`.
         currency: the currency of the limit and of `prices`: `USD` for StepFun's international prices,
             `CNY` for China's.
-        prices: the price of one picture by model, for models and servers whose prices the tables do not
-            know, or where you pay others. A request whose price is not known is refused.
+        prices: the price of one image by model, for models and servers that the tables have no prices for, or if you
+            pay others. A request whose price is unknown is refused.
 
     Raises:
-        ConfigurationError: the limit or a price is no sum of money, or the currency is none.
+        ConfigurationError: the limit or a price is not an amount of money, or the currency is invalid.
 
     >>> budget = Budget("5.00", "USD")
     >>> budget.left
@@ -53,58 +53,58 @@ class Budget:
         self._lock = ForkSafeLock()
         self._spent = NOTHING
         self._held = NOTHING
-        self._aside = NOTHING
+        self._reserved = NOTHING
         self.generation = 0
         _budgets.add(self)
 
     @property
     def spent(self) -> Decimal:
-        """What pictures that came have cost."""
+        """The cost of the images that have arrived."""
         with self._lock:
             return self._spent
 
     @property
     def held(self) -> Decimal:
-        """What is set aside: for requests in flight, and for those that may have been billed and brought nothing."""
+        """The sum of the reservations, and of the prices of requests that may have been billed without an image."""
         with self._lock:
-            return total((self._held, self._aside))
+            return total((self._held, self._reserved))
 
     @property
     def left(self) -> Decimal:
-        """What may still be set aside; below 0 only where a server made more pictures than were asked for."""
+        """The rest of the limit; below 0 only if a server made more images than it was asked for."""
         with self._lock:
-            return less(self.limit, self._spent, self._held, self._aside)
+            return less(self.limit, self._spent, self._held, self._reserved)
 
     def __repr__(self) -> str:
-        if not hasattr(self, "_aside"):  # where a refused limit's traceback is shown
+        if not hasattr(self, "_reserved"):  # in the traceback of an invalid limit
             return "<Budget>"
-        sums = f"spent={self._spent:f}, held={total((self._held, self._aside)):f}"
+        sums = f"spent={self._spent:f}, held={total((self._held, self._reserved)):f}"
         return f"<Budget limit={self.limit:f} {self.currency}, {sums}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Budget is not pickled: a copy of it would allow its limit to be spent twice")
 
     def price_of(self, model: str, listed: Money | None) -> Money | None:
-        """What one picture of `model` costs: by `prices`, else as `listed`; None where it is not known."""
+        """Return the price of one image of `model`: that of `prices`, else `listed`; `None` if unknown."""
         given = self._prices.get(model)
         return listed if given is None else Money(given, self.currency)
 
-    def reserve(self, model: str, price: Money | None, pictures: int) -> Reservation:
-        """Set the price of a request aside.
+    def reserve(self, model: str, price: Money | None, images: int) -> Reservation:
+        """Reserve the price of a request.
 
         Args:
-            model: the model asked.
-            price: of one picture, as `price_of` told.
-            pictures: how many are asked for.
+            model: the model.
+            price: the price of one image, as returned by `price_of`.
+            images: the number of images ordered.
 
         Raises:
-            ConfigurationError: the price is not known, or in another currency.
-            BudgetExceededError: it does not fit into what is left.
+            ConfigurationError: the price is unknown, or in another currency.
+            BudgetExceededError: the price is more than what is left.
         """
         name = escaped(model)
         if price is None:
             raise ConfigurationError(
-                f"the price of {name} is not known here, so a budget cannot hold it: "
+                f"no price is known for {name}, so the budget cannot be enforced: pass "
                 f"Budget({self.limit:f}, {self.currency!r}, prices={{{model!r}: ...}}); nothing was sent"
             )
         if price.currency != self.currency:
@@ -112,84 +112,84 @@ class Budget:
                 f"{name} costs {price}, and the budget is in {self.currency}: make it Budget(..., "
                 f"{price.currency!r}), or say prices={{{model!r}: ...}} in {self.currency}; nothing was sent"
             )
-        hold = Reservation(self, price, pictures)
-        hold.set_aside()
-        return hold
+        reservation = Reservation(self, price, images)
+        reservation.add_attempt()
+        return reservation
 
-    def set_aside(self, amount: Decimal) -> None:
-        """Set `amount` aside.
+    def reserve_amount(self, amount: Decimal) -> None:
+        """Reserve `amount`.
 
         Raises:
-            BudgetExceededError: it does not fit into what is left.
+            BudgetExceededError: it is more than what is left.
         """
         with self._lock:
-            aside = total((self._aside, amount))
-            if total((self._spent, self._held, aside)) > self.limit:
-                held = total((self._held, self._aside))
+            reserved = total((self._reserved, amount))
+            if total((self._spent, self._held, reserved)) > self.limit:
+                held = total((self._held, self._reserved))
                 raise BudgetExceededError.of(
                     price=Money(amount, self.currency), limit=self.limit, spent=self._spent, held=held
                 )
-            self._aside = aside
+            self._reserved = reserved
 
-    def settle(self, *, held: Decimal, spent: Decimal, aside: Decimal = NOTHING) -> None:
-        """Add to what is held for good (or, below 0, take from it) and to what is spent.
+    def settle(self, *, held: Decimal, spent: Decimal, reserved: Decimal = NOTHING) -> None:
+        """Add to the amounts held for good and spent, and release a reservation.
 
         Args:
-            held: what is added to the one.
-            spent: what is added to the other.
-            aside: what was set aside for that, and is no longer.
+            held: the amount to hold; below 0 to hold less.
+            spent: the amount spent.
+            reserved: the amount to release.
         """
-        self._lock.soon(partial(self._settle, held, spent, aside))
+        self._lock.soon(partial(self._settle, held, spent, reserved))
 
     def after_fork(self) -> None:
-        """Set nothing aside, in a forked child, for the calls of the parent."""
-        self._aside = NOTHING
+        """Remove the reservations of the parent's calls, in a forked child."""
+        self._reserved = NOTHING
         self.generation += 1
 
-    def _settle(self, held: Decimal, spent: Decimal, aside: Decimal) -> None:
+    def _settle(self, held: Decimal, spent: Decimal, reserved: Decimal) -> None:
         self._held = total((self._held, held))
         self._spent = total((self._spent, spent))
-        self._aside = less(self._aside, aside)
+        self._reserved = less(self._reserved, reserved)
 
 
 class Reservation:
-    """What is set aside for one call: the price of an attempt, and of each further one that may have been billed."""
+    """The money reserved for one call: the price of one attempt, and of each one before that may have been billed."""
 
-    __slots__ = ("_aside", "_budget", "_generation", "_pictures", "_price")
+    __slots__ = ("_budget", "_generation", "_images", "_price", "_reserved")
 
-    def __init__(self, budget: Budget, price: Money, pictures: int) -> None:
+    def __init__(self, budget: Budget, price: Money, images: int) -> None:
         self._budget = budget
         self._price = price.amount
-        self._pictures = pictures
-        self._aside = NOTHING
+        self._images = images
+        self._reserved = NOTHING
         self._generation = budget.generation
 
-    def set_aside(self) -> None:
-        """Set the price of one more attempt aside.
+    def add_attempt(self) -> None:
+        """Reserve the price of one more attempt.
 
         Raises:
-            BudgetExceededError: it does not fit into what is left.
+            BudgetExceededError: it is more than what is left.
         """
-        amount = times(self._price, self._pictures)
-        self._budget.set_aside(amount)
-        self._aside = total((self._here(), amount))
+        amount = times(self._price, self._images)
+        self._budget.reserve_amount(amount)
+        self._reserved = total((self._current(), amount))
 
     def settle(self, *, billed: int, unknown: int) -> None:
-        """The call is over.
+        """Settle the reservation at the end of its call.
 
         Args:
-            billed: pictures that were answered.
-            unknown: attempts that may have been billed and brought nothing; their price stays held.
+            billed: the number of images that have arrived.
+            unknown: the number of attempts that may have been billed without an image; their price stays held.
         """
-        stays = times(self._price, self._pictures * unknown)
-        self._budget.settle(held=stays, spent=times(self._price, billed), aside=self._here())
+        stays = times(self._price, self._images * unknown)
+        self._budget.settle(held=stays, spent=times(self._price, billed), reserved=self._current())
 
-    def _here(self) -> Decimal:
-        """What is set aside in this process; nothing of what was before a fork."""
+    def _current(self) -> Decimal:
+        """Return the amount reserved in this process; 0 after a fork."""
         if self._generation != self._budget.generation:
             self._generation = self._budget.generation
-            self._aside = NOTHING
-        return self._aside
+            self._reserved = NOTHING
+        return self._reserved
 
 
 def _amount(name: str, value: object) -> Decimal:
@@ -200,12 +200,12 @@ def _amount(name: str, value: object) -> Decimal:
 
 
 def _decimal(value: object) -> Decimal | None:
-    """The number that `value` is or says; None where it says none."""
+    """Return `value` as a number; `None` if it is not one."""
     if isinstance(value, bool) or not isinstance(value, Decimal | int | float | str):
         return None
     try:
         return Decimal(str(value))
-    except (InvalidOperation, ValueError):  # what is no number; a whole number too long to be written
+    except (InvalidOperation, ValueError):  # not a number; an integer with too many digits
         return None
 
 

@@ -1,37 +1,37 @@
-"""The limiter: who may send, in which order, and who wakes whom.
+"""The limiter: which calls may send, in which order, and which of them wakes which.
 
 **State.** A `Limiter` belongs to one `Limits` object and serves every client, thread and event loop that shares it.
 One lock guards all of its state: the number of slots in use, the permits that hold them, by event loop (`_held`); the
 rules of `rate` (rate window, adaptive limit, cooldown), which are pure and are passed the time; and two queues,
-`_again` for further attempts of calls that have their slot, and `_queue` for calls that have none yet.
+`_retry_queue` for further attempts of calls that have their slot, and `_queue` for calls that have none yet.
 
 **What a call holds.** A `Permit` is one slot, for the length of the call, and at most one entry in the rate window,
 for the attempt that is due. The first attempt's entry is granted together with the slot, both or neither; every
 further attempt waits for an entry of its own and keeps the slot meanwhile. When an attempt ends, its entry is closed:
-it counts from the moment at which the request was sent, or is given back if nothing was sent. The slot is given back
+it counts from the moment at which the request was sent, or is released if nothing was sent. The slot is released
 when the call ends. Both are idempotent: a permit counts only as long as it is in `_held`.
 
-**Order.** First come, first served, in each queue; `_again` goes before `_queue`, so that calls which hold a slot end
-soon. A call takes a free slot at once only if both queues are empty; nobody overtakes. Whoever gives something back,
-or closes an entry, runs `_advance` under the lock: it grants to the waiters at the front what they want, and then
-wakes them. So a woken waiter already has its permit, and no newcomer can take it first. One that is cancelled in that
-moment gives it back.
+**Order.** First come, first served, in each queue; `_retry_queue` goes before `_queue`, so that calls which hold a
+slot end soon. A call takes a free slot at once only if both queues are empty, so no call overtakes another. A call
+that releases a permit or closes an entry runs `_advance` under the lock: it grants to the waiters at the front what
+they want, and then wakes them. So a woken waiter already has its permit, and no newcomer can take it first. One that
+is cancelled at that moment releases it.
 
-**Time.** Only the waiter at the front watches the clock: `_advance` has it look again when the rate window or a
-cooldown may let it pass; all others wait without a timeout until they are granted a permit or are at the front. No
+**Time.** Only the waiter at the front has a timeout: it checks again when the rate window or a cooldown may let it
+pass. All others wait until they are granted a permit or are at the front. No
 clock is read to grant a permit while time cannot matter: without `requests_per_minute`, until a server asks for the
 first cooldown. The time is the same in all loops of the process: each loop's own clock, which may be virtual, plus a
 constant offset.
 
 **Threads and loops.** A waiter is woken in its own loop: directly in the thread it waits in, otherwise by the loop's
-thread-safe scheduling. Granting and waiting take the lock; giving back never blocks on it (`ForkSafeLock.soon`),
+thread-safe scheduling. Granting and waiting take the lock; releasing never blocks on it (`ForkSafeLock.soon`),
 because garbage collection can end a call in any thread, also in one that holds this lock. A loop that is closed with
-calls in flight gives nothing back, so its permits are reclaimed when another call needs a slot or the state is read,
-and their entries count as sent. While other loops hold slots, the waiter at the front looks every `_LOOK` seconds,
-since no event would wake it.
+calls in flight releases nothing, so its permits are reclaimed when another call needs a slot or the state is read,
+and their entries count as sent. While other loops hold slots, the waiter at the front checks every `_POLL_INTERVAL`
+seconds, since no event would wake it.
 
 **Fork.** A child starts with all slots free, empty queues and no open rate entries: the calls in flight are the
-parent's. Permits copied from the parent are no longer in `_held`, so giving them back changes nothing. Entries of
+parent's. Permits copied from the parent are no longer in `_held`, so releasing them changes nothing. Entries of
 requests that were sent still count in both, and so does a cooldown.
 """
 
@@ -57,12 +57,12 @@ from .rate import AdaptiveLimit, Cooldown, SlidingWindow
 
 @dataclass(frozen=True, slots=True)
 class LimitsState:
-    """How a `Limits` is used at this moment, by everybody who shares it in this process.
+    """How much of a `Limits` is in use in this process.
 
     Attributes:
         in_flight: slots in use.
-        waiting: calls that wait for a slot, and attempts that wait to be made again.
-        max_concurrency: slots there are now; with `adaptive`, what was learned from the server.
+        waiting: calls that wait for a slot, and retries that wait for a rate entry.
+        max_concurrency: the number of slots now; with `adaptive`, as learned from the server.
     """
 
     in_flight: int
@@ -72,50 +72,50 @@ class LimitsState:
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
-    """Somebody who waits for a slot, a place in the minute, or both.
+    """A call that waits for a slot, a rate entry, or both.
 
     Attributes:
-        grant: what it is wanted for.
-        slot: whether a slot is wanted.
-        place: whether a place is wanted.
-        granted: whether they have it.
-        alarm: when it will look again by itself; infinity where it waits to be woken.
-        event: what wakes it; None before it has looked for the first time.
+        permit: the permit of the call.
+        slot: whether it needs a slot.
+        entry: whether it needs a rate entry.
+        granted: whether it has been granted what it needs.
+        wake_at: when its timeout ends, by `Limiter.now`; infinity without one.
+        event: the event that wakes it; `None` before its first check.
     """
 
-    grant: Permit
+    permit: Permit
     slot: bool
-    place: bool
+    entry: bool
     granted: bool = False
-    alarm: float = math.inf
+    wake_at: float = math.inf
     event: anyio.Event | None = None
     thread: int = field(default_factory=threading.get_ident)
 
     def wake(self) -> None:
-        """Make it look again, from whichever thread."""
+        """Make it check again. Any thread may call this."""
         if self.event is None:
             return
         if self.thread == threading.get_ident():
             self.event.set()
             return
-        loop: Any = self.grant.loop
+        loop: Any = self.permit.loop
         soon = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
-        with suppress(RuntimeError):  # the loop ends in this very moment
+        with suppress(RuntimeError):  # the loop is being closed
             soon(self.event.set)
 
 
-_EARLIER = 1e-3
-"""Seconds by which an alarm has to be too late for its waiter to be woken to set another."""
+_WAKE_TOLERANCE = 1e-3
+"""Seconds by which a timeout must be too long for its waiter to be woken early and set a shorter one."""
 
-_LOOK = 5.0
-"""Seconds after which the first in line looks whether the loops of calls in flight were closed over their heads."""
+_POLL_INTERVAL = 5.0
+"""Seconds after which the first waiter checks whether the loops of calls in flight have been closed."""
 
-_Line = OrderedDict[_Waiter, None]
-"""Waiters in the order in which they came; anyone can leave it at once."""
+_Queue = OrderedDict[_Waiter, None]
+"""Waiters in the order in which they came; removing one from the middle takes constant time."""
 
 
 class Limiter:
-    """Lets requests pass as the limits allow. Any thread and any loop may use it."""
+    """Grants permits as the limits allow. Any thread and any loop may use it."""
 
     def __init__(self, max_concurrency: int, requests_per_minute: int | None, *, adaptive: bool) -> None:
         self.max_concurrency = max_concurrency
@@ -126,44 +126,44 @@ class Limiter:
         self._window = SlidingWindow(requests_per_minute) if requests_per_minute else None
         self.is_adaptive = adaptive
         self.has_window = self._window is not None
-        self._pause = Cooldown()
-        self._timed = self._window is not None  # whether time can matter to who may pass, so far
-        self._again: _Line = OrderedDict()
-        self._queue: _Line = OrderedDict()
-        self._ahead: LoopLocal[float] = LoopLocal(_ahead_of_this_loop)
+        self._cooldown = Cooldown()
+        self._timed = self._window is not None  # whether a grant can depend on the time, so far
+        self._retry_queue: _Queue = OrderedDict()
+        self._queue: _Queue = OrderedDict()
+        self._clock_offset: LoopLocal[float] = LoopLocal(_offset_of_this_loop)
         _limiters.add(self)
 
     def state(self) -> LimitsState:
-        """How it is used at this moment."""
+        """Return how much of it is in use."""
         with self._lock:
-            self._take_back_abandoned()
-            return LimitsState(self._in_flight, len(self._again) + len(self._queue), self._capacity)
+            self._reclaim_abandoned()
+            return LimitsState(self._in_flight, len(self._retry_queue) + len(self._queue), self._capacity)
 
     def now(self) -> float:
-        """The time, the same in all loops of this process, and outside of them."""
+        """Return the time in seconds, the same in all loops of this process and outside of them."""
         try:
             loop = running_loop()
         except RuntimeError:
             return process_time()
-        return clock_of(loop)() + self._ahead.of(loop)
+        return clock_of(loop)() + self._clock_offset.of(loop)
 
-    def hold(self, queue_timeout: float | None, *, place: bool, loop: object = None) -> Permit:
-        """What holds a slot for the length of an `async with` block.
+    def permit(self, queue_timeout: float | None, *, entry: bool, loop: object = None) -> Permit:
+        """Return a permit, not yet acquired. An `async with` block acquires it and releases it at its end.
 
         Args:
-            queue_timeout: seconds to wait for it; None waits for ever.
-            place: whether the call is one to the API, so that its first attempt takes a place in the minute
-                together with the slot.
-            loop: the running loop, where the caller knows it.
+            queue_timeout: the maximum seconds to wait for it; `None` for no maximum.
+            entry: whether the call is one to the API, so that its first attempt acquires a rate entry together with
+                the slot.
+            loop: the running loop, if the caller has it.
 
         Raises:
-            QueueTimeoutError: on entering the block, where it did not come free in time.
+            QueueTimeoutError: on entering the block, if no slot became free in time.
         """
-        return Permit(self, queue_timeout, place=place, loop=loop)
+        return Permit(self, queue_timeout, entry=entry, loop=loop)
 
-    async def queue(self, grant: Permit, queue_timeout: float | None) -> None:
-        """Wait for a slot, where none is free; see `hold`."""
-        waiter = _Waiter(grant, slot=True, place=grant.placed)
+    async def acquire(self, permit: Permit, queue_timeout: float | None) -> None:
+        """Wait in the queue for a slot; see `permit`."""
+        waiter = _Waiter(permit, slot=True, entry=permit.has_entry)
         if queue_timeout is None:
             await self._wait(waiter, self._queue)
             return
@@ -172,233 +172,237 @@ class Limiter:
         if scope.cancelled_caught:
             raise self._timed_out(queue_timeout)
 
-    async def place(self, grant: Permit) -> None:
-        """Take a place in the minute for one more attempt of a call that has its slot."""
-        if not self.acquire_nowait(grant, slot=False, place=True):
-            await self._wait(_Waiter(grant, slot=False, place=True), self._again)
+    async def acquire_entry(self, permit: Permit) -> None:
+        """Acquire a rate entry for one more attempt of a call that has its slot."""
+        if not self.acquire_nowait(permit, slot=False, entry=True):
+            await self._wait(_Waiter(permit, slot=False, entry=True), self._retry_queue)
 
-    def paused_for(self) -> float:
-        """Seconds for which nothing is sent, because the server said so."""
+    def cooldown_left(self) -> float:
+        """Return the remaining seconds of the cooldown that the server asked for; 0 without one."""
         with self._lock:
-            return self._pause.wait(self.now())
+            return self._cooldown.wait(self.now())
 
     @property
-    def cuts(self) -> int:
-        """How often the concurrency was lowered so far."""
-        return self._adaptive.cuts if self._adaptive else 0
+    def decreases(self) -> int:
+        """The number of times that the concurrency has been decreased."""
+        return self._adaptive.decreases if self._adaptive else 0
 
-    def throttled(self, cuts: int | None, pause: float) -> None:
-        """An attempt was told to wait: nothing is sent for `pause` seconds.
+    def throttled(self, decreases: int | None, seconds: float) -> None:
+        """Begin a cooldown, since the server asked an attempt to wait.
 
         Args:
-            cuts: after how many cuts it began, where it met a 429, which lowers an adaptive limit; None otherwise.
-            pause: seconds.
+            decreases: `decreases` when the attempt began, if the status was 429, which decreases an adaptive limit;
+                `None` otherwise.
+            seconds: the length of the cooldown.
         """
         with self._lock:
             self._timed = True
-            self._pause.begin(self.now(), pause, expected=self._capacity)
-            if self._adaptive and cuts is not None:
-                self._adaptive.throttled(cuts)
+            self._cooldown.begin(self.now(), seconds, expected=self._capacity)
+            if self._adaptive and decreases is not None:
+                self._adaptive.throttled(decreases)
 
-    def answered(self) -> None:
-        """An attempt was answered."""
+    def succeeded(self) -> None:
+        """Let an adaptive limit grow after a successful attempt."""
         if self._adaptive:
             with self._lock:
                 self._adaptive.succeeded(self._in_flight)
 
-    def close_place(self, grant: Permit, billing: Billing, left: float | None) -> None:
-        """An attempt is over.
+    def close_entry(self, permit: Permit, billing: Billing, sent_at: float | None) -> None:
+        """Close the rate entry of an attempt that has ended.
 
         Args:
-            grant: what its call holds.
+            permit: the permit of its call.
             billing: how it ended.
-            left: when its request left; None where nobody saw it.
+            sent_at: when its request was sent, by `now`; `None` if unknown.
         """
         if self._window is None:
             return
-        if billing != "not_sent" and left is None:
-            left = self.now()
-        self._lock.soon(partial(self._close_place, grant, left))
+        if billing != "not_sent" and sent_at is None:
+            sent_at = self.now()
+        self._lock.soon(partial(self._close_entry, permit, sent_at))
 
-    def leave(self, grant: Permit) -> None:
-        """Release a slot, and a rate entry that no attempt used; again, it does nothing."""
-        self._lock.soon(partial(self._leave, grant))
+    def release(self, permit: Permit) -> None:
+        """Release a slot, and a rate entry that no attempt has used; again, it does nothing."""
+        self._lock.soon(partial(self._release, permit))
 
     def after_fork(self) -> None:
-        """Forget, in a forked child, the calls of the parent."""
+        """Remove the calls of the parent, in a forked child."""
         self._held.clear()
         self._in_flight = 0
-        self._again.clear()
+        self._retry_queue.clear()
         self._queue.clear()
         if self._window:
-            self._window.forget_open()
+            self._window.discard_open()
 
-    # --- deciding; the lock is held
+    # --- granting; the lock is held
 
     @property
     def _capacity(self) -> int:
         return self._adaptive.limit if self._adaptive else self.max_concurrency
 
-    def _obstacle(self, now: float, *, slot: bool, place: bool) -> float:
-        """Seconds until somebody may pass as far as time can tell; infinity where only a give-back can help."""
-        if slot and self._in_flight >= self._capacity and not self._take_back_abandoned():
+    def _delay(self, now: float, *, slot: bool, entry: bool) -> float:
+        """Return the seconds until the rules of time allow a grant; infinity if a release has to come first."""
+        if slot and self._in_flight >= self._capacity and not self._reclaim_abandoned():
             return math.inf
-        if not (place and self._timed):
+        if not (entry and self._timed):
             return 0.0
-        return max(self._pause.wait(now), self._window.wait(now) if self._window else 0.0)
+        return max(self._cooldown.wait(now), self._window.wait(now) if self._window else 0.0)
 
-    def _pass(self, now: float, grant: Permit, *, slot: bool, place: bool) -> None:
+    def _grant(self, now: float, permit: Permit, *, slot: bool, entry: bool) -> None:
         if slot:
             self._in_flight += 1
-            self._held.setdefault(grant.loop, set()).add(grant)
-        grant.placed = place
-        if place and self._timed:
-            self._pause.went(now)
+            self._held.setdefault(permit.loop, set()).add(permit)
+        permit.has_entry = entry
+        if entry and self._timed:
+            self._cooldown.mark_sent(now)
             if self._window:
-                self._window.take()
+                self._window.acquire()
 
-    def _holds(self, grant: Permit) -> bool:
-        """Whether it has its slot still; see `_leave`."""
-        return grant in self._held.get(grant.loop, ())
+    def _is_held(self, permit: Permit) -> bool:
+        """Whether `permit` still has its slot; see `_release`."""
+        return permit in self._held.get(permit.loop, ())
 
-    def _leave(self, grant: Permit) -> None:
-        held = self._held.get(grant.loop)
-        if held is None or grant not in held:  # given back, taken back, or left to the parent of this process
+    def _release(self, permit: Permit) -> None:
+        held = self._held.get(permit.loop)
+        if held is None or permit not in held:  # released or reclaimed before, or held by the parent of this process
             return
-        held.discard(grant)
+        held.discard(permit)
         if not held:
-            del self._held[grant.loop]
+            del self._held[permit.loop]
         self._in_flight -= 1
-        if grant.placed:
-            self._drop_place(grant)
-        if self._again or self._queue:
+        if permit.has_entry:
+            self._release_entry(permit)
+        if self._retry_queue or self._queue:
             self._advance()
 
-    def _drop_place(self, grant: Permit) -> None:
-        """Give back a place that no request left on."""
-        grant.placed = False
+    def _release_entry(self, permit: Permit) -> None:
+        """Release an entry whose request was not sent."""
+        permit.has_entry = False
         if self._window:
-            self._window.give_back()
+            self._window.release()
 
-    def _close_place(self, grant: Permit, left: float | None) -> None:
-        if self._window is None or not self._holds(grant):
+    def _close_entry(self, permit: Permit, sent_at: float | None) -> None:
+        if self._window is None or not self._is_held(permit):
             return
-        if left is None:
-            self._window.give_back()
+        if sent_at is None:
+            self._window.release()
         else:
-            self._window.left(left)
+            self._window.mark_sent(sent_at)
         self._advance()
 
-    def _take_back_abandoned(self) -> bool:
-        """Take back what is held by calls whose loop was closed over their heads; whether that made room."""
+    def _reclaim_abandoned(self) -> bool:
+        """Reclaim the permits of calls whose loop has been closed. Return whether that freed a slot."""
         closed = [loop for loop in self._held if is_closed(loop)]
         for loop in closed:
-            for grant in self._held.pop(loop):
+            for permit in self._held.pop(loop):
                 self._in_flight -= 1
-                if grant.placed and self._window:  # it may have been sent
-                    self._window.left(self.now())
-                grant.placed = False
-                grant.abandon()
+                if permit.has_entry and self._window:  # it may have been sent
+                    self._window.mark_sent(self.now())
+                permit.has_entry = False
+                permit.release_shared()
         return bool(closed) and self._in_flight < self._capacity
 
-    def _advance(self, looking: _Waiter | None = None) -> None:
-        """Let everybody pass who may, in order; have the first of those who may not watch the clock.
+    def _advance(self, awake: _Waiter | None = None) -> None:
+        """Grant permits to the waiters at the front, in order, and set the timeout of the first that has to wait.
 
         Args:
-            looking: who looks by itself at this moment, and so needs not be woken.
+            awake: the waiter that is checking now, and so does not need to be woken.
         """
-        if not self._again and not self._queue:
+        if not self._retry_queue and not self._queue:
             return
         now = self.now() if self._timed else 0.0
-        while (waiter := next(iter(self._again or self._queue), None)) is not None:
-            if is_closed(waiter.grant.loop):
-                self._drop(waiter)
+        while (waiter := next(iter(self._retry_queue or self._queue), None)) is not None:
+            if is_closed(waiter.permit.loop):
+                self._remove(waiter)
                 continue
-            wait = self._obstacle(now, slot=waiter.slot, place=waiter.place)
+            wait = self._delay(now, slot=waiter.slot, entry=waiter.entry)
             if wait == math.inf and self._may_be_abandoned(waiter):
-                now, wait = self.now(), _LOOK
+                now, wait = self.now(), _POLL_INTERVAL
             if wait:
-                self._set_alarm(waiter, now + wait, looking)
+                self._set_wake_time(waiter, now + wait, awake)
                 return
-            self._drop(waiter)
-            self._pass(now, waiter.grant, slot=waiter.slot, place=waiter.place)
+            self._remove(waiter)
+            self._grant(now, waiter.permit, slot=waiter.slot, entry=waiter.entry)
             waiter.granted = True
             waiter.wake()
 
     def _may_be_abandoned(self, waiter: _Waiter) -> bool:
-        """Whether calls of other loops are in flight: when such a loop is closed over their heads, nobody says so."""
-        return any(loop is not waiter.grant.loop for loop in self._held)
+        """Whether calls of other loops are in flight. If such a loop is closed, no event says so."""
+        return any(loop is not waiter.permit.loop for loop in self._held)
 
     @staticmethod
-    def _set_alarm(waiter: _Waiter, when: float, looking: _Waiter | None) -> None:
-        if waiter is looking:
-            waiter.alarm = when
-        elif when < waiter.alarm - _EARLIER:
+    def _set_wake_time(waiter: _Waiter, when: float, awake: _Waiter | None) -> None:
+        if waiter is awake:
+            waiter.wake_at = when
+        elif when < waiter.wake_at - _WAKE_TOLERANCE:
             waiter.wake()
 
-    def _drop(self, waiter: _Waiter) -> None:
-        self._again.pop(waiter, None)
+    def _remove(self, waiter: _Waiter) -> None:
+        self._retry_queue.pop(waiter, None)
         self._queue.pop(waiter, None)
 
     # --- waiting
 
-    def acquire_nowait(self, grant: Permit, *, slot: bool, place: bool) -> bool:
-        """Whether what is wanted was free, and nobody waits for it; then it is taken."""
+    def acquire_nowait(self, permit: Permit, *, slot: bool, entry: bool) -> bool:
+        """Acquire a slot, a rate entry, or both, if they are free and no call waits for them. Return whether it did."""
         with self._lock:
-            if self._again or (slot and self._queue):
+            if self._retry_queue or (slot and self._queue):
                 return False
             if slot and not self._timed and self._adaptive is None and self._in_flight < self.max_concurrency:
                 self._in_flight += 1
-                self._held.setdefault(grant.loop, set()).add(grant)
+                self._held.setdefault(permit.loop, set()).add(permit)
                 return True
-            now = self.now() if place and self._timed else 0.0
-            if self._obstacle(now, slot=slot, place=place):
+            now = self.now() if entry and self._timed else 0.0
+            if self._delay(now, slot=slot, entry=entry):
                 return False
-            self._pass(now, grant, slot=slot, place=place)
+            self._grant(now, permit, slot=slot, entry=entry)
             return True
 
-    async def _wait(self, waiter: _Waiter, line: _Line) -> None:
+    async def _wait(self, waiter: _Waiter, queue: _Queue) -> None:
         with self._lock:
-            line[waiter] = None
+            queue[waiter] = None
         try:
-            while (event := self._look(waiter)) is not None:
-                if waiter.alarm == math.inf:
+            while (event := self._check(waiter)) is not None:
+                if waiter.wake_at == math.inf:
                     await event.wait()
                 else:
-                    with anyio.move_on_after(waiter.alarm - self.now()):
+                    with anyio.move_on_after(waiter.wake_at - self.now()):
                         await event.wait()
         except BaseException:
-            self._withdraw(waiter)
+            self._stop_waiting(waiter)
             raise
 
-    def _look(self, waiter: _Waiter) -> anyio.Event | None:
-        """None where `waiter` may go, otherwise what wakes it; its alarm is set if it is the first in line."""
+    def _check(self, waiter: _Waiter) -> anyio.Event | None:
+        """Return the event to wait for, or `None` if `waiter` has been granted what it needs.
+
+        The timeout of the first waiter is set.
+        """
         with self._lock:
-            waiter.alarm = math.inf
-            self._advance(looking=waiter)
+            waiter.wake_at = math.inf
+            self._advance(awake=waiter)
             waiter.event = None if waiter.granted else anyio.Event()
             return waiter.event
 
-    def _withdraw(self, waiter: _Waiter) -> None:
-        """Give up a place in the line, or what was granted in the very moment."""
-        self._lock.soon(partial(self._give_up, waiter))
+    def _stop_waiting(self, waiter: _Waiter) -> None:
+        """Leave the queue, and release what was granted at the same moment."""
+        self._lock.soon(partial(self._remove_waiter, waiter))
 
-    def _give_up(self, waiter: _Waiter) -> None:
-        self._drop(waiter)
+    def _remove_waiter(self, waiter: _Waiter) -> None:
+        self._remove(waiter)
         if waiter.granted and waiter.slot:
-            self._leave(waiter.grant)
-        elif waiter.granted and self._holds(waiter.grant):
-            self._drop_place(waiter.grant)
+            self._release(waiter.permit)
+        elif waiter.granted and self._is_held(waiter.permit):
+            self._release_entry(waiter.permit)
         self._advance()
 
     def _timed_out(self, queue_timeout: float) -> QueueTimeoutError:
         with self._lock:
-            paused, capacity = self._pause.wait(self.now()), self._capacity
+            cooldown, capacity = self._cooldown.wait(self.now()), self._capacity
             full = self._in_flight >= capacity
         if full:
             why = f"all {capacity} are in use (Limits(max_concurrency=...))"
-        elif paused:
-            why = f"the server asked for a pause, which lasts {paused:.3g} more seconds"
+        elif cooldown:
+            why = f"the server asked for a pause, which lasts {cooldown:.3g} more seconds"
         else:
             why = "the requests of this minute are used up (Limits(requests_per_minute=...))"
         return QueueTimeoutError(
@@ -406,48 +410,48 @@ class Limiter:
         )
 
 
-class Lease(Protocol):
-    """What a call holds at the backend of shared limits."""
+class BackendPermit(Protocol):
+    """The permit of one call at the backend of shared limits."""
 
-    def attempted(self, billing: Billing, left: float | None) -> None:
+    def attempt_ended(self, billing: Billing, sent_at: float | None) -> None:
         """Close the rate entry of an attempt."""
         ...
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Release everything; again, it does nothing."""
         ...
 
-    async def ready(self) -> None:
-        """Wait for the rate entry of the attempt that is due."""
+    async def acquire_entry(self) -> None:
+        """Acquire the rate entry of the attempt that is due."""
         ...
 
 
 class Permit:
-    """What one call holds: a slot, and a rate entry for the attempt that is due.
+    """The permit of one call: a slot, and a rate entry for the attempt that is due.
 
     Attributes:
-        placed: whether it has the entry; before it has anything, whether it wants one.
+        has_entry: whether it has the entry; before it is acquired, whether it needs one.
         loop: the loop of its call.
-        shared: what the call holds at the backend of shared limits; `None` without one.
+        shared: the permit at the backend of shared limits; `None` without one.
     """
 
-    __slots__ = ("_cuts", "_gate", "_queue_timeout", "loop", "placed", "shared")
+    __slots__ = ("_decreases", "_limiter", "_queue_timeout", "has_entry", "loop", "shared")
 
-    def __init__(self, gate: Limiter, queue_timeout: float | None, *, place: bool, loop: object) -> None:
-        self._gate = gate
+    def __init__(self, limiter: Limiter, queue_timeout: float | None, *, entry: bool, loop: object) -> None:
+        self._limiter = limiter
         self._queue_timeout = queue_timeout
-        self._cuts = 0
-        self.placed = place
+        self._decreases = 0
+        self.has_entry = entry
         self.loop = loop
-        self.shared: Lease | None = None
+        self.shared: BackendPermit | None = None
 
     def acquire_nowait(self) -> bool:
         """Acquire it if a slot is free and no call waits for one. Return whether it was acquired."""
-        gate = self._gate
-        if not gate.acquire_nowait(self, slot=True, place=self.placed):
+        limiter = self._limiter
+        if not limiter.acquire_nowait(self, slot=True, entry=self.has_entry):
             return False
-        if gate.is_adaptive:
-            self._cuts = gate.cuts
+        if limiter.is_adaptive:
+            self._decreases = limiter.decreases
         return True
 
     async def acquire(self) -> None:
@@ -456,8 +460,8 @@ class Permit:
         Raises:
             QueueTimeoutError: none became free in time.
         """
-        await self._gate.queue(self, self._queue_timeout)
-        self._cuts = self._gate.cuts
+        await self._limiter.acquire(self, self._queue_timeout)
+        self._decreases = self._limiter.decreases
 
     async def __aenter__(self) -> Self:
         if self.loop is None:
@@ -467,62 +471,61 @@ class Permit:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.leave()
+        self.release()
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Release it, here and at the backend. Any thread may do so, and again."""
-        self._gate.leave(self)
+        self._limiter.release(self)
         if self.shared is not None:
-            self.shared.leave()
+            self.shared.release()
 
-    def abandon(self) -> None:
-        """Release at the backend what a call held whose loop was closed."""
+    def release_shared(self) -> None:
+        """Release it at the backend only, after its loop was closed."""
         if self.shared is not None:
-            self.shared.leave()
+            self.shared.release()
 
     def now(self) -> float:
-        """The time, the same in all loops of this process."""
-        return self._gate.now()
+        """Return the time in seconds, the same in all loops of this process."""
+        return self._limiter.now()
 
-    def paused_for(self) -> float:
-        """Seconds for which nothing is sent, because the server said so."""
-        return self._gate.paused_for()
+    def cooldown_left(self) -> float:
+        """Return the remaining seconds of the cooldown that the server asked for; 0 without one."""
+        return self._limiter.cooldown_left()
 
-    async def place(self) -> None:
-        """Wait for the rate entry of the attempt that is due; that of the first one came with the slot."""
-        await self._gate.place(self)
-        self._cuts = self._gate.cuts
+    async def acquire_entry(self) -> None:
+        """Acquire the rate entry of the attempt that is due, here and at the backend.
 
-    async def ready(self) -> None:
-        """Wait for the rate entries of the attempt that is due, here and at the backend."""
-        if not self.placed:
-            await self.place()
+        The first attempt's was granted with the slot.
+        """
+        if not self.has_entry:
+            await self._limiter.acquire_entry(self)
+            self._decreases = self._limiter.decreases
         if self.shared is not None:
-            await self.shared.ready()
+            await self.shared.acquire_entry()
 
-    def attempt_ended(self, billing: Billing, left: float | None) -> None:
+    def attempt_ended(self, billing: Billing, sent_at: float | None) -> None:
         """Close the rate entries of an attempt.
 
         Args:
             billing: how it ended; `executed` lets an adaptive limit grow.
-            left: when its request was sent; `None` if unknown.
+            sent_at: when its request was sent, by `now`; `None` if unknown.
         """
-        if self.placed:
-            self.placed = False
-            if self._gate.has_window:
-                self._gate.close_place(self, billing, left)
+        if self.has_entry:
+            self.has_entry = False
+            if self._limiter.has_window:
+                self._limiter.close_entry(self, billing, sent_at)
         if self.shared is not None:
-            self.shared.attempted(billing, left)
-        if billing == "executed" and self._gate.is_adaptive:
-            self._gate.answered()
+            self.shared.attempt_ended(billing, sent_at)
+        if billing == "executed" and self._limiter.is_adaptive:
+            self._limiter.succeeded()
 
-    def throttled(self, pause: float, *, cut: bool) -> None:
-        """The attempt was told to wait: nothing is sent for `pause` seconds; `cut` lowers an adaptive limit too."""
-        self._gate.throttled(self._cuts if cut else None, pause)
+    def throttled(self, seconds: float, *, decrease: bool) -> None:
+        """Begin a cooldown of `seconds`, since the server asked for it; `decrease` an adaptive limit too."""
+        self._limiter.throttled(self._decreases if decrease else None, seconds)
 
 
-def _ahead_of_this_loop() -> float:
-    """Seconds by which the process's clock is ahead of the running loop's, whose zero may lie anywhere."""
+def _offset_of_this_loop() -> float:
+    """Return the seconds by which the process's clock is ahead of the running loop's, which may begin anywhere."""
     return process_time() - loop_time()
 
 
@@ -530,8 +533,8 @@ _limiters: WeakSet[Limiter] = WeakSet()
 
 
 def _after_fork() -> None:
-    for gate in tuple(_limiters):
-        gate.after_fork()
+    for limiter in tuple(_limiters):
+        limiter.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

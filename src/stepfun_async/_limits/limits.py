@@ -1,4 +1,4 @@
-"""`Limits`: how much may happen at once, as the value that users write down."""
+"""`Limits`: the value in which users set how many requests may be in flight, and sent in a minute."""
 
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -13,30 +13,30 @@ from .shared import SharedLimits
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What may be in flight at once, and sent in a minute.
+    """How many calls may be in flight at once, and how many requests may be sent in a minute.
 
-    Clients that are given the same `Limits` object share it, in any threads and event loops: together
-    they stay within it. Two objects that are equal are still two limits, and so are copies.
+    Clients with the same `Limits` object share it, in any threads and event loops: together they stay within it.
+    Two equal objects are still two limits, and so are copies.
 
     Attributes:
-        max_concurrency: calls in flight at most. Further ones wait for a slot, first come first
+        max_concurrency: the maximum number of calls in flight. Further ones wait for a slot, first come, first
             served. The default, 5, is what StepFun allows the lowest tier, V0.
-        requests_per_minute: requests sent in any 60 seconds at most, attempts that are made again
-            included; None for any number. Links to pictures are not counted.
+        requests_per_minute: the maximum number of requests sent in any 60 seconds, retries included; `None` for no
+            maximum. Downloads of linked images are not counted.
         adaptive: lower the concurrency when the server answers 429, and raise it again while it does
             not, never above `max_concurrency`.
-        backend: where several processes or machines keep these limits together, such as
-            `stepfun_async.redis.RedisBackend`; None for limits of this process alone.
+        backend: shares these limits between processes and machines, such as `stepfun_async.redis.RedisBackend`;
+            `None` for limits of this process alone.
 
     Raises:
-        ConfigurationError: a number is not a whole one above 0, or `backend` is none.
+        ConfigurationError: a number is not an integer above 0, or `backend` is not a backend.
     """
 
     max_concurrency: int = 5
     requests_per_minute: int | None = None
     adaptive: bool = False
     backend: LimitsBackend | None = None
-    _gate: Limiter = field(init=False, repr=False, compare=False)
+    _limiter: Limiter = field(init=False, repr=False, compare=False)
     _shared: SharedLimits | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -46,15 +46,15 @@ class Limits:
         adaptive: object = self.adaptive
         if type(adaptive) is not bool:
             raise ConfigurationError(f"adaptive is True or False, not {shown(adaptive)}")
-        if self.backend is not None and not callable(getattr(self.backend, "take", None)):
+        if self.backend is not None and not callable(getattr(self.backend, "acquire", None)):
             raise ConfigurationError(f"backend is a RedisBackend(...) or the like, not {self.backend!r}")
-        gate = Limiter(self.max_concurrency, self.requests_per_minute, adaptive=adaptive)
-        object.__setattr__(self, "_gate", gate)
+        limiter = Limiter(self.max_concurrency, self.requests_per_minute, adaptive=adaptive)
+        object.__setattr__(self, "_limiter", limiter)
         shared = SharedLimits(self.backend, self.max_concurrency, self.requests_per_minute) if self.backend else None
         object.__setattr__(self, "_shared", shared)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process, or a copy, counts for itself."""
+        """Pickle the arguments only, so that a copy counts on its own."""
         return type(self), (self.max_concurrency, self.requests_per_minute, self.adaptive, self.backend)
 
     @classmethod
@@ -66,11 +66,11 @@ class Limits:
         adaptive: bool = False,
         backend: LimitsBackend | None = None,
     ) -> Self:
-        """What StepFun allows an account of one tier.
+        """Return the limits of an account of one tier of StepFun's.
 
         Args:
-            name: `V0` to `V4`, in China `V5` too.
-            region: where the account is: `international` (docs 2026-09) or `china` (docs 2026-06).
+            name: `V0` to `V4`, in China also `V5`.
+            region: the region of the account: `international` (docs 2026-09) or `china` (docs 2026-06).
             adaptive: as in `Limits`.
             backend: as in `Limits`.
 
@@ -90,17 +90,17 @@ class Limits:
 
     @property
     def state(self) -> LimitsState:
-        """How it is used at this moment, by everybody who shares it in this process."""
-        return self._gate.state()
+        """How much of it is in use in this process."""
+        return self._limiter.state()
 
     @property
-    def gate(self) -> Limiter:
-        """What holds everybody to it; for this package's clients."""
-        return self._gate
+    def limiter(self) -> Limiter:
+        """The limiter that enforces it; for this package's clients."""
+        return self._limiter
 
     @property
     def shared(self) -> SharedLimits | None:
-        """What holds them together with other processes; for this package's clients."""
+        """The limits shared with other processes, `None` without a backend; for this package's clients."""
         return self._shared
 
 

@@ -1,6 +1,6 @@
-"""How many requests may go, as plain state machines: the time is told to them, they tell whether to wait.
+"""The rules of the rate limits, as pure state machines: the caller passes the time and gets back how long to wait.
 
-None of them locks, waits or reads a clock. `_limits` does, for all of them at once.
+None of them locks, waits or reads a clock; `limiter` does that for all of them.
 """
 
 import heapq
@@ -10,93 +10,92 @@ PERIOD = 60.0
 """Seconds over which StepFun counts requests."""
 
 MARGIN = 0.25
-"""Seconds by which the ways of two requests to the server may differ without breaking the limit there."""
+"""Seconds by which the latencies of two requests may differ without breaking the limit at the server."""
 
 _TICK = 1e-6
-"""Seconds too few to wait for: whoever waited for a moment may wake a rounding error before it."""
+"""Seconds that count as none: a caller that has waited may wake a rounding error too early."""
 
 
 class SlidingWindow:
-    """A sliding window: over any `PERIOD` seconds never more than `limit` requests leave.
+    """A sliding window: no more than `limit` requests are sent in any `PERIOD` seconds.
 
-    A request takes a place before it is sent. The place counts without end while nobody knows when the
-    request leaves, then from the moment when it left; if it never left, it counts no more. So requests
-    that are held up on their way out (a slow connection, say) cannot bunch up with later ones, and
-    there is no drift: the window has no beginning that could be shifted.
+    A request acquires an entry before it is sent. The entry counts until the request is sent and for `PERIOD`
+    seconds after that; if it is never sent, the entry is released. So requests that are delayed before they are
+    sent (by a slow connection, say) cannot bunch up with later ones. And the window has no beginning, so it does
+    not drift.
     """
 
-    __slots__ = ("_left", "_open", "limit")
+    __slots__ = ("_open", "_sent", "limit")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._open = 0
-        self._left: list[float] = []
+        self._sent: list[float] = []
 
     def wait(self, now: float) -> float:
-        """Seconds until there is room as far as time can tell: 0 for now, infinity where only a give-back helps."""
-        while self._left and self._left[0] + PERIOD + MARGIN - now <= _TICK:
-            heapq.heappop(self._left)
-        if self._open + len(self._left) < self.limit:
+        """Return the seconds until an entry is free; infinity if one has to be released first."""
+        while self._sent and self._sent[0] + PERIOD + MARGIN - now <= _TICK:
+            heapq.heappop(self._sent)
+        if self._open + len(self._sent) < self.limit:
             return 0.0
-        return self._left[0] + PERIOD + MARGIN - now if self._left else math.inf
+        return self._sent[0] + PERIOD + MARGIN - now if self._sent else math.inf
 
-    def take(self) -> None:
-        """Take a place; only after `wait` said 0."""
+    def acquire(self) -> None:
+        """Acquire an entry. `wait` must have returned 0."""
         self._open += 1
 
-    def left(self, when: float) -> None:
-        """Say that the request of a taken place left at `when`."""
+    def mark_sent(self, when: float) -> None:
+        """Record that the request of an open entry was sent at `when`."""
         self._open -= 1
-        heapq.heappush(self._left, when)
+        heapq.heappush(self._sent, when)
 
-    def give_back(self) -> None:
-        """Say that the request of a taken place never left."""
+    def release(self) -> None:
+        """Release an open entry, whose request was not sent."""
         self._open -= 1
 
-    def forget_open(self) -> None:
-        """Forget the requests under way, which a forked child does not carry on."""
+    def discard_open(self) -> None:
+        """Discard the open entries, in a forked child: their requests are the parent's."""
         self._open = 0
 
 
 class AdaptiveLimit:
-    """How many requests at once, learned from the server: additive increase, multiplicative decrease.
+    """A concurrency limit learned from the server: additive increase, multiplicative decrease.
 
-    A full window of successes adds one; a 429 takes 30 % off, once for all requests that were under way
-    together. Never above `maximum`, never below one. The algorithm is TCP's
+    As many successes as the limit add one; a 429 takes 30 % off, once for all requests that were in flight
+    together. The limit is at most `maximum` and at least one. The algorithm is TCP's
     (https://en.wikipedia.org/wiki/Additive_increase/multiplicative_decrease).
     """
 
-    __slots__ = ("_exact", "cuts", "maximum")
+    __slots__ = ("_exact", "decreases", "maximum")
 
     DECREASE = 0.7
 
     def __init__(self, maximum: int) -> None:
         self.maximum = maximum
-        self.cuts = 0
+        self.decreases = 0
         self._exact = float(maximum)
 
     @property
     def limit(self) -> int:
-        """How many requests may be in flight now."""
+        """The number of requests that may be in flight now."""
         return int(self._exact)
 
     def succeeded(self, in_flight: int) -> None:
-        """A request was answered while `in_flight` were under way: a limit that is not reached proves nothing."""
+        """Increase the limit after a success while `in_flight` were in flight, if that is all it allows."""
         if in_flight >= self.limit:
             self._exact = min(float(self.maximum), self._exact + 1.0 / self._exact)
 
-    def throttled(self, cuts: int) -> None:
-        """A request that was begun after `cuts` cuts met a 429."""
-        if cuts == self.cuts:
-            self.cuts += 1
+    def throttled(self, decreases: int) -> None:
+        """Decrease the limit after a 429, once for all requests that began at the same number of `decreases`."""
+        if decreases == self.decreases:
+            self.decreases += 1
             self._exact = max(1.0, self._exact * self.DECREASE)
 
 
 class Cooldown:
-    """A time in which nothing is sent because the server said so, and a gradual beginning afterwards.
+    """A time in which nothing is sent because the server asked for it, and a gradual start afterwards.
 
-    When the pause is over, requests do not rush out together: for another fifth of its length they go
-    one after another, evenly spaced.
+    Requests are not sent all at once when it ends: for another fifth of its length they are evenly spaced.
     """
 
     __slots__ = ("_not_before", "_spaced_until", "_spacing")
@@ -109,12 +108,12 @@ class Cooldown:
         self._spacing = 0.0
 
     def begin(self, now: float, seconds: float, *, expected: int) -> None:
-        """Pause for `seconds`, or as long as an earlier pause still lasts.
+        """Begin a cooldown, or keep an earlier one that ends later.
 
         Args:
             now: the time.
-            seconds: how long.
-            expected: how many requests may be under way at once afterwards.
+            seconds: the length of the cooldown.
+            expected: the number of requests that may be in flight afterwards.
         """
         end = now + seconds
         if end <= self._not_before:
@@ -125,11 +124,11 @@ class Cooldown:
         self._spacing = spread / max(expected, 1)
 
     def wait(self, now: float) -> float:
-        """Seconds until the next request may leave; 0 for now."""
+        """Return the seconds until the next request may be sent; 0 for now."""
         wait = self._not_before - now
         return wait if wait > _TICK else 0.0
 
-    def went(self, now: float) -> None:
-        """A request leaves now."""
+    def mark_sent(self, now: float) -> None:
+        """Record that a request is sent now."""
         if now < self._spaced_until:
             self._not_before = now + self._spacing

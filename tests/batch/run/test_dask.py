@@ -154,8 +154,8 @@ def test_workers_keep_the_limits_that_are_shared(cluster: Any, job: Job, tmp_pat
         limits = Limits(max_concurrency=4, requests_per_minute=100, backend=backend)
         assert run_on(cluster, job.batch(30, limits=limits), chunk=5).done == 30
         with server.inside() as redis:
-            (places,) = (redis.zcard(key) for key in redis.scan_iter() if key.endswith(":places"))
-    assert places == 30
+            (entries,) = (redis.zcard(key) for key in redis.scan_iter() if key.endswith(":entries"))
+    assert entries == 30
     assert job.engine.peak <= 4
     job.assert_right(30)
 

@@ -313,7 +313,7 @@ def _hold(budget: Budget, request: ImageRequest, price: Money | None, attempts: 
     hold = budget.reserve(request.model, price, 1)
     try:
         for _ in range(attempts - 1):
-            hold.set_aside()
+            hold.add_attempt()
     except BudgetExceededError:
         hold.settle(billed=0, unknown=0)
         raise

@@ -28,8 +28,8 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r"Size\(width=([^,]+), height=([^)]+)\)", r'{"width": \1, "height": \2}'),
     (r"; raise Budget\(\.\.\.\) or stop here", "; only the one who runs this server can raise its --budget"),
     (
-        r"so a budget cannot hold it: Budget\(.*\}\)",
-        "so the budget of this server cannot hold it: choose another model",
+        r"so the budget cannot be enforced: pass Budget\(.*\}\)",
+        "so the budget of this server cannot be enforced: choose another model",
     ),
     (r"; register_model\(\) adds one(, validation='off' sends as given)?", "; list_image_models has them all"),
     (r"True or False", "true or false"),
