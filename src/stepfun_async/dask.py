@@ -6,8 +6,8 @@
     with Client("tcp://scheduler:8786") as cluster:
         progress = run_on(cluster, Batch("prompts.jsonl", out="batch", pictures="/shared"), max_in_flight=200)
 
-Dask brings chunks to workers and rows back. How many lines are in flight on all workers is kept by its
-`Semaphore`, whose leases a worker renews for as long as it lives. Everything else is `Batch.run_chunks`.
+Dask sends chunks to workers and their rows back. Its `Semaphore` limits the lines in flight on all workers; a worker
+renews its leases for as long as it lives. Everything else is `Batch.run_chunks`.
 """
 
 from __future__ import annotations
@@ -30,37 +30,37 @@ from .batch.run.chunks import check_worker
 __all__ = ["run_on"]
 
 _FEWEST = 16
-"""Chunks that are handed out at once at least, so that a cluster that grows finds work."""
+"""The minimum number of chunks submitted at once, so that a cluster that grows has work."""
 
 _AHEAD = 2
-"""Chunks for each thread of a worker: one that is made, and one that waits for its turn."""
+"""Chunks for each thread of a worker: one that runs, and one that waits."""
 
 _SHARE = 2
-"""How many times its even share of the lines in flight a chunk may have, so that no slot lies idle."""
+"""How many times its even share of the lines in flight a chunk may have, so that no slot is idle."""
 
 
 def run_on(cluster: Any, batch: Batch, *, chunk: int = 50, max_in_flight: int | None = None) -> Progress:
-    """Run a batch on the workers of a Dask cluster, or go on where the last run ended.
+    """Run a batch on the workers of a Dask cluster, or continue where the last run ended.
 
-    It blocks, may be called where an event loop runs, and ends as `Batch.run_sync` does: `batch.stop()` from
-    another thread or Ctrl-C send nothing more, and what is in flight ends and is entered.
+    It blocks, may be called while an event loop runs, and ends as `Batch.run_sync` does: after `batch.stop()` in
+    another thread or Ctrl-C, nothing more is sent, and the lines in flight end and are entered in the journal.
 
     Args:
         cluster: a `distributed.Client` that is not asynchronous.
-        batch: what to run. The folder of its pictures has the same whole path here and on all workers; the key
-            is in the environment of the workers, and nowhere else.
-        chunk: lines that go to a worker in one go, 1 to 256.
-        max_in_flight: lines in flight at once on all workers together; `max_concurrency` of the batch's
-            limits when absent.
+        batch: the batch. The folder of its images must have the same absolute path here and on all workers, and the
+            key must be in the environment of the workers; it is not sent to them.
+        chunk: the number of lines sent to a worker at once, 1 to 256.
+        max_in_flight: the maximum number of lines in flight on all workers together; `None` for `max_concurrency` of
+            the batch's limits.
 
     Returns:
-        What this run did, as `Batch.run`.
+        The counts and costs of this run, as from `Batch.run`.
 
     Raises:
-        ConfigurationError: a worker cannot work: it has another version of this package, no key, or not the
-            batch's folder; or a setting cannot be right. Nothing was sent.
-        ChunkError: Dask gave a chunk up, since its workers died time and again.
-        StepFunError: as `Batch.run`.
+        ConfigurationError: a worker has another version of this package, no key, or not the batch's folder; or a
+            setting is invalid. Nothing was sent.
+        ChunkError: Dask gave up a chunk, since its workers died repeatedly.
+        StepFunError: as from `Batch.run`.
     """
     workers = _Workers(cluster, max_in_flight or batch.limits.max_concurrency)
     try:
@@ -80,7 +80,7 @@ class _Workers:
 
     Args:
         cluster: the client.
-        max_in_flight: lines in flight at once on all of them.
+        max_in_flight: the maximum number of lines in flight on all of them.
     """
 
     def __init__(self, cluster: Any, max_in_flight: int) -> None:
@@ -95,7 +95,7 @@ class _Workers:
         self._beginning = anyio.Lock()
 
     async def submit(self, chunk: Chunk) -> Sequence[Row]:
-        """The rows of a chunk that one of the workers makes."""
+        """Run a chunk on one of the workers. Return its rows."""
         async with self._beginning:
             if self._semaphore is None:
                 self._semaphore = await finished_in_thread(partial(self._begin, chunk))
@@ -109,10 +109,10 @@ class _Workers:
             future.release()
 
     def _begin(self, chunk: Chunk) -> Any:
-        """Make sure that all workers can work, before anything is sent; then let so many lines be in flight.
+        """Check all workers before anything is sent. Return the semaphore of the run.
 
         Raises:
-            ConfigurationError: one cannot, and why.
+            ConfigurationError: some workers cannot run the batch; the reasons are listed.
         """
         found = self._cluster.run(check_worker, chunk.conditions, on_error="return")
         unfit = [f"{address}: {error}" for address, error in found.items() if error is not None]
@@ -125,30 +125,30 @@ class _Workers:
         return semaphore
 
     def close(self) -> None:
-        """Have the scheduler forget the slots, unless some are still held for workers that died."""
+        """Delete the semaphore, unless workers that died still hold leases."""
         if self._semaphore is None:
             return
-        with suppress(OSError, RuntimeError):  # a cluster that is gone has forgotten
+        with suppress(OSError, RuntimeError):  # the cluster is gone, and the semaphore with it
             if not self._semaphore.get_value():
                 self._semaphore.close()
 
 
 def _semaphore(name: str, most: int) -> Any:
-    """Dask's semaphore of a name."""
+    """Return Dask's semaphore of a name."""
     distributed: Any = importlib.import_module("distributed")
     return distributed.Semaphore(max_leases=most, name=name)
 
 
 async def _ended(future: Any) -> None:
-    """Wait until a future of Dask's is done, in whichever way."""
+    """Wait until a future of Dask's has a result or an error."""
     loop: Any = current_token().native_token
     done = anyio.Event()
 
-    def tell(_: object) -> None:
-        with suppress(RuntimeError):  # nobody waits any more, and the loop is gone
+    def set_done(_: object) -> None:
+        with suppress(RuntimeError):  # the caller no longer waits, and the loop is gone
             loop.call_soon_threadsafe(done.set)
 
-    future.add_done_callback(tell)
+    future.add_done_callback(set_done)
     await done.wait()
 
 
@@ -156,36 +156,36 @@ async def _ended(future: Any) -> None:
 
 
 class _Slots:
-    """The slots of all workers, as `run_chunk` takes them.
+    """The slots of all workers, in the form that `run_chunk` accepts.
 
     Args:
-        name: of Dask's semaphore.
-        most: how many there are.
+        name: the name of Dask's semaphore.
+        most: the number of slots.
     """
 
     def __init__(self, name: str, most: int) -> None:
         self._semaphore = _semaphore(name, most)
 
     def acquire(self) -> None:
-        """Wait for one. The question is put anew from time to time, or one of a dead worker would be answered."""
+        """Acquire a slot. Each request for one expires soon, so that none is granted to a worker that has died."""
         while not self._semaphore.acquire(timeout=_PATIENCE):
             pass
 
     def release(self) -> None:
-        """Give one back."""
+        """Release a slot."""
         self._semaphore.release()
 
 
 _PATIENCE = 5.0
-"""Seconds for which the scheduler keeps a question for a slot."""
+"""Seconds for which the scheduler keeps a request for a slot."""
 
 
 @lru_cache(maxsize=8)
 def _slots(name: str, most: int) -> _Slots:
-    """The slots of a run in this process, whose leases one place renews."""
+    """Return the slots of a run, one object per process, which renews the leases."""
     return _Slots(name, most)
 
 
 def _make(chunk: Chunk, name: str, most: int) -> Sequence[Row]:
-    """What a worker is sent."""
+    """Run a chunk; this is the function that Dask sends to a worker."""
     return run_chunk(chunk, _slots(name, most))
