@@ -119,7 +119,7 @@ async def _traced() -> list[tuple[str, str]]:
     steps: list[tuple[str, str]] = []
     send = sockets.AsyncioSocket.send
 
-    async def spy(self: sockets.AsyncioSocket, data: bytes, *, listening: bool = True) -> bool:
+    async def spy(self: sockets.AsyncioSocket, data: bytes | memoryview, *, listening: bool = True) -> bool:
         if not steps:
             steps.extend(_stack())
         return await send(self, data, listening=listening)

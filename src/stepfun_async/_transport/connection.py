@@ -24,7 +24,7 @@ from .sockets import Socket, connect, send_all
 from .trace import ConnectionTrace
 
 _ONE_WRITE = 64 * 1024
-"""Bytes of the longest body that is sent together with its head."""
+"""Bytes up to which the head and parts of the body are joined and sent together."""
 
 
 class HTTP11Connection:
@@ -105,12 +105,15 @@ class HTTP11Connection:
 
 async def _send_in_pieces(opened: Socket, head: bytes, request: PreparedRequest) -> bool:
     """Send a request with a long body. Return whether all of it was sent before a response arrived."""
-    if not await opened.send(head):
-        return False
-    async for part in request.body:
-        if not await send_all(opened, part):
+    short = head
+    async for piece in request.body:
+        if len(short) + len(piece) <= _ONE_WRITE:
+            short += piece
+        elif (short and not await opened.send(short)) or not await send_all(opened, piece):
             return False
-    return True
+        else:
+            short = b""
+    return not short or await opened.send(short)
 
 
 async def _read_body(opened: Socket, parser: ResponseParser, reader: BodyReader, begun: bytes) -> BodyReader:

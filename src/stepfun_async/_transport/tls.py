@@ -49,7 +49,7 @@ class Tls:
             if self.established:
                 yield from self._read()
 
-    def encrypt(self, text: bytes) -> bytes:
+    def encrypt(self, text: bytes | memoryview) -> bytes:
         """`text` as it is to be sent, after whatever else is to be sent."""
         if text:
             self.ssl_object.write(text)
