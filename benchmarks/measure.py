@@ -181,7 +181,7 @@ class AtOnce:
         self._reply = HTTPResponse(200, {"content-type": content_type}, body)
 
     async def send(self, call: Any, progress: Any) -> Any:
-        progress.leaves()
+        progress.mark_sent()
         await checkpoint()
         return self._reply
 

@@ -351,7 +351,7 @@ class Gated:
         self.came = anyio.Event()
 
     async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
-        progress.leaves()
+        progress.mark_sent()
         self.waiting += 1
         if self.waiting == 4:
             self.came.set()

@@ -63,7 +63,7 @@ def client_of(events: list[Any], *replies: HTTPResponse | Exception, **more: Any
     left = list(replies)
 
     async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
-        progress.leaves()
+        progress.mark_sent()
         reply = left.pop(0) if len(left) > 1 else left[0]
         if isinstance(reply, Exception):
             raise reply
@@ -114,7 +114,7 @@ class Telling:
         self.seen: list[tuple[str, dict[str, str]]] = []
 
     async def answer(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
-        progress.leaves()
+        progress.mark_sent()
         self.seen.append((call.path, dict(call.headers)))
         return PICTURE if call.path.startswith("/") else HTTPResponse(200, {}, b"a picture")
 

@@ -53,7 +53,7 @@ def answering(*replies: HTTPResponse | Exception) -> Scripted:
     left = list(replies)
 
     async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
-        progress.leaves()
+        progress.mark_sent()
         reply = left.pop(0) if len(left) > 1 else left[0]
         if isinstance(reply, Exception):
             raise reply
@@ -209,7 +209,7 @@ async def test_a_call_that_is_cancelled_in_flight_stays_held_and_one_that_waits_
     budget = Budget(1)
 
     async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
-        progress.leaves()
+        progress.mark_sent()
         await anyio.sleep_forever()
         return PICTURE
 

@@ -62,7 +62,7 @@ class Watched:
         self._lock = threading.Lock()
 
     async def __call__(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
-        progress.leaves()
+        progress.mark_sent()
         with self._lock:
             self.left.append(anyio.current_time())
             self.under_way += 1
@@ -402,7 +402,7 @@ def test_attempts_that_are_made_again_count_and_go_before_calls_that_have_not_be
     order: list[int] = []
 
     async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
-        progress.leaves()
+        progress.mark_sent()
         order.append(int((call.json or {})["seed"]))
         return refusal(503) if order.count(1) == 1 and order[-1] == 1 else PICTURE
 
@@ -441,7 +441,7 @@ def test_a_request_held_up_on_its_way_counts_from_when_it_left() -> None:
 
     async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         await anyio.sleep(5 if not left else 0)
-        progress.leaves()
+        progress.mark_sent()
         left.append(anyio.current_time())
         return PICTURE
 

@@ -623,9 +623,9 @@ async def test_a_request_counts_from_when_it_left(server: RedisServer, backend: 
 
     async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         assert ends() > 60 + MARGIN, "as long as it has not left, its minute does not end"
-        progress.leaves()
-        assert progress.left is not None
-        progress.left -= 30
+        progress.mark_sent()
+        assert progress.sent_at is not None
+        progress.sent_at -= 30
         return PICTURE
 
     async with client_of(respond, backend) as client:

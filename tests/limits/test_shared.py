@@ -44,7 +44,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def made(call: HTTPRequest, progress: SendState) -> HTTPResponse:
-    progress.leaves()
+    progress.mark_sent()
     return PICTURE
 
 
@@ -82,7 +82,7 @@ async def test_each_attempt_takes_an_entry_and_one_that_never_left_releases_it()
         reply = replies.pop(0)
         if isinstance(reply, Exception):
             raise reply
-        progress.leaves()
+        progress.mark_sent()
         return reply
 
     async with client_of(answer, Limits(2, 10, backend=shared)) as client:
@@ -247,7 +247,7 @@ async def test_an_entry_for_another_attempt_is_waited_for_until_the_deadline(sta
 async def test_an_image_is_handed_over_while_the_backend_stalls_and_that_is_told_later(stalling: Stalling) -> None:
     async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         stalling.stalls = {"mark_sent", "release"}
-        progress.leaves()
+        progress.mark_sent()
         return PICTURE
 
     async with client_of(answer, Limits(2, 5, backend=stalling)) as client:

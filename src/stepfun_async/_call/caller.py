@@ -432,7 +432,7 @@ class Caller:
         wait: float | None = None,
     ) -> None:
         record.end_attempt(billing)
-        permit.attempt_ended(billing, attempt.left)
+        permit.attempt_ended(billing, attempt.sent_at)
         if record.watched or wait is not None:
             trace_id = None if response is None else trace_id_of(response.headers)
             self._events.attempt_ended(record, attempt.began, error=error, wait=wait, trace_id=trace_id)

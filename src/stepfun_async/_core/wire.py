@@ -111,7 +111,7 @@ class SendState:
 
     Attributes:
         sent: whether a byte of the body may have left this machine; `None` if unknown.
-        left: when the body was first sent; `None` if it was not, or if unknown.
+        sent_at: when the body was first sent; `None` if it was not, or if unknown.
         began: when the attempt began, by the clock of its event loop.
 
     Args:
@@ -119,18 +119,18 @@ class SendState:
         began: when the attempt began.
     """
 
-    __slots__ = ("_clock", "began", "left", "sent")
+    __slots__ = ("_clock", "began", "sent", "sent_at")
 
     def __init__(self, clock: Callable[[], float] | None = None, began: float = 0.0) -> None:
         self._clock = clock
         self.began = began
         self.sent: bool | None = None
-        self.left: float | None = None
+        self.sent_at: float | None = None
 
-    def leaves(self) -> None:
-        """Note that the body begins to leave."""
+    def mark_sent(self) -> None:
+        """Record that the body begins to be sent."""
         self.sent = True
-        self.left = self._clock() if self._clock else None
+        self.sent_at = self._clock() if self._clock else None
 
 
 # --- requests out -------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ class ConnectionTrace:
     def leaves(self) -> None:
         """Note that the body begins to leave."""
         self.saw = True
-        self.progress.leaves()
+        self.progress.mark_sent()
 
     async def __call__(self, event: str, info: MutableMapping[str, Any]) -> None:
         self.saw = True
@@ -84,7 +84,7 @@ class ConnectionTrace:
             self.opened = info["return_value"]
             await self._judge(info["return_value"])
         elif name == "send_request_body.started" and info["request"].method != b"CONNECT":
-            self.progress.leaves()  # a CONNECT is for the proxy
+            self.progress.mark_sent()  # a CONNECT is for the proxy
         elif name.endswith((".complete", ".failed")):
             self._hide(info)
 

@@ -68,7 +68,7 @@ class EmbeddedTransport:
         """
         call = await _in_memory(call)
         engine = self.engine
-        progress.leaves()
+        progress.mark_sent()
         stop = Stop()
         steps = engine.play(call, Mount(stop=stop))
         while True:
