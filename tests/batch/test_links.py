@@ -107,7 +107,7 @@ async def test_thumbnails_go_through_no_link(shop: Shop, precious: Path, tmp_pat
     assert list(elsewhere.iterdir()) == []
 
 
-def test_tickets_go_through_no_link(tmp_path: Path, precious: Path) -> None:
+def test_claims_go_through_no_link(tmp_path: Path, precious: Path) -> None:
     (tmp_path / "a" / "sending").mkdir(parents=True)
     (tmp_path / "a" / "sending" / "run").symlink_to(precious)
     Claims(tmp_path / "a").begin("r1")

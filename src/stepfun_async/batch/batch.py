@@ -53,7 +53,7 @@ from .run.engine import AHEAD, Engine, Ways
 from .run.input_check import InputCheck
 from .run.job_runner import JobRunner
 from .run.recovery import recover
-from .run.remote_engine import HandingEngine, Spread, Submit
+from .run.remote_engine import RemoteEngine, Spread, Submit
 from .run.watching import interrupted, watched
 from .storage.base import Place, StorageError
 from .storage.bucket import is_url
@@ -350,7 +350,7 @@ class Batch:
         lines = most // at_once if lines_at_once is None else _whole("lines_at_once", lines_at_once)
         spread = Spread(chunk=_whole("chunk", chunk, AHEAD), chunks_at_once=at_once)
         conditions = self._conditions(most, lines)
-        begin = partial(HandingEngine, submit=submit, spread=spread, conditions=conditions, budget=self._budget)
+        begin = partial(RemoteEngine, submit=submit, spread=spread, conditions=conditions, budget=self._budget)
         async with self._begun(partial(self._service, _NOTHING_SENT), begin) as engine:
             await engine.work()
             return engine.end()
@@ -550,10 +550,10 @@ class Batch:
             with translate_sqlite_errors(folder):
                 self._agree(journal, service.config.base_url)
                 _try_out(store.place)
-                tickets = Claims(self._shared())
-                unsent = tickets.withdraw_all()
+                claims = Claims(self._shared())
+                unsent = claims.revoke_all()
                 adopted = recover(journal, store, verify=self._ways.verify, unsent=unsent)
-                tickets.clear()
+                claims.clear()
                 settle_earlier(journal, self._budget, folder)
         except BaseException:
             journal.close()

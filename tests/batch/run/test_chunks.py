@@ -32,7 +32,7 @@ from stepfun_async import (
 )
 from stepfun_async.batch import Chunk, ChunkError, Records, Row, run_chunk
 from stepfun_async.batch.run.claims import Claims
-from stepfun_async.batch.run.remote_engine import HandingEngine
+from stepfun_async.batch.run.remote_engine import RemoteEngine
 from stepfun_async.batch.storage.store import NewImage, PictureStore
 from stepfun_async.embedded import Engine, Scenario, use
 from stepfun_async.embedded.server import running
@@ -251,8 +251,8 @@ class Dying:
     async def submit(self, chunk: Chunk) -> Sequence[Row]:
         if not self._died:
             self._died = True
-            tickets = Claims(chunk.conditions.folder)
-            assert all(tickets.take(line.ticket) for line in chunk.lines[:2])
+            claims = Claims(chunk.conditions.folder)
+            assert all(claims.acquire(line.claim) for line in chunk.lines[:2])
         return await self._shop.submit(chunk)
 
 
@@ -284,10 +284,10 @@ async def test_a_line_whose_workers_die_each_time_is_left_to_the_next_run(shop: 
     sent: Counter[str] = Counter()
 
     async def deadly(chunk: Chunk) -> Sequence[Row]:
-        tickets = Claims(chunk.conditions.folder)
+        claims = Claims(chunk.conditions.folder)
         for line in chunk.lines:
             if line.task.job.line == 1:
-                sent["deadly"] += tickets.take(line.ticket)
+                sent["deadly"] += claims.acquire(line.claim)
         return await shop.submit(chunk)
 
     progress = await shop.batch(4).run_chunks(deadly, chunk=2)
@@ -312,13 +312,13 @@ async def test_a_run_that_was_killed_knows_what_was_sent(shop: Shop, monkeypatch
         raise ZeroDivisionError
 
     async def submit(chunk: Chunk) -> Sequence[Row]:
-        tickets = Claims(chunk.conditions.folder)
-        tickets.take(chunk.lines[0].ticket)
+        claims = Claims(chunk.conditions.folder)
+        claims.acquire(chunk.lines[0].claim)
         one_more = replace(chunk, lines=chunk.lines[1:2])
         return await shop.submit(one_more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(HandingEngine, "_take_in", killed)
+        patch.setattr(RemoteEngine, "_take_in", killed)
         with pytest.raises(ZeroDivisionError):
             await shop.batch(10).run_chunks(submit, chunk=5, chunks_at_once=1)
     assert shop.states()["started"] == 5
@@ -407,7 +407,7 @@ class Narrow:
 
 
 _put_all = PictureStore.put_all
-_withdrawn = HandingEngine._withdrawn
+_revoke = RemoteEngine._revoke
 
 
 async def _stopped(
@@ -416,11 +416,11 @@ async def _stopped(
     """A batch that was told to stop with four lines in flight, and four in chunks that nobody has sent."""
     narrow = Narrow()
 
-    def withdrawn(self: HandingEngine, tickets: Sequence[str]) -> None:
-        _withdrawn(self, tickets)
+    def revoke(self: RemoteEngine, claims: Sequence[str]) -> None:
+        _revoke(self, claims)
         narrow.gate.set()
 
-    monkeypatch.setattr(HandingEngine, "_withdrawn", withdrawn)
+    monkeypatch.setattr(RemoteEngine, "_revoke", revoke)
     monkeypatch.setattr(PictureStore, "put_all", lambda store, images: narrow.put_all(store, images))
     batch = shop.batch(20)
 
@@ -528,7 +528,7 @@ async def test_a_late_picture_of_a_worker_that_was_given_up_is_taken(shop: Shop)
     async def submit(chunk: Chunk) -> Sequence[Row]:
         if not late:
             late.append(chunk)
-            Claims(chunk.conditions.folder).take(chunk.lines[0].ticket)
+            Claims(chunk.conditions.folder).acquire(chunk.lines[0].claim)
             return ()
         image = await _picture(shop)
         task = chunk.lines[0].task

@@ -92,14 +92,14 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line, handed out.
+    """A line of a chunk.
 
     Attributes:
-        ticket: the right to send it.
-        task: what to send, and where its image goes.
+        claim: the claim that a worker acquires before it sends the line.
+        task: the request, and where its image goes.
     """
 
-    ticket: str
+    claim: str
     task: Task
 
 
@@ -168,11 +168,11 @@ def check_worker(conditions: Conditions) -> None:
         resolve(None, conditions.base_url, allow_http=conditions.allow_http, server=conditions.server)
     except ConfigurationError as error:
         raise _unfit(f"{error.message} (a worker takes the key from its own environment)") from None
-    tickets = Claims(conditions.folder)
+    claims = Claims(conditions.folder)
     try:
-        run = tickets.run()
+        run = claims.run()
         if run == conditions.run:
-            tickets.try_out()
+            claims.try_out()
             conditions.keeping.store().place.try_out()
     except StorageError as error:
         raise _unfit(error.message) from error
@@ -197,7 +197,7 @@ class _Bench:
     def __init__(self, conditions: Conditions) -> None:
         check_worker(conditions)
         self._conditions = conditions
-        self._tickets = Claims(conditions.folder)
+        self._claims = Claims(conditions.folder)
         self._store = conditions.keeping.store()
         self._service = caller_for(
             None,
@@ -249,7 +249,7 @@ class _Bench:
         number = line.task.number
         try:
             async with self._slot(slots):
-                if not await finished_in_thread(partial(self._tickets.take, line.ticket)):
+                if not await finished_in_thread(partial(self._claims.acquire, line.claim)):
                     return Row(number)
                 return _row(number, await self._made(line.task))
         except _NoSlotError as error:
@@ -372,9 +372,9 @@ def _portable(value: object, looked: object) -> object:
     return looked.data if isinstance(looked, Picture) else value
 
 
-def shipped(tasks: Iterable[Task], tickets: Iterable[str]) -> tuple[Line, ...]:
-    """Tasks with their tickets, so that they can travel. Reads images that are neither paths nor links."""
-    return tuple(Line(ticket, _portable_task(task)) for ticket, task in zip(tickets, tasks, strict=True))
+def shipped(tasks: Iterable[Task], claims: Iterable[str]) -> tuple[Line, ...]:
+    """Return tasks with their claims as picklable lines. Reads images that are neither paths nor links."""
+    return tuple(Line(claim, _portable_task(task)) for claim, task in zip(claims, tasks, strict=True))
 
 
 def _portable_task(task: Task) -> Task:

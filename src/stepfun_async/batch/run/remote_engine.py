@@ -1,10 +1,10 @@
-"""A run whose lines are made elsewhere: chunks are handed out, and their rows entered in the journal.
+"""A run whose lines are sent by other processes: they get chunks, and return rows for the journal.
 
-    admitted -> money set aside -> claims created -> started (committed) -> handed out
+    admitted -> price reserved -> claims created -> started (committed) -> handed out
              -> image durable in the shared folder -> row back -> done (committed) -> claim gone -> reported
 
-The journal, the budget and the inputs stay here. So many chunks are out at once, and no more lines are
-read than they need. If a chunk returns no row for a line, the line's claim decides: if no worker took it, it was
+The journal, the budget and the inputs stay here. A limited number of chunks run at once, and no more lines are read
+than they need. If a chunk returns no row for a line, the line's claim decides: if no worker acquired it, the line was
 never sent; otherwise its image is in the folder, or its state is `unknown`.
 """
 
@@ -64,27 +64,27 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class _Charged:
-    """A task, with what its image costs, and that sum set aside; `None` if there is no budget."""
+    """A task with the price of its image and the reservation for it; `None` if there is no budget."""
 
     task: Task
     price: Money | None
-    hold: Reservation | None
+    reservation: Reservation | None
 
 
 @dataclass(slots=True)
 class _Out:
-    """A chunk that is out.
+    """A chunk that is being run by a worker.
 
     Attributes:
         scope: ends the wait for it.
-        tickets: of its lines.
+        claims: the claims of its lines.
     """
 
     scope: anyio.CancelScope
-    tickets: list[str]
+    claims: list[str]
 
 
-class HandingEngine(Engine):
+class RemoteEngine(Engine):
     """One run of a batch on other processes.
 
     Args:
@@ -119,7 +119,7 @@ class HandingEngine(Engine):
         self._spread = spread
         self._conditions = conditions
         self._store = conditions.keeping.store()
-        self._tickets = Claims(conditions.folder)
+        self._claims = Claims(conditions.folder)
         self._out: dict[int, _Out] = {}
         self._losses: Counter[int] = Counter()
         self._stopping = anyio.Event()
@@ -128,33 +128,33 @@ class HandingEngine(Engine):
     async def work(self, sink: MemoryObjectSendStream[Item] | None = None) -> None:
         """Hand out all lines; return when the last one has come back."""
         with translate_sqlite_errors(self._conditions.folder):
-            await finished_in_thread(partial(self._tickets.begin, self._conditions.run))
+            await finished_in_thread(partial(self._claims.begin, self._conditions.run))
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(self._withdraw_when_stopped)
+                group.start_soon(self._revoke_when_stopped)
                 await super().work(sink)
                 group.cancel_scope.cancel()
         finally:
-            await finished_in_thread(self._tickets.end)
+            await finished_in_thread(self._claims.end)
 
     def _stop_reading(self) -> None:
         super()._stop_reading()
         self._stopping.set()
 
-    async def _withdraw_when_stopped(self) -> None:
-        """When the run is to end, take back lines that no worker has sent; those in flight end."""
+    async def _revoke_when_stopped(self) -> None:
+        """Revoke the lines that no worker has sent when the run is stopped; those in flight end."""
         try:
             await self._stopping.wait()
         finally:
             until = anyio.current_time() + self._conditions.timeout + _GRACE
             for out in self._out.values():
                 out.scope.deadline = until
-            tickets = [ticket for out in self._out.values() for ticket in out.tickets]
-            await finished_in_thread(partial(self._withdrawn, tickets))
+            claims = [claim for out in self._out.values() for claim in out.claims]
+            await finished_in_thread(partial(self._revoke, claims))
 
-    def _withdrawn(self, tickets: Iterable[str]) -> None:
-        for ticket in tickets:
-            self._tickets.withdraw(ticket)
+    def _revoke(self, claims: Iterable[str]) -> None:
+        for claim in claims:
+            self._claims.revoke(claim)
 
     # --- chunks out ---
 
@@ -183,7 +183,7 @@ class HandingEngine(Engine):
         rows: Sequence[Row] = ()
         try:
             with translate_sqlite_errors(self._conditions.folder):
-                out.tickets = await finished_in_thread(partial(self._tickets.issue, numbers))
+                out.claims = await finished_in_thread(partial(self._claims.create, numbers))
             await self._writer.do(partial(_start, lines=charged, attempts=self._maker.most_billed))
             rows = await self._rows_of(charged, out)
         finally:
@@ -192,7 +192,7 @@ class HandingEngine(Engine):
     async def _rows_of(self, charged: Sequence[_Charged], out: _Out) -> Sequence[Row]:
         """Return the rows of a chunk; none if they are lost, or the run is to end before it was handed out."""
         rows: Sequence[Row] = ()
-        lines = await finished_in_thread(partial(shipped, [each.task for each in charged], out.tickets))
+        lines = await finished_in_thread(partial(shipped, [each.task for each in charged], out.claims))
         with out.scope:  # shielded: what is in flight ends
             if self._stopped is None:
                 try:
@@ -216,7 +216,7 @@ class HandingEngine(Engine):
         """
         charged: list[_Charged] = []
         try:
-            charged.extend(map(self._set_aside, tasks))
+            charged.extend(map(self._charge, tasks))
         except BudgetExceededError:
             if not charged and not self._out:
                 raise
@@ -229,24 +229,24 @@ class HandingEngine(Engine):
             raise
         return charged
 
-    def _set_aside(self, task: Task) -> _Charged:
+    def _charge(self, task: Task) -> _Charged:
         request = task.job.request
         assert request is not None  # noqa: S101 - only good lines become tasks
         price = self._maker.price(request)
         if self._budget is None:
             return _Charged(task, price, None)
-        return _Charged(task, price, _hold(self._budget, request, price, self._maker.most_billed))
+        return _Charged(task, price, _reserve(self._budget, request, price, self._maker.most_billed))
 
     # --- rows in ---
 
     async def _take_in(self, charged: Sequence[_Charged], out: _Out, rows: Sequence[Row]) -> None:
         """Give back what money is left, enter the results of a chunk, and then report it."""
         try:
-            made = await finished_in_thread(partial(self._fates, charged, out.tickets, rows))
+            made = await finished_in_thread(partial(self._fates, charged, out.claims, rows))
             for each, one in zip(charged, made, strict=True):
                 _settle(each, one.ended)
             items = await self._writer.do(partial(_end, lines=charged, made=made, asked=self._sink is not None))
-            await finished_in_thread(partial(self._tickets.discard, out.tickets))
+            await finished_in_thread(partial(self._claims.discard, out.claims))
         finally:
             self._tally.in_flight -= len(charged)
             del self._out[id(out)]
@@ -261,19 +261,19 @@ class HandingEngine(Engine):
                 self._count(each.task, each.price, one.ended, one.error)
                 await self._send_item(item)
 
-    def _fates(self, charged: Sequence[_Charged], tickets: Sequence[str], rows: Sequence[Row]) -> list[JobOutcome]:
+    def _fates(self, charged: Sequence[_Charged], claims: Sequence[str], rows: Sequence[Row]) -> list[JobOutcome]:
         """Return the result of each line: from its row, or else from its claim and the folder."""
         by_number = {row.number: row for row in rows}
         return [
-            self._fate(each.task, ticket, by_number.get(each.task.number))
-            for each, ticket in zip(charged, tickets or [""] * len(charged), strict=True)
+            self._fate(each.task, claim, by_number.get(each.task.number))
+            for each, claim in zip(charged, claims or [""] * len(charged), strict=True)
         ]
 
-    def _fate(self, task: Task, ticket: str, row: Row | None) -> JobOutcome:
+    def _fate(self, task: Task, claim: str, row: Row | None) -> JobOutcome:
         error = row.error if row else None
         if row is not None and row.ended is not None:
             return JobOutcome(row.ended, error)
-        if not ticket or self._tickets.withdraw(ticket):
+        if not claim or self._claims.revoke(claim):
             return JobOutcome(JobResult(state="pending"), error)
         self._store.sweep(task.stem)
         saved = self._store.find(task.stem)
@@ -299,25 +299,25 @@ def _lost(attempts: int) -> JobResult:
 
 
 def _settle(charged: _Charged, ended: JobResult) -> None:
-    if charged.hold is not None:
-        charged.hold.settle(billed=ended.billed, unknown=ended.maybe_billed - ended.billed)
+    if charged.reservation is not None:
+        charged.reservation.settle(billed=ended.billed, unknown=ended.maybe_billed - ended.billed)
 
 
-def _hold(budget: Budget, request: ImageRequest, price: Money | None, attempts: int) -> Reservation:
-    """The price of all attempts that may be billed, set aside.
+def _reserve(budget: Budget, request: ImageRequest, price: Money | None, attempts: int) -> Reservation:
+    """Reserve the price of all attempts that may be billed.
 
     Raises:
-        ConfigurationError: the price is not known.
-        BudgetExceededError: it does not fit.
+        ConfigurationError: the price is unknown.
+        BudgetExceededError: it is more than what is left of the budget.
     """
-    hold = budget.reserve(request.model, price, 1)
+    reservation = budget.reserve(request.model, price, 1)
     try:
         for _ in range(attempts - 1):
-            hold.add_attempt()
+            reservation.add_attempt()
     except BudgetExceededError:
-        hold.settle(billed=0, unknown=0)
+        reservation.settle(billed=0, unknown=0)
         raise
-    return hold
+    return reservation
 
 
 def _start(journal: Journal, lines: Sequence[_Charged], attempts: int) -> None:
