@@ -193,7 +193,7 @@ class Caller:
         if row is not None and row.draws_seed and parameters.lacks_seed:
             seed = parameters.given["seed"] = _drawn_seed(row)
             request = request and request.model_copy(update={"seed": seed})
-        if parameters.has_pictures or options.save_to is not None:  # which may need a disk
+        if parameters.may_block or options.save_to is not None:  # which may need a disk
             call, target = await finished_in_thread(partial(self._prepare, parameters, options))
         else:
             call, target = self._prepare(parameters, options)

@@ -143,6 +143,16 @@ class Parameters:
             del self.given["response_format"]
 
     @property
+    def may_block(self) -> bool:
+        """Whether preparing them may take long: an image is read from a disk, or encoded. Bytes sent in a form are not."""
+        return self.has_pictures and not (
+            type(self.given.get("image")) is bytes
+            and self.row is not None
+            and self.row.endpoint.body == "form"
+            and "style_reference" not in self.given
+        )
+
+    @property
     def values(self) -> Values:
         """The parameters, with every image read and opened."""
         if self._opened is None:
