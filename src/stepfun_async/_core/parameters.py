@@ -144,7 +144,7 @@ class Parameters:
 
     @property
     def may_block(self) -> bool:
-        """Whether preparing them may take long: an image is read from a disk, or encoded. Bytes sent in a form are not."""
+        """Whether preparing them may take long: an image is read from a disk, or encoded. Not so bytes in a form."""
         return self.has_pictures and not (
             type(self.given.get("image")) is bytes
             and self.row is not None
