@@ -187,7 +187,7 @@ class Parameters:
 
     # --- the way to a request
 
-    def prepare(self) -> tuple[HTTPRequest | None, tuple[Problem, ...]]:
+    def check(self) -> tuple[HTTPRequest | None, tuple[Problem, ...]]:
         """Check and convert each parameter once. Return the request, or all problems that there are.
 
         Raises:
@@ -201,10 +201,18 @@ class Parameters:
             problems = (*problems, *body_problems(extra_body))
         if problems:
             return None, problems
-        request = to_request(self.model, self.operation, row, wire, extra_body)
-        if self.has_pictures or extra_body is not None or request.json is None:
-            return request, ()
-        return request.with_content(encode_json(request.json)), ()
+        return to_request(self.model, self.operation, row, wire, extra_body), ()
+
+    def prepare(self) -> tuple[HTTPRequest | None, tuple[Problem, ...]]:
+        """As `check`; a request of plain values is also encoded, once for all attempts.
+
+        Raises:
+            InvalidRequestError: an image cannot be read.
+        """
+        request, problems = self.check()
+        if request is None or self.has_pictures or self.extra_body is not None or request.json is None:
+            return request, problems
+        return request.with_content(encode_json(request.json)), problems
 
     def prepare_unchecked(self) -> tuple[HTTPRequest | None, tuple[Problem, ...]]:
         """Convert the parameters, with validation off. Return the request, or what cannot be encoded at all.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -17,9 +17,8 @@ from typing import Any, cast
 from .._runtime.files import FileChangedError, FileSource
 from .capabilities import ENDPOINTS, WIRE_NAMES, Capability, Operation
 from .cutting import ExtractedImage, Sink, reassemble
-from .errors import (
-    InvalidRequestError,
-)
+from .errors import InvalidRequestError
+from .json_text import json_writer
 from .pictures import Link, Picture, Unreadable
 from .problems import Description, Problem
 from .registry import row_of
@@ -225,27 +224,7 @@ def _named(name: str) -> Generator[None]:
         raise InvalidRequestError.of("the request", (problem,)) from error
 
 
-def _json_writer() -> Callable[[object, int], Iterable[str]]:
-    """What writes a value as the pieces of its JSON. `JSONEncoder.encode` makes one for each value that it writes."""
-    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    make: Any = getattr(json.encoder, "c_make_encoder", None)
-    if make is None:  # not CPython
-        return lambda value, _: encoder.iterencode(value)
-    flags = {"sort_keys": False, "skipkeys": False, "allow_nan": False}
-    string: Any = json.encoder.encode_basestring
-    writer: Callable[[object, int], Iterable[str]] = make(
-        markers=None,
-        default=encoder.default,
-        encoder=string,
-        indent=None,
-        key_separator=":",
-        item_separator=",",
-        **flags,
-    )
-    return writer
-
-
-_write_json = _json_writer()
+_write_json = json_writer(compact=True, allow_nan=False)
 
 
 def encode_json(value: Mapping[str, Any]) -> bytes:
@@ -255,7 +234,7 @@ def encode_json(value: Mapping[str, Any]) -> bytes:
         InvalidRequestError: JSON cannot say a value of it (NaN, half a surrogate pair, an object).
     """
     try:
-        return "".join(_write_json(value, 0)).encode()
+        return _write_json(value).encode()
     except Exception as error:  # a user's methods may raise anything
         problem = Problem("body", Description("a mapping"), "JSON values", reason(error))
         raise InvalidRequestError.of("the request", (problem,)) from error
@@ -270,8 +249,11 @@ def fingerprint_of(call: HTTPRequest) -> str:
     files = {name: _hash_of(name, upload) for name, upload in call.files.items()}
     asked = {"path": call.path, "body": call.json or dict(call.form), "files": files}
     with _named("body"):
-        text = json.dumps(asked, sort_keys=True, default=repr, separators=(",", ":"))
+        text = _write_sorted(asked)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+_write_sorted = json_writer(ensure_ascii=True, compact=True, sort_keys=True, default=repr)
 
 
 def _hash_of(name: str, upload: Upload) -> str:

@@ -38,7 +38,8 @@ from stepfun_async._runtime.status_line import write_below
 from stepfun_async._runtime.tracebacks import without_frames
 
 from .inputs.defaults import check_defaults
-from .inputs.jobs import JobDefaults, describe_fields
+from .inputs.descriptions import describe_fields
+from .inputs.jobs import JobDefaults
 from .inputs.sources import MOST_VARIATIONS, FirstLines, Source, Variations, is_file, source_of
 from .items import Checked, Item, Progress, Status
 from .journal.database import JournalError, translate_sqlite_errors

@@ -14,7 +14,8 @@ from stepfun_async._core.errors import ConfigurationError
 from stepfun_async._core.problems import Problem
 
 from .csv_rows import DELIMITERS, CsvFile
-from .jobs import Broken, Cells, escaped, field_of, likely_field
+from .descriptions import escaped
+from .jobs import Broken, Cells, field_of, likely_field
 from .lines import InputLine, InputWarning, digest
 from .texts import TextFile, stripped
 

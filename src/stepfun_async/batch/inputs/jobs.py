@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import hashlib
-import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, time, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
 from stepfun_async._core.capabilities import BUILT_IN, ENDPOINTS, Operation
-from stepfun_async._core.data_uris import is_data_uri
-from stepfun_async._core.parameters import Parameters
-from stepfun_async._core.pictures import Link, Picture, Unreadable, look, names_path
+from stepfun_async._core.parameters import Parameters, Purchase
+from stepfun_async._core.pictures import names_path
 from stepfun_async._core.problems import Problem, plain
 from stepfun_async._core.registry import row_of, rows
 from stepfun_async._core.requests import REQUESTS, ImageEdit, ImageRequest, ImageToImage, TextToImage
@@ -26,8 +22,10 @@ from stepfun_async._core.rules import Integer, Rule, closest
 from stepfun_async._core.scalars import is_missing, python_value
 from stepfun_async._core.servers import Server
 from stepfun_async._core.sizes import Size
-from stepfun_async._core.text import described, reason
-from stepfun_async._core.wire import HTTPRequest, from_call
+from stepfun_async._core.text import reason
+from stepfun_async._core.wire import HTTPRequest, fingerprint_of, from_call
+
+from .descriptions import describe_fields, describe_request, escaped
 
 LONGEST_ID = 200
 """Characters of an id."""
@@ -129,6 +127,8 @@ def is_edit_without_image(value: object, terms: JobDefaults) -> bool:
     if not isinstance(value, Mapping) or "image" in terms.defaults:
         return False
     line = cast("Mapping[object, object]", value)
+    if not isinstance(value, Cells) and all(field_of(str(name)) != "image" for name in line):
+        return False
     fields: dict[str | None, object] = {field_of(str(name)): field for name, field in line.items()}
     if isinstance(value, Cells):
         fields.update(dict.fromkeys(value.empty))
@@ -153,6 +153,8 @@ def _fields_of(value: object) -> dict[str, object] | Broken:
 def _named(line: Mapping[object, object]) -> dict[str, object] | Broken:
     """The fields of a mapping by their names; a batch line of OpenAI's as the request that it wraps."""
     names = {str(name): field for name, field in line.items()}
+    if _USUAL_FIELDS.issuperset(names) and "body" not in names:
+        return {name: _python(field) for name, field in names.items() if not _is_empty(field)}
     odd = [name for name in names if escaped(name) != name or "\0" in name]
     if odd:
         return Broken(tuple(Problem(escaped(name), None, "the name of a field, in UTF-8") for name in odd))
@@ -175,14 +177,22 @@ _INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+")
 
 def _is_empty(field: object) -> bool:
     """Whether a field has no value, or is a structure without any: Arrow has one of nulls where a row has none."""
+    if type(field) in _PLAIN:
+        return False
     if isinstance(field, Mapping):
         parts = cast("Mapping[object, object]", field)
         return bool(parts) and all(map(_is_empty, parts.values()))
     return is_missing(field)
 
 
+_PLAIN = (str, int, bool)
+"""The types of values that are given, and are Python's own."""
+
+
 def _python(field: object) -> object:
     """A field with scalars as Python's own values, in mappings and lists too, and None in the place of no value."""
+    if type(field) in _PLAIN:
+        return field
     if isinstance(field, Mapping):
         parts = cast("Mapping[object, object]", field)
         return {name: None if is_missing(part) else _python(part) for name, part in parts.items()}
@@ -217,11 +227,6 @@ def field_of(name: str) -> str | None:
 def likely_field(name: str) -> str | None:
     """The field that `name` is a slip of the pen for; `None` if none is near."""
     return next(iter(difflib.get_close_matches(name.casefold(), known_fields(), n=1, cutoff=0.8)), None)
-
-
-def escaped(text: str) -> str:
-    """`text` with halves of surrogate pairs, which UTF-8 cannot carry, written out."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 # --- lines of OpenAI's batch format -------------------------------------------------------------
@@ -264,19 +269,25 @@ def _job(line: int, fields: dict[str, object], terms: JobDefaults, digest: bytes
         return Job(line=line, id=own_id, described=describe_fields(fields), digest=digest, problems=tuple(problems))
     problems += join_sides(fields)
     typed = _typed(fields, known, as_text=as_text)
-    request = REQUESTS[known](**_placed(_varied(typed, known, variation), terms))
+    if variation > 1:
+        typed = _varied(typed, known, variation)
+    request = REQUESTS[known](**_placed(typed, terms))
     reading = request.read(terms.server)
-    problems += reading.problems()
+    call, wrong = reading.check()
+    problems += wrong
     if terms.variations > 1:
         problems += _seed_of_all(reading)
-    problems += (problem for problem in _not_for_batches(request) if all(problem.field != p.field for p in problems))
-    fingerprint = None if problems else request.fingerprint()
+    problems += (
+        problem
+        for problem in _not_for_batches(request, reading.purchase)
+        if all(problem.field != p.field for p in problems)
+    )
     return Job(
         line=line,
         id=own_id,
         request=None if problems else _afresh(request),
-        fingerprint=fingerprint,
-        described=_describe_request(reading),
+        fingerprint=None if problems else _fingerprint_of(request, reading, call),
+        described=describe_request(reading),
         digest=digest,
         problems=tuple(problems),
     )
@@ -340,16 +351,20 @@ _USUAL_MODELS: Mapping[Operation, str] = MappingProxyType(
 )
 
 
-def _typed(fields: Mapping[str, object], operation: Operation, *, as_text: bool) -> Mapping[str, object]:
+def _typed(fields: dict[str, object], operation: Operation, *, as_text: bool) -> dict[str, object]:
     """The fields with whole numbers as such, and numbers and truth values made of text where the inputs have that."""
     row = row_of(fields.get("model", _USUAL_MODELS[operation]), operation)
     if row is None:
         return fields
-    return {name: _value_for(row.rules.get(name), value, as_text=as_text) for name, value in fields.items()}
+    rules = row.rules
+    return {
+        name: value if type(value) is int else _value_for(rules.get(name), value, as_text=as_text)
+        for name, value in fields.items()
+    }
 
 
 def _varied(fields: Mapping[str, object], operation: Operation, variation: int) -> dict[str, object]:
-    """The fields of a variation, from 1: a seed counts up, unless it is a 0 that stands for a random one.
+    """The fields of a variation, from 2: a seed counts up, unless it is a 0 that stands for a random one.
 
     Without a seed, the server draws one for each image, or else the client does.
     """
@@ -377,7 +392,7 @@ def _value_for(rule: Rule | None, value: object, *, as_text: bool) -> object:
 
 def _placed(fields: Mapping[str, object], terms: JobDefaults) -> dict[str, Any]:
     """The fields with the paths of images made relative to the inputs' folder."""
-    placed = dict(fields)
+    placed: dict[str, Any] = dict(fields)
     if "image" in placed:
         placed["image"] = _image_of(placed["image"], terms)
     style = placed.get("style_reference")
@@ -399,11 +414,17 @@ def _image_of(image: object, terms: JobDefaults) -> object:
     return str(terms.folder / image)
 
 
-def _not_for_batches(request: ImageRequest) -> Iterator[Problem]:
+def _fingerprint_of(request: ImageRequest, reading: Parameters, call: HTTPRequest | None) -> str:
+    """The fingerprint of a request, which is made of its form for StepFun: that is `call` where the server takes it."""
+    if call is None or reading.row is not request.row:
+        return request.fingerprint()
+    return fingerprint_of(call)
+
+
+def _not_for_batches(request: ImageRequest, purchase: Purchase) -> Iterator[Problem]:
     if request.response_format not in ("b64_json", None):
         allowed = "b64_json: a batch stores the images themselves, since links expire"
         yield Problem("response_format", plain(request.response_format), allowed, nearest="b64_json")
-    purchase = request.read().purchase
     if purchase.pictures != 1:
         given = plain(request.n if purchase.pictures is None else purchase.pictures)
         yield Problem(
@@ -415,93 +436,8 @@ def _not_for_batches(request: ImageRequest) -> Iterator[Problem]:
 
 def _afresh(request: ImageRequest) -> ImageRequest:
     """The same request without what it read from files, so that jobs that wait take no memory for images."""
-    if not isinstance(getattr(request, "image", ""), str | os.PathLike):
+    image = vars(request).get("image")
+    if image is None or not isinstance(image, str | os.PathLike):
         return request
     fields = {name: getattr(request, name) for name in request.model_fields_set}
     return type(request)(**fields)
-
-
-# --- for the journal ----------------------------------------------------------------------------
-
-
-def _describe_request(request: Parameters) -> dict[str, object]:
-    """A request as `Item.request` has it: an image by its path or link where it was given so, else by its SHA-256."""
-    seen = request.values
-    fields = {name: _describe_value(_describe_image(given, seen[name])) for name, given in request.given.items()}
-    if request.extra_body is not None:
-        fields["extra_body"] = _describe_value(request.extra_body)
-    return {"operation": request.operation, "model": _describe_value(request.model), **fields}
-
-
-def _describe_image(given: object, seen: object) -> object:
-    """Return the path or link that was given, or else the image that was read from it."""
-    if isinstance(seen, Mapping) and isinstance(given, Mapping):
-        parts = cast("Mapping[str, object]", given)
-        return {name: _describe_image(parts[name], part) for name, part in cast("Mapping[str, object]", seen).items()}
-    if _is_name(given):
-        return given
-    if isinstance(seen, Unreadable) and not _is_content(given):
-        return described(given)  # to look again would encode an image of Pillow that is too large
-    return seen if isinstance(seen, Picture) else given
-
-
-def _is_content(given: object) -> bool:
-    """Whether an image was given by its bytes, in memory or in text."""
-    return isinstance(given, str | bytes | bytearray | memoryview)
-
-
-def _is_name(given: object) -> bool:
-    """Whether an image was given by its path or link."""
-    return hasattr(given, "__fspath__") or (isinstance(given, str) and not is_data_uri(given))
-
-
-def describe_fields(fields: Mapping[str, object]) -> dict[str, object]:
-    """Fields as JSON can say them, for the journal."""
-    return {str(name): _describe_value(value) for name, value in fields.items()}
-
-
-def _describe_value(value: object) -> object:
-    """`value` as JSON can say it; the bytes of an image by their SHA-256."""
-    value = python_value(value)
-    for types, describe in _DESCRIBERS:
-        if isinstance(value, types):
-            return describe(value)
-    if isinstance(value, date | time | timedelta):
-        return str(value)
-    picture = look(value)  # one of Pillow, perhaps
-    return _describe_value(picture) if isinstance(picture, Picture) else described(value)
-
-
-def _describe_bytes(data: bytes | bytearray | memoryview) -> dict[str, object]:
-    content = bytes(data)
-    return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-
-
-def _describe_text(text: str) -> object:
-    text = str.__str__(text)
-    if is_data_uri(text):
-        return {"sha256": hashlib.sha256(text.encode()).hexdigest(), "data_uri": len(text)}
-    return escaped(text)
-
-
-def _describe_float(number: float) -> object:
-    number = float.__float__(number)
-    if math.isfinite(number):
-        return number
-    return None if math.isnan(number) else str(number)  # JSON has neither NaN nor infinity
-
-
-_DESCRIBERS: tuple[tuple[Any, Callable[[Any], object]], ...] = (
-    (str, _describe_text),
-    (bool | int | None, plain),
-    (float, _describe_float),
-    (bytes | bytearray | memoryview, _describe_bytes),
-    (Picture, lambda picture: _describe_bytes(picture.data)),
-    (Unreadable, lambda _: None),
-    (Link, lambda link: link.url),
-    (Size, lambda size: describe_fields({"width": size.width, "height": size.height})),
-    (Mapping, describe_fields),
-    ((list, tuple, set, frozenset), lambda parts: [_describe_value(part) for part in parts]),
-    (os.PathLike, lambda path: escaped(os.fsdecode(path))),
-)
-"""How values are described, by their types."""

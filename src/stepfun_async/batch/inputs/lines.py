@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from stepfun_async._core.errors import StepFunWarning
+from stepfun_async._core.json_text import json_writer
 from stepfun_async._core.problems import Problem
 
 from .jobs import Broken
@@ -43,10 +44,13 @@ def digest_of(value: object) -> bytes | None:
     if not isinstance(value, Mapping | str):
         return None
     try:
-        text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+        text = _write_json(cast("object", value))
     except (TypeError, ValueError, RecursionError):
         return None
     return digest(text.encode("utf-8", "surrogatepass"))
+
+
+_write_json = json_writer(sort_keys=True)
 
 
 def digest(text: bytes) -> bytes:

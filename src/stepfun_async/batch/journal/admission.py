@@ -8,12 +8,12 @@ one, which keeps its image.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from stepfun_async._core.errors import InvalidRequestError
+from stepfun_async._core.json_text import json_writer
 from stepfun_async._core.problems import Problem
 from stepfun_async._core.text import described
 
@@ -360,10 +360,13 @@ def _blob(digits: str | None) -> bytes | None:
     return None if digits is None else bytes.fromhex(digits)
 
 
+_write_json = json_writer(default=described)
+
+
 def request_text(fields: Mapping[str, object]) -> str:
     """A request for the journal; without its fields where JSON cannot say them, as those of bad lines may be."""
     try:
-        text = json.dumps(fields, ensure_ascii=False, default=described)
+        text = _write_json(fields)
     except (TypeError, ValueError, RecursionError):
         text = "{}"
     return text.encode("utf-8", "backslashreplace").decode()

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 from stepfun_async._core.errors import ConfigurationError
 from stepfun_async._core.headers import EXTENSIONS
 
-from ..inputs.jobs import describe_fields, escaped
+from ..inputs.descriptions import describe_fields, escaped
 from ..items import Item
 
 Write = Callable[[Iterable[Item], BinaryIO, Collection[str]], None]

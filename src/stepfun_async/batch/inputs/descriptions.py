@@ -1,0 +1,114 @@
+"""Requests as the journal describes them: in values of JSON, images by their path, link or SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Callable, Mapping
+from datetime import date, time, timedelta
+from typing import Any, cast
+
+from stepfun_async._core.data_uris import is_data_uri
+from stepfun_async._core.parameters import Parameters
+from stepfun_async._core.pictures import Link, Picture, Unreadable, look
+from stepfun_async._core.problems import plain
+from stepfun_async._core.scalars import python_value
+from stepfun_async._core.sizes import Size
+from stepfun_async._core.text import described
+
+
+def escaped(text: str) -> str:
+    """`text` with halves of surrogate pairs, which UTF-8 cannot carry, written out."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def describe_request(request: Parameters) -> dict[str, object]:
+    """A request as `Item.request` has it: an image by its path or link where it was given so, else by its SHA-256."""
+    seen = request.values
+    fields = {
+        name: _describe_value(given if seen[name] is given else _describe_image(given, seen[name]))
+        for name, given in request.given.items()
+    }
+    if request.extra_body is not None:
+        fields["extra_body"] = _describe_value(request.extra_body)
+    return {"operation": request.operation, "model": _describe_value(request.model), **fields}
+
+
+def _describe_image(given: object, seen: object) -> object:
+    """Return the path or link that was given, or else the image that was read from it."""
+    if isinstance(seen, Mapping) and isinstance(given, Mapping):
+        parts = cast("Mapping[str, object]", given)
+        return {name: _describe_image(parts[name], part) for name, part in cast("Mapping[str, object]", seen).items()}
+    if _is_name(given):
+        return given
+    if isinstance(seen, Unreadable) and not _is_content(given):
+        return described(given)  # to look again would encode an image of Pillow that is too large
+    return seen if isinstance(seen, Picture) else given
+
+
+def _is_content(given: object) -> bool:
+    """Whether an image was given by its bytes, in memory or in text."""
+    return isinstance(given, str | bytes | bytearray | memoryview)
+
+
+def _is_name(given: object) -> bool:
+    """Whether an image was given by its path or link."""
+    return hasattr(given, "__fspath__") or (isinstance(given, str) and not is_data_uri(given))
+
+
+def describe_fields(fields: Mapping[str, object]) -> dict[str, object]:
+    """Fields as JSON can say them, for the journal."""
+    return {str(name): _describe_value(value) for name, value in fields.items()}
+
+
+def _describe_value(value: object) -> object:
+    """`value` as JSON can say it; the bytes of an image by their SHA-256."""
+    if (describe_plain := _PLAIN.get(type(value))) is not None:
+        return describe_plain(value)
+    value = python_value(value)
+    for types, describe in _DESCRIBERS:
+        if isinstance(value, types):
+            return describe(value)
+    if isinstance(value, date | time | timedelta):
+        return str(value)
+    picture = look(value)  # one of Pillow, perhaps
+    return _describe_value(picture) if isinstance(picture, Picture) else described(value)
+
+
+def _describe_bytes(data: bytes | bytearray | memoryview) -> dict[str, object]:
+    content = bytes(data)
+    return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+
+
+def _describe_text(text: str) -> object:
+    text = str.__str__(text)
+    if is_data_uri(text):
+        return {"sha256": hashlib.sha256(text.encode()).hexdigest(), "data_uri": len(text)}
+    return escaped(text)
+
+
+def _describe_float(number: float) -> object:
+    number = float.__float__(number)
+    if math.isfinite(number):
+        return number
+    return None if math.isnan(number) else str(number)  # JSON has neither NaN nor infinity
+
+
+_DESCRIBERS: tuple[tuple[Any, Callable[[Any], object]], ...] = (
+    (str, _describe_text),
+    (bool | int | None, plain),
+    (float, _describe_float),
+    (bytes | bytearray | memoryview, _describe_bytes),
+    (Picture, lambda picture: _describe_bytes(picture.data)),
+    (Unreadable, lambda _: None),
+    (Link, lambda link: link.url),
+    (Size, lambda size: describe_fields({"width": size.width, "height": size.height})),
+    (Mapping, describe_fields),
+    ((list, tuple, set, frozenset), lambda parts: [_describe_value(part) for part in parts]),
+    (os.PathLike, lambda path: escaped(os.fsdecode(path))),
+)
+"""How values are described, by their types."""
+
+_PLAIN: Mapping[type, Callable[[Any], object]] = {str: _describe_text, int: plain, float: _describe_float}
+"""How values of the commonest types are described."""
