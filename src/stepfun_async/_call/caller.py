@@ -90,7 +90,7 @@ LONG = 256 * 1024
 class WorkerPool(Protocol):
     """The workers of a fan-out, which run in the background."""
 
-    async def dismiss(self, failure: Exception | None = None) -> None:
+    async def aclose(self, failure: Exception | None = None) -> None:
         """Cancel the calls in flight in the running loop, and raise `failure` to the reader of their outcomes."""
         ...
 
@@ -110,7 +110,7 @@ class Caller:
 
     Attributes:
         closed: whether further calls are refused.
-        crews: the fan-outs in progress.
+        pools: the worker pools of the maps in progress.
         portal: the portal that runs the calls, of a client that blocks. Its end cancels them.
     """
 
@@ -131,7 +131,7 @@ class Caller:
         self.budget = budget
         self.ledger = UsageCounter()
         self.closed = False
-        self.crews: WeakSet[WorkerPool] = WeakSet()
+        self.pools: WeakSet[WorkerPool] = WeakSet()
         self.portal: Portal | None = None
         self._transport = transport
         self._limiter = limits.limiter
@@ -145,14 +145,14 @@ class Caller:
 
     def __repr__(self) -> str:
         config = getattr(self, "config", None)  # missing in a copy that is only partly made
-        return f"{config.base_url}{' closed' if self.closed else ''}" if config else "<Service>"
+        return f"{config.base_url}{' closed' if self.closed else ''}" if config else "<Caller>"
 
     async def aclose(self) -> None:
-        """End the fan-outs, close the connections, and refuse every further call."""
+        """Close the worker pools and the connections, and refuse every further call."""
         self.closed = True
-        for crew in tuple(self.crews):
-            message = "the client was closed while a map was going on; client.usage has what may have been billed"
-            await crew.dismiss(APIConnectionError(message, billing="unknown", again=False))
+        for pool in tuple(self.pools):
+            message = "the client was closed while a map was running; client.usage has what may have been billed"
+            await pool.aclose(APIConnectionError(message, billing="unknown", again=False))
         await self._transport.aclose()
         if self._shared is not None:
             await self._shared.flush()

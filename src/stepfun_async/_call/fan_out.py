@@ -1,10 +1,9 @@
-"""Many requests, a bounded number at once: workers that pull, results that wait for their reader.
+"""Many requests with bounded concurrency: a pool of workers, and an iterator over their outcomes.
 
-A fixed number of workers takes requests from one source, so that neither tasks nor requests pile up.
-The workers are not children of the reader's task: an async iterator has no block that they could
-belong to, and a task group held open across `yield` breaks when the reader is cancelled or walks
-away. They run beside it instead, and end with the iterator: at its end, on `aclose()`, when the
-reader is cancelled, and when it is dropped.
+A fixed number of workers takes requests from one source, so neither tasks nor requests pile up. The workers are not
+children of the reader's task: an async iterator has no block to which they could belong, and a task group that is
+open across a `yield` breaks when the reader is cancelled or stops reading. They are tasks of their own, and end with
+the iterator: at its end, on `aclose()`, when the reader is cancelled, and when the iterator is garbage-collected.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ if TYPE_CHECKING:
 
 
 class OutcomeIterator:
-    """An async iterator over the outcomes of many requests; what `images.map` returns."""
+    """An async iterator over the outcomes of many requests, as returned by `images.map`."""
 
-    def __init__(self, crew: _WorkerPool, progress: MapProgress | None = None) -> None:
-        self._crew = crew
+    def __init__(self, pool: _WorkerPool, progress: MapProgress | None = None) -> None:
+        self._pool = pool
         self._progress = progress
 
     def __aiter__(self) -> Self:
@@ -43,7 +42,7 @@ class OutcomeIterator:
 
     async def __anext__(self) -> Outcome:
         try:
-            outcome = await self._crew.next_outcome()
+            outcome = await self._pool.next_outcome()
         except BaseException:
             await self.aclose()
             raise
@@ -60,13 +59,13 @@ class OutcomeIterator:
             progress.close()
 
     def begin(self) -> None:
-        """Begin to take requests before an outcome is asked for."""
-        self._crew.begin()
+        """Start to send requests before the first outcome is awaited."""
+        self._pool.begin()
 
     @property
     def ready(self) -> bool:
-        """Whether the next outcome is there already."""
-        return self._crew.ready
+        """Whether the next outcome is available without waiting."""
+        return self._pool.ready
 
     async def __aenter__(self) -> Self:
         return self
@@ -75,12 +74,12 @@ class OutcomeIterator:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End what is in flight. Outcomes not read yet are dropped."""
+        """Cancel the requests in flight, and discard the outcomes not read yet."""
         self._show_end()
-        await ended(finished(self._crew.dismiss))
+        await ended(finished(self._pool.aclose))
 
     def __del__(self) -> None:
-        self._crew.abandon()
+        self._pool.abandon()
 
 
 def fan_out(
@@ -92,25 +91,25 @@ def fan_out(
 ) -> OutcomeIterator:
     """See `AsyncImages.map`."""
     service.refuse_if_closed()
-    crew = _WorkerPool(service, source_of(requests), ordered=ordered)
+    pool = _WorkerPool(service, source_of(requests), ordered=ordered)
     if not progress:
-        return OutcomeIterator(crew)
+        return OutcomeIterator(pool)
     from .map_progress import MapProgress
 
-    return OutcomeIterator(crew, MapProgress(requests, service.price))
+    return OutcomeIterator(pool, MapProgress(requests, service.price))
 
 
 _IN_A_ROW = 8
-"""Requests after which a worker lets the loop go on: one that is refused, say, is answered without a wait."""
+"""Requests after which a worker yields to the event loop: an invalid request, say, fails without waiting."""
 
 _END = object()
 
 
 class _WorkerPool:
-    """The workers, the source they pull from, and the outcomes that were not read yet.
+    """The workers, their source of requests, and the outcomes not read yet.
 
-    There is one worker more than requests in flight, up to the limit: a worker that begins with a request starts
-    another one, unless one is left to take the next.
+    Up to the limit, there is one worker more than requests in flight: a worker that takes a request starts another
+    one, unless one is waiting for the next request.
     """
 
     _pulling: anyio.Lock
@@ -122,53 +121,53 @@ class _WorkerPool:
         self._size = service.limits.max_concurrency
         self._room = 2 * self._size
         self._outcomes: dict[int, Outcome] = {}
-        self._taken = 0
+        self._started = 0
         self._ended = 0
-        self._given = 0
+        self._returned = 0
         self._workers = 0
         self._spare = 0
         self._exhausted = False
         self._failure: BaseException | None = None
         self._loop: Any = None
         self._scopes: set[anyio.CancelScope] = set()
-        self._news: anyio.Event | None = None
-        self._room_made: anyio.Event | None = None
-        service.crews.add(self)
+        self._changed: anyio.Event | None = None
+        self._has_room: anyio.Event | None = None
+        service.pools.add(self)
 
     async def next_outcome(self) -> Outcome | None:
-        """The next outcome; None at the end. An error of the source is raised after all outcomes."""
+        """Return the next outcome; `None` at the end. An error of the source is raised after all outcomes."""
         self.begin()
         while True:
-            outcome = self._outcomes.pop(self._given, None)
+            outcome = self._outcomes.pop(self._returned, None)
             if outcome is not None:
-                self._given += 1
-                if self._room_made is not None:
-                    self._room_made.set()
+                self._returned += 1
+                if self._has_room is not None:
+                    self._has_room.set()
                 return outcome
             if self._exhausted and not self._workers:
                 failure, self._failure = self._failure, None
                 if failure is not None:
                     raise failure
                 return None
-            await self._hear()
+            await self._wait_for_change()
 
     def begin(self) -> None:
         """Start the first worker, in the running loop."""
         if self._loop is None:
             self._loop = running_loop()
             self._pulling = anyio.Lock(fast_acquire=True)
-            self._hire()
+            self._start_worker()
 
     @property
     def ready(self) -> bool:
-        """Whether the next outcome is there already."""
-        return self._given in self._outcomes
+        """Whether the next outcome is available without waiting."""
+        return self._returned in self._outcomes
 
-    async def dismiss(self, failure: Exception | None = None) -> None:
-        """End the workers and wait until they are gone; those of another loop have ended or end with it.
+    async def aclose(self, failure: Exception | None = None) -> None:
+        """Cancel the workers and wait until they have ended; those of another loop end with that loop.
 
         Args:
-            failure: what is raised where outcomes are still waited for; `None` to end silently.
+            failure: the error to raise in a reader that still waits; `None` to end silently.
         """
         if failure is not None and (self._workers or not self._exhausted):
             self._failure = self._failure or failure
@@ -177,10 +176,10 @@ class _WorkerPool:
             return
         self._cancel()
         while self._workers:
-            await self._hear()
+            await self._wait_for_change()
 
     def abandon(self) -> None:
-        """End the workers from wherever the iterator was dropped: any thread, or after the loop."""
+        """Cancel the workers of a garbage-collected iterator, in any thread and also after the loop has ended."""
         if self._workers:
             soon = getattr(self._loop, "call_soon_threadsafe", None) or self._loop.run_sync_soon
             with suppress(RuntimeError):
@@ -190,12 +189,12 @@ class _WorkerPool:
         for scope in tuple(self._scopes):
             scope.cancel()
 
-    def _hire(self) -> None:
-        """Start one more worker, unless there are enough or nothing is left to take."""
+    def _start_worker(self) -> None:
+        """Start one more worker, unless there are enough or the source is exhausted."""
         if self._workers < self._size and not self._exhausted:
             self._workers += 1
             self._spare += 1
-            _run_beside(self._work, self._gone)
+            _run_beside(self._work, self._worker_ended)
 
     async def _work(self) -> None:
         scope = anyio.CancelScope()
@@ -203,47 +202,47 @@ class _WorkerPool:
         try:
             with scope:
                 await self._send_all()
-        except BaseException as error:  # noqa: BLE001 - it would end the loop, with the reader waiting in it for ever
-            # A cancellation or interrupt out of the source or a request: it is raised to the reader.
+        except BaseException as error:  # noqa: BLE001 - it would end the loop while the reader waits
+            # A cancellation or interrupt out of the source or a request is raised in the reader.
             self._exhausted, self._failure = True, error
         finally:
             self._scopes.discard(scope)
 
-    def _gone(self) -> None:
-        """A worker has ended, be it before its first step."""
+    def _worker_ended(self) -> None:
+        """Count a worker that has ended, also one that was cancelled before its first step."""
         self._workers -= 1
-        self._tell()
+        self._notify()
 
     async def _send_all(self) -> None:
         sent = 0
         while (request := await self._take()) is not _END:
-            index = self._taken
-            self._taken += 1
+            index = self._started
+            self._started += 1
             self._spare -= 1
             if not self._spare:
-                self._hire()
+                self._start_worker()
             outcome = await self._outcome_of(request)
             self._spare += 1
             self._outcomes[index if self._ordered else self._ended] = outcome
             self._ended += 1
-            self._tell()
+            self._notify()
             sent += 1
             if sent % _IN_A_ROW == 0:
                 await checkpoint()
 
     async def _take(self) -> Any:
-        """The next request, once there is room for it; `_END` where there is none."""
+        """Return the next request, once there is room for its outcome; `_END` if there is none."""
         async with self._pulling:
-            while self._taken - self._given >= self._room:
-                self._room_made = anyio.Event()
-                await self._room_made.wait()
+            while self._started - self._returned >= self._room:
+                self._has_room = anyio.Event()
+                await self._has_room.wait()
             if self._exhausted:
                 return _END
             try:
                 return await self._source()
             except (StopIteration, StopAsyncIteration):
                 self._exhausted = True
-            except Exception as error:  # noqa: BLE001 - told to the reader after what was begun
+            except Exception as error:  # noqa: BLE001 - raised in the reader after all outcomes
                 self._exhausted, self._failure = True, error
             return _END
 
@@ -262,17 +261,17 @@ class _WorkerPool:
         except Exception as error:  # noqa: BLE001 - every failure is an outcome
             return Failed(request, error)
 
-    async def _hear(self) -> None:
-        """Wait until there is an outcome, or a worker is gone."""
-        if self._news is None:
-            self._news = anyio.Event()
-        await self._news.wait()
+    async def _wait_for_change(self) -> None:
+        """Wait until there is an outcome, or a worker has ended."""
+        if self._changed is None:
+            self._changed = anyio.Event()
+        await self._changed.wait()
 
-    def _tell(self) -> None:
-        """Wake the tasks that wait for an outcome, or for the workers' end."""
-        if self._news is not None:
-            self._news.set()
-            self._news = None
+    def _notify(self) -> None:
+        """Wake the tasks that wait for a change."""
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
 
 def _of_prompt(prompt: str) -> ImageRequest:
@@ -282,6 +281,7 @@ def _of_prompt(prompt: str) -> ImageRequest:
 
 
 def source_of(requests: Any) -> Callable[[], Awaitable[Any]]:
+    """Return a function that returns the next of `requests`, and raises `StopAsyncIteration` at the end."""
     if hasattr(requests, "__aiter__") and not _is_single(requests):
         take: Callable[[], Awaitable[Any]] = aiter(requests).__anext__
         return take
@@ -289,10 +289,10 @@ def source_of(requests: Any) -> Callable[[], Awaitable[Any]]:
 
 
 def items_of(requests: Any) -> Iterator[Any]:
-    """An iterator over `requests`, which are to be read without an event loop.
+    """Return an iterator over `requests`, which must be readable without an event loop.
 
     Raises:
-        InvalidRequestError: they cannot be.
+        InvalidRequestError: they are not iterable.
     """
     if hasattr(requests, "__iter__") and not _is_single(requests):
         return iter(requests)
@@ -300,7 +300,7 @@ def items_of(requests: Any) -> Iterator[Any]:
 
 
 def _is_single(requests: object) -> bool:
-    """Whether it is one thing, although Python could iterate over it."""
+    """Whether it is a single value although it is iterable."""
     return isinstance(requests, type | str) or hasattr(requests, "to_call")
 
 
@@ -319,7 +319,7 @@ _tasks: set[asyncio.Task[None]] = set()
 
 
 def _run_beside(work: Callable[[], Awaitable[None]], over: Callable[[], None]) -> None:
-    """Run `work` in the running loop, as no task's child, and call `over` when it has ended."""
+    """Run `work` in the running loop, in a task without a parent, and call `over` when it has ended."""
     loop = running_loop()
     if isinstance(loop, asyncio.AbstractEventLoop):
         task = loop.create_task(_awaited(work))
@@ -344,7 +344,7 @@ async def _awaited(work: Callable[[], Awaitable[None]]) -> None:
 
 
 class Feed(AsyncIterator[Any]):
-    """An async source that is filled from outside: how the sync client hands its iterable over."""
+    """An async source of requests that the sync client fills from its iterable."""
 
     def __init__(self) -> None:
         self._items: deque[Any] = deque()
@@ -357,7 +357,7 @@ class Feed(AsyncIterator[Any]):
         self._changed.set()
 
     def end(self) -> None:
-        """Say that there are no more."""
+        """End the source: there are no more requests."""
         self._ended = True
         self._changed.set()
 

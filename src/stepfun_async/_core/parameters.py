@@ -115,10 +115,10 @@ class Parameters:
 
     Attributes:
         row: the row of the model table; `None` if there is none.
-        has_pictures: whether there are images among the parameters, which may have to be read from a disk.
+        has_images: whether there are images among the parameters, which may have to be read from a disk.
     """
 
-    __slots__ = ("_images", "_opened", "_server", "extra_body", "given", "has_pictures", "model", "operation", "row")
+    __slots__ = ("_images", "_opened", "_server", "extra_body", "given", "has_images", "model", "operation", "row")
 
     def __init__(
         self,
@@ -134,10 +134,10 @@ class Parameters:
         self.row = row_of(model, operation, server)
         self.given = {name: value for name, value in given.items() if value is not None}
         self.extra_body = extra_body
-        self.has_pictures = "image" in self.given or "style_reference" in self.given
+        self.has_images = "image" in self.given or "style_reference" in self.given
         self._server = server
         self._images = images or ImageCache
-        self._opened: Values | None = None if self.has_pictures else self.given
+        self._opened: Values | None = None if self.has_images else self.given
         has_format = self.row is None or "response_format" in self.row.rules
         if not has_format and _is_b64(self.given.get("response_format")):
             del self.given["response_format"]
@@ -145,7 +145,7 @@ class Parameters:
     @property
     def may_block(self) -> bool:
         """Whether preparing them may take long: an image is read from a disk, or encoded. Not so bytes in a form."""
-        return self.has_pictures and not (
+        return self.has_images and not (
             type(self.given.get("image")) is bytes
             and self.row is not None
             and self.row.endpoint.body == "form"
@@ -210,7 +210,7 @@ class Parameters:
             InvalidRequestError: an image cannot be read.
         """
         request, problems = self.check()
-        if request is None or self.has_pictures or self.extra_body is not None or request.json is None:
+        if request is None or self.has_images or self.extra_body is not None or request.json is None:
             return request, problems
         return request.with_content(encode_json(request.json)), problems
 
@@ -259,7 +259,7 @@ class Parameters:
     def turned(self) -> tuple[str, ...]:
         """What may come out turned: a size whose height comes first, and images that viewers turn."""
         sides = sides_of(self.row, self.given) if self.row and self.row.turning else ()
-        return (*sides, *turns_of(self.values)) if self.has_pictures else sides
+        return (*sides, *turns_of(self.values)) if self.has_images else sides
 
     @property
     def purchase(self) -> Purchase:

@@ -1,4 +1,4 @@
-"""What went wrong on a connection: the errors of the libraries below, as ours."""
+"""Maps the errors of sockets, TLS and httpx to those of this package."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from .._core.secrets import APIKey
 from .trace import AddressNotAllowedError, ConnectionTrace
 
 CONNECT_TIMEOUT = 5.0
-"""Seconds a connection may take to open; the deadline of the call bounds everything else."""
+"""The maximum seconds that opening a connection may take; the deadline of the call limits everything else."""
 
 _LASTING = (ssl.SSLCertVerificationError, UnicodeError)
-"""What the next attempt would meet again."""
+"""Errors that the next attempt would meet again."""
 
 
 class FailureKind(NamedTuple):
-    """What an error of a library below means.
+    """How an error of a library is reported.
 
     Attributes:
         kind: the error's class, or several.
-        event: what happened.
-        text: what to say, with the host for `{host}`.
-        again: whether the next attempt may end otherwise.
+        event: the event, which decides what may have been billed.
+        text: the message, with `{host}` for the host.
+        again: whether a retry may succeed.
     """
 
     kind: type[Exception] | tuple[type[Exception], ...]
@@ -40,24 +40,24 @@ _LATE: frozenset[Event] = frozenset({"connect_timeout", "read_timeout"})
 
 
 def map_exception(
-    error: BaseException, meaning_of: FailureKindOf, watch: ConnectionTrace, key: APIKey | None
+    error: BaseException, meaning_of: FailureKindOf, trace: ConnectionTrace, key: APIKey | None
 ) -> BaseException:
-    """What to raise for an `error` that ended a call.
+    """Return the exception to raise for an `error` that ended an exchange.
 
-    The frames of the libraries below have the request with its key among their variables, and some
-    tools show the variables of every frame. So all that is expected, cancellation included, leaves
-    without these frames; and what repeats the key in words is not kept behind the error either.
+    The frames of the libraries have the request with its key among their variables, and some tools show the
+    variables of every frame. So every expected error, cancellation included, is raised without these frames, and an
+    error whose text repeats the key is not kept as a cause.
     """
     expected = isinstance(error, StepFunError | AddressNotAllowedError)
     meaning = meaning_of(error) if isinstance(error, Exception) and not expected else None
     if isinstance(error, Exception) and not expected and meaning is None:
-        return error  # a mistake in some library, which is found by its frames
+        return error  # a bug of some library, whose frames are needed to find it
     causes = list(_behind(error))
     for each in causes:
         each.__traceback__ = None
     if meaning is None:
         return error
-    failure = _told(error, meaning, causes, watch)
+    failure = _api_error(error, meaning, causes, trace)
     if key is not None:
         failure.message = key.redact(failure.message)
         failure.args = (failure.message,)
@@ -67,7 +67,7 @@ def map_exception(
 
 
 def _behind(error: BaseException) -> Iterator[BaseException]:
-    """`error` and all that is behind it, each once."""
+    """Return `error`, its causes, contexts and the members of groups, each once."""
     seen: list[BaseException] = []
     todo: list[BaseException | None] = [error]
     while todo:
@@ -84,17 +84,19 @@ def _repeats(error: BaseException, key: APIKey) -> bool:
     return key.redact(shown) != shown
 
 
-def _told(error: BaseException, meaning: FailureKind, causes: list[BaseException], watch: ConnectionTrace) -> APIError:
-    text = meaning.text.format(host=watch.host, seconds=CONNECT_TIMEOUT)
+def _api_error(
+    error: BaseException, meaning: FailureKind, causes: list[BaseException], trace: ConnectionTrace
+) -> APIError:
+    text = meaning.text.format(host=trace.host, seconds=CONNECT_TIMEOUT)
     reason = f" ({cause})" if (cause := _reason(error)) else ""
     kind = APITimeoutError if meaning.event in _LATE else APIConnectionError
-    billing = billing_of(meaning.event, sent=not watch.knows_that_nothing_left)
+    billing = billing_of(meaning.event, sent=not trace.knows_that_nothing_left)
     again = meaning.again and not any(isinstance(each, _LASTING) for each in causes)
     return kind(f"{text}{reason}", billing=billing, again=again)
 
 
 def _reason(error: BaseException | None) -> str:
-    """What the error says, or else the one behind it."""
+    """Return the text of the error, or else that of its cause."""
     while error is not None and not str(error):
         error = error.__cause__ or error.__context__
     return str(error or "")
