@@ -64,7 +64,8 @@ from .._core.server import Settings
 from .._core.wire import HTTPRequest, HTTPResponse, SendState
 from .._limits.budget import Budget
 from .._limits.shared import SharedPermit
-from .._runtime.event_loop import VAST, abandonable, cancel_if_due, deadline_scope, finished_in_thread, held_off
+from .._runtime.deadlines import deadline_scope
+from .._runtime.event_loop import VAST, abandonable, cancel_if_due, finished_in_thread, held_off
 from .attempts import Retries
 from .options import NO_OPTIONS, Options
 from .record import CallRecord, EventEmitter
@@ -313,7 +314,7 @@ class Caller:
             if record.headers:
                 call = _with_headers(call, record.headers)
             await self._admit(record, options, counted=call.path.startswith("/"))
-            with deadline_scope(record.deadline, record.loop):
+            with deadline_scope(record.timeout, record.deadline, record.loop):
                 self.refuse_if_closed()  # while this call waited
                 result: Any = await self._send_with_retries(record, call, parse)
                 if options.fetch or record.target is not None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from .._core.errors import Billing, QueueTimeoutError
-from .._runtime.event_loop import Clock, Job, clock, deadline_scope, finished_in_thread
+from .._runtime.event_loop import Clock, Job, clock, finished_in_thread
 from .limiter import Limiter, Permit
 from .updates import FLUSH_TIMEOUT, Update, UpdateSender
 
@@ -153,7 +153,7 @@ class SharedPermit:
         """Acquire the lock, so that one call after another asks the backend."""
         lock = self._shared.lock.permit(None, entry=False)
         is_released_soon = self._shared.running  # even if its caller has given up
-        with deadline_scope(max(until, self._clock() + _MIN_WAIT) if is_released_soon else until):
+        with anyio.CancelScope(deadline=max(until, self._clock() + _MIN_WAIT) if is_released_soon else until):
             await lock.__aenter__()
             return lock
         raise QueueTimeoutError("no slot came free in time at the backend that shares them; nothing was sent")
@@ -161,7 +161,7 @@ class SharedPermit:
     async def _result(self, acquisition: _Acquisition, until: float) -> float:
         """Return the backend's response if it arrives in time. If not, the acquisition releases what is granted."""
         self._acquisition = acquisition
-        with deadline_scope(max(until, self._clock() + _MIN_WAIT)):
+        with anyio.CancelScope(deadline=max(until, self._clock() + _MIN_WAIT)):
             try:
                 wait = await acquisition.job.result()
             except Exception:

@@ -412,24 +412,6 @@ def loop_time() -> float:
         return process_time()
 
 
-_scopes: dict[type, type[anyio.CancelScope]] = {}
-"""anyio's cancel scopes, by the type of the loop that they are for."""
-
-
-def deadline_scope(deadline: float, loop: object = None) -> anyio.CancelScope:
-    """A cancel scope that ends at `deadline`, made without anyio's look for the right one.
-
-    Args:
-        deadline: by the running loop's clock.
-        loop: the running loop, if the caller has it at hand.
-    """
-    kind = type(running_loop() if loop is None else loop)
-    scope = _scopes.get(kind)
-    if scope is None:
-        scope = _scopes[kind] = type(anyio.CancelScope())
-    return scope(deadline=deadline)
-
-
 def _trio_time() -> float:
     """trio's time; the process's for a call that is put in order when its loop has ended over its head."""
     import trio
