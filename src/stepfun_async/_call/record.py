@@ -169,7 +169,7 @@ class CallRecord:
             clock: the clock for the time at which its request is sent; `None` if that is not needed.
         """
         self.attempts += 1
-        return SendState(clock, self.started if self.attempts == 1 else self.clock())
+        return SendState(clock, self.started if self.attempts == 1 else self.clock(), self.loop)
 
     def end_attempt(self, billing: Billing) -> None:
         """Count the end of an attempt."""

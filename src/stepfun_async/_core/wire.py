@@ -112,17 +112,22 @@ class SendState:
         sent: whether a byte of the body may have left this machine; `None` if unknown.
         sent_at: when the body was first sent; `None` if it was not, or if unknown.
         began: when the attempt began, by the clock of its event loop.
+        loop: that loop, if it is known; looking it up anew takes time.
 
     Args:
         clock: returns the time; `None` if it is not needed.
         began: when the attempt began.
+        loop: the event loop.
     """
 
-    __slots__ = ("_clock", "began", "sent", "sent_at")
+    __slots__ = ("_clock", "began", "loop", "sent", "sent_at")
 
-    def __init__(self, clock: Callable[[], float] | None = None, began: float = 0.0) -> None:
+    def __init__(
+        self, clock: Callable[[], float] | None = None, began: float = 0.0, loop: object | None = None
+    ) -> None:
         self._clock = clock
         self.began = began
+        self.loop = loop
         self.sent: bool | None = None
         self.sent_at: float | None = None
 

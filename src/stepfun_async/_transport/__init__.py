@@ -10,7 +10,7 @@ May import `_core` and `_runtime`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 from .._core.errors import ConfigurationError
@@ -24,7 +24,7 @@ from .proxies import checked_proxy
 class Transport(Protocol):
     """What carries calls: this package's over HTTP, or the embedded engine's."""
 
-    async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
+    def send(self, call: HTTPRequest, progress: SendState) -> Awaitable[HTTPResponse]:
         """Send `call`, noting in `progress` how far it got.
 
         Raises:

@@ -17,7 +17,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from .._core.wire import HTTPResponse
 from .addresses import AddressFilter
 from .errors import CONNECT_TIMEOUT, FailureKind
-from .http11 import RemoteProtocolError, ResponseParser, announced_idle_time, end_of_head, request_head
+from .http11 import RemoteProtocolError, ResponseParser, announced_idle_time, request_head
 from .request import Address, PreparedRequest
 from .response_body import BodyReader, whole_response
 from .sockets import Socket, connect, send_all
@@ -35,7 +35,7 @@ class HTTP11Connection:
         self._guard = guard
         self._socket: Socket | None = None
         self._stage = "connect"
-        self._told: tuple[str, Address, Mapping[str, str]] | None = None
+        self._head_of_last: tuple[str, Address, Mapping[str, str]] | None = None
         self._head = b""
         self.reusable = False
         self.idle_time: float | None = None
@@ -58,8 +58,9 @@ class HTTP11Connection:
         if opened is None:
             opened = self._socket = await self._open(request.address, trace)
         self._stage = "talk"
-        head = self._head_of(request) + end_of_head(request.length)
-        trace.leaves()
+        head = self._head_of(request)
+        trace.saw = True
+        trace.progress.mark_sent()
         whole = request.body.whole
         if whole is not None and len(whole) <= _ONE_WRITE:
             sent = await opened.send(head + whole)
@@ -68,7 +69,9 @@ class HTTP11Connection:
         parser = ResponseParser()
         body = b""
         while parser.head is None:
-            body = parser.receive(await opened.receive())
+            while not (opened.arrived or opened.ended):
+                await opened.arrival()
+            body = parser.receive(opened.take())
         headers = parser.head.headers
         self.idle_time = announced_idle_time(headers) if "keep-alive" in headers else None
         if parser.over and (response := whole_response(request.call, parser.head, body)) is not None:
@@ -87,12 +90,13 @@ class HTTP11Connection:
         self._stage = stage
 
     def _head_of(self, request: PreparedRequest) -> bytes:
-        """The head of `request`, which mostly is that of the one before."""
-        told = (request.call.method, request.address, request.headers)
-        if told != self._told:
+        """The head of `request`, which, but for the length of its body, mostly is that of the one before."""
+        parts = (request.call.method, request.address, request.headers)
+        if parts != self._head_of_last:
             host = {"host": request.address.host_header, **request.headers}
-            self._told, self._head = told, request_head(request.call.method, request.address.target, host)
-        return self._head
+            self._head_of_last, self._head = parts, request_head(request.call.method, request.address.target, host)
+        length = request.body.length
+        return self._head + (b"\r\n" if length is None else b"content-length: %d\r\n\r\n" % length)
 
     async def aclose(self) -> None:
         if self._socket is not None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Coroutine, Mapping
+from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from .._core.errors import APIConnectionError, ConfigurationError
@@ -61,28 +61,28 @@ class HTTPTransport:
         self._api = _Manner(why_not_loopback if in_clear else None, MAX_BODY)
         self._addresses: dict[str, Address] = {}
         self._is_inside = False
-        self._is_allowed = False
 
-    async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
+    def send(self, call: HTTPRequest, progress: SendState) -> Coroutine[Any, Any, HTTPResponse]:
         """Send `call` to the base URL; or, if its path is a whole link, to there, without the key."""
-        if not call.path.startswith("/"):
-            return await self._follow(call, progress)
-        address = self._addresses.get(call.path) or self._address_of(call.path)
-        try:
-            if not self._is_allowed:  # the same host for every call; the address reached is judged at every connect
-                refuse_host(self._base.host, self._api.guard)
-                self._is_allowed = True
-            return await self._exchange(call, address, self._headers, self._api, progress)
-        except AddressNotAllowedError as refused:
-            raise ConfigurationError(
-                f"the key is not sent in clear: {refused}; write https:// in base_url, or pass allow_http=True"
-            ) from None
+        path = call.path
+        if path in self._addresses:
+            return self._exchange(call, self._addresses[path], self._headers, self._api, progress)
+        if path.startswith("/"):
+            return self._exchange(call, self._address_of(path), self._headers, self._api, progress)
+        return self._follow(call, progress)
 
     async def aclose(self) -> None:
         await self._connections.aclose()
 
     def _address_of(self, path: str) -> Address:
-        """The address of a path below the base URL: there are a few, so each is parsed once."""
+        """The address of a path below the base URL: there are a few, so each is parsed and judged once.
+
+        The address that its host turns out to have is judged at every connect.
+        """
+        try:
+            refuse_host(self._base.host, self._api.guard)
+        except AddressNotAllowedError as refused:
+            raise _not_in_clear(refused) from None
         if len(self._addresses) >= _ADDRESSES:
             self._addresses.clear()
         address = self._addresses[path] = link_address(self._config.base_url + path)
@@ -121,15 +121,17 @@ class HTTPTransport:
         trace = ConnectionTrace(state, address.host, manner.guard, key)
         state.sent = pool.sent_at_first
         route = pool.route(address.origin, manner.guard)
-        taken = pool.take_idle(route, state.began) or await pool.take(route)
+        connection, stack = pool.take_idle(route, state) or await pool.take(route)
         try:
-            response = await taken.connection.exchange(request, trace, manner.longest)
+            response = await connection.exchange(request, trace, manner.longest)
         except BaseException as error:  # noqa: BLE001 - raised below
-            await pool.discard(taken)
-            failure = map_exception(error, taken.connection.meaning, trace, key)
+            await pool.discard(connection)
+            failure = map_exception(error, connection.meaning, trace, key)
+            if manner is self._api and isinstance(failure, AddressNotAllowedError):
+                failure = _not_in_clear(failure)
         else:
-            if not pool.keep(taken):
-                await pool.close(taken)
+            if not pool.keep(connection, stack, state):
+                await pool.close(connection)
             return response
         raise failure  # out of reach of the error behind it, which may know the key
 
@@ -160,6 +162,12 @@ def _joined(url: str, location: str) -> str:
     except ValueError:
         pass
     raise _not_followed("it leads to something that is not http(s)")
+
+
+def _not_in_clear(refused: AddressNotAllowedError) -> ConfigurationError:
+    return ConfigurationError(
+        f"the key is not sent in clear: {refused}; write https:// in base_url, or pass allow_http=True"
+    )
 
 
 def _not_followed(why: str) -> APIConnectionError:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import h11
@@ -23,6 +24,7 @@ _HEAD = re.compile(
     rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r\n)*)\r\n"
 )
 _FIELD = re.compile(r"([^:\r]+):[ \t]*([^\r]*?)[ \t]*\r\n")
+_LENGTH = re.compile("[0-9]{1,15}")
 _BODILESS = (204, 304)
 
 
@@ -51,7 +53,8 @@ class RemoteProtocolError(Exception):
     """What came is not HTTP, or was broken off."""
 
 
-class ResponseHead(NamedTuple):
+@dataclass(slots=True)
+class ResponseHead:
     """What comes before the body of an answer; header names in lower case."""
 
     status: int
@@ -59,7 +62,7 @@ class ResponseHead(NamedTuple):
 
 
 def request_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
-    """The bytes of a request's head, up to `end_of_head`.
+    """The bytes of a request's head, up to the field with the length of its body and the empty line after it.
 
     Args:
         method: the HTTP method.
@@ -68,11 +71,6 @@ def request_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
     """
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join([*lines, ""]).encode("latin-1")
-
-
-def end_of_head(length: int | None) -> bytes:
-    """The bytes of its end; `length` is that of the body, `None` without a body."""
-    return b"\r\n" if length is None else b"content-length: %d\r\n\r\n" % length
 
 
 class ResponseParser:
@@ -98,27 +96,21 @@ class ResponseParser:
         """Take what arrived, nothing at the connection's end; what of it belongs to the body.
 
         Raises:
-            NotHttpError: it is not HTTP, or it ended too early.
+            RemoteProtocolError: it is not HTTP, or it ended too early.
         """
         if self._h11 is not None:
             return self._receive_any(self._h11, data)
-        if self.head is None:
-            return self._receive_head(data)
-        if not data:
-            return self._hand_over(data)
-        return self._receive_body(data)
-
-    def _receive_head(self, data: bytes) -> bytes:
-        self._buffer += data
-        end = self._buffer.find(b"\r\n\r\n") + 4
-        if end < 4:
-            waits = data and len(self._buffer) < LONGEST_HEAD and b"\n\n" not in self._buffer
-            return b"" if waits else self._hand_over(data)
-        match = _HEAD.fullmatch(self._buffer, 0, end)
-        if match is None or (head := _read_head(match)) is None:
+        if self.head is not None:
+            return self._receive_body(data) if data else self._hand_over(data)
+        self._buffer = arrived = self._buffer + data
+        match = _HEAD.match(arrived)
+        if match is None:
+            ended = not data or len(arrived) >= LONGEST_HEAD or b"\r\n\r\n" in arrived or b"\n\n" in arrived
+            return self._hand_over(data) if ended else b""
+        if (head := _read_head(match)) is None:
             return self._hand_over(data)
         self.head, self._missing, self.reusable = head
-        rest, self._buffer = self._buffer[end:], b""
+        rest, self._buffer = arrived[match.end() :], b""
         if len(rest) == self._missing:
             self._missing, self.over = 0, True
             return rest
@@ -180,16 +172,17 @@ class ResponseParser:
 def _read_head(match: re.Match[bytes]) -> tuple[ResponseHead, int, bool] | None:
     """Head, length of the body and whether the connection stays open; `None` if it is not of the usual shape."""
     status = int(match[1])
-    fields = [(name.lower(), value) for name, value in _FIELD.findall(match[2].decode("latin-1"))]
-    headers = dict(fields)
+    fields = _FIELD.findall(match[2].decode("latin-1"))
+    headers = {name.lower(): value for name, value in fields}
     if len(headers) < len(fields):
-        headers = joined(fields)
-    length = headers.get("content-length", "")
-    if not (length.isascii() and length.isdigit() and len(length) < 16):
+        headers = joined([(name.lower(), value) for name, value in fields])
+    if "content-length" not in headers or "transfer-encoding" in headers or status in _BODILESS:
         return None
-    if "transfer-encoding" in headers or status in _BODILESS:
+    length = headers["content-length"]
+    if _LENGTH.fullmatch(length) is None:
         return None
-    return ResponseHead(status, headers), int(length), "close" not in headers.get("connection", "").lower()
+    stays_open = "connection" not in headers or "close" not in headers["connection"].lower()
+    return ResponseHead(status, headers), int(length), stays_open
 
 
 def joined(fields: list[tuple[str, str]]) -> dict[str, str]:

@@ -51,8 +51,8 @@ class HTTPXConnection:
     async def exchange(self, request: PreparedRequest, trace: ConnectionTrace, longest: int) -> HTTPResponse:
         """Send `request`, and receive the response; see `HTTP11Connection.exchange`."""
         stream, headers = _Stream(request.body), dict(request.headers)
-        if request.length is not None:
-            headers["content-length"] = str(request.length)
+        if request.body.length is not None:
+            headers["content-length"] = str(request.body.length)
         said = httpx.Request(
             request.call.method, request.address.text, headers=headers, content=stream if request.body.length else None
         )

@@ -13,14 +13,15 @@ import ssl
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from functools import cache
 from types import CodeType, FunctionType
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from .._core.errors import ConfigurationError
 from .._core.server import Origin
-from .._core.wire import HTTPResponse
-from .._runtime.event_loop import Clock, LoopLocal, abandonable, clock_of, finished, process_time, running_loop
+from .._core.wire import HTTPResponse, SendState
+from .._runtime.event_loop import LoopLocal, abandonable, clock_of, finished, running_loop
 from .addresses import AddressFilter
 from .connection import HTTP11Connection
 from .errors import FailureKind
@@ -72,7 +73,8 @@ class Connection(Protocol):
         ...
 
 
-class Route(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Route:
     """What a connection may be used for: calls to one server, whose address was judged by the same guard."""
 
     origin: Origin
@@ -80,19 +82,14 @@ class Route(NamedTuple):
     direct: bool = True
 
 
-_Stack: TypeAlias = deque[tuple[float, Connection]]
+ConnectionStack: TypeAlias = deque[tuple[float, Connection]]
 """Idle connections with the time until when they are kept, the one that lies there longest at the left."""
 
-
-class PooledConnection(NamedTuple):
-    """A connection that a call has, the stack it came from, and the clock of the call's loop."""
-
-    connection: Connection
-    stack: _Stack
-    clock: Clock
+_PooledConnection: TypeAlias = tuple[Connection, ConnectionStack]
+"""A connection that a call has, and the stack it came from."""
 
 
-async def _thin_out(stack: _Stack, now: float) -> None:
+async def _thin_out(stack: ConnectionStack, now: float) -> None:
     """Close what lies at the bottom for too long: two a call, so that none pays for all."""
     for _ in range(2):
         if len(stack) > 1 and stack[0][0] <= now:
@@ -116,28 +113,28 @@ class ConnectionPool:
 
     def route(self, origin: Origin, guard: AddressFilter | None) -> Route:
         """Return the route for requests to `origin`. Here it is decided which use httpx."""
-        routes = self._routes.get((origin, guard))
-        if routes is None:
+        key = (origin, guard)
+        if key not in self._routes:
             proxy = self._proxies[origin] = self._proxy or proxy_for(origin)
-            routes = Route(origin, guard, proxy is None), Route(origin, guard, direct=False)
-            self._routes[origin, guard] = routes
-        return routes[_is_patched()]
+            self._routes[key] = Route(origin, guard, proxy is None), Route(origin, guard, direct=False)
+        return self._routes[key][_is_patched()]
 
-    def take_idle(self, route: Route, now: float) -> PooledConnection | None:
+    def take_idle(self, route: Route, state: SendState) -> _PooledConnection | None:
         """Return the usable connection that was used last; `None` if a new one, or more time, is needed.
 
         Args:
             route: the route.
-            now: the running loop's time.
+            state: the state of the attempt that begins.
         """
-        loop = running_loop()
-        stack = self._idle.of(loop).stacks.get(route)
-        if not stack or stack[0][0] <= now:
+        stacks = self._idle.of(state.loop or running_loop()).stacks
+        if route not in stacks:
             return None
-        connection = stack[-1][1]
-        return None if connection.stale else PooledConnection(stack.pop()[1], stack, clock_of(loop))
+        stack = stacks[route]
+        if not stack or stack[0][0] <= state.began or stack[-1][1].stale:
+            return None
+        return stack.pop()[1], stack
 
-    async def take(self, route: Route) -> PooledConnection:
+    async def take(self, route: Route) -> _PooledConnection:
         """Return a connection for one exchange: an idle one, or a new one. Close those that were idle for too long."""
         loop = running_loop()
         idle, clock = self._idle.of(loop), clock_of(loop)
@@ -153,31 +150,31 @@ class ConnectionPool:
                     break
             until, connection = stack.pop()
             if until > now and not connection.stale:
-                return PooledConnection(connection, stack, clock)
+                return connection, stack
             await connection.aclose()
-        return PooledConnection(await self._open(route), stack, clock)
+        return await self._open(route), stack
 
-    async def close(self, taken: PooledConnection) -> None:
+    async def close(self, connection: Connection) -> None:
         """Close a connection whose exchange ended well. A cancellation in here does not lose the response."""
-        await finished(taken.connection.aclose)
+        await finished(connection.aclose)
 
-    def keep(self, taken: PooledConnection) -> bool:
+    def keep(self, connection: Connection, stack: ConnectionStack, state: SendState) -> bool:
         """Put a connection back that can be used again. Return whether that is so."""
-        connection = taken.connection
         if self._closed or not connection.reusable:
             return False
         idle_time = connection.idle_time
         kept = self._unannounced if idle_time is None else self._kept(idle_time)
-        taken.stack.append((taken.clock() + kept, connection))
+        now = clock_of(state.loop or running_loop())()
+        stack.append((now + kept, connection))
         return True
 
     def _kept(self, announced: float) -> float:
         """Seconds for which a connection is kept that the server keeps for `announced` seconds."""
         return min(self._expiry, max(announced - _MARGIN, announced / 2))
 
-    async def discard(self, taken: PooledConnection) -> None:
+    async def discard(self, connection: Connection) -> None:
         """Throw a connection away, in whatever state it is."""
-        await taken.connection.aclose()
+        await connection.aclose()
 
     async def aclose(self) -> None:
         self._closed = True
@@ -203,7 +200,10 @@ def _is_patched() -> bool:
     """
     if "httpx" not in sys.modules and "httpcore" not in sys.modules:
         return False
-    return any(package in sys.modules and _is_replaced(package, name) for package, name in _WAYS)
+    for package, name in _WAYS:  # noqa: SIM110 - every call asks, and a generator takes as long as the answer
+        if package in sys.modules and _is_replaced(package, name):
+            return True
+    return False
 
 
 def _is_replaced(package: str, name: str) -> bool:
@@ -237,23 +237,24 @@ class UserTransport:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._stack: ConnectionStack = deque()
 
     def route(self, origin: Origin, guard: AddressFilter | None) -> Route:
         return Route(origin, guard, direct=False)
 
-    def take_idle(self, route: Route, now: float) -> PooledConnection | None:
-        return PooledConnection(self._connection, deque(), process_time)
+    def take_idle(self, route: Route, state: SendState) -> _PooledConnection | None:
+        return self._connection, self._stack
 
-    async def take(self, route: Route) -> PooledConnection:
-        return PooledConnection(self._connection, deque(), process_time)
+    async def take(self, route: Route) -> _PooledConnection:
+        return self._connection, self._stack
 
-    def keep(self, taken: PooledConnection) -> bool:
+    def keep(self, connection: Connection, stack: ConnectionStack, state: SendState) -> bool:
         return True
 
-    async def close(self, taken: PooledConnection) -> None:
+    async def close(self, connection: Connection) -> None:
         pass
 
-    async def discard(self, taken: PooledConnection) -> None:
+    async def discard(self, connection: Connection) -> None:
         pass
 
     async def aclose(self) -> None:
@@ -269,7 +270,7 @@ class _Idle:
     """
 
     def __init__(self) -> None:
-        self.stacks: dict[Route, _Stack] = {}
+        self.stacks: dict[Route, ConnectionStack] = {}
         self._lifetime: AsyncGenerator[None] | None = None
 
     async def end_with_loop(self) -> None:

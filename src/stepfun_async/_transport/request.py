@@ -23,7 +23,8 @@ _PLAIN = re.compile(
 _PORTS = {"http": 80, "https": 443}
 
 
-class Address(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Address:
     """An address, as far as a connection has to know it.
 
     Attributes:
@@ -32,6 +33,7 @@ class Address(NamedTuple):
         host: as it goes to the resolver.
         explicit_port: the port, if one is written; `None` is the scheme's own.
         target: path and query.
+        origin: scheme, host and written port.
     """
 
     text: str
@@ -39,14 +41,14 @@ class Address(NamedTuple):
     host: str
     explicit_port: int | None
     target: str
+    origin: Origin = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "origin", (self.scheme, self.host, self.explicit_port))
 
     @property
     def port(self) -> int:
         return self.explicit_port or _PORTS[self.scheme]
-
-    @property
-    def origin(self) -> Origin:
-        return self.scheme, self.host, self.explicit_port
 
     @property
     def host_header(self) -> str:
@@ -93,26 +95,23 @@ def link_address(url: str) -> Address:
         raise APIConnectionError(message, billing="not_sent", again=False) from error
 
 
-@dataclass(frozen=True, slots=True)
 class PreparedRequest:
-    """A request, said in full.
+    """A request with its address, headers and body.
 
     Attributes:
-        call: what it says.
+        call: the request.
         address: where it goes.
         headers: all but `host` and `content-length`, by lower-case name.
-        body: what comes after the head.
+        body: its body.
     """
 
-    call: HTTPRequest
-    address: Address
-    headers: Mapping[str, str] = field(repr=False)
-    body: RequestBody = field(repr=False)
+    __slots__ = ("address", "body", "call", "headers")
 
-    @property
-    def length(self) -> int | None:
-        """Bytes of the body; `None` without one."""
-        return None if self.body.content_type is None and self.call.method == "GET" else self.body.length
+    def __init__(self, call: HTTPRequest, address: Address, headers: Mapping[str, str], body: RequestBody) -> None:
+        self.call = call
+        self.address = address
+        self.headers = headers
+        self.body = body
 
 
 class Headers(NamedTuple):

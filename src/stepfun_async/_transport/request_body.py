@@ -35,7 +35,7 @@ class RequestBody:
 
     Attributes:
         content_type: its content type; `None` without a body.
-        length: its bytes.
+        length: its bytes; `None` without a body.
         whole: all of it, if it is one piece in memory; `None` if it is not.
 
     Args:
@@ -48,10 +48,11 @@ class RequestBody:
         self.content_type = content_type
         first = parts[0]
         self.whole = first if len(parts) == 1 and isinstance(first, bytes) else None
-        if self.whole is not None:
-            self.length = len(self.whole)
-        else:
+        self.length: int | None = None
+        if self.whole is None:
             self.length = sum(len(part) if isinstance(part, bytes) else part.size for part in parts)
+        elif content_type is not None:
+            self.length = len(self.whole)
         self._parts = parts
         self._progress = progress
 

@@ -84,14 +84,19 @@ async def connect(
 
 
 class Socket(ABC):
-    """A connected socket, and what has arrived on it and was not read yet."""
+    """A connected socket, and what has arrived on it and was not read yet.
+
+    Attributes:
+        arrived: the bytes that have arrived and were not taken yet, in pieces.
+        ended: whether nothing more will arrive, since the other side has ended the connection or it is lost.
+    """
 
     def __init__(self, raw: socket.socket) -> None:
         self.raw = raw
         self.tls: Tls | None = None
-        self._arrived: list[bytes] = []
+        self.arrived: list[bytes] = []
         self._unread = 0
-        self._ended = False
+        self.ended = False
         self._error: Exception | None = None
         self._polled: Callable[[], object] | None = None
         self._paused = False
@@ -114,7 +119,7 @@ class Socket(ABC):
         Raises:
             OSError: the other side does not, or is not `host`.
         """
-        early, self._arrived = self._arrived, []
+        early, self.arrived = self.arrived, []
         tls = self.tls = Tls(context, host, self.tls)
         for data in early:  # not to be taken for anything that was encrypted
             self._decrypt(tls, data)
@@ -124,9 +129,9 @@ class Socket(ABC):
                 raise self._error
             if tls.established:
                 return
-            if self._ended:
+            if self.ended:
                 raise ConnectionResetError("the server closed the connection in the TLS handshake")
-            await self._arrival()
+            await self.arrival()
 
     @abstractmethod
     async def send(self, data: bytes | memoryview, *, listening: bool = True) -> bool:
@@ -144,7 +149,7 @@ class Socket(ABC):
         try:
             return tls.encrypt(data)
         except ssl.SSLError as error:
-            self._error, self._ended = self._error or error, True
+            self._error, self.ended = self._error or error, True
             return None
 
     async def receive(self) -> bytes:
@@ -153,14 +158,22 @@ class Socket(ABC):
         Raises:
             OSError: the connection is lost.
         """
-        while not self._arrived:
+        while not (self.arrived or self.ended):
+            await self.arrival()
+        return self.take()
+
+    def take(self) -> bytes:
+        """Take what has arrived, if anything; nothing at the end.
+
+        Raises:
+            OSError: the connection is lost.
+        """
+        if not self.arrived:
             if self._error is not None:
                 raise self._error
-            if self._ended:
-                return b""
-            await self._arrival()
-        data = self._arrived[0] if len(self._arrived) == 1 else b"".join(self._arrived)
-        self._arrived = []
+            return b""
+        data = self.arrived[0] if len(self.arrived) == 1 else b"".join(self.arrived)
+        self.arrived = []
         self._unread = 0
         if self._paused:
             self._resume()
@@ -173,14 +186,14 @@ class Socket(ABC):
     @property
     def stale(self) -> bool:
         """Whether something has arrived that was not requested, such as the other side's end."""
-        if self._ended or self._arrived or self._polled is None:
-            return self._ended or bool(self._arrived) or self._readable()
+        if self.ended or self.arrived or self._polled is None:
+            return self.ended or bool(self.arrived) or self._readable()
         return bool(self._polled())
 
     @property
     def answered(self) -> bool:
         """Whether an answer has begun to arrive, or none can come any more."""
-        return self._ended or (bool(self._arrived) and answer_begun(b"".join(self._arrived)))
+        return self.ended or (bool(self.arrived) and answer_begun(b"".join(self.arrived)))
 
     @abstractmethod
     async def aclose(self) -> None:
@@ -195,7 +208,7 @@ class Socket(ABC):
     def _take(self, data: bytes) -> None:
         """Take what has arrived; nothing at the end."""
         if not data:
-            self._ended = True
+            self.ended = True
         elif self.tls is None:
             self._keep(data)
         else:
@@ -207,10 +220,10 @@ class Socket(ABC):
                 self._keep(text)
         except ssl.SSLError as error:
             self._error = error
-        self._ended = self._ended or tls.ended or self._error is not None
+        self.ended = self.ended or tls.ended or self._error is not None
 
     def _keep(self, text: bytes) -> None:
-        self._arrived.append(text)
+        self.arrived.append(text)
         self._unread += len(text)
 
     def _take_at_once(self) -> None:
@@ -220,14 +233,14 @@ class Socket(ABC):
         except BlockingIOError:
             return
         except OSError as error:
-            self._error, self._ended = error, True
+            self._error, self.ended = error, True
 
     @abstractmethod
     async def _write(self, data: bytes) -> None:
         """Send a few bytes of TLS's own."""
 
     @abstractmethod
-    def _arrival(self) -> Awaitable[None]:
+    def arrival(self) -> Awaitable[None]:
         """Wait until something has arrived, which may be nothing but TLS's own."""
 
 
@@ -292,7 +305,7 @@ class AsyncioSocket(Socket, asyncio.BufferedProtocol):
         if not self._lost.done():
             self._transport.write(data)
 
-    def _arrival(self) -> Awaitable[None]:
+    def arrival(self) -> Awaitable[None]:
         self._reader = self._loop.create_future()
         return self._reader
 
@@ -317,7 +330,7 @@ class AsyncioSocket(Socket, asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         if self.tls is None:
-            self._arrived.append(bytes(self._buffer[:nbytes]))
+            self.arrived.append(bytes(self._buffer[:nbytes]))
             self._unread += nbytes
         else:
             self._take(bytes(self._buffer[:nbytes]))
@@ -331,7 +344,7 @@ class AsyncioSocket(Socket, asyncio.BufferedProtocol):
             _wake(self._writer)  # which stops writing when there is a response
 
     def eof_received(self) -> bool:
-        self._ended = True
+        self.ended = True
         _wake(self._reader)
         _wake(self._writer)
         return self.tls is None  # who says no more may still listen; TLS has no such thing
@@ -339,8 +352,8 @@ class AsyncioSocket(Socket, asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None:
             self._take_rest()
-        self._ended = True
-        if not (self._unsent and self._arrived):  # else it is the answer, after which the server closed
+        self.ended = True
+        if not (self._unsent and self.arrived):  # else it is the answer, after which the server closed
             self._error = self._error or exc
         _wake(self._reader)
         _wake(self._writer)
@@ -399,7 +412,7 @@ class _TrioSocket(Socket):
 
     async def _listen(self, sending: anyio.CancelScope) -> None:
         while not self.answered:
-            await self._arrival()
+            await self.arrival()
         sending.cancel()
 
     def _resume(self) -> None:
@@ -408,7 +421,7 @@ class _TrioSocket(Socket):
     async def _write(self, data: bytes) -> None:
         await self._send(data, listening=False)
 
-    async def _arrival(self) -> None:
+    async def arrival(self) -> None:
         import trio
 
         await trio.lowlevel.wait_readable(self.raw)
@@ -416,7 +429,7 @@ class _TrioSocket(Socket):
 
     @property
     def answered(self) -> bool:
-        if not self._arrived and not self._ended and self._readable():
+        if not self.arrived and not self.ended and self._readable():
             self._take_at_once()
         return super().answered
 
@@ -425,7 +438,7 @@ class _TrioSocket(Socket):
             return
         import trio
 
-        self._ended = True
+        self.ended = True
         trio.lowlevel.notify_closing(self.raw)
         self.raw.close()
 

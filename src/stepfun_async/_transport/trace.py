@@ -70,11 +70,6 @@ class ConnectionTrace:
         """Note that the connection reports what happens."""
         self.saw = True
 
-    def leaves(self) -> None:
-        """Note that the body begins to leave."""
-        self.saw = True
-        self.progress.mark_sent()
-
     async def __call__(self, event: str, info: MutableMapping[str, Any]) -> None:
         self.saw = True
         name = event.partition(".")[2]
