@@ -75,7 +75,7 @@ class Picture:
         """Its bytes. Blocks where they are on disk.
 
         Raises:
-            ChangedError: the file is not what it was.
+            FileChangedError: the file has changed since it was opened.
         """
         return self.content if isinstance(self.content, bytes) else self.content.read()
 

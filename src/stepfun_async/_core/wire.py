@@ -47,7 +47,7 @@ class Upload:
         """Its content. Blocks where that is on disk.
 
         Raises:
-            ChangedError: the file is not what it was.
+            FileChangedError: the file has changed since it was opened.
         """
         return self.content if isinstance(self.content, bytes) else self.content.read()
 

@@ -67,7 +67,7 @@ class FileSource:
         """Bytes from `start` on, `length` of them or as many as there are.
 
         Raises:
-            ChangedError: the file is gone, or has changed.
+            FileChangedError: the file is gone, or has changed.
         """
         try:
             with open(self.path, "rb", buffering=0) as file:

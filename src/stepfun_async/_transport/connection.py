@@ -1,7 +1,7 @@
-"""The straight way: HTTP/1.1 on a socket of our own, without a library in between.
+"""HTTP/1.1 on a socket of our own, without a library in between.
 
-It is taken for plain connections to a server. Proxies, users' own transports, and tools that stand in
-for httpx (respx, recorders, tracing agents) are served by `through_httpx`; `connections` decides.
+It is used for direct connections to a server. Proxies, users' own transports, and tools that patch httpx (respx,
+recorders, tracing agents) go through `httpx_connection`; `pool` decides which.
 """
 
 from __future__ import annotations

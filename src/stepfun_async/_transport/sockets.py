@@ -1,9 +1,8 @@
-"""Sockets: connected, judged, encrypted, written to, read from, and listened to while they are written to.
+"""Sockets: connecting, address checks, TLS, and sending while listening for an early response.
 
-One kind for asyncio, one for trio. asyncio's is a protocol, which takes whatever has arrived in one piece, out of a
-buffer that all sockets of a loop share: no other way of asyncio costs as little for an answer. trio's works on the
-socket itself. TLS is the package's own layer (`tls`),
-so that what the system still holds of a connection that was lost can be read.
+There is one implementation for asyncio and one for trio. asyncio's is a protocol that receives into a buffer which all
+sockets of a loop share: nothing else in asyncio costs as little per response. trio's uses the socket directly. TLS is
+the package's own layer (`tls`), so that data which the system still has of a lost connection can be read.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ async def connect(
         stage: called with what is done now: `connect`, then `tls`.
 
     Raises:
-        RefusedError: `guard` says no.
+        AddressNotAllowedError: `guard` forbids the address.
         OSError: there is no connection, or no encryption.
     """
     stage("connect")

@@ -15,7 +15,7 @@ OF_JOB = (
     "(SELECT group_concat(price || ' ' || currency || ' ' || billed || ' ' || maybe_billed, ';') "
     "FROM charges WHERE charges.number = jobs.number)"
 )
-"""The charges of a row of `jobs`, as `Charged.parsed` reads them."""
+"""The charges of a row of `jobs`, in the format that `parsed` reads."""
 
 
 @dataclass(frozen=True, slots=True)
