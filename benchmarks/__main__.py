@@ -8,7 +8,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from .cases import CASES, FEW, Case
+from .cases import BEFORE, CASES, FEW, Case
 from .clients import CLIENTS
 from .goals import goals
 from .report import report
@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--case", action="append", default=[], choices=CASES, metavar="NAME", help="only this case")
     parser.add_argument("--client", action="append", default=[], metavar="NAME", help=f"only: {', '.join(CLIENTS)}")
+    parser.add_argument("--before", metavar="REVISION", help="measure this package as it was at a revision, too")
     parser.add_argument("--quick", action="store_true", help="the headline cases, with the clients that matter most")
     parser.add_argument("--all", action="store_true", help="every case, over https too")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each case (3)")
@@ -49,10 +50,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _measure(options: argparse.Namespace) -> Results:
     cases = [CASES[name] for name in options.case] or [case for case in CASES.values() if _wanted(case, options)]
-    clients = options.client or ((*FEW, "floor-durable") if options.quick else ())
+    clients = options.client or ((*FEW, "floor-durable", BEFORE) if options.quick else ())
     seconds = options.seconds or (_QUICKLY if options.quick else None)
     return run(
-        cases, clients=clients, rounds=options.rounds, seconds=seconds, tell=_tell, keep=partial(_keep, options.out)
+        cases,
+        clients=clients,
+        before=options.before,
+        rounds=options.rounds,
+        seconds=seconds,
+        tell=_tell,
+        keep=partial(_keep, options.out),
     )
 
 

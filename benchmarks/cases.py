@@ -23,6 +23,27 @@ DECODERS = ("ours", "pieces", "floor", "stdlib")
 PROTOCOLS = ("ours", "ours-http2", "httpx", "httpx-http2")
 
 
+BEFORE = "before"
+"""The client that is an earlier revision of this package: the same adapter, run with that revision's source."""
+
+COMPARED = (
+    "1kb-c1",
+    "1kb-c16",
+    "1kb-c64",
+    "1kb-c64-50ms",
+    "1kb-c256-50ms",
+    "1kb-c1000-50ms",
+    "1.5mb-c64",
+    "1.5mb-save-c64",
+    "edit-1.5mb-c16",
+    "sync-32",
+    "import",
+    "first",
+    "second",
+)
+"""The cases that an earlier revision takes part in: those of goals, as far as its interface is that of today."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One thing that is measured, with several clients.
@@ -158,4 +179,10 @@ _CASES = (
     Case("decode-1.5mb", "A 1.5 MB answer made into a picture", DECODERS, "decode", side=MB),
 )
 
-CASES: Mapping[str, Case] = {case.name: case for case in _CASES}
+
+def _compared(case: Case) -> Case:
+    ours, *others = case.clients
+    return replace(case, clients=(ours, BEFORE, *others)) if case.name in COMPARED else case
+
+
+CASES: Mapping[str, Case] = {case.name: _compared(case) for case in _CASES}

@@ -26,6 +26,8 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+from .cases import BEFORE
+
 PROMPT = "A serene alpine lake at sunset, mirror reflection"
 MODEL = "step-image-edit-2"
 KEY = "sk-benchmark"
@@ -538,6 +540,7 @@ def _imports(package: str, name: str) -> Mapping[str, str]:
 
 CLIENTS: Mapping[str, Client] = {
     "ours": Client("stepfun-async", "stepfun-async", Ours, OursSync, _imports("stepfun_async", "AsyncClient")),
+    BEFORE: Client("stepfun-async, before", None, Ours, OursSync, _imports("stepfun_async", "AsyncClient")),
     "floor": Client("floor", None, Floor),
     "floor-durable": Client("floor, flushed", None, DurableFloor),
     "aiohttp": Client("aiohttp", "aiohttp", Aiohttp, imports=_imports("aiohttp", "ClientSession")),

@@ -49,6 +49,7 @@ class Task:
         url: the base URL of the server, where the case has one.
         folder: where files go.
         cpu: the CPU to stay on; None for any.
+        source: the folder with this package's modules; None for the present ones.
     """
 
     case: Case
@@ -57,6 +58,7 @@ class Task:
     url: str = ""
     folder: str = "."
     cpu: int | None = None
+    source: str | None = None
 
     @classmethod
     def from_json(cls, text: str) -> Task:

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -24,7 +24,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeAlias
 
-from .cases import Case
+from .before import extract
+from .cases import BEFORE, Case
 from .clients import CLIENTS
 from .gauges import LONGEST, Figures
 from .measure import Task
@@ -49,7 +50,7 @@ class Results:
 
     made: str
     machine: Mapping[str, Any]
-    versions: Mapping[str, str]
+    versions: dict[str, str]
     found: dict[str, dict[str, list[Measured]]] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -105,6 +106,7 @@ def run(
     cases: Sequence[Case],
     *,
     clients: Sequence[str],
+    before: str | None,
     rounds: int,
     seconds: float | None,
     tell: Callable[[str], None],
@@ -115,6 +117,7 @@ def run(
     Args:
         cases: what.
         clients: with which clients, of those that a case has; all when empty. What is not installed is left out.
+        before: the revision of this package that is measured beside the present one, where the clone has it.
         rounds: how often, at most.
         seconds: how long calls are counted; each case's own when None.
         tell: called with each case's name before it is measured, and with what failed.
@@ -124,12 +127,21 @@ def run(
     cpus = Cpus.of_this_machine()
     results = Results(datetime.now(UTC).isoformat(timespec="seconds"), _machine(cpus), _versions())
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
+        sources: dict[str, str] = {}
+        if before:
+            if source := extract(before, Path(folder)):
+                sources[BEFORE] = str(source)
+                results.versions[BEFORE] = before
+            else:
+                tell(f"git finds no revision {before} here: measured without it")
         for number, case in enumerate(cases, 1):
-            chosen = [client for client in case.clients if _takes_part(client, clients)]
+            taking_part = [client for client in case.clients if client != BEFORE or client in sources]
+            chosen = [client for client in taking_part if _takes_part(client, clients)]
             tell(f"{number}/{len(cases)} {case.name}: {', '.join(chosen)}")
             try:
                 with serving(case, cpus, folder) as url:
-                    tasks = [Task(case, client, seconds or case.seconds, url, folder, cpus.client) for client in chosen]
+                    whole = Task(case, "", seconds or case.seconds, url, folder, cpus.client)
+                    tasks = [replace(whole, client=client, source=sources.get(client)) for client in chosen]
                     results.found[case.name] = _interleaved(tasks, min(rounds, case.rounds))
             except (OSError, ValueError, subprocess.SubprocessError) as error:
                 tell(f"{case.name} failed: {error!r}")
@@ -152,7 +164,7 @@ def _interleaved(tasks: Sequence[Task], rounds: int) -> dict[str, list[Measured]
     found: dict[str, list[Measured]] = {task.client: [] for task in tasks}
     for _ in range(rounds):
         for task in tasks:
-            found[task.client].append(_measured(task))
+            found[task.client].append(measured(task))
     return found
 
 
@@ -192,10 +204,12 @@ def _machine(cpus: Cpus) -> dict[str, Any]:
     }
 
 
-def _measured(task: Task) -> Measured:
+def measured(task: Task) -> Measured:
     """What a fresh process finds."""
     command = PROGRAMS.get(task.case.kind, _measure)(task)
     environment = environment_for(task.case, task.folder)
+    if task.source is not None:
+        environment["PYTHONPATH"] = task.source
     patience = PATIENCE * (10 if task.case.count else 1)
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=patience, env=environment, check=False)

@@ -15,17 +15,30 @@ from benchmarks.goals import GOALS, Goal, goals
 from benchmarks.measure import DECODERS, KINDS, WAYS, Task, decode, fan_out
 from benchmarks.report import report
 from benchmarks.resume import WAYS as WAYS_TO_REMEMBER
-from benchmarks.run import PROGRAMS, Results
+from benchmarks.run import PROGRAMS, Results, measured
 
 ROOT = Path(__file__).parent.parent
+KNOWS_COMMITS = (ROOT / ".git").exists()
 
 
-def bench(out: Path, cases: tuple[str, ...], clients: tuple[str, ...]) -> tuple[Results, str]:
+def bench(out: Path, cases: tuple[str, ...], clients: tuple[str, ...], *options: str) -> tuple[Results, str]:
     """What a run found, as it wrote it and as it printed it."""
     named = [word for case in cases for word in ("--case", case)] + [
         word for it in clients for word in ("--client", it)
     ]
-    command = [sys.executable, "-m", "benchmarks", "--rounds", "1", "--seconds", "0.02", "--out", str(out), *named]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks",
+        "--rounds",
+        "1",
+        "--seconds",
+        "0.02",
+        "--out",
+        str(out),
+        *named,
+        *options,
+    ]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return Results.from_json(out.with_suffix(".json").read_text()), printed
 
@@ -40,6 +53,27 @@ def test_a_run_measures_prints_and_writes(tmp_path: Path) -> None:
     assert all(results.rounds("import", client, "wall_ms")[0] > 0 for client in ("ours", "httpx"))
     assert CASES["1kb-c1"].title in printed
     assert "import stepfun_async, CPU" in printed
+
+
+@pytest.mark.skipif(not KNOWS_COMMITS, reason="not a clone of the repository")
+def test_an_earlier_revision_is_measured_beside_the_present_one(tmp_path: Path) -> None:
+    results, printed = bench(tmp_path / "found", ("1kb-c64",), ("ours", "before"), "--before", "HEAD")
+    assert list(results.found["1kb-c64"]) == ["ours", "before"]
+    assert results.ratio("1kb-c64", "cpu_us", "before", "ours") is not None
+    assert results.versions["before"] == "HEAD"
+    assert "stepfun-async, before" in printed
+
+
+def test_without_that_revision_the_rest_is_measured(tmp_path: Path) -> None:
+    results, _ = bench(tmp_path / "found", ("import",), ("ours", "before"), "--before", "no-such-revision")
+    assert list(results.found["import"]) == ["ours"]
+
+
+def test_the_earlier_revision_is_what_its_process_imports(tmp_path: Path) -> None:
+    package = tmp_path / "stepfun_async"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit('the earlier one')")
+    assert measured(Task(CASES["import"], "before", 0.0, source=str(tmp_path))) == "the earlier one"
 
 
 def test_every_way_of_measuring_works(tmp_path: Path) -> None:
@@ -86,10 +120,11 @@ def test_a_client_that_failed_in_every_round_says_how() -> None:
 
 
 def test_goals_are_met_missed_or_not_measured() -> None:
-    lines = goals(found(ours=[{"cpu_us": 10.0}], openai=[{"cpu_us": 100.0}], httpx=[{"cpu_us": 20.0}])).splitlines()
-    assert lines[1].endswith("0.1  met")
-    assert lines[2].endswith("0.5  NOT MET")
-    assert lines[3].endswith("not measured")
+    lines = goals(found(ours=[{"cpu_us": 12.0}], openai=[{"cpu_us": 100.0}], aiohttp=[{"cpu_us": 20.0}])).splitlines()
+    assert lines[1].endswith("0.6  met")
+    assert lines[2].endswith("0.6  NOT MET")
+    assert lines[3].endswith("0.12  NOT MET")
+    assert lines[4].endswith("not measured")
 
 
 def test_every_case_can_be_measured() -> None:
