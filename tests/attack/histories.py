@@ -35,7 +35,7 @@ import anyio
 
 from stepfun_async import APIConnectionError, Batch, Budget, Limits, RetryPolicy, StepFunError
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
-from stepfun_async._runtime.files import put_in_place
+from stepfun_async._runtime.files import put_in_place, write_out
 from stepfun_async.batch import Item, JournalError, Records
 from stepfun_async.batch.journal import database, journal
 from stepfun_async.batch.journal.journal import Journal
@@ -271,7 +271,7 @@ class History:
         """The places where a process dies, and a disk that may be full."""
         death, history = self.death, self
         commit, rescue, opened = Journal.commit, store._write_new, database.opened
-        write, name = group_write._write_out, put_in_place
+        write, name = write_out, put_in_place
 
         def hastily_opened(folder: Path) -> sqlite3.Connection:
             connection = opened(folder)
@@ -301,7 +301,7 @@ class History:
 
         with ExitStack() as stack:
             stack.enter_context(mock.patch.object(Journal, "commit", committed))
-            stack.enter_context(mock.patch.object(group_write, "_write_out", written))
+            stack.enter_context(mock.patch.object(group_write, "write_out", written))
             stack.enter_context(mock.patch.object(group_write, "put_in_place", named))
             stack.enter_context(mock.patch.object(store, "_write_new", rescued))
             stack.enter_context(mock.patch.object(journal, "opened", hastily_opened))

@@ -15,11 +15,13 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, closing, contextmanager
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
 from stepfun_async import (
@@ -443,30 +445,43 @@ class Listening:
 
 
 @pytest.mark.parametrize("linked", [True, False])
+@pytest.mark.parametrize("written", [True, False])
 async def test_a_call_that_is_cancelled_in_the_middle_leaves_no_file(
-    linked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    written: bool, linked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scope = anyio.CancelScope()
-    real = FileSink.drain
-    there: list[list[str]] = []
+    """Be it while a thread writes, or when it has."""
+    at_work, go_on = threading.Event(), threading.Event()
+    real = AtomicFile.append
 
-    async def drain(sink: FileSink) -> None:
-        await real(sink)
-        there.append(os.listdir(tmp_path))
-        scope.cancel()
+    def append(file: AtomicFile, *pieces: bytes, last: bool = False) -> None:
+        if written:
+            real(file, *pieces, last=last)
+        at_work.set()
+        assert go_on.wait(10)
+        if not written:
+            real(file, *pieces, last=last)
 
-    monkeypatch.setattr(FileSink, "drain", drain)
-    with raw_server(say(RAW if linked else answer(BODY))) as server:
+    async def make(client: AsyncClient) -> None:
+        if linked:
+            await client.images.download(f"{server.url}/a.png", save_to=tmp_path / "a.png")
+        else:
+            await client.images.generate("a lake", save_to=tmp_path / "a.png")
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall((RAW if linked else answer(BODY))[: 4 * GATHERED])
+        stay_silent(connection)
+
+    monkeypatch.setattr(AtomicFile, "append", append)
+    with raw_server(talk) as server:
         async with client_for(server.url) as client:
-            with scope:
-                if linked:
-                    await client.images.download(f"{server.url}/a.png", save_to=tmp_path / "a.png")
-                else:
-                    await client.images.generate("a lake", save_to=tmp_path / "a.png")
+            async with anyio.create_task_group() as group:
+                group.start_soon(make, client)
+                assert await anyio.to_thread.run_sync(at_work.wait, 10)
+                there = os.listdir(tmp_path)
+                group.cancel_scope.cancel()
+                go_on.set()
             assert client.usage.maybe_billed == (not linked)
-    assert scope.cancelled_caught
-    assert [len(names) for names in there] == [1]
-    assert there[0][0].endswith(".part")
+    assert [name.endswith(".part") for name in there] == [True] * written
     assert list(tmp_path.iterdir()) == []
 
 
@@ -689,34 +704,87 @@ async def test_a_slot_that_cannot_be_given_back_costs_no_picture(tmp_path: Path)
 PICTURE_CALL = HTTPRequest("POST", "/images/generations", json={})
 
 
-@pytest.mark.parametrize("step", [1000, 65536, len(BODY)])
-async def test_an_intake_is_full_now_and_then_and_empty_after_draining(step: int, tmp_path: Path) -> None:
-    drained: list[bool] = []
+@pytest.mark.parametrize("step", [1000, 65536])
+async def test_an_intake_is_full_when_a_piece_is_written_and_the_next_is_complete(
+    step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = AtomicFile.append
+    go_on = threading.Semaphore(0)
+
+    def append(file: AtomicFile, *pieces: bytes, last: bool = False) -> None:
+        assert go_on.acquire(timeout=10)
+        real(file, *pieces, last=last)
+
+    monkeypatch.setattr(AtomicFile, "append", append)
+    fed: list[int] = []
     async with aclosing(SaveTarget(tmp_path / "a.png", overwrite=False)) as place:
         call = HTTPRequest("POST", "/images/generations", json={}, into=place.begin)
         intake = BodyReader(call, ResponseHead(200, {"content-length": str(len(BODY))}), 10**9)
         for at in range(0, len(BODY), step):
             intake.feed(BODY[at : at + step])
             if intake.full:
+                fed.append(at + step)
+                go_on.release()
                 await intake.drain()
-                drained.append(not intake.full)
+                assert not intake.full
+        go_on.release()
         reply = await intake.finish()
         assert len(reply.body) < 200
         assert reply.pictures[0].sink.read() == PICTURE
-    assert drained == [True] * {1000: 9, 65536: 8, len(BODY): 1}[step]
+    pieces = [after - before for before, after in pairwise([0, *fed])]
+    assert 2 * GATHERED * 4 / 3 <= pieces[0] <= 2 * (GATHERED * 4 / 3 + step) + 200
+    assert all(GATHERED * 4 / 3 <= piece <= GATHERED * 4 / 3 + step for piece in pieces[1:])
+    assert len(pieces) >= 7
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_an_intake_that_is_abandoned_leaves_no_file(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("way")
+async def test_a_slow_disk_makes_the_server_wait_and_nothing_else(
+    large: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever has to wait on a connection, the next call on it is not kept waiting."""
+    real, settle, drain = AtomicFile.append, FileSink.settle, FileSink.drain
+    waited_for = threading.Semaphore(0)
+    drained = 0
+
+    def append(file: AtomicFile, *pieces: bytes, last: bool = False) -> None:
+        if not last:
+            assert waited_for.acquire(timeout=10)
+        real(file, *pieces, last=last)
+
+    async def slowly_drain(sink: FileSink) -> None:
+        nonlocal drained
+        drained += 1
+        waited_for.release()
+        await drain(sink)
+
+    async def slowly_settle(sink: FileSink) -> None:
+        waited_for.release()
+        await settle(sink)
+
+    monkeypatch.setattr(AtomicFile, "append", append)
+    monkeypatch.setattr(FileSink, "drain", slowly_drain)
+    monkeypatch.setattr(FileSink, "settle", slowly_settle)
+    with raw_server(say(answer(body_of(LARGE))), say(answer(BODY))) as server:
+        async with client_for(server.url) as client:
+            with Peak() as peak:
+                image = (await client.images.generate("a lake", save_to=tmp_path / "large")).image
+            assert image.to_bytes() == LARGE
+            assert peak.bytes < 4 * MEGABYTE
+            assert (await client.images.generate("a lake", save_to=tmp_path / "small")).image.to_bytes() == PICTURE
+            assert server.connections == 1
+    assert drained > 50
+
+
+async def test_an_intake_that_is_abandoned_leaves_no_file(appended: list[tuple[int, int]], tmp_path: Path) -> None:
     place = SaveTarget(tmp_path / "a.png", overwrite=False)
     for call, said in ((PICTURE_CALL, BODY), (HTTPRequest("GET", "https://a.b/c.png"), PICTURE)):
         intake = BodyReader(HTTPRequest(call.method, call.path, into=place.begin), ResponseHead(200, {}), 10**9)
         intake.feed(said[: len(said) // 2])
-        await intake.drain()
-        assert len(list(tmp_path.iterdir())) == 1
         with anyio.CancelScope() as scope:
             scope.cancel()
             await intake.abandon()
+        assert appended.pop()
         assert list(tmp_path.iterdir()) == []
 
 

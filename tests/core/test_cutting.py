@@ -198,6 +198,20 @@ def test_a_picture_leaves_a_few_bytes_behind(item: str) -> None:
         assert reassemble(rest, pictures) == body
 
 
+@pytest.mark.parametrize("length", range(60, 64))
+def test_an_image_ends_wherever_the_pieces_do(length: int) -> None:
+    """Padded or not, and with its end in the last few bytes of a piece, which are held back."""
+    payload = base64.b64encode(PIXEL[:length]).decode()
+    for after in ("}]}", "", "}", "}]} ", '", "seed": 1}]}'):
+        body = f'{{"data": [{{"b64_json": "{payload}"{after}'.encode()
+        for first in range(len(body)):
+            for second in (first + 1, first + 3, first + 4, first + 9, len(body) - 1):
+                reply = taken_in(body, [first, second])
+                assert len(reply.pictures) == 1
+                assert reply.pictures[0].sink.data == PIXEL[:length]
+                assert reply.whole().body == body
+
+
 @pytest.mark.parametrize(
     "item",
     [

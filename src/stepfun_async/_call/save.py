@@ -1,14 +1,15 @@
-"""Images on their way to disk: gathered, written in pieces by worker threads, and named when they are complete.
+"""Images on their way to disk: gathered, written in pieces by a thread, and named when they are complete.
 
 An image gets a temporary file beside the one it is to be, and that one's name only when all of it has come and is
-flushed to disk. What is too small for a piece is written in one go. Whatever ends the call takes the temporary file
+flushed to disk. What is too small for a piece is written in one go. While a piece is written, the next is gathered;
+only when that is complete too does the other side have to wait. Whatever ends the call takes the temporary file
 away. A disk that is full costs memory, but no image: what was written is read back, and the rest gathered.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,11 +21,13 @@ from .._core.outcomes import billing_of
 from .._core.problems import Problem
 from .._core.results import Image, ImagesResponse, SaveError, targets
 from .._runtime import system
+from .._runtime.background import BackgroundWrite
 from .._runtime.event_loop import finished_in_thread, is_closed
 from .._runtime.files import ALREADY_EXISTS, AtomicFile
 
 GATHERED = 128 * 1024
-"""Bytes that are gathered before a thread writes them: each time costs a hop to it, and a slot has so many waiting."""
+"""Bytes that are gathered before a thread writes them: each time costs a hop to it, and a slot has twice as many
+waiting at most."""
 
 
 class FileSink:
@@ -35,11 +38,16 @@ class FileSink:
         self._gathered: list[bytes] = []
         self._waiting = 0
         self._header: ImageHeader | None = None
-        self._failed = False
+        self._writing: BackgroundWrite | None = None
+        self._piece: list[bytes] = []
+        self._in_pieces = True
+        self._lost: BaseException | None = None
 
     @property
     def full(self) -> bool:
-        return self._waiting >= GATHERED and not self._failed
+        if self._waiting < GATHERED or self._writing is None:
+            return False
+        return self._lost is not None or not self._writing.is_over
 
     @property
     def path(self) -> Path | None:
@@ -60,12 +68,24 @@ class FileSink:
     def write(self, data: bytes) -> None:
         self._gathered.append(data)
         self._waiting += len(data)
+        if self._waiting >= GATHERED and self._in_pieces and (self._writing is None or self._writing.is_over):
+            self._write_piece()
 
     def read(self) -> bytes:
         return self._file.read() + self._join()
 
     async def drain(self) -> None:
-        await finished_in_thread(self._flush)
+        if self._writing is not None:
+            await self._writing.wait()
+        if self._lost is not None:
+            raise self._lost
+        if self._waiting >= GATHERED and self._in_pieces:
+            self._write_piece()
+
+    async def settle(self) -> None:
+        await self._written()
+        if self._lost is not None:
+            raise self._lost
 
     def put(self, target: Path, *, overwrite: bool) -> None:
         """Write the end of the image, and give the file its name `target`.
@@ -78,6 +98,7 @@ class FileSink:
         self._file.put(target, overwrite=overwrite)
 
     async def abandon(self) -> None:
+        await self._written()
         self._gathered = []
         if self._file.size:
             await finished_in_thread(self.remove)
@@ -93,26 +114,56 @@ class FileSink:
             self._gathered = [b"".join(self._gathered)]
         return self._gathered[0]
 
-    def _flush(self) -> None:
-        if not self._file.size:
-            self._header = read_header(self._join())
+    def _write_piece(self) -> None:
+        """Have a thread write what is gathered, unless the piece before could not be written."""
+        self._take_back()
+        if self._in_pieces:
+            self._piece, self._gathered, self._waiting = self._gathered, [], 0
+            self._writing = BackgroundWrite(self._append)
+
+    async def _written(self) -> None:
+        """Wait until the last piece is written, and begin no more."""
+        self._in_pieces = False
+        if self._writing is not None:
+            await self._writing.finished()
+            self._writing = None
+            self._take_back()
+
+    def _take_back(self) -> None:
+        """Take back the bytes of a piece that could not be written, and of those before."""
+        if self._piece:
+            self._gathered[:0] = self._piece
+            self._piece = []
+
+    def _append(self) -> None:
+        """Write the piece. It is empty afterwards, unless that failed: then it has all bytes so far."""
         try:
-            self._file.append(*self._gathered)
+            if not self._file.size:
+                self._header = _header_of(self._piece)
+            self._file.append(*self._piece)
         except OSError as error:
             self._fall_back(error)
+        except BaseException as error:  # noqa: BLE001 - raised where the image is waited for
+            self._lost, self._in_pieces = error, False
         else:
-            self._gathered = []
-            self._waiting = 0
+            self._piece = []
 
     def _fall_back(self, error: OSError) -> None:
         """Go on in memory."""
-        self._failed = True
+        self._in_pieces = False
         try:
-            self._gathered.insert(0, self._file.read())
+            self._piece.insert(0, self._file.read())
             self.remove()
         except OSError as other:
             message = f"the image can neither be written ({error}) nor what was written of it be read back ({other})"
-            raise APIConnectionError(message, billing=billing_of("lost", sent=True), again=False) from error
+            self._lost = APIConnectionError(message, billing=billing_of("lost", sent=True), again=False)
+            self._lost.__cause__ = error
+
+
+def _header_of(pieces: Sequence[bytes]) -> ImageHeader | None:
+    """What the beginning of an image says of it, which is mostly in the first piece."""
+    header = read_header(pieces[0])
+    return read_header(b"".join(pieces)) if header is None or header.width is None else header
 
 
 _taken: dict[str, _Holder] = {}

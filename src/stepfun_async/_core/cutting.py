@@ -49,6 +49,10 @@ _STEP = 64 * 1024
 """Characters that are decoded at once, unless they are the whole image: larger buffers are made anew each time."""
 
 
+Buffer: TypeAlias = bytes | bytearray
+"""Where bytes of a body are when they arrive: a piece of their own, or the beginning of a buffer that is used again."""
+
+
 class Sink(Protocol):
     """Where the bytes of one image go as they come, and where they are then.
 
@@ -80,7 +84,17 @@ class Sink(Protocol):
         ...
 
     async def drain(self) -> None:
-        """Write to disk what was gathered."""
+        """Wait until it is no longer `full`."""
+        ...
+
+    async def settle(self) -> None:
+        """Wait, even when the call is cancelled, until nothing is being written any more, and write nothing by itself.
+
+        Before that, nothing may be read from here.
+
+        Raises:
+            APIConnectionError: what was written is lost.
+        """
         ...
 
     async def abandon(self) -> None:
@@ -132,6 +146,9 @@ class MemorySink:
         return self.data
 
     async def drain(self) -> None:
+        """Nothing to do."""
+
+    async def settle(self) -> None:
         """Nothing to do."""
 
     async def abandon(self) -> None:
@@ -208,12 +225,17 @@ class Base64StreamDecoder:
         self._sink: Sink | None = None
         self._held = b""
 
-    def feed(self, data: bytes) -> None:
-        """Take the next bytes of the body, however many."""
-        at = 0
-        while at < len(data):
-            at = self._state(self, data, at)
-        self._left = max(0, self._left - len(data))
+    def feed(self, data: Buffer, stop: int | None = None) -> None:
+        """Take the next bytes of the body, however many. Nothing of `data` is kept.
+
+        Args:
+            data: where they are.
+            stop: where they end in there; by default at its end.
+        """
+        at, stop = 0, len(data) if stop is None else stop
+        while at < stop:
+            at = self._state(self, data, at, stop)
+        self._left = max(0, self._left - stop)
 
     def finish(self) -> tuple[bytes, tuple[ExtractedImage, ...]] | None:
         """The marked body and what was cut out of it; `None` if only the whole one will do."""
@@ -229,12 +251,12 @@ class Base64StreamDecoder:
         """The whole body, when it has come. Blocks where images are in files."""
         return _woven(self._parts, self._cuts)
 
-    # --- the states: each takes bytes from `at` on, and says how far it got
+    # --- the states: each takes bytes between `at` and `stop`, and says how far it got
 
-    def _between(self, data: bytes, at: int) -> int:
-        quote = data.find(b'"', at)
+    def _between(self, data: Buffer, at: int, stop: int) -> int:
+        quote = data.find(b'"', at, stop)
         if quote < 0:
-            return self._keep(data, at, len(data))
+            return self._keep(data, at, stop)
         self._said = b""
         self._strings += 1
         self._state = (
@@ -242,14 +264,14 @@ class Base64StreamDecoder:
         )
         return self._keep(data, at, quote + 1)
 
-    def _in_the_rest(self, data: bytes, at: int) -> int:
-        return self._keep(data, at, len(data))
+    def _in_the_rest(self, data: Buffer, at: int, stop: int) -> int:
+        return self._keep(data, at, stop)
 
-    def _in_string(self, data: bytes, at: int) -> int:
-        end = _end_of(_IN_STRING, data, at)
+    def _in_string(self, data: Buffer, at: int, stop: int) -> int:
+        end = _end_of(_IN_STRING, data, at, stop)
         if len(self._said) < _TELLING:
             self._said += data[at : min(end, at + _TELLING)]
-        if end == len(data):
+        if end == stop:
             return self._keep(data, at, end)
         if data[end] == _BACKSLASH:  # the last byte, since what it escapes has not come
             self._state = Base64StreamDecoder._in_escape
@@ -257,20 +279,20 @@ class Base64StreamDecoder:
             self._state = Base64StreamDecoder._after_key if self._said in _KEYS else Base64StreamDecoder._between
         return self._keep(data, at, end + 1)
 
-    def _in_escape(self, data: bytes, at: int) -> int:
+    def _in_escape(self, data: Buffer, at: int, stop: int) -> int:
         self._state = Base64StreamDecoder._in_string
         return self._keep(data, at, at + 1)
 
-    def _after_key(self, data: bytes, at: int) -> int:
-        return self._expect(_COLON, Base64StreamDecoder._after_colon, data, at)
+    def _after_key(self, data: Buffer, at: int, stop: int) -> int:
+        return self._expect(_COLON, Base64StreamDecoder._after_colon, data, at, stop)
 
-    def _after_colon(self, data: bytes, at: int) -> int:
-        return self._expect(_QUOTE, Base64StreamDecoder._in_payload, data, at)
+    def _after_colon(self, data: Buffer, at: int, stop: int) -> int:
+        return self._expect(_QUOTE, Base64StreamDecoder._in_payload, data, at, stop)
 
-    def _expect(self, wanted: int, then: _State, data: bytes, at: int) -> int:
+    def _expect(self, wanted: int, then: _State, data: Buffer, at: int, stop: int) -> int:
         """Go on to `then` where `wanted` comes next, after spaces perhaps; for anything else it was no key."""
-        end = _end_of(_SPACE, data, at)
-        if end == len(data):
+        end = _end_of(_SPACE, data, at, stop)
+        if end == stop:
             return self._keep(data, at, end)
         if data[end] != wanted:
             self._state = Base64StreamDecoder._between
@@ -278,9 +300,11 @@ class Base64StreamDecoder:
         self._state = then
         return self._keep(data, at, end + 1)
 
-    def _in_payload(self, data: bytes, at: int) -> int:
+    def _in_payload(self, data: Buffer, at: int, stop: int) -> int:
         begins = self._sink is None and not self._held
-        stop = len(data) if begins else min(len(data), at + _STEP)
+        if not begins and (reached := self._in_the_middle(data, at, stop)) > at:
+            return reached
+        stop = stop if begins else min(stop, at + _STEP)
         quote = data.find(b'"', at, stop)
         ends = quote >= 0
         end = quote if ends else stop
@@ -300,9 +324,34 @@ class Base64StreamDecoder:
             self._close(bytes(text[-4:]))
         return end
 
+    def _in_the_middle(self, data: Buffer, at: int, stop: int) -> int:
+        """Decode as far as all is base64, without a look for the image's end. Return how far that is, perhaps `at`."""
+        view, begin = memoryview(data), at
+        if self._held:
+            begin += 4 - len(self._held)
+        last = begin + (stop - begin - 1) // 4 * 4  # where the group begins that is held back
+        if last <= begin:
+            return at
+        if self._held:
+            first = _decoded(memoryview(self._held + view[at:begin]), padded=False)
+            if first is None:
+                return at
+            self._write(first)
+        self._held = b""
+        for start in range(begin, last, _STEP):
+            decoded = _decoded(view[start : min(start + _STEP, last)], padded=False)
+            if decoded is None:
+                return start
+            self._write(decoded)
+        rest = bytes(view[last:stop])
+        if b'"' in rest:
+            return last
+        self._held = rest
+        return stop
+
     # ---
 
-    def _keep(self, data: bytes, at: int, end: int) -> int:
+    def _keep(self, data: Buffer, at: int, end: int) -> int:
         self._parts[-1] += memoryview(data)[at:end]
         return end
 
@@ -330,18 +379,18 @@ class Base64StreamDecoder:
         self._said = _NO_KEY
         self._state = Base64StreamDecoder._in_string
         if held:
-            self._in_string(held, 0)
+            self._in_string(held, 0, len(held))
 
 
-_State: TypeAlias = Callable[[Base64StreamDecoder, bytes, int], int]
+_State: TypeAlias = Callable[[Base64StreamDecoder, Buffer, int, int], int]
 
 _NO_KEY = b"-" * _TELLING
 _QUOTE, _COLON, _BACKSLASH = b'":\\'
 
 
-def _end_of(pattern: re.Pattern[bytes], data: bytes, at: int) -> int:
+def _end_of(pattern: re.Pattern[bytes], data: Buffer, at: int, stop: int) -> int:
     """Where what `pattern` matches at `at` ends; both patterns match nothing, too."""
-    match = pattern.match(data, at)
+    match = pattern.match(data, at, stop)
     return match.end() if match else at
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import io
+import math
 import os
 import stat
-from collections.abc import Generator, Iterable, Iterator
+import time
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -223,20 +225,37 @@ def _why_not_made(paths: tuple[Path, ...]) -> str | None:
         return f"{folder}: {error.strerror}"
     if facts is None or not stat.S_ISDIR(facts.st_mode):
         return f"{folder} is not a directory"
-    return _why_not_in(folder, missing)
-
-
-def _why_not_in(folder: Path, names: list[str]) -> str | None:
-    """Found out by making a file and taking it away: permissions alone do not say it for every file system."""
     longest = _longest_name_in(folder)
-    if too_long := next((name for name in names if system.length_of(name) > longest), None):
+    if too_long := next((name for name in missing if system.length_of(name) > longest), None):
         return f"{too_long[:20]}... has {system.length_of(too_long)} bytes, and a name in {folder} at most {longest}"
+    return _why_not_in(folder, facts)
+
+
+_writable: dict[tuple[object, ...], float] = {}
+"""When a file could last be made in a folder, by what differs between folders and between the rights to them."""
+
+_LASTING = 1.0
+"""Seconds for which a folder is taken for one that files can be made in."""
+
+_MOST_WRITABLE = 256
+"""Folders of which this is remembered."""
+
+
+def _why_not_in(folder: Path, facts: os.stat_result) -> str | None:
+    """Found out by making a file and taking it away: permissions alone do not say it for every file system."""
+    same = (facts.st_dev, facts.st_ino, facts.st_mode, facts.st_uid, facts.st_gid)
+    now = time.monotonic()
+    if now - _writable.get(same, -math.inf) < _LASTING:
+        return None
     probe = folder / temporary_name("")
     try:
         probe.touch(exist_ok=False)
         probe.unlink()
     except OSError as error:
         return f"{folder} cannot be written to: {error.strerror}"
+    if len(_writable) >= _MOST_WRITABLE:
+        _writable.clear()
+    _writable[same] = now
     return None
 
 
@@ -351,33 +370,34 @@ class AtomicFile:
         Raises:
             OSError: they cannot be written; `size` bytes still are.
         """
-        with self._opened() as file:
-            try:
-                self._write(file, pieces, last=last)
-            except BaseException:
-                if not self.size:
-                    self.remove()
-                raise
-        self.size += sum(map(len, pieces))
-
-    def _write(self, file: io.FileIO, pieces: Iterable[bytes], *, last: bool) -> None:
-        if self.size:
-            file.seek(self.size)
-        for piece in pieces:
-            rest = memoryview(piece)
-            while rest:
-                rest = rest[file.write(rest) :]
-        if last:
-            flush(file.fileno())
-
-    def _opened(self) -> io.FileIO:
-        if self.size:
-            return open(self.temporary, "r+b", buffering=0, opener=_open_no_link)
+        descriptor = self._opened()
         try:
-            return open(self.temporary, "xb", buffering=0)
+            try:
+                written = self._write(descriptor, pieces, last=last)
+            finally:
+                os.close(descriptor)
+        except BaseException:
+            if not self.size:
+                self.remove()
+            raise
+        self.size += written
+
+    def _write(self, descriptor: int, pieces: Sequence[bytes], *, last: bool) -> int:
+        if self.size:
+            os.lseek(descriptor, self.size, os.SEEK_SET)
+        written = write_out(descriptor, *pieces)
+        if last:
+            flush(descriptor)
+        return written
+
+    def _opened(self) -> int:
+        if self.size:
+            return os.open(self.temporary, _BEGUN)
+        try:
+            return os.open(self.temporary, NEW, 0o666)
         except FileNotFoundError:
             self.temporary.parent.mkdir(parents=True, exist_ok=True)
-        return open(self.temporary, "xb", buffering=0)
+        return os.open(self.temporary, NEW, 0o666)
 
     def read(self) -> bytes:
         """What was written so far."""
@@ -401,9 +421,33 @@ class AtomicFile:
             self.temporary.unlink()
 
 
-def _open_no_link(path: str, flags: int) -> int:
-    """Open a file, but not through a symbolic link that replaced it meanwhile."""
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
+_PLAIN = os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+NEW = _PLAIN | os.O_CREAT | os.O_EXCL
+"""Flags to make a file with, and to write to it."""
+
+_BEGUN = _PLAIN | getattr(os, "O_NOFOLLOW", 0)
+"""Flags to go on writing to a file with, but not through a symbolic link that replaced it meanwhile."""
+
+_MOST_AT_ONCE = 1024
+"""Pieces that every system takes in one write."""
+
+
+def write_out(descriptor: int, *pieces: bytes) -> int:
+    """Write all of `pieces`, and return how many bytes they have.
+
+    Raises:
+        OSError: the disk is full, and the like.
+    """
+    size = sum(map(len, pieces))
+    written = 0
+    if 1 < len(pieces) <= _MOST_AT_ONCE and hasattr(os, "writev"):  # not on Windows
+        written = os.writev(descriptor, pieces)
+    if written < size:
+        rest = memoryview(pieces[0] if len(pieces) == 1 else b"".join(pieces))[written:]
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    return size
 
 
 def put_in_place(temporary: str | Path, path: str | Path, *, overwrite: bool) -> None:

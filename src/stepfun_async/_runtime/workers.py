@@ -156,8 +156,19 @@ class _Thread:
 _by_process: dict[int, Threads] = {}
 """By process id: a forked child has none of its parent's threads."""
 
+_writers_by_process: dict[int, Threads] = {}
+
 
 def threads() -> Threads:
     """Return the threads of this process."""
     process = os.getpid()
     return _by_process.get(process) or _by_process.setdefault(process, Threads())
+
+
+def writers() -> Threads:
+    """Return the threads of this process that write what no task waits for: one, unless the disk has it wait.
+
+    More would get in the way of the event loop, and of each other.
+    """
+    process = os.getpid()
+    return _writers_by_process.get(process) or _writers_by_process.setdefault(process, Threads(1))

@@ -14,6 +14,7 @@ from functools import partial
 import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
 
+from .._core.cutting import Buffer
 from .._core.wire import HTTPResponse
 from .addresses import AddressFilter
 from .errors import CONNECT_TIMEOUT, FailureKind
@@ -132,11 +133,21 @@ async def _read_body(opened: Socket, parser: ResponseParser, reader: BodyReader,
 
 
 async def _read_rest(opened: Socket, parser: ResponseParser, reader: BodyReader) -> None:
+    take = partial(_take, parser, reader)
     while not parser.over:
         if reader.full:
             await reader.drain()
             await checkpoint_if_cancelled()  # what follows may have arrived already, and nothing wait
-        reader.feed(parser.receive(await opened.receive()))
+        await opened.receive_into(take)
+
+
+def _take(parser: ResponseParser, reader: BodyReader, data: Buffer, stop: int) -> bool:
+    """Feed what arrived, the bytes of `data` before `stop`, to `reader`. Return whether it takes more at once."""
+    if parser.counts:
+        reader.feed(data, parser.count(stop))
+    else:
+        reader.feed(parser.receive(bytes(memoryview(data)[:stop])))
+    return not (parser.over or reader.full)
 
 
 _BROKEN = (OSError, RemoteProtocolError)

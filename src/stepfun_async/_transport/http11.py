@@ -101,7 +101,7 @@ class ResponseParser:
         if self._h11 is not None:
             return self._receive_any(self._h11, data)
         if self.head is not None:
-            return self._receive_body(data) if data else self._hand_over(data)
+            return data[: self.count(len(data))]
         self._buffer = arrived = self._buffer + data
         match = _HEAD.match(arrived)
         if match is None:
@@ -115,15 +115,27 @@ class ResponseParser:
             self._missing, self.over = 0, True
             return rest
         self.over = not self._missing
-        return self._receive_body(rest) if rest else b""
+        return rest[: self.count(len(rest))] if rest else b""
 
-    def _receive_body(self, data: bytes) -> bytes:
-        if len(data) > self._missing:  # more than was announced, which belongs to no request
+    @property
+    def counts(self) -> bool:
+        """Whether the rest is nothing but bytes of the body, so that `count` does instead of `receive`."""
+        return self.head is not None and self._h11 is None
+
+    def count(self, length: int) -> int:
+        """Take note that `length` bytes of the body's rest arrived, none at the end. Return how many belong to it.
+
+        Raises:
+            RemoteProtocolError: it ended too early.
+        """
+        if not length:
+            self._hand_over(b"")
+        if length > self._missing:  # more than was announced, which belongs to no request
             self.reusable = False
-            data = data[: self._missing]
-        self._missing -= len(data)
+            length = self._missing
+        self._missing -= length
         self.over = not self._missing
-        return data
+        return length
 
     # --- everything else, by h11
 

@@ -13,7 +13,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from .._core.answers import CODING_HEADER, CUTTING_PAYS
 from .._core.capabilities import ENDPOINTS
-from .._core.cutting import Base64StreamDecoder, ExtractedImage, MemorySink, Sink, placeholder
+from .._core.cutting import Base64StreamDecoder, Buffer, ExtractedImage, MemorySink, Sink, placeholder
 from .._core.errors import APIConnectionError
 from .._core.outcomes import billing_of
 from .._core.wire import HTTPRequest, HTTPResponse
@@ -68,16 +68,21 @@ class BodyReader:
         """Whether `drain` is to be awaited before there is more to feed."""
         return bool(self._sinks) and self._sinks[-1].full
 
-    def feed(self, data: bytes) -> None:
-        """Take the next bytes of the body; never blocks.
+    def feed(self, data: Buffer, stop: int | None = None) -> None:
+        """Take the next bytes of the body; never blocks, and keeps nothing of `data`.
+
+        Args:
+            data: where they are.
+            stop: where they end in there; by default at its end.
 
         Raises:
             APIConnectionError: the body is longer than it may be.
         """
-        self._came += len(data)
+        stop = len(data) if stop is None else stop
+        self._came += stop
         if self._came > self._longest:
             raise _too_long(self._longest)
-        self._manner.feed(data)
+        self._manner.feed(data, stop)
 
     async def whole_of(self, rest: Callable[[], Awaitable[None]], broken: tuple[type[Exception], ...]) -> None:
         """Take in the rest of the body; of an error status, as much of it as comes.
@@ -97,7 +102,7 @@ class BodyReader:
             self._is_whole = True
 
     async def drain(self) -> None:
-        """Write to disk what is waiting.
+        """Wait until more can be fed.
 
         Raises:
             APIConnectionError: what could not be written is lost.
@@ -111,8 +116,10 @@ class BodyReader:
         paid for, so this ends even when the call is cancelled by now.
 
         Raises:
-            APIConnectionError: the body is too long, or its packed form has no end.
+            APIConnectionError: the body is too long, its packed form has no end, or what could not be written is lost.
         """
+        for sink in self._sinks:
+            await sink.settle()
         headers = dict(self._headers)
         body, pictures = await self._taken()
         if not body or not self._is_packed:
@@ -163,7 +170,9 @@ class _Gathered:
 
     def __init__(self, length: int) -> None:
         self._memory = MemorySink(length)
-        self.feed = self._memory.write
+
+    def feed(self, data: Buffer, stop: int) -> None:
+        self._memory.write(_copied(data, stop))
 
     def finish(self) -> tuple[bytes, tuple[ExtractedImage, ...]]:
         return self._memory.data, ()
@@ -174,10 +183,17 @@ class _Raw:
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        self.feed = sink.write
+
+    def feed(self, data: Buffer, stop: int) -> None:
+        self._sink.write(_copied(data, stop))
 
     def finish(self) -> tuple[bytes, tuple[ExtractedImage, ...]]:
         return placeholder([b"", b""]), (ExtractedImage(self._sink, coded=False),)
+
+
+def _copied(data: Buffer, stop: int) -> bytes:
+    """The bytes of `data` before `stop`; `data` itself where it is those, and stays as it is."""
+    return data[:stop] if isinstance(data, bytes) else bytes(memoryview(data)[:stop])
 
 
 def _begun(sinks: list[Sink], into: Callable[[int], Sink], room: int) -> Sink:

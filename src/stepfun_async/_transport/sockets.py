@@ -20,6 +20,7 @@ from typing import Any, Protocol, TypeAlias
 import anyio
 from anyio.lowlevel import checkpoint, current_token
 
+from .._core.cutting import Buffer
 from .._runtime.event_loop import LoopLocal
 from .addresses import AddressFilter
 from .host_names import SocketAddress, addresses_of
@@ -38,8 +39,15 @@ _SENT_AT_ONCE = 1024 * 1024
 """Bytes sent at once without TLS, where nothing is copied. Between two pieces the loop notices an early response, a
 cancellation, or that the connection is lost; and asyncio before Python 3.12 copies what the system does not take."""
 
+_RECEIVED = 128 * 1024
+"""Bytes received at once by asyncio: what becomes of them is memory that every slot takes."""
+
 _STAGGER = 0.25
 """Seconds after which the next address of a name is tried beside the first (RFC 8305)."""
+
+
+Take: TypeAlias = Callable[[Buffer, int], bool]
+"""Takes the bytes before an index of a buffer that is used again; returns whether it takes more at once."""
 
 
 class HostPort(Protocol):
@@ -94,7 +102,7 @@ class Socket(ABC):
         self.raw = raw
         self.tls: Tls | None = None
         self.arrived: list[bytes] = []
-        self._unread = 0
+        self._unread: int = 0
         self.ended = False
         self._error: Exception | None = None
         self._polled: Callable[[], object] | None = None
@@ -178,6 +186,16 @@ class Socket(ABC):
             self._resume()
         return data
 
+    async def receive_into(self, take: Take) -> None:
+        """Hand what arrives to `take`, until that returns False; no bytes at the end.
+
+        Raises:
+            OSError: the connection is lost.
+        """
+        data = await self.receive()
+        while take(data, len(data)):
+            data = await self.receive()
+
     @abstractmethod
     def _resume(self) -> None:
         """Have the loop receive again, after it was paused."""
@@ -257,13 +275,13 @@ async def send_all(opened: Socket, data: bytes, *, listening: bool = True) -> bo
     return True
 
 
-def _new_buffer() -> memoryview:
-    return memoryview(bytearray(PIECE))
+def _new_buffer() -> bytearray:
+    return bytearray(_RECEIVED)
 
 
-_buffers: LoopLocal[memoryview] = LoopLocal(_new_buffer)
-"""The buffer that a loop receives into. One serves all of its sockets, since what arrives is copied out of it before
-the loop receives anything else; a new one for each receive costs more than the copy."""
+_buffers: LoopLocal[bytearray] = LoopLocal(_new_buffer)
+"""The buffer that a loop receives into. One serves all of its sockets, since what arrives is taken out of it before
+the loop receives anything else; a new one for each receive costs more than a copy."""
 
 
 class AsyncioSocket(Socket, asyncio.BufferedProtocol):
@@ -273,8 +291,11 @@ class AsyncioSocket(Socket, asyncio.BufferedProtocol):
         super().__init__(raw)
         self._loop = asyncio.get_running_loop()
         self._buffer = _buffers.of(self._loop)
+        self._view = memoryview(self._buffer)
         self._transport: Any = None
         self._reader: asyncio.Future[None] | None = None
+        self._taker: Take | None = None
+        self._has_enough = False
         self._writer: asyncio.Future[None] | None = None
         self._full = False
         self._unsent = False
@@ -299,6 +320,48 @@ class AsyncioSocket(Socket, asyncio.BufferedProtocol):
                 self._writer = None
         self._unsent = self._full or self._transport.is_closing()
         return not self._unsent
+
+    async def receive_into(self, take: Take) -> None:
+        """Hand what arrives to `take`, in the loop's own callback: the task wakes when that returns False."""
+        while True:
+            while self.arrived:
+                data = self.arrived.pop(0)
+                self._unread -= len(data)
+                if self._paused and not self.arrived:
+                    self._resume()
+                if not take(data, len(data)):
+                    return
+            if self._error is not None:
+                raise self._error
+            if self.ended:
+                take(b"", 0)
+                return
+            self._taker, self._has_enough = take, False
+            try:
+                await self.arrival()
+            finally:
+                self._taker = self._reader = None
+            if self._has_enough:
+                return
+
+    def _keep(self, text: bytes) -> None:
+        if self._taker is None:
+            super()._keep(text)
+        else:
+            self._hand_over(self._taker, text, len(text))
+
+    def _hand_over(self, take: Take, data: Buffer, stop: int) -> None:
+        """Have `take` take what arrived; the task that waits gets its error."""
+        reader = self._reader
+        try:
+            if take(data, stop):
+                return
+            self._taker, self._has_enough = None, True
+            _wake(reader)
+        except Exception as error:  # noqa: BLE001 - raised where the task waits
+            self._taker = None
+            if reader is not None and not reader.done():
+                reader.set_exception(error)
 
     async def _write(self, data: bytes) -> None:
         if not self._lost.done():
@@ -325,14 +388,18 @@ class AsyncioSocket(Socket, asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(high=0)  # what it holds has not been sent, and does not count as such
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer
+        return self._view
 
     def buffer_updated(self, nbytes: int) -> None:
-        if self.tls is None:
-            self.arrived.append(bytes(self._buffer[:nbytes]))
-            self._unread += nbytes
+        if self.tls is not None:
+            self._take(bytes(self._view[:nbytes]))
+        elif self._taker is not None:
+            self._hand_over(self._taker, self._buffer, nbytes)
         else:
-            self._take(bytes(self._buffer[:nbytes]))
+            self.arrived.append(bytes(self._view[:nbytes]))
+            self._unread += nbytes
+        if self._taker is not None and not self.ended:
+            return
         reader = self._reader
         if reader is not None and not reader.done():
             reader.set_result(None)

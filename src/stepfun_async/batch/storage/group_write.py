@@ -23,7 +23,7 @@ from queue import SimpleQueue
 from typing import TypeVar
 
 from stepfun_async._core.errors import StepFunWarning
-from stepfun_async._runtime.files import flush, flush_folder, put_in_place, temporary_name
+from stepfun_async._runtime.files import NEW, flush, flush_folder, put_in_place, temporary_name, write_out
 from stepfun_async._runtime.workers import Threads
 
 from .base import NewFile
@@ -32,8 +32,6 @@ T = TypeVar("T")
 
 HELPERS = 3
 """Threads that flush beside the one that writes: so many flushes the disk is asked for at once."""
-
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 class FileWrite:
@@ -71,8 +69,8 @@ class FileWrite:
         """Write the note, and the image under a temporary name."""
         if self._file.note is not None:
             self._write_note(self._file.note)
-        self._descriptor = os.open(self._temporary, _NEW, 0o666)
-        _write_out(self._descriptor, self._file.data)
+        self._descriptor = os.open(self._temporary, NEW, 0o666)
+        write_out(self._descriptor, self._file.data)
         _begin_flush(self._descriptor)
 
     def flush(self) -> None:
@@ -91,12 +89,12 @@ class FileWrite:
 
     def _write_note(self, note: bytes) -> None:
         try:
-            descriptor = os.open(self._note_path, _NEW, 0o666)
+            descriptor = os.open(self._note_path, NEW, 0o666)
         except FileExistsError:  # be it a link, which is not followed
             os.unlink(self._note_path)
-            descriptor = os.open(self._note_path, _NEW, 0o666)
+            descriptor = os.open(self._note_path, NEW, 0o666)
         try:
-            _write_out(descriptor, note)
+            write_out(descriptor, note)
         except BaseException:
             os.unlink(self._note_path)
             raise
@@ -209,17 +207,6 @@ def _make(folder: str, changed: set[str]) -> None:
     changed.add(parent)
     with suppress(FileExistsError):
         os.mkdir(folder)
-
-
-def _write_out(descriptor: int, data: bytes) -> None:
-    """Write all of `data`.
-
-    Raises:
-        OSError: the disk is full, and the like.
-    """
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
 
 
 def _begin_flush(descriptor: int) -> None:
