@@ -36,7 +36,7 @@ _AHEAD = 2
 """Chunks for each thread of a worker: one that runs, and one that waits."""
 
 _SHARE = 2
-"""How many times its even share of the lines in flight a chunk may have, so that no slot is idle."""
+"""The factor by which a chunk may exceed its even share of the lines in flight, so that no slot is idle."""
 
 
 def run_on(cluster: Any, batch: Batch, *, chunk: int = 50, max_in_flight: int | None = None) -> Progress:

@@ -1,4 +1,4 @@
-"""How one call is made, beside what it asks for."""
+"""The options of one call, besides its parameters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .settings import check_headers, check_seconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How one call is made.
+    """The options of one call.
 
     Attributes:
         save_to: where to write the image; `None` keeps it in memory.
@@ -36,7 +36,7 @@ class Options:
     fetch: bool = False
 
     def problems(self) -> tuple[Problem, ...]:
-        """What is wrong with these, as problems like a request's."""
+        """Return the invalid options, as problems like those of a request."""
         if self.timeout is None and self.queue_timeout is None and self.headers is None and self.save_to is None:
             return ()
         return tuple(self._problems())
@@ -53,11 +53,11 @@ class Options:
 
 
 NO_OPTIONS = Options()
-"""Those of a call that was given none."""
+"""The options of a call without any."""
 
 
 def _why_not_saved(save_to: object, *, overwrite: bool) -> str | None:
-    """Why an image cannot be saved there; the extension it will get is not known yet."""
+    """Return why an image cannot be saved there; the extension that it will get is not known yet."""
     try:
         target = Path(os.fspath(cast("str", save_to)))
     except Exception as error:  # noqa: BLE001 - a user's path-like may raise anything

@@ -159,7 +159,7 @@ class CallRecord:
 
     @property
     def unknown(self) -> int:
-        """How many attempts may have been billed without a response."""
+        """The number of attempts that may have been billed without a response."""
         return self.maybe_billed - (self.response is not None)
 
     def begin_attempt(self, clock: Clock | None) -> SendState:

@@ -109,7 +109,7 @@ class FileSink:
         self._file.size = 0
 
     def _join(self) -> bytes:
-        """What is gathered, as one piece."""
+        """Return the buffered data as one piece."""
         if len(self._gathered) != 1:
             self._gathered = [b"".join(self._gathered)]
         return self._gathered[0]
@@ -178,7 +178,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Holder:
-    """Who has names of files: apart from the `_Claim`, which would never be collected if `_taken` had it.
+    """The owner of names of files. It is not the `_Claim`, which would never be collected if `_taken` referred to it.
 
     Args:
         names: the names.
@@ -246,7 +246,7 @@ class _Claim:
 
 
 def _identity_of(path: Path) -> str:
-    """What is the same for all spellings of a file's name. Blocks where the folder is on a disk."""
+    """Return a key that is the same for all spellings of a file's name. Blocks if the folder is on a disk."""
     return system.same_name(os.path.join(os.path.realpath(path.parent), path.name))
 
 
@@ -288,7 +288,7 @@ class SaveTarget:
         return await finished_in_thread(partial(self._in_memory, response))
 
     def claim(self, loop: object) -> None:
-        """Have no other call of this process write to the file until `aclose`.
+        """Claim the file until `aclose`, so that no other call of this process writes to it.
 
         Args:
             loop: the event loop of the call.
@@ -299,7 +299,7 @@ class SaveTarget:
         self._claim.take(loop)
 
     async def aclose(self) -> None:
-        """Let other calls have the file, and remove what is left of temporary ones."""
+        """Release the file for other calls, and remove temporary files."""
         self._claim.give_back()
         if any(sink.path for sink in self._sinks):
             await finished_in_thread(self._clear)

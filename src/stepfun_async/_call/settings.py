@@ -162,7 +162,7 @@ def _server_at(url: object) -> Server | None:
 
 
 def check_seconds(name: str, value: object, *, zero: bool = False) -> str | None:
-    """What is wrong with a number of seconds, in words; `None` if nothing is."""
+    """Return why a number of seconds is invalid, in words; `None` if it is valid."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return f"{name} is a number of seconds"
     try:
@@ -179,7 +179,7 @@ def check_seconds(name: str, value: object, *, zero: bool = False) -> str | None
 
 
 def check_headers(headers: object) -> str | None:
-    """What is wrong with a user's headers, in words without their values; `None` if nothing is."""
+    """Return why a user's headers are invalid, in words without their values; `None` if they are valid."""
     if not isinstance(headers, Mapping):
         kind = headers.kind if isinstance(headers, _Undisclosed) else described(headers)
         return f"headers are a mapping of names to values, not {kind}"
@@ -237,7 +237,7 @@ def _checked_url(url: object) -> str:
 
 
 def _why_no_address(text: str) -> str | None:
-    """Why `text` cannot be the base URL, without what may be secret in it; `None` if it can."""
+    """Return why `text` is not a valid base URL, without parts that may be secret; `None` if it is."""
     parts = _split(text)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         return (

@@ -1,4 +1,4 @@
-"""What a client was used for: counted by any thread, read as a snapshot."""
+"""The usage of a client: counted by any thread, read as a snapshot."""
 
 from __future__ import annotations
 

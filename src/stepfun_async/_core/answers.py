@@ -35,7 +35,7 @@ _WITHHELD = "the content filter withheld it, and a gateway dropped its finish_re
 
 
 HintOf: TypeAlias = Callable[[int], str | None]
-"""What a user can do about an error status; `None` for what the status itself says."""
+"""Returns the remedy for an error status; `None` if the status speaks for itself."""
 
 
 def parse_images(
@@ -260,7 +260,7 @@ def _image(item: dict[str, Any], reply: HTTPResponse, base_url: str, expires: da
 
 
 _NO_HEADER = (None, None, None)
-"""What is known of bytes that are no image."""
+"""Describe bytes that are not an image."""
 
 
 def _absolute(url: str, base_url: str, reply: HTTPResponse) -> str:
@@ -271,7 +271,7 @@ def _absolute(url: str, base_url: str, reply: HTTPResponse) -> str:
 
 
 def _expiry(created: int | None, now: float, lifetime: timedelta) -> datetime:
-    """When links stop working; counted from `now` where the server gave no time, or an impossible one."""
+    """Return when links expire; counted from `now` if the server gave no time, or an impossible one."""
     try:
         return datetime.fromtimestamp(created or now, UTC) + lifetime
     except (ValueError, OverflowError, OSError):

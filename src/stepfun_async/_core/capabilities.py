@@ -36,12 +36,12 @@ SOURCES: Mapping[str, str] = MappingProxyType(
         "diffusers": "the signature of the model's pipeline in diffusers",
     }
 )
-"""Where a fact is documented, by the key that rows and rules carry."""
+"""The documents of facts, by the key in rows and rules."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where an operation is sent, and how its body is written."""
+    """The path of an operation, and the encoding of its body."""
 
     path: str
     body: Literal["json", "form"]
@@ -63,12 +63,12 @@ WIRE_NAMES: Mapping[Operation, Mapping[str, str]] = MappingProxyType(
         "image_to_image": MappingProxyType({"image": "source_url"}),
     }
 )
-"""Where StepFun's name of a parameter differs from the SDK's."""
+"""StepFun's names of parameters that differ from the SDK's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lifecycle:
-    """How long StepFun's own hosts serve a model. Other servers are not concerned.
+    """The lifecycle of a model on StepFun's own hosts. It does not apply to other servers.
 
     Attributes:
         ends: the first day on which it is no longer served; `None` if it already ended on an unknown day.
@@ -89,7 +89,7 @@ class Lifecycle:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Capability:
-    """What one model can do in one operation.
+    """The parameters and rules of one model for one operation.
 
     Attributes:
         model: the model's name on the wire.
@@ -340,7 +340,7 @@ _EDIT_1X: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """What StepFun allows an account of one tier.
+    """The limits of an account of one tier of StepFun's.
 
     Attributes:
         max_concurrency: requests in flight.

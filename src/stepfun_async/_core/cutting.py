@@ -54,7 +54,7 @@ Buffer: TypeAlias = bytes | bytearray
 
 
 class Sink(Protocol):
-    """Where the bytes of one image go as they come, and where they are then.
+    """Receives the bytes of one image as they arrive, and then has their location.
 
     Attributes:
         full: whether `drain` is to be awaited before there is more to write.
@@ -193,7 +193,7 @@ def reassemble(body: bytes, cuts: Sequence[ExtractedImage]) -> bytes:
 
 
 def index_of(text: str) -> int | None:
-    """Which image the mark in `text`, a value of a body that was cut, stands for; `None` for any other text."""
+    """Return the index of the image for which the placeholder `text` stands; `None` for any other text."""
     return int(text[1:]) if text[:1] == "\0" else None
 
 
@@ -389,7 +389,7 @@ _QUOTE, _COLON, _BACKSLASH = b'":\\'
 
 
 def _end_of(pattern: re.Pattern[bytes], data: Buffer, at: int, stop: int) -> int:
-    """Where what `pattern` matches at `at` ends; both patterns match nothing, too."""
+    """Return the end of the match of `pattern` at `at`; both patterns also match nothing."""
     match = pattern.match(data, at, stop)
     return match.end() if match else at
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote, unquote_to_bytes
 from pybase64 import b64decode
 
 _IN_BASE64 = re.compile(r"; *base64 *$", re.IGNORECASE)
-"""How the head of a data URI ends whose content is in base64, by the rule of browsers."""
+"""The end of the head of a data URI in base64, by the rule of browsers."""
 
 _WHITESPACE = str.maketrans(dict.fromkeys(" \t\r\n\f\v"))
 _STANDARD = str.maketrans("-_", "+/")

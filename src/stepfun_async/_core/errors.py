@@ -1,4 +1,4 @@
-"""What can go wrong, as a tree.
+"""The exceptions, a tree below `StepFunError`.
 
     StepFunError
     ├── InvalidRequestError (ValueError)      the tables say no; nothing was sent
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .problems import Problem
 
 Billing = Literal["not_sent", "rejected", "executed", "unknown"]
-"""What is known about money after an attempt.
+"""The billing state of an attempt.
 
 `not_sent`: no byte of the body left this machine. `rejected`: the API refused, in its own words, and did nothing.
 `executed`: the server did the work. `unknown`: it may or may not have; asking again may pay twice.
@@ -266,7 +266,7 @@ class MalformedResponseError(APIError):
 
 
 class StepFunWarning(UserWarning):
-    """Something that is allowed and sent, but will not do what it seems to say."""
+    """A warning about a valid request that will not do what it seems to say."""
 
 
 class ModelRetiredWarning(StepFunWarning):

@@ -123,7 +123,8 @@ _SEARCHED = 2**30
 
 
 def _ends_with(data: ImageBytes, mark: bytes, start: int) -> int:
-    """Where `mark` is: near the end, or else anywhere from `start` on, with other data behind it; -1 for nowhere."""
+    """Return the index of `mark` near the end, or else anywhere from `start` on, followed by other data; -1 if
+    absent."""
     found = data.find(mark, max(start, len(data) - _TAIL))
     return found if found >= 0 else data.find(mark, start, start + _SEARCHED)
 
@@ -215,7 +216,7 @@ def jpeg_segments(data: ImageBytes) -> Iterator[Segment]:
 
 
 def _marker_from(data: ImageBytes, at: int) -> int | None:
-    """Where the next marker's last FF is; `None` if there is no marker any more."""
+    """Return the index of the next marker's last FF; `None` if there is no further marker."""
     head = data[at : at + 2]
     if len(head) == 2 and head[0] == 0xFF and head[1] not in (0x00, 0xFF):
         return at

@@ -1,4 +1,4 @@
-"""What a server's responses to free requests show: which profile fits it, and what it has.
+"""Inspection of a server by free requests: which profile fits it, and which endpoints and models it has.
 
 `PROBES` are GETs only. A server that has an endpoint for POST answers 405, or refuses the key; one without it, 404.
 """
@@ -140,7 +140,7 @@ def report_of(responses: Responses, *, base_url: str, configured: Server, hosted
 
 @dataclass(frozen=True, slots=True)
 class _Sign:
-    """What shows a kind of server.
+    """A sign of a kind of server.
 
     Attributes:
         server: the profile's name.
@@ -171,7 +171,7 @@ def _own(responses: Responses, _: Sequence[Mapping[str, Any]]) -> bool:
 
 
 _LITELLM_CREATED = 1677610602
-"""When every model was created, as LiteLLM lists them (1.108.7)."""
+"""The creation time of every model, as listed by LiteLLM (1.108.7)."""
 
 _SIGNS = (
     _Sign("litellm", "headers that begin with x-litellm-", _litellm),
@@ -181,7 +181,7 @@ _SIGNS = (
     _Sign("sd-server", "the model sd-cpp-local", lambda _, models: any(m.get("id") == "sd-cpp-local" for m in models)),
     _Sign("embedded", "the wording of its errors", _own),
 )
-"""What shows each kind of server, the surest first. Sources: as for the profiles."""
+"""The signs of each kind of server, the most certain first. Sources: as for the profiles."""
 
 
 def _recognized(responses: Responses, models: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from .headers import APP1, ImageBytes, jpeg_segments, png_chunks, webp_chunks
 
 EXIF_HEAD = b"Exif\0\0"
-"""What EXIF begins with in a JPEG."""
+"""The first bytes of EXIF in a JPEG."""
 
 ACROSS = 5
 """The first orientation that swaps width and height; all that follow do."""

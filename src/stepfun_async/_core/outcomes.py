@@ -1,4 +1,4 @@
-"""What can happen to a request, and what each means for money. One table, in two parts.
+"""The outcomes of a request, and how each is billed. One table, in two parts.
 
 `BILLING_RULES` is for everything but error statuses. The transport reports the event, by its name in this table,
 and whether a byte of the body may have been sent by then.
@@ -49,7 +49,7 @@ Event = Literal[
     "filtered",
     "answered",
 ]
-"""Something that can happen to a request, other than an error status."""
+"""An outcome of a request other than an error status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +126,7 @@ Pause = Literal["never", "asked", "always"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusOutcome:
-    """What an error status means.
+    """The outcome of an error status.
 
     Attributes:
         meaning: what the status says, in words.
@@ -225,11 +225,11 @@ OTHERS: Mapping[int, StatusOutcome] = MappingProxyType(
         5: _trouble("trouble of the server, or of a gateway"),
     }
 )
-"""What the statuses that are not in `STATUSES` mean, by their first digit."""
+"""The outcomes of the statuses that are not in `STATUSES`, by their first digit."""
 
 
 def status_outcome(status: int) -> StatusOutcome:
-    """What `status` means, from 100 on; what is no success and no known class counts as a 5xx."""
+    """Return the outcome of `status`, from 100 on; one of an unknown class counts as a 5xx."""
     return STATUSES.get(status) or OTHERS.get(status // 100, OTHERS[5])
 
 

@@ -82,7 +82,7 @@ def _purchase(operation: Operation, said: Mapping[Any, object]) -> Purchase:
 
 _UNREADABLE = "unreadable"
 _TRUTHS = ("true", "false")
-"""How forms say truth values."""
+"""The texts of truth values in forms."""
 
 
 def _count(n: object) -> int | None:
@@ -257,13 +257,13 @@ class Parameters:
             return ()
 
     def turned(self) -> tuple[str, ...]:
-        """What may come out turned: a size whose height comes first, and images that viewers turn."""
+        """Return what may be rotated, in words: sizes whose height comes first, and images that viewers rotate."""
         sides = sides_of(self.row, self.given) if self.row and self.row.turning else ()
         return (*sides, *turns_of(self.values)) if self.has_images else sides
 
     @property
     def purchase(self) -> Purchase:
-        """What the server is asked to make and charge, as it is sent: `extra_body` goes over the parameters."""
+        """The images ordered from the server, as sent: `extra_body` overrides the parameters."""
         said: dict[object, object] = {"model": self.model, "n": self.given.get("n")}
         if self.extra_body is not None:
             try:
@@ -273,7 +273,7 @@ class Parameters:
         return _purchase(self.operation, said)
 
     def bought_by(self, request: HTTPRequest) -> Purchase:
-        """What `request`, made of these parameters, has a server make and charge."""
+        """Return the images that `request`, made from these parameters, orders from a server."""
         model: object = self.model
         if self.extra_body is None and "n" not in self.given and type(model) is str:
             return Purchase(self.model, self.operation, 1)

@@ -27,7 +27,7 @@ MAX_PIXELS = 2**28
 
 
 class Bounds(Protocol):
-    """What a model takes, so that no more is read or encoded than that.
+    """The formats and length of images that a model accepts, so that no more is read or encoded.
 
     Attributes:
         formats: the formats.
@@ -41,7 +41,7 @@ class Bounds(Protocol):
     def max_bytes(self) -> int | None: ...
 
     def why_not_sides(self, width: int, height: int) -> str | None:
-        """Why an image of this size in pixels is not allowed; `None` for one that is."""
+        """Return why an image of this size in pixels is not allowed; `None` if it is."""
         ...
 
 
@@ -67,7 +67,7 @@ class Picture:
 
     @property
     def size(self) -> int:
-        """How many bytes it has."""
+        """The number of bytes."""
         return len(self.content) if isinstance(self.content, bytes) else self.content.size
 
     @property
@@ -102,7 +102,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Something that was handed in as an image and is none, and why."""
+    """A value passed as an image that is not one, and the reason."""
 
     why: str
 
@@ -160,7 +160,7 @@ def _of(seen: ImageBytes, content: bytes | FileSource, bounds: Bounds | None) ->
 
 
 def _why_not(seen: ImageBytes, header: ImageHeader | None) -> str:
-    """Why bytes whose size is not known cannot be sent."""
+    """Return why bytes cannot be sent as an image of unknown size."""
     if header is None:
         kind = next((kind for kind, magic in _OTHERS if seen[:64].lstrip().lower().startswith(magic)), None)
         return f"the bytes are {kind}" if kind else f"the bytes are not an image: they begin with {seen[:12]!r}"
@@ -175,7 +175,7 @@ _OTHERS = (
     ("an HTML page, not an image", b"<html"),
     ("a PDF, not an image: export the page as PNG or JPEG", b"%pdf-"),
 )
-"""What people hand in by mistake, and how it begins, in lower case."""
+"""Values passed by mistake, by how they begin in lower case."""
 
 
 def _too_large(width: int, height: int) -> Unreadable | None:
@@ -207,7 +207,7 @@ def _look_text(text: str, bounds: Bounds | None) -> Picture | Link | Unreadable:
 
 
 _SCHEME = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]+://|(?:file|blob):).{,40}")
-"""How an address begins that is neither an http(s) link nor a data URI."""
+"""The beginning of an address that is neither an http(s) link nor a data URI."""
 
 _LONG_NAME = 64
 """Characters of text from which on it may be base64, and by which that is known."""
@@ -352,7 +352,7 @@ def _look_pil(value: Any, bounds: Bounds | None) -> Picture | Unreadable:
 
 
 _SILENT = "it cannot be decoded; if its file is closed, call its load() before that"
-"""Why, where Pillow does not say it: as of an image whose `with` block has ended."""
+"""The reason if Pillow gives none, as for an image whose `with` block has ended."""
 
 _HANDLES: tuple[tuple[str, Callable[[Any, Bounds | None], Picture | Link | Unreadable]], ...] = (
     ("finish_reason", _look_result),
@@ -360,4 +360,4 @@ _HANDLES: tuple[tuple[str, Callable[[Any, Bounds | None], Picture | Link | Unrea
     ("read", _look_file),
     ("__fspath__", _look_path),
 )
-"""How each kind of handle is known, and what reads it."""
+"""The kinds of handles, by their types, and the functions that read them."""

@@ -1,4 +1,4 @@
-"""What is wrong with one field of a request, as a value."""
+"""`Problem`: why one field of a request is invalid."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -6,7 +6,7 @@ from typing import cast
 from .text import LONGEST, described, escaped, shown
 
 _ADDRESS = " at 0x"
-"""What the text of a value has that does not say what it is."""
+"""The part of a value's `repr` that carries no information."""
 
 _PLAIN = (str, int, float, bool, type(None))
 
@@ -44,7 +44,7 @@ class Problem:
 
 
 class Description(str):
-    """What stands for a value that is not kept itself; shown without quotes."""
+    """The placeholder of a value that is not kept; shown without quotes."""
 
     __slots__ = ()
 

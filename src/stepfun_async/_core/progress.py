@@ -17,7 +17,7 @@ _CENT = Decimal("0.01")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How far a piece of work is.
+    """The progress of a piece of work.
 
     Attributes:
         ended: how many things have ended, those of earlier runs included.

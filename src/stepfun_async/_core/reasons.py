@@ -46,7 +46,7 @@ RESENDER_WORDS: Mapping[str, str] = {"litellm.": "LiteLLM"}
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """What the body of a response says.
+    """The reason that the body of a response gives.
 
     Attributes:
         text: in words; `None` if it says nothing.
@@ -85,10 +85,10 @@ _IN_WORDS = (
     *("error", "message", "msg", "title", "detail", "error_msg", "error_message", "errormessage"),
     *("error_description", "errors", "reason", "status_msg", "faultstring", "text"),
 )
-"""What a reason is called, by itself or in `error`."""
+"""The names of the field with the reason, at the top or in `error`."""
 
 _AROUND = ("data", "base_resp", "output", "result", "response", "fault")
-"""What it may stand in, besides `error`."""
+"""The objects that may contain it, besides `error`."""
 
 
 _LEVELS = 10
@@ -181,7 +181,7 @@ def described(reason: Reason, headers: Mapping[str, str]) -> str:
 
 
 _TASKS = ("task_id", "taskId", "job_id", "request_id", "id")
-"""What an accepted task is named by."""
+"""The names of the field with an accepted task's id."""
 
 
 def said_by_success(status: int, headers: Mapping[str, str], body: bytes) -> str | None:
@@ -212,7 +212,7 @@ def _reason_further_in(content: Mapping[str, Any]) -> str | None:
 
 
 def answered_by(headers: Mapping[str, str]) -> str | None:
-    """Who answered, by `Server`, or else by the last of `Via`; `None` if neither is there."""
+    """Return the program that responded, by `Server` or else the last of `Via`; `None` without either."""
     server = headers.get("server", "").strip()
     if not server:
         last = headers.get("via", "").rpartition(",")[2].strip()

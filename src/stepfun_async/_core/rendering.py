@@ -72,7 +72,7 @@ _ORIENTATION, _EXIF_DIRECTORY, _EXIF_WIDTH, _EXIF_HEIGHT = 0x0112, 0x8769, 0xA00
 
 
 def _turn_of(image: PILImage) -> Any:
-    """How the image has to be transposed to be upright; `None` for one that is, or whose EXIF cannot be read."""
+    """Return how to transpose the image to be upright; `None` if it is, or if its EXIF cannot be read."""
     from PIL import Image as pillow
 
     turns = pillow.Transpose
@@ -214,7 +214,7 @@ def _built_in(name: Any) -> Any:
 # --- encoding -----------------------------------------------------------------------------------
 
 _HOPELESS = 1.5
-"""How many times too large a PNG may be for a better compression to be worth its seconds."""
+"""The factor by which a PNG may be too large for better compression to be worth its seconds."""
 
 
 def encoded(image: PILImage, formats: Collection[str], max_bytes: int | None) -> bytes:
@@ -270,7 +270,7 @@ def _png(image: PILImage, seen: PILImage, max_bytes: int | None) -> bytes:
 
 
 def _in_own_mode(image: PILImage, seen: PILImage) -> PILImage:
-    """What is seen with the palette, or in the single bits, of `image`; `seen` where that is not the same."""
+    """Return `image` in its palette or single bits if it looks the same as `seen`; otherwise `seen`."""
     from PIL import ImageChops
 
     if image.mode not in ("P", "1"):

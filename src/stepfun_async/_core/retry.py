@@ -15,7 +15,7 @@ from .text import shown
 
 
 class RetryQuota:
-    """How much trying again a client may do, so that trouble of the server is not multiplied by its clients.
+    """The retry quota of a client, so that its retries do not multiply the load of a server in trouble.
 
     Each further attempt costs tokens; a success brings back what the attempt that led to it had cost, or
     one where it was the first. With all tokens gone, errors are raised at once. Sizes and costs are those
@@ -34,7 +34,7 @@ class RetryQuota:
 
     @property
     def tokens(self) -> int:
-        """What is left, from 0 to `size`."""
+        """The tokens left, from 0 to `size`."""
         return self._tokens
 
     def take(self, cost: int) -> bool:
@@ -55,7 +55,7 @@ LONGEST_PAUSE = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """When to retry an attempt.
+    """The retry policy of a client.
 
     The wait before attempt n + 1 is drawn evenly from 0 to min(cap, base x 2^(n-1)) seconds ("full
     jitter"). A `Retry-After` of the server is honoured instead, with 0 to 20 % added, so that many

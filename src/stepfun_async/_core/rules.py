@@ -34,7 +34,7 @@ class Violation:
 
 
 OMITTED: Final = object()
-"""What `Rule.convert` returns for a value that is allowed, and not sent."""
+"""The result of `Rule.convert` for a value that is allowed but not sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,7 +318,7 @@ class Sizes(Rule):
         return None if size in self.options else Violation("", self._nearest(size))
 
     def _judge_wire(self, text: str) -> Violation:
-        """Where the height comes first, what a string would mean is said with named sides."""
+        """Judge a value of the wire. If the height comes first, a string is explained with named sides."""
         size = Size.from_wire(text.strip().lower().translate(_TIMES), self.order)
         if size is None:
             return Violation()
@@ -488,7 +488,7 @@ class ImageInput(Rule):
         return None
 
     def why_not_sides(self, width: int, height: int) -> str | None:
-        """Why an image of this size in pixels is not allowed; `None` for one that is."""
+        """Return why an image of this size in pixels is not allowed; `None` if it is."""
         shorter, longer = sorted((width, height))
         if shorter < self.min_side or longer > self.max_side:
             return f"{width}x{height} pixels"
@@ -560,7 +560,7 @@ class Ignored(Rule):
 
 
 def _smaller(picture: Picture) -> str:
-    """What makes an image of too many bytes smaller, where something does."""
+    """Return how to make an image with too many bytes smaller; empty if no advice is known."""
     return ": save it as JPEG, quality 95, and give that" if picture.format == "png" else ""
 
 

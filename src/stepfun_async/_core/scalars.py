@@ -56,7 +56,7 @@ _PLAIN: tuple[tuple[type, Callable[[Any], object]], ...] = (
     (int, int.__int__),
     (float, float.__float__),
 )
-"""What makes a value of Python's own type of one of a type derived from it, whose own methods may say anything."""
+"""The functions that convert a value of a derived type to Python's own, since its methods may return anything."""
 
 _OWN = frozenset({str, int, float, bool, bytes, dict, list, type(None)})
 

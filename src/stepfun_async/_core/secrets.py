@@ -84,7 +84,7 @@ class APIKey:
 
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"}
-"""What HTML writes for a letter, as `html.escape` does, whose module is large to load."""
+"""The HTML entities of characters, as in `html.escape`, whose module is slow to import."""
 
 
 def _spellings(key: str) -> str:

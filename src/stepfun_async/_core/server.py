@@ -27,7 +27,7 @@ Origin: TypeAlias = tuple[str, str, int | None]
 
 
 _LINK_LIFETIMES: Mapping[Region, timedelta] = {"international": timedelta(hours=2), "china": timedelta(days=30)}
-"""How long links to images work. Sources: 'Generate images' endpoint (.ai), docs 2026-06 (.com)."""
+"""The lifetime of links to images. Sources: 'Generate images' endpoint (.ai), docs 2026-06 (.com)."""
 
 
 _GONE = (403, 404, 405, 410)
@@ -39,7 +39,7 @@ _VERSIONED = re.compile(r"/v\d+$")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where calls go and with which key.
+    """The server and the key of a client's calls.
 
     Attributes:
         base_url: without a slash at the end; `embedded` or `diffusers` for an engine in this process.
@@ -65,7 +65,7 @@ class Settings:
         return self.base_url in IN_PROCESS
 
     def hint(self, operation: str, status: int) -> str | None:
-        """What a user can do about an error status of an operation; `None` for what the status itself says."""
+        """Return the remedy for an error status of an operation; `None` if the status speaks for itself."""
         if status == 404 and operation == "image_to_image" and not self.hosted:
             return "this server has no image-to-image; edit() takes an image and a prompt, too"
         if self.hosted and operation in ENDPOINTS and (status in _GONE or status >= 500):
@@ -76,5 +76,5 @@ class Settings:
 
     @property
     def link_lifetime(self) -> timedelta | None:
-        """How long the server's links work; `None` if unknown."""
+        """The lifetime of the server's links; `None` if unknown."""
         return _LINK_LIFETIMES[self.region] if self.region else None

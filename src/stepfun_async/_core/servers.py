@@ -27,14 +27,14 @@ from .rules import AnySize, Choice, ImageInput, Integer, Number, Rule, Sizes, Te
 from .text import shown
 
 Seeding = Literal["random", "fixed", "not known"]
-"""What a server does without a seed: it draws one, or uses the same each time."""
+"""How a server behaves without a seed: it draws one, or uses the same each time."""
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """How a server takes one operation.
+    """The form in which a server accepts one operation.
 
     Attributes:
         endpoint: where it is sent.

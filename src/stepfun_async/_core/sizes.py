@@ -14,7 +14,7 @@ from .errors import InvalidRequestError
 from .problems import Problem, plain
 
 Order = Literal["width x height", "height x width"]
-"""How a model's wire string orders the two sides."""
+"""The order of the two sides in a model's wire string."""
 
 CustomSize = NewType("CustomSize", str)
 """A size as text that is known only at run time, for type checkers: the methods of every model accept
@@ -25,7 +25,7 @@ RATIOS = ("1:1", "16:9", "9:16", "16:10", "10:16", "4:3", "3:4", "3:2", "2:3", "
 """The aspect ratios, width to height, that sizes are named by."""
 
 _RATIO_TOLERANCE = 0.03
-"""How far a size may lie from a ratio and still go by its name: 1360x768 is 0.4 % off 16:9."""
+"""The tolerance for naming a size by a ratio: 1360x768 is 0.4 % off 16:9."""
 
 _WIRE = re.compile(r"(\d{1,5})x(\d{1,5})", re.ASCII)
 _PIXELS = re.compile(r"(\d{1,5})\s*[x*×]\s*(\d{1,5})\s*(?:px|pixels)", re.ASCII | re.IGNORECASE)  # noqa: RUF001 - people type it
@@ -34,7 +34,7 @@ _RATIO = re.compile(r"(\d{1,4}):(\d{1,4})", re.ASCII)
 
 
 Parsable: TypeAlias = "str | tuple[int, int] | list[int] | Size"
-"""What `Size.parse` takes."""
+"""The syntax of `Size.parse`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +140,7 @@ class Size:
         return all(type(side) is int and side > 0 for side in sides)
 
     def distance(self, other: Self) -> float:
-        """How unlike two sizes are: 0 for the same, shape before area; both `possible`."""
+        """Return how different two sizes are: 0 for equal ones, shape before area; both must be `possible`."""
         wider = math.log(self.width) - math.log(other.width)
         higher = math.log(self.height) - math.log(other.height)
         return 2 * abs(wider - higher) + abs(wider + higher)

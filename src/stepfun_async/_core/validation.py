@@ -125,7 +125,7 @@ _TURNS = {
     7: "mirrored and turned by 90 degrees to the right",
     8: "turned by 90 degrees to the left",
 }
-"""What EXIF's orientations ask of a viewer."""
+"""How a viewer has to rotate an image, by EXIF orientation."""
 
 
 def body_problems(extra_body: object) -> tuple[Problem, ...]:
@@ -182,7 +182,7 @@ def unknown_model(model: object, operation: Operation, server: Server | None = N
 
 
 _INSTEAD: Mapping[Operation, str] = {"image_to_image": "; edit() takes an image and a prompt, too"}
-"""What to call instead where a server does not have an operation."""
+"""Alternatives to an operation that a server does not have."""
 
 
 def _no_such_operation(operation: Operation, server: Server) -> Problem:

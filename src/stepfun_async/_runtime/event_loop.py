@@ -1,4 +1,4 @@
-"""What belongs to one event loop: its clock, the state of clients that outlive loops, and steps that have to end."""
+"""The event loop: its clock, loop-local state of clients that outlive loops, and steps that must finish."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ async def ended(call: Awaitable[T]) -> T:
 
 
 async def cancel_if_due() -> None:
-    """Let a cancellation take effect that came during a step that had to end."""
+    """Raise a cancellation that was requested during a step that had to finish."""
     try:
         task = asyncio.current_task()
     except RuntimeError:  # trio has nothing but scopes
@@ -225,7 +225,7 @@ class ThreadResult(Generic[T]):
         self._is_over = True
 
     def fail(self, error: BaseException) -> None:
-        """Have the task raise `error`. `notify` wakes it."""
+        """Set the error that the task raises. `notify` wakes it."""
         self._error = error
         self._is_over = True
 

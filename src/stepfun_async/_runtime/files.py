@@ -40,7 +40,7 @@ def why_of(error: OSError, path: str | os.PathLike[str]) -> str:
 
 
 _PART = ".part"
-"""How temporary names end."""
+"""The suffix of temporary names."""
 
 
 class FileChangedError(Exception):
@@ -120,7 +120,7 @@ class FileView:
         return self._file.read(max(0, stop - start))
 
     def find(self, wanted: bytes, start: int = 0, stop: int | None = None) -> int:
-        """Where `wanted` first is between `start` and `stop`, or the end; -1 where it is not."""
+        """Return the first index of `wanted` from `start` to `stop` or the end; -1 if it is absent."""
         stop = self._size if stop is None else min(stop, self._size)
         while start < stop:
             piece = self[start : min(start + CHUNK_SIZE, stop)]
@@ -155,7 +155,7 @@ def _check_input(path: Any, facts: os.stat_result) -> None:
 
 
 def why_not_writable(*paths: Path, overwrite: bool) -> str | None:
-    """Why a file cannot be written at one of `paths`, in words; `None` if nothing speaks against it.
+    """Return why no file can be written to one of `paths`, in words; `None` if no reason is known.
 
     Args:
         paths: names in one folder, of which one will be written.
@@ -173,7 +173,7 @@ def is_no_file(path: Path) -> bool:
 
 
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
-"""What a name is answered with that nothing can be reached under."""
+"""The error codes of paths under which no file can exist."""
 
 
 def _facts_of(path: Path, *, follow: bool) -> os.stat_result | None:
@@ -210,7 +210,7 @@ def _why_not_named(path: Path, *, overwrite: bool) -> str | None:
 
 
 def _why_not_made(paths: tuple[Path, ...]) -> str | None:
-    """Why none of the names, nor the folders that are missing on the way to them, can be made."""
+    """Return why the names, or missing folders on the way to them, cannot be created."""
     folder = paths[0].absolute().parent
     missing = [path.name for path in paths]
     names = [each for name in missing for each in (name, temporary_name(name))]
@@ -260,7 +260,7 @@ def _why_not_in(folder: Path, facts: os.stat_result) -> str | None:
 
 
 _LONGEST_NAME = 255
-"""What nearly every file system allows in a name."""
+"""The maximum length of a name in nearly every file system."""
 
 
 def _longest_name_in(folder: Path) -> int:
@@ -314,11 +314,11 @@ def replacing(path: Path, *, overwrite: bool = True) -> Generator[io.BufferedRan
 
 
 _UNFLUSHABLE = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
-"""What a file system answers that cannot flush: SMB, some FUSE and WSL for folders."""
+"""The error codes of file systems that cannot flush: SMB, some FUSE, and WSL for folders."""
 
 
 def flush_folder(folder: str | Path) -> bool:
-    """Have the names in `folder` survive the loss of power; whether the file system can do that.
+    """Flush the names in `folder` to the disk. Return whether the file system supports that.
 
     Raises:
         OSError: the folder is gone, or the disk fails.
@@ -333,7 +333,7 @@ def flush_folder(folder: str | Path) -> bool:
 
 
 def flush(descriptor: int) -> bool:
-    """Have what was written to a file survive the loss of power; whether the file system can do that.
+    """Flush a file to the disk. Return whether the file system supports that.
 
     Raises:
         OSError: the disk fails.
@@ -400,7 +400,7 @@ class AtomicFile:
         return os.open(self.temporary, NEW, 0o666)
 
     def read(self) -> bytes:
-        """What was written so far."""
+        """The bytes written so far."""
         if not self.size:
             return b""
         with self.temporary.open("rb") as file:

@@ -1,4 +1,4 @@
-"""What differs between Linux, macOS and Windows, each in one place; of signals, see `signals`."""
+"""The differences between Linux, macOS and Windows, each in one place; for signals, see `signals`."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
 Work: TypeAlias = Callable[[], None]
-"""What a thread runs; it raises nothing."""
+"""The work of a thread. It must not raise."""
 
 MOST = min(32, (os.cpu_count() or 1) + 4)
 """Threads that work at once, as long as work gets done; more would only be in each other's way."""

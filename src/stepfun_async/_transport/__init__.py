@@ -22,7 +22,7 @@ from .proxies import checked_proxy
 
 
 class Transport(Protocol):
-    """What carries calls: this package's over HTTP, or the embedded engine's."""
+    """A transport: this package's over HTTP, or that of the embedded engine."""
 
     def send(self, call: HTTPRequest, progress: SendState) -> Awaitable[HTTPResponse]:
         """Send `call`, noting in `progress` how far it got.

@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import TypeAlias
 
 AddressFilter: TypeAlias = Callable[[str], str | None]
-"""Why a host may not be connected to, in words; `None` if it may.
+"""Returns why a connection to a host is not allowed, in words; `None` if it is.
 
 Asked twice: of the host as it is written, and of the address that was reached in its name.
 """

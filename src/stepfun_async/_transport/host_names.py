@@ -39,7 +39,7 @@ class _LookUp:
         Job(self._ask, self._end_soon, apart=True).leave()
 
     async def outcome(self) -> list[SocketAddress]:
-        """What was found; the wait for it can be cancelled."""
+        """Return the addresses. The wait can be cancelled."""
         await self.over.wait()
         if self._error is not None:
             raise self._error

@@ -50,12 +50,12 @@ def announced_idle_time(headers: Mapping[str, str]) -> float | None:
 
 
 class RemoteProtocolError(Exception):
-    """What came is not HTTP, or was broken off."""
+    """The response is not HTTP, or is incomplete."""
 
 
 @dataclass(slots=True)
 class ResponseHead:
-    """What comes before the body of an answer; header names in lower case."""
+    """The status and headers of a response; header names in lower case."""
 
     status: int
     headers: dict[str, str]

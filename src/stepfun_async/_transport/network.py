@@ -20,11 +20,11 @@ from .sockets import Socket, connect, send_all
 SocketOption: TypeAlias = tuple[Any, ...]
 
 _HTTP2 = b"PRI * HTTP/2.0"
-"""What the first thing begins with that is sent in HTTP/2, where something always arrives while a body is sent."""
+"""The first bytes of an HTTP/2 connection, where data always arrives while a body is sent."""
 
 
 def listen(transport: httpx.AsyncBaseTransport) -> None:
-    """Have the new connections of `transport` listen while they send, where it is httpx's own with httpcore's network.
+    """Make the new connections of `transport` listen while they send, if it is httpx's own on httpcore's network.
 
     httpcore takes a network as an argument, which httpx has no way to hand over.
     """
@@ -35,7 +35,7 @@ def listen(transport: httpx.AsyncBaseTransport) -> None:
 
 
 class _Place(NamedTuple):
-    """Where to connect to."""
+    """The host and port to connect to."""
 
     host: str
     port: int
@@ -128,12 +128,12 @@ _INFO: Mapping[str, Callable[[Socket], Any]] = {
     "server_addr": lambda opened: opened.raw.getpeername(),
     "socket": lambda opened: opened.raw,
 }
-"""What httpcore and its users ask of a connection."""
+"""The names of httpcore's extra info."""
 
 
 @contextmanager
 def _failing(late: type[Exception], lost: type[Exception]) -> Generator[None]:
-    """What is raised in the block, as httpcore's."""
+    """Map the errors of the block to those of httpcore."""
     try:
         yield
     except TimeoutError as error:

@@ -17,7 +17,7 @@ from .addresses import is_loopback
 _PORTS = {"http": 80, "https": 443}
 
 _SCHEMES = {"socks": "socks5"}
-"""What other programs write, as httpx takes it. GNOME and Chromium write `socks://`."""
+"""Schemes of other programs and the ones httpx accepts. GNOME and Chromium write `socks://`."""
 
 
 class Named(NamedTuple):
@@ -52,7 +52,8 @@ def proxy_for(origin: Origin) -> str | None:
 
 
 def proxy_of(origin: Origin) -> Named | None:
-    """What the environment names for `origin` (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), or the system; None without.
+    """Return the proxy for `origin` from the environment (`HTTPS_PROXY`, `NO_PROXY`, ...) or the system; `None`
+    without.
 
     There is none for this machine itself, as in browsers and in Go: its addresses mean another machine
     to a proxy elsewhere, which could read the key besides.

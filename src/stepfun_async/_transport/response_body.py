@@ -203,7 +203,7 @@ def _begun(sinks: list[Sink], into: Callable[[int], Sink], room: int) -> Sink:
 
 
 def _length_of(headers: Mapping[str, str]) -> int:
-    """How many bytes a body is said to have; 0 where that is not said."""
+    """Return the announced length of a body in bytes; 0 if it is not announced."""
     text = headers.get("content-length", "")
     return int(text) if text.isdecimal() else 0
 

@@ -51,7 +51,7 @@ Take: TypeAlias = Callable[[Buffer, int], bool]
 
 
 class HostPort(Protocol):
-    """Where to connect to."""
+    """The host and port to connect to."""
 
     @property
     def host(self) -> str: ...
@@ -110,7 +110,7 @@ class Socket(ABC):
 
     @property
     def address(self) -> str:
-        """Where it leads.
+        """The address of its peer.
 
         Raises:
             ConnectionResetError: nowhere any more.
@@ -160,7 +160,7 @@ class Socket(ABC):
             return None
 
     async def receive(self) -> bytes:
-        """What has arrived, at least a byte; nothing at the end.
+        """Return received data, at least one byte; empty at the end.
 
         Raises:
             OSError: the connection is lost.
@@ -198,7 +198,7 @@ class Socket(ABC):
 
     @abstractmethod
     def _resume(self) -> None:
-        """Have the loop receive again, after it was paused."""
+        """Resume receiving after a pause."""
 
     @property
     def stale(self) -> bool:
@@ -482,7 +482,7 @@ class _TrioSocket(Socket):
         sending.cancel()
 
     def _resume(self) -> None:
-        """Nothing to do: it receives only when it is waited for."""
+        """Do nothing: it receives only while a caller waits."""
 
     async def _write(self, data: bytes) -> None:
         await self._send(data, listening=False)

@@ -56,7 +56,7 @@ class Tls:
         return self.pending()
 
     def pending(self) -> bytes:
-        """What is to be sent of TLS's own."""
+        """Return the TLS records to be sent."""
         sent = self._outgoing.read()
         return sent if self._outer is None else self._outer.encrypt(sent)
 

@@ -1,4 +1,4 @@
-"""What a connection reports while it works.
+"""The trace of a connection: when the body is sent, and where the connection leads.
 
 Three promises are kept here: it is known whether a byte of the body left, a name leads nowhere that it
 should not lead, and httpcore's own log does not repeat what a server echoes. A connection of our own says
@@ -23,7 +23,7 @@ CLOSED_AT_ONCE = "it was closed as soon as it was open"
 
 
 class AsyncResource(Protocol):
-    """Something that can be closed, and again."""
+    """A resource that can be closed, also twice."""
 
     async def aclose(self) -> None: ...
 

@@ -387,7 +387,7 @@ class Batch:
 
     @property
     def progress(self) -> Progress:
-        """How the run that is going on, or the last one, stands."""
+        """The progress of the current run, or else of the last one."""
         return Progress() if self._engine is None else self._engine.progress
 
     # --- asking ---
@@ -421,7 +421,7 @@ class Batch:
             raise without_frames(error) from error.__cause__
 
     def status(self) -> Status:
-        """How the batch stands, in all runs so far; `Records.status`."""
+        """The state of the batch over all runs so far; `Records.status`."""
         return self.records.status()
 
     def items(self) -> Iterable[Item]:
@@ -468,7 +468,7 @@ class Batch:
         return Engine(source, terms, maker, writer, self.limits.max_concurrency, ways, adopted, self._budget)
 
     def _conditions(self, most: int, lines_at_once: int) -> Conditions:
-        """What holds for the chunks of a run, with so many lines in flight on all workers.
+        """Return the conditions of a run's chunks, with `most` lines in flight on all workers.
 
         Raises:
             ConfigurationError: something was given that cannot go to them.
@@ -503,7 +503,7 @@ class Batch:
         )
 
     def _keeping(self) -> StorageLocation:
-        """Where and how the images are kept."""
+        """Return where and how the images are stored."""
         where = self._pictures or os.path.abspath(self.records.folder)
         return StorageLocation(where, notes=self._notes, metadata=self._metadata)
 
@@ -540,7 +540,7 @@ class Batch:
         return JobDefaults(self._defaults, source.folder, server=server, variations=self._variations)
 
     def _settings(self) -> Settings:
-        """Where the lines go, without a key."""
+        """Return the settings of the client, without a key."""
         return resolve(_NOTHING_SENT, self._base_url, allow_http=self._allow_http, server=self._server)
 
     def _opened(self, store: PictureStore, service: Caller) -> tuple[Journal, int]:

@@ -14,7 +14,7 @@ from stepfun_async._core.money import Money
 from stepfun_async._core.problems import Problem
 
 State: TypeAlias = Literal["pending", "started", "done", "failed", "unknown"]
-"""How a line of the inputs stands.
+"""The state of a line.
 
 `pending`: to be sent. `started`: in flight, or it was when the process died. `done`: the image is in
 its file. `failed`: there is no image, and what is known of money says all. `unknown`: there is no
@@ -182,7 +182,7 @@ OTHER_REASONS = "other reasons"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureReason:
-    """Why lines brought no image, and how many these are.
+    """A reason for which lines have no image, and their number.
 
     Attributes:
         error: the name of the class of their error.
@@ -227,7 +227,7 @@ MOST_BAD_LINES = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """How a batch stands, in all runs so far.
+    """The state of a batch over all runs so far.
 
     Attributes:
         counts: lines by state; every state is there.
@@ -262,7 +262,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How a run stands at this moment.
+    """The progress of a run.
 
     Attributes:
         done: images made in this run, those adopted included.

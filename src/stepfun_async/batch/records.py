@@ -52,7 +52,7 @@ class Records:
         return f"Records({str(self.folder)!r})"
 
     def status(self) -> Status:
-        """How the batch stands; it may be running.
+        """Return the state of the batch, which may be running.
 
         Raises:
             JournalError: there is no batch in the folder, or its journal cannot be read.
@@ -130,7 +130,7 @@ class Records:
         return target
 
     def _captions_for(self, target: str) -> Write:
-        """What writes `metadata.jsonl`, where the images are below its folder.
+        """Return the writer of `metadata.jsonl`, if the images are below its folder.
 
         Raises:
             ConfigurationError: they are not.
@@ -208,7 +208,7 @@ class Records:
             return tuple(self._shards(target, shard_size))
 
     def _place(self) -> Place:
-        """Where the images are."""
+        """Return the location of the images."""
         with Journal.reading(self.folder) as journal:
             settings = json.loads(journal.fact(SETTINGS) or "{}")
         return place_at(settings.get("pictures") or os.path.abspath(self.folder))

@@ -329,7 +329,7 @@ def retry(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Have the next run retry lines that failed.
+    """Let the next run retry lines that failed.
 
     The default is --failed.
     """
@@ -455,7 +455,7 @@ def _status_lines(status: Status, out: str) -> list[str]:
 
 
 def _reasons(status: Status, out: str) -> list[str]:
-    """How many lines failed for which reason, with the first of each."""
+    """Return the failed lines by reason: their number, and the first one."""
     lines: list[str] = []
     for why in status.reasons[:_MOST_REASONS]:
         first = ", ".join(failed.place for failed in why.first)

@@ -80,7 +80,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object inst
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputOptions:
-    """How to request an image, and where to write it.
+    """The options for requesting an image and writing it.
 
     Attributes:
         out: the file to write; `None` for one named after the prompt, `-` for stdout.

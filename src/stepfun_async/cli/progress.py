@@ -1,4 +1,4 @@
-"""What a batch run did, in words."""
+"""The result of a batch run, in words."""
 
 from __future__ import annotations
 

@@ -27,14 +27,14 @@ KEYS_VARIABLE = "STEPFUN_SERVE_KEYS"
 
 
 class EngineKind(StrEnum):
-    """What makes the images."""
+    """The engine that makes the images."""
 
     EMBEDDED = "embedded"
     DIFFUSERS = "diffusers"
 
 
 class DeviceKind(StrEnum):
-    """Where a local model runs."""
+    """The device of a local model."""
 
     AUTO = "auto"
     CPU = "cpu"

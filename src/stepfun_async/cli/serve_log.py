@@ -1,4 +1,4 @@
-"""What `serve` shows while it runs: a line for each request, and the steps of the image in work."""
+"""The output of `serve`: a line for each request, and the steps of the image in progress."""
 
 from __future__ import annotations
 

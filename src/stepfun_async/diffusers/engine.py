@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _WAITING = 8
-"""How many callers may wait for the model by default."""
+"""The default number of callers that may wait for the model."""
 
 
 class DiffusersEngine(Engine):

@@ -1,4 +1,4 @@
-"""What a model's folder says of itself, read before anything is loaded."""
+"""The metadata in a model's folder, read before anything is loaded."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _why_no_folder(folder: Path, shown: str) -> str:
 
 
 def _hint(folder: Path) -> str:
-    """Say what a folder without an index is, if that is known."""
+    """Describe a folder without an index, if its contents are known."""
     snapshots = sorted(folder.glob(f"snapshots/*/{INDEX}"))
     if snapshots:
         return f"; the model is in {escaped(str(snapshots[-1].parent))}"

@@ -29,7 +29,7 @@ class Line:
 
     @property
     def waiting(self) -> int:
-        """How many wait behind the one at work."""
+        """The number of callers that wait behind the current one."""
         return max(len(self._turns) - 1, 0)
 
     @contextmanager
@@ -54,7 +54,7 @@ class Line:
             self._leave(turn)
 
     def took(self, seconds: float) -> None:
-        """Note how long an image took, from which the `Retry-After` of others is estimated."""
+        """Record the duration of an image, from which `Retry-After` is estimated."""
         self._took.append(seconds)
 
     def _stand(self, *, bounded: bool) -> threading.Event:

@@ -42,7 +42,7 @@ _UNFIT: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a pipeline can be called with.
+    """The parameters that a pipeline accepts.
 
     Attributes:
         name: the name of its class.
@@ -89,7 +89,7 @@ class Signature:
 
     @property
     def unfit(self) -> str | None:
-        """What it does instead of making images from prompts; `None` if it does that."""
+        """The reason why it cannot make images from prompts; `None` if it can."""
         if not self.takes("prompt"):
             return "takes no prompt"
         does = (what for name in self.defaults for begin, what in _UNFIT.items() if name.startswith(begin))

@@ -53,7 +53,7 @@ _TORCH = f"a local model needs PyTorch, {_BUILD.format('torch')}"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the image in work is.
+    """The progress of the current image.
 
     Attributes:
         model: the model's name.

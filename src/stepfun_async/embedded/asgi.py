@@ -100,7 +100,7 @@ _CORS: Mapping[str, Any] = {
     "allow_headers": ["*"],
     "expose_headers": [TRACE_HEADERS[0], "retry-after"],
 }
-"""What a page of an allowed origin may send, and read of the responses."""
+"""The CORS headers: what a page of an allowed origin may send, and read of the responses."""
 
 
 def _reference(engine: Engine) -> list[Route]:

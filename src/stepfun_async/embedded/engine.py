@@ -46,7 +46,7 @@ _SINCE = 1_735_689_600
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """How a call reached the engine.
+    """The endpoint that received a call.
 
     Attributes:
         plan: whether it used the Step Plan's path, where only some models are served.

@@ -50,7 +50,7 @@ def _short(word: str) -> str:
 
 
 def note(scope: Scope, *words: object) -> None:
-    """Note words for the line of a request; those that are no text are left out."""
+    """Add words to the log line of a request; values that are not text are ignored."""
     noted = scope.get(NOTED)
     if noted is not None:
         noted.extend(word for word in words if isinstance(word, str) and word)

@@ -39,7 +39,7 @@ _PIECES = 50
 _HEARTBEATS = 5
 
 Afterwards = Literal["close", "stop-reading"]
-"""What to do with a connection whose request is still arriving."""
+"""How to treat a connection whose request is still arriving."""
 
 
 @dataclass(frozen=True, slots=True)

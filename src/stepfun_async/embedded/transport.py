@@ -25,7 +25,7 @@ NO_MODEL = (
     "base_url='diffusers' needs a model: make the client inside of `with DiffusersEngine(folder) as engine:`, or pass "
     "transport=EmbeddedTransport(engine)"
 )
-"""What to do about a client of a `DiffusersEngine` without one."""
+"""The remedy for a client without its `DiffusersEngine`."""
 
 
 class EmbeddedTransport:

@@ -98,7 +98,7 @@ def read(
 
 
 def _not_served(model: object, operation: Operation, served: Collection[Capability]) -> str:
-    """Say why there is no row for a model: none was named, it is another one, or it lacks the operation."""
+    """Return why there is no row for a model: it is missing or unknown, or lacks the operation."""
     able = tuple(row.model for row in served if row.operation == operation)
     others = sorted(row.operation for row in served if row.model == model)
     why = "there is no such model"

@@ -1,4 +1,4 @@
-"""When two requests are equal, and the hash that goes with it."""
+"""Equality and hash of requests."""
 
 from __future__ import annotations
 

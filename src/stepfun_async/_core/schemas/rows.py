@@ -1,4 +1,4 @@
-"""What a row of the model tables allows, as JSON Schema (draft 2020-12)."""
+"""JSON Schemas (draft 2020-12) of the rows of the model tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PURPOSES: dict[Operation, str] = {
     "edit": "Edit an image as the prompt says.",
     "image_to_image": "Generate a new image from an existing one.",
 }
-"""What each operation does."""
+"""The descriptions of the operations."""
 
 
 def request_schema(row: Capability, form: Form = AS_FIELDS) -> Schema:

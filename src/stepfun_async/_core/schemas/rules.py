@@ -1,4 +1,4 @@
-"""What a rule allows, as JSON Schema (draft 2020-12)."""
+"""JSON Schemas (draft 2020-12) of the rules."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ..sizes import Size
 Schema: TypeAlias = dict[str, Any]
 
 ImageText = Literal["any", "sent", "wire"]
-"""Which text stands for an image: `any` has paths of files, `sent` is only what may come from another machine, and
-`wire` may be base64 alone, which servers take.
+"""The texts accepted as an image: `any` includes paths of files, `sent` only what may come from another machine, and
+`wire` also bare base64, which servers accept.
 """
 
 SizeText = Literal["any", "wire", "named"]
-"""How sizes are written: `wire` is only the documented strings, `named` only ratios, and objects with both sides."""
+"""The notation of sizes: `wire` is only the documented strings, `named` only ratios and objects with both sides."""
 
 MEANINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -37,7 +37,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "source_weight": "How far the new image may be from the source.",
     }
 )
-"""What each parameter is for."""
+"""The descriptions of the parameters."""
 
 _NO_NUL = "^[^\0]*$"
 """Text without the character NUL, which no JSON Schema keyword but a pattern can exclude."""
@@ -48,7 +48,7 @@ _LINK = "^[Hh][Tt][Tt][Pp][Ss]?://"
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How values are written in the JSON that a schema describes.
+    """The notation of values in the JSON that a schema describes.
 
     Attributes:
         images: which text stands for an image.

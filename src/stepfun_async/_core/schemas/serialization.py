@@ -1,4 +1,4 @@
-"""How pydantic writes a request: as JSON values, whatever types its fields were given as."""
+"""Serialization by pydantic: the fields of a request as JSON values, whatever their types."""
 
 from __future__ import annotations
 

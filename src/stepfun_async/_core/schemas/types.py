@@ -45,7 +45,7 @@ copyreg.pickle(_RowType, _reduce)
 
 
 class _OfOneRow:
-    """What the classes of `request_type` add: they take valid values only."""
+    """A mixin of the classes made by `request_type`, which accept only valid values."""
 
     def __init__(self, /, **given: Any) -> None:
         super().__init__(**given)

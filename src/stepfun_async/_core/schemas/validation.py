@@ -1,4 +1,4 @@
-"""What pydantic accepts as a request: what the tables accept, with each problem as an error of its own."""
+"""Validation by pydantic, with the rules of the tables and each problem as an error of its own."""
 
 from __future__ import annotations
 

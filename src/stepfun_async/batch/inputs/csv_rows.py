@@ -23,7 +23,7 @@ from io import TextIOWrapper
 from .texts import LONGEST_LINE, TextFile, stripped
 
 DELIMITERS = ",;\t|"
-"""What separates cells, in the order in which it is tried."""
+"""The delimiters of cells, in the order in which they are tried."""
 
 _SEP = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 """The line that Excel writes and reads before the header, to name the delimiter."""
@@ -110,7 +110,7 @@ class CsvFile:
                 yield Row(first, tuple(cells), self._lines.first, why)
 
     def _doubt(self, columns: int, broken: int | None) -> str:
-        """Why the row that was just read may be none; empty where there is no doubt."""
+        """Return why the row just read is doubtful; empty if it is not."""
         lines = self._lines.taken
         if broken is not None and not _is_proper("".join(lines), self.delimiter):
             return f"it has a quote inside a cell, and quotes were broken in line {broken} already"
@@ -203,7 +203,7 @@ def _are_rows(lines: list[str], columns: int, delimiter: str) -> bool:
 
 
 def _shape_of(cell: str) -> str:
-    """What cells of one column have in common, unlike words: `9` for a number, `lake-9` for lake-12, else nothing."""
+    """Return the shape that the cells of one column share: `9` for a number, `lake-9` for lake-12, empty for words."""
     if _NUMBER.fullmatch(cell):
         return "9"
     found = _SHAPED.fullmatch(cell)

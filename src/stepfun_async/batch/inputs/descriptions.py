@@ -108,7 +108,7 @@ _DESCRIBERS: tuple[tuple[Any, Callable[[Any], object]], ...] = (
     ((list, tuple, set, frozenset), lambda parts: [_describe_value(part) for part in parts]),
     (os.PathLike, lambda path: escaped(os.fsdecode(path))),
 )
-"""How values are described, by their types."""
+"""The functions that describe values, by type."""
 
 _PLAIN: Mapping[type, Callable[[Any], object]] = {str: _describe_text, int: plain, float: _describe_float}
-"""How values of the commonest types are described."""
+"""The functions that describe values of the most frequent types."""

@@ -111,7 +111,7 @@ def _reader_of(path: Path) -> Reader:
 
 
 def _unknown(path: Path, ending: str) -> str:
-    """Why a file is not read, and what to do."""
+    """Return why a file is not read, and what to do."""
     if ending in _ADVICE:
         return f"are in a format that is not read: {_ADVICE[ending]}"
     known = (

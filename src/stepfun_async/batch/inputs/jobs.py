@@ -38,7 +38,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
         "image_to_image": "image_to_image",
     }
 )
-"""What a line may call an operation."""
+"""The names of operations in lines."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Where the lines of a batch come from: files, iterables and async iterables, read as they are needed.
+"""The sources of a batch's lines: files, iterables and async iterables, read as they are needed.
 
 A file is read in pieces in a thread. A user's own iterable runs in the thread of the event loop, as with
 `images.map`. Each line comes with its number and a digest of how it is written, by which a later run recognizes a
@@ -23,11 +23,11 @@ from .tables import rows_of_table
 
 
 class Source(Protocol):
-    """Where lines come from."""
+    """A source of lines."""
 
     @property
     def folder(self) -> Path | None:
-        """What the paths in it are relative to; `None` for the working directory."""
+        """The folder that paths in it are relative to; `None` for the working directory."""
         ...
 
     @property
@@ -76,7 +76,7 @@ def source_of(inputs: Any) -> Source:
 
 
 def _advice_for(inputs: Any) -> str | None:
-    """What to give in place of `inputs` that could be iterated over, but not by lines; `None` for anything else."""
+    """Return what to pass in place of `inputs` that are iterable, but not by lines; `None` for anything else."""
     if hasattr(inputs, "readline") and not isinstance(
         inputs, type
     ):  # whose lines would be prompts, whatever its format
@@ -101,7 +101,7 @@ _NOT_ITERABLE: Mapping[str, str] = MappingProxyType(
         "IterableDatasetDict": 'give one of its splits, such as splits["train"]',
     }
 )
-"""What has to be turned into lines first, by the names of its types."""
+"""How to turn values of other types into lines, by the names of the types."""
 
 
 class FirstLines:

@@ -70,7 +70,7 @@ def json_lines(text: TextFile) -> Iterator[InputLine]:
 
 
 _ARRAY = re.compile(rb"\s*\[\s*[{\"\]]")
-"""How an array of objects or prompts begins."""
+"""The beginning of an array of objects or prompts."""
 
 
 def _value_of(line: str) -> object:

@@ -30,7 +30,7 @@ LONGEST_LINE = 64 * 1024 * 1024
 STDIN: Final = "-"
 
 READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
-"""What reading a file may raise, decompression included."""
+"""The errors that reading a file may raise, decompression included."""
 
 _START = 64 * 1024
 """Bytes from which a file is judged."""
@@ -62,13 +62,13 @@ _MARKS: tuple[tuple[bytes, str], ...] = (
     (b"{\\rtf", "is rich text of a word processor: save it as plain text, in UTF-8"),
     (b"version https://git-lfs", "is a Git LFS pointer, not the file itself: run git lfs pull"),
 )
-"""How files begin that are no lines of text in UTF-8, longer beginnings first."""
+"""The beginnings of files that are not text in UTF-8, longer ones first."""
 
 _WEB_PAGES = (b"<!doctype html", b"<html")
-"""How web pages begin, in lower case, such as what a site shows in place of a file."""
+"""The beginnings of web pages in lower case, such as a site's page shown in place of a file."""
 
 _NO_TEXT = "\x1a\ufeff\u200b\u2060"
-"""What stands at the ends of text without being any: the end mark of DOS, byte order marks, spaces of no width."""
+"""Characters at the ends of a file that are not text: the end mark of DOS, byte order marks, zero-width spaces."""
 
 _MOST_NULS = 0.2
 """The share of NUL bytes above which a file is taken for UTF-16 or UTF-32 without its mark. Text in UTF-8 has none."""

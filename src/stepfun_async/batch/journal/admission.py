@@ -1,4 +1,4 @@
-"""Which job of the journal each line of the inputs is, also when lines were changed, moved, doubled or taken out.
+"""Matches the lines of the inputs with the jobs of the journal, also after lines were changed, moved or removed.
 
 A job is an id with a request. So a line that is another one under its id becomes another job, and the one before it
 leaves the inputs with all that it has bought; should the line be as it was again, it is that job again. A line that
@@ -269,7 +269,7 @@ class Admission:
         return next(iter(self._of_id(own_id)), None)
 
     def _show_bad(self, job: Job, row: sqlite3.Row, message: str) -> None:
-        """Have a row say that its line cannot be sent as it is now, and remember how it stands by itself."""
+        """Mark a row whose line cannot be sent as it is now, and remember its own state."""
         self._tables.do(
             "UPDATE jobs SET own_error = CASE WHEN own_state IS NULL THEN error ELSE own_error END, "
             "own_message = CASE WHEN own_state IS NULL THEN message ELSE own_message END, "

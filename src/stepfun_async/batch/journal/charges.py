@@ -111,7 +111,7 @@ class Charges:
             )
 
     def of(self, number: int) -> list[Charge]:
-        """Those of a job."""
+        """Return the charges of a job."""
         rows = self._tables.do("SELECT price, currency, billed, maybe_billed FROM charges WHERE number = ?", number)
         return [Charge(_price(price, currency), billed, maybe) for price, currency, billed, maybe in rows]
 
@@ -142,7 +142,7 @@ class Charges:
         return Sums.of(Charge(_price(price, currency), billed, maybe) for price, currency, billed, maybe in rows)
 
     def counts(self) -> tuple[int, int, int]:
-        """How many images are charged, how many attempts may be, and how many of these on top of one for each job."""
+        """Return the numbers of images charged, of attempts that may be, and of those beyond one for each job."""
         rows = self._tables.do(
             "SELECT COALESCE(SUM(b), 0), COALESCE(SUM(m), 0), COALESCE(SUM(MAX(m - 1, 0)), 0) FROM "
             "(SELECT SUM(billed) AS b, SUM(maybe_billed) AS m FROM charges GROUP BY number)"
@@ -170,7 +170,7 @@ class Charges:
         return unknown
 
     def not_in(self, currency: str) -> Iterator[tuple[str, Charge]]:
-        """What was bought in other currencies, each with its model."""
+        """Return the charges in other currencies, each with its model."""
         which = "charges.currency <> ? AND charges.price <> ''"
         for _, model, billed, maybe in self._by_model(which, currency):
             yield model, Charge(None, billed, maybe)

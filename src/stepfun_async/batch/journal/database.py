@@ -260,7 +260,7 @@ def running_in(folder: Path) -> str | None:
 
 
 def owner_of(folder: Path) -> str | None:
-    """Which process opened the journal last, in words."""
+    """Return the process that opened the journal last, in words."""
     try:
         with closing(connected(folder / JOURNAL, "ro")) as connection:
             row = connection.execute("SELECT value FROM facts WHERE name = ?", (OWNER,)).fetchone()
@@ -285,7 +285,7 @@ def has_restarted_since(owner: str) -> bool:
 
 
 def _boot() -> str | None:
-    """What Linux calls this start of the machine; `None` elsewhere."""
+    """Return Linux's id of the current boot; `None` elsewhere."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -312,7 +312,7 @@ _REMEDIES = (
     ("readonly", "let the folder and the files in it be written to"),
     ("full", "make room on the disk"),
 )
-"""What to do about what SQLite says; it does not say which file it could not open, nor why."""
+"""The remedies for SQLite's errors, which do not say which file could not be opened, or why."""
 
 
 def _remedy(reason: str) -> str:

@@ -88,7 +88,7 @@ class Left:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
-    """How an attempt at a line ended; the counts are those of this run."""
+    """The result of one line; the counts are those of this run."""
 
     state: State
     path: str | None = None
@@ -363,7 +363,7 @@ class Journal:
         return [(number, path, sha256.hex()) for number, path, sha256 in rows]
 
     def forget_digests(self) -> None:
-        """Have every line read anew, since what holds for all of them has changed."""
+        """Discard the digests, so that every line is read again, since the defaults have changed."""
         self._tables.do("UPDATE jobs SET digest = NULL")
 
     def money(self) -> Sums:
@@ -371,7 +371,7 @@ class Journal:
         return self.charges.sums()
 
     def status(self) -> Status:
-        """How the batch stands."""
+        """Return the state of the batch."""
         counts = dict(self._connection.execute("SELECT state, COUNT(*) FROM jobs GROUP BY state").fetchall())
         failures = dict(
             self._connection.execute(
@@ -448,7 +448,7 @@ class Journal:
 
 
 def _file_of(folder: Path) -> tuple[int, int] | None:
-    """Which file the journal of a folder is; `None` if there is none."""
+    """Return the file of a folder's journal; `None` if there is none."""
     try:
         facts = os.stat(folder / JOURNAL)
     except FileNotFoundError:

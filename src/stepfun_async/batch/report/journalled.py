@@ -12,7 +12,7 @@ from ..items import Item, Status
 from .values import ReportRow, ReportSummary, State
 
 _NAMED = frozenset({"prompt", "model", "operation"})
-"""What a row has a field of its own for; the rest are parameters."""
+"""Fields of a row; every other value is a parameter."""
 
 
 def row_from(item: Item) -> ReportRow:
@@ -45,7 +45,7 @@ def row_from(item: Item) -> ReportRow:
 
 
 def summary_from(status: Status, *, title: str, made: float) -> ReportSummary:
-    """What a report says of the batch as a whole.
+    """Return a report's summary of the batch.
 
     Args:
         status: how it stands.

@@ -1,4 +1,4 @@
-"""Where an image is, seen from the report: inside its folder, or only named."""
+"""The location of an image relative to the report: inside its folder, or only named."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _URL = re.compile(r"\w+://")
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """Where the image of a row is.
+    """The location of a row's image.
 
     Attributes:
         name: the path shown to readers; `None` if there is no image.

@@ -32,7 +32,7 @@ METADATA = "metadata.jsonl"
 
 
 def writer_for(name: str) -> Write:
-    """What writes a manifest of this name: Parquet for `.parquet`, lines of JSON for anything else.
+    """Return the writer for a manifest of this name: Parquet for `.parquet`, JSON lines for anything else.
 
     Raises:
         ConfigurationError: its extra is not installed.
@@ -98,7 +98,7 @@ def _cell(item: Item, name: str, kind: str) -> object:
 
 
 _NO_VALUE: Mapping[str, Any] = MappingProxyType({"text": "", "count": 0, "number": 0, "moment": 0.0, "seconds": 0.0})
-"""What a line of JSON has in the place of null."""
+"""The values written in place of null in JSON lines."""
 
 _NO_SEED = -1
 
@@ -210,7 +210,7 @@ def _money(value: Any) -> Decimal:
 _AS: Mapping[str, Callable[[Any], object]] = MappingProxyType(
     {"text": _text, "money": _money, "sums": _sums, "moment": lambda seconds: round(seconds * 1e6)}
 )
-"""How a value becomes one of its column's type, where it is none."""
+"""The functions that convert a value to the type of its column."""
 
 
 def write_parquet(items: Iterable[Item], file: BinaryIO, currencies: Collection[str] = ()) -> None:

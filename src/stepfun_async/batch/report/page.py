@@ -34,7 +34,7 @@ _POLICY = (
     ("require-trusted-types-for", "'script'"),
     ("trusted-types", "'none'"),
 )
-"""What the page may do: run and look as it was written, show images beside it, and nothing else."""
+"""The content security policy: the page's own script and style, images beside it, and nothing else."""
 
 
 def page_around_records(summary: ReportSummary, tally: Tally) -> tuple[str, str]:
@@ -232,7 +232,7 @@ def _unknown_notice(tally: Tally) -> Iterable[Html]:
 
 
 def _course(summary: ReportSummary, tally: Tally) -> Html | None:
-    """How it went; `None` if nothing has begun."""
+    """Return the plots, failures and costs of the batch; `None` if nothing has begun."""
     if not tally.states.total() - tally.states["pending"]:
         return None
     return joined(

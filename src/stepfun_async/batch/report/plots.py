@@ -21,7 +21,7 @@ _MOST_DURATIONS = 48
 _PERCENTILES = (0.5, 0.95, 0.99)
 
 _HEADROOM = 1.3
-"""How much higher than its highest column the plot of durations is: its upper part is for the percentiles."""
+"""The height of the plot of durations relative to its highest column: the upper part is for the percentiles."""
 
 _RATES = ((1.0, "s"), (60.0, "min"), (3600.0, "h"))
 """Seconds in which requests are counted, and how that is written."""
@@ -61,7 +61,7 @@ def progress(shares: Sequence[tuple[str, int]]) -> Html:
 
 
 def over_time(pace: Pace) -> Html | None:
-    """How many requests ended in which stretch of time; `None` if none did."""
+    """Return the plot of requests over time; `None` if none have ended."""
     width, columns = pace.columns(_MOST_MOMENTS)
     if not columns:
         return None
@@ -105,7 +105,7 @@ def _moments(start: float, end: float, width: float) -> Iterator[Html]:
 
 
 def of_durations(durations: Durations) -> Html | None:
-    """How long images took, with the percentiles; `None` if none is there."""
+    """Return the plot of durations with their percentiles; `None` without images."""
     columns = list(durations.columns(_MOST_DURATIONS))
     if not columns:
         return None

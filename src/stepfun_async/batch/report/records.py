@@ -50,7 +50,7 @@ FIELDS = (
     "seconds",
     "trace_id",
 )
-"""What a record has, in its order: what is often empty comes last, since empty ends are left out."""
+"""The fields of a record, in order: those that are often empty come last, since empty ends are omitted."""
 
 
 def record_of(row: ReportRow, where: Whereabouts) -> list[Plain]:

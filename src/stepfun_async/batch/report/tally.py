@@ -19,7 +19,7 @@ _MOST_KINDS = 50
 """Classes of failures, and models, that are counted each on its own; a job has a few, a mistake in one, thousands."""
 
 REST = "all others"
-"""What the classes and models beyond `_MOST_KINDS` are called."""
+"""The label for classes and models beyond `_MOST_KINDS`."""
 
 _WIDTHS: tuple[int, ...] = (
     1,
@@ -84,7 +84,7 @@ class Costs:
 
     @property
     def money(self) -> str:
-        """What was spent; that it is not known, where no price is; empty where nothing was."""
+        """Return the amount spent; a note if no price is known; empty if nothing was spent."""
         return str(self.spent) or ("not known" if self.unpriced else "")
 
     def add(self, row: ReportRow) -> None:
@@ -119,7 +119,7 @@ class Failures:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What ended in a stretch of time, in seconds since 1970: images, and everything else."""
+    """The requests that ended in one bin, in seconds since 1970: images, and everything else."""
 
     start: float
     pictures: int
@@ -127,7 +127,7 @@ class Column:
 
 
 class Pace:
-    """How many requests ended when."""
+    """The number of requests that ended, over time."""
 
     def __init__(self) -> None:
         self._level = 0
@@ -170,7 +170,7 @@ def _coarser(bins: Mapping[int, list[int]], level: int) -> dict[int, list[int]]:
 
 
 class Durations:
-    """How long requests took, to 1 %."""
+    """The durations of requests, to 1 %."""
 
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()

@@ -16,7 +16,7 @@ State: TypeAlias = Literal["done", "filtered", "failed", "unknown", "started", "
 
 @dataclass(frozen=True, slots=True)
 class StateName:
-    """How a state is called on the page, and what it means."""
+    """The label of a state on the page, and its description."""
 
     label: str
     meaning: str

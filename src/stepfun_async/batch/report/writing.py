@@ -33,7 +33,7 @@ _MOST_THUMBNAILS = 5_000
 """Small images that a report has."""
 
 _SECONDS = 8.0
-"""How long small images are made for a report: one takes up to 0.1 s. The next report makes further ones."""
+"""The maximum seconds spent on thumbnails per report: one takes up to 0.1 s. The next report makes further ones."""
 
 _WORKERS = min(4, os.cpu_count() or 1)
 _AHEAD = 4 * _WORKERS

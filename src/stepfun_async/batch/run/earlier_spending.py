@@ -19,11 +19,11 @@ from ..journal.journal import Journal
 _Sums: TypeAlias = tuple[Decimal, Decimal]
 
 _known_to: WeakKeyDictionary[Budget, dict[Path, _Sums]] = WeakKeyDictionary()
-"""What each budget has of each batch already, so that no run of this process is counted twice."""
+"""The amounts already counted, by budget and batch, so that no run of this process is counted twice."""
 
 
 def settle_earlier(journal: Journal, budget: Budget | None, folder: Path) -> None:
-    """Have the budget know what earlier runs have spent, and may have.
+    """Add to the budget what earlier runs have spent and may have spent.
 
     Raises:
         ConfigurationError: for some of it the budget has no price.
@@ -46,7 +46,7 @@ def note_known(journal: Journal, budget: Budget | None, folder: Path) -> None:
 
 
 def _sums(journal: Journal, budget: Budget) -> _Sums:
-    """What is spent and held in the budget's currency; what was paid in another one counts at the budget's own price.
+    """Return the amounts spent and held in the budget's currency; payments in others count at the budget's price.
 
     Raises:
         ConfigurationError: it has none for that.

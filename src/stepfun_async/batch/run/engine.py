@@ -49,7 +49,7 @@ _FEW = AHEAD // 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ways:
-    """How a run deals with what earlier runs left, and with failures.
+    """The options of a run: how it treats the results of earlier runs, and failures.
 
     Attributes:
         hold_unknown: leave lines that may have been billed, instead of sending them again.
@@ -136,7 +136,7 @@ class Engine:
 
     @property
     def progress(self) -> Progress:
-        """How the run stands."""
+        """The progress of the run."""
         tally = self._tally
         return Progress(
             done=tally.done,
@@ -181,7 +181,7 @@ class Engine:
                 sink.close()
 
     def end(self) -> Progress:
-        """How the run ended.
+        """Return the progress of the ended run, or raise the error that ended it.
 
         Raises:
             BaseException: what ended it before its inputs did.
@@ -200,7 +200,7 @@ class Engine:
         return self._ready.popleft() if self._ready and self._stopped is None else None
 
     async def _read_on(self) -> None:
-        """Have more than a few lines ready; but what is ready waits for no more than the next ones."""
+        """Read lines ahead, though lines that are ready wait only for the next few."""
         if len(self._ready) > _FEW:
             return
         while not self._exhausted and self._stopped is None:
@@ -284,7 +284,7 @@ class Engine:
             await self._send_item(await self._writer.do(partial(Journal.item, number=task.number)))
 
     def _pay(self, charge: Charge) -> None:
-        """Have the budget know of an image that was found."""
+        """Add the price of a recovered image to the budget."""
         if self._budget is None or charge.price is None or charge.price.currency != self._budget.currency:
             return
         spent, more = charge.billed, charge.maybe_billed - charge.billed

@@ -63,7 +63,7 @@ class Groups(Generic[V, R]):
             notify_all(group)
 
     def _next_group(self) -> list[_Entry[V, R]]:
-        """What waits; nothing where that is nothing, and then the thread is free."""
+        """Return the waiting work; empty if there is none, which ends the thread's turn."""
         with self._lock:
             group = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
             self._free += not group

@@ -51,8 +51,8 @@ STOPPING: tuple[type[StepFunError], ...] = (
     PermissionDeniedError,
     SaveError,
 )
-"""What would meet every other line as well, so that the batch ends with it. The line stays to be sent, but for an
-image that is paid for and cannot be written."""
+"""Errors that every other line would meet as well, so they end the batch. The line stays pending, unless its image is
+paid for and cannot be written."""
 
 
 _FETCHED = Options(fetch=True)
@@ -60,7 +60,7 @@ _FETCHED = Options(fetch=True)
 
 
 class Store(Protocol):
-    """Where images are kept."""
+    """A store of images."""
 
     place: Place
 
@@ -85,7 +85,7 @@ class Store(Protocol):
         ...
 
     def rescued(self, stem: str, fingerprint: str) -> str | None:
-        """Where `rescue` put the image of a request; `None` if there is none."""
+        """Return where `rescue` stored the image of a request; `None` if there is none."""
         ...
 
     def fetch_back(self, stem: str, path: str, note: Mapping[str, object]) -> Saved | None:
@@ -262,7 +262,7 @@ class JobRunner:
 
 
 def most_billed(retry: RetryPolicy) -> int:
-    """How many attempts at a line may be billed."""
+    """The maximum number of attempts at a line that may be billed."""
     return retry.max_attempts if retry.retry_unknown else 1
 
 

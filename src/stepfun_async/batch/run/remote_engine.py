@@ -43,7 +43,7 @@ Submit: TypeAlias = Callable[[Chunk], Awaitable[Sequence[Row]]]
 """Has a chunk run by `run_chunk` somewhere, and gives its rows."""
 
 _MOST_LOSSES = 3
-"""How often a line is sent that was in flight when its worker died, before the next run has to decide."""
+"""The number of times that a line is sent whose worker died, before the next run has to decide."""
 
 _GRACE = 60.0
 """Seconds beyond what its lines may take for which a chunk is waited for when the run is to end."""
@@ -51,7 +51,7 @@ _GRACE = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """How lines are spread over workers.
+    """The options of chunks.
 
     Attributes:
         chunk: lines in a chunk at most.

@@ -73,7 +73,7 @@ class _Watch:
         self._total = total if total is None or limit is None else min(total, limit)
 
     def text(self) -> tuple[str, float | None]:
-        """How the run stands, and which share of it is done."""
+        """Return the progress of the run in words, and the share that is done."""
         standing = _standing(self._progress(), self._total, time.monotonic() - self._began)
         share = standing.ended / standing.total if standing.total else None
         return progress_line(standing, self.line.columns, self.line.separator), share
@@ -92,7 +92,7 @@ def _standing(progress: Progress, counted: int | None, seconds: float) -> Standi
 
 
 async def _length_of(inputs: Any) -> int | None:
-    """How many lines inputs have; `None` where they would have to be used up for that."""
+    """Return the number of lines; `None` if counting would consume the inputs."""
     if not is_file(inputs):
         return len(inputs) if hasattr(inputs, "__len__") else None
     if inputs == "-":

@@ -1,4 +1,4 @@
-"""Where a batch keeps its images.
+"""Storage of a batch's images.
 
 `store` names and writes images at a place: a `folder` or a `bucket`, which have `base` in common; `location` describes
 either as a plain value. `filenames` builds file names from a template, and `metadata` embeds the request into the

@@ -59,21 +59,21 @@ class NewFile:
 
 
 class Place(Protocol):
-    """Where files are kept under names with `/` in them. Everything may raise OSError."""
+    """A store of files, under names with `/` in them. Everything may raise `OSError`."""
 
     @property
     def threads(self) -> int:
-        """How many calls of `write_all` are useful at once."""
+        """The number of concurrent calls of `write_all` that are useful."""
         ...
 
     @property
     def most_at_once(self) -> int:
-        """How many images one call of `write_all` is to have at most."""
+        """The maximum number of images in one call of `write_all`."""
         ...
 
     @property
     def name(self) -> str:
-        """Where it is, as users write it; a file is at `{name}/{the file's name}`."""
+        """Its location, as users write it; a file is at `{name}/{the file's name}`."""
         ...
 
     def try_out(self) -> None:

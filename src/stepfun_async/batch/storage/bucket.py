@@ -55,10 +55,10 @@ _CONFIG = {"timeout": "120s"}
 
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _ENDPOINT = re.compile(r"https?://[^/\s]+(/\S*)?", re.IGNORECASE)
-"""What obstore takes; it does not refuse anything else, but breaks with the first request."""
+"""The endpoints that obstore accepts; any other fails only with the first request."""
 
 _PATIENT = {"max_retries": 10, "retry_timeout": timedelta(seconds=90)}
-"""How often and how long a request is retried when the network or the server has trouble."""
+"""The number and duration of retries when the network or the server fails."""
 
 _HASTY = {"max_retries": 2, "retry_timeout": timedelta(seconds=10)}
 """Likewise before a run, when the user waits for an error such as a wrong name."""
@@ -77,7 +77,7 @@ _HINTS: tuple[tuple[str, str], ...] = (
     (r" performing \w+ (https?://[^/ ]+).*error sending request", r"\1 cannot be reached"),
     ("without LOCATION", "the bucket is in another region: set AWS_REGION"),
 )
-"""What is said in the place of obstore's own words where it says one of these, with a part of them."""
+"""Messages that replace those of obstore which contain one of these texts."""
 
 
 def is_url(where: str) -> bool:
@@ -168,7 +168,7 @@ class Bucket:
         self.write(name, data, overwrite=True)
 
     def sweep(self, stem: str) -> None:
-        """Nothing is ever half-written."""
+        """Do nothing: no object is ever half-written."""
 
     def write(self, name: str, data: bytes, *, overwrite: bool) -> None:
         """Write an object.
@@ -265,7 +265,7 @@ class Bucket:
 
 
 _PANIC = "PanicException"
-"""What obstore raises where it breaks; it is no `Exception`, so a paid image would be lost with it."""
+"""The name of obstore's internal error. It is not an `Exception`, so a paid image would be lost with it."""
 
 
 def _check_endpoint() -> None:

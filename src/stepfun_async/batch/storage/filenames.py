@@ -14,12 +14,12 @@ from stepfun_async._core.slugs import slug
 DEFAULT_TEMPLATE = "{shard}/{id}"
 
 READABLE = "readable"
-"""What stands for `READABLE_TEMPLATE`."""
+"""The name for `READABLE_TEMPLATE`."""
 
 READABLE_TEMPLATE = "{line:04}-{slug}"
 
 FIELDS = ("id", "fingerprint", "line", "model", "shard", "slug")
-"""What a template may name; `slug` is made of the prompt, and `shard` is two hex digits, even over all images."""
+"""The fields of a template; `slug` is made from the prompt, and `shard` is two evenly distributed hex digits."""
 
 _LONGEST = 120
 """Bytes of an id in a name."""
@@ -28,10 +28,10 @@ _LONGEST_PART = 200
 """Bytes of a part of a name, which leaves room for endings and marks in what file systems allow: 255."""
 
 _UNSAFE = re.compile(r"""[\x00-\x1f\x7f<>:"/\\|?*]""")
-"""What some file system does not take, or reads as a folder."""
+"""Characters that some file system does not allow in names, or reads as separators."""
 
 _UNSAFE_AT_ENDS = ". "
-"""What some file system hides at the beginning of a name, or drops at its end."""
+"""Characters that some file system hides at the start of a name, or drops at its end."""
 
 _PORTS = "0123456789\u00b9\u00b2\u00b3"
 
@@ -91,11 +91,11 @@ def _is_plain(field: str | None, form: str | None, conversion: str | None) -> bo
 _ZEROS = re.compile("0[1-9]")
 
 _ANY = "\0"
-"""What stands for a field."""
+"""The placeholder for a field."""
 
 
 def _why_no_path(path: str) -> str | None:
-    """Why a path cannot be the name of images, in which `_ANY` stands for anything; `None` if it can."""
+    """Return why a path with `_ANY` for fields cannot name images; `None` if it can."""
     parts = path.split("/")
     literal = path.replace(_ANY, "").replace("/", "")
     if "" in parts or not {".", ".."}.isdisjoint(parts) or _UNSAFE.search(literal):
@@ -133,7 +133,7 @@ def stem_of(template: str, *, id: str, fingerprint: str, line: int, model: str, 
 
 
 def folded(stem: str) -> str:
-    """What names have in common that are one and the same in some file system, such as `Cat` and `cat`."""
+    """Return a key shared by names that some file system treats as equal, such as `Cat` and `cat`."""
     return unicodedata.normalize("NFC", stem).casefold()
 
 
@@ -152,7 +152,7 @@ def _fitting(part: str) -> str:
 
 
 def _marked(kept: str, text: str) -> str:
-    """What is kept of a text, with digits of the whole; before the first dot, where that may make it a device."""
+    """Return the kept part of a text with digits of its hash, before the first dot if the name could be a device's."""
     first, dot, rest = kept.partition(".")
     mark = f"~{_digest(text)[:8]}"
     return f"{first}{mark}{dot}{rest}" if _is_kept_back(kept) else f"{kept}{mark}"

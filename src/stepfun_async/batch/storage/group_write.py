@@ -74,7 +74,7 @@ class FileWrite:
         _begin_flush(self._descriptor)
 
     def flush(self) -> None:
-        """Have the image's bytes survive the loss of power."""
+        """Flush the image's bytes to the disk."""
         flush(self._descriptor)
         self._close()
 
@@ -210,14 +210,14 @@ def _make(folder: str, changed: set[str]) -> None:
 
 
 def _begin_flush(descriptor: int) -> None:
-    """Have the system begin to send a file to the disk, if it can, so that flushes wait for it together."""
+    """Start to write a file to the disk, if the system can, so that several flushes wait together."""
     if advise := getattr(os, "posix_fadvise", None):
         with suppress(OSError):
             advise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def sync_folder(folder: str | Path) -> None:
-    """Have the names in a folder survive the loss of power, where the file system can do that; warn once where not."""
+    """Flush the names in a folder to the disk if the file system supports that; otherwise warn once."""
     if flush_folder(folder) or _unflushable:
         return
     _unflushable.append(folder)

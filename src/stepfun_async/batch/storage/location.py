@@ -1,4 +1,4 @@
-"""Where and how the images of a batch are kept, as a plain value that other processes understand too."""
+"""Where and how the images of a batch are stored, as a plain value that can be sent to other processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .store import PictureStore
 
 @dataclass(frozen=True, slots=True)
 class StorageLocation:
-    """Where and how images are kept. It pickles; a process that opens it needs its own credentials.
+    """Where and how images are stored. It can be pickled; a process that opens it needs credentials of its own.
 
     Attributes:
         where: a folder, or the URL of a bucket.
@@ -44,7 +44,7 @@ def place_at(where: str) -> Place:
 
 
 def check_pictures(pictures: object) -> str | None:
-    """Where images go as it goes into the journal: a URL, the whole path of a folder, or `None` for the batch's own.
+    """Return the location of images for the journal: a URL, an absolute path, or `None` for the batch's own folder.
 
     Raises:
         ConfigurationError: it is none of these, or its extra is not installed.

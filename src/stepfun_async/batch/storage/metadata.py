@@ -1,4 +1,4 @@
-"""What makes an image again, put into the image's own file: text of a PNG, EXIF of a JPEG or a WebP.
+"""The request of an image, written into the image's own file: text in a PNG, EXIF in a JPEG or WebP.
 
 The compressed image is taken over byte for byte, so that no pixel changes, whatever the format; an
 encoder would do a JPEG over again, and worse. Everything else in the file stays too.
@@ -20,7 +20,7 @@ from stepfun_async._core.headers import APP0, APP1, jpeg_segments
 from stepfun_async._core.pictures import Picture, of_bytes
 
 KEYWORD = "stepfun-async"
-"""What the JSON is called in a PNG."""
+"""The keyword of the JSON in a PNG."""
 
 Embed = Callable[[Picture, str, str], bytes | None]
 
@@ -48,7 +48,7 @@ def with_metadata(data: bytes, note: Mapping[str, object]) -> bytes:
 # --- PNG ----------------------------------------------------------------------------------------
 
 _AFTER_HEADER = 8 + 4 + 4 + 13 + 4
-"""Where the first chunk ends: signature, length, name, header, checksum."""
+"""The end of the first chunk: signature, length, name, header, checksum."""
 
 
 def _in_png(picture: Picture, prompt: str, text: str) -> bytes:

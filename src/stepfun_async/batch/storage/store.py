@@ -94,7 +94,7 @@ class PictureStore:
         return [entry.error or entry.saved() for entry in entries]
 
     def _is_to_move(self, entry: _Entry, error: BaseException | None) -> bool:
-        """Note how writing ended; whether it is to be tried once more under another name, since that one is taken."""
+        """Record the result of a write. Return whether to retry it under another name, since that one exists."""
         if not isinstance(error, FileExistsError):
             entry.error = error
             return False
@@ -180,7 +180,7 @@ class PictureStore:
         raise AssertionError
 
     def rescued(self, stem: str, fingerprint: str) -> str | None:
-        """Where `rescue` put the image of a request; `None` if there is none of this user's."""
+        """Return where `rescue` stored the image of a request; `None` if there is none of this user's."""
         paths = (self._refuge(stem, fingerprint, 1, ending) for ending in _ENDINGS)
         return next((str(path) for path in paths if _is_own(path)), None)
 

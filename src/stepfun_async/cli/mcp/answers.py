@@ -1,4 +1,4 @@
-"""What a tool answers: text and a preview for the model, and the same facts as JSON for programs."""
+"""The results of the tools: text and a preview for the model, and the same facts as JSON for programs."""
 
 from __future__ import annotations
 

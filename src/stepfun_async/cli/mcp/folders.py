@@ -15,7 +15,7 @@ from stepfun_async._core.slugs import slug
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """Where images are read and written.
+    """The folders in which images are read and written.
 
     Attributes:
         out: the folder that new images are saved to.

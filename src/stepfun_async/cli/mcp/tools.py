@@ -44,7 +44,7 @@ _FORM = Form(sizes="named")
 
 @dataclass(frozen=True, slots=True)
 class ToolFacts:
-    """How a tool is described to clients.
+    """The description of a tool.
 
     Attributes:
         name: its name.

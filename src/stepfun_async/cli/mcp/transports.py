@@ -21,7 +21,7 @@ from stepfun_async import ConfigurationError
 from .stdin import StdinLines
 
 PATH = "/mcp"
-"""Where HTTP clients reach the server."""
+"""The path of the server for HTTP clients."""
 
 TOKEN_VARIABLE = "STEPFUN_MCP_TOKEN"  # noqa: S105 - the name of a variable
 """The token that HTTP clients must send. There is no option, since command lines are visible to others."""

@@ -12,7 +12,7 @@ from .palettes import RGB
 
 Point = tuple[float, float]
 _FINE = 2
-"""How many times finer shapes are drawn than they are shown."""
+"""The factor by which shapes are drawn larger than they are shown."""
 _RIM = 181
 """The level of Pillow's radial gradient in the middle of an edge; its corners have 255."""
 

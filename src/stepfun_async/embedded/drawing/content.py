@@ -17,7 +17,7 @@ KEYWORD = "content"
 """The metadata's keyword."""
 
 _MOST = 12
-"""How many subjects are kept."""
+"""The maximum number of subjects cached."""
 
 
 @dataclass(frozen=True, slots=True)

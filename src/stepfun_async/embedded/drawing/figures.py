@@ -30,10 +30,10 @@ _HEIGHTS: dict[Where, float] = {
     "middle": 0.55,
     "bust": 1.0,
 }
-"""Where a figure's foot or, of those that float, its middle is: a share of the height, from the top."""
+"""The height of a figure's foot, or of its middle if it floats: a share of the image's height, from the top."""
 
 _CASTING = frozenset({"ground", "table"})
-"""Where a figure has a shadow below it."""
+"""The positions of figures with a shadow below."""
 
 _SHADOW: Outline = oval(0, 0.01, 0.42, 0.045)
 
@@ -58,7 +58,7 @@ class Figure:
 
     @property
     def height(self) -> float:
-        """Where its foot or its middle is, as a share of an image's height."""
+        """The height of its foot or its middle, as a share of the image's height."""
         return _HEIGHTS[self.where]
 
 

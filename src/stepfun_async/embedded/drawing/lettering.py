@@ -30,7 +30,7 @@ _CJK_FONTS = (
     "C:/Windows/Fonts/msyh.ttc",
     "C:/Windows/Fonts/simhei.ttf",
 )
-"""Where Linux distributions, macOS and Windows keep fonts with Chinese characters."""
+"""The paths of fonts with Chinese characters on Linux distributions, macOS and Windows."""
 
 _QUOTED = re.compile("[\"“「『《]([^\"”」』》]+)[\"”」』》]|(?:^|(?<=\\W))'([^']+)'(?=\\W|$)")
 
@@ -98,7 +98,7 @@ def _wrap(text: str, font: Font, width: float) -> list[str] | None:
 
 
 def _pieces(text: str) -> list[str]:
-    """Where a line may break: between words, and around each CJK character."""
+    """Split a text where a line may break: between words, and around each CJK character."""
     return [piece for word in re.findall(r"\S+\s*", text) for piece in _LETTERS.findall(word)]
 
 

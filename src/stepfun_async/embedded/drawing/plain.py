@@ -21,7 +21,7 @@ from stepfun_async._core.validation import Values
 from .frame import check_pixels, facts_of, size_of
 
 _ROWS = 8
-"""How many equal rows are compressed at once."""
+"""The number of equal rows compressed at once."""
 
 _ADLER = 65521
 """The modulus of Adler-32, the checksum of zlib streams (RFC 1950)."""
@@ -49,7 +49,7 @@ def draw(values: Values, row: Capability, seed: int) -> bytes:
 
 
 _TEXT = ("utf-8", "backslashreplace")
-"""How text becomes bytes; half of a surrogate pair is no reason to fail."""
+"""The encoding of text, which does not fail at half of a surrogate pair."""
 
 
 def _sides(picture: object) -> tuple[int, int] | None:

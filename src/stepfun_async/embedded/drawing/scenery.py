@@ -1,4 +1,4 @@
-"""What scenes are made of: skies, ridges, waves, trees, houses, flowers."""
+"""The elements of scenes: skies, ridges, waves, trees, houses, flowers."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ FIGURES: Mapping[str, Figure] = MappingProxyType({**ANIMALS, **THINGS})
 """By the names that `words.called_for` finds."""
 
 _MOST = 4
-"""How many subjects are drawn."""
+"""The maximum number of subjects drawn."""
 
 
 def place(names: Sequence[str], coats: Mapping[str, RGB], chance: random.Random) -> list[Placed]:
