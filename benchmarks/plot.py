@@ -41,10 +41,10 @@ class Panel:
 _LESS, _MORE = "less is better", "more is better"
 
 PANELS = (
-    Panel("A call with a 1 KB answer, 64 in flight", f"µs of CPU, {_LESS}", "1kb-c64", "cpu_us"),
+    Panel("A call with a 1 KB response, 64 in flight", f"µs of CPU, {_LESS}", "1kb-c64", "cpu_us"),
     Panel("256 in flight, a server that takes 50 ms", f"calls a second, {_MORE}", "1kb-c256-50ms", "rate"),
     Panel("A 1.5 MB image to a file, 64 in flight", f"ms of CPU, {_LESS}", "1.5mb-save-c64", "cpu_us", 1e3, 1),
-    Panel("A new process to its first answer", f"ms of CPU, {_LESS}", "first", "cpu_ms"),
+    Panel("A new process to its first response", f"ms of CPU, {_LESS}", "first", "cpu_ms"),
 )
 
 

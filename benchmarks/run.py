@@ -54,7 +54,7 @@ class Results:
     found: dict[str, dict[str, list[Measured]]] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=1)
+        return json.dumps(asdict(self), separators=(",", ":")) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Results:
@@ -221,7 +221,7 @@ def measured(task: Task) -> Measured:
         figures: Figures = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         return f"printed no figures, but {done.stdout[-80:]!r}"
-    return {name: figure for name, figure in figures.items() if not isnan(figure)}
+    return {name: float(f"{figure:.5g}") for name, figure in figures.items() if not isnan(figure)}
 
 
 @contextmanager

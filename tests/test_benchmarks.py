@@ -8,14 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from benchmarks import publish
 from benchmarks.cases import CASES, Case
 from benchmarks.clients import CLIENTS
 from benchmarks.gauges import Figures
 from benchmarks.goals import GOALS, Goal, goals
 from benchmarks.measure import DECODERS, KINDS, WAYS, Task, decode, fan_out
-from benchmarks.report import report
+from benchmarks.report import FIGURES, report
 from benchmarks.resume import WAYS as WAYS_TO_REMEMBER
 from benchmarks.run import PROGRAMS, Results, measured
+from docs.tables import between
 
 ROOT = Path(__file__).parent.parent
 KNOWS_COMMITS = (ROOT / ".git").exists()
@@ -125,6 +127,37 @@ def test_goals_are_met_missed_or_not_measured() -> None:
     assert lines[2].endswith("0.6  NOT MET")
     assert lines[3].endswith("0.12  NOT MET")
     assert lines[4].endswith("not measured")
+
+
+def everything() -> Results:
+    """A run in which every figure of every client was 2."""
+    figures = dict.fromkeys(FIGURES, 2.0)
+    machine = {"python": "CPython 3", "system": "any", "cpus": 2, "load": 0.0}
+    versions = {"openai": "9.1", "httpx": "9.2", "aiohttp": "9.3", "before": "abcdef0"}
+    cases = {name: {client: [figures] for client in case.clients} for name, case in CASES.items()}
+    return Results("2030-01-02T03:04:05+00:00", machine, versions, found=cases)  # type: ignore[arg-type]  # as JSON has them
+
+
+def test_what_is_published_is_made_of_a_run() -> None:
+    for page, text in publish.pages(everything()).items():
+        was, now = (between(it, publish.BEGIN, publish.END, "") for it in (page.read_text(), text))
+        assert was == now
+        assert "openai 9.1" in text
+    assert "| 1,000 in flight, 50 ms latency | 2 | 2 | 2 | 2 | | 2 |" in text
+    assert "| calls a second, 1,000 in flight, 50 ms latency | at least 1.5 of aiohttp | 1 | not met |" in text
+
+
+def test_a_run_without_a_figure_that_pages_show_is_not_published() -> None:
+    results = everything()
+    del results.found["tls-1kb-c64"]["ours"]
+    with pytest.raises(publish.MissingFigureError, match="ours in tls-1kb-c64"):
+        publish.pages(results)
+
+
+@pytest.mark.skipif(not publish.PUBLISHED.exists(), reason="no run has been published")
+def test_the_pages_show_the_published_run() -> None:
+    for page, text in publish.pages(Results.from_json(publish.PUBLISHED.read_text())).items():
+        assert page.read_text() == text
 
 
 def test_every_case_can_be_measured() -> None:
