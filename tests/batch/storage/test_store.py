@@ -44,6 +44,16 @@ def test_no_file_is_ever_replaced(store: PictureStore, tmp_path: Path) -> None:
     assert store.free_stem("dog") == "dog"
 
 
+@pytest.mark.parametrize("answers", [None, False])
+def test_a_link_to_nowhere_takes_a_name_whatever_the_system_answers(
+    store: PictureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: bool | None
+) -> None:
+    if answers is not None:  # as in a container that refuses to look for files without their facts
+        monkeypatch.setattr("stepfun_async.batch.storage.folder._ANSWERS", answers)
+    (tmp_path / "cat.png").symlink_to("nowhere")
+    assert store.taken(["cat", "dog"]) == {"cat"}
+
+
 def test_half_a_picture_is_none(store: PictureStore, tmp_path: Path) -> None:
     (tmp_path / "cat.png").write_bytes(PNG[:-20])
     assert store.find("cat") is None

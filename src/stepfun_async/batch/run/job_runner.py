@@ -164,10 +164,11 @@ class JobRunner:
 
     def _given_to(self, task: Task, stem: str) -> Task:
         """The task with a place, or the next one that is free where another task has that."""
-        if folded(stem) in self._given:
+        if (name := folded(stem)) in self._given:
             stem = self._store.free_stem(stem, self._given)
-        self._given.add(folded(stem))
-        return replace(task, stem=stem)
+            name = folded(stem)
+        self._given.add(name)
+        return Task(task.number, task.id, task.job, stem)
 
     def _stem(self, task: Task) -> str:
         job = task.job

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Mapping
 from string import Formatter
 
 from stepfun_async._core.errors import ConfigurationError
@@ -57,6 +56,11 @@ OWN_NAMES = frozenset(
 """Names in the folder of a batch that are not those of images."""
 
 
+_KEPT_BACK = _DEVICES | OWN_NAMES
+
+_PLAIN_NAME = re.compile(rf"[0-9A-Za-z_-]{{1,{_LONGEST}}}")
+
+
 def check_template(template: object) -> str:
     """`template`, when it can name images.
 
@@ -74,7 +78,7 @@ def check_template(template: object) -> str:
     except ValueError as error:
         raise _refused(template, str(error)) from None
     named = {field for _, field, _, _ in parsed if field is not None}
-    if not named <= set(FIELDS) or not all(_is_plain(field, form, how) for _, field, form, how in parsed):
+    if not named <= set(FIELDS) or not all(_is_simple(field, form, how) for _, field, form, how in parsed):
         raise _refused(template, f"it may name {', '.join(FIELDS)}, each as {{name}}, and the line as {{line:04}} too")
     if not named & {"id", "line"}:
         raise _refused(template, "without {id} or {line} two images would have one name")
@@ -83,7 +87,7 @@ def check_template(template: object) -> str:
     return template
 
 
-def _is_plain(field: str | None, form: str | None, conversion: str | None) -> bool:
+def _is_simple(field: str | None, form: str | None, conversion: str | None) -> bool:
     """Whether a field stands there as it is, or is a line with zeros before it."""
     return not conversion and (not form or (field == "line" and _ZEROS.fullmatch(form) is not None))
 
@@ -120,32 +124,39 @@ def stem_of(template: str, *, id: str, fingerprint: str, line: int, model: str, 
     >>> stem_of("{shard}/{id}", id="../../etc", fingerprint="ab12", line=1, model="m", prompt="A fox")
     '74/etc~74ccf3c5'
     """
-    shard = fingerprint[:2] if id.startswith(fingerprint) else _digest(id)[:2]
-    values: Mapping[str, object] = {
-        "id": safe(id),
-        "fingerprint": fingerprint,
-        "line": line,
-        "model": safe(model),
-        "shard": shard,
-        "slug": slug(prompt),
-    }
+    values: dict[str, object] = {"id": safe(id), "fingerprint": fingerprint, "line": line}
+    if "{shard" in template:
+        values["shard"] = fingerprint[:2] if id.startswith(fingerprint) else _digest(id)[:2]
+    if "{model" in template:
+        values["model"] = safe(model)
+    if "{slug" in template:
+        values["slug"] = slug(prompt)
     return "/".join(map(_fitting, template.format_map(values).split("/")))
 
 
 def folded(stem: str) -> str:
     """Return a key shared by names that some file system treats as equal, such as `Cat` and `cat`."""
-    return unicodedata.normalize("NFC", stem).casefold()
+    return stem.lower() if stem.isascii() else unicodedata.normalize("NFC", stem).casefold()
 
 
 def safe(text: str) -> str:
     """`text` as one part of a path; where it has to be changed, with a few digits that keep it apart from others."""
+    if _is_plain_name(text):
+        return text
     letters = _UNSAFE.sub("", text).strip(_UNSAFE_AT_ENDS)
     kept = _cut(letters, _LONGEST).rstrip(_UNSAFE_AT_ENDS)
     return text if kept == text and not _is_kept_back(text) else _marked(kept, text)
 
 
+def _is_plain_name(text: str) -> bool:
+    """Whether a text is a name in every file system: short, of letters and digits alone, and no name that is kept."""
+    return _PLAIN_NAME.fullmatch(text) is not None and text.lower() not in _KEPT_BACK
+
+
 def _fitting(part: str) -> str:
     """A part of a path that was put together of parts that are safe: what they make may be too long, or a device."""
+    if _is_plain_name(part):
+        return part
     if len(part.encode("utf-8", "surrogatepass")) > _LONGEST_PART:
         return _marked(_cut(part, _LONGEST).rstrip(_UNSAFE_AT_ENDS), part)
     return _marked(part, part) if _is_kept_back(part) else part

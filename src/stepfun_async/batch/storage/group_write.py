@@ -171,6 +171,18 @@ class GroupWriter:
 
     def _each(self, values: Sequence[T], step: Callable[[T], object]) -> None:
         """Call `step`, which raises nothing, with each value: in this thread, and in helpers if that takes its time."""
+        if not values:
+            return
+        began = time.perf_counter()
+        step(values[0])
+        if time.perf_counter() - began > _AT_ONCE:
+            self._share(values[1:], step)
+            return
+        for value in values[1:]:
+            step(value)
+
+    def _share(self, values: Sequence[T], step: Callable[[T], object]) -> None:
+        """Call `step` with each value, here and in helpers, and wait for all of them."""
         left, over = deque(values), SimpleQueue[None]()
 
         def work() -> None:
@@ -179,13 +191,9 @@ class GroupWriter:
                     step(left.popleft())
                     over.put(None)
 
-        if left:
-            began = time.perf_counter()
-            step(left.popleft())
-            if time.perf_counter() - began > _AT_ONCE:
-                self._call_helpers(work, len(left) - 1)
-            work()
-        for _ in values[1:]:
+        self._call_helpers(work, len(values) - 1)
+        work()
+        for _ in values:
             over.get()
 
     def _call_helpers(self, work: Callable[[], None], most: int) -> None:
@@ -211,9 +219,12 @@ def _make(folder: str, changed: set[str]) -> None:
 
 def _begin_flush(descriptor: int) -> None:
     """Start to write a file to the disk, if the system can, so that several flushes wait together."""
-    if advise := getattr(os, "posix_fadvise", None):
+    if _advise is not None:
         with suppress(OSError):
-            advise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            _advise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+_advise: Callable[[int, int, int, int], None] | None = getattr(os, "posix_fadvise", None)
 
 
 def sync_folder(folder: str | Path) -> None:

@@ -21,6 +21,7 @@ from typing import Any, cast
 
 from stepfun_async._core.answers import picture_facts
 from stepfun_async._core.headers import EXTENSIONS
+from stepfun_async._core.json_text import json_writer
 from stepfun_async._core.pictures import Picture, of_bytes
 from stepfun_async._core.results import Image
 from stepfun_async._runtime import system
@@ -249,7 +250,12 @@ class _Entry:
         self.given_stem = self.stem = image.stem
         self.error: BaseException | None = None
         self._image = image.image
-        self._facts = {"seed": self._image.seed, "finish_reason": self._image.finish_reason, **image.note}
+        self._facts: Mapping[str, object] = {
+            "seed": self._image.seed,
+            "finish_reason": self._image.finish_reason,
+            **image.note,
+        }
+        self._note: Mapping[str, object] = {}
         self._metadata = metadata
         self._data = b""
         self._digest = ""
@@ -266,6 +272,7 @@ class _Entry:
         data = self._image.to_bytes()
         self._data = with_metadata(data, self._facts) if self._metadata else data
         self._digest = hashlib.sha256(self._data).hexdigest()
+        self._note = {"sha256": self._digest, **self._facts}
 
     def file(self, *, notes: bool) -> NewFile:
         """The file to be written, with its note if there are `notes`."""
@@ -275,10 +282,6 @@ class _Entry:
     def saved(self) -> Saved:
         """The image in its file."""
         return _saved(self.stem + _ending_of(self._image), self._digest, len(self._data), self._image, self._note)
-
-    @property
-    def _note(self) -> Mapping[str, object]:
-        return {"sha256": self._digest, **self._facts}
 
 
 def _names(stem: str) -> tuple[str, ...]:
@@ -292,7 +295,7 @@ def _as_text(note: Mapping[str, object]) -> bytes:
     return f"{{\n{lines}\n}}".encode("utf-8", "backslashreplace")
 
 
-_encode = json.JSONEncoder(ensure_ascii=False).encode
+_encode = json_writer()
 
 
 def _ending_of(image: Image) -> str:
