@@ -197,12 +197,12 @@ def measure(way: str, options: argparse.Namespace) -> Found:
         killing.process = first.pid
         first.wait()
         time.sleep(2 * options.latency)
-        before, saved = engine.bill().pictures, kept(job)
+        before, saved = engine.bill().images, kept(job)
         began = time.perf_counter()
         if code := _begin(way, job).wait():
             raise subprocess.CalledProcessError(code, way)
         seconds = time.perf_counter() - began
-        return Found(before, before - saved, engine.bill().pictures, kept(job), named(job), seconds)
+        return Found(before, before - saved, engine.bill().images, kept(job), named(job), seconds)
 
 
 def _begin(way: str, job: Job) -> subprocess.Popen[bytes]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from PIL import Image as pillow
 from PIL import ImageOps
 
-from stepfun_async._core.pictures import MAX_PIXELS, Picture, look
+from stepfun_async._core.input_images import MAX_PIXELS, InputImage, load_image
 
 from .support.doors import DOORS, pillows_verdict
 
@@ -55,21 +55,21 @@ def disagreements(data: bytes, folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _seen(value: object) -> tuple[str, int, int, int, bool] | str:
-    looked = look(value)
-    if isinstance(looked, Picture):
-        return looked.format, looked.width, looked.height, looked.orientation, looked.complete
-    return getattr(looked, "why", str(looked))
+    loaded = load_image(value)
+    if isinstance(loaded, InputImage):
+        return loaded.format, loaded.width, loaded.height, loaded.orientation, loaded.complete
+    return getattr(loaded, "why", str(loaded))
 
 
 def _as_image(data: bytes) -> Iterator[str]:
     """What of an image in memory is not as the one of the file."""
     with pillow.open(io.BytesIO(data)) as image, pillow.open(io.BytesIO(data)) as other:
-        looked = look(image)
+        loaded = load_image(image)
         size = ImageOps.exif_transpose(other).size
-    if not isinstance(looked, Picture):
-        yield f"PIL: {getattr(looked, 'why', looked)}"
-    elif (looked.width, looked.height, looked.orientation, looked.complete) != (*size, 1, True):
-        yield f"PIL: Pillow shows {size[0]}x{size[1]}, what is sent has {looked.width}x{looked.height}"
+    if not isinstance(loaded, InputImage):
+        yield f"PIL: {getattr(loaded, 'why', loaded)}"
+    elif (loaded.width, loaded.height, loaded.orientation, loaded.complete) != (*size, 1, True):
+        yield f"PIL: Pillow shows {size[0]}x{size[1]}, what is sent has {loaded.width}x{loaded.height}"
 
 
 def main(arguments: list[str] | None = None) -> int:

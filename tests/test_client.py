@@ -38,13 +38,13 @@ from stepfun_async import (
 from stepfun_async._core import registry as tables
 from stepfun_async._core.headers import read_header
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
-from tests.support.answers import PIXEL, picture_answer
+from tests.support.answers import PIXEL, image_answer
 from tests.support.samples import SAMPLES
 
 pytestmark = pytest.mark.anyio
 
 LARGE: Final = "step-2x-large"
-BODY = picture_answer().partition(b"\r\n\r\n")[2]
+BODY = image_answer().partition(b"\r\n\r\n")[2]
 
 
 class Post:

@@ -25,7 +25,7 @@ from stepfun_async._transport import pool as connections
 from stepfun_async.embedded import Engine
 from stepfun_async.embedded.server import running
 from tests.call.test_cancelled_money import PIXEL_64
-from tests.support.answers import picture_answer
+from tests.support.answers import image_answer
 from tests.support.backends import MemoryBackend
 from tests.support.raw import raw_server, say
 
@@ -85,7 +85,7 @@ def api(monkeypatch: pytest.MonkeyPatch, *, tls: bool) -> Iterator[str]:
         return
     authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    with authority.cert_pem.tempfile() as trusted, raw_server(say(picture_answer()), tls=context) as server:
+    with authority.cert_pem.tempfile() as trusted, raw_server(say(image_answer()), tls=context) as server:
         monkeypatch.setenv("SSL_CERT_FILE", trusted)
         connections._contexts.clear()
         yield server.url

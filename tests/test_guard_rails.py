@@ -30,7 +30,7 @@ from stepfun_async import AsyncClient, Client, Failed, Limits, TextToImage
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from stepfun_async._runtime.portal import loop_options
 from stepfun_async._transport.sockets import AsyncioSocket
-from tests.support.answers import picture_answer
+from tests.support.answers import image_answer
 from tests.support.raw import raw_server, say
 from tests.support.scripted import PICTURE, Answer, Scripted
 
@@ -100,7 +100,7 @@ async def test_a_call_costs_few_function_calls(anyio_backend: str) -> None:
 @pytest.mark.anyio
 async def test_a_call_over_a_socket_costs_few_function_calls(anyio_backend: str) -> None:
     """Guards the way on to the socket and back, on a connection that is open; its host was judged at the first call."""
-    with raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as server:
         async with AsyncClient(KEY, base_url=server.url) as client:
             called = min(
                 [await one_call(client) for _ in range(5)], key=Counter.total

@@ -15,7 +15,7 @@ import trustme
 from stepfun_async import APIConnectionError, APIStatusError, AsyncClient, RateLimitError, RetryPolicy
 from stepfun_async._transport import pool as connections
 from stepfun_async._transport import response_body
-from tests.support.answers import PIXEL, answer, picture_answer
+from tests.support.answers import PIXEL, answer, image_answer
 from tests.support.faulty import reset_on_close
 from tests.support.raw import RawServer, Script, raw_server, say, stay_silent
 
@@ -177,7 +177,7 @@ async def test_interim_answers_end_no_request(way: Way) -> None:
     def encourage(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n")
 
-    with raw_server(say(picture_answer()), tls=way.certificate, greet=encourage) as server:
+    with raw_server(say(image_answer()), tls=way.certificate, greet=encourage) as server:
         async with way.client(server) as client:
             assert (await client.images.edit(BIG, "a hat")).image.data == PIXEL
         assert BIG in server.requests[0]

@@ -75,7 +75,7 @@ def test_the_openai_package_generates_and_edits(path: str) -> None:
     assert size_of(made.data[0].b64_json) == (1360, 768)
     assert size_of(edited.data[0].b64_json) == (320, 200)
     assert "step-image-edit-2" in listed
-    assert engine.bill("sk-peer").pictures == 2
+    assert engine.bill("sk-peer").images == 2
 
 
 @pytest.mark.anyio
@@ -93,7 +93,7 @@ async def test_the_async_openai_package_generates_and_edits(anyio_backend: str) 
     assert made.data[0].url.startswith(url)
     assert edited.data is not None
     assert size_of(edited.data[0].b64_json) == (512, 512)
-    assert engine.bill("sk-peer").pictures == 2
+    assert engine.bill("sk-peer").images == 2
 
 
 def test_the_curl_call_of_the_documentation_works_as_printed() -> None:

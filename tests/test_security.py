@@ -46,7 +46,7 @@ from stepfun_async import (
     register_model,
 )
 from stepfun_async._transport import http as calls
-from tests.support.answers import PIXEL, answer, picture_answer
+from tests.support.answers import PIXEL, answer, image_answer
 from tests.support.raw import Script, hang_up, raw_server, reset, say
 
 pytestmark = pytest.mark.anyio
@@ -191,7 +191,7 @@ async def test_no_failure_shows_the_key(name: str, way: str, ears: Ears, monkeyp
 
 
 async def test_no_success_shows_the_key(ears: Ears) -> None:
-    whole = picture_answer(id=KEY, said=f"Bearer {KEY}").replace(b"trace-1", KEY.encode())
+    whole = image_answer(id=KEY, said=f"Bearer {KEY}").replace(b"trace-1", KEY.encode())
     with raw_server(say(whole)) as server:
         async with client_for(server.url) as client:
             response = await client.images.generate("a lake", extra_headers={"x-more": "1"})
@@ -468,7 +468,7 @@ async def test_no_failure_shows_the_headers_of_a_call(operation: str, headers: s
 
 
 async def test_a_redirect_of_the_api_does_not_get_the_key() -> None:
-    with raw_server(say(picture_answer())) as other:
+    with raw_server(say(image_answer())) as other:
         for status in (301, 302, 303, 307, 308):
             moved = answer(b"", status=f"{status} Moved", headers=f"location: {other.url}/images/generations\r\n")
             with raw_server(say(moved)) as server:
@@ -495,7 +495,7 @@ async def test_no_hop_of_a_link_gets_the_key_not_even_one_back_to_the_api() -> N
 async def test_a_proxy_of_the_environment_does_not_get_the_key_for_this_machine(
     host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with raw_server(say(picture_answer())) as proxy, raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as proxy, raw_server(say(image_answer())) as server:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "https_proxy"):
             monkeypatch.setenv(name, proxy.url.removesuffix("/v1"))
         async with client_for(server.url.replace("127.0.0.1", host)) as client:
@@ -586,7 +586,7 @@ def test_no_variable_of_the_environment_turns_verification_off(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     environment = {**os.environ, **{name: value.format(**files) for name, value in variables.items()}}
-    with raw_server(say(picture_answer()), tls=context) as server:
+    with raw_server(say(image_answer()), tls=context) as server:
         command = [sys.executable, "-c", _ASK, server.url]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
         assert server.requests == []
@@ -625,7 +625,7 @@ def test_a_picture_bomb_is_refused_by_every_operation_and_every_model(tmp_path: 
 
 
 async def test_a_picture_bomb_is_refused_even_unvalidated() -> None:
-    with raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as server:
         async with client_for(server.url, validation="off", limits=Limits(1)) as client:
             error = await ended(lambda: client.images.edit(BOMB, "a"))
     assert "60000x60000 pixels" in str(error)

@@ -37,7 +37,7 @@ from stepfun_async import (
     TextToImage,
 )
 from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
-from tests.support.answers import picture_answer
+from tests.support.answers import image_answer
 from tests.support.raw import raw_server, say, stay_silent
 from tests.support.scripts import run_script
 
@@ -110,7 +110,7 @@ def test_it_works_inside_a_running_loop() -> None:
 
 def test_threads_share_one_loop_and_its_limits() -> None:
     with (
-        raw_server(say(picture_answer())) as server,
+        raw_server(say(image_answer())) as server,
         Client("sk-test", base_url=server.url, limits=Limits(2)) as client,
     ):
         with ThreadPoolExecutor(16) as pool:
@@ -165,7 +165,7 @@ def test_an_interpreter_ends_with_a_call_in_flight() -> None:
 
 
 def test_an_interrupt_ends_the_call_and_frees_its_slot() -> None:
-    scripts = (stay_silent, say(picture_answer()))
+    scripts = (stay_silent, say(image_answer()))
     with raw_server(*scripts) as server, Client("sk-test", base_url=server.url, limits=Limits(1)) as client:
 
         def interrupt() -> None:

@@ -37,7 +37,7 @@ def check_plain() -> None:
         raise AssertionError("OpenTelemetry() works without opentelemetry-api?")
     with FakeStepFun() as stepfun, stepfun_async.Client() as client:
         assert client.images.generate("a lake").image.width == 1024
-    stepfun.assert_paid(pictures=1)
+    stepfun.assert_paid(images=1)
     (plugin,) = distribution("stepfun-async").entry_points.select(group="pytest11")
     assert plugin.name == plugin.value == "stepfun_async.pytest_plugin"
     (freezer,) = distribution("stepfun-async").entry_points.select(group="pyinstaller40")

@@ -138,7 +138,7 @@ async def play(seed: int, ways: str, calls: int, backend: LimitsBackend | None, 
             await _make(client, folder / f"last-{number}.png")
     usage = client.usage
     files = Counter(path.suffix for path in folder.iterdir())
-    what = Round(calls, engine.bill().pictures, usage, files[".png"])
+    what = Round(calls, engine.bill().images, usage, files[".png"])
     assert usage.billed <= what.bill <= usage.billed + usage.maybe_billed, str(what)
     assert budget.spent == PRICE * usage.billed, (budget, str(what))
     assert budget.held == PRICE * usage.maybe_billed, (budget, str(what))

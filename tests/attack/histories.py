@@ -152,14 +152,14 @@ class Shop:
             raise APIConnectionError("the process is dead", billing="not_sent")
         model = str((call.json or {}).get("model"))
         async with self._one:
-            before = self.engine.bill().pictures
+            before = self.engine.bill().images
             self._cancel_in_time()
             try:
                 reply = await self._inner.send(call, progress)
                 self.filtered += b"content_filtered" in reply.body
                 return reply
             finally:
-                self.bought[model, *self.prices.get(model, ("", ""))] += self.engine.bill().pictures - before
+                self.bought[model, *self.prices.get(model, ("", ""))] += self.engine.bill().images - before
 
     def _cancel_in_time(self) -> None:
         if self.cancel_after is not None:
@@ -375,7 +375,7 @@ class History:
         prices = {model: (str(price.amount), price.currency) for model, price in given.items() if price is not None}
         listed = {model: (str(price), "USD") for model, price in PRICES.items()}
         self.shop.prices = prices if settings["base_url"] == ELSEWHERE else {**listed, **prices}
-        before = self.shop.engine.bill().pictures
+        before = self.shop.engine.bill().images
         self.log.append((list(map(dict, self.lines)), {**settings}, self.death.left, self.full_after))
         batch = Batch(
             self.lines,
@@ -436,7 +436,7 @@ class History:
             ensure(spent <= billed <= spent + held, currency, "bill", billed, "spent", spent, "held", held)
         ensure(status.unpriced <= self.shop.unpriced(), "unpriced", status.unpriced, self.shop.unpriced())
         budget = self.budget
-        if budget is not None and self.shop.engine.bill().pictures > before and batch._budget is budget:
+        if budget is not None and self.shop.engine.bill().images > before and batch._budget is budget:
             total = bill.get(budget.currency, Decimal(0))
             ensure(total <= budget.limit, "bill", total, "budget", budget, error)
 

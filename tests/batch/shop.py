@@ -44,7 +44,7 @@ class Shop:
     @property
     def pictures(self) -> int:
         """How many were paid for."""
-        return self.engine.bill().pictures
+        return self.engine.bill().images
 
     def states(self) -> Counter[str]:
         return Counter(item.state for item in Records(self.out).items())

@@ -16,7 +16,7 @@ from stepfun_async.batch import Item, JournalError, Records, StorageError
 from stepfun_async.batch.journal.journal import Journal
 from stepfun_async.batch.run.recovery import recover
 from stepfun_async.batch.storage.folder import Folder
-from stepfun_async.batch.storage.store import PictureStore
+from stepfun_async.batch.storage.store import ImageStore
 
 from .shop import Shop, prompts
 
@@ -226,7 +226,7 @@ async def test_what_was_in_flight_counts_for_all_attempts_that_may_be_billed(
     assert (status.counts["started"], status.held) == (1, {"USD": Decimal(held)})
     shop.files()[0].unlink()  # it died before the picture was written
     journal = Journal.writing(shop.out)
-    recover(journal, PictureStore(Folder(shop.out), notes=False), verify=False)
+    recover(journal, ImageStore(Folder(shop.out), notes=False), verify=False)
     journal.close()
     (item,) = Records(shop.out).items()
     assert (item.state, item.attempts, item.maybe_billed) == ("unknown", attempts, attempts)

@@ -175,7 +175,7 @@ class Embedded:
 
     @property
     def bill(self) -> int:
-        return self.engine.bill().pictures
+        return self.engine.bill().images
 
     @property
     def link(self) -> str:

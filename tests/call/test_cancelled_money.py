@@ -120,7 +120,7 @@ async def test_cancelled_anywhere_nothing_is_left_and_the_next_call_works(
             reached = await cancelled_at(point, lambda: OPERATIONS[name](client, tmp_path), native="native" in how)
             assert (limits.state.in_flight, limits.state.waiting) == (0, 0)
             usage, bill = client.usage, engine.bill()
-            assert bill.pictures <= usage.billed + usage.maybe_billed, "billed, and nobody was told"
+            assert bill.images <= usage.billed + usage.maybe_billed, "billed, and nobody was told"
             assert (budget.spent, budget.held) == (PRICE * usage.billed, PRICE * usage.maybe_billed)
             assert not [path for path in tmp_path.iterdir() if path.suffix == ".part"]
             if name == "generate":

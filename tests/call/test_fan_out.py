@@ -24,12 +24,12 @@ from stepfun_async import (
     TextToImage,
 )
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
-from tests.support.answers import picture_answer
+from tests.support.answers import image_answer
 from tests.support.terminal import Terminal
 
 pytestmark = pytest.mark.anyio
 
-BODY = picture_answer().partition(b"\r\n\r\n")[2]
+BODY = image_answer().partition(b"\r\n\r\n")[2]
 
 
 class Station:

@@ -730,7 +730,7 @@ async def test_an_intake_is_full_when_a_piece_is_written_and_the_next_is_complet
         go_on.release()
         reply = await intake.finish()
         assert len(reply.body) < 200
-        assert reply.pictures[0].sink.read() == PICTURE
+        assert reply.images[0].sink.read() == PICTURE
     pieces = [after - before for before, after in pairwise([0, *fed])]
     assert 2 * GATHERED * 4 / 3 <= pieces[0] <= 2 * (GATHERED * 4 / 3 + step) + 200
     assert all(GATHERED * 4 / 3 <= piece <= GATHERED * 4 / 3 + step for piece in pieces[1:])
@@ -812,7 +812,7 @@ async def test_pictures_are_cut_out_of_successes_that_have_some(path: str, statu
     intake = BodyReader(HTTPRequest("POST", path), ResponseHead(status, {"content-length": str(len(BODY))}), 10**9)
     intake.feed(BODY)
     reply = await intake.finish()
-    assert bool(reply.pictures) == cut
+    assert bool(reply.images) == cut
     assert reply.whole().body == BODY
     assert reply.status == status
 

@@ -161,7 +161,7 @@ async def test_models_and_account_are_read(serve: Serve) -> None:
     assert one in listed
     assert (one.id, one.owned_by) == (LARGE, "stepfun")
     assert round(before.balance - after.balance, 6) == 0.02
-    assert serving.engine.bill().pictures == 1
+    assert serving.engine.bill().images == 1
     assert serving.engine.bill().spent == {"USD": Decimal("0.02")}
 
 
@@ -197,7 +197,7 @@ async def test_each_status_has_its_error(
     assert error.trace_id
     assert (usage.requests, usage.attempts, usage.billed) == (1, attempts, 0)
     assert usage.maybe_billed == error.maybe_billed
-    assert serving.engine.bill().pictures == 0
+    assert serving.engine.bill().images == 0
 
 
 @pytest.mark.parametrize("fault", ["429*2", "503*2", "429=0.001*1"])
@@ -207,7 +207,7 @@ async def test_a_refusal_that_passes_is_tried_again(serve: Serve, fault: str) ->
         response = await client.images.generate("a lake", model=LARGE, size="256x256")
     assert response.attempts == int(fault[-1]) + 1
     assert response.maybe_billed == 1
-    assert serving.engine.bill().pictures == 1
+    assert serving.engine.bill().images == 1
 
 
 @pytest.mark.parametrize("fault", ["drop-before", "drop-after"])
@@ -218,7 +218,7 @@ async def test_a_lost_answer_is_not_asked_for_again(serve: Serve, fault: str) ->
         with pytest.raises(APIConnectionError) as caught:
             await client.images.generate("a lake", model=LARGE, size="256x256")
     assert (caught.value.billing, caught.value.attempts, caught.value.maybe_billed) == ("unknown", 1, 1)
-    assert serving.engine.bill().pictures == (1 if fault == "drop-after" else 0)
+    assert serving.engine.bill().images == (1 if fault == "drop-after" else 0)
 
 
 async def test_a_lost_answer_is_asked_for_again_where_the_user_says_so(serve: Serve) -> None:
@@ -229,7 +229,7 @@ async def test_a_lost_answer_is_asked_for_again_where_the_user_says_so(serve: Se
         usage = client.usage
     assert (response.attempts, response.maybe_billed) == (2, 2)
     assert (usage.billed, usage.maybe_billed) == (1, 1)
-    assert serving.engine.bill().pictures == 2
+    assert serving.engine.bill().images == 2
 
 
 @pytest.mark.parametrize("fault", ["bad-json", "bad-base64", "empty"])
@@ -240,7 +240,7 @@ async def test_an_unreadable_success_is_kept_and_not_asked_for_again(serve: Serv
             await client.images.generate("a lake", model=LARGE, size="256x256")
     assert (caught.value.billing, caught.value.attempts) == ("unknown", 1)
     assert caught.value.body
-    assert serving.engine.bill().pictures == 1
+    assert serving.engine.bill().images == 1
 
 
 async def test_a_filtered_picture_is_no_picture(serve: Serve, tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ async def test_a_gateway_s_answer_after_the_work_is_not_asked_for_again(serve: S
         usage = client.usage
     assert (caught.value.billing, caught.value.attempts, caught.value.maybe_billed) == ("unknown", 1, 1)
     assert (usage.billed, usage.maybe_billed) == (0, 1)
-    assert serving.engine.bill().pictures == 1
+    assert serving.engine.bill().images == 1
     assert caught.value.trace_id or not fault.startswith("litellm")
 
 
@@ -301,7 +301,7 @@ async def test_a_refusal_in_mid_upload_is_the_answer(
             await client.images.edit(large, "a hat")
         after = await client.images.generate("a lake", model=LARGE, size="256x256")
     assert (caught.value.billing, caught.value.attempts, caught.value.maybe_billed) == ("rejected", 1, 0)
-    assert (after.attempts, serving.engine.bill().pictures) == (1, 1)
+    assert (after.attempts, serving.engine.bill().images) == (1, 1)
 
 
 async def test_a_connection_that_is_kept_for_a_second_costs_no_second_call(serve: Serve) -> None:
@@ -310,7 +310,7 @@ async def test_a_connection_that_is_kept_for_a_second_costs_no_second_call(serve
         for _ in range(3):
             response = await client.images.generate("a lake", model=LARGE, size="256x256")
             assert response.attempts == 1
-    assert serving.engine.bill().pictures == 3
+    assert serving.engine.bill().images == 3
 
 
 async def test_an_error_inside_a_success_is_in_the_exception(serve: Serve) -> None:

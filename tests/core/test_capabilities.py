@@ -54,7 +54,7 @@ STYLE_PICTURE: Facts = {
     "min_side": 1,
     "max_ratio": None,
 }
-STYLE: Facts = {"kind": "style reference", "required": False, "picture": STYLE_PICTURE, "weight": STYLE_WEIGHT}
+STYLE: Facts = {"kind": "style reference", "required": False, "image": STYLE_PICTURE, "weight": STYLE_WEIGHT}
 
 
 def _steps(maximum: int, default: int) -> Facts:
@@ -97,7 +97,7 @@ EDIT_1X_SIZES: Facts = {
 }
 
 EDIT_2_PHOTO: Facts = {
-    "kind": "picture",
+    "kind": "image",
     "required": True,
     "formats": ("png", "jpeg", "webp"),
     "max_bytes": 160 * 1024 * 1024,  # documented nowhere: what no such picture exceeds
@@ -205,7 +205,7 @@ def _facts(rule: Rule) -> Facts:
             text: (size.width, size.height) for text, size in zip(rule.wire_options, rule.options, strict=True)
         }
     if isinstance(rule, Style):
-        facts.update(picture=_facts(rule.picture), weight=_facts(rule.weight))
+        facts.update(image=_facts(rule.image), weight=_facts(rule.weight))
     return facts
 
 

@@ -153,7 +153,7 @@ def test_a_picture_is_decoded_whatever_the_steps(data: bytes, step: int, at: lis
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(cutting, "_STEP", step)
         reply = taken_in(body, at)
-    assert len(reply.pictures) == 1, "nothing odd about it, so it was cut out"
+    assert len(reply.images) == 1, "nothing odd about it, so it was cut out"
     assert B64.encode() not in reply.body
     assert parsed(reply).image.data == data
     assert reply.whole().body == body
@@ -207,8 +207,8 @@ def test_an_image_ends_wherever_the_pieces_do(length: int) -> None:
         for first in range(len(body)):
             for second in (first + 1, first + 3, first + 4, first + 9, len(body) - 1):
                 reply = taken_in(body, [first, second])
-                assert len(reply.pictures) == 1
-                assert reply.pictures[0].sink.data == PIXEL[:length]
+                assert len(reply.images) == 1
+                assert reply.images[0].sink.data == PIXEL[:length]
                 assert reply.whole().body == body
 
 
@@ -287,7 +287,7 @@ def test_a_body_in_another_encoding_is_not_cut() -> None:
 def test_the_error_for_a_picture_that_was_cut_has_the_body_as_it_came() -> None:
     body = answer(f'{{"b64_json": "{B64}"}}, {{}}')
     reply = taken_in(body, [30, 60])
-    assert reply.pictures
+    assert reply.images
     with pytest.raises(MalformedResponseError) as caught:
         parsed(reply.whole())
     assert caught.value.body == body

@@ -18,7 +18,7 @@ from PIL import ImageOps
 
 from stepfun_async import Image, ImageEdit, ImageToImage, TextToImage
 from stepfun_async._core.headers import FORMATS
-from stepfun_async._core.pictures import Picture, Unreadable, look
+from stepfun_async._core.input_images import InputImage, InvalidImage, load_image
 from tests.support.doors import DOORS, pillows_verdict
 from tests.support.samples import CUT, FOREIGN, SAMPLES, noise, saved
 
@@ -39,11 +39,11 @@ def test_what_pillow_reads_is_taken_with_the_same_size_and_orientation(name: str
     assert verdict is not None
     request = ImageEdit(image=DOORS[door](data, tmp_path), prompt="x")
     assert request.problems() == ()
-    looked = request.values()["image"]
-    assert isinstance(looked, Picture)
-    assert (looked.format, looked.width, looked.height, looked.complete) == (*verdict[:3], True)
-    assert looked.orientation == verdict[3]
-    assert looked.data == data
+    loaded = request.values()["image"]
+    assert isinstance(loaded, InputImage)
+    assert (loaded.format, loaded.width, loaded.height, loaded.complete) == (*verdict[:3], True)
+    assert loaded.orientation == verdict[3]
+    assert loaded.data == data
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -51,11 +51,11 @@ def test_the_same_picture_opened_with_pillow_is_taken_as_it_is_seen(name: str) -
     with opened(SAMPLES[name]) as image, opened(SAMPLES[name]) as other:
         request = ImageEdit(image=image, prompt="x")
         assert request.problems() == ()
-        looked = request.values()["image"]
-        assert isinstance(looked, Picture)
-        assert looked.format == ("jpeg" if name.startswith("jpeg") else "png")
-        assert looked.orientation == 1
-        assert (looked.width, looked.height) == ImageOps.exif_transpose(other).size
+        loaded = request.values()["image"]
+        assert isinstance(loaded, InputImage)
+        assert loaded.format == ("jpeg" if name.startswith("jpeg") else "png")
+        assert loaded.orientation == 1
+        assert (loaded.width, loaded.height) == ImageOps.exif_transpose(other).size
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -88,9 +88,9 @@ def test_a_format_that_no_model_takes_is_named_with_the_next_step(name: str, doo
     "head", [SAMPLES["png-2-8"][:20], SAMPLES["jpeg-large-segments"][:100_000], SAMPLES["webp-lossy"][:20], b"\xff\xd8"]
 )
 def test_a_picture_cut_off_in_its_head_is_said_to_be(head: bytes, door: str, tmp_path: Path) -> None:
-    looked = look(DOORS[door](head, tmp_path))
-    assert isinstance(looked, Unreadable)
-    assert "is cut off or broken: its size is missing" in looked.why
+    loaded = load_image(DOORS[door](head, tmp_path))
+    assert isinstance(loaded, InvalidImage)
+    assert "is cut off or broken: its size is missing" in loaded.why
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -156,25 +156,25 @@ WRITINGS: dict[str, Callable[[bytes], str]] = {
 @pytest.mark.parametrize("length", range(3))
 def test_a_data_uri_is_read_in_every_writing(writing: str, length: int) -> None:
     data = SAMPLES["png-6-8"] + b"\xff\xfe\xfb"[:length]
-    looked = look(WRITINGS[writing](data))
-    assert isinstance(looked, Picture)
-    assert looked.data == data
+    loaded = load_image(WRITINGS[writing](data))
+    assert isinstance(loaded, InputImage)
+    assert loaded.data == data
 
 
 def test_a_result_that_was_saved_is_read_from_its_file(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(SAMPLES["png-2-8"])
-    looked = look(Image(path=path))
-    assert isinstance(looked, Picture)
-    assert (looked.width, looked.height) == (37, 21)
+    loaded = load_image(Image(path=path))
+    assert isinstance(loaded, InputImage)
+    assert (loaded.width, loaded.height) == (37, 21)
 
 
 def test_a_result_whose_link_is_a_data_uri_is_read_from_it() -> None:
-    looked = look(Image(url="DATA:image/png;base64," + base64.b64encode(SAMPLES["png-2-8"]).decode()))
-    assert isinstance(looked, Picture)
-    assert looked.data == SAMPLES["png-2-8"]
+    loaded = load_image(Image(url="DATA:image/png;base64," + base64.b64encode(SAMPLES["png-2-8"]).decode()))
+    assert isinstance(loaded, InputImage)
+    assert loaded.data == SAMPLES["png-2-8"]
 
 
 def test_the_smallest_webp_is_whole() -> None:
     assert len(SAMPLES["webp-tiny"]) == 28
-    assert look(SAMPLES["webp-tiny"]) == Picture(SAMPLES["webp-tiny"], "webp", 37, 21)
+    assert load_image(SAMPLES["webp-tiny"]) == InputImage(SAMPLES["webp-tiny"], "webp", 37, 21)

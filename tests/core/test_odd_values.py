@@ -170,7 +170,7 @@ def test_a_client_asked_for_an_odd_value_raises_an_error_of_ours(
             error = getattr(done, "error", None)
             if error is not None and not isinstance(error, StepFunError):
                 raise error
-        assert client.usage.billed == engine.bill().pictures
+        assert client.usage.billed == engine.bill().images
 
 
 _NUMBERS_AND_TEXTS = (Liar, RaisingText, RaisingWhole, RaisingReal)  # which nobody gives as settings
@@ -215,4 +215,4 @@ def test_an_odd_option_is_refused_with_an_error_of_ours(
         for value in SETTABLE.values():
             with suppress(StepFunError):
                 client.images.generate("a lake", **{option: value})
-        assert client.usage.billed == engine.bill().pictures
+        assert client.usage.billed == engine.bill().images

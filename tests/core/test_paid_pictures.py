@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from stepfun_async import APIStatusError, Image, MalformedResponseError
-from stepfun_async._core.answers import parse_download, parse_images, picture_facts
+from stepfun_async._core.answers import image_facts, parse_download, parse_images
 from stepfun_async._core.cutting import Base64StreamDecoder
 from stepfun_async._core.wire import HTTPResponse
 from tests.support.samples import FOREIGN, SAMPLES, noise, saved
@@ -85,7 +85,7 @@ def test_every_picture_is_kept_whichever_way_the_answer_says_it(name: str, way: 
 def test_behind_a_link_the_same_is_seen(name: str) -> None:
     kind, width, data = PICTURES[name]
     facts = parse_download(HTTPResponse(200, {"content-type": "application/octet-stream"}, data), now=0.0)
-    assert facts == picture_facts(data)
+    assert facts == image_facts(data)
     assert (facts["data"], facts.get("format"), facts.get("width")) == (data, kind, width)
 
 
@@ -124,7 +124,7 @@ def test_a_link_with_spaces_is_one_that_can_be_fetched(url: str, link: str) -> N
 @pytest.mark.parametrize("name", PICTURES)
 def test_what_is_saved_has_the_ending_of_its_format(name: str, tmp_path: Any) -> None:
     kind, _, data = PICTURES[name]
-    saved_at = Image(**picture_facts(data)).save(tmp_path / "lake")
+    saved_at = Image(**image_facts(data)).save(tmp_path / "lake")
     endings = {"jpeg": ".jpg", "tiff": ".bin", None: ".bin"}
     assert saved_at.name == "lake" + endings.get(kind, f".{kind}")
     assert saved_at.read_bytes() == data

@@ -10,7 +10,7 @@ from PIL import Image as pillow
 from PIL import ImageChops, ImageOps, ImageStat
 
 from stepfun_async import ImageEdit, ImageToImage
-from stepfun_async._core.pictures import Picture, Unreadable, look
+from stepfun_async._core.input_images import InputImage, InvalidImage, load_image
 from stepfun_async._core.rendering import as_seen, encoded, on_white
 from tests.support import samples
 from tests.support.samples import SAMPLES, grey_profile, noise, png, saved, swapped_profile, turned
@@ -63,9 +63,9 @@ def test_broken_exif_turns_nothing_and_breaks_nothing(exif: bytes) -> None:
     plain = saved(noise(), "JPEG")
     data = plain[:2] + samples.segment(0xE1, exif) + plain[2:]
     assert as_seen(opened(data)).size == noise().size
-    looked = look(data)
-    assert isinstance(looked, Picture)
-    assert looked.orientation == 1
+    loaded = load_image(data)
+    assert isinstance(loaded, InputImage)
+    assert loaded.orientation == 1
 
 
 # --- modes --------------------------------------------------------------------------------------
@@ -146,9 +146,9 @@ def test_floats_are_levels_up_to_1_or_up_to_255(levels: list[float], seen: list[
 def test_levels_that_nobody_can_show_are_refused_with_the_next_step(mode: str, levels: list[float]) -> None:
     image = pillow.new(mode, (2, 1))
     image.putdata(levels)
-    looked = look(image)
-    assert isinstance(looked, Unreadable)
-    assert "scale them to 0 to 255" in looked.why
+    loaded = load_image(image)
+    assert isinstance(loaded, InvalidImage)
+    assert "scale them to 0 to 255" in loaded.why
 
 
 def test_the_image_itself_stays_as_it_is() -> None:

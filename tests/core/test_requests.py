@@ -161,9 +161,9 @@ def test_the_price_is_that_of_the_region(request_: ImageRequest, international: 
     ids=range(21),
 )
 def test_how_many_pictures_are_bought_is_read_as_any_server_may(n: Any, pictures: int | None) -> None:
-    assert TextToImage(prompt="a", n=n).read().purchase.pictures == pictures
+    assert TextToImage(prompt="a", n=n).read().purchase.images == pictures
     if n is not None:
-        assert TextToImage(prompt="a", n=1, extra_body={"n": n}).read().purchase.pictures == pictures
+        assert TextToImage(prompt="a", n=1, extra_body={"n": n}).read().purchase.images == pictures
 
 
 # --- fingerprints ------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from stepfun_async import Size
 from stepfun_async._core.capabilities import BUILT_IN
-from stepfun_async._core.pictures import Link, Picture, Unreadable
+from stepfun_async._core.input_images import ImageURL, InputImage, InvalidImage
 from stepfun_async._core.rules import (
     Boolean,
     Choice,
@@ -520,8 +520,8 @@ PHOTO = ImageInput(formats=("png", "jpeg"), max_bytes=100, min_side=64, max_side
 
 def _picture(
     width: int = 100, height: int = 100, *, size: int = 10, format: str = "png", complete: bool = True
-) -> Picture:
-    return Picture(b"x" * size, format, width, height, complete)
+) -> InputImage:
+    return InputImage(b"x" * size, format, width, height, complete)
 
 
 @pytest.mark.parametrize(
@@ -536,7 +536,7 @@ def _picture(
         _picture(format="jpeg"),
     ],
 )
-def test_pictures_within_the_limits_pass(picture: Picture) -> None:
+def test_pictures_within_the_limits_pass(picture: InputImage) -> None:
     assert PHOTO.judge(picture) is None
 
 
@@ -552,8 +552,8 @@ def test_pictures_within_the_limits_pass(picture: Picture) -> None:
         (_picture(size=101), "101 bytes"),
         (_picture(format="webp"), "the bytes are webp"),
         (_picture(complete=False), "cut off"),
-        (Unreadable("it is empty"), "it is empty"),
-        (Link("https://example.com/a.png"), "download"),
+        (InvalidImage("it is empty"), "it is empty"),
+        (ImageURL("https://example.com/a.png"), "download"),
         (None, "nothing, not an image"),
         (5, "an int, not an image"),
     ],
@@ -563,12 +563,12 @@ def test_pictures_beyond_the_limits_are_refused_with_the_reason(value: object, w
 
 
 def test_links_pass_where_the_endpoint_fetches_them() -> None:
-    assert ImageInput(formats=("png",), max_side=1, links=True).judge(Link("https://example.com/a.png")) is None
+    assert ImageInput(formats=("png",), max_side=1, links=True).judge(ImageURL("https://example.com/a.png")) is None
 
 
 def test_a_style_reference_names_every_bad_part() -> None:
-    rule = Style(picture=PHOTO, weight=Number(minimum=0, above=True, maximum=2))
-    faults = rule.faults({"source_url": Unreadable("gone"), "weight": 3, "wieght": 1})
+    rule = Style(image=PHOTO, weight=Number(minimum=0, above=True, maximum=2))
+    faults = rule.faults({"source_url": InvalidImage("gone"), "weight": 3, "wieght": 1})
     assert [(fault.part, fault.nearest) for fault in faults] == [
         ("source_url", None),
         ("weight", 2),
@@ -580,7 +580,7 @@ def test_a_style_reference_names_every_bad_part() -> None:
 
 
 def test_a_style_weight_goes_out_as_a_number() -> None:
-    rule = Style(picture=PHOTO, weight=Number(minimum=0, above=True, maximum=2))
+    rule = Style(image=PHOTO, weight=Number(minimum=0, above=True, maximum=2))
     picture = _picture()
     assert rule.to_wire({"source_url": picture, "weight": NumpyInt(1)}) == {"source_url": picture, "weight": 1.0}
     assert rule.to_wire({"source_url": picture, "weight": None}) == {"source_url": picture}

@@ -186,7 +186,7 @@ def test_a_client_that_hangs_up_stops_the_work_in_that_step(small: DiffusersEngi
         assert steps.done < 400
         with Client("any", base_url=url) as client:
             client.images.generate("x", model=small.model, **QUICK).image.to_bytes()
-    assert small.bill().pictures == 1
+    assert small.bill().images == 1
 
 
 @pytest.mark.anyio
@@ -205,7 +205,7 @@ async def test_a_cancelled_call_in_the_process_stops_the_work_in_that_step(small
     gone.set()
     assert await anyio.to_thread.run_sync(steps.over.wait, 30)
     assert steps.done < 400
-    assert small.bill().pictures == 0
+    assert small.bill().images == 0
 
 
 def test_a_full_line_is_429_with_the_seconds_to_wait(small: DiffusersEngine) -> None:
@@ -222,7 +222,7 @@ def test_a_full_line_is_429_with_the_seconds_to_wait(small: DiffusersEngine) -> 
     assert refused[0].retry_after
     assert refused[0].maybe_billed == 0
     assert "one image at a time" in str(refused[0])
-    assert small.bill().pictures == 1
+    assert small.bill().images == 1
 
 
 def test_closing_frees_the_weights_and_refuses_later_calls(models: Path) -> None:
@@ -275,7 +275,7 @@ def test_a_failing_pipeline_is_an_error_that_says_what_to_do_and_charges_nothing
     monkeypatch.setattr(type(small.backend._pipelines["text_to_image"].call), "__call__", fail)  # type: ignore[attr-defined]
     with Client(base_url="diffusers") as client, pytest.raises(error, match=says):
         client.images.generate("x", model=small.model, **QUICK)
-    assert small.bill().pictures == 0
+    assert small.bill().images == 0
 
 
 def test_an_image_that_the_safety_checker_withholds_is_a_filtered_one(

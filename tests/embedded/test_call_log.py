@@ -6,14 +6,14 @@ import pytest
 
 from stepfun_async._core.requests import ImageEdit, ImageRequest, ImageToImage, TextToImage
 from stepfun_async._core.sizes import Size
-from stepfun_async.embedded import Engine, Fault, Log, PictureCall, Scenario
+from stepfun_async.embedded import Engine, Fault, ImageCall, Log, Scenario
 
 from .asking import get, photo, post
 
 PHOTO = photo(40, 30)
 
 
-def noted(*requests: ImageRequest, faults: tuple[str, ...] = ()) -> tuple[PictureCall, ...]:
+def noted(*requests: ImageRequest, faults: tuple[str, ...] = ()) -> tuple[ImageCall, ...]:
     log = Log()
     engine = Engine(plain=True, scenario=Scenario(*faults), log=log)
     for request in requests:

@@ -11,7 +11,7 @@ from stepfun_async.embedded import EmbeddedTransport, Engine, in_use, use
 
 
 def pictures(engine: Engine) -> int:
-    return engine.bill().pictures
+    return engine.bill().images
 
 
 def ask(client: Client) -> None:

@@ -171,7 +171,7 @@ def test_a_picture_with_a_good_header_and_a_broken_inside_is_refused_and_not_cha
 
     assert reply.status == 400
     assert "decoded" in message(reply)
-    assert engine.bill().pictures == 0
+    assert engine.bill().images == 0
     assert engine.bill().amount() == 0
 
 
@@ -225,7 +225,7 @@ def test_text_from_the_wire_is_never_taken_for_a_path(path: str, model: str, tmp
     as_form = engine.respond(HTTPRequest("POST", path, form={"model": model, "prompt": "x", "image": str(file)}))
 
     assert (as_json.status, as_form.status) == (400, 400)
-    assert engine.bill().pictures == 0
+    assert engine.bill().images == 0
 
 
 @pytest.mark.parametrize(
@@ -332,7 +332,7 @@ def test_beyond_the_credit_is_402_and_the_account_says_what_is_left() -> None:
     statuses = [engine.respond(with_key(CALL, "a")).status for _ in range(3)]
 
     assert statuses == [200, 200, 402]
-    assert engine.bill("a").pictures == 2
+    assert engine.bill("a").images == 2
     account = content(engine.respond(get("/accounts", "a")))
     assert account == {
         "object": "account",

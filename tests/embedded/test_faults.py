@@ -124,7 +124,7 @@ def test_the_table_says_which_faults_bill(kind: str) -> None:
     _, engine = played(text)
 
     assert engine.bill().calls == 1
-    assert engine.bill().pictures == (1 if KINDS[Fault.parse(text).kind].bills else 0)
+    assert engine.bill().images == (1 if KINDS[Fault.parse(text).kind].bills else 0)
 
 
 @pytest.mark.parametrize("status", KINDS["status"].statuses)
@@ -234,4 +234,4 @@ def test_a_refused_request_is_answered_as_it_is_whatever_would_have_become_of_it
 
     assert isinstance(step, Send)
     assert step.reply.status == 400
-    assert engine.bill().pictures == 0
+    assert engine.bill().images == 0

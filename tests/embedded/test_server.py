@@ -70,7 +70,7 @@ def test_generations_come_over_http(http: httpx.Client, engine: Engine, key: str
     picture = reply.json()["data"][0]
     assert decoded(base64.b64decode(picture["b64_json"])).size == (256, 256)
     assert reply.headers["x-trace-id"]
-    assert engine.bill(key).pictures == 1
+    assert engine.bill(key).images == 1
 
 
 @pytest.mark.parametrize("field", ["image", "image[]"])
@@ -214,7 +214,7 @@ def test_a_lost_connection_is_one(http: httpx.Client, engine: Engine, key: str, 
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
         http.post(GENERATE, json=BODY)
 
-    assert engine.bill(key).pictures == (0 if fault == "drop-before" else 1)
+    assert engine.bill(key).images == (0 if fault == "drop-before" else 1)
     assert http.post(GENERATE, json=BODY).status_code == 200
 
 
@@ -307,7 +307,7 @@ def test_a_refusal_in_mid_upload_comes_before_the_body_and_closes_the_connection
         assert read_answer(connection).startswith(b"HTTP/1.1 401 ")
         with suppress(ConnectionError):
             assert connection.recv(1) == b""
-    assert engine.bill().pictures == 0
+    assert engine.bill().images == 0
     assert engine.bill().calls == 1
 
 
@@ -318,7 +318,7 @@ def test_a_refusal_after_which_nothing_is_read_leaves_the_connection_open() -> N
         connection.settimeout(0.3)
         with pytest.raises(TimeoutError):
             connection.sendall(b"x" * LARGE)
-    assert engine.bill().pictures == 0
+    assert engine.bill().images == 0
 
 
 def test_a_connection_is_kept_for_as_long_as_the_answer_says() -> None:

@@ -38,7 +38,7 @@ async def test_a_call_is_answered_and_marked_as_sent() -> None:
 
     assert reply.status == 200
     assert progress.sent
-    assert carrier.engine.bill().pictures == 1
+    assert carrier.engine.bill().images == 1
 
 
 async def test_the_loop_goes_on_while_pictures_are_drawn() -> None:
@@ -47,7 +47,7 @@ async def test_the_loop_goes_on_while_pictures_are_drawn() -> None:
         for _ in range(6):
             group.start_soon(carrier.send, CALL, SendState())
 
-    assert carrier.engine.bill().pictures == 6
+    assert carrier.engine.bill().images == 6
 
 
 async def test_a_link_is_followed_in_process() -> None:
@@ -67,7 +67,7 @@ async def test_a_lost_connection_is_an_error_that_does_not_know_of_money(fault: 
 
     assert caught.value.billing == "unknown"
     assert progress.sent
-    assert carrier.engine.bill().pictures == billed
+    assert carrier.engine.bill().images == billed
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from stepfun_async import (
 )
 from stepfun_async._core.errors import Billing
 from tests.faults.world import Way, World
-from tests.support.answers import REFUSAL, answer, data_answer, picture_answer
+from tests.support.answers import REFUSAL, answer, data_answer, image_answer
 from tests.support.faulty import (
     Play,
     Talk,
@@ -195,7 +195,7 @@ def all_is_well(_: World) -> AbstractContextManager[None]:
 
 BUSY = "503 Service Unavailable"
 HTML = b"<html><body><h1>Bad Gateway</h1></body></html>"
-WHOLE = picture_answer()
+WHOLE = image_answer()
 BODY = WHOLE.partition(b"\r\n\r\n")[2]
 _LAST = f"{len(BODY):x}\r\n".encode() + BODY + b"\r\n0\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"

@@ -9,7 +9,7 @@ from itertools import chain, repeat
 from typing import TypeAlias
 
 from tests.gateways.gateways import Listener
-from tests.support.answers import answer, picture_answer
+from tests.support.answers import answer, image_answer
 from tests.support.faulty import (
     FaultyService,
     Play,
@@ -88,14 +88,14 @@ def _refusing(upstreams: Sequence[FaultyService]) -> AbstractContextManager[None
 
 def _spaces_first(talk: Talk) -> None:
     """Send a success in chunks, the first of which are white space."""
-    _, _, body = picture_answer().partition(b"\r\n\r\n")
+    _, _, body = image_answer().partition(b"\r\n\r\n")
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
     talk.connection.sendall(head + b"1\r\n \r\n" * 3 + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
 
 
 def _success_of_old(talk: Talk) -> None:
     """Send a success in HTTP/1.0, whose end is that of the connection."""
-    _, _, body = picture_answer().partition(b"\r\n\r\n")
+    _, _, body = image_answer().partition(b"\r\n\r\n")
     talk.connection.sendall(b"HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n" + body)
     hang_up(talk)
 

@@ -109,7 +109,7 @@ def test_a_limit_holds_in_whatever_decimal_context_the_caller_has(context: decim
             with pytest.raises(BudgetExceededError):
                 client.images.generate("a lake")
         assert client.usage.spent == {"USD": Decimal("0.300")}
-    assert (engine.bill().pictures, str(engine.bill().amount())) == (100, "0.300")
+    assert (engine.bill().images, str(engine.bill().amount())) == (100, "0.300")
     assert (str(budget.spent), str(budget.left)) == ("0.300", "0.000")
 
 

@@ -348,7 +348,7 @@ async def main():
 try:
     asyncio.run(main())
 except KeyboardInterrupt:
-    print(engine.bill().pictures, path.exists(), len(backend.slots))
+    print(engine.bill().images, path.exists(), len(backend.slots))
 """
 
 

@@ -20,7 +20,7 @@ def answer(body: bytes, *, status: str = "200 OK", headers: str = "", content_ty
     return head.encode() + body
 
 
-def picture_answer(*, trace_id: str = "trace-1", **more: object) -> bytes:
+def image_answer(*, trace_id: str = "trace-1", **more: object) -> bytes:
     """The bytes of a whole success."""
     item = {"seed": 7, "finish_reason": "success", "b64_json": base64.b64encode(PIXEL).decode()}
     body = json.dumps({"created": 1, "data": [item], **more}).encode()

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from itertools import chain, repeat
 from typing import TypeAlias
 
-from tests.support.answers import PIXEL, answer, link_answer, picture_answer
+from tests.support.answers import PIXEL, answer, image_answer, link_answer
 
 HOST = "127.0.0.1"
 
@@ -103,7 +103,7 @@ class Talk:
             return answer(PIXEL, content_type="image/png")
         if b'"url"' in self.body:
             return link_answer(f"{self.service.url}/pictures/1.png")
-        return picture_answer(trace_id=self.header(b"x-request-id").decode())
+        return image_answer(trace_id=self.header(b"x-request-id").decode())
 
     def header(self, name: bytes) -> bytes:
         """The value of a header; empty without it."""

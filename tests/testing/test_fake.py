@@ -118,8 +118,8 @@ def test_paid_are_the_calls_that_cost_something_even_if_the_answer_was_lost() ->
 
     assert [call.prompt for call in stepfun.calls] == ["a lake", "a lake", "a cat"]
     assert [call.prompt for call in stepfun.paid] == ["a lake", "a cat"]
-    assert (stepfun.bill.pictures, str(stepfun.bill.amount())) == (2, "0.006")
-    stepfun.assert_paid(pictures=2)
+    assert (stepfun.bill.images, str(stepfun.bill.amount())) == (2, "0.006")
+    stepfun.assert_paid(images=2)
 
 
 def test_a_failed_assertion_tells_every_call() -> None:
@@ -131,7 +131,7 @@ def test_a_failed_assertion_tells_every_call() -> None:
         client.images.generate("a cat", model="step-2x-large")
 
     with pytest.raises(AssertionError) as caught:
-        stepfun.assert_paid(pictures=1)
+        stepfun.assert_paid(images=1)
 
     assert str(caught.value).splitlines() == [
         "2 images paid for (0.023 USD), not 1; 3 calls arrived:",

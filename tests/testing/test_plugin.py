@@ -48,7 +48,7 @@ from code_under_test import lake, lakes
 @pytest.mark.parametrize("count", [1, 3])
 def test_each_test_has_a_bill_of_its_own(stepfun, count):
     lakes(count)
-    stepfun.assert_paid(pictures=count)
+    stepfun.assert_paid(images=count)
 
 @pytest.mark.anyio
 async def test_async_code(stepfun, anyio_backend):
@@ -60,7 +60,7 @@ def test_the_server_and_the_fake_are_one(stepfun, stepfun_server):
     assert anyio.run(lake).attempts == 2
     assert os.environ["STEP_BASE_URL"] == stepfun_server.url
     assert stepfun_server.calls == stepfun.calls
-    stepfun_server.assert_paid(pictures=1)
+    stepfun_server.assert_paid(images=1)
 
 def test_sync_code_in_virtual_time(stepfun, stepfun_virtual_time):
     from stepfun_async import Client
@@ -110,14 +110,14 @@ from code_under_test import lakes
 
 def test_it(stepfun):
     lakes(2)
-    stepfun.assert_paid(pictures=3)
+    stepfun.assert_paid(images=3)
 """
     write_suite(tmp_path, {"code_under_test.py": CODE, "test_it.py": tests})
 
     done = run_suite(tmp_path)
 
     assert outcomes(done) == {"failed": 1}
-    assert ">       stepfun.assert_paid(pictures=3)" in done.stdout
+    assert ">       stepfun.assert_paid(images=3)" in done.stdout
     assert "E       AssertionError: 2 images paid for (0.006 USD), not 3; 2 calls arrived:" in done.stdout
     assert "raise AssertionError" not in done.stdout
 

@@ -21,7 +21,7 @@ from stepfun_async import AsyncClient, AuthenticationError, Limits
 from stepfun_async._transport import pool as connections
 from stepfun_async._transport import sockets
 from stepfun_async._transport.request import address_of
-from tests.support.answers import PIXEL, answer, picture_answer
+from tests.support.answers import PIXEL, answer, image_answer
 from tests.support.raw import raw_server, say, stay_silent
 
 pytestmark = pytest.mark.anyio
@@ -39,7 +39,7 @@ async def test_a_plain_call_loads_no_http_library() -> None:
         "asyncio.run(main())\n"
         "print([name for name in ('httpx', 'httpcore', 'h11') if name in sys.modules])\n"
     )
-    with raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as server:
         run = [sys.executable, "-c", code, server.url]
         done = await anyio.run_process(run, check=False, stderr=subprocess.PIPE)
     assert (done.returncode, done.stdout.decode().split("\n")[:2]) == (0, ["1", "[]"]), done.stderr.decode()
@@ -54,7 +54,7 @@ async def test_a_tool_that_stands_in_for_httpx_is_asked(monkeypatch: pytest.Monk
         seen.append(str(request.url))
         return await original(self, request)
 
-    with raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as server:
         async with AsyncClient(KEY, base_url=server.url) as client:
             await client.images.generate("goes straight")
             with monkeypatch.context() as patch:
@@ -87,7 +87,7 @@ async def test_a_tool_that_wraps_httpx_is_asked(monkeypatch: pytest.MonkeyPatch)
     seen: list[str] = []
     wrapped = Wrapped(httpx.AsyncHTTPTransport.handle_async_request, seen)
     monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", wrapped)
-    with raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as server:
         async with AsyncClient(KEY, base_url=server.url) as client:
             await client.images.generate("a lake")
     assert seen == [f"{server.url}/images/generations"]
@@ -127,7 +127,7 @@ async def test_a_large_picture_is_sent_over_tls(monkeypatch: pytest.MonkeyPatch)
     authority.configure_trust(trusting)
     monkeypatch.setattr(connections, "_contexts", [trusting])
     big = PIXEL + bytes(4 * 1024 * 1024)
-    with raw_server(say(picture_answer()), tls=context) as server:
+    with raw_server(say(image_answer()), tls=context) as server:
         async with AsyncClient(KEY, base_url=server.url, validation="off") as client:
             for _ in range(3):
                 await client.images.edit(big, "a hat")
@@ -187,7 +187,7 @@ def test_it_works_on_uvloop(tls: bool, monkeypatch: pytest.MonkeyPatch) -> None:
                 group.start_soon(client.images.generate, "a lake")
         return client.usage.billed
 
-    with raw_server(say(picture_answer()), tls=context if tls else None) as server:
+    with raw_server(say(image_answer()), tls=context if tls else None) as server:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             assert runner.run(main(server.url)) == 12
         assert server.connections <= 3

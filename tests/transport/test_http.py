@@ -39,7 +39,7 @@ from stepfun_async._transport import http as calls
 from stepfun_async._transport import http11, proxies, response_body
 from stepfun_async._transport import pool as connections
 from stepfun_async._transport.http11 import ResponseHead
-from tests.support.answers import PIXEL, answer, picture_answer
+from tests.support.answers import PIXEL, answer, image_answer
 from tests.support.raw import hang_up, raw_server, reset, say, socks_handshake, stay_silent
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("way")]
@@ -93,7 +93,7 @@ async def test_a_connection_lost_after_sending_may_have_been_billed(script: Call
 
 
 async def test_an_answer_cut_off_in_the_middle_may_have_been_billed() -> None:
-    whole = picture_answer()
+    whole = image_answer()
 
     def cut(connection: socket.socket) -> None:
         connection.sendall(whole[:-20])
@@ -119,7 +119,7 @@ async def test_the_deadline_holds_over_silence() -> None:
 
 async def test_the_deadline_holds_over_a_body_that_drips() -> None:
     """Every byte that comes would restart a read timeout; the deadline does not care."""
-    whole = picture_answer()
+    whole = image_answer()
 
     def drip(connection: socket.socket) -> None:
         connection.settimeout(0.01)
@@ -138,7 +138,7 @@ async def test_the_deadline_holds_over_a_body_that_drips() -> None:
 
 
 async def test_one_connection_serves_calls_one_after_another() -> None:
-    with raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as server:
         async with client_for(server.url) as client:
             for _ in range(3):
                 await client.images.generate("a lake")
@@ -150,7 +150,7 @@ async def test_a_connection_that_the_server_closed_is_replaced_without_a_second_
     closed = threading.Semaphore(0)
 
     def last(connection: socket.socket) -> None:
-        connection.sendall(picture_answer())
+        connection.sendall(image_answer())
         connection.shutdown(socket.SHUT_RDWR)
         closed.release()
 
@@ -177,7 +177,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def keeping(keep_alive: str) -> bytes:
-    return picture_answer().replace(b"\r\n", b"\r\n" + keep_alive.encode(), 1)
+    return image_answer().replace(b"\r\n", b"\r\n" + keep_alive.encode(), 1)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ async def test_an_idle_connection_is_used_for_as_long_as_the_server_keeps_it(
 
 
 async def test_a_connection_idle_for_too_long_is_closed_and_not_used_again(clock: Clock) -> None:
-    with raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as server:
         async with client_for(server.url) as client:
             await client.images.generate("a lake")
             clock.now += 2
@@ -235,7 +235,7 @@ def test_a_time_that_is_none_is_refused(wrong: Any) -> None:
 
 async def test_many_connections_that_are_idle_for_too_long_are_no_hindrance_to_many_calls(clock: Clock) -> None:
     """Each call closes some of them, and while it waits for that, others take what is left."""
-    with raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as server:
         async with client_for(server.url) as client:
             for _ in range(2):
                 async with anyio.create_task_group() as group:
@@ -251,7 +251,7 @@ async def test_a_call_in_flight_when_the_client_is_closed_leaves_no_connection_o
     def late(connection: socket.socket) -> None:
         arrived.set()
         go_on.wait(5)
-        connection.sendall(picture_answer())
+        connection.sendall(image_answer())
 
     with raw_server(late) as server:
         client = client_for(server.url)
@@ -265,7 +265,7 @@ async def test_a_call_in_flight_when_the_client_is_closed_leaves_no_connection_o
 
 
 async def test_calls_never_exceed_the_slots_and_all_are_served() -> None:
-    with raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as server:
         async with (
             client_for(server.url, limits=Limits(max_concurrency=3)) as client,
             anyio.create_task_group() as group,
@@ -277,7 +277,7 @@ async def test_calls_never_exceed_the_slots_and_all_are_served() -> None:
 
 
 async def test_a_cancelled_call_leaves_its_slot_free_and_its_connection_closed() -> None:
-    with raw_server(stay_silent, say(picture_answer())) as server:
+    with raw_server(stay_silent, say(image_answer())) as server:
         async with client_for(server.url, limits=Limits(max_concurrency=1)) as client:
             async with anyio.create_task_group() as group:
                 group.start_soon(client.images.generate, "a lake")
@@ -314,7 +314,7 @@ def test_the_deadline_begins_when_the_slot_is_granted() -> None:
     class Slow(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             await anyio.sleep(3)
-            return httpx.Response(200, content=picture_answer().partition(b"\r\n\r\n")[2])
+            return httpx.Response(200, content=image_answer().partition(b"\r\n\r\n")[2])
 
     async def main() -> None:
         start = anyio.current_time()
@@ -329,7 +329,7 @@ def test_the_deadline_begins_when_the_slot_is_granted() -> None:
 
 
 async def test_the_multipart_body_names_the_real_type_of_the_picture() -> None:
-    with raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as server:
         async with client_for(server.url) as client:
             await client.images.edit(PIXEL, "grüße, 世界", text_mode=True, seed=5)
     body = server.requests[0]
@@ -344,7 +344,7 @@ async def test_the_multipart_body_names_the_real_type_of_the_picture() -> None:
 
 
 async def test_the_json_body_and_headers_are_as_documented() -> None:
-    with raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as server:
         async with client_for(server.url, default_headers={"x-team": "blue"}) as client:
             await client.images.generate(
                 "山", size="16:9", extra_body={"beta": 1}, extra_headers={"X-Request-Id": "r-1"}
@@ -485,7 +485,7 @@ async def test_a_paid_link_that_is_none_is_not_lost(link: str, tmp_path: Path) -
 
 
 async def test_what_ends_before_a_connection_is_open_was_not_billed() -> None:
-    with raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as server:
         async with client_for(server.url) as client:
             for _ in range(20):
                 with anyio.CancelScope() as scope:
@@ -515,7 +515,7 @@ async def test_a_fetch_that_fails_speaks_of_no_money() -> None:
 
 
 def test_a_client_keeps_no_loop_alive() -> None:
-    with raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as server:
         client = client_for(server.url)
         loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
 
@@ -534,7 +534,7 @@ async def test_a_picture_that_cannot_be_written_is_not_lost(tmp_path: Path, monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as server:
         async with client_for(server.url) as client:
             with pytest.raises(SaveError, match="No space left") as caught:
                 await client.images.generate("a lake", save_to=tmp_path / "a.png")
@@ -554,7 +554,7 @@ async def test_a_paid_picture_is_written_even_when_the_call_is_cancelled(
         scope.cancel()
 
     monkeypatch.setattr(httpx.Response, "aclose", cancel_on_arrival)
-    with raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as server:
         async with client_for(server.url) as client:
             with scope:
                 await client.images.generate("a lake", save_to=tmp_path / "a.png")
@@ -568,7 +568,7 @@ async def test_a_transport_of_the_users_own_is_used_and_closed() -> None:
         async def aclose(self) -> None:
             self.closed = True
 
-    body = picture_answer().partition(b"\r\n\r\n")[2]
+    body = image_answer().partition(b"\r\n\r\n")[2]
     recorder = Recorder(lambda request: httpx.Response(200, content=body, headers={"x-trace-id": str(request.url)}))
     async with client_for("https://own.test/v1", transport=recorder) as client:
         response = await client.images.generate("a lake")
@@ -589,7 +589,7 @@ async def test_a_lost_answer_of_a_mocked_transport_counts_as_maybe_billed() -> N
 
 
 async def test_a_proxy_carries_the_calls() -> None:
-    with raw_server(say(picture_answer())) as proxy:
+    with raw_server(say(image_answer())) as proxy:
         address = proxy.url.removesuffix("/v1")
         async with client_for("http://far.test/v1", proxy=address) as client:
             await client.images.generate("a lake")
@@ -597,7 +597,7 @@ async def test_a_proxy_carries_the_calls() -> None:
 
 
 async def test_a_socks_proxy_carries_the_calls() -> None:
-    with raw_server(say(picture_answer()), greet=socks_handshake) as proxy:
+    with raw_server(say(image_answer()), greet=socks_handshake) as proxy:
         address = proxy.url.removesuffix("/v1").replace("http", "socks5")
         async with client_for("http://far.test/v1", proxy=address) as client:
             await client.images.generate("a lake")
@@ -607,7 +607,7 @@ async def test_a_socks_proxy_carries_the_calls() -> None:
 
 
 async def test_the_environments_proxy_is_used_unless_it_excepts_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    with raw_server(say(picture_answer())) as proxy, raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as proxy, raw_server(say(image_answer())) as server:
         monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/v1"))
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         async with client_for("http://far.test/v1") as client:
@@ -655,7 +655,7 @@ async def test_calls_go_over_tls_and_keep_their_connection(
 ) -> None:
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    with raw_server(say(picture_answer()), tls=server_tls) as server:
+    with raw_server(say(image_answer()), tls=server_tls) as server:
         async with client_for(server.url) as client:
             for _ in range(3):
                 assert (await client.images.generate("a lake")).image.data == PIXEL
@@ -663,7 +663,7 @@ async def test_calls_go_over_tls_and_keep_their_connection(
 
 
 async def test_a_server_that_cannot_prove_itself_gets_nothing(server_tls: ssl.SSLContext) -> None:
-    with raw_server(say(picture_answer()), tls=server_tls) as server:
+    with raw_server(say(image_answer()), tls=server_tls) as server:
         async with client_for(server.url) as client:
             with pytest.raises(APIConnectionError, match="certificate verify failed") as caught:
                 await client.images.generate("a lake")
@@ -684,7 +684,7 @@ def test_one_client_serves_several_loops_and_leaves_no_socket(backend: str, anyi
     """Also without `aclose`: a loop that ends closes what was opened in it."""
     if backend != anyio_backend:
         return
-    with raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as server:
         client = client_for(server.url)
 
         async def twice() -> None:

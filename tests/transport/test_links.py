@@ -20,7 +20,7 @@ from stepfun_async._core.wire import SendState
 from stepfun_async._transport import addresses
 from stepfun_async._transport.addresses import why_not_public
 from stepfun_async._transport.trace import AddressNotAllowedError, ConnectionTrace
-from tests.support.answers import PIXEL, answer, picture_answer
+from tests.support.answers import PIXEL, answer, image_answer
 from tests.support.raw import RawServer, raw_server, say, socks_handshake, stay_silent
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("way")]
@@ -261,7 +261,7 @@ async def test_a_name_of_this_machine_that_leads_elsewhere_does_not_get_the_key(
 @pytest.mark.usefixtures("names")
 async def test_a_connection_is_used_again_only_where_it_was_judged_alike() -> None:
     """The one for the key in clear leads to this machine for certain; the one for links may lead anywhere."""
-    with raw_server(say(picture_answer()), say(PICTURE), say(picture_answer()), say(PICTURE)) as server:
+    with raw_server(say(image_answer()), say(PICTURE), say(image_answer()), say(PICTURE)) as server:
         async with client_for(f"http://localhost:{port_of(server)}/v1") as client:
             for _ in range(2):
                 await client.images.generate("a lake")

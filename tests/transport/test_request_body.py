@@ -22,13 +22,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepfun_async import APIConnectionError, AsyncClient, Image, ImageEdit, RetryPolicy
-from stepfun_async._core.pictures import look
+from stepfun_async._core.input_images import load_image
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState, Upload, encode_json
 from stepfun_async._runtime.files import CHUNK_SIZE, FileSource
 from stepfun_async._transport import request_body as uploads
 from stepfun_async._transport.request_body import RequestBody, body_of
 from stepfun_async.embedded import EmbeddedTransport, Engine
-from tests.support.answers import PIXEL, REFUSAL, answer, picture_answer
+from tests.support.answers import PIXEL, REFUSAL, answer, image_answer
 from tests.support.raw import hang_up, raw_server, say
 from tests.support.services import parts_of
 
@@ -139,7 +139,7 @@ async def test_long_json_is_written_by_a_thread(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_a_file_is_sent_in_pieces_of_known_length(path: Path) -> None:
-    with raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as server:
         async with client_for(server.url) as client:
             for image in (path, str(path), Image(path=path), path.read_bytes()):
                 await client.images.edit(image, "a hat")
@@ -154,7 +154,7 @@ async def test_a_file_is_sent_in_pieces_of_known_length(path: Path) -> None:
 
 
 async def test_an_attempt_more_sends_the_file_again(path: Path) -> None:
-    with raw_server(say(answer(REFUSAL, status="503 Busy")), say(picture_answer())) as server:
+    with raw_server(say(answer(REFUSAL, status="503 Busy")), say(image_answer())) as server:
         async with client_for(server.url) as client:
             response = await client.images.edit(path, "a hat")
     assert response.attempts == 2
@@ -164,7 +164,7 @@ async def test_an_attempt_more_sends_the_file_again(path: Path) -> None:
 
 
 async def test_a_link_to_a_file_of_the_file_system_and_a_picture_just_saved_are_sent(tmp_path: Path) -> None:
-    with raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as server:
         async with client_for(server.url) as client:
             made = await client.images.generate("a cat", save_to=tmp_path / "cat")
             (tmp_path / "link").symlink_to("cat.png")
@@ -176,7 +176,7 @@ async def test_a_link_to_a_file_of_the_file_system_and_a_picture_just_saved_are_
 
 
 async def test_image_to_image_sends_the_file_as_a_data_uri(path: Path) -> None:
-    with raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as server:
         async with client_for(server.url) as client:
             await client.images.image_to_image(path, "a hat", source_weight=0.5)
     _, body = body_in(server.requests[0])
@@ -210,7 +210,7 @@ def swallow(connection: socket.socket) -> None:
         left = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]) - len(rest)
         while left > 0:
             left -= connection.recv_into(buffer)
-        connection.sendall(picture_answer())
+        connection.sendall(image_answer())
 
 
 async def test_a_file_takes_no_memory_of_its_size(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ async def test_a_file_is_read_by_threads(path: Path, monkeypatch: pytest.MonkeyP
         return real(source, start, length)
 
     monkeypatch.setattr(FileSource, "read_piece", read_piece)
-    with raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as server:
         for more in ({}, {"transport": EmbeddedTransport(Engine(plain=True))}):
             async with client_for(server.url, **more) as client:
                 await client.images.edit(path, "a hat")
@@ -248,7 +248,7 @@ async def test_a_transport_of_ones_own_can_have_the_bytes(path: Path) -> None:
     class Own:
         async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
             sent.append(call.files["image"].data)
-            return HTTPResponse(200, {}, picture_answer().partition(b"\r\n\r\n")[2])
+            return HTTPResponse(200, {}, image_answer().partition(b"\r\n\r\n")[2])
 
         async def aclose(self) -> None:
             pass
@@ -262,7 +262,7 @@ async def test_a_transport_of_ones_own_can_have_the_bytes(path: Path) -> None:
 
 def answer_to(request: httpx.Request, sent: list[bytes]) -> bytes:
     sent.append(parts_of(request.headers["content-type"], request.content)[1]["image"].data)
-    return picture_answer().partition(b"\r\n\r\n")[2]
+    return image_answer().partition(b"\r\n\r\n")[2]
 
 
 # --- files that change ---------------------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ async def test_a_file_that_changed_before_it_leaves_is_not_sent(
     """After it was looked at, while the call waited for its slot, say."""
     engine = Engine(plain=True)
     more = {"transport": EmbeddedTransport(engine)} if embedded else {}
-    with raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as server:
         async with client_for(server.url, on_event=once(partial(change, path)), **more) as client:
             with pytest.raises(APIConnectionError, match=said) as caught:
                 await client.images.edit(path, "a hat")
@@ -326,7 +326,7 @@ async def test_a_file_that_changes_while_it_leaves_breaks_the_request_off(
         return real(source, start, length)
 
     monkeypatch.setattr(FileSource, "read_piece", read_piece)
-    with raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as server:
         async with client_for(server.url) as client:
             with pytest.raises(APIConnectionError, match=said) as caught:
                 await client.images.edit(path, "a hat")
@@ -338,7 +338,7 @@ async def test_a_file_that_changes_while_it_leaves_breaks_the_request_off(
 
 async def test_a_request_that_is_made_again_sends_what_is_there_now(path: Path) -> None:
     request = ImageEdit(image=path, prompt="a hat")
-    with raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as server:
         async with client_for(server.url) as client:
             for _ in range(2):
                 assert [type(outcome).__name__ async for outcome in client.images.map([request])] == ["Finished"]
@@ -361,7 +361,7 @@ async def test_a_call_that_is_cancelled_while_its_file_leaves_keeps_nothing_open
         return real(source, start, length)
 
     monkeypatch.setattr(FileSource, "read_piece", read_piece)
-    with raw_server(say(picture_answer())) as server:
+    with raw_server(say(image_answer())) as server:
         async with client_for(server.url) as client:
             with scope:
                 await client.images.edit(path, "a hat")
@@ -373,7 +373,7 @@ async def test_a_call_that_is_cancelled_while_its_file_leaves_keeps_nothing_open
 
 async def test_a_picture_is_looked_at_without_being_read(tmp_path: Path) -> None:
     (tmp_path / "large.png").write_bytes(picture(9 * MEGABYTE))
-    look(tmp_path / "large.png")
+    load_image(tmp_path / "large.png")
     with Peak() as peak:
-        assert not hasattr(look(tmp_path / "large.png"), "why")
+        assert not hasattr(load_image(tmp_path / "large.png"), "why")
     assert peak.bytes < 100_000

@@ -14,11 +14,11 @@ import respx
 from PIL import Image as pillow
 
 from stepfun_async import Client, ImageEdit, ImageToImage, Size, TextToImage
-from tests.support.answers import PIXEL, picture_answer
+from tests.support.answers import PIXEL, image_answer
 from tests.support.services import parts_of
 
 URI = f"data:image/png;base64,{base64.b64encode(PIXEL).decode()}"
-ANSWER = picture_answer().partition(b"\r\n\r\n")[2]
+ANSWER = image_answer().partition(b"\r\n\r\n")[2]
 EDIT_2, LARGE, MEDIUM, EDIT_1X = "step-image-edit-2", "step-2x-large", "step-1x-medium", "step-1x-edit"
 
 

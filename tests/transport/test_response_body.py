@@ -31,13 +31,13 @@ from stepfun_async._core.wire import HTTPRequest
 from stepfun_async._transport import http as calls
 from stepfun_async._transport import response_body as bodies
 from stepfun_async._transport.http11 import ResponseHead
-from stepfun_async._transport.response_body import MAX_PICTURE, BodyReader, _Unpacking
-from tests.support.answers import PIXEL, answer, picture_answer
+from stepfun_async._transport.response_body import MAX_IMAGE, BodyReader, _Unpacking
+from tests.support.answers import PIXEL, answer, image_answer
 from tests.support.raw import raw_server, say
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("way")]
 
-BODY = picture_answer().partition(b"\r\n\r\n")[2]
+BODY = image_answer().partition(b"\r\n\r\n")[2]
 
 
 def client_for(url: str, transport: httpx.AsyncBaseTransport | None = None) -> AsyncClient:
@@ -158,7 +158,7 @@ async def test_a_packed_bomb_ends_in_an_error_with_bounded_memory(coding: str, m
 
 
 async def test_a_packed_bomb_behind_a_link_ends_in_an_error() -> None:
-    bomb = gzip.compress(PIXEL + bytes(MAX_PICTURE), 1)
+    bomb = gzip.compress(PIXEL + bytes(MAX_IMAGE), 1)
     with raw_server(say(packed(bomb, "gzip"))) as server:
         async with client_for(server.url) as client:
             with pytest.raises(APIConnectionError, match="longer than 167,772,160 bytes") as caught:

@@ -37,7 +37,7 @@ from weakref import WeakSet
 
 import anyio
 
-from .._core.answers import parse_download, parse_images, picture_facts
+from .._core.answers import image_facts, parse_download, parse_images
 from .._core.capabilities import SOURCES
 from .._core.data_uris import decode_text, is_data_uri
 from .._core.errors import (
@@ -52,9 +52,9 @@ from .._core.errors import (
     OrientationWarning,
     StepFunError,
 )
+from .._core.input_images import as_link, is_link
 from .._core.outcomes import billing_of
 from .._core.parameters import Parameters, Purchase
-from .._core.pictures import as_link, is_link
 from .._core.problems import Problem, plain
 from .._core.reasons import trace_id_of
 from .._core.results import ContentFilteredError, Image, ImagesResponse, SaveError
@@ -376,7 +376,7 @@ class Caller:
             attempt = record.begin_attempt(permit.now if self.limits.requests_per_minute else None)
             try:
                 response = self._redacted(await self._transport.send(call, attempt), call)
-                if response.pictures or len(response.body) >= LONG:
+                if response.images or len(response.body) >= LONG:
                     result = await _parsed_in_thread(response, parse)
                 else:
                     result = parse(response, now=time.time())
@@ -552,8 +552,8 @@ def _price_of(purchase: Purchase, config: Settings, budget: Budget | None) -> Mo
 
 def _countable(purchase: Purchase) -> int:
     """The number of images ordered, for a budget."""
-    if purchase.pictures is not None:
-        return purchase.pictures
+    if purchase.images is not None:
+        return purchase.images
     why = "what is sent does not say how many images will be charged, so the budget cannot be enforced"
     problem = Problem("n", None, "a whole number, also in extra_body", why)
     raise InvalidRequestError.of(f"{purchase.model} {purchase.operation}", (problem,))
@@ -597,7 +597,7 @@ def _linked(image: object) -> Image:
 def _decoded(image: Image) -> Image:
     """`image`, whose link is a data URI, with the bytes in it."""
     try:
-        return replace(image, url=None, **picture_facts(decode_text(image.url or "")))
+        return replace(image, url=None, **image_facts(decode_text(image.url or "")))
     except ValueError as error:
         allowed = "an Image with a link, or a link"
         raise InvalidRequestError.of("download", (Problem("image", plain(image), allowed, str(error)),)) from error

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         Nothing,
         StyleReference,
     )
-    from .._core.requests import ImageRequest, PictureInput, ResponseFormat
+    from .._core.requests import ImageRequest, ImageSource, ResponseFormat
 
 
 class AsyncImages:
@@ -125,7 +125,7 @@ class AsyncImages:
     @shown
     async def edit(
         self,
-        image: PictureInput,
+        image: ImageSource,
         prompt: str,
         *,
         model: EditModel = "step-image-edit-2",
@@ -205,7 +205,7 @@ class AsyncImages:
     @shown
     async def image_to_image(
         self,
-        image: PictureInput,
+        image: ImageSource,
         prompt: str,
         *,
         source_weight: float,

@@ -18,8 +18,8 @@ from .cutting import Base64StreamDecoder, ExtractedImage, index_of
 from .data_uris import decode_text, is_data_uri
 from .errors import MalformedResponseError
 from .headers import ImageHeader, read_header
+from .input_images import as_link, is_bare_base64, names_link
 from .outcomes import Event, billing_of, billing_of_status, status_outcome
-from .pictures import as_link, is_bare_base64, names_link
 from .problems import show
 from .reasons import described, encodable, read_reason, resender_of, said_by_success, trace_id_of, wish_in
 from .results import FILTERED, Account, Image, ImagesResponse, Model
@@ -68,7 +68,7 @@ def parse_images(
     """
     if hint_of is not None and not 200 <= reply.status < 300:
         raise_for_status(reply, now, hint_of(reply.status))
-    if len(reply.body) >= CUTTING_PAYS and not reply.pictures:
+    if len(reply.body) >= CUTTING_PAYS and not reply.images:
         raise_for_status(reply, now)
         with suppress(MalformedResponseError):
             if (cut := _cut(reply)) is not None:
@@ -90,8 +90,8 @@ def _cut(reply: HTTPResponse) -> HTTPResponse | None:
     found = cutter.finish()
     if found is None or not found[1]:
         return None
-    body, pictures = found
-    return replace(reply, body=body, pictures=pictures)
+    body, images = found
+    return replace(reply, body=body, images=images)
 
 
 def _images(
@@ -145,7 +145,7 @@ def parse_download(reply: HTTPResponse, *, now: float) -> dict[str, Any]:
     """`Image`'s fields that are read from the bytes behind a link, known to be an image."""
     raise_for_status(reply, now, hint=_LINK_HINT if reply.status in (401, 403, 404, 410) else "")
     _refuse_packed(reply)
-    facts = _cut_facts(reply.pictures[0]) if reply.pictures else picture_facts(reply.body)
+    facts = _cut_facts(reply.images[0]) if reply.images else image_facts(reply.body)
     if "format" not in facts and _is_page(reply.whole().body):
         raise _malformed("the link leads to something that is not an image", reply)
     return facts
@@ -160,7 +160,7 @@ def _is_page(body: bytes) -> bool:
     return len(text.encode()) > len(head) - 4 and all(letter.isprintable() or letter.isspace() for letter in text)
 
 
-def picture_facts(data: bytes) -> dict[str, Any]:
+def image_facts(data: bytes) -> dict[str, Any]:
     """`Image`'s fields that are read from the bytes, whichever way those came."""
     return {"data": data, **_header_facts(read_header(data))}
 
@@ -247,9 +247,9 @@ def _image(item: dict[str, Any], reply: HTTPResponse, base_url: str, expires: da
     elif not text and isinstance(url, str) and (is_data_uri(url) or is_bare_base64(url)):
         text = url
     if isinstance(text, str):
-        at = index_of(text) if reply.pictures else None
+        at = index_of(text) if reply.images else None
         if at is not None:
-            return Image(seed=seed, finish_reason=reason, **_cut_facts(reply.pictures[at]))
+            return Image(seed=seed, finish_reason=reason, **_cut_facts(reply.images[at]))
         data = _decode(text, reply)
         name, width, height = read_header(data) or _NO_HEADER
         return Image(data, None, None, None, name, width, height, seed, reason)

@@ -273,7 +273,7 @@ _EDIT_1X_SIZES = Sizes(
     source="docs 2026-06",
     note="exact for a square image, otherwise the image's ratio at about that area",
 )
-_SOURCE_PICTURE = ImageInput(
+_SOURCE_IMAGE = ImageInput(
     required=True,
     formats=("png", "jpeg"),
     max_bytes=10 * _MEGABYTE,
@@ -290,7 +290,7 @@ _SOURCE_WEIGHT = Number(
     note="smaller: closer to the source",
 )
 _STYLE = Style(
-    picture=ImageInput(formats=("png", "jpeg"), max_bytes=10 * _MEGABYTE, max_side=65535, links=True),
+    image=ImageInput(formats=("png", "jpeg"), max_bytes=10 * _MEGABYTE, max_side=65535, links=True),
     weight=Number(minimum=0.0, above=True, maximum=2.0, default=1.0, note="larger: closer to the reference"),
     source="docs 2026-06",
 )
@@ -467,7 +467,7 @@ BUILT_IN = (
         **_LARGE,
         operation="image_to_image",
         rules=_rules(
-            image=_SOURCE_PICTURE,
+            image=_SOURCE_IMAGE,
             prompt=_LONG_PROMPT,
             source_weight=_SOURCE_WEIGHT,
             size=_STEP_SIZES,
@@ -482,7 +482,7 @@ BUILT_IN = (
         **_MEDIUM,
         operation="image_to_image",
         rules=_rules(
-            image=_SOURCE_PICTURE,
+            image=_SOURCE_IMAGE,
             prompt=_LONG_PROMPT,
             source_weight=_SOURCE_WEIGHT,
             size=_STEP_SIZES,

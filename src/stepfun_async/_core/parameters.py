@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Self, cast
 
 from .._runtime.files import FileSource
 from .capabilities import Capability, Operation, Region
+from .input_images import Bounds, InputImage, InvalidImage, is_read_once, load_image
 from .money import Money
-from .pictures import Bounds, Picture, Unreadable, is_read_once, look
 from .problems import Problem, plain
 from .registry import row_of
 from .rules import ImageInput, Integer, Rule, Style
@@ -29,7 +29,7 @@ class ImageCache:
     def __init__(self, seen: Mapping[str, tuple[object, object, object]] | None = None) -> None:
         self._seen = dict(seen or {})
 
-    def look(self, name: str, value: object, rule: Rule | None) -> object:
+    def load(self, name: str, value: object, rule: Rule | None) -> object:
         """Open `value` as an image for a rule. It is opened again if either is another one, or the file has changed."""
         seen = self._seen.get(name)
         if (
@@ -38,19 +38,19 @@ class ImageCache:
             or (seen[1] is not rule and not is_read_once(value))
             or _has_changed(seen[2])
         ):
-            seen = self._seen[name] = (value, rule, _looked(value, rule))
+            seen = self._seen[name] = (value, rule, _load_or_refuse(value, rule))
         return seen[2]
 
     def __copy__(self) -> Self:
         return type(self)(self._seen)
 
 
-def _looked(value: object, rule: Rule | None) -> object:
+def _load_or_refuse(value: object, rule: Rule | None) -> object:
     bounds: Bounds | None = rule if isinstance(rule, ImageInput) else None
     try:
-        return look(value, bounds)
+        return load_image(value, bounds)
     except Exception as error:  # noqa: BLE001 - a user's methods may raise anything
-        return Unreadable(f"it cannot be read: {reason(error)}")
+        return InvalidImage(f"it cannot be read: {reason(error)}")
 
 
 class Purchase(NamedTuple):
@@ -59,12 +59,12 @@ class Purchase(NamedTuple):
     Attributes:
         model: the model's name, as sent; a description of anything else.
         operation: what is asked of it.
-        pictures: how many images it may charge; `None` if the request does not determine it.
+        images: the number of images it may charge; `None` if the request does not determine it.
     """
 
     model: str
     operation: Operation
-    pictures: int | None
+    images: int | None
 
     def price(self, region: Region) -> Money | None:
         """Return the price of one of the images in `region`; `None` if unknown."""
@@ -285,11 +285,11 @@ def open_images(given: Values, row: Capability | None, cache: ImageCache) -> Val
     rules: Mapping[str, Rule] = row.rules if row else {}
     opened = dict(given)
     if "image" in given:
-        opened["image"] = cache.look("image", given["image"], rules.get("image"))
+        opened["image"] = cache.load("image", given["image"], rules.get("image"))
     if "style_reference" in given:
         rule = rules.get("style_reference")
         opened["style_reference"] = _opened_style(
-            given["style_reference"], rule.picture if isinstance(rule, Style) else None, cache
+            given["style_reference"], rule.image if isinstance(rule, Style) else None, cache
         )
     return opened
 
@@ -299,9 +299,9 @@ def _opened_style(style: object, rule: Rule | None, cache: ImageCache) -> object
         parts = _parts_of(style)
         if "source_url" not in parts:
             return style
-        return {**parts, "source_url": cache.look("style_reference", parts["source_url"], rule)}
+        return {**parts, "source_url": cache.load("style_reference", parts["source_url"], rule)}
     except Exception as error:  # noqa: BLE001 - a user's mapping may raise anything
-        return Unreadable(f"it cannot be read: {reason(error)}")
+        return InvalidImage(f"it cannot be read: {reason(error)}")
 
 
 def _parts_of(style: object) -> Mapping[str, object]:
@@ -312,6 +312,6 @@ def _is_b64(value: object) -> bool:
     return type(value) is str and value == "b64_json"
 
 
-def _has_changed(picture: object) -> bool:
-    source = picture.content if isinstance(picture, Picture) else None
+def _has_changed(image: object) -> bool:
+    source = image.content if isinstance(image, InputImage) else None
     return isinstance(source, FileSource) and not source.is_current()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias, TypedDict
 
 from .capabilities import CustomModel
-from .requests import PictureInput
+from .requests import ImageSource
 from .sizes import CustomSize, Size
 
 GenerateModel: TypeAlias = Literal["step-image-edit-2", "step-2x-large", "step-1x-medium"] | CustomModel
@@ -54,7 +54,7 @@ ImageToImageSize: TypeAlias = (
 class StyleReference(TypedDict, total=False):
     """The image whose style to take, and how strongly: above 0 to 2, larger is closer."""
 
-    source_url: PictureInput
+    source_url: ImageSource
     weight: float
 
 

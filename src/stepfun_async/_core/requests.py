@@ -23,9 +23,9 @@ from .wire import HTTPRequest, fingerprint_of
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
-    PictureInput: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | PILImage | Image
+    ImageSource: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | PILImage | Image
 else:
-    PictureInput = object
+    ImageSource = object
 """An image to send: a path, bytes, a binary file object, a PIL image, an `Image`, or a data URI."""
 
 ResponseFormat = Literal["b64_json", "url"]
@@ -186,9 +186,9 @@ class _Request(BaseModel):
         """
         purchase = self.read().purchase
         one = purchase.price(region)
-        if one is None or purchase.pictures is None:
+        if one is None or purchase.images is None:
             return None
-        return Money(times(one.amount, purchase.pictures), one.currency)
+        return Money(times(one.amount, purchase.images), one.currency)
 
     def fingerprint(self) -> str:
         """Return 64 hex digits, equal only for equal requests.
@@ -228,7 +228,7 @@ class ImageEdit(_Request):
     operation: ClassVar[Operation] = "edit"
 
     model: str = "step-image-edit-2"
-    image: PictureInput | None = None
+    image: ImageSource | None = None
     negative_prompt: str | None = None
     text_mode: bool | None = None
 
@@ -239,7 +239,7 @@ class ImageToImage(_Request):
     operation: ClassVar[Operation] = "image_to_image"
 
     model: str = "step-2x-large"
-    image: PictureInput | None = None
+    image: ImageSource | None = None
     source_weight: float | None = None
 
 

@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import ClassVar, Final, cast
 
 from .headers import FORMATS
-from .pictures import Link, Picture, Unreadable
+from .input_images import ImageURL, InputImage, InvalidImage
 from .problems import show
 from .scalars import python_value
 from .sizes import RATIOS, Order, Size, ratio_of
@@ -454,7 +454,7 @@ class ImageInput(Rule):
     max_side: int
     max_ratio: float | None = None
     links: bool = False
-    kind: ClassVar[str] = "picture"
+    kind: ClassVar[str] = "image"
 
     @property
     def allowed(self) -> str:
@@ -468,23 +468,23 @@ class ImageInput(Rule):
         return ", ".join(parts)
 
     def convert(self, value: object) -> object:
-        """`value` is what `pictures.look` made of the user's image; the request has it as it is."""
-        if isinstance(value, Link):
+        """`value` is what `load_image` made of the user's image; the request has it as it is."""
+        if isinstance(value, ImageURL):
             return value if self.links else Violation("this endpoint takes no links: download the image first")
-        if not isinstance(value, Picture):
-            return Violation(value.why if isinstance(value, Unreadable) else f"{_kind_of(value)}, not an image")
-        return self._judge_picture(value) or value
+        if not isinstance(value, InputImage):
+            return Violation(value.why if isinstance(value, InvalidImage) else f"{_kind_of(value)}, not an image")
+        return self._judge_image(value) or value
 
-    def _judge_picture(self, picture: Picture) -> Violation | None:
-        if picture.format not in self.formats:
-            next_step = FORMATS[picture.format].next_step or "convert it, or give Image.open(path)"
-            return Violation(f"the bytes are {picture.format}: {next_step}")
-        if why := self.why_not_sides(picture.width, picture.height):
+    def _judge_image(self, image: InputImage) -> Violation | None:
+        if image.format not in self.formats:
+            next_step = FORMATS[image.format].next_step or "convert it, or give Image.open(path)"
+            return Violation(f"the bytes are {image.format}: {next_step}")
+        if why := self.why_not_sides(image.width, image.height):
             return Violation(why)
-        if self.max_bytes and picture.size > self.max_bytes:
-            return Violation(f"{picture.size:,} bytes{_smaller(picture)}")
-        if not picture.complete:
-            return Violation(f"the {picture.format} is cut off: its end is missing")
+        if self.max_bytes and image.size > self.max_bytes:
+            return Violation(f"{image.size:,} bytes{_smaller(image)}")
+        if not image.complete:
+            return Violation(f"the {image.format} is cut off: its end is missing")
         return None
 
     def why_not_sides(self, width: int, height: int) -> str | None:
@@ -501,17 +501,17 @@ class ImageInput(Rule):
 class Style(Rule):
     """A mapping with the image whose style to take (`source_url`) and how strongly (`weight`)."""
 
-    picture: ImageInput
+    image: ImageInput
     weight: Number
     kind: ClassVar[str] = "style reference"
 
     @property
     def allowed(self) -> str:
-        return f"{{'source_url': {self.picture.allowed}, 'weight': {self.weight.allowed}}}"
+        return f"{{'source_url': {self.image.allowed}, 'weight': {self.weight.allowed}}}"
 
     @property
     def wire_allowed(self) -> str:
-        return f'{{"source_url": {self.picture.allowed}, "weight": {self.weight.allowed}}}'
+        return f'{{"source_url": {self.image.allowed}, "weight": {self.weight.allowed}}}'
 
     def convert(self, value: object) -> object:
         if faults := self.faults(value):
@@ -522,15 +522,15 @@ class Style(Rule):
         return given if weight is None else {**given, "weight": self.weight.to_wire(weight)}
 
     def faults(self, value: object) -> tuple[Violation, ...]:
-        """`value` is the user's mapping with `source_url` replaced by what `pictures.look` made of it."""
+        """`value` is the user's mapping with `source_url` replaced by what `load_image` made of it."""
         if not isinstance(value, Mapping):
-            return (Violation(value.why if isinstance(value, Unreadable) else f"{_kind_of(value)}, not a mapping"),)
+            return (Violation(value.why if isinstance(value, InvalidImage) else f"{_kind_of(value)}, not a mapping"),)
         return tuple(self._faults(cast("Mapping[object, object]", value)))
 
     def _faults(self, style: Mapping[object, object]) -> Iterator[Violation]:
-        rules: Mapping[object, Rule] = {"source_url": self.picture, "weight": self.weight}
+        rules: Mapping[object, Rule] = {"source_url": self.image, "weight": self.weight}
         if "source_url" not in style:
-            yield Violation("is missing", part="source_url", allowed=self.picture.allowed)
+            yield Violation("is missing", part="source_url", allowed=self.image.allowed)
         for key, item in style.items():
             rule = rules.get(key)
             if rule is None:
@@ -559,9 +559,9 @@ class Ignored(Rule):
         return OMITTED
 
 
-def _smaller(picture: Picture) -> str:
+def _smaller(image: InputImage) -> str:
     """Return how to make an image with too many bytes smaller; empty if no advice is known."""
-    return ": save it as JPEG, quality 95, and give that" if picture.format == "png" else ""
+    return ": save it as JPEG, quality 95, and give that" if image.format == "png" else ""
 
 
 def closest(value: object, options: tuple[str, ...]) -> str | None:

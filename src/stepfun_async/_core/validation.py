@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from .capabilities import Capability, Operation
+from .input_images import InputImage
 from .keywords import CALL_KEYWORDS
-from .pictures import Picture
 from .problems import Problem, plain
 from .registry import row_of, rows
 from .rules import OMITTED, Ignored, Integer, Rule, Sizes, Violation, closest
@@ -17,7 +17,7 @@ from .sizes import Size
 from .text import reason
 
 Values = Mapping[str, object]
-"""A request's parameters by name, without those not given; images are what `pictures.look` made of them."""
+"""A request's parameters by name, without those not given; images are what `load_image` made of them."""
 
 
 def convert(row: Capability, values: Values, given: Values) -> tuple[dict[str, Any], tuple[Problem, ...]]:
@@ -103,16 +103,16 @@ def _named(rule: Sizes, size: Size) -> str:
 
 def turns_of(values: Values) -> tuple[str, ...]:
     """Images that are sent as stored, but that viewers turn by their EXIF."""
-    pictures = {"image": values.get("image")}
+    images = {"image": values.get("image")}
     style = values.get("style_reference")
     if isinstance(style, Mapping):
-        pictures["style_reference.source_url"] = cast("Mapping[str, object]", style).get("source_url")
+        images["style_reference.source_url"] = cast("Mapping[str, object]", style).get("source_url")
     return tuple(
-        f"{name}: by its metadata it is to be {_TURNS[picture.orientation]} (orientation {picture.orientation}); it is "
+        f"{name}: by its metadata it is to be {_TURNS[image.orientation]} (orientation {image.orientation}); it is "
         "sent as it is stored, and a server that does not heed that takes it so: give a PIL image, such as "
         "Image.open(path), to have it sent upright"
-        for name, picture in pictures.items()
-        if isinstance(picture, Picture) and picture.orientation in _TURNS
+        for name, image in images.items()
+        if isinstance(image, InputImage) and image.orientation in _TURNS
     )
 
 

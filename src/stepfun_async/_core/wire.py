@@ -18,8 +18,8 @@ from .._runtime.files import FileChangedError, FileSource
 from .capabilities import ENDPOINTS, WIRE_NAMES, Capability, Operation
 from .cutting import ExtractedImage, Sink, reassemble
 from .errors import InvalidRequestError
+from .input_images import ImageURL, InputImage, InvalidImage
 from .json_text import json_writer
-from .pictures import Link, Picture, Unreadable
 from .problems import Description, Problem
 from .registry import row_of
 from .rules import OMITTED, Rule, Violation
@@ -90,19 +90,19 @@ class HTTPResponse:
         status: the HTTP status.
         headers: header names are in lower case.
         body: the body; where images were cut out of it, with a mark in the place of each.
-        pictures: those images, in their order.
+        images: those images, in their order.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
-    pictures: tuple[ExtractedImage, ...] = field(default=(), repr=False)
+    images: tuple[ExtractedImage, ...] = field(default=(), repr=False)
 
     def whole(self) -> HTTPResponse:
         """The response as it came, with what was cut out of it. Blocks where that is in a file."""
-        if not self.pictures:
+        if not self.images:
             return self
-        return HTTPResponse(self.status, self.headers, reassemble(self.body, self.pictures))
+        return HTTPResponse(self.status, self.headers, reassemble(self.body, self.images))
 
 
 class SendState:
@@ -183,7 +183,7 @@ def to_request(
             if type(value) not in _PLAIN:
                 body[name] = _json_of(_own_name(names, name), value)
         return HTTPRequest("POST", endpoint.path, body, _EMPTY, _EMPTY, _EMPTY)
-    files = {name: _upload(value) for name, value in body.items() if type(value) is Picture}
+    files = {name: _upload(value) for name, value in body.items() if type(value) is InputImage}
     form = {name: _form_text(_own_name(names, name), value) for name, value in body.items() if name not in files}
     return HTTPRequest("POST", endpoint.path, form=form, files=files)
 
@@ -286,7 +286,7 @@ _PLAIN = (str, int, float, bool)
 
 
 def _refuse_unreadable(name: str, value: object) -> None:
-    if isinstance(value, Unreadable):
+    if isinstance(value, InvalidImage):
         raise InvalidRequestError.of("the request", (Problem(name, None, "an image", value.why),))
     if isinstance(value, Mapping):
         for part, item in cast("Mapping[object, object]", value).items():
@@ -299,18 +299,18 @@ def _json_of(name: str, value: object) -> object:
 
 
 def _json_value(name: str, value: object) -> object:
-    if isinstance(value, Picture):
+    if isinstance(value, InputImage):
         return _data_uri(name, value)
-    if isinstance(value, Link):
+    if isinstance(value, ImageURL):
         return value.url
     if isinstance(value, Mapping):
         return {key: _json_value(f"{name}.{key}", item) for key, item in cast("Mapping[str, object]", value).items()}
     return value
 
 
-def _data_uri(name: str, picture: Picture) -> str:
+def _data_uri(name: str, image: InputImage) -> str:
     try:
-        return picture.to_data_uri()
+        return image.to_data_uri()
     except FileChangedError as error:
         raise _changed(name, error) from error
 
@@ -320,8 +320,8 @@ def _changed(name: str, error: FileChangedError) -> InvalidRequestError:
     return InvalidRequestError.of("the request", (problem,))
 
 
-def _upload(picture: Picture) -> Upload:
-    return Upload(f"image.{picture.format}", picture.content_type, picture.content)
+def _upload(image: InputImage) -> Upload:
+    return Upload(f"image.{image.format}", image.content_type, image.content)
 
 
 def _form_text(name: str, value: object) -> str:

@@ -16,7 +16,7 @@ from .errors import map_exception
 from .host_names import addresses_of
 from .pool import ConnectionPool, UserTransport
 from .request import Address, Headers, address_of, headers_of, link_address, prepare_at_once, prepare_request
-from .response_body import MAX_BODY, MAX_PICTURE
+from .response_body import MAX_BODY, MAX_IMAGE
 from .trace import AddressNotAllowedError, ConnectionTrace, refuse_host
 
 MAX_REDIRECTS = 5
@@ -38,8 +38,8 @@ class _Manner(NamedTuple):
     longest: int
 
 
-_LINK = _Manner(why_not_public, MAX_PICTURE)
-_LINK_INSIDE = _Manner(None, MAX_PICTURE)
+_LINK = _Manner(why_not_public, MAX_IMAGE)
+_LINK_INSIDE = _Manner(None, MAX_IMAGE)
 """For links of an API that is not public itself."""
 
 

@@ -23,14 +23,14 @@ from .http11 import ResponseHead
 MAX_BODY = 256 * 1024 * 1024
 """Bytes of the longest answer that is read; a 4096x4096 image in base64 takes a third."""
 
-MAX_PICTURE = 160 * 1024 * 1024
+MAX_IMAGE = 160 * 1024 * 1024
 """Bytes of the longest image that is fetched from a link: 4096x4096 pixels of four channels of 16 bits, and 32 MiB
 for what else is in its file."""
 
 WORDS = 2.0
 """Seconds that the body of an error status has to come: the status says what happened, the body only why."""
 
-_WITH_PICTURES = frozenset(endpoint.path for endpoint in ENDPOINTS.values())
+_WITH_IMAGES = frozenset(endpoint.path for endpoint in ENDPOINTS.values())
 
 
 def whole_response(call: HTTPRequest, head: ResponseHead, body: bytes) -> HTTPResponse | None:
@@ -121,13 +121,13 @@ class BodyReader:
         for sink in self._sinks:
             await sink.settle()
         headers = dict(self._headers)
-        body, pictures = await self._taken()
+        body, images = await self._taken()
         if not body or not self._is_packed:
             headers.pop(CODING_HEADER, None)
         elif self._is_whole and (unpacked := await self._unpacked(body)) is not None:
             body = unpacked
             del headers[CODING_HEADER]
-        return HTTPResponse(self._status, headers, body, pictures)
+        return HTTPResponse(self._status, headers, body, images)
 
     async def _unpacked(self, body: bytes) -> bytes | None:
         """`body` without its coding; up to `VAST` bytes come to their end even when the call is cancelled."""
@@ -147,7 +147,7 @@ class BodyReader:
         if self._is_packed or not 200 <= self._status < 300:
             return _Gathered(length)
         begin = partial(_begun, self._sinks, call.into or MemorySink)
-        if call.path in _WITH_PICTURES and not 0 < length < CUTTING_PAYS:
+        if call.path in _WITH_IMAGES and not 0 < length < CUTTING_PAYS:
             return Base64StreamDecoder(begin, length)
         if call.into and not call.path.startswith("/"):
             return _Raw(begin(length))

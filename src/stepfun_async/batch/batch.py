@@ -60,7 +60,7 @@ from .storage.base import Place, StorageError
 from .storage.bucket import is_url
 from .storage.filenames import DEFAULT_TEMPLATE, check_template
 from .storage.location import StorageLocation, check_pictures
-from .storage.store import PictureStore
+from .storage.store import ImageStore
 
 if TYPE_CHECKING:
     from stepfun_async._core.events import OnEvent
@@ -543,7 +543,7 @@ class Batch:
         """Return the settings of the client, without a key."""
         return resolve(_NOTHING_SENT, self._base_url, allow_http=self._allow_http, server=self._server)
 
-    def _opened(self, store: PictureStore, service: Caller) -> tuple[Journal, int]:
+    def _opened(self, store: ImageStore, service: Caller) -> tuple[Journal, int]:
         """The journal, put in order, and how many images were found that it did not have."""
         folder = self.records.folder
         journal = Journal.writing(folder)

@@ -237,11 +237,11 @@ class Records:
             number += 1
 
 
-Pictures: TypeAlias = Iterator[tuple[Item, bytes]]
+ImagesOnDisk: TypeAlias = Iterator[tuple[Item, bytes]]
 
 
 def _fill(
-    shard: tarfile.TarFile, picture: tuple[Item, bytes] | None, pictures: Pictures, shard_size: int, number: int
+    shard: tarfile.TarFile, picture: tuple[Item, bytes] | None, pictures: ImagesOnDisk, shard_size: int, number: int
 ) -> tuple[Item, bytes] | None:
     """Put images in a shard until it is full; the first one that did not go in, or None at the end."""
     size = count = 0

@@ -10,7 +10,7 @@ from typing import cast
 
 from stepfun_async import Client, Money, Size
 from stepfun_async._call.settings import resolve
-from stepfun_async._core.pictures import Picture
+from stepfun_async._core.input_images import InputImage
 from stepfun_async._core.requests import ImageRequest
 from stepfun_async._core.server import Settings
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
@@ -135,14 +135,14 @@ def _price_text(price: Money | None, config: Settings, count: int) -> str:
 
 def _sides(request: ImageRequest) -> tuple[int, int] | None:
     """Return width and height of the image to be made; `None` if not known exactly."""
-    picture = request.values().get("image")
+    image = request.values().get("image")
     rule = request.row.size_rule if request.row else None
     if rule is None:
-        if isinstance(picture, Picture) and picture.orientation == 1:  # a server may or may not apply EXIF
-            return picture.width, picture.height
+        if isinstance(image, InputImage) and image.orientation == 1:  # a server may or may not apply EXIF
+            return image.width, image.height
         return None
     size = rule.pick(request.size)
-    keeps_ratio = request.operation == "edit" and isinstance(picture, Picture) and picture.width != picture.height
+    keeps_ratio = request.operation == "edit" and isinstance(image, InputImage) and image.width != image.height
     return None if size is None or keeps_ratio else (size.width, size.height)
 
 

@@ -68,7 +68,7 @@ def style() -> tuple[str, str]:
         for rule in row.rules.values():
             if isinstance(rule, Style):
                 weight = f"{rule.weight.allowed}, default {rule.weight.default:g}; {rule.weight.note}"
-                return f"{row.model}: {rule.picture.allowed}", f"{row.model}: {weight}"
+                return f"{row.model}: {rule.image.allowed}", f"{row.model}: {weight}"
     raise LookupError("no model takes a style reference")
 
 

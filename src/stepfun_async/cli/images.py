@@ -171,7 +171,7 @@ def edit(
     describe_model(model, base_url, server)
     request = ImageEdit(
         model=model,
-        image=_picture(image, model, "edit"),
+        image=_image(image, model, "edit"),
         prompt=_prompt(prompt, image),
         size=chosen_size(size, width, height),
         seed=seed,
@@ -231,7 +231,7 @@ def image_to_image(
     describe_model(model, base_url, server)
     request = ImageToImage(
         model=model,
-        image=_picture(image, model, "image_to_image"),
+        image=_image(image, model, "image_to_image"),
         prompt=_prompt(prompt, image),
         source_weight=source_weight,
         size=chosen_size(size, width, height),
@@ -264,12 +264,12 @@ def _deal(context: typer.Context, request: ImageRequest, output: OutputOptions) 
         (make_all if several else make)(request, output)
 
 
-def _style_of(picture: str | None, weight: float | None) -> dict[str, object] | None:
-    parts = {"source_url": picture, "weight": weight}
+def _style_of(image: str | None, weight: float | None) -> dict[str, object] | None:
+    parts = {"source_url": image, "weight": weight}
     return {name: value for name, value in parts.items() if value is not None} or None
 
 
-def _picture(image: str, model: str, operation: Operation) -> str | bytes:
+def _image(image: str, model: str, operation: Operation) -> str | bytes:
     """Return the path or link given, or the bytes of stdin, up to what the model accepts."""
     if image != STREAM:
         return image

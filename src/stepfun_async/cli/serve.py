@@ -200,7 +200,7 @@ def _introduce(engine: Engine, base_url: str) -> None:
 
 def _bill_text(bill: Bill) -> str:
     calls = "1 call" if bill.calls == 1 else f"{bill.calls} calls"
-    pictures = "1 image" if bill.pictures == 1 else f"{bill.pictures} images"
+    images = "1 image" if bill.images == 1 else f"{bill.images} images"
     work = f"{bill.seconds:.1f} s of work" if bill.seconds else ""
     spent = plain_money({currency: amount for currency, amount in bill.spent.items() if amount})
-    return f"{calls}, {pictures}, {spent or work or 'no money'}"
+    return f"{calls}, {images}, {spent or work or 'no money'}"

@@ -20,7 +20,7 @@ from typing import Any, Literal, cast
 
 from stepfun_async._core.capabilities import Capability, Operation
 from stepfun_async._core.errors import ConfigurationError
-from stepfun_async._core.pictures import Picture
+from stepfun_async._core.input_images import InputImage
 from stepfun_async._core.registry import refuse_built_in
 from stepfun_async._core.rendering import as_seen, on_white
 from stepfun_async._core.rules import AnySize
@@ -366,7 +366,7 @@ def _asked_size(work: Work, source: Any) -> Size | None:
 
 def _decoded(picture: object) -> Any:
     """Return an image that was sent, upright and without transparency; `None` for none."""
-    if not isinstance(picture, Picture):
+    if not isinstance(picture, InputImage):
         return None
     if picture.width * picture.height > _MOST_PIXELS:
         raise undecodable(ValueError(f"{picture.width}x{picture.height} pixels are more than the engine decodes"))

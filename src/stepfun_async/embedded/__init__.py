@@ -14,7 +14,7 @@ from stepfun_async._core.errors import ConfigurationError
 from stepfun_async._core.server import EMBEDDED
 
 from .billing import Bill
-from .call_log import Log, PictureCall
+from .call_log import ImageCall, Log
 from .default_engine import in_use, use
 from .engine import Engine, Mount
 from .faults import Fault, Scenario
@@ -25,9 +25,9 @@ __all__ = [
     "EmbeddedTransport",
     "Engine",
     "Fault",
+    "ImageCall",
     "Log",
     "Mount",
-    "PictureCall",
     "Scenario",
     "check_available",
     "check_server_available",

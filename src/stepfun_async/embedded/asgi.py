@@ -39,7 +39,7 @@ _TEXTS = 1024 * 1024
 
 def _most_bytes() -> int:
     """Return the bytes of the largest image that a model of the tables takes."""
-    rules = [rule.picture if isinstance(rule, Style) else rule for row in rows() for rule in row.rules.values()]
+    rules = [rule.image if isinstance(rule, Style) else rule for row in rows() for rule in row.rules.values()]
     return max(rule.max_bytes or 0 for rule in rules if isinstance(rule, ImageInput))
 
 

@@ -68,7 +68,7 @@ class Work:
 
     Attributes:
         row: the model's row.
-        values: the parameters, valid by `row`; images as `pictures.look` read them.
+        values: the parameters, valid by `row`; images as `load_image` read them.
         seed: the seed.
         stop: set when the caller has gone.
         seconds: how long the backend worked on it, without waiting; the backend sets it.

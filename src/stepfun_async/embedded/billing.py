@@ -21,21 +21,21 @@ class Bill:
 
     Attributes:
         calls: requests for an image that arrived, including those rejected or lost to a fault.
-        pictures: images charged, including those that never reached the caller.
+        images: images charged, including those that never reached the caller.
         spent: their cost by the model tables' international prices, by currency.
         seconds: how long a model of this machine worked, also on images that were not finished; 0 for drawn images.
     """
 
     calls: int = 0
-    pictures: int = 0
+    images: int = 0
     spent: Mapping[str, Decimal] = field(default_factory=lambda: _NOTHING)
     seconds: float = 0.0
 
     def __add__(self, other: Bill) -> Bill:
         currencies = {**self.spent, **other.spent}
         spent = {name: total((self.spent.get(name, NOTHING), other.spent.get(name, NOTHING))) for name in currencies}
-        calls, pictures = self.calls + other.calls, self.pictures + other.pictures
-        return Bill(calls, pictures, MappingProxyType(spent), self.seconds + other.seconds)
+        calls, images = self.calls + other.calls, self.images + other.images
+        return Bill(calls, images, MappingProxyType(spent), self.seconds + other.seconds)
 
     def amount(self) -> Decimal:
         """The sum of `spent`; StepFun's international prices are in one currency, USD."""

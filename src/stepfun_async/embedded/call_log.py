@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from stepfun_async._core.capabilities import Operation
-from stepfun_async._core.pictures import Picture, of_data_uri
+from stepfun_async._core.input_images import InputImage, of_data_uri
 from stepfun_async._core.registry import row_of
 from stepfun_async._core.sizes import Size
 from stepfun_async._core.wire import HTTPRequest, from_call
@@ -18,7 +18,7 @@ from .faults import Fault
 
 
 @dataclass(frozen=True, slots=True)
-class PictureCall:
+class ImageCall:
     """One call for an image: the request and its result.
 
     Each attempt is a call, so a retried request is listed twice.
@@ -57,8 +57,8 @@ class PictureCall:
     def image(self) -> Any:
         """The bytes or the link of the image that was sent; `None` if none was."""
         sent = self.parameters.get("image")
-        picture = of_data_uri(sent) if isinstance(sent, str) else None
-        return picture.data if isinstance(picture, Picture) else sent
+        image = of_data_uri(sent) if isinstance(sent, str) else None
+        return image.data if isinstance(image, InputImage) else sent
 
 
 class Log:
@@ -68,11 +68,11 @@ class Log:
     """
 
     def __init__(self) -> None:
-        self._calls: list[PictureCall] = []
+        self._calls: list[ImageCall] = []
         self._lock = threading.Lock()
 
     @property
-    def calls(self) -> tuple[PictureCall, ...]:
+    def calls(self) -> tuple[ImageCall, ...]:
         """The calls so far."""
         with self._lock:
             return tuple(self._calls)
@@ -81,13 +81,13 @@ class Log:
         """Record a call for an image.
 
         Returns:
-            A function that records its result: `status` and `paid`, as in `PictureCall`.
+            A function that records its result: `status` and `paid`, as in `ImageCall`.
         """
         asked = from_call(call)
         if asked is None:
             raise ValueError(f"{call.method} {call.path} is not a call for an image")
         with self._lock:
-            self._calls.append(PictureCall(*asked, fault=fault))
+            self._calls.append(ImageCall(*asked, fault=fault))
             return partial(self._change, len(self._calls) - 1)
 
     def _change(self, index: int, **facts: Any) -> None:

@@ -139,11 +139,11 @@ class Engine:
 
     def next_fault(self, method: str, path: str) -> Fault | None:
         """Return and use up the fault of a call, before its body has arrived; `None` for none."""
-        return self.scenario.next_fault() if _is_for_picture(method, path) else None
+        return self.scenario.next_fault() if _is_for_image(method, path) else None
 
     def perform(self, call: HTTPRequest, fault: Fault | None, mount: Mount = Mount()) -> Iterator[Step]:
         """Yield the steps of `call` with `fault`, as in `play`."""
-        if not _is_for_picture(call.method, call.path):
+        if not _is_for_image(call.method, call.path):
             yield Send(self.respond(call, mount))
             return
         note = self.log.arrived(call, fault) if self.log else _note_nothing
@@ -184,8 +184,8 @@ class Engine:
         if key is None or not self._let_in(key, mount):
             why = "the key is not one of this engine's" if key else "no key: send the header authorization: Bearer KEY"
             return error_reply(401, why, "invalid_api_key")
-        if _is_for_picture(call.method, call.path):
-            return self._picture(call, mount, key)
+        if _is_for_image(call.method, call.path):
+            return self._image(call, mount, key)
         return self._facts(call, mount, key)
 
     def _let_in(self, key: str, mount: Mount) -> bool:
@@ -193,7 +193,7 @@ class Engine:
 
     # --- images
 
-    def _picture(self, call: HTTPRequest, mount: Mount, key: str) -> HTTPResponse:
+    def _image(self, call: HTTPRequest, mount: Mount, key: str) -> HTTPResponse:
         self._ledger.note(key)
         asked = read(call, partial(self._own, mount), tuple(self.backend.rows()), plan=mount.plan, strict=self.strict)
         if isinstance(asked, Rejection):
@@ -303,7 +303,7 @@ class Engine:
         }
 
 
-def _is_for_picture(method: str, path: str) -> bool:
+def _is_for_image(method: str, path: str) -> bool:
     return method == "POST" and path in _PATHS
 
 

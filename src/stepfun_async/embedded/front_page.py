@@ -110,7 +110,7 @@ def bill(engine: Engine, key: str | None) -> dict[str, object] | None:
         return None
     found = engine.bill(None if engine.keys is None else key)
     spent = {currency: f"{amount:f}" for currency, amount in found.spent.items() if amount}
-    return {"calls": found.calls, "images": found.pictures, "spent": spent, "seconds": round(found.seconds, 3)}
+    return {"calls": found.calls, "images": found.images, "spent": spent, "seconds": round(found.seconds, 3)}
 
 
 # --- the document -----------------------------------------------------------------------------------

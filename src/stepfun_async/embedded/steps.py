@@ -149,8 +149,8 @@ _UNDONE: Mapping[FaultKind, Callable[[Fault], Step]] = {
 def _spoilt(spoil: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Fault, HTTPResponse], Step]:
     def send(fault: Fault, reply: HTTPResponse) -> Step:
         content = cast("dict[str, Any]", json.loads(reply.body))
-        data = [spoil(picture) for picture in content["data"]]
-        body = {**content, "data": [picture for picture in data if picture]}
+        data = [spoil(image) for image in content["data"]]
+        body = {**content, "data": [image for image in data if image]}
         return Send(replace(reply, body=json.dumps(body).encode()))
 
     return send
@@ -208,9 +208,9 @@ _DONE: Mapping[FaultKind, Callable[[Fault, HTTPResponse], Step]] = {
     "drip": lambda fault, reply: Send(reply, pace=fault.seconds),
     "truncated": lambda fault, reply: Send(reply, cut=True),
     "bad-json": lambda fault, reply: Send(replace(reply, body=reply.body[: len(reply.body) // 2])),
-    "bad-base64": _spoilt(lambda picture: {"seed": picture["seed"], "finish_reason": "success", "b64_json": "iVBO*?"}),
-    "empty": _spoilt(lambda picture: {}),
-    "filtered": _spoilt(lambda picture: {"seed": picture["seed"], "finish_reason": FILTERED}),
+    "bad-base64": _spoilt(lambda image: {"seed": image["seed"], "finish_reason": "success", "b64_json": "iVBO*?"}),
+    "empty": _spoilt(lambda image: {}),
+    "filtered": _spoilt(lambda image: {"seed": image["seed"], "finish_reason": FILTERED}),
     "envoy-503": _envoy,
     "varnish-503": _varnish,
     "litellm-408": _litellm,

@@ -164,20 +164,20 @@ def _harmless(row: Capability, values: Mapping[str, object], fetch: Fetch) -> tu
     safe = dict(values)
     problems: list[Problem] = []
     if "image" in values:
-        safe["image"] = _picture(values["image"], rules.get("image"), fetch)
+        safe["image"] = _load_image(values["image"], rules.get("image"), fetch)
         problems += _unread("image", safe["image"], rules.get("image"))
     style = values.get("style_reference")
     if isinstance(style, Mapping) and "source_url" in style:
         style = cast("Mapping[str, object]", style)
         rule = rules.get("style_reference")
-        photo = rule.picture if isinstance(rule, Style) else None
-        picture = _picture(style["source_url"], photo, fetch)
-        safe["style_reference"] = {**style, "source_url": picture}
-        problems += _unread("style_reference.source_url", picture, photo)
+        photo = rule.image if isinstance(rule, Style) else None
+        image = _load_image(style["source_url"], photo, fetch)
+        safe["style_reference"] = {**style, "source_url": image}
+        problems += _unread("style_reference.source_url", image, photo)
     return safe, problems
 
 
-def _picture(value: object, rule: Rule | None, fetch: Fetch) -> object:
+def _load_image(value: object, rule: Rule | None, fetch: Fetch) -> object:
     """Return bytes, a data URI or a link as it is; `_unread` rejects any other text."""
     if value is None or isinstance(value, bytes):
         return value

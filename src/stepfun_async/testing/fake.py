@@ -16,8 +16,8 @@ from stepfun_async.embedded import (
     EmbeddedTransport,
     Engine,
     Fault,
+    ImageCall,
     Log,
-    PictureCall,
     Scenario,
     check_server_available,
     use,
@@ -59,30 +59,30 @@ class FakeStepFun:
         self.engine.scenario = Scenario(*faults, seed=seed)
 
     @property
-    def calls(self) -> tuple[PictureCall, ...]:
+    def calls(self) -> tuple[ImageCall, ...]:
         """The calls for images in the order of arrival, one for each attempt."""
         return self._log.calls
 
     @property
-    def paid(self) -> tuple[PictureCall, ...]:
+    def paid(self) -> tuple[ImageCall, ...]:
         """The calls for which an image was charged, including those whose response was lost."""
         return tuple(call for call in self.calls if call.paid)
 
     @property
     def bill(self) -> Bill:
-        """The charges of all keys together: `.calls`, `.pictures`, `.spent` and `.amount()`."""
+        """The charges of all keys together: `.calls`, `.images`, `.spent` and `.amount()`."""
         return self.engine.bill()
 
-    def assert_paid(self, pictures: int) -> None:
-        """Assert that exactly `pictures` images were paid for so far.
+    def assert_paid(self, images: int) -> None:
+        """Assert that exactly this many images were paid for so far.
 
         Raises:
             AssertionError: more or fewer were; the message lists the calls.
         """
         __tracebackhide__ = True  # pytest shows the test's own line
         bill, calls = self.bill, self.calls
-        if bill.pictures != pictures:
-            raise AssertionError(f"{_summary(bill, pictures)} {_listing(calls)}")
+        if bill.images != images:
+            raise AssertionError(f"{_summary(bill, images)} {_listing(calls)}")
 
     def client(self, **settings: Any) -> Client:
         """Create a `Client` that this service serves.
@@ -175,10 +175,10 @@ def _environment(variables: Mapping[str, str]) -> Generator[None]:
 def _summary(bill: Bill, expected: int) -> str:
     spent = ", ".join(f"{amount} {currency}" for currency, amount in bill.spent.items() if amount)
     cost = f" ({spent})" if spent else ""
-    return f"{_count(bill.pictures, 'image')} paid for{cost}, not {expected};"
+    return f"{_count(bill.images, 'image')} paid for{cost}, not {expected};"
 
 
-def _listing(calls: tuple[PictureCall, ...]) -> str:
+def _listing(calls: tuple[ImageCall, ...]) -> str:
     lines = (f"\n  {number}. {_describe(call)}" for number, call in enumerate(calls, 1))
     return f"{_count(len(calls), 'call')} arrived{':' if calls else ''}{''.join(lines)}"
 
@@ -187,7 +187,7 @@ def _count(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def _describe(call: PictureCall) -> str:
+def _describe(call: ImageCall) -> str:
     response = "no response" if call.status is None else f"status {call.status}"
     money = "paid" if call.paid else "not paid"
     met = f" (the fault {call.fault})" if call.fault else ""

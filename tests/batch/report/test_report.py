@@ -699,10 +699,10 @@ def test_percentiles_are_right_to_one_percent(seconds: list[float], share: float
 def test_columns_over_time_have_every_end_and_are_not_too_many(ends: list[tuple[float, bool]], most: int) -> None:
     pace = Pace()
     for moment, picture in ends:
-        pace.add(moment, picture=picture)
+        pace.add(moment, image=picture)
     width, columns = pace.columns(most)
     possible = [picture for moment, picture in ends if 0 <= moment < 32_503_680_000]
-    assert sum(column.pictures for column in columns) == sum(possible)
+    assert sum(column.images for column in columns) == sum(possible)
     assert sum(column.others for column in columns) == len(possible) - sum(possible)
     assert not columns or columns[-1].start - columns[0].start < most * width
 
@@ -710,9 +710,9 @@ def test_columns_over_time_have_every_end_and_are_not_too_many(ends: list[tuple[
 def test_a_million_moments_are_kept_in_a_thousand_bins() -> None:
     pace = Pace()
     for second in range(0, 1_000_000, 5):
-        pace.add(START + second, picture=True)
+        pace.add(START + second, image=True)
     assert len(pace._bins) <= 1024
-    assert sum(column.pictures for column in pace.columns(96)[1]) == 200_000
+    assert sum(column.images for column in pace.columns(96)[1]) == 200_000
 
 
 ODD_TIMES = [float("nan"), float("inf"), float("-inf"), -5.0, 0.0, 1e300, 32_503_679_999.0]

@@ -33,7 +33,7 @@ from stepfun_async import (
 from stepfun_async.batch import Chunk, ChunkError, Records, Row, run_chunk
 from stepfun_async.batch.run.claims import Claims
 from stepfun_async.batch.run.remote_engine import RemoteEngine
-from stepfun_async.batch.storage.store import NewImage, PictureStore
+from stepfun_async.batch.storage.store import ImageStore, NewImage
 from stepfun_async.embedded import Engine, Scenario, use
 from stepfun_async.embedded.server import running
 
@@ -72,7 +72,7 @@ class Shop:
 
     @property
     def pictures(self) -> int:
-        return self.engine.bill().pictures
+        return self.engine.bill().images
 
     @property
     def unknown(self) -> int:
@@ -128,7 +128,7 @@ def test_workers_may_be_the_processes_of_a_pool(tmp_path: Path) -> None:
 
         assert shop.batch(5, base_url=url).run_chunks_sync(submit, chunk=2).done == 5
     shop.assert_whole(5)
-    assert engine.bill().pictures == 5
+    assert engine.bill().images == 5
 
 
 async def test_neither_chunks_nor_rows_have_a_key_or_a_picture_in_them(shop: Shop) -> None:
@@ -394,7 +394,7 @@ class Narrow:
     def release(self) -> None:
         """Nobody else gets it before the gate opens."""
 
-    def put_all(self, store: PictureStore, images: Sequence[NewImage]) -> Any:
+    def put_all(self, store: ImageStore, images: Sequence[NewImage]) -> Any:
         with self._lock:
             self._writing += len(images)
             self._look()
@@ -406,7 +406,7 @@ class Narrow:
             self.full.set()
 
 
-_put_all = PictureStore.put_all
+_put_all = ImageStore.put_all
 _revoke = RemoteEngine._revoke
 
 
@@ -421,7 +421,7 @@ async def _stopped(
         narrow.gate.set()
 
     monkeypatch.setattr(RemoteEngine, "_revoke", revoke)
-    monkeypatch.setattr(PictureStore, "put_all", lambda store, images: narrow.put_all(store, images))
+    monkeypatch.setattr(ImageStore, "put_all", lambda store, images: narrow.put_all(store, images))
     batch = shop.batch(20)
 
     async def submit(chunk: Chunk) -> Sequence[Row]:

@@ -103,7 +103,7 @@ class Job:
                 picture.load()
         assert list(self.out.rglob("*.part")) == []
         unknown = sum(item.maybe_billed - item.billed for item in items)
-        assert self.count <= self.engine.bill().pictures <= self.count + unknown
+        assert self.count <= self.engine.bill().images <= self.count + unknown
         assert unknown <= CONCURRENCY * self.killed
         status = Records(self.out).status()
         assert (status.lines, status.counts["done"]) == (self.count, self.count)

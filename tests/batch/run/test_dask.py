@@ -104,7 +104,7 @@ class Job:
         assert list(self.out.rglob("*.part")) == []
         assert not (self.out / "sending").exists()
         unknown = sum(item.maybe_billed - item.billed for item in items)
-        assert count <= self.engine.bill().pictures <= count + unknown
+        assert count <= self.engine.bill().images <= count + unknown
         return unknown
 
 

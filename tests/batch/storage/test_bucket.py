@@ -17,7 +17,7 @@ from stepfun_async.batch import JournalError, Records, StorageError
 from stepfun_async.batch.journal.database import JOURNAL
 from stepfun_async.batch.storage.bucket import Bucket
 from stepfun_async.batch.storage.location import StorageLocation
-from stepfun_async.batch.storage.store import PictureStore
+from stepfun_async.batch.storage.store import ImageStore
 
 from ...support.google_store import google_store
 from ...support.object_store import BUCKET, ObjectStore
@@ -32,7 +32,7 @@ ABOVE = "all lakes/"
 
 
 @pytest.fixture
-def store(bucket: ObjectStore) -> PictureStore:
+def store(bucket: ObjectStore) -> ImageStore:
     return StorageLocation(URL, notes=True).store()
 
 
@@ -53,7 +53,7 @@ def pictures_in(bucket: ObjectStore) -> list[str]:
 # --- the store ----------------------------------------------------------------------------------
 
 
-def test_a_picture_is_found_again_with_its_note(store: PictureStore, bucket: ObjectStore) -> None:
+def test_a_picture_is_found_again_with_its_note(store: ImageStore, bucket: ObjectStore) -> None:
     saved = store.put("ab/湖~2 [v1.2]", IMAGE, {"fingerprint": "ab"})
     assert saved.path == "ab/湖~2 [v1.2].png"
     assert bucket.get(ABOVE + saved.path) == PNG
@@ -63,7 +63,7 @@ def test_a_picture_is_found_again_with_its_note(store: PictureStore, bucket: Obj
     assert list(store.digests([saved.path, "ab/dog.png"])) == [saved.sha256, None]
 
 
-def test_no_object_is_ever_replaced(store: PictureStore, bucket: ObjectStore) -> None:
+def test_no_object_is_ever_replaced(store: ImageStore, bucket: ObjectStore) -> None:
     bucket.put(ABOVE + "cat.jpg", b"somebody's cat")
     assert store.put("cat", IMAGE, {}).path == "cat~2.png"
     assert store.put("cat", IMAGE, {}).path == "cat~3.png"
@@ -72,7 +72,7 @@ def test_no_object_is_ever_replaced(store: PictureStore, bucket: ObjectStore) ->
 
 
 def test_an_object_that_comes_between_is_not_replaced_either(
-    store: PictureStore, bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch
+    store: ImageStore, bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def meddled(self: Bucket, name: str, data: bytes, *, overwrite: bool) -> None:
         if name == "cat.png":
@@ -94,7 +94,7 @@ def test_a_request_that_is_made_again_is_not_taken_for_somebody_elses(bucket: Ob
         place.write("cat.png", PNG[:-1], overwrite=False)
 
 
-def test_half_a_picture_is_none(store: PictureStore, bucket: ObjectStore) -> None:
+def test_half_a_picture_is_none(store: ImageStore, bucket: ObjectStore) -> None:
     bucket.put(ABOVE + "cat.png", PNG[:-20])
     store.put("dog", IMAGE, {})
     bucket.put(ABOVE + "dog.png", PNG[:-1] + b"x")
@@ -102,7 +102,7 @@ def test_half_a_picture_is_none(store: PictureStore, bucket: ObjectStore) -> Non
     assert store.find("dog") is None
 
 
-def test_many_objects_come_in_their_order(store: PictureStore) -> None:
+def test_many_objects_come_in_their_order(store: ImageStore) -> None:
     names = [f"{number}.json" for number in range(50)]
     for name in names[::2]:
         Bucket(URL).write(name, name.encode(), overwrite=True)
@@ -110,7 +110,7 @@ def test_many_objects_come_in_their_order(store: PictureStore) -> None:
     assert found == [name.encode() if number % 2 == 0 else None for number, name in enumerate(names)]
 
 
-def test_where_pictures_are_kept_pickles(store: PictureStore) -> None:
+def test_where_pictures_are_kept_pickles(store: ImageStore) -> None:
     store.put("cat", IMAGE, {})
     again: StorageLocation = pickle.loads(pickle.dumps(StorageLocation(URL, notes=True)))
     assert again.store().find("cat") is not None

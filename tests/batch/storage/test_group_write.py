@@ -16,15 +16,15 @@ from stepfun_async._runtime.workers import Threads
 from stepfun_async.batch.storage import group_write
 from stepfun_async.batch.storage.folder import Folder
 from stepfun_async.batch.storage.group_write import FileWrite
-from stepfun_async.batch.storage.store import NewImage, PictureStore
+from stepfun_async.batch.storage.store import ImageStore, NewImage
 
 IMAGE = Image(data=b"\x89PNG of no size", format="png", width=1, height=1, seed=7)
 
 
 @pytest.fixture(params=["in this thread", "with helpers"])
-def store(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> PictureStore:
+def store(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ImageStore:
     monkeypatch.setattr(group_write, "_AT_ONCE", -1.0 if request.param == "with helpers" else 60.0)
-    return PictureStore(Folder(tmp_path / "out"), notes=True)
+    return ImageStore(Folder(tmp_path / "out"), notes=True)
 
 
 def images(*stems: str) -> list[NewImage]:
@@ -43,7 +43,7 @@ def failing(error: BaseException, *names: str) -> Callable[..., Any]:
 
 
 def test_each_image_is_flushed_then_named_then_its_folder_is_flushed(
-    store: PictureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[tuple[str, str]] = []
     flush, name, sync = FileWrite.flush, FileWrite.name, group_write.sync_folder
@@ -80,7 +80,7 @@ def test_each_image_is_flushed_then_named_then_its_folder_is_flushed(
 @pytest.mark.parametrize("step", ["write", "flush", "name"])
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
 def test_what_fails_for_one_image_concerns_no_other_and_leaves_nothing_half_written(
-    step: str, error: BaseException, store: PictureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    step: str, error: BaseException, store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original, fail = getattr(FileWrite, step), failing(error, "a/2", "b/1")
     monkeypatch.setattr(FileWrite, step, lambda write: fail(write, original))
@@ -94,7 +94,7 @@ def test_what_fails_for_one_image_concerns_no_other_and_leaves_nothing_half_writ
 
 
 def test_a_folder_that_cannot_be_made_or_flushed_fails_for_its_images_alone(
-    store: PictureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sync, broken = group_write.sync_folder, OSError(errno.EIO, "Input/output error")
 
@@ -111,7 +111,7 @@ def test_a_folder_that_cannot_be_made_or_flushed_fails_for_its_images_alone(
     assert saved[1] is broken
 
 
-def test_a_link_in_the_place_of_a_note_is_replaced_and_not_followed(store: PictureStore, tmp_path: Path) -> None:
+def test_a_link_in_the_place_of_a_note_is_replaced_and_not_followed(store: ImageStore, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "victim").write_text("mine")
     (tmp_path / "out" / "cat.json").symlink_to(tmp_path / "victim")
@@ -120,7 +120,7 @@ def test_a_link_in_the_place_of_a_note_is_replaced_and_not_followed(store: Pictu
     assert not (tmp_path / "out" / "cat.json").is_symlink()
 
 
-def test_an_image_whose_name_is_taken_gets_the_next_one(store: PictureStore, tmp_path: Path) -> None:
+def test_an_image_whose_name_is_taken_gets_the_next_one(store: ImageStore, tmp_path: Path) -> None:
     """Be it taken by somebody else since a free name was looked for."""
     for _ in range(2):
         store.put_all(images("cat", "dog"))
@@ -128,7 +128,7 @@ def test_an_image_whose_name_is_taken_gets_the_next_one(store: PictureStore, tmp
     assert [getattr(each, "path", each) for each in saved] == ["bird.png", "cat~3.png", "dog~3.png"]
 
 
-def test_a_system_that_starts_no_thread_is_done_without(store: PictureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_that_starts_no_thread_is_done_without(store: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object, **__: object) -> None:
         raise RuntimeError("can't start new thread")
 

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepfun_async import Image
-from stepfun_async._core.pictures import Picture, of_bytes
+from stepfun_async._core.input_images import InputImage, of_bytes
 from stepfun_async.batch import Records
 from stepfun_async.batch.storage.folder import Folder
 from stepfun_async.batch.storage.metadata import KEYWORD, with_metadata
-from stepfun_async.batch.storage.store import PictureStore
+from stepfun_async.batch.storage.store import ImageStore
 from tests.support.samples import SAMPLES
 
 from ..shop import Shop
@@ -84,7 +84,7 @@ def test_others_read_how_a_picture_was_made_and_no_pixel_has_changed(name: str) 
     kept = set(before.info) - {"jfif_density", "jfif_unit"}
     assert {key: after.info.get(key) for key in kept} == {key: before.info[key] for key in kept}
     picture = of_bytes(written)
-    assert isinstance(picture, Picture)
+    assert isinstance(picture, InputImage)
     assert (picture.format, picture.complete, picture.width, picture.height) == (kind, True, *before.size)
 
 
@@ -149,7 +149,7 @@ async def test_a_batch_writes_it_and_the_journal_has_the_file_as_it_is(shop: Sho
 
 def test_a_rescued_picture_gets_it_when_it_is_brought_back(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    store = PictureStore(Folder(tmp_path / "out"), notes=False, metadata=True)
+    store = ImageStore(Folder(tmp_path / "out"), notes=False, metadata=True)
     rescued = store.rescue("cat", "f1", Image(data=FILES["PNG"][1], format="png"))
     saved = store.fetch_back("cat", rescued.path, NOTE)
     assert saved is not None

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from stepfun_async import Image, TextToImage
-from stepfun_async._core.answers import picture_facts
+from stepfun_async._core.answers import image_facts
 from stepfun_async.batch.storage.folder import Folder
-from stepfun_async.batch.storage.store import PictureStore
+from stepfun_async.batch.storage.store import ImageStore
 from stepfun_async.embedded.drawing.plain import draw
 from tests.support.samples import FOREIGN
 
@@ -20,11 +20,11 @@ IMAGE = Image(data=PNG, format="png", width=1024, height=1024, seed=7, finish_re
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> PictureStore:
-    return PictureStore(Folder(tmp_path), notes=True)
+def store(tmp_path: Path) -> ImageStore:
+    return ImageStore(Folder(tmp_path), notes=True)
 
 
-def test_a_picture_is_found_again_with_its_note(store: PictureStore, tmp_path: Path) -> None:
+def test_a_picture_is_found_again_with_its_note(store: ImageStore, tmp_path: Path) -> None:
     saved = store.put("ab/cat", IMAGE, {"fingerprint": "ab"})
     assert saved.path == "ab/cat.png"
     assert (tmp_path / saved.path).read_bytes() == PNG
@@ -35,7 +35,7 @@ def test_a_picture_is_found_again_with_its_note(store: PictureStore, tmp_path: P
     assert saved.sha256 == note["sha256"]
 
 
-def test_no_file_is_ever_replaced(store: PictureStore, tmp_path: Path) -> None:
+def test_no_file_is_ever_replaced(store: ImageStore, tmp_path: Path) -> None:
     (tmp_path / "cat.png").write_text("somebody's cat")
     assert store.put("cat", IMAGE, {}).path == "cat~2.png"
     assert store.put("cat", IMAGE, {}).path == "cat~3.png"
@@ -46,7 +46,7 @@ def test_no_file_is_ever_replaced(store: PictureStore, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("answers", [None, False])
 def test_a_link_to_nowhere_takes_a_name_whatever_the_system_answers(
-    store: PictureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: bool | None
+    store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: bool | None
 ) -> None:
     if answers is not None:  # as in a container that refuses to look for files without their facts
         monkeypatch.setattr("stepfun_async.batch.storage.folder._ANSWERS", answers)
@@ -54,13 +54,13 @@ def test_a_link_to_nowhere_takes_a_name_whatever_the_system_answers(
     assert store.taken(["cat", "dog"]) == {"cat"}
 
 
-def test_half_a_picture_is_none(store: PictureStore, tmp_path: Path) -> None:
+def test_half_a_picture_is_none(store: ImageStore, tmp_path: Path) -> None:
     (tmp_path / "cat.png").write_bytes(PNG[:-20])
     assert store.find("cat") is None
     assert store.find("dog") is None
 
 
-def test_a_picture_that_is_not_as_its_note_has_it_is_none(store: PictureStore, tmp_path: Path) -> None:
+def test_a_picture_that_is_not_as_its_note_has_it_is_none(store: ImageStore, tmp_path: Path) -> None:
     store.put("cat", IMAGE, {"fingerprint": "ab"})
     (tmp_path / "cat.png").write_bytes(PNG[:-1] + b"x")
     assert store.find("cat") is None
@@ -72,17 +72,17 @@ def test_a_picture_that_is_not_as_its_note_has_it_is_none(store: PictureStore, t
 
 @pytest.mark.parametrize("ending", [".bin", ".avif", ".svg"])
 def test_a_file_of_no_format_that_can_be_judged_is_a_picture_by_its_note_alone(
-    ending: str, store: PictureStore, tmp_path: Path
+    ending: str, store: ImageStore, tmp_path: Path
 ) -> None:
     data = {".bin": b"\0\1 of no known format", ".avif": FOREIGN["avif"][1], ".svg": FOREIGN["svg"][1]}[ending]
-    saved = store.put("cat", Image(**picture_facts(data)), {"fingerprint": "f"})
+    saved = store.put("cat", Image(**image_facts(data)), {"fingerprint": "f"})
     assert saved.path == f"cat{ending}"
     assert store.find("cat") == saved
     (tmp_path / "cat.json").unlink()
     assert store.find("cat") is None
 
 
-def test_what_a_killed_process_left_half_written_is_swept(store: PictureStore, tmp_path: Path) -> None:
+def test_what_a_killed_process_left_half_written_is_swept(store: ImageStore, tmp_path: Path) -> None:
     for name in (".cat.png.0123456789ab.part", ".cat.json.0123456789ab.part", ".dog.png.0123456789ab.part"):
         (tmp_path / name).touch()
     store.sweep("cat")
@@ -91,16 +91,14 @@ def test_what_a_killed_process_left_half_written_is_swept(store: PictureStore, t
 
 
 def test_notes_can_be_left_out(tmp_path: Path) -> None:
-    saved = PictureStore(Folder(tmp_path), notes=False).put("cat", IMAGE, {"fingerprint": "ab"})
+    saved = ImageStore(Folder(tmp_path), notes=False).put("cat", IMAGE, {"fingerprint": "ab"})
     assert [path.name for path in tmp_path.iterdir()] == ["cat.png"]
-    found = PictureStore(Folder(tmp_path), notes=False).find("cat")
+    found = ImageStore(Folder(tmp_path), notes=False).find("cat")
     assert found is not None
     assert found.sha256 == saved.sha256
 
 
-def test_a_picture_that_the_folder_does_not_take_is_rescued_and_brought_back(
-    store: PictureStore, tmp_path: Path
-) -> None:
+def test_a_picture_that_the_folder_does_not_take_is_rescued_and_brought_back(store: ImageStore, tmp_path: Path) -> None:
     rescued = store.rescue("ab/cat", "f1", IMAGE)
     assert Path(rescued.path).read_bytes() == PNG
     saved = store.fetch_back("ab/cat", rescued.path, {"seed": 7})
@@ -113,7 +111,7 @@ def test_a_picture_that_the_folder_does_not_take_is_rescued_and_brought_back(
 
 
 def test_a_rescued_picture_that_was_written_after_all_is_not_written_twice(
-    store: PictureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     written = store.put("ab/cat", IMAGE, {"fingerprint": "f1"})
@@ -125,7 +123,7 @@ def test_a_rescued_picture_that_was_written_after_all_is_not_written_twice(
 
 
 def test_a_second_picture_that_is_rescued_leaves_the_first_one(
-    store: PictureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     first, second, other = (store.rescue("ab/cat", name, IMAGE) for name in ("f1", "f1", "f2"))
@@ -134,9 +132,7 @@ def test_a_second_picture_that_is_rescued_leaves_the_first_one(
     assert store.rescued("ab/cat", "f1") == first.path
 
 
-def test_half_a_rescued_picture_is_not_left(
-    store: PictureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_half_a_rescued_picture_is_not_left(store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
     def full(_: int) -> None:
@@ -149,7 +145,7 @@ def test_half_a_rescued_picture_is_not_left(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_name_may_have_dots_and_marks_of_patterns(store: PictureStore) -> None:
+def test_a_name_may_have_dots_and_marks_of_patterns(store: ImageStore) -> None:
     assert store.put("v1.2/a[b]*.c", IMAGE, {}).path == "v1.2/a[b]*.c.png"
     store.sweep("v1.2/a[b]*.c")
     assert store.find("v1.2/a[b]*.c") is not None

@@ -78,7 +78,7 @@ def _image(rule: ImageInput) -> Values:
 
 
 def _style(rule: Style) -> Values:
-    parts = {"source_url": _image(rule.picture) | st.none(), "weight": _number(rule.weight) | st.none(), "more": JUNK}
+    parts = {"source_url": _image(rule.image) | st.none(), "weight": _number(rule.weight) | st.none(), "more": JUNK}
     return st.fixed_dictionaries({}, optional=parts)
 
 

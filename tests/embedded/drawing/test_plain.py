@@ -141,7 +141,7 @@ def test_a_picture_with_too_many_pixels_is_refused_and_not_charged() -> None:
     reply = engine.respond(ImageToImage(image=bytes(huge), prompt="a cat", source_weight=0.5).to_call())
 
     assert reply.status == 400
-    assert engine.bill().pictures == 0
+    assert engine.bill().images == 0
 
 
 def test_it_needs_no_pillow() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
-from ..pictures import Link, Picture
+from ..input_images import ImageURL, InputImage
 from ..scalars import python_value
 from ..sizes import Size
 
@@ -82,8 +82,8 @@ def _same_image(one: Any, other: Any) -> bool:
             for style in cast("list[Mapping[str, object]]", [one, other])
         )
         return first.keys() == second.keys() and all(_same_image(first[name], second[name]) for name in first)
-    if isinstance(one, Picture) and isinstance(other, Picture):
+    if isinstance(one, InputImage) and isinstance(other, InputImage):
         return one.data == other.data
-    if isinstance(one, Link) and isinstance(other, Link):
+    if isinstance(one, ImageURL) and isinstance(other, ImageURL):
         return one.url == other.url
     return _same(cast("object", one), cast("object", other))

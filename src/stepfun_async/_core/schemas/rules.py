@@ -159,7 +159,7 @@ def _image(rule: ImageInput, form: Form) -> Schema:
 
 def _style(rule: Style, form: Form) -> Schema:
     parts = {
-        "source_url": {"description": f"{_capital(rule.picture.allowed)}.", **_image(rule.picture, form)},
+        "source_url": {"description": f"{_capital(rule.image.allowed)}.", **_image(rule.image, form)},
         "weight": schema_of_rule("weight", rule.weight, form),
     }
     return {"type": "object", "properties": parts, "required": ["source_url"], "additionalProperties": False}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import SerializationInfo
 
-from ..pictures import Link, Picture
+from ..input_images import ImageURL, InputImage
 from ..problems import plain
 from ..rules import Boolean, Integer, Number
 from ..sizes import Size
@@ -60,15 +60,15 @@ def _image_value(given: object, seen: object) -> object:
 
     Args:
         given: what was handed in.
-        seen: what `pictures.look` made of it.
+        seen: what `load_image` made of it.
     """
     if isinstance(seen, Mapping) and isinstance(given, Mapping):
         parts = cast("Mapping[str, object]", seen)
         return {str(name): _image_value(cast("Any", given)[name], part) for name, part in parts.items()}
-    if isinstance(seen, Picture):
+    if isinstance(seen, InputImage):
         with suppress(OSError, ValueError):  # a file that is gone or has changed is described instead
             return seen.to_data_uri()
-    return seen.url if isinstance(seen, Link) else json_value(plain_value(given))
+    return seen.url if isinstance(seen, ImageURL) else json_value(plain_value(given))
 
 
 def json_value(value: object) -> object:

@@ -10,7 +10,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticKnownEr
 
 from ..capabilities import Capability
 from ..data_uris import is_data_uri
-from ..pictures import names_link
+from ..input_images import names_link
 from ..problems import Problem, plain, show
 from ..registry import rows
 from ..rules import ImageInput, Rule, Style
@@ -92,7 +92,7 @@ def _paths(request: ImageRequest) -> Iterator[Problem]:
     style, rule = given.get("style_reference"), rules.get("style_reference")
     if isinstance(style, Mapping) and isinstance(rule, Style):
         source = cast("Mapping[str, object]", style).get("source_url")
-        yield from _path("style_reference.source_url", source, rule.picture)
+        yield from _path("style_reference.source_url", source, rule.image)
 
 
 def _path(field: str, given: object, rule: Rule | None) -> Iterator[Problem]:

@@ -10,8 +10,8 @@ from datetime import date, time, timedelta
 from typing import Any, cast
 
 from stepfun_async._core.data_uris import is_data_uri
+from stepfun_async._core.input_images import ImageURL, InputImage, InvalidImage, load_image
 from stepfun_async._core.parameters import Parameters
-from stepfun_async._core.pictures import Link, Picture, Unreadable, look
 from stepfun_async._core.problems import plain
 from stepfun_async._core.scalars import python_value
 from stepfun_async._core.sizes import Size
@@ -42,9 +42,9 @@ def _describe_image(given: object, seen: object) -> object:
         return {name: _describe_image(parts[name], part) for name, part in cast("Mapping[str, object]", seen).items()}
     if _is_name(given):
         return given
-    if isinstance(seen, Unreadable) and not _is_content(given):
+    if isinstance(seen, InvalidImage) and not _is_content(given):
         return described(given)  # to look again would encode an image of Pillow that is too large
-    return seen if isinstance(seen, Picture) else given
+    return seen if isinstance(seen, InputImage) else given
 
 
 def _is_content(given: object) -> bool:
@@ -72,8 +72,8 @@ def _describe_value(value: object) -> object:
             return describe(value)
     if isinstance(value, date | time | timedelta):
         return str(value)
-    picture = look(value)  # one of Pillow, perhaps
-    return _describe_value(picture) if isinstance(picture, Picture) else described(value)
+    picture = load_image(value)  # one of Pillow, perhaps
+    return _describe_value(picture) if isinstance(picture, InputImage) else described(value)
 
 
 def _describe_bytes(data: bytes | bytearray | memoryview) -> dict[str, object]:
@@ -100,9 +100,9 @@ _DESCRIBERS: tuple[tuple[Any, Callable[[Any], object]], ...] = (
     (bool | int | None, plain),
     (float, _describe_float),
     (bytes | bytearray | memoryview, _describe_bytes),
-    (Picture, lambda picture: _describe_bytes(picture.data)),
-    (Unreadable, lambda _: None),
-    (Link, lambda link: link.url),
+    (InputImage, lambda picture: _describe_bytes(picture.data)),
+    (InvalidImage, lambda _: None),
+    (ImageURL, lambda link: link.url),
     (Size, lambda size: describe_fields({"width": size.width, "height": size.height})),
     (Mapping, describe_fields),
     ((list, tuple, set, frozenset), lambda parts: [_describe_value(part) for part in parts]),

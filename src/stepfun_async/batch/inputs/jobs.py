@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from stepfun_async._core.capabilities import BUILT_IN, ENDPOINTS, Operation
+from stepfun_async._core.input_images import names_path
 from stepfun_async._core.parameters import Parameters, Purchase
-from stepfun_async._core.pictures import names_path
 from stepfun_async._core.problems import Problem, plain
 from stepfun_async._core.registry import row_of, rows
 from stepfun_async._core.requests import REQUESTS, ImageEdit, ImageRequest, ImageToImage, TextToImage
@@ -425,8 +425,8 @@ def _not_for_batches(request: ImageRequest, purchase: Purchase) -> Iterator[Prob
     if request.response_format not in ("b64_json", None):
         allowed = "b64_json: a batch stores the images themselves, since links expire"
         yield Problem("response_format", plain(request.response_format), allowed, nearest="b64_json")
-    if purchase.pictures != 1:
-        given = plain(request.n if purchase.pictures is None else purchase.pictures)
+    if purchase.images != 1:
+        given = plain(request.n if purchase.images is None else purchase.images)
         yield Problem(
             "n", given, "1, also in extra_body: a line is one image; variations= makes more of each line", nearest=1
         )

@@ -142,7 +142,7 @@ def _total(summary: ReportSummary, tally: Tally) -> int:
 
 def _figures(summary: ReportSummary, tally: Tally) -> Html:
     return joined(
-        _pictures_figure(summary, tally),
+        _images_figure(summary, tally),
         _failures_figure(tally),
         _money_figure(summary, tally),
         _rate_figure(summary, tally),
@@ -157,7 +157,7 @@ def _figure(name: str, value: str, *more: str | None) -> Html:
     return element("div", element("dt", name), large, *(element("dd", each, class_="more") for each in more if each))
 
 
-def _pictures_figure(summary: ReportSummary, tally: Tally) -> Html:
+def _images_figure(summary: ReportSummary, tally: Tally) -> Html:
     done, total = tally.states["done"], _total(summary, tally)
     return _figure("Images", f"{done:,}", f"of {total:,}, {words.percent(done, total)}" if total else None)
 
@@ -322,7 +322,7 @@ def _costs(summary: ReportSummary, tally: Tally) -> Html:
 
 
 def _cost_row(name: str, costs: Costs) -> Html:
-    numbers = (costs.pictures, costs.attempts, costs.maybe_billed)
+    numbers = (costs.images, costs.attempts, costs.maybe_billed)
     cells = [f"{value:,}" for value in numbers] + [costs.money or words.NOTHING, str(costs.held) or words.NOTHING]
     return element("tr", element("th", name, scope="row", dir="auto"), *(element("td", cell) for cell in cells))
 

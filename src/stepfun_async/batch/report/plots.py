@@ -80,18 +80,18 @@ def over_time(pace: Pace) -> Html | None:
 
 
 def _all_of(column: Column) -> int:
-    return column.pictures + column.others
+    return column.images + column.others
 
 
 def _stacked(column: Column, start: float, end: float, width: float, scale: float) -> Iterator[Html]:
     """A column, images below and everything else above, with what it says to a pointer."""
     at, wide = 100 * (column.start - start) / (end - start), 100 * width / (end - start)
     until = words.clock(column.start + width, width)
-    said = f"{words.clock(column.start, width)} to {until}: {words.count(column.pictures, 'picture')}"
+    said = f"{words.clock(column.start, width)} to {until}: {words.count(column.images, 'image')}"
     title = element("title", f"{said}, {column.others:,} without" if column.others else said)
-    middle = 100 * column.pictures / scale
+    middle = 100 * column.images / scale
     top = 100 * _all_of(column) / scale
-    bars = [_bar("done", at, 0, wide * 0.86, middle)] if column.pictures else []
+    bars = [_bar("done", at, 0, wide * 0.86, middle)] if column.images else []
     if column.others:
         bars.append(_bar("failed", at, middle, wide * 0.86, top - middle))
     yield element("g", title, _bar("hover", at, 0, wide, 100), *bars)
@@ -135,7 +135,7 @@ def percentiles(durations: Durations) -> list[tuple[str, str]]:
 
 def _duration_bar(column: tuple[float, float, int], at: float, wide: float, scale: float) -> Html:
     start, end, count = column
-    said = f"{words.duration(start)} to {words.duration(end)}: {words.count(count, 'picture')}"
+    said = f"{words.duration(start)} to {words.duration(end)}: {words.count(count, 'image')}"
     bar = _bar("done", at, 0, wide * 0.86, 100 * count / scale)
     return element("g", element("title", said), _bar("hover", at, 0, wide, 100), bar)
 

@@ -75,7 +75,7 @@ class Amounts:
 class Costs:
     """Attempts and charges."""
 
-    pictures: int = 0
+    images: int = 0
     attempts: int = 0
     maybe_billed: int = 0
     unpriced: int = 0
@@ -88,7 +88,7 @@ class Costs:
         return str(self.spent) or ("not known" if self.unpriced else "")
 
     def add(self, row: ReportRow) -> None:
-        self.pictures += row.state == "done"
+        self.images += row.state == "done"
         self.attempts += row.attempts
         self.maybe_billed += row.maybe_billed
         self.unpriced += row.unpriced
@@ -122,7 +122,7 @@ class Column:
     """The requests that ended in one bin, in seconds since 1970: images, and everything else."""
 
     start: float
-    pictures: int
+    images: int
     others: int
 
 
@@ -133,12 +133,12 @@ class Pace:
         self._level = 0
         self._bins: dict[int, list[int]] = {}
 
-    def add(self, moment: float, *, picture: bool) -> None:
+    def add(self, moment: float, *, image: bool) -> None:
         """Count a request that ended at `moment`, in seconds since 1970."""
         if not 0 <= moment < _LAST:
             return
         counts = self._bins.setdefault(int(moment // _WIDTHS[self._level]), [0, 0])
-        counts[not picture] += 1
+        counts[not image] += 1
         while len(self._bins) > _MOST_BINS:
             self._level += 1
             self._bins = _coarser(self._bins, self._level)
@@ -247,7 +247,7 @@ class Tally:
             self.started = row.started if self.started is None else min(self.started, row.started)
         if row.ended is not None and 0 <= row.ended < _LAST:
             self.ended = row.ended if self.ended is None else max(self.ended, row.ended)
-            self.pace.add(row.ended, picture=row.state == "done")
+            self.pace.add(row.ended, image=row.state == "done")
 
 
 def _kind(name: str, known: Mapping[str, object]) -> str:

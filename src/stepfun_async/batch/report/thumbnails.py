@@ -37,23 +37,23 @@ def possible() -> bool:
     return find_spec("PIL") is not None
 
 
-def thumbnail(folder: Path, picture: str, *, make: bool = True) -> str | None:
+def thumbnail(folder: Path, image: str, *, make: bool = True) -> str | None:
     """A small copy of an image, made unless there is one that is no older.
 
     Args:
         folder: the report's folder.
-        picture: the image, as seen from there.
+        image: the image, relative to that folder.
         make: whether one is made where there is none.
 
     Returns:
         The small image as seen from `folder`; `None` if there is none, because the image is missing,
         broken, too large or small enough itself.
     """
-    made = os.path.join(FOLDER, f"{hashlib.sha256(os.fsencode(picture)).hexdigest()[:32]}.webp")
+    made = os.path.join(FOLDER, f"{hashlib.sha256(os.fsencode(image)).hexdigest()[:32]}.webp")
     with suppress(Exception):  # Pillow's decoders raise OSError, SyntaxError, struct.error, DecompressionBombError, ...
         if _leads_elsewhere(folder / FOLDER):
             return None
-        if _is_fresh(folder / made, folder / picture) or (make and _make(folder / picture, folder / made)):
+        if _is_fresh(folder / made, folder / image) or (make and _make(folder / image, folder / made)):
             return made
     return None
 
@@ -63,31 +63,31 @@ def _leads_elsewhere(folder: Path) -> bool:
     return folder.is_symlink()
 
 
-def _is_fresh(made: Path, picture: Path) -> bool:
+def _is_fresh(made: Path, image: Path) -> bool:
     with suppress(FileNotFoundError):
         facts = made.lstat()
-        return stat.S_ISREG(facts.st_mode) and facts.st_mtime_ns >= picture.stat().st_mtime_ns
+        return stat.S_ISREG(facts.st_mode) and facts.st_mtime_ns >= image.stat().st_mtime_ns
     return False
 
 
-def _make(picture: Path, target: Path) -> bool:
-    """Whether a small copy of `picture` was worth making, and was made."""
-    with open_input(picture) as (view, source):
+def _make(image: Path, target: Path) -> bool:
+    """Whether a small copy of `image` was worth making, and was made."""
+    with open_input(image) as (view, source):
         header = read_header(view)
     width, height = (header.width or 0, header.height or 0) if header else (0, 0)
     if not 0 < width * height <= _MOST_PIXELS:
         return False
     if source.size <= _SMALL_FILE and max(width, height) <= 2 * _SIDE:
         return False
-    write_bytes(target, _shrunk(picture), overwrite=True)
+    write_bytes(target, _shrunk(image), overwrite=True)
     return True
 
 
-def _shrunk(picture: Path) -> bytes:
+def _shrunk(path: Path) -> bytes:
     from PIL import Image as pillow
 
     buffer = io.BytesIO()
-    with pillow.open(picture, formats=_FORMATS) as image:
+    with pillow.open(path, formats=_FORMATS) as image:
         image.draft("RGB", (_SIDE, _SIDE))
         small = as_seen(image, longest=_SIDE)
         profile = small.info.get("icc_profile")

@@ -24,7 +24,7 @@ from stepfun_async._call.service import caller_for
 from stepfun_async._call.settings import resolve
 from stepfun_async._core.data_uris import is_data_uri
 from stepfun_async._core.errors import ConfigurationError, InvalidRequestError, LimitsUnavailableError, StepFunError
-from stepfun_async._core.pictures import Picture, is_link
+from stepfun_async._core.input_images import InputImage, is_link
 from stepfun_async._core.requests import ImageRequest
 from stepfun_async._core.results import SaveError
 from stepfun_async._core.retry import RetryPolicy
@@ -339,8 +339,8 @@ def _row(number: int, made: JobOutcome) -> Row:
     ended, error = made.ended, made.error
     if isinstance(error, SaveError):
         ended = replace(ended, message=f"{error.message} (on {socket.gethostname()})")
-        pictures = tuple(replace(image, data=None) for image in error.response.data)
-        return Row(number, ended, SaveError(str(ended.message), response=replace(error.response, data=pictures)))
+        images = tuple(replace(image, data=None) for image in error.response.data)
+        return Row(number, ended, SaveError(str(ended.message), response=replace(error.response, data=images)))
     if isinstance(error, InvalidRequestError):  # it was valid where the run is
         return Row(
             number,
@@ -356,20 +356,22 @@ def portable(request: ImageRequest) -> ImageRequest:
     changed = {name: fields[name] for name in ("image", "style_reference") if fields.get(name) is not None}
     if not changed:
         return request
-    looked = request.values()
-    fields.update({name: _portable(value, looked.get(name)) for name, value in changed.items()})
+    loaded = request.values()
+    fields.update({name: _portable(value, loaded.get(name)) for name, value in changed.items()})
     return type(request)(**fields)
 
 
-def _portable(value: object, looked: object) -> object:
+def _portable(value: object, loaded: object) -> object:
     if isinstance(value, Mapping):
         parts = cast("Mapping[str, object]", value)
-        seen = cast("Mapping[str, object]", looked)
+        seen = cast("Mapping[str, object]", loaded)
         return {name: _portable(part, seen.get(name)) for name, part in parts.items()}
     if isinstance(value, str | os.PathLike):
         text = os.fsdecode(cast("str | os.PathLike[str]", value))
-        return text if not isinstance(looked, Picture) or is_link(text) or is_data_uri(text) else os.path.abspath(text)
-    return looked.data if isinstance(looked, Picture) else value
+        return (
+            text if not isinstance(loaded, InputImage) or is_link(text) or is_data_uri(text) else os.path.abspath(text)
+        )
+    return loaded.data if isinstance(loaded, InputImage) else value
 
 
 def shipped(tasks: Iterable[Task], claims: Iterable[str]) -> tuple[Line, ...]:

@@ -10,11 +10,11 @@ from pathlib import Path
 from ..items import Item
 from ..journal.journal import OUTPUT_LOST, SETTINGS, JobResult, Journal, Left
 from ..storage.base import Saved
-from ..storage.store import PictureStore
+from ..storage.store import ImageStore
 from .job_runner import adopted, found, killed
 
 
-def recover(journal: Journal, store: PictureStore, *, verify: bool, unsent: Collection[int] = frozenset()) -> int:
+def recover(journal: Journal, store: ImageStore, *, verify: bool, unsent: Collection[int] = frozenset()) -> int:
     """Restore order after a process was killed.
 
     A line that was in flight is done where its image is durable, `pending` where it was handed out and
@@ -43,7 +43,7 @@ _WRITTEN_AFTER = 120.0
 """Seconds after which the system has written all unflushed data: on Linux 35 by default."""
 
 
-def _mend_notes(journal: Journal, store: PictureStore, seconds: float) -> None:
+def _mend_notes(journal: Journal, store: ImageStore, seconds: float) -> None:
     """Write the notes anew that the disk did not get before the power failed: they are not flushed."""
     server = json.loads(journal.fact(SETTINGS) or "{}").get("server")
     for item in journal.done_last(seconds):
@@ -51,7 +51,7 @@ def _mend_notes(journal: Journal, store: PictureStore, seconds: float) -> None:
         store.mend_note(str(item.path), {"sha256": item.sha256, **_note_of(item), "server": server, "made": made})
 
 
-def _recover_one(journal: Journal, store: PictureStore, left: Left, *, sent: bool) -> bool:
+def _recover_one(journal: Journal, store: ImageStore, left: Left, *, sent: bool) -> bool:
     store.sweep(left.stem)
     fingerprint = left.item.fingerprint or ""
     refuge = store.rescued(left.stem, fingerprint)
@@ -80,7 +80,7 @@ def _enter(journal: Journal, number: int, ended: JobResult, refuge: str | None) 
         Path(refuge).unlink(missing_ok=True)
 
 
-def _verify(journal: Journal, store: PictureStore) -> None:
+def _verify(journal: Journal, store: ImageStore) -> None:
     journal.begin()
     files = journal.files()
     digests = store.digests(path for _, path, _ in files)
@@ -95,7 +95,7 @@ def _note_of(item: Item) -> dict[str, object]:
     return {**{name: getattr(item, name) for name in names}, "request": dict(item.request)}
 
 
-def _bring_back(journal: Journal, store: PictureStore, left: Left) -> bool:
+def _bring_back(journal: Journal, store: ImageStore, left: Left) -> bool:
     """Whether an image that was paid for and put elsewhere is in its place now."""
     path = str(left.item.path)
     saved = store.fetch_back(left.stem, path, _note_of(left.item))

@@ -12,7 +12,7 @@ from stepfun_async._core.errors import ConfigurationError
 from .base import Place
 from .bucket import Bucket, is_url, needed, shown
 from .folder import Folder
-from .store import PictureStore
+from .store import ImageStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,9 @@ class StorageLocation:
     notes: bool
     metadata: bool = False
 
-    def store(self) -> PictureStore:
+    def store(self) -> ImageStore:
         """The store, for one process. Nothing is opened or made before its first use."""
-        return PictureStore(place_at(self.where), notes=self.notes, metadata=self.metadata)
+        return ImageStore(place_at(self.where), notes=self.notes, metadata=self.metadata)
 
 
 def place_at(where: str) -> Place:

@@ -17,12 +17,12 @@ from types import MappingProxyType
 from typing import cast
 
 from stepfun_async._core.headers import APP0, APP1, jpeg_segments
-from stepfun_async._core.pictures import Picture, of_bytes
+from stepfun_async._core.input_images import InputImage, of_bytes
 
 KEYWORD = "stepfun-async"
 """The keyword of the JSON in a PNG."""
 
-Embed = Callable[[Picture, str, str], bytes | None]
+Embed = Callable[[InputImage, str, str], bytes | None]
 
 
 def with_metadata(data: bytes, note: Mapping[str, object]) -> bytes:
@@ -36,13 +36,13 @@ def with_metadata(data: bytes, note: Mapping[str, object]) -> bytes:
         The file with the note; as it was where it is no whole image, where its format takes none, where it has EXIF
         already, or where the note is longer than the 64 KB that a JPEG has room for.
     """
-    picture = of_bytes(data)
-    if not isinstance(picture, Picture) or not picture.complete or picture.format not in _EMBED:
+    image = of_bytes(data)
+    if not isinstance(image, InputImage) or not image.complete or image.format not in _EMBED:
         return data
     request = note.get("request")
     prompt = cast("Mapping[str, object]", request).get("prompt", "") if isinstance(request, Mapping) else ""
     described = str(prompt).replace("\0", "").encode("utf-8", "backslashreplace").decode()
-    return _EMBED[picture.format](picture, described, json.dumps(note)) or data
+    return _EMBED[image.format](image, described, json.dumps(note)) or data
 
 
 # --- PNG ----------------------------------------------------------------------------------------
@@ -51,8 +51,8 @@ _AFTER_HEADER = 8 + 4 + 4 + 13 + 4
 """The end of the first chunk: signature, length, name, header, checksum."""
 
 
-def _in_png(picture: Picture, prompt: str, text: str) -> bytes:
-    data = picture.data
+def _in_png(image: InputImage, prompt: str, text: str) -> bytes:
+    data = image.data
     chunks = _itxt("Description", prompt) + _itxt(KEYWORD, text)
     return data[:_AFTER_HEADER] + chunks + data[_AFTER_HEADER:]
 
@@ -103,9 +103,9 @@ _SOI = b"\xff\xd8"
 _LONGEST_SEGMENT = 0xFFFF
 
 
-def _in_jpeg(picture: Picture, prompt: str, text: str) -> bytes | None:
+def _in_jpeg(image: InputImage, prompt: str, text: str) -> bytes | None:
     """EXIF behind the header that says JFIF, where there is one: that has to come first."""
-    data, body = picture.data, _EXIF + _tiff(prompt, text)
+    data, body = image.data, _EXIF + _tiff(prompt, text)
     segments = list(jpeg_segments(data))
     has_exif = any(segment.marker == APP1 and segment.begins(data, _EXIF) for segment in segments)
     if has_exif or len(body) + 2 > _LONGEST_SEGMENT:
@@ -121,9 +121,9 @@ _LEAST = {b"VP8L": 13}
 """Bytes of the first chunk that are looked at, where they are less than the longest."""
 
 
-def _in_webp(picture: Picture, prompt: str, text: str) -> bytes | None:
+def _in_webp(image: InputImage, prompt: str, text: str) -> bytes | None:
     """EXIF at the end, and a header that says so, which a simple file gets here."""
-    data = picture.data
+    data = image.data
     chunks = data[12 : 8 + int.from_bytes(data[4:8], "little")]
     extended = chunks[:4] == b"VP8X"
     if len(chunks) < _LEAST.get(chunks[:4], _LONGEST_HEAD):  # whatever comes behind what it calls its end
@@ -131,7 +131,7 @@ def _in_webp(picture: Picture, prompt: str, text: str) -> bytes | None:
     flags = chunks[8] if extended else _alpha_of(chunks)
     if flags & _HAS_EXIF:
         return None
-    sides = struct.pack("<I", picture.width - 1)[:3] + struct.pack("<I", picture.height - 1)[:3]
+    sides = struct.pack("<I", image.width - 1)[:3] + struct.pack("<I", image.height - 1)[:3]
     head = _chunk(b"VP8X", bytes([flags | _HAS_EXIF, 0, 0, 0]) + sides)
     body = b"WEBP" + head + chunks[len(head) if extended else 0 :] + _chunk(b"EXIF", _tiff(prompt, text))
     return b"RIFF" + struct.pack("<I", len(body)) + body

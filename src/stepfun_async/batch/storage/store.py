@@ -1,6 +1,6 @@
 """The images of a batch: whole and durable or not there, each with a note of how it was made.
 
-`PictureStore` names them, never replaces one, and recognizes its own. It does so at a `Place`, which stores any
+`ImageStore` names them, never replaces one, and recognizes its own. It does so at a `Place`, which stores any
 files: `Folder` here, or `Bucket`. All of it blocks, and is called in worker threads.
 """
 
@@ -19,10 +19,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
-from stepfun_async._core.answers import picture_facts
+from stepfun_async._core.answers import image_facts
 from stepfun_async._core.headers import EXTENSIONS
+from stepfun_async._core.input_images import InputImage, of_bytes
 from stepfun_async._core.json_text import json_writer
-from stepfun_async._core.pictures import Picture, of_bytes
 from stepfun_async._core.results import Image
 from stepfun_async._runtime import system
 
@@ -50,7 +50,7 @@ class NewImage:
     note: Mapping[str, object]
 
 
-class PictureStore:
+class ImageStore:
     """Images at a place.
 
     Args:
@@ -216,7 +216,7 @@ class PictureStore:
         except OSError:
             return None
         picture = of_bytes(image.data or b"")
-        if not image.data or (isinstance(picture, Picture) and not picture.complete):
+        if not image.data or (isinstance(picture, InputImage) and not picture.complete):
             return None
         fingerprint = note.get("fingerprint")
         return (self.own(stem, str(fingerprint)) if fingerprint else None) or self.put(stem, image, note)
@@ -227,7 +227,7 @@ class PictureStore:
             return None
         digest, note = hashlib.sha256(data).hexdigest(), _note_of(note_text)
         picture = of_bytes(data)
-        whole = isinstance(picture, Picture) and picture.complete
+        whole = isinstance(picture, InputImage) and picture.complete
         if note.get("sha256", digest if whole else None) != digest:
             return None
         return _saved(name, digest, len(data), _image_of(data), note)
@@ -303,7 +303,7 @@ def _ending_of(image: Image) -> str:
 
 
 def _image_of(data: bytes) -> Image:
-    return Image(**picture_facts(data))
+    return Image(**image_facts(data))
 
 
 def _saved(path: str, digest: str, size: int, picture: Image, note: Mapping[str, Any]) -> Saved:

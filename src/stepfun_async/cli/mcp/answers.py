@@ -45,7 +45,7 @@ def for_agents(text: str) -> str:
     return text
 
 
-def picture_answer(
+def image_answer(
     response: ImagesResponse, client: AsyncClient, price: Money | None, notices: Sequence[str]
 ) -> CallToolResult:
     """Return the answer for an image that was made and saved."""

@@ -9,7 +9,7 @@ from typing import cast
 
 from stepfun_async import InvalidRequestError, Problem
 from stepfun_async._core.headers import EXTENSIONS
-from stepfun_async._core.pictures import names_path
+from stepfun_async._core.input_images import names_path
 from stepfun_async._core.slugs import slug
 
 

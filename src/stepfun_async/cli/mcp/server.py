@@ -37,7 +37,7 @@ from stepfun_async._core.version import __version__
 from ..check import price_of
 from ..generate import METHODS
 from . import tools
-from .answers import answer, error_answer, money_facts, picture_answer
+from .answers import answer, error_answer, image_answer, money_facts
 from .folders import Folders
 
 HEARTBEAT = 5.0
@@ -97,7 +97,7 @@ class ImageTools:
             response = self._saved_elsewhere(error, request)
         finally:
             self.saving.discard(stem)
-        return await anyio.to_thread.run_sync(picture_answer, response, self.client, price, notices)
+        return await anyio.to_thread.run_sync(image_answer, response, self.client, price, notices)
 
     def _saved_elsewhere(self, error: SaveError, request: ImageRequest) -> ImagesResponse:
         """Return the response, saved by another name: another program may just have taken the first one.

@@ -14,7 +14,7 @@ from typing import cast
 from PIL import Image, ImageOps, PngImagePlugin
 
 from stepfun_async._core.capabilities import Capability
-from stepfun_async._core.pictures import Picture
+from stepfun_async._core.input_images import InputImage
 from stepfun_async._core.rendering import as_seen, on_white
 from stepfun_async._core.sizes import Size
 from stepfun_async._core.validation import Values
@@ -45,7 +45,7 @@ def draw(values: Values, row: Capability, seed: int) -> bytes:
     font of the machine (see `lettering`), and so may differ from one machine to another.
 
     Args:
-        values: the request's parameters, valid by `row`; images as `pictures.look` read them.
+        values: the request's parameters, valid by `row`; images as `load_image` read them.
         row: the model's row of the tables.
         seed: what chance is drawn from.
 
@@ -175,7 +175,7 @@ _TURN = 0.7
 
 def _opened(picture: object) -> tuple[Image.Image | None, Content]:
     """An image that was sent, and what it contains, where that is known."""
-    if not isinstance(picture, Picture):
+    if not isinstance(picture, InputImage):
         return None, Content()
     try:
         with Image.open(io.BytesIO(picture.data), formats=("PNG", "JPEG", "WEBP", "GIF")) as image:

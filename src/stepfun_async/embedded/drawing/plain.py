@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import cast
 
 from stepfun_async._core.capabilities import Capability
-from stepfun_async._core.pictures import Picture
+from stepfun_async._core.input_images import InputImage
 from stepfun_async._core.sizes import Size
 from stepfun_async._core.validation import Values
 
@@ -28,12 +28,12 @@ _ADLER = 65521
 
 
 def draw(values: Values, row: Capability, seed: int) -> bytes:
-    """The plain image for a request, as an RGB PNG; see `pictures.draw`.
+    """The plain image for a request, as an RGB PNG; see `landscape.draw`.
 
     Of an image that was sent only the header counts, so that one which is broken inside passes.
 
     Args:
-        values: the request's parameters, valid by `row`; images as `pictures.look` read them.
+        values: the request's parameters, valid by `row`; images as `load_image` read them.
         row: the model's row of the tables.
         seed: what the colours depend on, besides everything else that was asked for.
 
@@ -52,16 +52,16 @@ _TEXT = ("utf-8", "backslashreplace")
 """The encoding of text, which does not fail at half of a surrogate pair."""
 
 
-def _sides(picture: object) -> tuple[int, int] | None:
-    if not isinstance(picture, Picture):
+def _sides(image: object) -> tuple[int, int] | None:
+    if not isinstance(image, InputImage):
         return None
-    check_pixels(picture.width, picture.height)
-    return picture.seen_sides
+    check_pixels(image.width, image.height)
+    return image.seen_sides
 
 
 def _compared(value: object) -> object:
     """Return `value` with images as their bytes and parameters in one order, so that equal ones read equal."""
-    if isinstance(value, Picture):
+    if isinstance(value, InputImage):
         return hashlib.sha256(value.data).hexdigest()
     if isinstance(value, Mapping):
         parts = cast("Mapping[str, object]", value)

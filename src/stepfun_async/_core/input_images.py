@@ -46,7 +46,7 @@ class Bounds(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class InputImage:
     """An image to send: its bytes, in memory or still on disk, and what they say of themselves.
 
     Attributes:
@@ -94,20 +94,20 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class ImageURL:
     """A public link to an image, which the server fetches itself."""
 
     url: str
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class InvalidImage:
     """A value passed as an image that is not one, and the reason."""
 
     why: str
 
 
-def look(value: object, bounds: Bounds | None = None) -> Picture | Link | Unreadable:
+def load_image(value: object, bounds: Bounds | None = None) -> InputImage | ImageURL | InvalidImage:
     """Read what a user passed as an image, and parse its header.
 
     Takes a path, bytes, a binary file object, a PIL image, an `Image` of an earlier response, a data
@@ -120,7 +120,7 @@ def look(value: object, bounds: Bounds | None = None) -> Picture | Link | Unread
             gives too much not read to its end. `None` if that is not known.
     """
     if isinstance(value, str):
-        return _look_text(value, bounds)
+        return _load_text(value, bounds)
     if isinstance(value, bytes | bytearray | memoryview):
         return of_bytes(bytes(cast("bytes", value)), bounds)
     for attribute, read in _HANDLES:
@@ -129,7 +129,7 @@ def look(value: object, bounds: Bounds | None = None) -> Picture | Link | Unread
     advice = "give a path, bytes, a file object or a PIL image"
     if hasattr(value, "__array__"):
         advice = "give PIL.Image.fromarray(array), or array.tobytes() where it holds an encoded file"
-    return Unreadable(f"a value of type {type(value).__name__} is not an image: {advice}")
+    return InvalidImage(f"a value of type {type(value).__name__} is not an image: {advice}")
 
 
 def is_read_once(value: object) -> bool:
@@ -140,23 +140,23 @@ def is_read_once(value: object) -> bool:
         return True
 
 
-def of_bytes(data: bytes, bounds: Bounds | None = None) -> Picture | Unreadable:
+def of_bytes(data: bytes, bounds: Bounds | None = None) -> InputImage | InvalidImage:
     """The image in `data`."""
     return _of(data, data, bounds)
 
 
-def _of(seen: ImageBytes, content: bytes | FileSource, bounds: Bounds | None) -> Picture | Unreadable:
+def _of(seen: ImageBytes, content: bytes | FileSource, bounds: Bounds | None) -> InputImage | InvalidImage:
     if not len(seen):
-        return Unreadable("it is empty (0 bytes)")
+        return InvalidImage("it is empty (0 bytes)")
     header = read_header(seen)
     if header is None or header.width is None or header.height is None:
-        return Unreadable(_why_not(seen, header))
+        return InvalidImage(_why_not(seen, header))
     if too_large := _too_large(header.width, header.height):
         return too_large
     most = bounds.max_bytes if bounds else None
     complete = (most is not None and len(seen) > most) or is_whole(seen, header.format)  # too many bytes say enough
     orientation = read_orientation(seen, header.format)
-    return Picture(content, header.format, header.width, header.height, complete, orientation)
+    return InputImage(content, header.format, header.width, header.height, complete, orientation)
 
 
 def _why_not(seen: ImageBytes, header: ImageHeader | None) -> str:
@@ -178,32 +178,32 @@ _OTHERS = (
 """Values passed by mistake, by how they begin in lower case."""
 
 
-def _too_large(width: int, height: int) -> Unreadable | None:
+def _too_large(width: int, height: int) -> InvalidImage | None:
     if width * height <= MAX_PIXELS:
         return None
-    return Unreadable(f"{width}x{height} pixels are more than any model takes, or a decompression bomb")
+    return InvalidImage(f"{width}x{height} pixels are more than any model takes, or a decompression bomb")
 
 
-def of_data_uri(text: str, bounds: Bounds | None = None) -> Picture | Unreadable:
+def of_data_uri(text: str, bounds: Bounds | None = None) -> InputImage | InvalidImage:
     """The image in `data:image/...;base64,...`."""
     try:
         return of_bytes(decode_text(text), bounds)
     except ValueError as error:
-        return Unreadable(str(error))
+        return InvalidImage(str(error))
 
 
-def _look_text(text: str, bounds: Bounds | None) -> Picture | Link | Unreadable:
+def _load_text(text: str, bounds: Bounds | None) -> InputImage | ImageURL | InvalidImage:
     if is_data_uri(text):
         return of_data_uri(text, bounds)
     if names_link(text):
-        return Link(as_link(text)) if is_link(text) else Unreadable("the link has no host, or a line break in it")
+        return ImageURL(as_link(text)) if is_link(text) else InvalidImage("the link has no host, or a line break in it")
     if scheme := _SCHEME.match(text):
-        return Unreadable(f"{scheme[0]!r} is not fetched here: give the path of a file, or the bytes")
+        return InvalidImage(f"{scheme[0]!r} is not fetched here: give the path of a file, or the bytes")
     if not text:
-        return Unreadable("it is empty: give the path of a file")
+        return InvalidImage("it is empty: give the path of a file")
     if is_bare_base64(text):
-        return Unreadable("it is base64 without its head: put 'data:image/png;base64,' before it, or give the bytes")
-    return _look_path(Path(text), bounds)
+        return InvalidImage("it is base64 without its head: put 'data:image/png;base64,' before it, or give the bytes")
+    return _load_path(Path(text), bounds)
 
 
 _SCHEME = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]+://|(?:file|blob):).{,40}")
@@ -249,29 +249,29 @@ _LINK = re.compile(r"https?://[^\s/?#]+(?:[/?#].*)?", re.IGNORECASE)
 _SPACE = re.compile(r"\s")
 
 
-def _look_path(path: Any, bounds: Bounds | None) -> Picture | Unreadable:
+def _load_path(path: Any, bounds: Bounds | None) -> InputImage | InvalidImage:
     try:
         with open_input(path) as (view, source):
             return _of(view, source, bounds)
     except Exception as error:  # noqa: BLE001 - a user's path-like may raise anything
         reason = getattr(error, "strerror", None) or str(error)
-        return Unreadable(f"cannot read {_clipped(str(path))!r}: {reason}")
+        return InvalidImage(f"cannot read {_clipped(str(path))!r}: {reason}")
 
 
 def _clipped(name: str) -> str:
     return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
 
 
-def _look_file(value: Any, bounds: Bounds | None) -> Picture | Unreadable:
+def _load_file(value: Any, bounds: Bounds | None) -> InputImage | InvalidImage:
     try:
         data = _read_file(value, bounds.max_bytes if bounds else None)
         if not data and _is_past_start(value):
-            return Unreadable("the file object is at its end: call its seek(0), or give its bytes")
+            return InvalidImage("the file object is at its end: call its seek(0), or give its bytes")
         return of_bytes(data, bounds)
     except (_NotBinaryError, _TooLongError) as error:
-        return Unreadable(f"the file object {error}")
+        return InvalidImage(f"the file object {error}")
     except Exception as error:  # noqa: BLE001 - a user's file object may raise anything
-        return Unreadable(f"the file object cannot be read: {error}")
+        return InvalidImage(f"the file object cannot be read: {error}")
 
 
 def _is_past_start(file: Any) -> bool:
@@ -326,17 +326,17 @@ def _piece_of(file: Any, size: int) -> bytes:
     return piece
 
 
-def _look_result(value: Any, bounds: Bounds | None) -> Picture | Link | Unreadable:
+def _load_result(value: Any, bounds: Bounds | None) -> InputImage | ImageURL | InvalidImage:
     if value.data is not None:
         return of_bytes(value.data, bounds)
     if value.path is not None:
-        return _look_path(value.path, bounds)
+        return _load_path(value.path, bounds)
     if value.url is not None:
-        return of_data_uri(value.url, bounds) if is_data_uri(value.url) else Link(as_link(value.url))
-    return Unreadable("that result has no image")
+        return of_data_uri(value.url, bounds) if is_data_uri(value.url) else ImageURL(as_link(value.url))
+    return InvalidImage("that result has no image")
 
 
-def _look_pil(value: Any, bounds: Bounds | None) -> Picture | Unreadable:
+def _load_pil(value: Any, bounds: Bounds | None) -> InputImage | InvalidImage:
     """Pillow decodes a file only now, and encoding takes seconds, so the size is judged before."""
     from .rendering import encoded
 
@@ -344,20 +344,20 @@ def _look_pil(value: Any, bounds: Bounds | None) -> Picture | Unreadable:
         if too_large := _too_large(*value.size):
             return too_large
         if bounds and (why := bounds.why_not_sides(*value.size)):
-            return Unreadable(why)
+            return InvalidImage(why)
         formats, most = (bounds.formats, bounds.max_bytes) if bounds else (tuple(FORMATS), None)
         return of_bytes(encoded(value, formats, most), bounds)
     except Exception as error:  # noqa: BLE001 - Pillow's decoders raise OSError, SyntaxError, struct.error, ...
-        return Unreadable(f"the PIL image cannot be sent: {str(error) or _SILENT}")
+        return InvalidImage(f"the PIL image cannot be sent: {str(error) or _SILENT}")
 
 
 _SILENT = "it cannot be decoded; if its file is closed, call its load() before that"
 """The reason if Pillow gives none, as for an image whose `with` block has ended."""
 
-_HANDLES: tuple[tuple[str, Callable[[Any, Bounds | None], Picture | Link | Unreadable]], ...] = (
-    ("finish_reason", _look_result),
-    ("getbands", _look_pil),
-    ("read", _look_file),
-    ("__fspath__", _look_path),
+_HANDLES: tuple[tuple[str, Callable[[Any, Bounds | None], InputImage | ImageURL | InvalidImage]], ...] = (
+    ("finish_reason", _load_result),
+    ("getbands", _load_pil),
+    ("read", _load_file),
+    ("__fspath__", _load_path),
 )
 """The kinds of handles, by their types, and the functions that read them."""

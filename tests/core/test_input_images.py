@@ -21,7 +21,7 @@ from PIL import Image as pillow
 
 from stepfun_async import Image, ImageEdit
 from stepfun_async._core.headers import CONTENT_TYPES, EXTENSIONS, FORMATS, read_header
-from stepfun_async._core.pictures import Link, Picture, Unreadable, look, of_bytes
+from stepfun_async._core.input_images import ImageURL, InputImage, InvalidImage, load_image, of_bytes
 
 SIDES = [(1, 1), (1, 7), (7, 1), (16, 16), (17, 33), (255, 256), (257, 255), (1024, 768), (4097, 3), (3, 16383)]
 
@@ -64,25 +64,25 @@ PNG = _encode("PNG", "RGB", {})
 
 
 def _why(value: object) -> str:
-    looked = look(value)
-    assert isinstance(looked, Unreadable), looked
-    return looked.why
+    loaded = load_image(value)
+    assert isinstance(loaded, InvalidImage), loaded
+    return loaded.why
 
 
 def seen(data: bytes) -> tuple[str, int, int, bool] | None:
     """What is seen of a picture in memory, which is what is seen of it on disk."""
-    looked = of_bytes(data) if data else Unreadable("")
+    loaded = of_bytes(data) if data else InvalidImage("")
     with tempfile.NamedTemporaryFile() as file:
         file.write(data)
         file.flush()
-        on_disk = look(file.name)
-    if isinstance(looked, Unreadable):
-        assert isinstance(on_disk, Unreadable)
+        on_disk = load_image(file.name)
+    if isinstance(loaded, InvalidImage):
+        assert isinstance(on_disk, InvalidImage)
         return None
-    assert isinstance(looked, Picture)
-    assert isinstance(on_disk, Picture)
-    assert replace(on_disk, content=data) == looked
-    return looked.format, looked.width, looked.height, looked.complete
+    assert isinstance(loaded, InputImage)
+    assert isinstance(on_disk, InputImage)
+    assert replace(on_disk, content=data) == loaded
+    return loaded.format, loaded.width, loaded.height, loaded.complete
 
 
 # --- headers ------------------------------------------------------------------------------------------------
@@ -101,8 +101,8 @@ def test_the_header_says_what_pillow_says(
 def test_a_picture_cut_anywhere_is_never_taken_for_a_whole_one(format: str, mode: str, options: dict[str, Any]) -> None:
     data = _encode(format, mode, options)
     for length in [*range(0, len(data), 97), *range(len(data) - 20, len(data))]:
-        looked = seen(data[:length])
-        assert looked is None or not looked[-1], length
+        loaded = seen(data[:length])
+        assert loaded is None or not loaded[-1], length
 
 
 def test_a_jpeg_cut_after_its_thumbnail_is_not_whole() -> None:
@@ -150,7 +150,7 @@ def test_a_damaged_picture_never_raises(data: st.DataObject) -> None:
     picture = bytearray(_encode(variant[0], variant[1], variant[2], 8, 8))
     for _ in range(data.draw(st.integers(1, 5))):
         picture[data.draw(st.integers(0, min(60, len(picture) - 1)))] = data.draw(st.integers(0, 255))
-    assert isinstance(of_bytes(bytes(picture)), Picture | Unreadable)
+    assert isinstance(of_bytes(bytes(picture)), InputImage | InvalidImage)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_a_picture_bomb_is_refused_from_its_header_alone(format: str) -> None:
     uri = f"data:image/{format};base64,{base64.b64encode(bomb).decode()}"
     for value in (bomb, io.BytesIO(bomb), uri, Image(data=bomb)):
         assert _why(value) == "60000x60000 pixels are more than any model takes, or a decompression bomb"
-    assert isinstance(look(_head(format, 16384, 16384)), Picture)
+    assert isinstance(load_image(_head(format, 16384, 16384)), InputImage)
     assert "pixels" in _why(_head(format, 16384, 16385))
 
 
@@ -233,22 +233,22 @@ def test_every_format_has_a_type_and_an_extension() -> None:
 def test_the_name_of_a_file_may_lie(format: str, name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(_encode(format, "L", {}))
-    looked = look(path)
-    assert isinstance(looked, Picture)
-    assert looked.format == format.lower()
-    assert looked.content_type == f"image/{format.lower()}"
+    loaded = load_image(path)
+    assert isinstance(loaded, InputImage)
+    assert loaded.format == format.lower()
+    assert loaded.content_type == f"image/{format.lower()}"
 
 
 def test_names_may_have_any_characters(tmp_path: Path) -> None:
     path = tmp_path / "湖 🏔 %20#?.png"
     path.write_bytes(PNG)
-    assert isinstance(look(str(path)), Picture)
+    assert isinstance(load_image(str(path)), InputImage)
 
 
 def test_a_link_in_the_file_system_is_followed(tmp_path: Path) -> None:
     (tmp_path / "real.png").write_bytes(PNG)
     (tmp_path / "link.png").symlink_to("real.png")
-    assert isinstance(look(tmp_path / "link.png"), Picture)
+    assert isinstance(load_image(tmp_path / "link.png"), InputImage)
     (tmp_path / "broken.png").symlink_to("gone.png")
     assert "No such file" in _why(tmp_path / "broken.png")
 
@@ -387,9 +387,9 @@ def test_a_file_object_that_gives_little_at_a_time_is_read_to_its_end() -> None:
         def read(self, size: int | None = -1, /) -> bytes:
             return super().read(1)
 
-    looked = look(Slow(PNG))
-    assert isinstance(looked, Picture)
-    assert looked.data == PNG
+    loaded = load_image(Slow(PNG))
+    assert isinstance(loaded, InputImage)
+    assert loaded.data == PNG
 
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="the device is of POSIX")
@@ -410,7 +410,7 @@ def test_a_binary_file_object_is_read_from_where_it_stands(tmp_path: Path) -> No
     (tmp_path / "a.png").write_bytes(b"head" + PNG)
     with (tmp_path / "a.png").open("rb") as file:
         file.seek(4)
-        assert isinstance(look(file), Picture)
+        assert isinstance(load_image(file), InputImage)
 
 
 def test_a_closed_file_object_is_unreadable(tmp_path: Path) -> None:
@@ -435,10 +435,10 @@ def test_a_pil_image_without_pixels_is_unreadable(image: pillow.Image) -> None:
 
 
 def test_an_image_of_an_earlier_answer() -> None:
-    looked = look(Image(data=PNG))
-    assert isinstance(looked, Picture)
-    assert looked.data == PNG
-    assert look(Image(url="https://example.com/a.png")) == Link("https://example.com/a.png")
+    loaded = load_image(Image(data=PNG))
+    assert isinstance(loaded, InputImage)
+    assert loaded.data == PNG
+    assert load_image(Image(url="https://example.com/a.png")) == ImageURL("https://example.com/a.png")
     assert "no image" in _why(Image(finish_reason="content_filtered"))
 
 
@@ -465,7 +465,7 @@ class _BytesPath:
 def test_a_path_of_bytes_does_not_raise(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(PNG)
-    assert isinstance(look(_BytesPath(os.fsencode(path))), Picture | Unreadable)
+    assert isinstance(load_image(_BytesPath(os.fsencode(path))), InputImage | InvalidImage)
 
 
 # --- data URIs and links ----------------------------------------------------------------------------------------
@@ -473,18 +473,18 @@ def test_a_path_of_bytes_does_not_raise(tmp_path: Path) -> None:
 
 @given(data=st.binary(max_size=50))
 def test_data_uris_round_trip(data: bytes) -> None:
-    looked = look(Picture(PNG + data, "png", 64, 48).to_data_uri())
-    assert isinstance(looked, Picture)
-    assert (looked.data, looked.format, looked.width, looked.height) == (PNG + data, "png", 64, 48)
+    loaded = load_image(InputImage(PNG + data, "png", 64, 48).to_data_uri())
+    assert isinstance(loaded, InputImage)
+    assert (loaded.data, loaded.format, loaded.width, loaded.height) == (PNG + data, "png", 64, 48)
 
 
 @pytest.mark.parametrize(
     "head", ["data:image/png;base64,", "DATA:image/jpeg;BASE64,", "data:;base64,", "data:image/png;charset=x;base64,"]
 )
 def test_the_type_that_a_data_uri_claims_does_not_matter(head: str) -> None:
-    looked = look(head + base64.b64encode(PNG).decode())
-    assert isinstance(looked, Picture)
-    assert looked.format == "png"
+    loaded = load_image(head + base64.b64encode(PNG).decode())
+    assert isinstance(loaded, InputImage)
+    assert loaded.format == "png"
 
 
 @pytest.mark.parametrize(
@@ -510,7 +510,7 @@ def test_broken_data_uris(uri: str, why: str) -> None:
     ["https://example.com/a.png", "http://localhost:8000", "HTTPS://EXAMPLE.COM/a?b=c#d", "https://例え.jp/画.png"],
 )
 def test_http_links_are_links(url: str) -> None:
-    assert look(url) == Link(url)
+    assert load_image(url) == ImageURL(url)
 
 
 @pytest.mark.parametrize(
@@ -529,7 +529,7 @@ def test_links_without_a_host_are_unreadable(url: str) -> None:
     ],
 )
 def test_spaces_in_links_are_said_as_links_say_them(url: str, link: str) -> None:
-    assert look(url) == look(Image(url=url)) == Link(link)
+    assert load_image(url) == load_image(Image(url=url)) == ImageURL(link)
 
 
 @pytest.mark.parametrize("url", ["ftp://example.com/a.png", "file:///a.png", "s3://bucket/a.png"])
