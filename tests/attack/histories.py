@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -282,13 +282,13 @@ class History:
             death.step()
             commit(changed)
 
-        def written(descriptor: int, data: bytes) -> None:
+        def written(descriptor: int, pieces: Sequence[bytes]) -> None:
             death.step()
             if history.full_after is not None:
                 history.full_after -= 1
                 if history.full_after < 0:
                     raise OSError(errno.ENOSPC, "No space left on device")
-            write(descriptor, data)
+            write(descriptor, pieces)
 
         def named(temporary: str, path: str, *, overwrite: bool) -> None:
             death.step()

@@ -45,7 +45,7 @@ _LEAP = 2 * 1024 * 1024
 _MOST_STRINGS = 20_000
 """Strings in which images are looked for: a response has a few, and each takes a moment of the event loop's."""
 
-_STEP = 64 * 1024
+_STEP = 128 * 1024
 """Characters that are decoded at once, unless they are the whole image: larger buffers are made anew each time."""
 
 
@@ -333,11 +333,11 @@ class Base64StreamDecoder:
         if last <= begin:
             return at
         if self._held:
-            first = _decoded(memoryview(self._held + view[at:begin]), padded=False)
+            first = _decoded(self._held + view[at:begin], padded=False)
             if first is None:
                 return at
             self._write(first)
-        self._held = b""
+            self._held = b""
         for start in range(begin, last, _STEP):
             decoded = _decoded(view[start : min(start + _STEP, last)], padded=False)
             if decoded is None:
@@ -394,7 +394,7 @@ def _end_of(pattern: re.Pattern[bytes], data: Buffer, at: int, stop: int) -> int
     return match.end() if match else at
 
 
-def _decoded(text: memoryview, *, padded: bool) -> bytes | None:
+def _decoded(text: Buffer | memoryview, *, padded: bool) -> bytes | None:
     """The bytes that `text` stands for, padding allowed at its end or nowhere; `None` if it is not strictly base64.
 
     The number of bytes is checked, since pybase64 without its extension, as the standard library, takes more `=`

@@ -373,7 +373,9 @@ class AtomicFile:
         descriptor = self._opened()
         try:
             try:
-                written = self._write(descriptor, pieces, last=last)
+                written = write_out(descriptor, pieces, self.size)
+                if last:
+                    flush(descriptor)
             finally:
                 os.close(descriptor)
         except BaseException:
@@ -381,14 +383,6 @@ class AtomicFile:
                 self.remove()
             raise
         self.size += written
-
-    def _write(self, descriptor: int, pieces: Sequence[bytes], *, last: bool) -> int:
-        if self.size:
-            os.lseek(descriptor, self.size, os.SEEK_SET)
-        written = write_out(descriptor, *pieces)
-        if last:
-            flush(descriptor)
-        return written
 
     def _opened(self) -> int:
         if self.size:
@@ -433,18 +427,18 @@ _MOST_AT_ONCE = 1024
 """Pieces that every system takes in one write."""
 
 
-def write_out(descriptor: int, *pieces: bytes) -> int:
-    """Write all of `pieces`, and return how many bytes they have.
+def write_out(descriptor: int, pieces: Sequence[bytes], start: int = 0) -> int:
+    """Write all of `pieces` from the byte `start` of a file on, and return how many bytes they have.
 
     Raises:
         OSError: the disk is full, and the like.
     """
-    size = sum(map(len, pieces))
-    written = 0
-    if 1 < len(pieces) <= _MOST_AT_ONCE and hasattr(os, "writev"):  # not on Windows
-        written = os.writev(descriptor, pieces)
+    size, written = sum(map(len, pieces)), 0
+    if size and len(pieces) <= _MOST_AT_ONCE and hasattr(os, "pwritev"):  # not on Windows
+        written = os.pwritev(descriptor, pieces, start)
     if written < size:
-        rest = memoryview(pieces[0] if len(pieces) == 1 else b"".join(pieces))[written:]
+        os.lseek(descriptor, start + written, os.SEEK_SET)
+        rest = memoryview(b"".join(pieces))[written:]
         while rest:
             rest = rest[os.write(descriptor, rest) :]
     return size

@@ -133,7 +133,7 @@ async def _read_body(opened: Socket, parser: ResponseParser, reader: BodyReader,
 
 
 async def _read_rest(opened: Socket, parser: ResponseParser, reader: BodyReader) -> None:
-    take = partial(_take, parser, reader)
+    take = partial(_take_counted if parser.counts else _take_parsed, parser, reader)
     while not parser.over:
         if reader.full:
             await reader.drain()
@@ -141,12 +141,15 @@ async def _read_rest(opened: Socket, parser: ResponseParser, reader: BodyReader)
         await opened.receive_into(take)
 
 
-def _take(parser: ResponseParser, reader: BodyReader, data: Buffer, stop: int) -> bool:
+def _take_counted(parser: ResponseParser, reader: BodyReader, data: Buffer, stop: int) -> bool:
     """Feed what arrived, the bytes of `data` before `stop`, to `reader`. Return whether it takes more at once."""
-    if parser.counts:
-        reader.feed(data, parser.count(stop))
-    else:
-        reader.feed(parser.receive(bytes(memoryview(data)[:stop])))
+    reader.feed(data, parser.count(stop))
+    return not (parser.over or reader.full)
+
+
+def _take_parsed(parser: ResponseParser, reader: BodyReader, data: Buffer, stop: int) -> bool:
+    """Do the same where there is more to the body than its bytes, such as chunks."""
+    reader.feed(parser.receive(bytes(memoryview(data)[:stop])))
     return not (parser.over or reader.full)
 
 

@@ -70,7 +70,7 @@ class FileWrite:
         if self._file.note is not None:
             self._write_note(self._file.note)
         self._descriptor = os.open(self._temporary, NEW, 0o666)
-        write_out(self._descriptor, self._file.data)
+        write_out(self._descriptor, (self._file.data,))
         _begin_flush(self._descriptor)
 
     def flush(self) -> None:
@@ -94,7 +94,7 @@ class FileWrite:
             os.unlink(self._note_path)
             descriptor = os.open(self._note_path, NEW, 0o666)
         try:
-            write_out(descriptor, note)
+            write_out(descriptor, (note,))
         except BaseException:
             os.unlink(self._note_path)
             raise
