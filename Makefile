@@ -1,4 +1,4 @@
-# Two commands: `make demo` makes pictures, `make test` runs everything that CI runs.
+# Two commands: `make demo` makes three images, `make test` runs everything that CI runs.
 # Each sets up what it needs in .venv; only Python 3.11 or newer, pip, make and git have to be there.
 
 PYTHON ?= python3

@@ -1,4 +1,4 @@
-"""Three pictures on the embedded engine: made from words, edited, and started from another one.
+"""Three images on the embedded engine: made from words, edited, and started from another one.
 
     python docs/examples/demo.py [folder]
 

@@ -10,11 +10,13 @@ import httpx
 import pytest
 
 from stepfun_async import (
+    APIConnectionError,
     APIStatusError,
     AsyncClient,
     Client,
     ConfigurationError,
     InvalidRequestError,
+    RetryPolicy,
     Size,
     TextToImage,
     register_model,
@@ -71,8 +73,9 @@ def test_the_profile_is_found_in_the_environment_unless_the_address_shows_it(mon
     assert resolve(None, "http://localhost:1/v1", server="sglang").server.name == "sglang"
     assert resolve(None, "embedded").server.name == "embedded"
     monkeypatch.setenv("STEP_SERVER", "vlm")
-    with pytest.raises(ConfigurationError, match="STEP_SERVER: no server profile 'vlm'"):
-        resolve(None, None)
+    for base_url in (None, "embedded", "https://api.stepfun.ai/v1"):
+        with pytest.raises(ConfigurationError, match="STEP_SERVER: no server profile 'vlm'"):
+            resolve(KEY, base_url)
 
 
 def test_the_base_url_of_a_registered_server_is_its_own() -> None:
@@ -188,6 +191,31 @@ async def test_an_error_says_what_can_be_done_at_this_address(
         with warnings.catch_warnings(action="ignore"), pytest.raises(APIStatusError) as caught:
             await asked[operation]()
     assert hint in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("base_url", "error", "named"),
+    [
+        ("https://api.stepfun.ai/v1", httpx.ConnectError, True),
+        ("https://api.stepfun.ai/v1", httpx.ReadError, False),
+        ("https://gateway.test/v1", httpx.ConnectError, False),
+    ],
+)
+async def test_where_stepfuns_hosts_cannot_be_reached_other_servers_are_named(
+    base_url: str, error: type[httpx.TransportError], named: bool
+) -> None:
+    def fail(request: httpx.Request) -> httpx.Response:
+        request.read()
+        raise error("no", request=request)
+
+    retry = RetryPolicy(max_attempts=1)
+    async with AsyncClient(KEY, base_url=base_url, transport=httpx.MockTransport(fail), retry=retry) as client:
+        with warnings.catch_warnings(action="ignore"), pytest.raises(APIConnectionError) as caught:
+            await client.images.generate("a lake")
+        with pytest.raises(APIConnectionError) as free:
+            await client.models.list()
+    assert ("the page 'Which server?'" in caught.value.message) == named
+    assert "Which server" not in free.value.message
 
 
 async def test_map_yields_the_request_that_was_given_and_each_image_has_its_seed() -> None:

@@ -411,6 +411,10 @@ class Caller:
             return wait
         if not record.free:
             record.add_cost(error)
+        if isinstance(error, APIConnectionError) and error.billing == "not_sent":
+            hint = self.config.hint_without_connection(record.operation)
+            if hint is not None:
+                error.extend_message(hint)
         return None
 
     def _succeeded(

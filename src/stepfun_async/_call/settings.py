@@ -116,12 +116,13 @@ def _named_server(server: str | Server | None, base_url: str | None) -> Server |
     if server is not None:
         return find_server(server)
     name = os.environ.get(SERVER_VARIABLE)
-    if not name or (base_url is not None and _server_at(base_url) is not None):
+    if not name:
         return None
     try:
-        return find_server(name)
+        named = find_server(name)
     except ConfigurationError as error:
         raise ConfigurationError(f"{SERVER_VARIABLE}: {error.message}") from None
+    return named if base_url is None or _server_at(base_url) is None else None
 
 
 def _address_of(server: Server | None) -> str:

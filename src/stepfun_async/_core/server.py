@@ -33,6 +33,8 @@ _LINK_LIFETIMES: Mapping[Region, timedelta] = {"international": timedelta(hours=
 _GONE = (403, 404, 405, 410)
 """Statuses by which a host may say that it no longer serves what it used to."""
 
+_ENDED = "StepFun's hosts were to stop serving images on 2026-10-10: see the page 'Which server?'"
+
 _VERSIONED = re.compile(r"/v\d+$")
 """The end of a base URL that is likely to be right."""
 
@@ -69,10 +71,14 @@ class Settings:
         if status == 404 and operation == "image_to_image" and not self.hosted:
             return "this server has no image-to-image; edit() takes an image and a prompt, too"
         if self.hosted and operation in ENDPOINTS and (status in _GONE or status >= 500):
-            return "StepFun's hosts were to stop serving images on 2026-10-10: see the page 'Which server?'"
+            return _ENDED
         if status == 404 and _VERSIONED.search(self.base_url):
             return "the server has no such path, or no such model; client.server.inspect() shows what it has"
         return None
+
+    def hint_without_connection(self, operation: str) -> str | None:
+        """Return the remedy for an operation whose server cannot be reached; `None` if there is none to name."""
+        return _ENDED if self.hosted and operation in ENDPOINTS else None
 
     @property
     def link_lifetime(self) -> timedelta | None:

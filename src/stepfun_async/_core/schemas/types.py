@@ -65,7 +65,8 @@ def request_type(model: str, operation: Operation) -> type[ImageRequest]:
 
     It is a subclass of `TextToImage`, `ImageEdit` or `ImageToImage`, with the row's constraints and its model as
     default. To construct one with invalid values raises pydantic's `ValidationError`, each error at its field. The
-    same class is returned until `register_model()` changes the row.
+    same class is returned until `register_model()` changes the row. The row is that of the table, as StepFun's own
+    hosts accept it: it is not adapted to another server's profile, which may accept fewer parameters.
 
     Args:
         model: the model's name.
