@@ -544,11 +544,12 @@ def _parse_image(response: HTTPResponse, *, now: float, image: Image) -> ImagesR
 
 
 def price_at(config: Settings, budget: Budget | None, request: ImageRequest) -> Money | None:
-    """The price of one image at a server; `None` if unknown. The Step Plan is paid by the month."""
-    return _price_of(request.read().purchase, config, budget)
+    """The price of one image of a request whose `extra_body` names no other model; `None` if unknown."""
+    return _price_of(Purchase(request.model, request.operation, 1), config, budget)
 
 
 def _price_of(purchase: Purchase, config: Settings, budget: Budget | None) -> Money | None:
+    """The price of one image at a server; `None` if unknown. The Step Plan is paid by the month."""
     region = None if config.plan else config.region
     listed = purchase.price(region) if region else None
     return budget.price_of(purchase.model, listed) if budget else listed

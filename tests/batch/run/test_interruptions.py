@@ -12,6 +12,9 @@ import pytest
 from stepfun_async import CallEnded, CallStarted
 from tests.batch.shop import Shop, prompts
 
+LINES = 40
+"""Several times as many as are in flight at once, since those that are answered by then are entered as done."""
+
 KINDS = [KeyboardInterrupt, SystemExit, asyncio.CancelledError]
 
 
@@ -33,8 +36,8 @@ def settle(shop: Shop) -> None:
     entered = shop.states()
     assert entered["pending"] + entered["unknown"], "the run ended before its lines did"
     assert not entered["started"]
-    shop.batch(prompts(8)).run_sync()
-    assert shop.states() == {"done": 8}
+    shop.batch(prompts(LINES)).run_sync()
+    assert shop.states() == {"done": LINES}
 
 
 @pytest.mark.parametrize("at", [CallStarted, CallEnded])
@@ -45,7 +48,7 @@ async def test_an_interruption_comes_out_of_run_as_it_is(
 ) -> None:
     shop = Shop(tmp_path)
     with pytest.raises(kind, match="stop") as caught:
-        await shop.batch(prompts(8), on_event=Raising(at, kind)).run()
+        await shop.batch(prompts(LINES), on_event=Raising(at, kind)).run()
     assert type(caught.value) is kind
     await anyio.to_thread.run_sync(settle, shop)
 
@@ -57,7 +60,7 @@ def test_an_interruption_comes_out_of_run_sync_as_it_is(
 ) -> None:
     shop = Shop(tmp_path)
     with pytest.raises(kind, match="stop") as caught:
-        shop.batch(prompts(8), on_event=Raising(at, kind)).run_sync()
+        shop.batch(prompts(LINES), on_event=Raising(at, kind)).run_sync()
     assert type(caught.value) is kind
     settle(shop)
 
@@ -68,7 +71,7 @@ async def test_an_interruption_comes_out_of_running_at_the_end_of_its_block(
     kind: type[BaseException], tmp_path: Path
 ) -> None:
     shop = Shop(tmp_path)
-    batch = shop.batch(prompts(8), on_event=Raising(CallStarted, kind))
+    batch = shop.batch(prompts(LINES), on_event=Raising(CallStarted, kind))
 
     async def read() -> None:
         async with batch.running() as items:
@@ -84,6 +87,6 @@ async def test_an_interruption_comes_out_of_running_at_the_end_of_its_block(
 async def test_a_cancelled_run_is_cancelled_and_not_interrupted(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
     with anyio.CancelScope() as scope:
-        await shop.batch(prompts(8), on_event=lambda _: scope.cancel()).run()
+        await shop.batch(prompts(LINES), on_event=lambda _: scope.cancel()).run()
     assert scope.cancelled_caught
     await anyio.to_thread.run_sync(settle, shop)

@@ -108,6 +108,7 @@ class Admission:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self._last_line = 0
+        self._highest: int | None = None
         self._hold_unknown = False
         self._accept_changes = False
 
@@ -118,6 +119,8 @@ class Admission:
         bad: list[int] = []
         skipped = 0
         read = False
+        if self._highest is None:
+            self._highest = self._tables.count("SELECT COALESCE(MAX(line), 0) FROM jobs")
         for job in lines:
             line = job if isinstance(job, int) else job.line
             self._drop_between(line)
@@ -134,6 +137,7 @@ class Admission:
                 elif entry.fate is _TASK:
                     tasks.append(Task(entry.number, entry.id, job))
             self._last_line = line
+            self._highest = max(self._highest, line)
         return Admitted(tasks=tuple(tasks), bad=tuple(bad), skipped=skipped)
 
     def finish(self) -> None:
@@ -158,6 +162,8 @@ class Admission:
     def _unnamed(self, job: Job, fingerprint: str) -> tuple[str, sqlite3.Row | None]:
         """The id of a line without one, and its row: the fingerprint, numbered where earlier lines ask for the same."""
         blob = _blob(fingerprint)
+        if self._tables.one("SELECT 1 FROM jobs WHERE fingerprint = ?", blob) is None:
+            return fingerprint, None
         before = self._tables.count(
             "SELECT COUNT(*) FROM jobs WHERE fingerprint = ? AND line < ? AND substr(id, 1, ?) = ?",
             blob,
@@ -286,6 +292,8 @@ class Admission:
 
     def _displace(self, job: Job, own: sqlite3.Row | None) -> None:
         """Take the line from the row that had it before, where that is another one. A line that moved buys nothing."""
+        if self._highest is not None and job.line > self._highest:  # no row has such a line yet
+            return
         row = self._tables.one(f"{_ROW} WHERE line = ?", job.line)
         if row is None or (own is not None and row["number"] == own["number"]):
             return

@@ -130,7 +130,8 @@ class Journal:
         self._admission = Admission(self._tables)
         self._lock = lock
         self._folder = folder
-        self._file = None if folder is None else _file_of(folder)
+        self._path = "" if folder is None else str(folder / JOURNAL)
+        self._file = _file_of(self._path) if self._path else None
         self.charges = Charges(self._tables)
 
     # --- opening ---
@@ -187,7 +188,7 @@ class Journal:
             JournalError: its file is no longer in its folder, where the next run would look for it.
         """
         self._connection.commit()
-        if self._folder is not None and _file_of(self._folder) != self._file:
+        if self._path and _file_of(self._path) != self._file:
             raise JournalError(
                 f"the journal of {str(self._folder)!r} is no longer where it was: the folder was moved or deleted "
                 "while the batch was running, and nothing more is sent; put it back, or begin anew"
@@ -447,10 +448,10 @@ class Journal:
 # --- rows ---------------------------------------------------------------------------------------
 
 
-def _file_of(folder: Path) -> tuple[int, int] | None:
-    """Return the file of a folder's journal; `None` if there is none."""
+def _file_of(path: str) -> tuple[int, int] | None:
+    """Return the device and inode of the journal at a path; `None` if there is none."""
     try:
-        facts = os.stat(folder / JOURNAL)
+        facts = os.stat(path)
     except FileNotFoundError:
         return None
     return facts.st_dev, facts.st_ino

@@ -91,6 +91,21 @@ class _Tally:
                 sums[price.currency] = total((sums.get(price.currency, NOTHING), amount))
 
 
+@dataclass(slots=True)
+class _Sending:
+    """A line on its way.
+
+    Attributes:
+        task: what to send.
+        price: of its image; `None` if unknown.
+        is_started: whether the journal has that it is about to be sent.
+    """
+
+    task: Task
+    price: Money | None
+    is_started: bool = False
+
+
 class Engine:
     """One run of a batch.
 
@@ -294,12 +309,14 @@ class Engine:
 
     async def _work(self) -> None:
         try:
-            while (task := await self._next()) is not None:
+            sending = await self._next_sending()
+            while sending is not None:
                 self._tally.in_flight += 1
                 try:
-                    await self._one(task)
+                    following = await self._one(sending)
                 finally:
                     self._tally.in_flight -= 1
+                sending = following or await self._next_sending()
         except Exception as error:  # noqa: BLE001 - it ends the run, and is raised at its end
             self._fail(error)
         except GeneratorExit:  # the event loop was closed over the run
@@ -309,23 +326,46 @@ class Engine:
                 raise
             self._interrupt(error)
 
-    async def _one(self, task: Task) -> None:
-        """Process one line, from the journal to the journal."""
+    async def _one(self, sending: _Sending) -> _Sending | None:
+        """Process one line, from the journal to the journal. Return the next one if that is started already."""
+        task, price = sending.task, sending.price
         record = CallRecord()
-        request = task.job.request
-        price = self._maker.price(request) if request else None
         try:
-            start = partial(
-                Journal.start, number=task.number, stem=task.stem, price=price, attempts=self._maker.most_billed
-            )
-            await self._writer.do(start)
+            if not sending.is_started:
+                await self._writer.do(partial(self._start, sending))
             made = await self._maker.make(task, record)
         except Exception:
             raise
         except BaseException:
             await finished(partial(self._cut_off, task, price, record))
             raise
-        await self._send_item(await self._enter(task, price, made))
+        following = self._following() if made.ended.state == "done" else None
+        await self._send_item(await self._enter(task, price, made, following))
+        return following
+
+    async def _next_sending(self) -> _Sending | None:
+        task = await self._next()
+        return None if task is None else self._sending(task)
+
+    def _sending(self, task: Task) -> _Sending:
+        request = task.job.request
+        return _Sending(task, self._maker.price(request) if request else None)
+
+    def _following(self) -> _Sending | None:
+        """The next line, to be started in the journal together with the end of another one.
+
+        None where a worker has to read on for it, where the run is stopping, and where the end is reported to a
+        reader, who may keep the next line waiting.
+        """
+        is_enough = len(self._ready) > _FEW or (self._exhausted and self._ready)
+        if not is_enough or self._sink is not None or self._stopped is not None:
+            return None
+        return self._sending(self._ready.popleft())
+
+    def _start(self, sending: _Sending, journal: Journal) -> None:
+        """Enter that a line is about to be sent."""
+        journal.start(sending.task.number, sending.task.stem, sending.price, self._maker.most_billed)
+        sending.is_started = True
 
     async def _cut_off(self, task: Task, price: Money | None, record: CallRecord) -> None:
         """Enter how a line stands that was cancelled; a response that was there already is kept."""
@@ -339,12 +379,20 @@ class Engine:
             made = await self._maker.keep(task, answer, usable)
         await self._enter(task, price, made)
 
-    async def _enter(self, task: Task, price: Money | None, made: JobOutcome) -> Item | None:
-        end = partial(_end, number=task.number, ended=made.ended, asked=self._sink is not None)
-        item = await self._writer.finish(end)
+    async def _enter(
+        self, task: Task, price: Money | None, made: JobOutcome, following: _Sending | None = None
+    ) -> Item | None:
+        item = await self._writer.finish(partial(self._end, task, made.ended, following))
         self._maker.over(task)
         self._count(task, price, made.ended, made.error)
         return item
+
+    def _end(self, task: Task, ended: JobResult, following: _Sending | None, journal: Journal) -> Item | None:
+        """Enter a line's end, and the start of the following one; return the line's row if that is reported."""
+        journal.end(task.number, ended)
+        if following is not None:
+            self._start(following, journal)
+        return journal.item(task.number) if self._sink is not None else None
 
     def _count(self, task: Task, price: Money | None, ended: JobResult, error: Exception | None) -> None:
         state = ended.state
@@ -383,9 +431,3 @@ class Engine:
         if self._sink is not None and item is not None:
             with suppress(anyio.BrokenResourceError):  # the reader has left
                 await self._sink.send(item)
-
-
-def _end(journal: Journal, number: int, ended: JobResult, *, asked: bool) -> Item | None:
-    """Enter a line's end; return the whole row if `asked`."""
-    journal.end(number, ended)
-    return journal.item(number) if asked else None
