@@ -354,7 +354,7 @@ class Engine:
     def _following(self) -> _Sending | None:
         """The next line, to be started in the journal together with the end of another one.
 
-        None where a worker has to read on for it, where the run is stopping, and where the end is reported to a
+        `None` where a worker has to read on for it, where the run is stopping, and where the end is reported to a
         reader, who may keep the next line waiting.
         """
         is_enough = len(self._ready) > _FEW or (self._exhausted and self._ready)
