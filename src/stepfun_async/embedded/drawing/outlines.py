@@ -12,7 +12,7 @@ from .canvas import Point, oval
 
 Outline = list[Point]
 
-__all__ = ["Outline", "block", "both", "curve", "flipped", "moved", "oval", "ring", "shares", "star", "stroke"]
+__all__ = ["Outline", "block", "both", "curve", "dome", "flipped", "moved", "oval", "ring", "shares", "star", "stroke"]
 
 
 def shares(count: int) -> list[float]:
@@ -38,6 +38,11 @@ def moved(outline: Outline, right: float, up: float, scale: float = 1.0) -> Outl
 def block(left: float, bottom: float, right: float, top: float) -> Outline:
     """Return a rectangle."""
     return [(left, bottom), (right, bottom), (right, top), (left, top)]
+
+
+def dome(x: float, y: float, across: float, up: float) -> Outline:
+    """Return the upper half of an oval."""
+    return [(x + across * math.cos(math.pi * t), y + up * math.sin(math.pi * t)) for t in shares(24)]
 
 
 def ring(x: float, y: float, outer: float, inner: float) -> Outline:

@@ -7,11 +7,18 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from .animals import ANIMALS
+from .buildings import BUILDINGS
 from .figures import Figure, Placed
+from .food import FOOD
+from .nature import NATURE
+from .objects import OBJECTS
 from .palettes import RGB
-from .things import THINGS
+from .people import PEOPLE
+from .vehicles import VEHICLES
 
-FIGURES: Mapping[str, Figure] = MappingProxyType({**ANIMALS, **THINGS})
+FIGURES: Mapping[str, Figure] = MappingProxyType(
+    {**ANIMALS, **PEOPLE, **BUILDINGS, **NATURE, **VEHICLES, **FOOD, **OBJECTS}
+)
 """By the names that `words.called_for` finds."""
 
 _MOST = 4
