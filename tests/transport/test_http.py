@@ -34,7 +34,9 @@ from stepfun_async import (
     RetryPolicy,
     SaveError,
 )
+from stepfun_async._call import record
 from stepfun_async._core.wire import HTTPRequest
+from stepfun_async._runtime.event_loop import running_loop
 from stepfun_async._transport import http as calls
 from stepfun_async._transport import http11, proxies, response_body
 from stepfun_async._transport import pool as connections
@@ -164,15 +166,16 @@ async def test_a_connection_that_the_server_closed_is_replaced_without_a_second_
 
 
 class Clock:
-    """The connections' clock, which stands still until it is put forward."""
+    """The clock of calls and connections, which stands still until it is put forward, far ahead of all loops."""
 
-    now = 1000.0
+    now = 1e9
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(connections, "clock_of", lambda loop: lambda: clock.now)
+    for module in (connections, record):
+        monkeypatch.setattr(module, "loop_and_clock", lambda: (running_loop(), lambda: clock.now))
     return clock
 
 

@@ -40,12 +40,16 @@ if TYPE_CHECKING:
 
 
 class Retries:
-    """The retries of one client: its policy, and the quota that all of its calls share, from any thread."""
+    """The retries of one client: its policy, and the quota that all of its calls share, from any thread.
+
+    Attributes:
+        quota: the quota; `None` without one.
+    """
 
     def __init__(self, policy: RetryPolicy) -> None:
         self._policy = policy
         self._lock = ForkSafeLock()
-        self._quota = None if policy.quota is None else RetryQuota(policy.quota)
+        self.quota = None if policy.quota is None else RetryQuota(policy.quota)
 
     def wait_after(self, record: CallRecord, permit: Permit, error: APIError) -> float | None:
         """Return the seconds to wait before the next attempt; `None` if `error` ends the call.
@@ -69,10 +73,9 @@ class Retries:
 
     def succeeded(self, cost: int) -> None:
         """Give the quota back what the attempt that succeeded had cost, 0 for a first one."""
-        quota = self._quota
-        if quota is not None and quota.tokens < quota.size:
+        if self.quota is not None:
             with self._lock:
-                quota.succeeded(cost)
+                self.quota.succeeded(cost)
 
     def _affords(self, record: CallRecord, error: APIError) -> bool:
         """Whether quota and budget allow a further attempt after `error`."""
@@ -89,7 +92,7 @@ class Retries:
         return True
 
     def _take(self, cost: int) -> bool:
-        if self._quota is None:
+        if self.quota is None:
             return True
         with self._lock:
-            return self._quota.take(cost)
+            return self.quota.take(cost)

@@ -63,6 +63,7 @@ from .._core.rules import Integer
 from .._core.server import Settings
 from .._core.wire import HTTPRequest, HTTPResponse, SendState
 from .._limits.budget import Budget
+from .._limits.limiter import Permit
 from .._limits.shared import SharedPermit
 from .._runtime.deadlines import deadline_scope
 from .._runtime.event_loop import VAST, abandonable, cancel_if_due, finished_in_thread, held_off
@@ -77,7 +78,7 @@ if TYPE_CHECKING:
     from .._core.money import Money
     from .._core.requests import ImageRequest
     from .._core.retry import RetryPolicy
-    from .._limits.limiter import Permit
+    from .._core.secrets import APIKey
     from .._limits.limits import Limits
     from .._runtime.portal import Portal
     from .._transport import Transport
@@ -189,12 +190,13 @@ class Caller:
             InvalidRequestError: the request or an option has problems; nothing was sent.
             StepFunError: any other failure; `_core.errors` has the tree.
         """
-        self.refuse_if_closed()
+        if self.closed:
+            self.refuse_if_closed()
         row = parameters.row
         if row is not None and row.draws_seed and parameters.lacks_seed:
             seed = parameters.given["seed"] = _drawn_seed(row)
             request = request and request.model_copy(update={"seed": seed})
-        if parameters.may_block or options.save_to is not None:  # which may need a disk
+        if options.save_to is not None or (parameters.has_images and parameters.may_block):  # which may need a disk
             call, target = await finished_in_thread(partial(self._prepare, parameters, options))
         else:
             call, target = self._prepare(parameters, options)
@@ -207,7 +209,8 @@ class Caller:
             if target is not None:
                 call = self._into(target, record, call)
             self._reserve(record, purchase)
-            sent = None if self._is_native else parameters.seed_sent  # which StepFun returns
+            has_seed = "seed" in parameters.given or parameters.extra_body is not None
+            sent = parameters.seed_sent if has_seed and not self._is_native else None  # StepFun returns it
             hint_of = partial(self.config.hint, purchase.operation)
             parse = partial(self._parse, model=purchase.model, seed=sent, hint_of=hint_of)
             return await self._run(record, call, parse, options)
@@ -272,13 +275,15 @@ class Caller:
             problems = (*problems, *options.problems())
         if problems or call is None:
             raise InvalidRequestError.of(parameters.subject, problems)
-        return replace(call, headers=options.headers) if options.headers else call, _target_of(options)
+        target = None if options.save_to is None else _target_of(options)
+        return replace(call, headers=options.headers) if options.headers else call, target
 
     def _warn(self, parameters: Parameters) -> None:
         for notice in parameters.ineffective():
             warnings.warn(notice, IneffectiveParameterWarning, stacklevel=2)
-        for notice in parameters.turned():
-            warnings.warn(notice, OrientationWarning, stacklevel=2)
+        if parameters.has_images or "size" in parameters.given:
+            for notice in parameters.turned():
+                warnings.warn(notice, OrientationWarning, stacklevel=2)
         if self.config.hosted and (row := parameters.row):
             _warn_if_retired(row)
 
@@ -299,7 +304,8 @@ class Caller:
             InvalidRequestError: there is a budget, and the number of images is not known before sending.
             BudgetExceededError: the price does not fit into what is left of the budget.
         """
-        record.price = _price_of(purchase, self.config, self.budget)
+        if self.config.region is not None or self.budget is not None:
+            record.price = _price_of(purchase, self.config, self.budget)
         if self.budget is not None:
             record.reservation = self.budget.reserve(purchase.model, record.price, _countable(purchase))
 
@@ -313,9 +319,8 @@ class Caller:
                 _raise_interruption(record)
             if record.headers:
                 call = _with_headers(call, record.headers)
-            await self._admit(record, options, counted=call.path.startswith("/"))
+            await self._admit(record, options, counted=call.path[:1] == "/")
             with deadline_scope(record.timeout, record.deadline, record.loop):
-                self.refuse_if_closed()  # while this call waited
                 result: Any = await self._send_with_retries(record, call, parse)
                 if options.fetch or record.target is not None:
                     result = await self._with_image(record, result)
@@ -347,7 +352,7 @@ class Caller:
         queue_timeout = self._defaults.queue_timeout if options.queue_timeout is None else options.queue_timeout
         if self._shared is not None and (why := why_never_free(self.limits, timeout)):
             raise ConfigurationError(why)
-        permit = record.permit = self._limiter.permit(queue_timeout, entry=counted, loop=record.loop)
+        permit = record.permit = Permit(self._limiter, queue_timeout, entry=counted, loop=record.loop)
         at_once = permit.acquire_nowait()
         if not at_once:
             await permit.acquire()
@@ -356,11 +361,18 @@ class Caller:
             until = math.inf if queue_timeout is None else record.began + queue_timeout
             await shared.acquire(until, entry=counted)
             at_once = False
-        record.admit(timeout, now=record.began if at_once else record.clock())
+        record.admitted = True
+        record.timeout = timeout
+        record.started = started = record.began if at_once else record.clock()
+        record.deadline = started + timeout
+        if self.closed:  # while the call waited
+            self.refuse_if_closed()
 
     # --- attempt
 
-    async def _send_with_retries(self, record: CallRecord, call: HTTPRequest, parse: Callable[..., T]) -> T:
+    async def _send_with_retries(  # noqa: C901 - the one loop of attempts, in the order in which things happen
+        self, record: CallRecord, call: HTTPRequest, parse: Callable[..., T]
+    ) -> T:
         """Return the parsed response to `call`, after as many attempts as the retry policy allows.
 
         Raises:
@@ -368,14 +380,17 @@ class Caller:
         """
         permit = record.permit
         assert permit is not None  # noqa: S101 - the call is admitted
-        counted = call.path.startswith("/")
+        counted, key, quota = call.path[:1] == "/", self.config.key, self._retries.quota
+        result: Any
         cost = 0
         while True:
             if counted and (permit.shared is not None or not permit.has_entry):
                 await permit.acquire_entry()
             attempt = record.begin_attempt(permit.now if self.limits.requests_per_minute else None)
             try:
-                response = self._redacted(await self._transport.send(call, attempt), call)
+                response = await self._transport.send(call, attempt)
+                if counted and key is not None and key.is_in(response.headers, response.body):
+                    response = _redacted(response, key)
                 if response.images or len(response.body) >= LONG:
                     result = await _parsed_in_thread(response, parse)
                 else:
@@ -389,18 +404,13 @@ class Caller:
                 self._end_attempt(record, permit, attempt, _billing_of(error, record, attempt), error=error)
                 raise
             else:
-                self._succeeded(record, permit, attempt, response, result)
-                self._retries.succeeded(cost)
-                return result
+                self._end_attempt(record, permit, attempt, "executed", response=response)
+                if not record.free:  # it is paid for, and must not be lost from here on
+                    record.response = record.complete(result)
+                if quota is not None and quota.tokens < quota.size:
+                    self._retries.succeeded(cost)
+                return result  # type: ignore[no-any-return]
             await anyio.sleep(wait)
-
-    def _redacted(self, response: HTTPResponse, call: HTTPRequest) -> HTTPResponse:
-        """`response` without the key, in case the server repeats it; no image is changed."""
-        key = self.config.key
-        if key is None or not key.is_in(response.headers, response.body) or not call.path.startswith("/"):
-            return response  # to a link the key does not go
-        body = key.redact_body(response.body, paid=response.status < 300)
-        return replace(response, headers=key.redact_headers(response.headers), body=body)
 
     def _failed(self, record: CallRecord, permit: Permit, attempt: SendState, error: APIError) -> float | None:
         """End an attempt that failed. Return the seconds to wait before the next one; `None` to raise `error`."""
@@ -416,14 +426,6 @@ class Caller:
             if hint is not None:
                 error.extend_message(hint)
         return None
-
-    def _succeeded(
-        self, record: CallRecord, permit: Permit, attempt: SendState, response: HTTPResponse, result: Any
-    ) -> None:
-        """End an attempt that succeeded, and keep its result if it was paid for: it must not be lost."""
-        self._end_attempt(record, permit, attempt, "executed", response=response)
-        if not record.free:
-            record.response = record.complete(result)
 
     def _end_attempt(
         self,
@@ -520,6 +522,12 @@ def _with_headers(call: HTTPRequest, headers: Mapping[str, str]) -> HTTPRequest:
     if not call.path.startswith("/"):
         return call
     return replace(call, headers={**headers, **{name.lower(): value for name, value in call.headers.items()}})
+
+
+def _redacted(response: HTTPResponse, key: APIKey) -> HTTPResponse:
+    """`response` without the key, which the server has repeated; no image is changed."""
+    body = key.redact_body(response.body, paid=response.status < 300)
+    return replace(response, headers=key.redact_headers(response.headers), body=body)
 
 
 def _billing_of(error: BaseException, record: CallRecord, attempt: SendState) -> Billing:

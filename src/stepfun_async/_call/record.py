@@ -27,7 +27,7 @@ from .._core.events import AttemptEnded, CallEnded, CallStarted
 from .._core.parameters import Parameters
 from .._core.text import escaped, shown
 from .._core.wire import SendState
-from .._runtime.event_loop import Clock, clock_of, running_loop
+from .._runtime.event_loop import Clock, loop_and_clock
 from .._runtime.log import is_logged, log
 from .settings import check_headers
 
@@ -122,8 +122,7 @@ class CallRecord:
         """Start the call in the running event loop."""
         self.number = next(_numbers)
         self.operation = operation
-        self.loop = loop = running_loop()
-        self.clock = clock_of(loop)
+        self.loop, self.clock = loop_and_clock()
         self.began = self.clock()
         if model is not None:
             self.model = model
@@ -139,13 +138,6 @@ class CallRecord:
         part.timeout, part.deadline, part.admitted = self.timeout, self.deadline, True
         part.began = part.started = self.clock()
         return part
-
-    def admit(self, timeout: float, now: float) -> None:
-        """Record that the permit was granted, which starts the deadline."""
-        self.admitted = True
-        self.started = now
-        self.timeout = timeout
-        self.deadline = now + timeout
 
     @property
     def queued(self) -> float:
@@ -169,7 +161,7 @@ class CallRecord:
             clock: the clock for the time at which its request is sent; `None` if that is not needed.
         """
         self.attempts += 1
-        return SendState(clock, self.started if self.attempts == 1 else self.clock(), self.loop)
+        return SendState(self.started if self.attempts == 1 else self.clock(), self.loop, self.clock, sent_clock=clock)
 
     def end_attempt(self, billing: Billing) -> None:
         """Count the end of an attempt."""
@@ -286,8 +278,10 @@ class EventEmitter:
 
     def call_ended(self, record: CallRecord) -> None:
         """Emit `CallEnded`."""
+        if not record.watched and record.maybe_billed == (record.response is not None):
+            return
         level = logging.WARNING if record.unknown else logging.DEBUG
-        if not record.watched and (level == logging.DEBUG or not is_logged(level)):
+        if not record.watched and not is_logged(level):
             return
         event = CallEnded(
             call=record.number,

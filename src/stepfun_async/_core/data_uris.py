@@ -30,7 +30,7 @@ def decode_text(text: str) -> bytes:
     Raises:
         ValueError: it is neither.
     """
-    if not is_data_uri(text):
+    if ":" not in text[:64] or not is_data_uri(text):
         return decode_base64(text)
     head, comma, payload = text.partition(",")
     if not comma:

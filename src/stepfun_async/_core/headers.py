@@ -92,8 +92,8 @@ class ImageHeader(NamedTuple):
 
 def read_header(data: ImageBytes) -> ImageHeader | None:
     """Format and size of the image in `data`, of which the first bytes will do; `None` for no known format."""
-    for name, magic in _MAGIC:
-        if data[: len(magic)] == magic:
+    for name, magic, length in _MAGIC:
+        if data[:length] == magic:
             return ImageHeader(name, *(_SIDES[name](data) or ()))
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return ImageHeader("webp", *(_webp_sides(data) or ()))
@@ -106,12 +106,13 @@ def is_whole(data: ImageBytes, format: str) -> bool:
 
 
 _MAGIC = (
-    ("cgbi", b"\x89PNG\r\n\x1a\n\0\0\0\x04CgBI"),
-    ("png", b"\x89PNG\r\n\x1a\n"),
-    ("jpeg", b"\xff\xd8"),
-    ("gif", b"GIF87a"),
-    ("gif", b"GIF89a"),
+    ("cgbi", b"\x89PNG\r\n\x1a\n\0\0\0\x04CgBI", 16),
+    ("png", b"\x89PNG\r\n\x1a\n", 8),
+    ("jpeg", b"\xff\xd8", 2),
+    ("gif", b"GIF87a", 6),
+    ("gif", b"GIF89a", 6),
 )
+"""Formats by the bytes that they begin with, and how many these are."""
 
 _Sides: TypeAlias = tuple[int, int]
 
@@ -137,9 +138,10 @@ _MAX_CHUNKS = 100_000
 
 
 def _png_sides(data: ImageBytes) -> _Sides | None:
-    if data[12:16] != b"IHDR" or len(data) < 24:
+    if data[12:16] != b"IHDR" or not data[23:24]:
         return None
-    return _big(data[16:20]), _big(data[20:24])
+    both = int.from_bytes(data[16:24], "big")
+    return both >> 32, both & 0xFFFFFFFF
 
 
 def _png_ends(data: ImageBytes) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Self, cast
+from dataclasses import dataclass
+from typing import Any, Self, cast
 
 from .._runtime.files import FileSource
 from .capabilities import Capability, Operation, Region
@@ -53,7 +54,8 @@ def _load_or_refuse(value: object, rule: Rule | None) -> object:
         return InvalidImage(f"it cannot be read: {reason(error)}")
 
 
-class Purchase(NamedTuple):
+@dataclass(slots=True)
+class Purchase:
     """The images that a request orders and the server charges.
 
     Attributes:
@@ -132,7 +134,7 @@ class Parameters:
         self.operation: Operation = operation
         self.model = model
         self.row = row_of(model, operation, server)
-        self.given = {name: value for name, value in given.items() if value is not None}
+        self.given = {name: given[name] for name in given if given[name] is not None}
         self.extra_body = extra_body
         self.has_images = "image" in self.given or "style_reference" in self.given
         self._server = server
@@ -176,10 +178,12 @@ class Parameters:
     def seed_sent(self) -> int | None:
         """The seed that the server is sent; `None` if it is sent none, or one that stands for a random one."""
         row, more = self.row, self.extra_body
-        seed = self.given.get("seed")
-        name = row.wire_names.get("seed", "seed") if row and more else "seed"
-        if more is not None and name in more:
-            seed = more[name]
+        seed = self.given["seed"] if "seed" in self.given else None
+        if more is not None:
+            name = row.wire_names.get("seed", "seed") if row else "seed"
+            seed = more[name] if name in more else seed
+        if seed is None:
+            return None
         rule = row.rules.get("seed") if row else None
         if seed == 0 and isinstance(rule, Integer) and rule.zero_is_random:
             return None
@@ -196,7 +200,8 @@ class Parameters:
         row, extra_body = self.row, self.extra_body
         if row is None:
             return None, (unknown_model(self.model, self.operation, self._server), *body_problems(extra_body))
-        wire, problems = convert(row, self.values, self.given)
+        values = self.values if self._opened is None else self._opened
+        wire, problems = convert(row, values, self.given)
         if extra_body is not None:
             problems = (*problems, *body_problems(extra_body))
         if problems:
@@ -212,7 +217,10 @@ class Parameters:
         request, problems = self.check()
         if request is None or self.has_images or self.extra_body is not None or request.json is None:
             return request, problems
-        return request.with_content(encode_json(request.json)), problems
+        object.__setattr__(
+            request, "content", encode_json(request.json)
+        )  # it has just been made, and is not shared yet
+        return request, problems
 
     def prepare_unchecked(self) -> tuple[HTTPRequest | None, tuple[Problem, ...]]:
         """Convert the parameters, with validation off. Return the request, or what cannot be encoded at all.

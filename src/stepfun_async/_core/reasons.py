@@ -146,7 +146,7 @@ def _code(code: object) -> str:
 
 def encodable(value: object) -> str | None:
     """`value` as UTF-8 can say it, since a text may hold half a surrogate pair; `None` if it is no text."""
-    if not isinstance(value, str):
+    if type(value) is not str:
         return None
     return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
 
@@ -237,7 +237,7 @@ def resender_of(headers: Mapping[str, str], text: str = "") -> str | None:
 def trace_id_of(headers: Mapping[str, str]) -> str | None:
     """Return the id of a response for support requests, escaped; `None` if it has none."""
     for name in TRACE_HEADERS:
-        if found := headers.get(name):
+        if name in headers and (found := headers[name]):
             return escaped(found)
     return None
 

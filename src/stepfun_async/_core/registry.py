@@ -50,10 +50,13 @@ def row_of(model: object, operation: Operation, server: Server | None = None) ->
     if server is None or row is None:
         return row
     key = (server.name, model, operation)
-    known = _adapted.get(key)
-    if known is None or known[0] is not row or known[1] is not server:
-        known = _adapted[key] = (row, server, server.adapted(row))
-    return known[2]
+    if key in _adapted:
+        before, adapted_to, adapted = _adapted[key]
+        if before is row and adapted_to is server:
+            return adapted
+    adapted = server.adapted(row)
+    _adapted[key] = (row, server, adapted)
+    return adapted
 
 
 @overload

@@ -20,9 +20,13 @@ class RetryQuota:
     Each further attempt costs tokens; a success brings back what the attempt that led to it had cost, or
     one where it was the first. With all tokens gone, errors are raised at once. Sizes and costs are those
     of botocore's standard mode.
+
+    Attributes:
+        size: the most tokens.
+        tokens: what is left, from 0 to `size`.
     """
 
-    __slots__ = ("_tokens", "size")
+    __slots__ = ("size", "tokens")
 
     SIZE = 500
     COST = 14
@@ -30,23 +34,18 @@ class RetryQuota:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._tokens = size
-
-    @property
-    def tokens(self) -> int:
-        """The tokens left, from 0 to `size`."""
-        return self._tokens
+        self.tokens = size
 
     def take(self, cost: int) -> bool:
         """Take `cost` tokens; False, with nothing taken, where there are fewer."""
-        if cost > self._tokens:
+        if cost > self.tokens:
             return False
-        self._tokens -= cost
+        self.tokens -= cost
         return True
 
     def succeeded(self, cost: int) -> None:
         """An attempt succeeded that had cost `cost` tokens, 0 for a first one."""
-        self._tokens = min(self.size, self._tokens + max(cost, 1))
+        self.tokens = min(self.size, self.tokens + max(cost, 1))
 
 
 LONGEST_PAUSE = 60.0

@@ -111,7 +111,7 @@ class Text(Rule):
         return f"text of {self.minimum} to {self.maximum:,} characters"
 
     def convert(self, value: object) -> object:
-        if not isinstance(value, str):
+        if type(value) is not str and not isinstance(value, str):
             return Violation(f"{_kind_of(value)}, not text")
         if not self.minimum <= len(value) <= self.maximum:
             return Violation(f"{len(value):,} characters", self._nearest(value))
@@ -142,7 +142,7 @@ class Choice(Rule):
         return " or ".join(json.dumps(option) for option in self.options)
 
     def convert(self, value: object) -> object:
-        if isinstance(value, str) and value in self.options:
+        if (type(value) is str or isinstance(value, str)) and value in self.options:
             return value
         return Violation("", closest(value, self.options))
 

@@ -35,7 +35,8 @@ def convert(row: Capability, values: Values, given: Values) -> tuple[dict[str, A
     rules, names = row.rules, row.wire_names
     wire: dict[str, Any] = {}
     wrong: dict[str, tuple[Problem, ...]] = {}
-    for name, value in values.items():
+    for name in values:
+        value = values[name]
         try:
             converted = rules[name].convert(value)
         except Exception as error:  # noqa: BLE001 - a user's methods may raise anything
@@ -43,7 +44,7 @@ def convert(row: Capability, values: Values, given: Values) -> tuple[dict[str, A
         if type(converted) is Violation:
             wrong[name] = _problems_with(row, name, value, given[name], converted)
         elif converted is not OMITTED:
-            wire[names.get(name, name)] = converted
+            wire[names[name] if name in names else name] = converted
     for name in row.required:
         if name not in values:
             wrong[name] = (Problem(name, None, rules[name].allowed, "is required"),)
@@ -81,7 +82,9 @@ def notices_of(row: Capability, values: Values) -> tuple[str, ...]:
 
 def sides_of(row: Capability, values: Values) -> tuple[str, ...]:
     """A wire string that begins with the height, which most people read as the width."""
-    text, rule = values.get("size"), row.rules.get("size")
+    if "size" not in values or "size" not in row.rules:
+        return ()
+    text, rule = values["size"], row.rules["size"]
     if type(text) is not str or not isinstance(rule, Sizes) or text not in rule.turning:
         return ()
     size = rule.turning[text]

@@ -77,10 +77,6 @@ class HTTPRequest:
     into: Callable[[int], Sink] | None = field(default=None, repr=False)
     content: bytes | None = field(default=None, repr=False, compare=False)
 
-    def with_content(self, content: bytes) -> HTTPRequest:
-        """This request, whose JSON is encoded as `content`."""
-        return HTTPRequest(self.method, self.path, self.json, self.form, self.files, self.headers, self.into, content)
-
 
 @dataclass(frozen=True, slots=True)
 class HTTPResponse:
@@ -109,32 +105,39 @@ class SendState:
     """Whether the request body has been sent, so that a cancelled attempt can be classified.
 
     Attributes:
+        began: when the attempt began, by the clock of its event loop.
+        loop: that loop; `None` if it is not known.
+        clock: its clock; `None` if it is not known.
         sent: whether a byte of the body may have left this machine; `None` if unknown.
         sent_at: when the body was first sent; `None` if it was not, or if unknown.
-        began: when the attempt began, by the clock of its event loop.
-        loop: that loop, if it is known; looking it up anew takes time.
 
     Args:
-        clock: returns the time; `None` if it is not needed.
-        began: when the attempt began.
-        loop: the event loop.
+        began: likewise.
+        loop: likewise.
+        clock: likewise.
+        sent_clock: returns the time for `sent_at`; `None` if that is not needed.
     """
 
-    __slots__ = ("_clock", "began", "loop", "sent", "sent_at")
+    __slots__ = ("_sent_clock", "began", "clock", "loop", "sent", "sent_at")
 
     def __init__(
-        self, clock: Callable[[], float] | None = None, began: float = 0.0, loop: object | None = None
+        self,
+        began: float = 0.0,
+        loop: object | None = None,
+        clock: Callable[[], float] | None = None,
+        sent_clock: Callable[[], float] | None = None,
     ) -> None:
-        self._clock = clock
         self.began = began
         self.loop = loop
+        self.clock = clock
+        self._sent_clock = sent_clock
         self.sent: bool | None = None
         self.sent_at: float | None = None
 
     def mark_sent(self) -> None:
         """Record that the body begins to be sent."""
         self.sent = True
-        self.sent_at = self._clock() if self._clock else None
+        self.sent_at = self._sent_clock() if self._sent_clock else None
 
 
 # --- requests out -------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ from weakref import WeakSet
 import anyio
 
 from .._core.errors import Billing, QueueTimeoutError
-from .._runtime.event_loop import LoopLocal, clock_of, is_closed, loop_time, process_time, running_loop
+from .._runtime.event_loop import LoopLocal, is_closed, loop_and_clock, loop_time, process_time, running_loop
 from .._runtime.fork import ForkSafeLock
 from .rate import AdaptiveLimit, Cooldown, SlidingWindow
 
@@ -142,10 +142,10 @@ class Limiter:
     def now(self) -> float:
         """Return the time in seconds, the same in all loops of this process and outside of them."""
         try:
-            loop = running_loop()
+            loop, clock = loop_and_clock()
         except RuntimeError:
             return process_time()
-        return clock_of(loop)() + self._clock_offset.of(loop)
+        return clock() + self._clock_offset.of(loop)
 
     def permit(self, queue_timeout: float | None, *, entry: bool, loop: object = None) -> Permit:
         """Return a permit, not yet acquired. An `async with` block acquires it and releases it at its end.
@@ -263,10 +263,10 @@ class Limiter:
         return permit in self._held.get(permit.loop, ())
 
     def _release(self, permit: Permit) -> None:
-        held = self._held.get(permit.loop)
-        if held is None or permit not in held:  # released or reclaimed before, or held by the parent of this process
+        held = self._held[permit.loop] if permit.loop in self._held else ()
+        if not held or permit not in held:  # released or reclaimed before, or held by the parent of this process
             return
-        held.discard(permit)
+        held.remove(permit)
         if not held:
             del self._held[permit.loop]
         self._in_flight -= 1
@@ -345,13 +345,24 @@ class Limiter:
 
     def acquire_nowait(self, permit: Permit, *, slot: bool, entry: bool) -> bool:
         """Acquire a slot, a rate entry, or both, if they are free and no call waits for them. Return whether it did."""
-        with self._lock:
+        lock = self._lock
+        if slot and not (self._timed or self.is_adaptive):  # only the number of slots in use decides, as nearly always
+            granted = False
+            with lock.raw:
+                if self._in_flight < self.max_concurrency and not (self._retry_queue or self._queue):
+                    self._in_flight += 1
+                    if permit.loop in self._held:
+                        self._held[permit.loop].add(permit)
+                    else:
+                        self._held[permit.loop] = {permit}
+                    granted = True
+            if lock.due:
+                lock.do_due()
+            if granted:
+                return True
+        with lock:
             if self._retry_queue or (slot and self._queue):
                 return False
-            if slot and not self._timed and self._adaptive is None and self._in_flight < self.max_concurrency:
-                self._in_flight += 1
-                self._held.setdefault(permit.loop, set()).add(permit)
-                return True
             now = self.now() if entry and self._timed else 0.0
             if self._delay(now, slot=slot, entry=entry):
                 return False

@@ -91,8 +91,8 @@ class _SharedTimerScope:
         return self._scope.__exit__(kind, error, traceback)
 
 
-_scopes: dict[type, type[anyio.CancelScope]] = {}
-"""anyio's cancel scopes, by the type of the loop that they are for: anyio looks for the right one anew each time."""
+_scopes: dict[type, tuple[type[anyio.CancelScope], bool]] = {}
+"""By the type of a loop: anyio's cancel scopes, which anyio looks up each time, and whether it is asyncio's."""
 
 
 def deadline_scope(timeout: float, deadline: float, loop: object) -> AbstractContextManager[object, bool | None]:
@@ -105,7 +105,8 @@ def deadline_scope(timeout: float, deadline: float, loop: object) -> AbstractCon
     """
     kind = type(loop)
     if kind not in _scopes:
-        _scopes[kind] = type(anyio.CancelScope())
-    if timeout == math.inf or not isinstance(loop, asyncio.AbstractEventLoop):
-        return _scopes[kind](deadline=deadline)
-    return _SharedTimerScope(_scopes[kind](), timeout, deadline, loop)
+        _scopes[kind] = type(anyio.CancelScope()), issubclass(kind, asyncio.AbstractEventLoop)
+    scope, is_asyncio = _scopes[kind]
+    if timeout == math.inf or not is_asyncio:
+        return scope(deadline=deadline)
+    return _SharedTimerScope(scope(), timeout, deadline, loop)

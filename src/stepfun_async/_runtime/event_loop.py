@@ -12,7 +12,7 @@ from contextvars import copy_context
 from functools import partial
 from types import BuiltinFunctionType
 from typing import Any, Generic, TypeVar
-from weakref import WeakSet, ref
+from weakref import ref
 
 import anyio
 from anyio.lowlevel import current_token
@@ -20,6 +20,10 @@ from anyio.lowlevel import current_token
 from .workers import threads
 
 T = TypeVar("T")
+
+
+Clock = Callable[[], float]
+"""Returns the time in seconds."""
 
 
 def running_loop() -> object:
@@ -30,14 +34,23 @@ def running_loop() -> object:
     Raises:
         RuntimeError: none runs here.
     """
+    return loop_and_clock()[0]
+
+
+def loop_and_clock() -> tuple[object, Clock]:
+    """The event loop that runs here, as `running_loop` returns it, and its clock.
+
+    Raises:
+        RuntimeError: none runs here.
+    """
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        return current_token().native_token
+        return current_token().native_token, _trio_time
     # Without a task, trio may be running as a guest inside an asyncio loop.
     if "trio" in sys.modules and asyncio.current_task(loop) is None:
-        return current_token().native_token
-    return loop
+        return current_token().native_token, _trio_time
+    return loop, loop.time
 
 
 def is_closed(loop: object) -> bool:
@@ -75,10 +88,6 @@ class LoopLocal(Generic[T]):
         self._by_loop.pop(loop, None)
 
 
-Clock = Callable[[], float]
-"""Returns the time in seconds."""
-
-
 def _clock_of_system() -> Clock:
     """The clock behind `time.monotonic`, where that was replaced before this module was loaded."""
     if hasattr(time, "clock_gettime"):
@@ -92,12 +101,7 @@ def clock() -> Clock:
     Raises:
         RuntimeError: no loop runs here.
     """
-    return clock_of(running_loop())
-
-
-def clock_of(loop: object) -> Clock:
-    """The clock of `loop`, which is the running one."""
-    return loop.time if isinstance(loop, asyncio.AbstractEventLoop) else _trio_time
+    return loop_and_clock()[1]
 
 
 # --- steps that cancellation does not interrupt -----------------------------------------------------
@@ -173,13 +177,14 @@ async def _seen_through(over: Callable[[], Awaitable[object]], cancelled: asynci
             break
     task = asyncio.current_task()
     if cancelled is not None and task is not None:
+        held_off.difference_update([other for other in tuple(held_off) if other.done()])
         held_off.add(task)
         task.uncancel()  # so that `asyncio.timeout` counts no cancellation twice
         task.cancel(*cancelled.args)
 
 
-held_off: WeakSet[asyncio.Task[Any]] = WeakSet()
-"""Tasks that were cancelled during a step that had to end."""
+held_off: set[asyncio.Task[Any]] = set()
+"""Tasks that were cancelled during a step that had to end: a plain set, as to see that it is empty costs nothing."""
 
 
 async def _awaited(step: Callable[[], Awaitable[T]]) -> T:

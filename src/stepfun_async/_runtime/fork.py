@@ -10,24 +10,30 @@ from weakref import WeakSet
 
 
 class ForkSafeLock:
-    """A `threading.Lock` that is new in every forked child, where the thread that held it does not exist."""
+    """A `threading.Lock` that is new in every forked child, where the thread that held it does not exist.
 
-    __slots__ = ("__weakref__", "_due", "_lock")
+    Attributes:
+        raw: the lock itself, for a few statements that every call runs. The caller that held it calls `do_due` after
+            releasing it, if something is `due`.
+        due: the changes that wait for the lock.
+    """
+
+    __slots__ = ("__weakref__", "due", "raw")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._due: deque[Callable[[], object]] = deque()
+        self.raw = threading.Lock()
+        self.due: deque[Callable[[], object]] = deque()
         _locks.add(self)
 
     def __enter__(self) -> None:
-        self._lock.acquire()
-        if self._due:
+        self.raw.acquire()
+        if self.due:
             self._catch_up()
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
-        if self._due:
-            self._do_due()
+        self.raw.release()
+        if self.due:
+            self.do_due()
 
     def soon(self, change: Callable[[], object]) -> None:
         """Run `change` under the lock: now if it is free, otherwise when it is next released or acquired.
@@ -38,33 +44,34 @@ class ForkSafeLock:
         Args:
             change: what to run; it raises nothing.
         """
-        if self._lock.acquire(blocking=False):
+        if self.raw.acquire(blocking=False):
             try:
-                if self._due:
+                if self.due:
                     self._catch_up()
                 change()
             finally:
-                self._lock.release()
+                self.raw.release()
         else:
-            self._due.append(change)
-        if self._due:
-            self._do_due()
+            self.due.append(change)
+        if self.due:
+            self.do_due()
 
     def renew(self) -> None:
         """Become free, as a new lock is."""
-        self._lock = threading.Lock()
-        self._due.clear()
+        self.raw = threading.Lock()
+        self.due.clear()
 
-    def _do_due(self) -> None:
-        while self._due and self._lock.acquire(blocking=False):
+    def do_due(self) -> None:
+        """Run the changes that wait for the lock, unless it is held: its holder then runs them."""
+        while self.due and self.raw.acquire(blocking=False):
             try:
                 self._catch_up()
             finally:
-                self._lock.release()
+                self.raw.release()
 
     def _catch_up(self) -> None:
-        while self._due:
-            self._due.popleft()()
+        while self.due:
+            self.due.popleft()()
 
 
 _locks: WeakSet[ForkSafeLock] = WeakSet()

@@ -62,8 +62,8 @@ class HTTP11Connection:
         head = self._head_of(request)
         trace.saw = True
         trace.progress.mark_sent()
-        whole = request.body.whole
-        if whole is not None and len(whole) <= _ONE_WRITE:
+        whole, length = request.body.whole, request.body.length or 0
+        if whole is not None and length <= _ONE_WRITE:
             sent = await opened.send(head + whole)
         else:
             sent = await _send_in_pieces(opened, head, request)

@@ -22,6 +22,8 @@ LONGEST_HEAD = 100 * 1024
 _HEAD = re.compile(
     rb"HTTP/1\.1 ([2-9]\d\d)(?: [^\r\n\0]*)?\r\n"
     rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r\n)*)\r\n"
+    rb"(.*)",
+    re.DOTALL,
 )
 _FIELD = re.compile(r"([^:\r]+):[ \t]*([^\r]*?)[ \t]*\r\n")
 _LENGTH = re.compile("[0-9]{1,15}")
@@ -110,7 +112,7 @@ class ResponseParser:
         if (head := _read_head(match)) is None:
             return self._hand_over(data)
         self.head, self._missing, self.reusable = head
-        rest, self._buffer = arrived[match.end() :], b""
+        rest, self._buffer = match[3], b""
         if len(rest) == self._missing:
             self._missing, self.over = 0, True
             return rest
@@ -186,7 +188,7 @@ def _read_head(match: re.Match[bytes]) -> tuple[ResponseHead, int, bool] | None:
     status = int(match[1])
     fields = _FIELD.findall(match[2].decode("latin-1"))
     headers = {name.lower(): value for name, value in fields}
-    if len(headers) < len(fields):
+    if fields[len(headers) :]:  # a field came more than once
         headers = joined([(name.lower(), value) for name, value in fields])
     if "content-length" not in headers or "transfer-encoding" in headers or status in _BODILESS:
         return None

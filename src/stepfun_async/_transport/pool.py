@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from .._core.errors import ConfigurationError
 from .._core.server import Origin
 from .._core.wire import HTTPResponse, SendState
-from .._runtime.event_loop import LoopLocal, abandonable, clock_of, finished, running_loop
+from .._runtime.event_loop import LoopLocal, abandonable, finished, loop_and_clock, running_loop
 from .addresses import AddressFilter
 from .connection import HTTP11Connection
 from .errors import FailureKind
@@ -117,7 +117,8 @@ class ConnectionPool:
         if key not in self._routes:
             proxy = self._proxies[origin] = self._proxy or proxy_for(origin)
             self._routes[key] = Route(origin, guard, proxy is None), Route(origin, guard, direct=False)
-        return self._routes[key][_is_patched()]
+        routes = self._routes[key]
+        return routes[("httpx" in sys.modules or "httpcore" in sys.modules) and _is_patched()]
 
     def take_idle(self, route: Route, state: SendState) -> _PooledConnection | None:
         """Return the usable connection that was used last; `None` if a new one, or more time, is needed.
@@ -136,8 +137,8 @@ class ConnectionPool:
 
     async def take(self, route: Route) -> _PooledConnection:
         """Return a connection for one exchange: an idle one, or a new one. Close those that were idle for too long."""
-        loop = running_loop()
-        idle, clock = self._idle.of(loop), clock_of(loop)
+        loop, clock = loop_and_clock()
+        idle = self._idle.of(loop)
         await idle.end_with_loop()
         stack = idle.stacks.get(route)
         if stack is None:
@@ -164,8 +165,8 @@ class ConnectionPool:
             return False
         idle_time = connection.idle_time
         kept = self._unannounced if idle_time is None else self._kept(idle_time)
-        now = clock_of(state.loop or running_loop())()
-        stack.append((now + kept, connection))
+        clock = state.clock or loop_and_clock()[1]
+        stack.append((clock() + kept, connection))
         return True
 
     def _kept(self, announced: float) -> float:
@@ -198,8 +199,6 @@ def _is_patched() -> bool:
 
     Known by the code that is run there, so it does not matter which was imported first.
     """
-    if "httpx" not in sys.modules and "httpcore" not in sys.modules:
-        return False
     for package, name in _WAYS:  # noqa: SIM110 - every call asks, and a generator takes as long as the answer
         if package in sys.modules and _is_replaced(package, name):
             return True

@@ -46,8 +46,8 @@ class RequestBody:
 
     def __init__(self, content_type: str | None, parts: Sequence[_Part], progress: SendState) -> None:
         self.content_type = content_type
-        first = parts[0]
-        self.whole = first if len(parts) == 1 and isinstance(first, bytes) else None
+        first, *others = parts
+        self.whole = first if type(first) is bytes and not others else None
         self.length: int | None = None
         if self.whole is None:
             self.length = sum(len(part) if isinstance(part, bytes) else part.size for part in parts)

@@ -179,7 +179,7 @@ class Socket(ABC):
             if self._error is not None:
                 raise self._error
             return b""
-        data = self.arrived[0] if len(self.arrived) == 1 else b"".join(self.arrived)
+        data = b"".join(self.arrived) if self.arrived[1:] else self.arrived[0]
         self.arrived = []
         self._unread = 0
         if self._paused:
@@ -308,7 +308,7 @@ class AsyncioSocket(Socket, asyncio.BufferedProtocol):
 
     async def send(self, data: bytes | memoryview, *, listening: bool = True) -> bool:
         encrypted = data if self.tls is None else self._encrypted(self.tls, data)
-        if encrypted is None or self._lost.done():
+        if encrypted is None or (self.ended and self._lost.done()):
             return False
         self._unsent = True
         self._transport.write(encrypted)
