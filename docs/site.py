@@ -44,7 +44,7 @@ REFERENCE: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "results": ("Results", ("_core.results",)),
     "models": (
         "Models and servers",
-        ("_core.capabilities", "_core.registry", "_core.servers", "_core.money", "_core.inspection"),
+        ("_core.capabilities", "_core.registry", "_core.profiles", "_core.servers", "_core.money", "_core.inspection"),
     ),
     "limits": ("Limits, money and retries", ("_limits", "_core.retry")),
     "errors": ("Errors and warnings", ("_core.errors",)),

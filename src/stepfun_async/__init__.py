@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from ._core.inspection import ServerReport as ServerReport
     from ._core.money import Money as Money
     from ._core.problems import Problem as Problem
+    from ._core.profiles import Server as Server
     from ._core.registry import capabilities as capabilities
     from ._core.registry import register_model as register_model
     from ._core.requests import ImageEdit as ImageEdit
@@ -69,7 +70,6 @@ if TYPE_CHECKING:
     from ._core.results import Usage as Usage
     from ._core.retry import RetryPolicy as RetryPolicy
     from ._core.schemas.types import request_type as request_type
-    from ._core.servers import Server as Server
     from ._core.servers import register_server as register_server
     from ._core.servers import servers as servers
     from ._core.sizes import CustomSize as CustomSize
@@ -120,6 +120,7 @@ _HOMES = {
     "_core.events": ("AttemptEnded", "CallEnded", "CallStarted"),
     "_core.inspection": ("ServerReport",),
     "_core.problems": ("Problem",),
+    "_core.profiles": ("Server",),
     "_core.requests": ("ImageEdit", "ImageToImage", "TextToImage"),
     "_core.results": (
         "Account",
@@ -133,7 +134,7 @@ _HOMES = {
     ),
     "_core.retry": ("RetryPolicy",),
     "_core.schemas.types": ("request_type",),
-    "_core.servers": ("Server", "register_server", "servers"),
+    "_core.servers": ("register_server", "servers"),
     "_core.sizes": ("CustomSize", "Size"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

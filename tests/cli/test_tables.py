@@ -10,7 +10,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from stepfun_async import capabilities
-from stepfun_async._core.rules import Integer, Number, Sizes
+from stepfun_async._core.rules import Integer, Number
+from stepfun_async._core.size_rules import Sizes
 
 from .conftest import Run
 

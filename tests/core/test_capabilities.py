@@ -25,8 +25,10 @@ from stepfun_async._core.capabilities import (
     Operation,
     Region,
 )
+from stepfun_async._core.image_rules import Style
 from stepfun_async._core.money import Money
-from stepfun_async._core.rules import Rule, Sizes, Style
+from stepfun_async._core.rules import Rule
+from stepfun_async._core.size_rules import Sizes
 
 Facts: TypeAlias = dict[str, object]
 

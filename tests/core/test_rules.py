@@ -15,21 +15,10 @@ from hypothesis import strategies as st
 
 from stepfun_async import Size
 from stepfun_async._core.capabilities import BUILT_IN
+from stepfun_async._core.image_rules import ImageInput, Style
 from stepfun_async._core.input_images import ImageURL, InputImage, InvalidImage
-from stepfun_async._core.rules import (
-    Boolean,
-    Choice,
-    Ignored,
-    ImageInput,
-    Integer,
-    Number,
-    Rule,
-    Sizes,
-    Style,
-    Text,
-    Violation,
-    closest,
-)
+from stepfun_async._core.rules import Boolean, Choice, Ignored, Integer, Number, Rule, Text, Violation, closest
+from stepfun_async._core.size_rules import Sizes
 
 
 def _rules(kind: type[Rule]) -> list[Any]:

@@ -52,7 +52,8 @@ from stepfun_async._core.capabilities import BUILT_IN, Operation
 from stepfun_async._core.input_images import of_data_uri
 from stepfun_async._core.outcomes import status_outcome
 from stepfun_async._core.requests import REQUESTS
-from stepfun_async._core.rules import Boolean, Choice, Integer, Number, Sizes, Text
+from stepfun_async._core.rules import Boolean, Choice, Integer, Number, Text
+from stepfun_async._core.size_rules import Sizes
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, Upload, encode_json, from_call
 
 NOW = 1_600_000_000.0

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from .._core.errors import ConfigurationError
+from .._core.profiles import Server
 from .._core.retry import RetryPolicy
 from .._core.server import Settings
-from .._core.servers import Server
 from .._core.text import shown
 from .._limits.budget import Budget
 from .._limits.limits import Limits

@@ -11,9 +11,10 @@ from urllib.parse import SplitResult, urlsplit
 
 from .._core.capabilities import Region
 from .._core.errors import ConfigurationError
+from .._core.profiles import Server
 from .._core.secrets import APIKey, T, as_secret
 from .._core.server import EMBEDDED, IN_PROCESS, Settings
-from .._core.servers import DEFAULT_SERVER, Server, find_server
+from .._core.servers import DEFAULT_SERVER, find_server
 from .._core.text import described, reason, shown
 from .._transport.addresses import is_loopback
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .._core.events import OnEvent
     from .._core.params import Nothing
-    from .._core.servers import Server
+    from .._core.profiles import Server
     from .._transport import AnyTransport
 
 

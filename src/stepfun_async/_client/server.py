@@ -15,7 +15,7 @@ from .signatures import shown
 if TYPE_CHECKING:
     from .._core.inspection import ServerReport
     from .._core.params import Nothing
-    from .._core.servers import Server
+    from .._core.profiles import Server
 
 
 class AsyncServer:

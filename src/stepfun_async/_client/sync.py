@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from .._call.outcomes import Outcome
     from .._core.events import OnEvent
     from .._core.params import Nothing
+    from .._core.profiles import Server
     from .._core.requests import ImageRequest
-    from .._core.servers import Server
     from .._transport import AnyTransport
 
 

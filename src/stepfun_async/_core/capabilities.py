@@ -12,8 +12,10 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Literal, NewType
 
+from .image_rules import ImageInput, Style
 from .money import Money
-from .rules import AnySize, Boolean, Choice, Ignored, ImageInput, Integer, Number, Rule, Sizes, Style, Text
+from .rules import Boolean, Choice, Ignored, Integer, Number, Rule, Text
+from .size_rules import AnySize, Sizes
 from .sizes import Size
 
 Operation = Literal["text_to_image", "edit", "image_to_image"]

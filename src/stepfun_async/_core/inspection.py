@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from .capabilities import ENDPOINTS, Operation
+from .profiles import Server
 from .registry import rows
-from .servers import DEFAULT_SERVER, Server, find_server
+from .servers import DEFAULT_SERVER, find_server
 from .text import escaped
 from .wire import HTTPResponse
 

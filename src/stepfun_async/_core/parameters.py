@@ -13,12 +13,13 @@ from typing import Any, Self, cast
 
 from .._runtime.files import FileSource
 from .capabilities import Capability, Operation, Region
+from .image_rules import ImageInput, Style
 from .input_images import Bounds, InputImage, InvalidImage, is_read_once, load_image
 from .money import Money
 from .problems import Problem, plain
+from .profiles import Server
 from .registry import row_of
-from .rules import ImageInput, Integer, Rule, Style
-from .servers import Server
+from .rules import Integer, Rule
 from .text import reason
 from .validation import Values, body_problems, convert, notices_of, sides_of, turns_of, unknown_model
 from .wire import HTTPRequest, encode_json, to_request, unchecked

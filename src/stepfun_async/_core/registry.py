@@ -10,6 +10,7 @@ from typing import Any, cast, get_args, overload
 from .capabilities import BUILT_IN, ENDPOINTS, Capabilities, Capability, CustomModel, Operation, Region
 from .errors import ConfigurationError
 from .money import Money
+from .profiles import Server
 from .registration import (
     bounds,
     check_mapping,
@@ -22,8 +23,9 @@ from .registration import (
     check_without,
     check_word,
 )
-from .rules import AnySize, Integer, Number, Rule, Sizes, Text
-from .servers import Server, find_server
+from .rules import Integer, Number, Rule, Text
+from .servers import find_server
+from .size_rules import AnySize, Sizes
 from .sizes import Order, Size
 
 _table: dict[tuple[str, Operation], Capability] = {(row.model, row.operation): row for row in BUILT_IN}

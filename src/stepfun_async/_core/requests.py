@@ -13,9 +13,9 @@ from .capabilities import Capability, Operation, Region
 from .money import Money, times
 from .parameters import ImageCache, Parameters, open_images
 from .problems import Problem, plain
+from .profiles import Server
 from .registry import row_of
 from .results import Image
-from .servers import Server
 from .sizes import Size
 from .validation import Values
 from .wire import HTTPRequest, fingerprint_of

@@ -11,16 +11,11 @@ import json
 import math
 import numbers
 import re
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar, Final, cast
 
-from .headers import FORMATS
-from .input_images import ImageURL, InputImage, InvalidImage
 from .problems import show
 from .scalars import python_value
-from .sizes import RATIOS, Order, Size, ratio_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +107,7 @@ class Text(Rule):
 
     def convert(self, value: object) -> object:
         if type(value) is not str and not isinstance(value, str):
-            return Violation(f"{_kind_of(value)}, not text")
+            return Violation(f"{kind_of(value)}, not text")
         if not self.minimum <= len(value) <= self.maximum:
             return Violation(f"{len(value):,} characters", self._nearest(value))
         if "\0" in value:
@@ -165,7 +160,7 @@ class Boolean(Rule):
         flag = python_value(value)
         if isinstance(flag, bool):
             return flag
-        return Violation(f"{_kind_of(value)}, not a truth value", _truth_of(value))
+        return Violation(f"{kind_of(value)}, not a truth value", _truth_of(value))
 
     def from_text(self, text: str) -> object:
         return {"true": True, "false": False}.get(text.strip().lower(), text)
@@ -201,7 +196,7 @@ class Integer(Rule):
     def convert(self, value: object) -> object:
         number = value if type(value) is int else _whole(value)
         if number is None:
-            return Violation(f"{_kind_of(value)}, not a whole number", self._nearest(value))
+            return Violation(f"{kind_of(value)}, not a whole number", self._nearest(value))
         if not self.minimum <= number <= self.maximum:
             return Violation("", self._nearest(number))
         return number
@@ -240,7 +235,7 @@ class Number(Rule):
     def convert(self, value: object) -> object:
         number = value if type(value) is float else _real(value)
         if number is None:
-            return Violation(f"{_kind_of(value)}, not a number", self._nearest(value))
+            return Violation(f"{kind_of(value)}, not a number", self._nearest(value))
         if not math.isfinite(number):
             return Violation("not a finite number", self._nearest(value))
         too_low = number <= self.minimum if self.above else number < self.minimum
@@ -262,284 +257,6 @@ class Number(Rule):
         return text if number is None else number
 
 
-@dataclass(frozen=True, kw_only=True)  # without slots, so that it can keep what its texts mean
-class Sizes(Rule):
-    """One of the sizes a model makes, given as `Size`, aspect ratio or the model's own wire string."""
-
-    options: tuple[Size, ...]
-    order: Order = "width x height"
-    kind: ClassVar[str] = "size"
-
-    @property
-    def shown_default(self) -> str:
-        size = None if self.default is None else self.pick(None)
-        return size.label if size else ""
-
-    @property
-    def wire_options(self) -> tuple[str, ...]:
-        """The documented strings, with the sides in the model's order."""
-        return tuple(size.to_wire(self.order) for size in self.options)
-
-    @property
-    def ratios(self) -> tuple[str, ...]:
-        """The aspect ratios that some option goes by."""
-        return tuple(ratio for ratio in RATIOS if self._of_ratio(ratio))
-
-    @property
-    def allowed(self) -> str:
-        return (
-            f"{', '.join(size.label for size in self.options)}, as Size(width=..., height=...); or a ratio: "
-            f"{', '.join(self.ratios)}; or the model's own text, {self.order}"
-        )
-
-    @property
-    def wire_allowed(self) -> str:
-        return f"{', '.join(self.wire_options)} ({self.order})"
-
-    def convert(self, value: object) -> object:
-        if type(value) is str and value in self._meant:
-            return value
-        fault = self._fault(value)
-        size = None if fault else self.pick(value)
-        return fault or (value if size is None else size.to_wire(self.order))
-
-    def _fault(self, value: object) -> Violation | None:
-        if not isinstance(value, str):
-            return self._judge_size(value, value if isinstance(value, Size) else Size.from_mapping(value))
-        if value in self._meant or self._of_ratio(value):
-            return None
-        if ratio_of(value) is not None:
-            return Violation("no size of this model has that ratio", self._nearest_ratio(value))
-        return self._judge_wire(value)
-
-    def _judge_size(self, value: object, size: Size | None) -> Violation | None:
-        if size is None:
-            return Violation(f"{_kind_of(value)}, not a size", self._from_pair(value))
-        return None if size in self.options else Violation("", self._nearest(size))
-
-    def _judge_wire(self, text: str) -> Violation:
-        """Judge a value of the wire. If the height comes first, a string is explained with named sides."""
-        size = Size.from_wire(text.strip().lower().translate(_TIMES), self.order)
-        if size is None:
-            return Violation()
-        nearest = self._nearest(size)
-        if self.order == "width x height":
-            return Violation("", nearest and nearest.to_wire(self.order))
-        return Violation(f"read as {self.order}: {size.width} wide and {size.height} high", nearest)
-
-    def pick(self, value: object) -> Size | None:
-        """The size that an allowed `value` means, or the default one for None."""
-        if value is None:
-            value = self.default
-        if not isinstance(value, str):
-            value = Size.from_mapping(value) or value
-        if isinstance(value, Size):  # the option itself: `Size(width=1024.0, ...)` equals it, but prints otherwise
-            return next((option for option in self.options if option == value), value)
-        text = str(value)
-        return self._meant.get(text) or self._of_ratio(text) or Size.from_wire(text, self.order)
-
-    @cached_property
-    def turning(self) -> Mapping[str, Size]:
-        """The wire strings that people who read width x height take for a turned image, and what each means."""
-        if self.order == "width x height":
-            return {}
-        return {text: size for text, size in self._meant.items() if size.width != size.height}
-
-    @cached_property
-    def _meant(self) -> Mapping[str, Size]:
-        """The documented strings, and what each means."""
-        return dict(zip(self.wire_options, self.options, strict=True))
-
-    def _of_ratio(self, ratio: str) -> Size | None:
-        fitting = [size for size in self.options if size.fits_ratio(ratio)]
-        default = Size.from_wire(str(self.default), self.order)
-        return default if default in fitting else max(fitting, key=lambda size: size.width, default=None)
-
-    def _nearest(self, wanted: Size) -> Size | None:
-        if not wanted.possible:
-            return None
-        return min(self.options, key=wanted.distance)
-
-    def _nearest_ratio(self, ratio: str) -> str:
-        wanted = ratio_of(ratio) or 1.0
-        return min(self.ratios, key=lambda name: abs(math.log((ratio_of(name) or 1.0) / wanted)))
-
-    def _from_pair(self, value: object) -> Size | None:
-        match value:
-            case (int(width), int(height)):
-                return self._nearest(Size(width=width, height=height))
-            case _:
-                return None
-
-
-_STEP = 16
-"""Pixels of which the sides of a size made from an aspect ratio are a multiple, as most models require."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnySize(Rule):
-    """Any size within the bounds, given as `Size`, aspect ratio or wire string.
-
-    Attributes:
-        minimum: the smallest side, in pixels.
-        maximum: the largest side, in pixels.
-        order: how the wire string orders the sides.
-        area: the pixels that an aspect ratio is made into, about.
-    """
-
-    minimum: int = 1
-    maximum: int = 4096
-    area: int = 1024 * 1024
-    order: Order = "width x height"
-    kind: ClassVar[str] = "size"
-
-    @property
-    def allowed(self) -> str:
-        return f"{self.wire_allowed}; or Size(width=..., height=...); or an aspect ratio such as '16:9'"
-
-    @property
-    def wire_allowed(self) -> str:
-        form = "WIDTHxHEIGHT" if self.order == "width x height" else "HEIGHTxWIDTH"
-        return f"{form}, each side {self.minimum} to {self.maximum} pixels"
-
-    def convert(self, value: object) -> object:
-        size = self.pick(value) if isinstance(value, str | Size) else Size.from_mapping(value)
-        if size is None and not isinstance(value, str):
-            return Violation(f"{_kind_of(value)}, not a size")
-        if size is None:
-            return Violation("", self._nearest(value))
-        return size.to_wire(self.order) if self._within(size) else Violation("", self._clamped(size))
-
-    def pick(self, value: object) -> Size | None:
-        """The size that `value` means; `None` if it is not a size, or the server's choice."""
-        if value is None or isinstance(value, Size):
-            return value
-        if not isinstance(value, str):
-            return Size.from_mapping(value)
-        text = str(value)
-        ratio = ratio_of(text)
-        return Size.from_wire(text, self.order) if ratio is None else _of_area(ratio, self.area)
-
-    def _within(self, size: Size) -> bool:
-        return size.possible and all(self.minimum <= side <= self.maximum for side in (size.width, size.height))
-
-    def _clamped(self, size: Size) -> Size | None:
-        if not size.possible:
-            return None
-        width, height = (min(max(side, self.minimum), self.maximum) for side in (size.width, size.height))
-        return Size(width=width, height=height)
-
-    def _nearest(self, text: object) -> str | None:
-        size = Size.from_wire(str(text).strip().lower().translate(_TIMES), self.order)
-        return size.to_wire(self.order) if size is not None and self._within(size) else None
-
-
-def _of_area(ratio: float, area: int) -> Size:
-    """The size of about `area` pixels whose width is `ratio` times its height."""
-    height = math.sqrt(area / ratio)
-    width, height = (max(round(side / _STEP), 1) * _STEP for side in (height * ratio, height))
-    return Size(width=width, height=height)
-
-
-_TIMES = str.maketrans({"*": "x", "×": "x", " ": None, "_": None})  # noqa: RUF001 - the sign people type
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageInput(Rule):
-    """An image that goes into the request."""
-
-    formats: tuple[str, ...]
-    max_bytes: int | None = None
-    min_side: int = 1
-    max_side: int
-    max_ratio: float | None = None
-    links: bool = False
-    kind: ClassVar[str] = "image"
-
-    @property
-    def allowed(self) -> str:
-        parts = [f"one image ({', '.join(self.formats)})", f"each side {self.min_side} to {self.max_side} pixels"]
-        if self.max_bytes:
-            parts.append(f"at most {self.max_bytes:,} bytes")
-        if self.max_ratio:
-            parts.append(f"sides no further apart than 1:{self.max_ratio:g}")
-        if self.links:
-            parts.append("or an http(s) link to one")
-        return ", ".join(parts)
-
-    def convert(self, value: object) -> object:
-        """`value` is what `load_image` made of the user's image; the request has it as it is."""
-        if isinstance(value, ImageURL):
-            return value if self.links else Violation("this endpoint takes no links: download the image first")
-        if not isinstance(value, InputImage):
-            return Violation(value.why if isinstance(value, InvalidImage) else f"{_kind_of(value)}, not an image")
-        return self._judge_image(value) or value
-
-    def _judge_image(self, image: InputImage) -> Violation | None:
-        if image.format not in self.formats:
-            next_step = FORMATS[image.format].next_step or "convert it, or give Image.open(path)"
-            return Violation(f"the bytes are {image.format}: {next_step}")
-        if why := self.why_not_sides(image.width, image.height):
-            return Violation(why)
-        if self.max_bytes and image.size > self.max_bytes:
-            return Violation(f"{image.size:,} bytes{_smaller(image)}")
-        if not image.complete:
-            return Violation(f"the {image.format} is cut off: its end is missing")
-        return None
-
-    def why_not_sides(self, width: int, height: int) -> str | None:
-        """Return why an image of this size in pixels is not allowed; `None` if it is."""
-        shorter, longer = sorted((width, height))
-        if shorter < self.min_side or longer > self.max_side:
-            return f"{width}x{height} pixels"
-        if self.max_ratio and longer > shorter * self.max_ratio:
-            return f"{width}x{height} pixels are 1:{longer / shorter:.2f}"
-        return None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Style(Rule):
-    """A mapping with the image whose style to take (`source_url`) and how strongly (`weight`)."""
-
-    image: ImageInput
-    weight: Number
-    kind: ClassVar[str] = "style reference"
-
-    @property
-    def allowed(self) -> str:
-        return f"{{'source_url': {self.image.allowed}, 'weight': {self.weight.allowed}}}"
-
-    @property
-    def wire_allowed(self) -> str:
-        return f'{{"source_url": {self.image.allowed}, "weight": {self.weight.allowed}}}'
-
-    def convert(self, value: object) -> object:
-        if faults := self.faults(value):
-            return faults[0]
-        style = cast("Mapping[str, object]", value)
-        weight = style.get("weight")
-        given = {"source_url": style["source_url"]}
-        return given if weight is None else {**given, "weight": self.weight.to_wire(weight)}
-
-    def faults(self, value: object) -> tuple[Violation, ...]:
-        """`value` is the user's mapping with `source_url` replaced by what `load_image` made of it."""
-        if not isinstance(value, Mapping):
-            return (Violation(value.why if isinstance(value, InvalidImage) else f"{_kind_of(value)}, not a mapping"),)
-        return tuple(self._faults(cast("Mapping[object, object]", value)))
-
-    def _faults(self, style: Mapping[object, object]) -> Iterator[Violation]:
-        rules: Mapping[object, Rule] = {"source_url": self.image, "weight": self.weight}
-        if "source_url" not in style:
-            yield Violation("is missing", part="source_url", allowed=self.image.allowed)
-        for key, item in style.items():
-            rule = rules.get(key)
-            if rule is None:
-                nearest = closest(key, ("source_url", "weight"))
-                yield Violation("no such key", nearest, part=str(key), allowed="source_url, weight")
-            elif item is not None and (fault := rule.judge(item)):
-                yield Violation(fault.why, fault.nearest, part=str(key), allowed=rule.allowed)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ignored(Rule):
     """A parameter that the server takes and does nothing with: warned about and left out."""
@@ -559,11 +276,6 @@ class Ignored(Rule):
         return OMITTED
 
 
-def _smaller(image: InputImage) -> str:
-    """Return how to make an image with too many bytes smaller; empty if no advice is known."""
-    return ": save it as JPEG, quality 95, and give that" if image.format == "png" else ""
-
-
 def closest(value: object, options: tuple[str, ...]) -> str | None:
     """The option spelled most like `value`; `None` if none is close."""
     if not issubclass(type(value), str):  # which asks nothing of the value itself
@@ -575,7 +287,7 @@ def closest(value: object, options: tuple[str, ...]) -> str | None:
     return matches[0] if matches else None
 
 
-def _kind_of(value: object) -> str:
+def kind_of(value: object) -> str:
     if value is None or isinstance(value, bool):
         return show(value)
     name = type(value).__name__

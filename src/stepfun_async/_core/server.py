@@ -9,8 +9,9 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from .capabilities import ENDPOINTS, Region
+from .profiles import Server
 from .secrets import APIKey
-from .servers import DEFAULT_SERVER, Server
+from .servers import DEFAULT_SERVER
 
 EMBEDDED = "embedded"
 """The base URL that means the engine inside this process."""

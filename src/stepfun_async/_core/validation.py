@@ -10,9 +10,10 @@ from .capabilities import Capability, Operation
 from .input_images import InputImage
 from .keywords import CALL_KEYWORDS
 from .problems import Problem, plain
+from .profiles import Server
 from .registry import row_of, rows
-from .rules import OMITTED, Ignored, Integer, Rule, Sizes, Violation, closest
-from .servers import Server
+from .rules import OMITTED, Ignored, Integer, Rule, Violation, closest
+from .size_rules import Sizes
 from .sizes import Size
 from .text import reason
 

@@ -26,10 +26,10 @@ from stepfun_async._call.caller import Caller
 from stepfun_async._call.service import DEFAULT_LIMITS, DEFAULT_RETRY, caller_for
 from stepfun_async._call.settings import KEY_VARIABLES, hidden_headers, hidden_url, resolve
 from stepfun_async._core.errors import ConfigurationError, StepFunError
+from stepfun_async._core.profiles import Server
 from stepfun_async._core.retry import RetryPolicy
 from stepfun_async._core.secrets import as_secret
 from stepfun_async._core.server import Settings
-from stepfun_async._core.servers import Server
 from stepfun_async._core.version import __version__
 from stepfun_async._limits.budget import Budget
 from stepfun_async._limits.limits import Limits

@@ -37,7 +37,7 @@ class Item:
         state: how it stands, see `State`.
         request: what was asked for: `operation`, `model` and the parameters; images by path or SHA-256.
         fingerprint: the request's; `None` if the line is no valid request.
-        path: the image's file below the batch's folder, or below where its `images` are, with `/`; a
+        path: the image's file below the batch's folder, or below where its `pictures` are, with `/`; a
             whole path where it had to be rescued to another place; `None` without an image.
         sha256: of that file.
         bytes: its size.

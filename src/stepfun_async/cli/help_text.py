@@ -11,7 +11,9 @@ from functools import cache
 
 from stepfun_async import Capability, capabilities
 from stepfun_async._core.capabilities import Operation
-from stepfun_async._core.rules import Boolean, ImageInput, Rule, Sizes, Style
+from stepfun_async._core.image_rules import ImageInput, Style
+from stepfun_async._core.rules import Boolean, Rule
+from stepfun_async._core.size_rules import Sizes
 
 _COLUMNS = min(80, max(40, shutil.get_terminal_size().columns))
 """Columns of the terminal, as far as help uses them."""

@@ -9,9 +9,9 @@ import typer
 
 from stepfun_async import ImageEdit, ImageToImage, InvalidRequestError, Problem, TextToImage
 from stepfun_async._core.capabilities import Operation
+from stepfun_async._core.image_rules import ImageInput
 from stepfun_async._core.registry import row_of
 from stepfun_async._core.requests import ImageRequest
-from stepfun_async._core.rules import ImageInput
 
 from .check import check
 from .console import is_open, log_to_stderr

@@ -14,8 +14,9 @@ from rich.text import Text as Line
 
 from stepfun_async import Capability, ConfigurationError, Lifecycle, capabilities
 from stepfun_async._core.capabilities import SOURCES
-from stepfun_async._core.rules import AnySize, Integer, Rule, Sizes, Text
+from stepfun_async._core.rules import Integer, Rule, Text
 from stepfun_async._core.schemas.rows import DIALECT, request_schema
+from stepfun_async._core.size_rules import AnySize, Sizes
 
 from .console import say_json, say_rich
 from .errors import reworded

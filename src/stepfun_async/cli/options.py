@@ -12,7 +12,7 @@ from stepfun_async import Budget, Client, ConfigurationError, InvalidRequestErro
 from stepfun_async._call.settings import BASE_URL_VARIABLE, DEFAULT_BASE_URL, SERVER_VARIABLE, resolve
 from stepfun_async._core.capabilities import TIERS
 from stepfun_async._core.registry import rows
-from stepfun_async._core.rules import Sizes
+from stepfun_async._core.size_rules import Sizes
 from stepfun_async.batch.inputs.sources import MOST_VARIATIONS
 
 from .help_text import height_first

@@ -13,7 +13,8 @@ from rich.text import Text as Line
 from stepfun_async import Client, ConfigurationError, Server, ServerReport
 from stepfun_async import servers as profiles
 from stepfun_async._call.settings import resolve
-from stepfun_async._core.servers import DEFAULT_SERVER, Seeding
+from stepfun_async._core.profiles import Seeding
+from stepfun_async._core.servers import DEFAULT_SERVER
 
 from .console import say, say_json, say_rich, waiting
 from .errors import reworded

@@ -13,8 +13,10 @@ from types import MappingProxyType
 from typing import Any
 
 from stepfun_async._core.capabilities import Capability, Operation, Region
+from stepfun_async._core.image_rules import ImageInput
 from stepfun_async._core.money import NOTHING, Money
-from stepfun_async._core.rules import AnySize, Choice, ImageInput, Integer, Number, Rule, Text
+from stepfun_async._core.rules import Choice, Integer, Number, Rule, Text
+from stepfun_async._core.size_rules import AnySize
 from stepfun_async._core.sizes import Size
 from stepfun_async._core.validation import Values
 from stepfun_async.embedded.backend import NotMadeError

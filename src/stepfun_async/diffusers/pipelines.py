@@ -23,7 +23,7 @@ from stepfun_async._core.errors import ConfigurationError
 from stepfun_async._core.input_images import InputImage
 from stepfun_async._core.registry import refuse_built_in
 from stepfun_async._core.rendering import as_seen, on_white
-from stepfun_async._core.rules import AnySize
+from stepfun_async._core.size_rules import AnySize
 from stepfun_async._core.sizes import Size
 from stepfun_async._core.text import escaped, reason
 from stepfun_async._runtime.log import log

@@ -20,9 +20,9 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope
 from starlette.types import Send as Emit
 
+from stepfun_async._core.image_rules import ImageInput, Style
 from stepfun_async._core.reasons import TRACE_HEADERS
 from stepfun_async._core.registry import rows
-from stepfun_async._core.rules import ImageInput, Style
 from stepfun_async._core.wire import HTTPRequest, Upload
 from stepfun_async._runtime.event_loop import finished_in_thread
 

@@ -12,7 +12,9 @@ from types import MappingProxyType
 from typing import Any
 
 from stepfun_async._core.capabilities import Capability, Operation
-from stepfun_async._core.rules import AnySize, Boolean, Ignored, ImageInput, Integer, Number, Rule, Sizes, Text
+from stepfun_async._core.image_rules import ImageInput
+from stepfun_async._core.rules import Boolean, Ignored, Integer, Number, Rule, Text
+from stepfun_async._core.size_rules import AnySize, Sizes
 from stepfun_async._core.wire import wire_name
 
 from .engine import Engine

@@ -9,9 +9,11 @@ from typing import cast
 
 from stepfun_async._core.capabilities import ENDPOINTS, Capability, Operation
 from stepfun_async._core.data_uris import decode_base64, is_data_uri
+from stepfun_async._core.image_rules import ImageInput, Style
 from stepfun_async._core.parameters import ImageCache, open_images
 from stepfun_async._core.problems import Problem, plain
-from stepfun_async._core.rules import AnySize, ImageInput, Integer, Number, Rule, Sizes, Style, closest
+from stepfun_async._core.rules import Integer, Number, Rule, closest
+from stepfun_async._core.size_rules import AnySize, Sizes
 from stepfun_async._core.sizes import Size
 from stepfun_async._core.validation import Values, convert
 from stepfun_async._core.wire import HTTPRequest, from_call

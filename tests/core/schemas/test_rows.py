@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from stepfun_async import Capability, TextToImage, capabilities, register_model, servers
-from stepfun_async._core import registry, rules
+from stepfun_async._core import image_rules, registry, rules, size_rules
 from stepfun_async._core.capabilities import BUILT_IN
 from stepfun_async._core.requests import REQUESTS
 from stepfun_async._core.schemas.rules import MEANINGS, Form, schema_of_rule
@@ -82,7 +82,12 @@ def test_what_no_schema_can_say(model: str, operation: Any, values: dict[str, An
 
 
 def test_every_kind_of_rule_and_every_parameter_is_described() -> None:
-    kinds = {kind.__name__ for kind in vars(rules).values() if isinstance(kind, type) and issubclass(kind, rules.Rule)}
+    kinds = {
+        kind.__name__
+        for module in (rules, image_rules, size_rules)
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, rules.Rule)
+    }
     assert kinds - {"Rule"} == {kind.__name__ for kind in MAKERS}
     for row in BUILT_IN:
         for name, rule in row.rules.items():

@@ -30,8 +30,10 @@ from stepfun_async import (
     request_type,
 )
 from stepfun_async._core.capabilities import BUILT_IN
+from stepfun_async._core.image_rules import ImageInput, Style
 from stepfun_async._core.requests import REQUESTS
-from stepfun_async._core.rules import Boolean, Choice, Ignored, ImageInput, Integer, Number, Rule, Sizes, Style, Text
+from stepfun_async._core.rules import Boolean, Choice, Ignored, Integer, Number, Rule, Text
+from stepfun_async._core.size_rules import Sizes
 
 from .values import DATA_URI, LINK, PNG, Values, beside
 

@@ -11,19 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image as pillow
 
 from stepfun_async import Capability
-from stepfun_async._core.rules import (
-    AnySize,
-    Boolean,
-    Choice,
-    Ignored,
-    ImageInput,
-    Integer,
-    Number,
-    Rule,
-    Sizes,
-    Style,
-    Text,
-)
+from stepfun_async._core.image_rules import ImageInput, Style
+from stepfun_async._core.rules import Boolean, Choice, Ignored, Integer, Number, Rule, Text
+from stepfun_async._core.size_rules import AnySize, Sizes
 
 Values = st.SearchStrategy[Any]
 

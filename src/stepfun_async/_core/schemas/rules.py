@@ -8,7 +8,9 @@ from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, cast
 
 from ..capabilities import SOURCES
-from ..rules import AnySize, Boolean, Choice, Ignored, ImageInput, Integer, Number, Rule, Sizes, Style, Text
+from ..image_rules import ImageInput, Style
+from ..rules import Boolean, Choice, Ignored, Integer, Number, Rule, Text
+from ..size_rules import AnySize, Sizes
 from ..sizes import Size
 
 Schema: TypeAlias = dict[str, Any]

@@ -14,7 +14,8 @@ from ..capabilities import Capability, Operation
 from ..errors import ConfigurationError
 from ..registry import capabilities
 from ..requests import REQUESTS, ImageEdit, ImageRequest, ImageToImage, TextToImage
-from ..rules import Choice, Integer, Number, Rule, Sizes, Text
+from ..rules import Choice, Integer, Number, Rule, Text
+from ..size_rules import Sizes
 from ..sizes import Size
 from .rows import USUAL_FORMAT
 from .rules import MEANINGS

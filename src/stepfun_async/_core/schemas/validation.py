@@ -10,10 +10,11 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticKnownEr
 
 from ..capabilities import Capability
 from ..data_uris import is_data_uri
+from ..image_rules import ImageInput, Style
 from ..input_images import names_link
 from ..problems import Problem, plain, show
 from ..registry import rows
-from ..rules import ImageInput, Rule, Style
+from ..rules import Rule
 from ..text import escaped
 from .rows import PURPOSES, request_schema
 from .rules import Form, Schema

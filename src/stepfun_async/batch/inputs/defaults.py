@@ -7,11 +7,12 @@ from typing import cast
 
 from stepfun_async._core.capabilities import Capability
 from stepfun_async._core.errors import InvalidRequestError
+from stepfun_async._core.image_rules import ImageInput, Style
 from stepfun_async._core.problems import Problem, plain
+from stepfun_async._core.profiles import Server
 from stepfun_async._core.registry import row_of, rows
-from stepfun_async._core.rules import Ignored, ImageInput, Rule, Style, Violation, closest
+from stepfun_async._core.rules import Ignored, Rule, Violation, closest
 from stepfun_async._core.scalars import is_missing
-from stepfun_async._core.servers import Server
 
 from .jobs import OPENAI_FIELDS, OPERATIONS, field_of, join_sides, known_fields
 

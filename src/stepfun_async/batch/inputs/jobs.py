@@ -16,11 +16,11 @@ from stepfun_async._core.capabilities import BUILT_IN, ENDPOINTS, Operation
 from stepfun_async._core.input_images import names_path
 from stepfun_async._core.parameters import Parameters, Purchase
 from stepfun_async._core.problems import Problem, plain
+from stepfun_async._core.profiles import Server
 from stepfun_async._core.registry import row_of, rows
 from stepfun_async._core.requests import REQUESTS, ImageEdit, ImageRequest, ImageToImage, TextToImage
 from stepfun_async._core.rules import Integer, Rule, closest
 from stepfun_async._core.scalars import is_missing, python_value
-from stepfun_async._core.servers import Server
 from stepfun_async._core.sizes import Size
 from stepfun_async._core.text import reason
 from stepfun_async._core.wire import HTTPRequest, fingerprint_of, from_call

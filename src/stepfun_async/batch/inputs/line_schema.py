@@ -7,12 +7,13 @@ from types import MappingProxyType
 from typing import Any
 
 from stepfun_async._core.capabilities import Capability, Operation
+from stepfun_async._core.profiles import Server
 from stepfun_async._core.registry import row_of, rows
 from stepfun_async._core.requests import REQUESTS
-from stepfun_async._core.rules import Sizes
 from stepfun_async._core.schemas.rows import DIALECT, request_schema
 from stepfun_async._core.schemas.rules import Schema, nullable
-from stepfun_async._core.servers import Server, find_server
+from stepfun_async._core.servers import find_server
+from stepfun_async._core.size_rules import Sizes
 
 from .jobs import LONGEST_ID, OPERATIONS
 

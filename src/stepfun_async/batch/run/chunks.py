@@ -25,10 +25,10 @@ from stepfun_async._call.settings import resolve
 from stepfun_async._core.data_uris import is_data_uri
 from stepfun_async._core.errors import ConfigurationError, InvalidRequestError, LimitsUnavailableError, StepFunError
 from stepfun_async._core.input_images import InputImage, is_link
+from stepfun_async._core.profiles import Server
 from stepfun_async._core.requests import ImageRequest
 from stepfun_async._core.results import SaveError
 from stepfun_async._core.retry import RetryPolicy
-from stepfun_async._core.servers import Server
 from stepfun_async._core.version import __version__
 from stepfun_async._limits.limits import Limits
 from stepfun_async._runtime.event_loop import Job, finished_in_thread

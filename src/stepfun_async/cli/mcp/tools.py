@@ -10,12 +10,13 @@ from typing import Any, cast
 from stepfun_async import Capability, InvalidRequestError, Problem, capabilities
 from stepfun_async._core.capabilities import Operation
 from stepfun_async._core.problems import plain
+from stepfun_async._core.profiles import Server
 from stepfun_async._core.registry import row_of
 from stepfun_async._core.requests import REQUESTS, ImageRequest
-from stepfun_async._core.rules import Sizes, closest
+from stepfun_async._core.rules import closest
 from stepfun_async._core.schemas.rows import request_schema
 from stepfun_async._core.schemas.rules import MEANINGS, Form, Schema
-from stepfun_async._core.servers import Server
+from stepfun_async._core.size_rules import Sizes
 
 CHECK = "check_image_request"
 MODELS = "list_image_models"
