@@ -296,6 +296,25 @@ async def test_another_number_of_variations_keeps_what_was_bought(shop: Shop) ->
     assert (shop.pictures, Records(shop.out).status().counts["done"], Records(shop.out).status().removed) == (6, 6, 0)
 
 
+async def test_a_bad_line_is_reported_once_whatever_the_number_of_its_variations(shop: Shop) -> None:
+    largest = 2**31 - 1
+    bad = [{"prompt": ""}, {"prompt": "a fox", "seed": largest - 1}, {"prompt": "a cat", "seed": 7}]
+    varied: dict[str, Any] = {"variations": 3}
+    checked = await shop.batch(bad, **varied).check()
+    assert (checked.lines, checked.bad) == (7, 2)
+    assert [line.line for line in checked.bad_lines] == [1, 6]  # the seed of the second line counts up twice
+    progress = await shop.batch(bad, **varied).run()
+    assert (progress.done, progress.failed, progress.lines) == (5, 2, 7)
+    progress = await shop.batch(bad, **varied).run()
+    assert (progress.failed, progress.skipped, progress.lines) == (0, 7, 7)
+    good = [{"prompt": "a lake"}, *bad[1:]]
+    progress = await shop.batch(good, **varied).run()
+    assert (progress.done, progress.skipped, shop.pictures) == (3, 6, 8)
+    await shop.batch(bad, **varied, accept_changes=True).run()
+    progress = await shop.batch(good, **varied, accept_changes=True).run()
+    assert (progress.lines, shop.pictures) == (9, 8), "images of a line that was bad for a while are bought once"
+
+
 @pytest.mark.parametrize("variations", [0, 257, True, 2.0])
 def test_variations_are_a_number_of_images(shop: Shop, variations: Any) -> None:
     with pytest.raises(ConfigurationError, match="variations is a whole number from 1 to 256"):

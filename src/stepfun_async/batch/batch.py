@@ -112,7 +112,8 @@ class Batch:
         limit: read only so many lines, from the first one, such as 20 for a first look; `None` for all.
         variations: how many images to make of each line, 1 to 256. Each is a line of its own in the journal, with
             the id `ID-v2` and so on if the line has an id, and lines are numbered as if each stood in the inputs
-            so often. A line's `seed` counts up; without one, the server draws another for each.
+            so often. A line's `seed` counts up; without one, the server draws another for each. A line that cannot be
+            sent is reported once, under the number of its first variation.
         name: how images are named below `out`, without ending: of `{id}`, `{fingerprint}`, `{line}` or `{line:04}`,
             `{model}`, `{slug}`, which is made of the prompt, and `{shard}`, two hex digits that spread files over
             folders. `"readable"` is `{line:04}-{slug}`, such as `0001-a-serene-alpine-lake`.

@@ -34,9 +34,25 @@ _WITHOUT_IMAGE = (
 )
 
 
+def is_reported_before(line: InputLine, job: Job, terms: JobDefaults) -> bool:
+    """Whether a line is a bad variation whose line is reported already, since the variation before it is bad too."""
+    if not job.problems or (line.number - 1) % terms.variations == 0:
+        return False
+    return bool(read_job(InputLine(line.number - 1, line.read), terms).problems)
+
+
 def read_jobs(lines: Iterable[InputLine], as_it_was: set[int], terms: JobDefaults) -> list[Job | int]:
-    """The jobs of lines; the mere number of each that stands as it did."""
-    return [line.number if line.number in as_it_was else _job_of(line, terms) for line in lines]
+    """Return the jobs of lines, or only the number of a line that stands as it did.
+
+    Of variations that are bad, only the first one is among them.
+    """
+    entries: list[Job | int] = []
+    for line in lines:
+        if line.number in as_it_was:
+            entries.append(line.number)
+        elif not is_reported_before(line, job := _job_of(line, terms), terms):
+            entries.append(job)
+    return entries
 
 
 def _job_of(line: InputLine, terms: JobDefaults) -> Job:

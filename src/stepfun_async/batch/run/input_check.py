@@ -12,7 +12,7 @@ from stepfun_async._core.problems import Problem
 from stepfun_async._core.server import Settings
 from stepfun_async._limits.budget import Budget
 
-from ..inputs.job_reader import read_job
+from ..inputs.job_reader import is_reported_before, read_job
 from ..inputs.jobs import JobDefaults
 from ..inputs.lines import InputLine
 from ..items import MOST_BAD_LINES, BadLine, Checked
@@ -38,6 +38,8 @@ class InputCheck:
 
     def _look_at(self, line: InputLine) -> None:
         job = read_job(line, self._terms)
+        if is_reported_before(line, job, self._terms):
+            return
         problems = (*job.problems, *self._taken(job.id, line.number))
         self._counts["lines"] += 1
         if problems or job.request is None:
