@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import pty
 import re
@@ -179,6 +181,40 @@ def test_an_interrupt_says_that_it_may_have_been_billed(folder: Path, monkeypatc
         code, out, err = ended(process)
     assert (code, out) == (130, "")
     assert err == "error: interrupted; the image may have been billed; a retry may be billed again\n"
+
+
+class OneAnswer(Watched):
+    """Answers the first call, and hangs at the others; says when a third one has come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._count = itertools.count(1)
+
+    def next_fault(self) -> Fault | None:
+        number = next(self._count)
+        if number == 3:
+            self.called.set()
+        return None if number == 1 else Fault("hang")
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_an_interrupt_of_variations_prints_what_was_made_and_what_may_have_been_billed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    watched = OneAnswer()
+    monkeypatch.setenv("STEP_API_KEY", "sk-hidden")
+    with running(Engine(plain=True, scenario=watched)) as url:
+        process = start("generate", "A lake", "--variations", "3", "--base-url", url, *options)
+        assert watched.called.wait(PATIENCE)
+        process.send_signal(signal.SIGINT)
+        code, out, err = ended(process)
+    made = [path.name for path in folder.glob("*.png")]
+    paths = [json.loads(line).get("path") for line in out.splitlines()] if options else out.splitlines()
+    assert (code, [path for path in paths if path]) == (130, made)
+    lost = 3 - len(made)  # the first answer may have come just after the interrupt
+    message = f"interrupted; {len(made)} of 3 images were made, billed and saved, and {lost} more may have been billed"
+    assert message in err
+    assert "Traceback" not in err
 
 
 def serving(*arguments: str) -> tuple[subprocess.Popen[bytes], str, list[str]]:

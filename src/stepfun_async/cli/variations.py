@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,18 +55,20 @@ def make_all(request: ImageRequest, output: OutputOptions) -> None:
     variations = _checked(request, output, config)
     with Client(base_url=output.base_url, server=output.server, allow_http=output.allow_http) as client:
         with waiting(f"{request.model} is at work on {len(variations)} images", quiet=output.quiet):
-            outcomes = _outcomes(client, variations, output)
+            outcomes, interruption = _outcomes(client, variations, output)
         errors = [outcome for outcome in outcomes if isinstance(outcome, StepFunError)]
-        if len(errors) == len(outcomes):
+        if len(errors) == len(outcomes) and interruption is None:
             raise errors[0]
         for variation, outcome in zip(variations, outcomes, strict=True):
-            if isinstance(outcome, StepFunError):
-                complain(f"{variation.out.name} ({_seed_text(variation.request)}) was not made:")
-                report(outcome, as_json=output.as_json)
-            else:
+            if isinstance(outcome, ImagesResponse):
                 price = price_of(variation.request, config)
                 warn_of_extension(outcome.image)
                 print_result(outcome, client, output, {price.currency: price.amount} if price else {})
+            elif outcome is not None and interruption is None:
+                complain(f"{variation.out.name} ({_seed_text(variation.request)}) was not made:")
+                report(outcome, as_json=output.as_json)
+    if interruption is not None:
+        raise interruption
     if errors:
         raise typer.Exit(exits.SOME_FAILED)
 
@@ -131,19 +133,24 @@ def _files(request: ImageRequest, output: OutputOptions) -> Iterator[Path]:
 
 def _outcomes(
     client: Client, variations: tuple[_Variation, ...], output: OutputOptions
-) -> list[ImagesResponse | StepFunError]:
+) -> tuple[list[ImagesResponse | StepFunError | None], Interrupted | None]:
+    """Return the result of each, `None` if it was not sent, and what to raise if Ctrl-C came meanwhile."""
+    is_interrupted = False
     with ThreadPoolExecutor(client.limits.max_concurrency) as threads:
         calls = [threads.submit(ask_for_file, client, each.request, output, each.out) for each in variations]
         try:
-            return [_outcome(call) for call in calls]
+            wait(calls)
         except KeyboardInterrupt:
+            is_interrupted = True
             threads.shutdown(wait=False, cancel_futures=True)
             with suppress(KeyboardInterrupt):  # a second Ctrl-C ends the wait
                 client.close()
-            raise _interrupted(client, calls) from None
+    return [_outcome(call) for call in calls], _interrupted(client, calls) if is_interrupted else None
 
 
-def _outcome(call: Future[ImagesResponse]) -> ImagesResponse | StepFunError:
+def _outcome(call: Future[ImagesResponse]) -> ImagesResponse | StepFunError | None:
+    if call.cancelled():
+        return None
     try:
         return call.result()
     except StepFunError as error:
