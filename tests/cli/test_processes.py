@@ -115,6 +115,17 @@ def test_a_full_disk_behind_stdout(
     assert b"Exception ignored" not in err
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no disk that is always full")
+def test_a_full_disk_behind_an_unbuffered_stdout(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")  # as in most containers
+    with Path("/dev/full").open("wb") as full:
+        process = start("models", stdout=full)
+    with process:
+        _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert err == b"error: stdout cannot be written to: No space left on device\n"
+
+
 def shown(*arguments: str, both: bool) -> str:
     """What a terminal shows; with `both` False, stdout is a pipe."""
     ours, theirs = pty.openpty()

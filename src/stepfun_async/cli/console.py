@@ -63,8 +63,15 @@ def fitted(lines: Iterable[str], stream: TextIO | None, indent: str) -> Iterator
 
 
 def _print(text: str) -> None:
-    try:
+    with _writing():
         print(text, flush=True)
+
+
+@contextmanager
+def _writing() -> Generator[None]:
+    """Raise OutputError if stdout cannot be written to in this block."""
+    try:
+        yield
     except OSError as error:
         raise OutputError(f"stdout cannot be written to: {error.strerror}") from error
 
@@ -83,7 +90,7 @@ def say_json(value: object) -> None:
 def say_rich(*parts: RenderableType) -> None:
     """Print tables and the like on stdout, in colour on a terminal. Only for text of this package."""
     console = Console(highlight=False)
-    with console.capture() as capture:
+    with _writing(), console.capture() as capture:  # rich writes an empty text, which an unbuffered stdout may refuse
         for part in parts:
             console.print(part)
     _print("\n".join(line.rstrip() for line in capture.get().rstrip().splitlines()))
