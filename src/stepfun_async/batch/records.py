@@ -100,9 +100,9 @@ class Records:
             path: the file, or `s3://bucket/manifest.jsonl` and the like; `manifest.jsonl` in the batch's folder when
                 absent. It is replaced. One that ends in `.parquet` becomes Parquet, with the extra `parquet`. One that
                 is called `metadata.jsonl` becomes what `datasets.load_dataset("imagefolder")` reads: a line for each
-                image, with its prompt as `text`; it has to be in the folder of the images, or above it. Any other
-                becomes lines of JSON. They hold no null: text that is not known is empty, a number 0, a seed -1, and
-                `request` is JSON in a text.
+                image, with its prompt as `text`; it has to be in the folder of the images, or above it. Any other that
+                ends in `.jsonl`, `.ndjson` or `.json`, or has no extension, becomes lines of JSON. They hold no null:
+                text that is not known is empty, a number 0, a seed -1, and `request` is JSON in a text.
             imagefolder: write `metadata.jsonl`, into the folder of the images when `path` is absent.
 
         Returns:
@@ -110,8 +110,8 @@ class Records:
 
         Raises:
             JournalError: as `status`.
-            ConfigurationError: it cannot be written, its extra is not installed, or `metadata.jsonl` would be where
-                the images are not below it.
+            ConfigurationError: it cannot be written, its extension stands for another format, its extra is not
+                installed, or `metadata.jsonl` would be where the images are not below it.
             StorageError: the bucket does not take it.
         """
         target = self._manifest_path(path, imagefolder=imagefolder)

@@ -120,6 +120,21 @@ async def test_the_extra_is_asked_for_first(shop: Shop, monkeypatch: pytest.Monk
     assert list(shop.out.glob("*manifest*")) == []
 
 
+@pytest.mark.parametrize("name", ["all.csv", "all.XLSX", "all.jsonl.gz"])
+async def test_a_name_of_another_format_is_refused(shop: Shop, name: str) -> None:
+    await shop.batch(prompts(1)).run()
+    with pytest.raises(ConfigurationError, match=r"lines of JSON \(\.jsonl\) or Parquet \(\.parquet\), not"):
+        Records(shop.out).write_manifest(shop.out / name)
+    assert list(shop.out.glob("*all*")) == []
+
+
+@pytest.mark.parametrize("name", ["all.jsonl", "all.ndjson", "all.json", "all"])
+async def test_lines_of_json_have_one_of_these_names(shop: Shop, name: str) -> None:
+    await shop.batch(prompts(2)).run()
+    lines = Path(Records(shop.out).write_manifest(shop.out / name)).read_text().splitlines()
+    assert [json.loads(line)["line"] for line in lines] == [1, 2]
+
+
 async def test_one_that_cannot_be_written_is_told_and_leaves_nothing(shop: Shop, tmp_path: Path) -> None:
     await shop.batch(prompts(1)).run()
     with pytest.raises(ConfigurationError, match="cannot be written"):

@@ -15,6 +15,7 @@ from decimal import Context, Decimal
 from importlib.util import find_spec
 from itertools import islice
 from operator import attrgetter
+from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any, BinaryIO
 
@@ -30,15 +31,23 @@ Write = Callable[[Iterable[Item], BinaryIO, Collection[str]], None]
 METADATA = "metadata.jsonl"
 """The name under which `load_dataset("imagefolder")` looks for what belongs to each image."""
 
+_LINES = ("", ".jsonl", ".ndjson", ".json")
+"""Extensions of files that hold lines of JSON."""
+
 
 def writer_for(name: str) -> Write:
-    """Return the writer for a manifest of this name: Parquet for `.parquet`, JSON lines for anything else.
+    """Return the writer for a manifest of this name, by its extension.
 
     Raises:
-        ConfigurationError: its extra is not installed.
+        ConfigurationError: a manifest is not written in that format, or its extra is not installed.
     """
-    if not name.lower().endswith(".parquet"):
+    extension = PurePath(name).suffix.lower()
+    if extension in _LINES:
         return write_lines
+    if extension != ".parquet":
+        raise ConfigurationError(
+            f"{name!r} cannot be a manifest, which is lines of JSON (.jsonl) or Parquet (.parquet), not {extension}"
+        )
     if find_spec("pyarrow") is None:
         raise ConfigurationError('Parquet needs pyarrow: pip install "stepfun-async[parquet]"')
     return write_parquet
