@@ -64,6 +64,7 @@ WORDS: tuple[tuple[str, str], ...] = (
     (r"give a PIL image, such as Image\.open\(path\), to have it sent upright", "save it upright first"),
     (r"^stop\(\) was called$", "Ctrl-C"),
     (r"; error\.response has (it|its link)", ""),
+    (r"; the image is still in image\.data$", ""),
     (r"[;,] (and )?error\.body has what came", ""),
 )
 """Advice of the SDK, phrased in Python, and its equivalent on the command line."""
