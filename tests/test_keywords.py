@@ -90,6 +90,17 @@ def test_a_call_without_its_prompt_names_it() -> None:
         client.images.generate()  # type: ignore[call-arg]
 
 
+def test_arguments_that_do_not_fit_are_those_of_the_method() -> None:
+    with Client(base_url="embedded") as client:
+        call: Any = client.images
+        with pytest.raises(TypeError, match=r"^images\.generate\(\): too many positional arguments$"):
+            call.generate("A lake", "step-image-edit-2")
+        with pytest.raises(
+            TypeError, match=r"^images\.image_to_image\(\): missing a required argument: 'source_weight'$"
+        ):
+            call.image_to_image("lake.png", "in blue")
+
+
 PROGRAM = """
 import asyncio, sys
 from stepfun_async import AsyncClient, Client, RetryPolicy

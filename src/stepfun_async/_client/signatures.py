@@ -63,13 +63,21 @@ def blocking(
             except StepFunError as error:
                 raise without_frames(error) from error.__cause__
             except TypeError:
-                signature.bind(self, *args, **options)  # raises if it is the call that does not fit
+                _check_arguments(signature, _called(self, function), self, *args, **options)
                 raise
 
         call.__signature__ = signature  # type: ignore[attr-defined]
         return cast("Callable[Concatenate[Any, P], T]", call)
 
     return decorate
+
+
+def _check_arguments(signature: inspect.Signature, called: str, *args: Any, **options: Any) -> None:
+    """Raise TypeError, with the name of the method, if the signature does not take these arguments."""
+    try:
+        signature.bind(*args, **options)
+    except TypeError as error:
+        raise TypeError(f"{called}: {error}") from None
 
 
 def _called(group: object, function: Callable[..., Any]) -> str:
