@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as pillow
 
-from stepfun_async import Image, ImageEdit
+from stepfun_async import Image, ImageEdit, ImagesResponse
 from stepfun_async._core.headers import CONTENT_TYPES, EXTENSIONS, FORMATS, read_header
 from stepfun_async._core.input_images import ImageURL, InputImage, InvalidImage, load_image, of_bytes
 
@@ -283,6 +283,13 @@ def written() -> io.BytesIO:
     return buffer
 
 
+def looked_at() -> io.BytesIO:
+    """A file as it is left by who read its first bytes, as Pillow does for its size."""
+    file = io.BytesIO(PNG)
+    file.read(41)
+    return file
+
+
 def closed() -> Any:
     with pillow.open(io.BytesIO(PNG)) as image:
         return image
@@ -292,6 +299,11 @@ def closed() -> Any:
     ("value", "why"),
     [
         (written(), "is at its end: call its seek(0)"),
+        (looked_at(), "is at byte 41, where no image begins: call its seek(0)"),
+        (
+            ImagesResponse((), attempts=1, maybe_billed=1),
+            "a value of type ImagesResponse is not an image: give its .image",
+        ),
         (Given("text"), "gives text: open it in binary mode"),
         (Given(None), "gives a NoneType in place of bytes"),
         (Pixels(), "PIL.Image.fromarray(array)"),

@@ -129,6 +129,8 @@ def load_image(value: object, bounds: Bounds | None = None) -> InputImage | Imag
     advice = "give a path, bytes, a file object or a PIL image"
     if hasattr(value, "__array__"):
         advice = "give PIL.Image.fromarray(array), or array.tobytes() where it holds an encoded file"
+    elif hasattr(type(value), "image"):
+        advice = "give its .image"
     return InvalidImage(f"a value of type {type(value).__name__} is not an image: {advice}")
 
 
@@ -263,10 +265,12 @@ def _clipped(name: str) -> str:
 
 
 def _load_file(value: Any, bounds: Bounds | None) -> InputImage | InvalidImage:
+    start = _position_of(value)
     try:
         data = _read_file(value, bounds.max_bytes if bounds else None)
-        if not data and _is_past_start(value):
-            return InvalidImage("the file object is at its end: call its seek(0), or give its bytes")
+        if start and read_header(data) is None:
+            where = f"at byte {start:,}, where no image begins" if data else "at its end"
+            return InvalidImage(f"the file object is {where}: call its seek(0), or give its bytes")
         return of_bytes(data, bounds)
     except (_NotBinaryError, _TooLongError) as error:
         return InvalidImage(f"the file object {error}")
@@ -274,11 +278,13 @@ def _load_file(value: Any, bounds: Bounds | None) -> InputImage | InvalidImage:
         return InvalidImage(f"the file object cannot be read: {error}")
 
 
-def _is_past_start(file: Any) -> bool:
+def _position_of(file: Any) -> int:
+    """Return the number of bytes before the position of a file object; 0 if it has none, as a pipe."""
     try:
-        return bool(file.tell() > 0)
+        position: object = file.tell()
     except Exception:  # noqa: BLE001 - a pipe, or a user's file object
-        return False
+        return 0
+    return position if isinstance(position, int) else 0
 
 
 _HEAD = 4096
