@@ -6,6 +6,8 @@ The bounds are a little above what is reached. A change that needs more says in 
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import Context
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from socket import socketpair
 from types import FrameType
 from typing import Any, TypeVarTuple
@@ -29,9 +32,10 @@ import trio
 
 from stepfun_async import AsyncClient, Client, Failed, Limits, TextToImage
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
+from stepfun_async._runtime import background
 from stepfun_async._runtime.portal import loop_options
 from stepfun_async._transport.sockets import AsyncioSocket
-from tests.support.answers import image_answer
+from tests.support.answers import PIXEL, answer, image_answer
 from tests.support.raw import raw_server, say
 from tests.support.scripted import PICTURE, Answer, Scripted
 
@@ -180,6 +184,58 @@ async def test_a_short_response_takes_no_memory_but_its_own() -> None:
             tracemalloc.stop()
     assert received == [b"0" * 1000, b"1" * 1000]
     assert peak < 64 * 1024
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.anyio
+async def test_a_saved_image_costs_few_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards the way of an image to its file: decoded in the loop's callback, and the task wakes once, at its end.
+
+    The thread that writes pieces is left out: how far it gets meanwhile is chance.
+    """
+    loop, opened, woken = asyncio.get_running_loop(), list[str](), 0
+    really_open, really_wake = os.open, loop.call_soon_threadsafe
+
+    def counted_open(path: Any, *given: Any, **named: Any) -> int:
+        opened.append(str(path))
+        return really_open(path, *given, **named)
+
+    def counted_wake(*given: Any, **named: Any) -> Any:
+        nonlocal woken
+        woken += 1
+        return really_wake(*given, **named)
+
+    monkeypatch.setattr(background, "writers", NoThreads)
+    monkeypatch.setattr(os, "open", counted_open)
+    monkeypatch.setattr(loop, "call_soon_threadsafe", counted_wake)
+    image = PIXEL + os.urandom(1_500_000)
+    said = {"data": [{"b64_json": base64.b64encode(image).decode(), "seed": 1, "finish_reason": "success"}]}
+    runs = list[Counter[str]]()
+    with raw_server(say(answer(json.dumps(said).encode()))) as server:
+        async with AsyncClient(KEY, base_url=server.url) as client:
+
+            async def save() -> None:
+                await client.images.generate("A lake", save_to=tmp_path / "a.png", overwrite=True, **PARAMETERS)
+
+            for _ in range(2):
+                await save()
+            opened.clear()
+            woken = 0
+            for _ in range(5):
+                runs.append(await functions_called(save))
+    assert (tmp_path / "a.png").read_bytes() == image
+    assert woken <= 5 * 2, "one for the checks before, one for the last piece and the name"
+    assert len(opened) <= 5 * 8 + 2, "one for each piece, and a trial of the folder now and then"
+    for called in runs:
+        assert called["receive_into"] <= 2, "it begins, and goes on at the end"
+    assert min(map(Counter.total, runs)) <= 960, runs[-1].most_common(40)
+
+
+class NoThreads:
+    """Threads of which none can be started."""
+
+    def start(self, work: Callable[[], None]) -> None:
+        raise RuntimeError("can't start new thread")
 
 
 # --- images.map -------------------------------------------------------------------------------------

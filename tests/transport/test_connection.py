@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import functools
+import json
+import os
 import socket
 import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import anyio
 import httpx
@@ -18,6 +22,7 @@ import trustme
 import uvloop
 
 from stepfun_async import AsyncClient, AuthenticationError, Limits
+from stepfun_async._call import save
 from stepfun_async._transport import pool as connections
 from stepfun_async._transport import sockets
 from stepfun_async._transport.request import address_of
@@ -132,6 +137,30 @@ async def test_a_large_picture_is_sent_over_tls(monkeypatch: pytest.MonkeyPatch)
             for _ in range(3):
                 await client.images.edit(big, "a hat")
         assert all(big in request for request in server.requests)
+        assert (len(server.requests), server.connections) == (3, 1)
+
+
+@pytest.mark.parametrize("to_disk", [True, False])
+async def test_a_large_image_is_received_over_tls(
+    to_disk: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is decrypted in many pieces, and what has to wait for the disk in between is neither lost nor taken twice."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    monkeypatch.setattr(connections, "_contexts", [trusting])
+    monkeypatch.setattr(save, "FULL", 20_000)
+    monkeypatch.setattr(save, "GATHERED", 10_000)
+    large = PIXEL + os.urandom(4 * 1024 * 1024)
+    said = {"data": [{"b64_json": base64.b64encode(large).decode(), "seed": 1, "finish_reason": "success"}]}
+    with raw_server(say(answer(json.dumps(said).encode())), tls=context) as server:
+        async with AsyncClient(KEY, base_url=server.url) as client:
+            for number in range(3):
+                path = tmp_path / f"{number}.png" if to_disk else None
+                image = (await client.images.generate("a lake", save_to=path)).image
+                assert image.to_bytes() == large
         assert (len(server.requests), server.connections) == (3, 1)
 
 

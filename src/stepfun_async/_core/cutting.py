@@ -338,11 +338,12 @@ class Base64StreamDecoder:
                 return at
             self._write(first)
             self._held = b""
+        write = self._write if self._sink is None else self._sink.write
         for start in range(begin, last, _STEP):
             decoded = _decoded(view[start : min(start + _STEP, last)], padded=False)
             if decoded is None:
                 return start
-            self._write(decoded)
+            write(decoded)
         rest = bytes(view[last:stop])
         if b'"' in rest:
             return last

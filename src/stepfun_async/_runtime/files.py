@@ -157,6 +157,8 @@ def _check_input(path: Any, facts: os.stat_result) -> None:
 def why_not_writable(*paths: Path, overwrite: bool) -> str | None:
     """Return why no file can be written to one of `paths`, in words; `None` if no reason is known.
 
+    Whether a file can be made in a folder is found out by making one, unless that was done in the last second.
+
     Args:
         paths: names in one folder, of which one will be written.
         overwrite: whether a file that is there may be replaced.
