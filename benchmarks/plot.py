@@ -107,6 +107,7 @@ def _draw(axes: Any, results: Results, panel: Panel) -> None:
     axes.set_xscale("log")
     axes.set_xlim(left, right)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axes.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1.0,) if right / left > 50 else (1.0, 2.0, 5.0)))
     axes.xaxis.set_minor_locator(mpl.ticker.NullLocator())
     axes.grid(axis="x", color=_PALE, linewidth=0.8)
     axes.tick_params(length=0, labelcolor=_INK)

@@ -33,11 +33,8 @@ _HIGH_WATER = 64 * 1024
 being written then, and what lies here is memory that every slot takes."""
 
 PIECE = 256 * 1024
-"""Bytes received at once, or encrypted and sent at once."""
-
-_SENT_AT_ONCE = 1024 * 1024
-"""Bytes sent at once without TLS, where nothing is copied. Between two pieces the loop notices an early response, a
-cancellation, or that the connection is lost; and asyncio before Python 3.12 copies what the system does not take."""
+"""Bytes sent at once, or received by trio. Between two pieces that are sent, the loop notices an early response, a
+cancellation, or a lost connection; and asyncio before Python 3.12 copies what the system does not take of a piece."""
 
 _RECEIVED = 128 * 1024
 """Bytes received at once by asyncio: what becomes of them is memory that every slot takes."""
@@ -263,14 +260,13 @@ class Socket(ABC):
 
 async def send_all(opened: Socket, data: bytes, *, listening: bool = True) -> bool:
     """Send `data`, of any length, as `Socket.send` does."""
-    size = _SENT_AT_ONCE if opened.tls is None else PIECE
     view = memoryview(data)
-    for start in range(0, len(data), size):
+    for start in range(0, len(data), PIECE):
         if start:
             await checkpoint()
         if listening and opened.answered:  # to a request that is not whole: most likely no
             return False
-        if not await opened.send(view[start : start + size], listening=listening):
+        if not await opened.send(view[start : start + PIECE], listening=listening):
             return False
     return True
 
