@@ -67,6 +67,14 @@ def test_a_signal_ends_it_although_stdin_is_open(folder: Path) -> None:
         assert process.stderr.read() == "bill: 0 images\n"
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-"])
+def test_without_stdin_or_stdout_there_is_no_agent(folder: Path, closed: str) -> None:
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND, "--base-url", "embedded"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+    message = "error: stdin or stdout is closed, over which the agent's program speaks; or give --http\n"
+    assert (done.returncode, done.stderr) == (3, message)
+
+
 @contextmanager
 def served(folder: Path, *options: str, token: str | None = None) -> Iterator[str]:
     """The URL of a server over HTTP, in a process of its own."""

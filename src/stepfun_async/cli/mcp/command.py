@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ import typer
 from stepfun_async import AsyncClient, ConfigurationError, Limits, capabilities
 from stepfun_async._call.settings import resolve
 
+from ..console import is_open
 from ..options import NO_KEY, TIMEOUT, AllowHttp, BaseUrl, ServerOption, Timeout, budget_of, describe_model
 from .folders import Folders
 
@@ -52,6 +54,8 @@ def mcp(
     """
     if find_spec("mcp") is None:
         raise ConfigurationError('the MCP server needs mcp: pip install "stepfun-async[mcp]"')
+    if not http and not (is_open(sys.stdin) and is_open(sys.stdout)):
+        raise ConfigurationError("stdin or stdout is closed, over which the agent's program speaks; or give --http")
     from .running import run
 
     client = AsyncClient(
