@@ -148,6 +148,11 @@ def test_configuration(
         (["generate", "A lake", "--stops", "3"], "No such option"),
         (["generate", "A lake", "--steps", "many"], "'--steps'"),
         (["paint"], "No such command 'paint'. See: stepfun-async --help"),
+        (["generat"], "No such command 'generat'. Did you mean 'generate'? See: stepfun-async --help"),
+        (
+            ["servers", "openia"],
+            "stepfun-async servers shows them. Did you mean 'openai'? See: stepfun-async servers --help",
+        ),
     ],
 )
 def test_mistakes_in_the_arguments(cli: Run, arguments: list[str], message: str) -> None:

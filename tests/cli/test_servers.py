@@ -33,9 +33,9 @@ def test_all_facts_about_a_server_are_shown(cli: Run) -> None:
 
 def test_an_unknown_server_is_refused(cli: Run) -> None:
     ran = cli("servers", "vllm-omi")
-    assert (ran.code, "did you mean 'vllm-omni'" in ran.err) == (2, True)
+    assert (ran.code, "Did you mean 'vllm-omni'" in ran.err) == (2, True)
     ran = cli("generate", "A lake", "--server", "vllm-omi")
-    assert (ran.code, "did you mean 'vllm-omni'" in ran.err) == (3, True)
+    assert (ran.code, "Did you mean 'vllm-omni'" in ran.err) == (3, True)
 
 
 def test_a_profile_that_does_not_fit_the_address_is_refused(cli: Run) -> None:

@@ -192,7 +192,7 @@ def test_sizes_ranges_and_defaults_of_a_model_narrow_the_servers() -> None:
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"name": "x"}, "say what 'x' is like"),
-    ({"name": "x", "server": "vlm-omni"}, "did you mean 'vllm-omni'"),
+    ({"name": "x", "server": "vlm-omni"}, "Did you mean 'vllm-omni'"),
     ({"name": "x", "server": "litellm"}, "has no parameters of its own"),
     ({"name": "x", "server": "localai", "operations": ["edit"]}, "has none of the operations edit"),
     ({"name": "x", "server": "sglang", "wire_names": {"text_mode": "t"}}, "has no parameter text_mode; it has prompt"),
@@ -250,7 +250,7 @@ def test_a_server_is_registered_by_how_it_differs() -> None:
         ({"name": "x", "like": "sd-server", "formats": ["url"]}, "formats needs a response_format"),
         ({"name": "x", "without": "steps"}, r"write \['steps'\]"),
         ({"name": "x", "without": ["prompt"]}, "every text_to_image has prompt"),
-        ({"name": "x", "operations": ["edits"]}, "did you mean 'edit'"),
+        ({"name": "x", "operations": ["edits"]}, "Did you mean 'edit'"),
         ({"name": "x", "headers": ["x-team"]}, "headers is a mapping"),
         ({"name": "x", "needs_key": "no"}, "True, False or None, not 'no'"),
     ],

@@ -31,7 +31,7 @@ def check_names(argument: str, given: object, known: Iterable[str] = ()) -> None
     options = tuple(known)
     for name in cast("Collection[object]", given):
         if not isinstance(name, str) or (options and name not in options):
-            raise ConfigurationError(f"{argument} has {shown(name)}{_hint(name, options)}; allowed: {_listed(options)}")
+            raise ConfigurationError(f"{argument} has {shown(name)}; allowed: {_listed(options)}{_hint(name, options)}")
 
 
 def check_operations(given: object) -> None:
@@ -68,7 +68,7 @@ def check_word(argument: str, given: object, options: Collection[str]) -> None:
     """Refuse what is not one of the words."""
     if not isinstance(given, str) or given not in options:
         raise ConfigurationError(
-            f"{argument} is {shown(given)}{_hint(given, tuple(options))}; allowed: {_listed(options)}"
+            f"{argument} is {shown(given)}; allowed: {_listed(options)}{_hint(given, tuple(options))}"
         )
 
 
@@ -130,7 +130,7 @@ def _is_address(address: str) -> bool:
 
 def _hint(given: object, options: tuple[str, ...]) -> str:
     meant = closest(given, options)
-    return f"; did you mean {meant!r}?" if meant else ""
+    return f". Did you mean {meant!r}?" if meant else ""
 
 
 def _listed(options: Collection[str]) -> str:

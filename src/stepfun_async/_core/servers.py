@@ -39,9 +39,9 @@ def find_server(name: object) -> Server:
     found = _servers.get(name) if type(name) is str else None
     if found is None:
         near = closest(name, tuple(_servers))
-        hint = f"; did you mean {near!r}?" if near else ""
+        hint = f". Did you mean {near!r}?" if near else ""
         raise ConfigurationError(
-            f"no server profile {shown(name)}{hint}; known: {', '.join(_servers)}; register_server() adds one"
+            f"no server profile {shown(name)}; known: {', '.join(_servers)}; register_server() adds one{hint}"
         )
     return found
 

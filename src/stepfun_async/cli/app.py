@@ -61,7 +61,7 @@ def _run(arguments: Sequence[str], *, as_json: bool) -> int:
         return report(error, as_json=as_json)
     except _USAGE_ERROR as error:
         path = error.ctx.command_path if error.ctx else _NAME
-        report_plain("UsageError", f"{error.format_message().rstrip('.')}. See: {path} --help", as_json=as_json)
+        report_plain("UsageError", f"{_ended(error.format_message())} See: {path} --help", as_json=as_json)
         return exits.INVALID
     except Interrupted as stop:
         money = {"attempts": stop.attempts, "maybe_billed": stop.maybe_billed}
@@ -70,6 +70,12 @@ def _run(arguments: Sequence[str], *, as_json: bool) -> int:
     except (KeyboardInterrupt, typer.Abort):
         report_plain("Interrupted", "interrupted; nothing was billed", as_json=as_json)
         return exits.INTERRUPTED
+
+
+def _ended(text: str) -> str:
+    """Return a sentence with one mark at its end, also where typer has put a period behind a question mark."""
+    text = text.rstrip(".")
+    return text if text.endswith("?") else f"{text}."
 
 
 @cache
