@@ -45,8 +45,30 @@ class Bounds(Protocol):
         ...
 
 
+class Content:
+    """Bytes in memory, or in a file that has them."""
+
+    __slots__ = ()
+
+    content: bytes | FileSource
+
+    @property
+    def size(self) -> int:
+        """The number of bytes."""
+        return len(self.content) if isinstance(self.content, bytes) else self.content.size
+
+    @property
+    def data(self) -> bytes:
+        """Its bytes. Blocks where they are on disk.
+
+        Raises:
+            FileChangedError: the file has changed since it was opened.
+        """
+        return self.content if isinstance(self.content, bytes) else self.content.read()
+
+
 @dataclass(frozen=True, slots=True)
-class InputImage:
+class InputImage(Content):
     """An image to send: its bytes, in memory or still on disk, and what they say of themselves.
 
     Attributes:
@@ -64,20 +86,6 @@ class InputImage:
     height: int
     complete: bool = True
     orientation: int = 1
-
-    @property
-    def size(self) -> int:
-        """The number of bytes."""
-        return len(self.content) if isinstance(self.content, bytes) else self.content.size
-
-    @property
-    def data(self) -> bytes:
-        """Its bytes. Blocks where they are on disk.
-
-        Raises:
-            FileChangedError: the file has changed since it was opened.
-        """
-        return self.content if isinstance(self.content, bytes) else self.content.read()
 
     @property
     def content_type(self) -> str:

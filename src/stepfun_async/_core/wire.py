@@ -18,7 +18,7 @@ from .._runtime.files import FileChangedError, FileSource
 from .capabilities import ENDPOINTS, WIRE_NAMES, Capability, Operation
 from .cutting import ExtractedImage, Sink, reassemble
 from .errors import InvalidRequestError
-from .input_images import ImageURL, InputImage, InvalidImage
+from .input_images import Content, ImageURL, InputImage, InvalidImage
 from .json_text import json_writer
 from .problems import Description, Problem
 from .registry import row_of
@@ -30,26 +30,12 @@ _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class Upload(Content):
     """A file of a multipart form; its content is in memory, or still on disk."""
 
     filename: str
     content_type: str
     content: bytes | FileSource = field(repr=False)
-
-    @property
-    def size(self) -> int:
-        """Bytes of its content."""
-        return len(self.content) if isinstance(self.content, bytes) else self.content.size
-
-    @property
-    def data(self) -> bytes:
-        """Its content. Blocks where that is on disk.
-
-        Raises:
-            FileChangedError: the file has changed since it was opened.
-        """
-        return self.content if isinstance(self.content, bytes) else self.content.read()
 
 
 @dataclass(frozen=True, slots=True)

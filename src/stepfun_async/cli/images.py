@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import fields
 from typing import Annotated, Any
 
 import typer
@@ -115,19 +116,7 @@ def generate(
         text_mode=text_mode,
         style_reference=_style_of(style_reference, style_weight),
     )
-    output = OutputOptions(
-        out=out,
-        overwrite=overwrite,
-        timeout=timeout,
-        base_url=base_url,
-        server=server,
-        allow_http=allow_http,
-        as_json=as_json,
-        quiet=quiet,
-        verbose=verbose,
-        variations=variations,
-    )
-    _deal(context, request, output)
+    _run(context, request)
 
 
 def edit(
@@ -180,19 +169,7 @@ def edit(
         negative_prompt=negative_prompt,
         text_mode=text_mode,
     )
-    output = OutputOptions(
-        out=out,
-        overwrite=overwrite,
-        timeout=timeout,
-        base_url=base_url,
-        server=server,
-        allow_http=allow_http,
-        as_json=as_json,
-        quiet=quiet,
-        verbose=verbose,
-        variations=variations,
-    )
-    _deal(context, request, output)
+    _run(context, request)
 
 
 def image_to_image(
@@ -239,22 +216,12 @@ def image_to_image(
         steps=steps,
         cfg_scale=cfg_scale,
     )
-    output = OutputOptions(
-        out=out,
-        overwrite=overwrite,
-        timeout=timeout,
-        base_url=base_url,
-        server=server,
-        allow_http=allow_http,
-        as_json=as_json,
-        quiet=quiet,
-        verbose=verbose,
-        variations=variations,
-    )
-    _deal(context, request, output)
+    _run(context, request)
 
 
-def _deal(context: typer.Context, request: ImageRequest, output: OutputOptions) -> None:
+def _run(context: typer.Context, request: ImageRequest) -> None:
+    """Make or check the image of a request, as the command's output options say."""
+    output = OutputOptions(**{option.name: context.params[option.name] for option in fields(OutputOptions)})
     if output.verbose:
         log_to_stderr()
     several = output.variations > 1

@@ -80,7 +80,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object inst
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputOptions:
-    """The options for requesting an image and writing it.
+    """The options for requesting an image and writing it, by the names of the commands' parameters.
 
     Attributes:
         out: the file to write; `None` for one named after the prompt, `-` for stdout.
@@ -102,9 +102,9 @@ class OutputOptions:
     server: str | None
     allow_http: bool
     as_json: bool
-    quiet: bool = False
-    verbose: bool = False
-    variations: int = 1
+    quiet: bool
+    verbose: bool
+    variations: int
 
 
 NO_KEY = "nothing-is-sent"

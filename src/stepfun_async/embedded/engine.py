@@ -44,6 +44,10 @@ _SINCE = 1_735_689_600
 """The `created` of every model listed: the start of 2025, in seconds since 1970."""
 
 
+_LINK_BASE = "https://embedded.invalid/v1"
+"""The start of links while the engine is not served over HTTP."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mount:
     """The endpoint that received a call.
@@ -51,13 +55,13 @@ class Mount:
     Attributes:
         plan: whether it used the Step Plan's path, where only some models are served.
         keyless: whether a call without a key is accepted.
-        base: the start of links, up to `/v1`; `None` for the engine's `link_base`.
+        base: the start of links, up to `/v1`.
         stop: set when the caller has gone; `None` if that is not noticed.
     """
 
     plan: bool = False
     keyless: bool = True
-    base: str | None = None
+    base: str = _LINK_BASE
     stop: Stop | None = None
 
 
@@ -77,7 +81,6 @@ class Engine:
         keys: the accepted keys; any key by default.
         credit: the most each key may spend, in the currency of the tables' international prices.
         link_lifetime: seconds for which links to images work.
-        link_base: the start of links when the engine is not served over HTTP.
         clock: the time, in seconds since 1970.
         draw_seed: returns the seed, from 1 to 2147483647, of a request without one.
         plain: make plain images of two colours, fast and without Pillow, with the right size, format
@@ -100,7 +103,6 @@ class Engine:
         keys: Collection[str] | None = None,
         credit: float = 100.0,
         link_lifetime: float = 7200.0,
-        link_base: str = "https://embedded.invalid/v1",
         clock: Callable[[], float] = time.time,
         draw_seed: Callable[[], int] = _random_seed,
         plain: bool = False,
@@ -111,7 +113,6 @@ class Engine:
         self.scenario = scenario or Scenario()
         self.log = log
         self.backend: Backend = backend or Drawing(plain=plain)
-        self.link_base = link_base.rstrip("/")
         self.keys = None if keys is None else frozenset(keys)
         self._clock = clock
         self._draw_seed = draw_seed
@@ -165,7 +166,7 @@ class Engine:
         """Return the response to `call`, without any fault of the scenario. No content of a call makes it raise.
 
         Args:
-            call: the HTTP request. An absolute `path` below `link_base` is accepted too, as for downloads.
+            call: the HTTP request. An absolute `path` below the mount's `base` is accepted too, as for downloads.
             mount: how it reached the engine.
         """
         return self._traced(self._answer(call, mount))
@@ -176,7 +177,7 @@ class Engine:
         return replace(reply, headers={**reply.headers, _TRACE: f"embedded-{next(self._traces):08d}"})
 
     def _answer(self, call: HTTPRequest, mount: Mount) -> HTTPResponse:
-        path = call.path.removeprefix(mount.base or self.link_base)
+        path = call.path.removeprefix(mount.base)
         call = replace(call, path=path)
         if call.method == "GET" and path.startswith("/files/"):
             return self._file(path.removeprefix("/files/"))
@@ -240,7 +241,7 @@ class Engine:
         if asked.values["response_format"] == "b64_json":
             image = {"b64_json": base64.b64encode(data).decode("ascii")}
         else:
-            image = {"url": f"{mount.base or self.link_base}/files/{self._links.add(data)}"}
+            image = {"url": f"{mount.base}/files/{self._links.add(data)}"}
         return {"seed": seed, "finish_reason": "success", **image}
 
     def _head(self, row: Capability) -> dict[str, object]:
@@ -255,8 +256,8 @@ class Engine:
         return self._draw_seed() if not isinstance(seed, int) or (seed == 0 and zero_is_random) else seed
 
     def _own(self, mount: Mount, link: str) -> bytes | None:
-        for base in (mount.base, self.link_base):
-            if base is not None and link.startswith(f"{base}/files/"):
+        for base in (mount.base, _LINK_BASE):
+            if link.startswith(f"{base}/files/"):
                 return self._links.get(link.removeprefix(f"{base}/files/"))
         return None
 

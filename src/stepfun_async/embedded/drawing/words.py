@@ -6,11 +6,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 from .palettes import COLORS, RGB
-
-Kind = Literal["palette", "scene", "subject", "color", "style", "weather", "verb", "coat", "article", "background"]
 
 _WORDS: dict[str, str] = {
     # palettes
