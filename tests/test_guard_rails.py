@@ -34,7 +34,7 @@ from stepfun_async import AsyncClient, Client, Failed, Limits, TextToImage
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from stepfun_async._runtime import background
 from stepfun_async._runtime.portal import loop_options
-from stepfun_async._transport.sockets import AsyncioSocket
+from stepfun_async._transport.sockets import PIECE, AsyncioSocket
 from tests.support.answers import PIXEL, answer, image_answer
 from tests.support.raw import raw_server, say
 from tests.support.scripted import PICTURE, Answer, Scripted
@@ -229,6 +229,21 @@ async def test_a_saved_image_costs_few_steps(tmp_path: Path, monkeypatch: pytest
     for called in runs:
         assert called["receive_into"] <= 2, "it begins, and goes on at the end"
     assert min(map(Counter.total, runs)) <= 960, runs[-1].most_common(40)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.anyio
+async def test_an_edit_of_an_image_in_memory_costs_few_writes_and_no_thread() -> None:
+    """Guards the way of an upload: the head goes with the texts, the image in pieces that are not copied."""
+    image = PIXEL + bytes(1_500_000)
+    with raw_server(say(image_answer())) as server:
+        async with AsyncClient(KEY, base_url=server.url) as client:
+            edit = partial(client.images.edit, image, "a hat")
+            await edit()
+            runs = [await functions_called(edit) for _ in range(3)]
+    for called in runs:
+        assert called["write"] == 2 + -(-len(image) // PIECE), "head and texts, the pieces, the form's end"
+        assert called["finished_in_thread"] == 0
 
 
 class NoThreads:
