@@ -275,7 +275,7 @@ def _call_for(function: Callable[[], object], seconds: float) -> int:
 
 
 def _our_decoder() -> Callable[[bytes], bytes]:
-    from stepfun_async._core.answers import parse_images
+    from stepfun_async._core.responses import parse_images
     from stepfun_async._core.wire import HTTPResponse
 
     def make(body: bytes) -> bytes:

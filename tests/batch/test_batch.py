@@ -136,7 +136,7 @@ async def test_a_failed_line_ends_nothing_and_is_sent_again_where_that_may_help(
     ("fault", "said"),
     [
         ("envoy-503", "connection termination (from envoy); it may have been billed"),
-        ("litellm-408", "LiteLLM, which answered, sends requests again by itself"),
+        ("litellm-408", "LiteLLM, which responded, resends requests by itself"),
         ("error-in-200", "no image in it: the scenario of the embedded engine says error-in-200"),
         ("accepted", "202, accepted as the task 'embedded-task'"),
         ("empty", "perhaps the content filter withheld it"),

@@ -70,7 +70,7 @@ def test_a_failure_has_its_code(
         ("varnish-503", '503: an HTML page from Varnish, "503 Backend fetch failed"; it may have been billed'),
         ("error-in-200", "the response has no image in it: the scenario of the embedded engine says error-in-200"),
         ("accepted", "202, accepted as the task 'embedded-task'"),
-        ("litellm-408", "LiteLLM, which answered, sends requests again by itself: more may have been billed"),
+        ("litellm-408", "LiteLLM, which responded, resends requests by itself: more may have been billed"),
         ("empty", "perhaps the content filter withheld it"),
     ],
 )
@@ -87,7 +87,7 @@ def test_a_timeout_is_no_answer(cli: Run, failing: Callable[[str], None]) -> Non
     failing("hang")
     ran = cli("generate", "A lake", "--timeout", "2")
     assert ran.code == 7
-    assert "no whole answer within --timeout 2 seconds; it may have been billed" in ran.err
+    assert "no complete response within --timeout 2 seconds; it may have been billed" in ran.err
 
 
 def test_no_connection_is_no_answer(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,9 +20,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stepfun_async import ImagesResponse, MalformedResponseError
-from stepfun_async._core import answers, cutting, data_uris
-from stepfun_async._core.answers import parse_images
+from stepfun_async._core import cutting, data_uris, responses
 from stepfun_async._core.cutting import Base64StreamDecoder, MemorySink, index_of, reassemble
+from stepfun_async._core.responses import parse_images
 from stepfun_async._core.wire import HTTPResponse
 from tests.support.answers import PIXEL
 
@@ -62,7 +62,7 @@ def plainly(body: bytes) -> ImagesResponse | str:
     """What comes of the whole body by `json` and `base64` alone."""
     try:
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(answers, "CUTTING_PAYS", 2**60)
+            patched.setattr(responses, "CUTTING_PAYS", 2**60)
             patched.setattr(data_uris, "b64decode", base64.b64decode)
             return parsed(HTTPResponse(200, {}, body))
     except MalformedResponseError as error:
@@ -137,7 +137,7 @@ def test_any_body_in_any_pieces_reads_as_the_whole_one_does(decode: Any, body: b
 @given(body=bodies())
 def test_any_body_that_came_in_one_piece_reads_as_without_cutting(body: bytes) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(answers, "CUTTING_PAYS", 0)
+        patched.setattr(responses, "CUTTING_PAYS", 0)
         assert read(HTTPResponse(200, {}, body)) == plainly(body)
 
 

@@ -13,8 +13,8 @@ from urllib.parse import quote
 import pytest
 
 from stepfun_async import APIStatusError, Image, MalformedResponseError
-from stepfun_async._core.answers import image_facts, parse_download, parse_images
 from stepfun_async._core.cutting import Base64StreamDecoder
+from stepfun_async._core.responses import image_facts, parse_download, parse_images
 from stepfun_async._core.wire import HTTPResponse
 from tests.support.samples import FOREIGN, SAMPLES, noise, saved
 

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepfun_async import InternalServerError
-from stepfun_async._core.answers import raise_for_status
 from stepfun_async._core.reasons import (
     SHOWN,
     answered_by,
@@ -21,6 +20,7 @@ from stepfun_async._core.reasons import (
     trace_id_of,
     wish_in,
 )
+from stepfun_async._core.responses import raise_for_status
 from stepfun_async._core.wire import HTTPResponse
 
 PAGE = (

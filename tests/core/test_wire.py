@@ -39,7 +39,11 @@ from stepfun_async import (
     TextToImage,
     capabilities,
 )
-from stepfun_async._core.answers import (
+from stepfun_async._core.capabilities import BUILT_IN, Operation
+from stepfun_async._core.input_images import of_data_uri
+from stepfun_async._core.outcomes import status_outcome
+from stepfun_async._core.requests import REQUESTS
+from stepfun_async._core.responses import (
     parse_account,
     parse_download,
     parse_images,
@@ -48,10 +52,6 @@ from stepfun_async._core.answers import (
     raise_for_status,
     retry_after,
 )
-from stepfun_async._core.capabilities import BUILT_IN, Operation
-from stepfun_async._core.input_images import of_data_uri
-from stepfun_async._core.outcomes import status_outcome
-from stepfun_async._core.requests import REQUESTS
 from stepfun_async._core.rules import Boolean, Choice, Integer, Number, Text
 from stepfun_async._core.size_rules import Sizes
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, Upload, encode_json, from_call

@@ -223,7 +223,7 @@ def stalling() -> Iterator[Stalling]:
 async def test_a_backend_that_stalls_is_asked_no_longer_than_there_is_time_to_wait(stalling: Stalling) -> None:
     stalling.stalls = {"acquire"}
     async with client_of(made, Limits(1, 5, backend=stalling)) as client:
-        with anyio.fail_after(20), pytest.raises(QueueTimeoutError, match="did not answer in time; nothing was sent"):
+        with anyio.fail_after(20), pytest.raises(QueueTimeoutError, match="did not respond in time; nothing was sent"):
             await client.images.generate("a lake", queue_timeout=0.01)
         assert client.limits.state.in_flight == 0
         stalling.go_on.set()

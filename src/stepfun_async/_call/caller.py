@@ -37,7 +37,6 @@ from weakref import WeakSet
 
 import anyio
 
-from .._core.answers import image_facts, parse_download, parse_images
 from .._core.capabilities import SOURCES
 from .._core.data_uris import decode_text, is_data_uri
 from .._core.errors import (
@@ -57,6 +56,7 @@ from .._core.outcomes import billing_of
 from .._core.parameters import Parameters, Purchase
 from .._core.problems import Problem, plain
 from .._core.reasons import trace_id_of
+from .._core.responses import image_facts, parse_download, parse_images
 from .._core.results import ContentFilteredError, Image, ImagesResponse, SaveError
 from .._core.retry import cost_of_retry
 from .._core.rules import Integer

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A request that was answered."""
+    """A request that succeeded."""
 
     request: ImageRequest
     response: ImagesResponse

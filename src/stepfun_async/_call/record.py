@@ -180,7 +180,7 @@ class CallRecord:
 
     def timed_out(self) -> APITimeoutError:
         """Return the error for a deadline that has passed."""
-        error = APITimeoutError(f"no whole answer within timeout={self.timeout:g} seconds")
+        error = APITimeoutError(f"no complete response within timeout={self.timeout:g} seconds")
         self._conclude(error)
         return error
 
@@ -208,7 +208,7 @@ class CallRecord:
         elif error.billing == "not_sent":
             error.extend_message("nothing was sent")
         if error.resent_by:
-            gateway = f"{error.resent_by}, which answered, sends requests again by itself"
+            gateway = f"{error.resent_by}, which responded, resends requests by itself"
             error.extend_message(f"{gateway}: more may have been billed")
 
 

@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 from .._call.caller import Caller
 from .._call.options import Options
-from .._core.answers import HintOf, parse_account, parse_model, parse_models
 from .._core.errors import InvalidRequestError, StepFunError
 from .._core.keywords import unknown_keywords
 from .._core.problems import Problem
+from .._core.responses import HintOf, parse_account, parse_model, parse_models
 from .._core.results import Account, Model
 from .._runtime.tracebacks import without_frames
 from .signatures import shown

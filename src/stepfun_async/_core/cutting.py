@@ -26,7 +26,7 @@ from pybase64 import b64decode, b64encode
 from .headers import ImageHeader, read_header
 
 _KEYS = frozenset({b"b64_json", b"image"})
-"""The names under which answers have images; `image` is what servers of 2024 wrote."""
+"""The fields with images in responses; servers of 2024 wrote `image`."""
 
 _TELLING = max(map(len, _KEYS)) + 1
 """Bytes of a string that are enough to see whether it is one of the keys."""

@@ -9,7 +9,7 @@
     ├── APIError
     │   ├── APIConnectionError                no response, or only a part of one
     │   │   └── APITimeoutError (TimeoutError)    the deadline passed
-    │   ├── APIStatusError                    the server answered with an error status
+    │   ├── APIStatusError                    the server returned an error status
     │   │   ├── BadRequestError 400
     │   │   ├── AuthenticationError 401
     │   │   ├── InsufficientBalanceError 402
@@ -164,7 +164,7 @@ class APIError(StepFunError):
     """A request was attempted and got no usable response.
 
     Attributes:
-        resent_by: the gateway that answered, where it is known to send requests again by itself (LiteLLM), so
+        resent_by: the gateway that responded, if it is known to resend requests by itself (LiteLLM), so
             that more may have been billed than `maybe_billed` says, which counts the attempts of this package;
             `None` if no such gateway shows.
     """
@@ -192,7 +192,7 @@ class APITimeoutError(APIConnectionError, TimeoutError):
 
 
 class APIStatusError(APIError):
-    """The server answered with an error status.
+    """The server returned an error status.
 
     Attributes:
         status: the HTTP status.

@@ -72,7 +72,7 @@ class AttemptEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallEnded:
-    """A call ended: answered, failed or cancelled. Each `CallStarted` is followed by exactly one.
+    """A call ended: it succeeded, failed or was cancelled. Each `CallStarted` is followed by exactly one.
 
     Attributes:
         call: as in `CallStarted`.
@@ -80,12 +80,12 @@ class CallEnded:
         model: as in `CallStarted`.
         attempts: how many were made; 0 when it never got its slot.
         billing: what is known about money after the last attempt.
-        billed: images that were answered, and so charged.
-        maybe_billed: attempts that may have been charged, the answered one included.
+        billed: images that arrived, and so were charged.
+        maybe_billed: attempts that may have been charged, the successful one included.
         queued: seconds it waited for its slot.
         elapsed: seconds from `CallStarted` to here, the wait for the slot included.
         response: the response, images included; None without one.
-        error: how it failed; `None` if it was answered.
+        error: how it failed; `None` if it succeeded.
     """
 
     call: int

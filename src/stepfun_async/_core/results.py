@@ -232,7 +232,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ImagesResponse:
-    """A server's answer to one request.
+    """A server's response to one request.
 
     Attributes:
         data: the images; StepFun makes exactly one.
@@ -242,7 +242,7 @@ class ImagesResponse:
         model: the model asked.
         attempts: how many times the request was tried.
         maybe_billed: how many of these attempts may have been charged, this one included.
-        elapsed: seconds from the granted slot to the finished answer, waits between attempts included.
+        elapsed: seconds from the granted slot to the finished response, waits between attempts included.
     """
 
     data: tuple[Image, ...]
@@ -320,8 +320,8 @@ class ModelUsage:
     Attributes:
         requests: calls made.
         attempts: times they were tried.
-        billed: images that were answered, and so charged.
-        maybe_billed: attempts that may have been charged besides, their answers being lost.
+        billed: images that arrived, and so were charged.
+        maybe_billed: attempts that may have been charged besides, their responses being lost.
         spent: the documented price of what was billed, by currency; images whose price is not
             known (another server's, say) are not in it.
         unpriced: billed images whose price is not known.

@@ -49,7 +49,7 @@ class RetryQuota:
 
 
 LONGEST_PAUSE = 60.0
-"""Seconds for which one answer stops all calls at most: StepFun's limits are those of a minute."""
+"""Seconds for which one response stops all calls at most: StepFun's limits are those of a minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Requests and answers as they go over the wire.
+"""Requests and responses as they go over the wire.
 
 `HTTPRequest` and `HTTPResponse` are the only words between the core and whatever carries them: the client's
 transport and the embedded engine speak the same two.

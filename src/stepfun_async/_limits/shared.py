@@ -172,7 +172,7 @@ class SharedPermit:
             self._acquisition = None
             acquisition.remove()
             return wait
-        raise QueueTimeoutError("the backend that shares the slots did not answer in time; nothing was sent")
+        raise QueueTimeoutError("the backend that shares the slots did not respond in time; nothing was sent")
 
 
 class _Acquisition:

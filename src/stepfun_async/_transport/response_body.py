@@ -11,11 +11,11 @@ from functools import partial
 import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from .._core.answers import CODING_HEADER, CUTTING_PAYS
 from .._core.capabilities import ENDPOINTS
 from .._core.cutting import Base64StreamDecoder, Buffer, ExtractedImage, MemorySink, Sink, placeholder
 from .._core.errors import APIConnectionError
 from .._core.outcomes import billing_of
+from .._core.responses import CODING_HEADER, CUTTING_PAYS
 from .._core.wire import HTTPRequest, HTTPResponse
 from .._runtime.event_loop import VAST, abandonable, finished_in_thread
 from .http11 import ResponseHead

@@ -112,12 +112,12 @@ def serve(
 
 
 def _serve(host: str, port: int, make: Callable[[], Engine], origins: list[str]) -> None:
-    from stepfun_async.embedded.server import serve as answer
+    from stepfun_async.embedded.server import serve as run_server
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     engine = make()
     try:
-        answer(host, port, engine, partial(_introduce, engine), origins)
+        run_server(host, port, engine, partial(_introduce, engine), origins)
     finally:
         engine.close()
     say(f"bill: {_bill_text(engine.bill())}")

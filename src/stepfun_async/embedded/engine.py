@@ -1,4 +1,4 @@
-"""The engine: answers StepFun's image calls on this machine.
+"""The engine: responds to StepFun's image calls on this machine.
 
 Models, sizes, limits and prices come from the same tables as the client's, so both reject the same
 requests.

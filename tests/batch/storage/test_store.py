@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stepfun_async import Image, TextToImage
-from stepfun_async._core.answers import image_facts
+from stepfun_async._core.responses import image_facts
 from stepfun_async.batch.storage.folder import Folder
 from stepfun_async.batch.storage.store import ImageStore
 from stepfun_async.embedded.drawing.plain import draw

@@ -201,7 +201,7 @@ class RemoteEngine(Engine):
                     self._fail(error)
                 except Exception as error:  # noqa: BLE001 - whatever the engine of a cluster raises
                     why = f"{type(error).__name__}: {error}"
-                    message = f"a chunk of {len(lines)} lines came back without an answer: {why}"
+                    message = f"a chunk of {len(lines)} lines came back without a response: {why}"
                     self._fail(ChunkError(message))
         return rows
 

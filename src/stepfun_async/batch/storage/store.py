@@ -19,10 +19,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
-from stepfun_async._core.answers import image_facts
 from stepfun_async._core.headers import EXTENSIONS
 from stepfun_async._core.input_images import InputImage, of_bytes
 from stepfun_async._core.json_text import json_writer
+from stepfun_async._core.responses import image_facts
 from stepfun_async._core.results import Image
 from stepfun_async._runtime import system
 

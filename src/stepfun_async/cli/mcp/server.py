@@ -37,8 +37,8 @@ from stepfun_async._core.version import __version__
 from ..check import price_of
 from ..generate import METHODS
 from . import tools
-from .answers import answer, error_answer, image_answer, money_facts
 from .folders import Folders
+from .results import error_result, image_result, money_facts, tool_result
 
 HEARTBEAT = 5.0
 """Seconds between two notices of progress, so that a client that waits for some does not give up."""
@@ -70,7 +70,7 @@ class ImageTools:
     saving: set[Path] = field(default_factory=set[Path])
 
     async def call(self, context: Context, params: CallToolRequestParams) -> CallToolResult:
-        """Return what a tool answers. Errors of the SDK are answers too, which an agent can act on."""
+        """Return the result of a tool. Errors of the SDK are results too, which an agent can act on."""
         arguments = params.arguments or {}
         try:
             if params.name in tools.TOOLS:
@@ -81,7 +81,7 @@ class ImageTools:
                 return self._models(arguments)
             raise _unknown("tool", params.name, (*tools.TOOLS, tools.CHECK, tools.MODELS), "the tools")
         except StepFunError as error:
-            return error_answer(error, self.client)
+            return error_result(error, self.client)
 
     # --- tools that make an image
 
@@ -97,7 +97,7 @@ class ImageTools:
             response = self._saved_elsewhere(error, request)
         finally:
             self.saving.discard(stem)
-        return await anyio.to_thread.run_sync(image_answer, response, self.client, price, notices)
+        return await anyio.to_thread.run_sync(image_result, response, self.client, price, notices)
 
     def _saved_elsewhere(self, error: SaveError, request: ImageRequest) -> ImagesResponse:
         """Return the response, saved by another name: another program may just have taken the first one.
@@ -152,7 +152,7 @@ class ImageTools:
         facts = {"valid": True, "price": None if price is None else str(price), "notices": list(request.notices())}
         cost = "its price is not known" if price is None else f"it would cost {price}"
         text = [f"The arguments are valid; {cost}. Nothing was sent.", *request.notices()]
-        return answer("\n".join(text), {**facts, **money_facts(self.client)})
+        return tool_result("\n".join(text), {**facts, **money_facts(self.client)})
 
     def _models(self, arguments: Mapping[str, object]) -> CallToolResult:
         if arguments:
@@ -160,7 +160,7 @@ class ImageTools:
             raise InvalidRequestError.of(tools.MODELS, tuple(problems))
         facts = [tools.model_facts(row) for row in self.offer.rows()]
         lines = [f"{fact['model']} ({fact['tool']}): {fact['sizes']}; {fact['prices']}" for fact in facts]
-        return answer("\n".join(lines), {"models": facts, **money_facts(self.client)})
+        return tool_result("\n".join(lines), {"models": facts, **money_facts(self.client)})
 
 
 async def _report(context: Context, model: str) -> None:

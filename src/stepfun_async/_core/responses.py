@@ -120,7 +120,7 @@ def parse_models(reply: HTTPResponse, *, now: float, hint_of: HintOf | None = No
     """The models a server lists."""
     items = _content(reply, now, hint_of).get("data")
     if not isinstance(items, list):
-        raise _malformed("the answer has no list of models", reply)
+        raise _malformed("the response has no list of models", reply)
     return tuple(_model(item, reply) for item in cast("list[object]", items))
 
 
@@ -134,7 +134,7 @@ def parse_account(reply: HTTPResponse, *, now: float, hint_of: HintOf | None = N
     content = _content(reply, now, hint_of)
     balance = _float(content.get("balance"))
     if balance is None:
-        raise _malformed("the answer has no balance", reply)
+        raise _malformed("the response has no balance", reply)
     cash, voucher = (_float(content.get(f"total_{kind}_balance")) or 0.0 for kind in ("cash", "voucher"))
     return Account(encodable(content.get("type")), balance, cash, voucher)
 
@@ -192,7 +192,7 @@ def _refuse_crowded(reply: HTTPResponse) -> None:
     """Raise for a body of more values or escapes than are read."""
     for what, (signs, most) in _CROWDED.items():
         if len(reply.body) > most and sum(map(reply.body.count, signs)) > most:
-            raise _malformed(f"the answer has over {most:,} {what}, which no answer with images has", reply)
+            raise _malformed(f"the response has over {most:,} {what}, which no response with images has", reply)
 
 
 def _content(reply: HTTPResponse, now: float, hint_of: HintOf | None = None) -> Mapping[str, Any]:
@@ -205,10 +205,10 @@ def _content(reply: HTTPResponse, now: float, hint_of: HintOf | None = None) -> 
     try:
         content: dict[str, Any] = _read_json(reply.body)
     except (ValueError, RecursionError) as error:
-        raise _malformed(f"the answer is not JSON ({error})", reply) from error
+        raise _malformed(f"the response is not JSON ({error})", reply) from error
     kind = type(content)
     if kind is not dict:
-        raise _malformed("the answer is not a JSON object", reply)
+        raise _malformed("the response is not a JSON object", reply)
     return content
 
 
@@ -238,7 +238,7 @@ def _refuse_packed(reply: HTTPResponse) -> None:
     """Raise for a body that could not be unpacked: a reply names a coding only when it is still on."""
     coding = reply.headers.get(CODING_HEADER)
     if coding:
-        message = f"the answer is packed as {show(coding)}, unasked, and cannot be unpacked"
+        message = f"the response is packed as {show(coding)}, unasked, and cannot be unpacked"
         raise _malformed(message, reply, "undecodable")
 
 
@@ -303,7 +303,7 @@ def _model(item: object, reply: HTTPResponse) -> Model:
     content = cast("dict[str, object]", item) if isinstance(item, dict) else {}
     name = content.get("id")
     if not isinstance(name, str):
-        raise _malformed("the answer has a model without an id", reply)
+        raise _malformed("the response has a model without an id", reply)
     return Model(name, _int(content.get("created")), encodable(content.get("owned_by")))
 
 

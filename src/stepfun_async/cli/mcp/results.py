@@ -45,10 +45,10 @@ def for_agents(text: str) -> str:
     return text
 
 
-def image_answer(
+def image_result(
     response: ImagesResponse, client: AsyncClient, price: Money | None, notices: Sequence[str]
 ) -> CallToolResult:
-    """Return the answer for an image that was made and saved."""
+    """Return the result for an image that was made and saved."""
     image = response.image
     facts: dict[str, object] = {
         "path": str(image.path),
@@ -66,11 +66,11 @@ def image_answer(
     seed = "" if image.seed is None else f", seed {image.seed}"
     cost = "" if price is None else f", {price}"
     text = f"Saved {image.width} x {image.height} {image.format} to {image.path}{seed}{cost}."
-    return answer("\n".join((text, *notices)), facts, image=_preview(response))
+    return tool_result("\n".join((text, *notices)), facts, image=_preview(response))
 
 
-def error_answer(error: StepFunError, client: AsyncClient) -> CallToolResult:
-    """Return the answer for a call that failed: what is wrong, what would be right, and what was billed."""
+def error_result(error: StepFunError, client: AsyncClient) -> CallToolResult:
+    """Return the result for a call that failed: what is wrong, what would be right, and what was billed."""
     problems = error.problems if isinstance(error, InvalidRequestError) else ()
     facts: dict[str, object] = {
         "error": type(error).__name__,
@@ -81,7 +81,7 @@ def error_answer(error: StepFunError, client: AsyncClient) -> CallToolResult:
         "maybe_billed": error.maybe_billed,
         **money_facts(client),
     }
-    return answer(for_agents(str(error)), facts, is_error=True, image=_unsaved(error))
+    return tool_result(for_agents(str(error)), facts, is_error=True, image=_unsaved(error))
 
 
 def _unsaved(error: StepFunError) -> bytes | None:
@@ -89,10 +89,10 @@ def _unsaved(error: StepFunError) -> bytes | None:
     return error.response.image.data if isinstance(error, SaveError) else None
 
 
-def answer(
+def tool_result(
     text: str, facts: Mapping[str, object], *, is_error: bool = False, image: bytes | None = None
 ) -> CallToolResult:
-    """Return an answer with `text` for the model and `facts` for programs."""
+    """Return a result with `text` for the model and `facts` for programs."""
     content: list[ContentBlock] = [TextContent(type="text", text=escaped(text, lines=True))]
     header = None if image is None else read_header(image)
     if image is not None and header is not None:
