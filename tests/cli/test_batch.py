@@ -101,6 +101,41 @@ def test_stdin_is_read_by_how_it_begins(folder: Path, piped: str) -> None:
     assert [item.request["prompt"] for item in Records("out").items()] == ["A lake", "A fox"]
 
 
+@pytest.mark.parametrize("command", [["run", "-", "--out", "out"], ["check", "-"]])
+def test_a_closed_stdin_has_no_lines(
+    cli: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    message = "error: the inputs are '-', and stdin is closed: give a file, or pipe one in\n"
+    assert cli("batch", *command) == (3, "", message)
+
+
+def test_a_check_leaves_stdin_to_the_run(folder: Path) -> None:
+    process = start("batch", "check", "-", stdin=subprocess.PIPE)
+    out, err = process.communicate(b"A lake\n", timeout=PATIENCE)
+    message = b"error: check would use these inputs up: stdin can be read once; give a file\n"
+    assert (process.returncode, out, err) == (3, b"", message)
+
+
+def test_a_working_directory_that_was_removed_is_named(cli: Run, folder: Path) -> None:
+    inputs = str(folder / "prompts.txt")
+    gone = folder / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    message = "error: the working directory cannot be used: No such file or directory\n"
+    assert cli("batch", "run", inputs, "--out", "out") == (3, "", message)
+    code, _, err = cli("generate", "A lake")
+    assert (code, "(the working directory: No such file or directory)" in err) == (2, True)
+
+
+def test_lines_are_counted_in_the_singular_and_those_removed_are_named(cli: Run, folder: Path) -> None:
+    cli("batch", "run", "prompts.txt", "--out", "out")
+    (folder / "prompts.txt").write_text("A lake\n")
+    assert "3 done, of 1 line\n" in (out := cli("batch", "run", "prompts.txt", "--out", "out").out)
+    assert "no longer in the inputs: 2 lines\n" in out
+
+
 def test_metadata_for_imagefolder_goes_beside_the_images(cli: Run, folder: Path) -> None:
     cli("batch", "run", "prompts.txt", "--out", "out")
     code, out, _ = cli("batch", "manifest", "out", "--imagefolder")

@@ -21,7 +21,7 @@ from .conftest import Run
 
 PYTHON = re.compile(
     r"api_key|base_url|allow_http=|overwrite=|accept_changes=|Limits\(|Budget\(|register_model|register_server|server=|"
-    r"server out|edit\(\)|inspect\(\)|Size\(|error\.|timeout=|\(path\)|stop\(\)|image\.data"
+    r"server out|edit\(\)|inspect\(\)|Size\(|error\.|timeout=|\(path\)|stop\(\)|image\.data|a list or"
 )
 """Words that help nobody at a command line."""
 

@@ -213,7 +213,10 @@ def _why_not_named(path: Path, *, overwrite: bool) -> str | None:
 
 def _why_not_made(paths: tuple[Path, ...]) -> str | None:
     """Return why the names, or missing folders on the way to them, cannot be created."""
-    folder = paths[0].absolute().parent
+    try:
+        folder = paths[0].absolute().parent
+    except OSError as error:
+        return f"the working directory: {error.strerror}"
     missing = [path.name for path in paths]
     names = [each for name in missing for each in (name, temporary_name(name))]
     limit, longest = system.longest_path(), len(str(folder)) + 1 + max(map(len, names))

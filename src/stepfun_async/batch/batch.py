@@ -505,7 +505,10 @@ class Batch:
 
     def _keeping(self) -> StorageLocation:
         """Return where and how the images are stored."""
-        where = self._pictures or os.path.abspath(self.records.folder)
+        try:
+            where = self._pictures or os.path.abspath(self.records.folder)
+        except OSError as error:
+            raise ConfigurationError(f"the working directory cannot be used: {error.strerror}") from error
         return StorageLocation(where, notes=self._notes, metadata=self._metadata)
 
     def _shared(self) -> Path:

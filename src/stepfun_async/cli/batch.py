@@ -442,13 +442,13 @@ def _summary(progress: Progress, status: Status, out: str, pictures: str | None)
 
 def _status_lines(status: Status, out: str) -> list[str]:
     counts = [f"{number:,} {state}" for state, number in status.counts.items() if number]
-    whole = "an unknown number of" if status.lines is None else f"{status.lines:,}"
-    lines = [f"{', '.join(counts) or 'nothing yet'}, of {whole} lines", *_reasons(status, out)]
+    whole = "an unknown number of lines" if status.lines is None else counted(status.lines, "line")
+    lines = [f"{', '.join(counts) or 'nothing yet'}, of {whole}", *_reasons(status, out)]
     lines += [f"money: {', '.join(money)}" for money in [money_of(status.spent, status.held, status.unpriced)] if money]
     if status.maybe_twice:
         lines.append(f"in all runs, {counted(status.maybe_twice, 'image')} may have been bought twice")
     if status.removed:
-        lines.append(f"{status.removed} are no longer in the inputs")
+        lines.append(f"no longer in the inputs: {counted(status.removed, 'line')}")
     if status.running:
         lines.append(f"run by {status.running}")
     return lines

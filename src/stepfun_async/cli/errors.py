@@ -65,6 +65,7 @@ WORDS: tuple[tuple[str, str], ...] = (
     (r"^stop\(\) was called$", "Ctrl-C"),
     (r"; error\.response has (it|its link)", ""),
     (r"; the image is still in image\.data$", ""),
+    (r"they can be read once; give a list or a file$", "stdin can be read once; give a file"),
     (r"[;,] (and )?error\.body has what came", ""),
 )
 """Advice of the SDK, phrased in Python, and its equivalent on the command line."""

@@ -145,7 +145,9 @@ def _text(path: Path, stack: ExitStack, *, read: Callable[[TextFile], Iterator[I
 
 def _stdin(path: Path, stack: ExitStack) -> Iterator[InputLine]:
     """The lines of stdin, whose format is known by how it begins."""
-    if sys.stdin is not None and sys.stdin.isatty():
+    if sys.stdin is None:
+        raise ConfigurationError("the inputs are '-', and stdin is closed: give a file, or pipe one in")
+    if sys.stdin.isatty():
         raise ConfigurationError("the inputs are '-', and nothing is piped into stdin: give a file, or pipe one in")
     text = open_text(path, stack)
     yield from _FORMATS[format_of(text)](text)
