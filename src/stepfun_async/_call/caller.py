@@ -143,7 +143,7 @@ class Caller:
         self._defaults = defaults
         self._strict = strict
         self._is_native = config.server.native
-        self._parse = partial(parse_images, base_url=config.base_url, link_lifetime=config.link_lifetime)
+        self._has_prices = config.region is not None or budget is not None
 
     def __repr__(self) -> str:
         config = getattr(self, "config", None)  # missing in a copy that is only partly made
@@ -211,9 +211,7 @@ class Caller:
             self._reserve(record, purchase)
             has_seed = "seed" in parameters.given or parameters.extra_body is not None
             sent = parameters.seed_sent if has_seed and not self._is_native else None  # StepFun returns it
-            hint_of = partial(self.config.hint, purchase.operation)
-            parse = partial(self._parse, model=purchase.model, seed=sent, hint_of=hint_of)
-            return await self._run(record, call, parse, options)
+            return await self._run(record, call, self._parser_for(purchase, sent), options)
         finally:
             if target is not None:
                 await target.aclose()
@@ -294,6 +292,24 @@ class Caller:
         record.target = target
         return replace(call, into=target.begin)
 
+    def _parser_for(self, purchase: Purchase, seed: int | None) -> Callable[..., ImagesResponse]:
+        """Return the parser of the response to a request for `purchase` that was sent with `seed`."""
+        config = self.config
+
+        def parse(response: HTTPResponse, *, now: float) -> ImagesResponse:
+            is_success = 200 <= response.status < 300
+            return parse_images(
+                response,
+                model=purchase.model,
+                base_url=config.base_url,
+                now=now,
+                link_lifetime=config.link_lifetime,
+                seed=seed,
+                hint_of=None if is_success else partial(config.hint, purchase.operation),
+            )
+
+        return parse
+
     # --- reserve
 
     def _reserve(self, record: CallRecord, purchase: Purchase) -> None:
@@ -304,7 +320,7 @@ class Caller:
             InvalidRequestError: there is a budget, and the number of images is not known before sending.
             BudgetExceededError: the price does not fit into what is left of the budget.
         """
-        if self.config.region is not None or self.budget is not None:
+        if self._has_prices:
             record.price = _price_of(purchase, self.config, self.budget)
         if self.budget is not None:
             record.reservation = self.budget.reserve(purchase.model, record.price, _countable(purchase))

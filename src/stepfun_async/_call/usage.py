@@ -29,6 +29,7 @@ class UsageCounter:
     def __init__(self) -> None:
         self._lock = ForkSafeLock()
         self._entries: deque[_Entry] = deque()
+        self._new = 0
         self._sums: dict[str, _Sums] = {}
 
     def enter(self, record: CallRecord, price: Money | None) -> None:
@@ -42,7 +43,9 @@ class UsageCounter:
         billed = 0 if response is None else len(response.data)
         unknown = record.maybe_billed - (response is not None)
         self._entries.append((record.model or "", record.attempts, billed, unknown, price))
-        if len(self._entries) > _MOST_ENTRIES:
+        self._new += 1  # threads may lose a count to each other, which only makes the queue a little longer
+        if self._new >= _MOST_ENTRIES:
+            self._new = 0
             self._lock.soon(self._add_up)
 
     def _add_up(self) -> None:

@@ -218,9 +218,7 @@ class Parameters:
         request, problems = self.check()
         if request is None or self.has_images or self.extra_body is not None or request.json is None:
             return request, problems
-        object.__setattr__(
-            request, "content", encode_json(request.json)
-        )  # it has just been made, and is not shared yet
+        request.content = encode_json(request.json)
         return request, problems
 
     def prepare_unchecked(self) -> tuple[HTTPRequest | None, tuple[Problem, ...]]:

@@ -38,7 +38,7 @@ class Upload(Content):
     content: bytes | FileSource = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HTTPRequest:
     """A request on its way out.
 
@@ -64,7 +64,7 @@ class HTTPRequest:
     content: bytes | None = field(default=None, repr=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HTTPResponse:
     """A response on its way in.
 
