@@ -25,15 +25,15 @@ class Transport(Protocol):
     """A transport: this package's over HTTP, or that of the embedded engine."""
 
     def send(self, call: HTTPRequest, progress: SendState) -> Awaitable[HTTPResponse]:
-        """Send `call`, noting in `progress` how far it got.
+        """Send `call`, and record in `progress` when its body is sent.
 
         Raises:
-            APIConnectionError: no whole answer came.
+            APIConnectionError: no complete response arrived.
         """
         ...
 
     async def aclose(self) -> None:
-        """Close what the running loop has open."""
+        """Close the connections of the running loop."""
         ...
 
 
@@ -51,7 +51,7 @@ def make_transport(
     headers: Mapping[str, str],
     keepalive_expiry: float | None = None,
 ) -> Transport:
-    """The transport for a client's settings. The one place where this is decided."""
+    """Return the transport for a client's settings. This is the only place that decides it."""
     if transport is None:
         return HTTPTransport(config, headers, ConnectionPool(checked_proxy(proxy), keepalive_expiry))
     if (borrowed := _borrowed(transport)) is not None:

@@ -25,7 +25,7 @@ from .sockets import Socket, connect, send_all
 from .trace import ConnectionTrace
 
 _ONE_WRITE = 64 * 1024
-"""Bytes up to which the head and parts of the body are joined and sent together."""
+"""The maximum bytes of the head and parts of the body that are joined and sent together."""
 
 
 class HTTP11Connection:
@@ -43,12 +43,12 @@ class HTTP11Connection:
 
     @property
     def stale(self) -> bool:
-        """Whether the other side has closed it, or said something unasked."""
+        """Whether the server has closed it, or has sent something unrequested."""
         opened = self._socket
         return opened is None or opened.stale
 
     async def exchange(self, request: PreparedRequest, trace: ConnectionTrace, longest: int) -> HTTPResponse:
-        """Send `request`, and receive the response.
+        """Send `request` and return the response.
 
         Args:
             request: the request.
@@ -91,7 +91,7 @@ class HTTP11Connection:
         self._stage = stage
 
     def _head_of(self, request: PreparedRequest) -> bytes:
-        """The head of `request`, which, but for the length of its body, mostly is that of the one before."""
+        """Return the head of `request`, which mostly is that of the request before, except for the body's length."""
         parts = (request.call.method, request.address, request.headers)
         if parts != self._head_of_last:
             host = {"host": request.address.host_header, **request.headers}
@@ -104,7 +104,7 @@ class HTTP11Connection:
             await self._socket.aclose()
 
     def meaning(self, error: Exception) -> FailureKind | None:
-        """The kind of failure that `error` is at the stage reached; `None` if it is no failure of a connection."""
+        """Return the kind of failure of `error` at this stage; `None` if it is not a failure of the connection."""
         return next((row for stage, row in _MEANINGS if stage == self._stage and isinstance(error, row.kind)), None)
 
 
@@ -122,7 +122,7 @@ async def _send_in_pieces(opened: Socket, head: bytes, request: PreparedRequest)
 
 
 async def _read_body(opened: Socket, parser: ResponseParser, reader: BodyReader, begun: bytes) -> BodyReader:
-    """Receive the rest of a body that has `begun`."""
+    """Receive the rest of a body of which `begun` has arrived."""
     try:
         reader.feed(begun)
         await reader.whole_of(partial(_read_rest, opened, parser, reader), _BROKEN)
@@ -137,7 +137,7 @@ async def _read_rest(opened: Socket, parser: ResponseParser, reader: BodyReader)
     while not parser.over:
         if reader.full:
             await reader.drain()
-            await checkpoint_if_cancelled()  # what follows may have arrived already, and nothing wait
+            await checkpoint_if_cancelled()  # more may have arrived already, so that nothing below waits
         await opened.receive_into(take)
 
 
@@ -148,13 +148,13 @@ def _take_counted(parser: ResponseParser, reader: BodyReader, data: Buffer, stop
 
 
 def _take_parsed(parser: ResponseParser, reader: BodyReader, data: Buffer, stop: int) -> bool:
-    """Do the same where there is more to the body than its bytes, such as chunks."""
+    """Do the same for a body with framing, such as chunks."""
     reader.feed(parser.receive(bytes(memoryview(data)[:stop])))
     return not (parser.over or reader.full)
 
 
 _BROKEN = (OSError, RemoteProtocolError)
-"""What says that a connection ended in the middle of an answer."""
+"""The errors of a connection that ended in the middle of a response."""
 
 _MEANINGS: tuple[tuple[str, FailureKind], ...] = (
     ("connect", FailureKind(TimeoutError, "connect_timeout", "no connection to {host} within {seconds:g} seconds")),
@@ -165,8 +165,10 @@ _MEANINGS: tuple[tuple[str, FailureKind], ...] = (
     ("tls", FailureKind(OSError, "tls", "no connection to {host}")),
     (
         "talk",
-        FailureKind(RemoteProtocolError, "no_http", "{host} broke the answer off, or sent something that is not HTTP"),
+        FailureKind(
+            RemoteProtocolError, "no_http", "{host} ended the response too early, or sent something that is not HTTP"
+        ),
     ),
     ("talk", FailureKind(OSError, "lost", "the connection to {host} was lost")),
 )
-"""What an error means at each stage, the most specific first."""
+"""The kinds of failures at each stage, the most specific first."""

@@ -90,7 +90,7 @@ def _api_error(
     text = meaning.text.format(host=trace.host, seconds=CONNECT_TIMEOUT)
     reason = f" ({cause})" if (cause := _reason(error)) else ""
     kind = APITimeoutError if meaning.event in _LATE else APIConnectionError
-    billing = billing_of(meaning.event, sent=not trace.knows_that_nothing_left)
+    billing = billing_of(meaning.event, sent=not trace.is_unsent)
     again = meaning.again and not any(isinstance(each, _LASTING) for each in causes)
     return kind(f"{text}{reason}", billing=billing, again=again)
 

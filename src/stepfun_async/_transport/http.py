@@ -1,4 +1,4 @@
-"""A call on its way: to the API with the key, or to a link without it."""
+"""`HTTPTransport`: sends requests to the API with the key, and to links without it."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ MAX_REDIRECTS = 5
 """The maximum number of redirects that the link to an image may take."""
 
 _ADDRESSES = 64
-"""Addresses of the API that are remembered at most."""
+"""The maximum number of parsed addresses of the API that are kept."""
 
 
-class _Manner(NamedTuple):
-    """How the calls of one kind are made.
+class _Policy(NamedTuple):
+    """The limits of one kind of request.
 
     Attributes:
-        guard: where their connections may not lead; `None` if they may lead anywhere.
-        longest: bytes of the longest answer.
+        guard: the filter of the addresses that it may connect to; `None` for all addresses.
+        longest: the maximum bytes of the response's body.
     """
 
     guard: AddressFilter | None
     longest: int
 
 
-_LINK = _Manner(why_not_public, MAX_IMAGE)
-_LINK_INSIDE = _Manner(None, MAX_IMAGE)
-"""For links of an API that is not public itself."""
+_LINK = _Policy(why_not_public, MAX_IMAGE)
+_LINK_INSIDE = _Policy(None, MAX_IMAGE)
+"""For links of an API that is not itself public."""
 
 
 class HTTPTransport:
-    """Calls to a base URL over HTTP."""
+    """Sends requests to a base URL over HTTP."""
 
     def __init__(
         self, config: Settings, headers: Mapping[str, str], connections: ConnectionPool | UserTransport
@@ -58,12 +58,12 @@ class HTTPTransport:
         own = {name.lower(): as_secret(value) for name, value in headers.items()}
         self._headers = headers_of({**plain, **key, **own})
         in_clear = self._base.scheme == "http" and not config.allow_http
-        self._api = _Manner(why_not_loopback if in_clear else None, MAX_BODY)
+        self._api = _Policy(why_not_loopback if in_clear else None, MAX_BODY)
         self._addresses: dict[str, Address] = {}
         self._is_inside = False
 
     def send(self, call: HTTPRequest, progress: SendState) -> Coroutine[Any, Any, HTTPResponse]:
-        """Send `call` to the base URL; or, if its path is a whole link, to there, without the key."""
+        """Send `call` to the base URL or, if its path is a whole link, to that link without the key."""
         path = call.path
         if path in self._addresses:
             return self._exchange(call, self._addresses[path], self._headers, self._api, progress)
@@ -75,9 +75,9 @@ class HTTPTransport:
         await self._connections.aclose()
 
     def _address_of(self, path: str) -> Address:
-        """The address of a path below the base URL: there are a few, so each is parsed and judged once.
+        """Return the address of a path below the base URL. There are a few, so each is parsed and checked once.
 
-        The address that its host turns out to have is judged at every connect.
+        The IP address of its host is checked at every connect.
         """
         try:
             refuse_host(self._base.host, self._api.guard)
@@ -113,27 +113,27 @@ class HTTPTransport:
         raise _not_followed(why)
 
     async def _exchange(
-        self, call: HTTPRequest, address: Address, headers: Headers, manner: _Manner, state: SendState
+        self, call: HTTPRequest, address: Address, headers: Headers, policy: _Policy, state: SendState
     ) -> HTTPResponse:
         """Send one request to `address`, on a connection of the pool, and return the response."""
         pool, key = self._connections, self._config.key
         request = prepare_at_once(call, address, headers, state) or await prepare_request(call, address, headers, state)
-        trace = ConnectionTrace(state, address.host, manner.guard, key)
+        trace = ConnectionTrace(state, address.host, policy.guard, key)
         state.sent = pool.sent_at_first
-        route = pool.route(address.origin, manner.guard)
+        route = pool.route(address.origin, policy.guard)
         connection, stack = pool.take_idle(route, state) or await pool.take(route)
         try:
-            response = await connection.exchange(request, trace, manner.longest)
+            response = await connection.exchange(request, trace, policy.longest)
         except BaseException as error:  # noqa: BLE001 - raised below
             await pool.discard(connection)
             failure = map_exception(error, connection.meaning, trace, key)
-            if manner is self._api and isinstance(failure, AddressNotAllowedError):
+            if policy is self._api and isinstance(failure, AddressNotAllowedError):
                 failure = _not_in_clear(failure)
         else:
             if not pool.keep(connection, stack, state):
                 await pool.close(connection)
             return response
-        raise failure  # out of reach of the error behind it, which may know the key
+        raise failure  # outside the `except` block, so that no context is attached which may contain the key
 
 
 def _checked_base(base_url: str) -> Address:

@@ -1,9 +1,9 @@
-"""HTTP/1.1 as bytes: the head of a request, and an answer that comes in pieces. No socket in here.
+"""HTTP/1.1 as bytes, without sockets: the head of a request, and a parser of responses.
 
-An answer of the usual shape (HTTP/1.1, a status that has a body, a plain content-length) is read here, in
-a few microseconds. Whatever else there is (chunks, a body that ends with the connection, interim answers,
-older versions, folded or broken heads) goes to h11, from its first byte on: what is rare need not be fast,
-and what is broken is h11's to judge.
+A response of the usual shape (HTTP/1.1, a status with a body, a plain content-length) is parsed here, in a few
+microseconds. Everything else (chunks, a body that ends with the connection, interim responses, older versions, folded
+or broken heads) is parsed by h11 from its first byte on: what is rare need not be fast, and what is broken should be
+judged by h11.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import h11
 
 LONGEST_HEAD = 100 * 1024
-"""Bytes of the longest head of an answer."""
+"""The maximum bytes of the head of a response."""
 
 _HEAD = re.compile(
     rb"HTTP/1\.1 ([2-9]\d\d)(?: [^\r\n\0]*)?\r\n"
@@ -35,7 +35,7 @@ _INTERIM_BEGUN = b"HTTP/1.1 1"
 
 
 def answer_begun(data: bytes) -> bool:
-    """Whether `data`, all that has arrived, is more than interim answers, such as `100 Continue`."""
+    """Whether `data`, all that has arrived, is more than interim responses such as `100 Continue`."""
     interim = _INTERIM.match(data)
     begun = data[0 if interim is None else interim.end() :][: len(_INTERIM_BEGUN)]
     return bool(begun) and not _INTERIM_BEGUN.startswith(begun)
@@ -45,7 +45,7 @@ _ANNOUNCED = re.compile(r"(?:^|[,;\s])timeout\s*=\s*\"?(\d{1,9})", re.IGNORECASE
 
 
 def announced_idle_time(headers: Mapping[str, str]) -> float | None:
-    """Seconds after which the server closes an idle connection, by its `Keep-Alive`; `None` if it does not say."""
+    """Return the seconds after which the server closes an idle connection, by `Keep-Alive`; `None` if not announced."""
     value = headers.get("keep-alive")
     match = None if value is None else _ANNOUNCED.search(value)
     return None if match is None else float(match[1])
@@ -64,24 +64,24 @@ class ResponseHead:
 
 
 def request_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
-    """The bytes of a request's head, up to the field with the length of its body and the empty line after it.
+    """Return the bytes of a request's head, except for the content-length and the empty line after it.
 
     Args:
         method: the HTTP method.
         target: path and query.
-        headers: all of them but `content-length`, names and values known to be fit for HTTP.
+        headers: all headers except `content-length`, with names and values valid in HTTP.
     """
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join([*lines, ""]).encode("latin-1")
 
 
 class ResponseParser:
-    """One answer, fed with what arrives.
+    """A parser of one response, fed with the data that arrives.
 
     Attributes:
-        head: status and headers, once they are there.
-        over: whether the whole answer is there.
-        reusable: whether the connection is good for another exchange, once it is over.
+        head: status and headers, once they have arrived.
+        over: whether the whole response has arrived.
+        reusable: whether the connection can be used for another exchange, once it is over.
     """
 
     __slots__ = ("_buffer", "_h11", "_missing", "head", "over", "reusable")
@@ -95,7 +95,7 @@ class ResponseParser:
         self._h11: h11.Connection | None = None
 
     def receive(self, data: bytes) -> bytes:
-        """Take what arrived, nothing at the connection's end; what of it belongs to the body.
+        """Parse data that arrived, empty at the connection's end. Return the part that belongs to the body.
 
         Raises:
             RemoteProtocolError: it is not HTTP, or it ended too early.
@@ -108,9 +108,9 @@ class ResponseParser:
         match = _HEAD.match(arrived)
         if match is None:
             ended = not data or len(arrived) >= LONGEST_HEAD or b"\r\n\r\n" in arrived or b"\n\n" in arrived
-            return self._hand_over(data) if ended else b""
+            return self._switch_to_h11(data) if ended else b""
         if (head := _read_head(match)) is None:
-            return self._hand_over(data)
+            return self._switch_to_h11(data)
         self.head, self._missing, self.reusable = head
         rest, self._buffer = match[3], b""
         if len(rest) == self._missing:
@@ -121,17 +121,17 @@ class ResponseParser:
 
     @property
     def counts(self) -> bool:
-        """Whether the rest is nothing but bytes of the body, so that `count` does instead of `receive`."""
+        """Whether the rest is only bytes of the body, so that `count` can be called instead of `receive`."""
         return self.head is not None and self._h11 is None
 
     def count(self, length: int) -> int:
-        """Take note that `length` bytes of the body's rest arrived, none at the end. Return how many belong to it.
+        """Count `length` bytes of the body that arrived, 0 at the end. Return how many of them belong to it.
 
         Raises:
             RemoteProtocolError: it ended too early.
         """
         if not length:
-            self._hand_over(b"")
+            self._switch_to_h11(b"")
         if length > self._missing:  # more than was announced, which belongs to no request
             self.reusable = False
             length = self._missing
@@ -141,12 +141,12 @@ class ResponseParser:
 
     # --- everything else, by h11
 
-    def _hand_over(self, data: bytes) -> bytes:
-        """Have h11 read the answer from its beginning; `data`, nothing at the end, is in the buffer already."""
+    def _switch_to_h11(self, data: bytes) -> bytes:
+        """Parse the response with h11, from its beginning; `data`, empty at the end, is in the buffer already."""
         if self.head is not None:
             raise RemoteProtocolError(f"the server closed the connection, {self._missing:,} bytes too early")
         if not self._buffer:
-            raise RemoteProtocolError("the server closed the connection without an answer")
+            raise RemoteProtocolError("the server closed the connection without a response")
         import h11
 
         connection = self._h11 = h11.Connection(h11.CLIENT, LONGEST_HEAD)
@@ -166,7 +166,7 @@ class ResponseParser:
             raise RemoteProtocolError(str(error)) from None
 
     def _events(self, connection: h11.Connection) -> Iterator[bytes]:
-        """Take note of everything that can be read by now; the pieces of the body."""
+        """Process all events that have arrived. Yield the pieces of the body."""
         import h11
 
         while not self.over:

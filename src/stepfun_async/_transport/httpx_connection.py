@@ -86,7 +86,7 @@ class HTTPXConnection:
 
 
 def _says_more(transport: httpx.AsyncBaseTransport) -> bool:
-    """Whether more came than the answer, which would be taken for the answer of the next call.
+    """Whether more arrived than the response, which would be taken for the response to the next call.
 
     Only h11 and the socket know, some layers below httpx, and nothing in between asks them.
     """
@@ -129,7 +129,7 @@ class _Stream(httpx.AsyncByteStream):
 
 
 _BROKEN = (httpx.HTTPError, httpx.StreamError, h11.ProtocolError, OSError)
-"""What says that a connection ended in the middle of an answer."""
+"""The errors of a connection that ended in the middle of a response."""
 
 _MEANINGS = (
     FailureKind(httpx.ConnectTimeout, "connect_timeout", "no connection to {host} within {seconds:g} seconds"),
@@ -138,7 +138,7 @@ _MEANINGS = (
     FailureKind(httpx.ConnectError, "refused", "no connection to {host}"),
     FailureKind(httpx.TimeoutException, "read_timeout", "{host} took too long"),
     FailureKind(
-        httpx.RemoteProtocolError, "no_http", "{host} broke the answer off, or sent something that is not HTTP"
+        httpx.RemoteProtocolError, "no_http", "{host} ended the response too early, or sent something that is not HTTP"
     ),
     FailureKind(httpx.LocalProtocolError, "lost", "the request cannot be said in HTTP", again=False),
     FailureKind(httpx.InvalidURL, "unsendable", "the address is not one", again=False),
@@ -149,4 +149,4 @@ _MEANINGS = (
         "the connection to {host} was lost",
     ),
 )
-"""What each of httpx's errors means, the most specific first."""
+"""The kinds of failures of httpx's errors, the most specific first."""

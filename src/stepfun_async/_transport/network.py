@@ -1,7 +1,7 @@
 """httpcore's network, on the package's own sockets.
 
-httpcore only writes while it sends a body. On these sockets an answer that comes meanwhile ends the body, and what the
-system still holds of a connection that was lost is read, over TLS too.
+httpcore only writes while it sends a body. On these sockets a response that arrives meanwhile ends the body, and the
+data that the system still has of a lost connection is read, over TLS too.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class _Stream(httpcore.AsyncNetworkStream):
             self._listening = False
         with _failing(httpcore.WriteTimeout, httpcore.WriteError), anyio.fail_after(timeout):
             if not await send_all(self._opened, buffer, listening=self._listening):
-                raise ConnectionResetError("the server has answered, or closed the connection")
+                raise ConnectionResetError("the server has responded, or closed the connection")
 
     async def aclose(self) -> None:
         await self._opened.aclose()

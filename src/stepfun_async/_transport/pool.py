@@ -1,9 +1,8 @@
-"""Connections: idle ones on stacks, a user's own transport, proxies and certificates.
+"""The connection pool: idle connections on stacks, a user's own transport, proxies and certificates.
 
-A slot owns its connection: idle connections lie on a stack, a call takes the top one or makes a new
-one, and puts it back when the exchange ended well. There are never more of them than slots, so there
-is no pool to search and none to queue in; and a connection that a call was cancelled on is thrown
-away with whatever state it was in, so there is nothing to poison.
+A call takes the top connection of the stack of its route or opens a new one, and puts it back if the exchange ended
+well. There are never more connections than slots, so there is nothing to search and no queue. A connection on which a
+call was cancelled is discarded, in whatever state it is.
 """
 
 from __future__ import annotations
@@ -32,36 +31,36 @@ if TYPE_CHECKING:
     from .trace import ConnectionTrace
 
 UNANNOUNCED = 1.5
-"""Seconds for which an idle connection is kept where the server does not say for how long it keeps it: under the 2
-after which gunicorn closes its own (`keepalive`, docs of gunicorn 23); uvicorn, hypercorn and Node do so after 5."""
+"""Seconds for which an idle connection is kept if the server announces no time: less than the 2 after which gunicorn
+closes it (`keepalive`, docs of gunicorn 23); uvicorn, hypercorn and Node do so after 5."""
 
 LONGEST = 60.0
-"""Seconds for which it is kept at most where the server says more: something between it and here may know better."""
+"""The maximum seconds for which it is kept: a proxy in between may close it earlier than the server announces."""
 
 _MARGIN = 1.0
-"""Seconds before the end that the server announces in which no request is sent any more: it would cross with it."""
+"""Seconds before the announced end in which no request is sent, since the server may be closing the connection."""
 
 
 class Connection(Protocol):
-    """What carries one exchange after another."""
+    """A connection, for one exchange after another."""
 
     @property
     def stale(self) -> bool:
-        """Whether it is no good any more, as far as can be told without sending."""
+        """Whether it can no longer be used, as far as is known without sending."""
         ...
 
     @property
     def reusable(self) -> bool:
-        """Whether it is good for another exchange."""
+        """Whether it can be used for another exchange."""
         ...
 
     @property
     def idle_time(self) -> float | None:
-        """Seconds after which the server closes it when it is idle; `None` if it has not said so."""
+        """Seconds after which the server closes it when it is idle; `None` if not announced."""
         ...
 
     async def exchange(self, request: PreparedRequest, trace: ConnectionTrace, longest: int) -> HTTPResponse:
-        """Send `request`, and receive the response, whose body has `longest` bytes at most."""
+        """Send `request` and return the response, whose body has at most `longest` bytes."""
         ...
 
     async def aclose(self) -> None:
@@ -69,13 +68,13 @@ class Connection(Protocol):
         ...
 
     def meaning(self, error: Exception) -> FailureKind | None:
-        """The kind of failure that an error of `exchange` is; `None` if it is no failure of a connection."""
+        """Return the kind of failure of an error of `exchange`; `None` if it is not a failure of the connection."""
         ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """What a connection may be used for: calls to one server, whose address was judged by the same guard."""
+    """A kind of connection: to one server, with addresses checked by one filter, directly or through httpx."""
 
     origin: Origin
     guard: AddressFilter | None
@@ -83,24 +82,24 @@ class Route:
 
 
 ConnectionStack: TypeAlias = deque[tuple[float, Connection]]
-"""Idle connections with the time until when they are kept, the one that lies there longest at the left."""
+"""Idle connections, each with the time until which it is kept; the oldest is at the left."""
 
 _PooledConnection: TypeAlias = tuple[Connection, ConnectionStack]
-"""A connection that a call has, and the stack it came from."""
+"""A connection in use, and the stack it is returned to."""
 
 
-async def _thin_out(stack: ConnectionStack, now: float) -> None:
-    """Close what lies at the bottom for too long: two a call, so that none pays for all."""
+async def _close_expired(stack: ConnectionStack, now: float) -> None:
+    """Close expired connections at the bottom of the stack: at most two per call, so that no call pays for all."""
     for _ in range(2):
         if len(stack) > 1 and stack[0][0] <= now:
             await stack.popleft()[1].aclose()
 
 
 class ConnectionPool:
-    """Idle connections on a stack for each lane, and how new ones are made."""
+    """Idle connections on a stack for each route; opens new ones."""
 
     sent_at_first = False
-    """Nothing has left before a connection of ours says so."""
+    """A new attempt has sent nothing: our connections report when they send."""
 
     def __init__(self, proxy: str | None, keepalive_expiry: float | None) -> None:
         self._proxy = proxy
@@ -112,7 +111,7 @@ class ConnectionPool:
         self._idle: LoopLocal[_Idle] = LoopLocal(_Idle)
 
     def route(self, origin: Origin, guard: AddressFilter | None) -> Route:
-        """Return the route for requests to `origin`. Here it is decided which use httpx."""
+        """Return the route for requests to `origin`, which decides whether they use httpx."""
         key = (origin, guard)
         if key not in self._routes:
             proxy = self._proxies[origin] = self._proxy or proxy_for(origin)
@@ -146,8 +145,8 @@ class ConnectionPool:
         while stack:
             now = clock()
             if stack[0][0] <= now:
-                await _thin_out(stack, now)
-                if not stack:  # others took theirs meanwhile
+                await _close_expired(stack, now)
+                if not stack:  # other calls took the rest meanwhile
                     break
             until, connection = stack.pop()
             if until > now and not connection.stale:
@@ -156,11 +155,11 @@ class ConnectionPool:
         return await self._open(route), stack
 
     async def close(self, connection: Connection) -> None:
-        """Close a connection whose exchange ended well. A cancellation in here does not lose the response."""
+        """Close a connection after a successful exchange. A cancellation meanwhile does not lose the response."""
         await finished(connection.aclose)
 
     def keep(self, connection: Connection, stack: ConnectionStack, state: SendState) -> bool:
-        """Put a connection back that can be used again. Return whether that is so."""
+        """Put a connection back if it can be used again. Return whether it was."""
         if self._closed or not connection.reusable:
             return False
         idle_time = connection.idle_time
@@ -170,11 +169,11 @@ class ConnectionPool:
         return True
 
     def _kept(self, announced: float) -> float:
-        """Seconds for which a connection is kept that the server keeps for `announced` seconds."""
+        """Return the seconds for which to keep a connection that the server keeps for `announced` seconds."""
         return min(self._expiry, max(announced - _MARGIN, announced / 2))
 
     async def discard(self, connection: Connection) -> None:
-        """Throw a connection away, in whatever state it is."""
+        """Close a connection, in whatever state it is."""
         await connection.aclose()
 
     async def aclose(self) -> None:
@@ -195,22 +194,22 @@ class ConnectionPool:
 
 
 def _is_patched() -> bool:
-    """Whether some tool has patched httpx's way of sending, as respx, recorders and tracing agents do.
+    """Whether a tool has patched how httpx sends, as respx, recorders and tracing agents do.
 
-    Known by the code that is run there, so it does not matter which was imported first.
+    It compares the code of the methods, so the order of imports does not matter.
     """
-    for package, name in _WAYS:  # noqa: SIM110 - every call asks, and a generator takes as long as the answer
+    for package, name in _PATCHED:  # noqa: SIM110 - runs at every call, and a generator would double its time
         if package in sys.modules and _is_replaced(package, name):
             return True
     return False
 
 
 def _is_replaced(package: str, name: str) -> bool:
-    """Whether the method by which a class of httpx or httpcore sends is some other package's."""
+    """Whether the method with which a class of httpx or httpcore sends belongs to another package."""
     module = sys.modules[package]
     kind: type = getattr(module, name)
     held = vars(kind).get("handle_async_request")
-    # A wrapper, such as wrapt's, says of itself whatever the function inside says: its type alone is its own.
+    # A wrapper, such as wrapt's, has all attributes of the function inside: only its type is its own.
     if type(held) is not FunctionType:
         return True
     if _own_code.get((package, name)) is held.__code__:
@@ -221,15 +220,15 @@ def _is_replaced(package: str, name: str) -> bool:
     return False
 
 
-_WAYS = (("httpx", "AsyncHTTPTransport"), ("httpcore", "AsyncConnectionPool"), ("httpcore", "AsyncHTTPConnection"))
+_PATCHED = (("httpx", "AsyncHTTPTransport"), ("httpcore", "AsyncConnectionPool"), ("httpcore", "AsyncHTTPConnection"))
 """The classes whose `handle_async_request` such tools replace."""
 
 _own_code: dict[tuple[str, str], CodeType] = {}
-"""What those packages themselves run there, once it was looked at."""
+"""The packages' own code of these methods, once it was checked."""
 
 
 class UserTransport:
-    """A transport that the user handed in: used for everything, closed with the client, never discarded."""
+    """A pool for the user's own transport: used for everything, closed with the client, never discarded."""
 
     sent_at_first = None
     """A user's transport does not report what was sent."""
@@ -261,11 +260,10 @@ class UserTransport:
 
 
 class _Idle:
-    """One loop's idle connections, closed with the loop.
+    """The idle connections of one event loop, closed with it.
 
-    asyncio and trio both finish the async generators that were begun in a loop when it ends. So a
-    generator that waits for its end is a place to close sockets in time, in the right loop, without
-    the user having to say anything.
+    When a loop ends, asyncio and trio both close the async generators that were started in it. So a suspended
+    generator is a place to close sockets in time and in the right loop, without an action of the user.
     """
 
     def __init__(self) -> None:
@@ -292,7 +290,7 @@ class _Idle:
 
 
 _contexts: list[ssl.SSLContext] = []
-"""The context for all connections of this process, once it is there: making one takes tens of milliseconds."""
+"""The context for all connections of this process, created once: that takes tens of milliseconds."""
 
 
 async def _tls() -> ssl.SSLContext:
@@ -311,7 +309,7 @@ def _tls_context() -> ssl.SSLContext:
 
 
 def _trusting() -> ssl.SSLContext:
-    """What trusts the certificates that httpx trusts: those that the environment names, else certifi's."""
+    """Return a context that trusts the same certificates as httpx: those of the environment, else certifi's."""
     import certifi
 
     file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
@@ -320,11 +318,11 @@ def _trusting() -> ssl.SSLContext:
     else:
         context = ssl.create_default_context(capath=folder)
     context.set_alpn_protocols(["http/1.1"])
-    context.options |= ssl.OP_NO_RENEGOTIATION  # or what is to be sent might have to wait for what is to be read
+    context.options |= ssl.OP_NO_RENEGOTIATION  # or sending might have to wait for receiving
     return context
 
 
 @cache
 def _no_tls() -> ssl.SSLContext:
-    """A context that trusts no server, for plain http, where loading certificates would be wasted."""
+    """Return a context that trusts no server, for plain http, where loading certificates would be wasted."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -1,4 +1,4 @@
-"""Requests on their way out: where to, and what is said."""
+"""Prepares requests: their address, headers and body."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _PLAIN = re.compile(
     r"(?P<target>/[A-Za-z0-9/._~!$&'()*+,;=:@%-]*(?:\?[A-Za-z0-9/._~!$&'()*+,;=:@%?-]*)?)?",
     re.IGNORECASE,
 )
-"""Addresses that all parsers read alike. httpx parses the others."""
+"""URLs that all parsers read alike. httpx parses the others."""
 
 _PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Address:
-    """An address, as far as a connection has to know it.
+    """A parsed URL, with the parts that a connection needs.
 
     Attributes:
         text: as it is written.
@@ -57,10 +57,10 @@ class Address:
 
 
 def address_of(url: str) -> Address:
-    """What `url` says.
+    """Parse `url`.
 
     Raises:
-        ValueError: it is no http(s) address.
+        ValueError: it is not an http(s) URL.
     """
     match = _PLAIN.fullmatch(url)
     if match is None or "/." in (match["target"] or "") or int(match["port"] or 1) > 65535:
@@ -83,10 +83,10 @@ def _read_by_httpx(url: str) -> Address:
 
 
 def link_address(url: str) -> Address:
-    """What the link `url` says.
+    """Parse the link `url`.
 
     Raises:
-        APIConnectionError: it says nothing.
+        APIConnectionError: it is not a valid http(s) URL.
     """
     try:
         return address_of(url)
@@ -122,12 +122,12 @@ class Headers(NamedTuple):
 
 
 def headers_of(headers: Mapping[str, str]) -> Headers:
-    """`headers`, which all calls have."""
+    """Return the headers of all requests, with and without a JSON body."""
     return Headers(headers, {**headers, "content-type": JSON})
 
 
 def prepare_at_once(call: HTTPRequest, address: Address, headers: Headers, state: SendState) -> PreparedRequest | None:
-    """Return the request that says `call`, if its body is encoded already and has the usual headers; or `None`."""
+    """Prepare `call` if its body is encoded already and it has no headers of its own; otherwise return `None`."""
     if call.content is None or call.headers:
         return None
     return PreparedRequest(call, address, headers.of_json, RequestBody(JSON, (call.content,), state))
@@ -136,10 +136,10 @@ def prepare_at_once(call: HTTPRequest, address: Address, headers: Headers, state
 async def prepare_request(
     call: HTTPRequest, address: Address, headers: Headers, progress: SendState
 ) -> PreparedRequest:
-    """The request that says `call`.
+    """Prepare `call`.
 
     Raises:
-        InvalidRequestError: JSON cannot say the body.
+        InvalidRequestError: the body cannot be encoded as JSON.
         APIConnectionError: a file to send has changed.
     """
     body = await body_of(call, progress)

@@ -1,8 +1,8 @@
 """The trace of a connection: when the body is sent, and where the connection leads.
 
-Three promises are kept here: it is known whether a byte of the body left, a name leads nowhere that it
-should not lead, and httpcore's own log does not repeat what a server echoes. A connection of our own says
-so itself; httpx's does through httpcore's trace hook, since nothing above that sees the socket.
+It keeps three promises: whether a byte of the body was sent is known; no connection is made to an address that is not
+allowed; and httpcore's own log does not repeat a key that a server echoes. Our own connections report directly; httpx's
+do so through httpcore's trace hook, since nothing above it has access to the socket.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ async def close_in_time(opened: AsyncResource) -> None:
 
 
 class AddressNotAllowedError(Exception):
-    """A connection may not lead to where it would lead, or does."""
+    """A connection to an address that is not allowed."""
 
 
 def refuse_host(host: str, guard: AddressFilter | None) -> None:
-    """Raise `AddressNotAllowedError` where `host`, already as it is written, is none where a call may go."""
+    """Raise `AddressNotAllowedError` if `host`, as it is written, is already known not to be allowed."""
     if guard is not None and (why := guard(host)):
         raise AddressNotAllowedError(f"{host} {why}")
 
@@ -47,14 +47,14 @@ def refuse_host(host: str, guard: AddressFilter | None) -> None:
 class ConnectionTrace:
     """Records when the body is first sent, and closes connections to addresses that are not allowed. Also a trace hook.
 
-    A name is judged by the address that its socket is connected to, before anything is sent. So it does
-    not help to answer one address when the name is looked up to be judged, and another one afterwards.
+    A name is judged by the address that its socket is connected to, before anything is sent. So a name server cannot
+    return one address for the check, and another one for the connection.
 
     Args:
-        progress: where it is noted that the body leaves.
-        host: where the call goes, as it is written in the link.
-        guard: where it may not go.
-        key: the key, which no log should repeat.
+        progress: records that the body is sent.
+        host: the host of the request, as written in the link.
+        guard: the filter of addresses; `None` for no filter.
+        key: the key, which must not appear in a log.
     """
 
     def __init__(self, progress: SendState, host: str, guard: AddressFilter | None, key: APIKey | None) -> None:
@@ -67,7 +67,7 @@ class ConnectionTrace:
         self._connecting_to: object = None
 
     def sees(self) -> None:
-        """Note that the connection reports what happens."""
+        """Record that the connection reports its events."""
         self.saw = True
 
     async def __call__(self, event: str, info: MutableMapping[str, Any]) -> None:
@@ -84,12 +84,12 @@ class ConnectionTrace:
             self._hide(info)
 
     @property
-    def knows_that_nothing_left(self) -> bool:
-        """Whether events came, and none of them was the body's; a mocked transport sends no events."""
+    def is_unsent(self) -> bool:
+        """Whether events arrived, and none of them was the body's; a mocked transport sends no events."""
         return self.saw and self.progress.sent is False
 
     async def _judge(self, stream: Any) -> None:
-        """Close a connection to a forbidden address. To a proxy it is allowed: that is the user's own choice."""
+        """Close a connection to an address that is not allowed. A proxy always is: the user has chosen it."""
         if self._guard is None or self._connecting_to != self.host:
             return
         address = _address_of(stream)
@@ -98,7 +98,7 @@ class ConnectionTrace:
             raise AddressNotAllowedError(f"{self.host} is {address}, which {why}")
 
     def _hide(self, info: MutableMapping[str, Any]) -> None:
-        """Take the key out of what httpcore is about to log, where a server repeats it."""
+        """Remove the key from what httpcore is about to log, in case the server repeats it."""
         if self._key is None:
             return
         for name, value in info.items():
