@@ -42,7 +42,7 @@ from stepfun_async import (
     SaveError,
 )
 from stepfun_async._call import save as _sinks
-from stepfun_async._call.save import FULL, GATHERED, FileSink, SaveTarget
+from stepfun_async._call.save import GATHERED, FileSink, SaveTarget
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from stepfun_async._runtime.event_loop import running_loop
 from stepfun_async._runtime.files import AtomicFile
@@ -75,7 +75,7 @@ def body_of(*pictures: bytes, **more: object) -> bytes:
     return json.dumps({"created": 1, "data": items}).encode()
 
 
-PICTURE = picture(6 * GATHERED + 12345)
+PICTURE = picture(9 * GATHERED + 12345)
 BODY = body_of(PICTURE)
 RAW = answer(PICTURE, content_type="image/png")
 
@@ -732,8 +732,8 @@ async def test_an_intake_is_full_when_a_piece_is_written_and_the_next_is_complet
         assert len(reply.body) < 200
         assert reply.images[0].sink.read() == PICTURE
     pieces = [after - before for before, after in pairwise([0, *fed])]
-    assert (GATHERED + FULL) * 4 / 3 <= pieces[0] <= (GATHERED + FULL) * 4 / 3 + 2 * step
-    assert all(FULL * 4 / 3 <= piece <= FULL * 4 / 3 + step for piece in pieces[1:])
+    assert 2 * GATHERED * 4 / 3 <= pieces[0] <= 2 * GATHERED * 4 / 3 + 2 * step
+    assert all(GATHERED * 4 / 3 <= piece <= GATHERED * 4 / 3 + step for piece in pieces[1:])
     assert len(pieces) >= 3
     assert list(tmp_path.iterdir()) == []
 

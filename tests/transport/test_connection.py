@@ -151,7 +151,6 @@ async def test_a_large_image_is_received_over_tls(
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
     monkeypatch.setattr(connections, "_contexts", [trusting])
-    monkeypatch.setattr(save, "FULL", 20_000)
     monkeypatch.setattr(save, "GATHERED", 10_000)
     large = PIXEL + os.urandom(4 * 1024 * 1024)
     said = {"data": [{"b64_json": base64.b64encode(large).decode(), "seed": 1, "finish_reason": "success"}]}

@@ -25,11 +25,9 @@ from .._runtime.background import BackgroundWrite
 from .._runtime.event_loop import finished_in_thread, is_closed
 from .._runtime.files import ALREADY_EXISTS, AtomicFile
 
-GATHERED = 180 * 1024
-"""Bytes that are gathered before a thread writes them, which costs a hop to it each time."""
-
-FULL = 256 * 1024
-"""Bytes that are gathered while a piece is written, before the other side has to wait."""
+GATHERED = 128 * 1024
+"""Bytes that are gathered before a thread writes them, which costs a hop to it each time. A slot has about twice as
+many at most: while a piece is written, the next is gathered."""
 
 
 class FileSink:
@@ -47,7 +45,7 @@ class FileSink:
 
     @property
     def full(self) -> bool:
-        if self._waiting < FULL or self._writing is None:
+        if self._waiting < GATHERED or self._writing is None:
             return False
         return self._lost is not None or not self._writing.is_over
 

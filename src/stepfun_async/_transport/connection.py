@@ -136,6 +136,7 @@ async def _read_rest(opened: Socket, parser: ResponseParser, reader: BodyReader)
     take = partial(_take_counted if parser.counts else _take_parsed, parser, reader)
     while not parser.over:
         if reader.full:
+            opened.pause()
             await reader.drain()
             await checkpoint_if_cancelled()  # more may have arrived already, so that nothing below waits
         await opened.receive_into(take)

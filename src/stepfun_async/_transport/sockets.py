@@ -194,6 +194,10 @@ class Socket(ABC):
             data = await self.receive()
 
     @abstractmethod
+    def pause(self) -> None:
+        """Receive nothing more until a caller waits for it."""
+
+    @abstractmethod
     def _resume(self) -> None:
         """Resume receiving after a pause."""
 
@@ -321,17 +325,14 @@ class AsyncioSocket(Socket, asyncio.BufferedProtocol):
         """Hand what arrives to `take`, in the loop's own callback: the task wakes when that returns False."""
         while True:
             while self.arrived:
-                data = self.arrived.pop(0)
-                self._unread -= len(data)
-                if self._paused and not self.arrived:
-                    self._resume()
+                data = self._take_first()
                 if not take(data, len(data)):
                     return
-            if self._error is not None:
-                raise self._error
             if self.ended:
-                take(b"", 0)
+                take(self.take(), 0)
                 return
+            if self._paused:
+                self._resume()
             self._taker, self._has_enough = take, False
             try:
                 await self.arrival()
@@ -339,6 +340,14 @@ class AsyncioSocket(Socket, asyncio.BufferedProtocol):
                 self._taker = self._reader = None
             if self._has_enough:
                 return
+
+    def _take_first(self) -> bytes:
+        """Take the first piece of what has arrived."""
+        data = self.arrived.pop(0)
+        self._unread -= len(data)
+        if self._paused and not self.arrived:
+            self._resume()
+        return data
 
     def _keep(self, text: bytes) -> None:
         if self._taker is None:
@@ -366,6 +375,11 @@ class AsyncioSocket(Socket, asyncio.BufferedProtocol):
     def arrival(self) -> Awaitable[None]:
         self._reader = self._loop.create_future()
         return self._reader
+
+    def pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
 
     def _resume(self) -> None:
         self._paused = False
@@ -399,9 +413,8 @@ class AsyncioSocket(Socket, asyncio.BufferedProtocol):
         reader = self._reader
         if reader is not None and not reader.done():
             reader.set_result(None)
-        elif self._unread > _HIGH_WATER and not self._paused:
-            self._paused = True
-            self._transport.pause_reading()
+        elif self._unread > _HIGH_WATER:
+            self.pause()
         if self._writer is not None:
             _wake(self._writer)  # which stops writing when there is a response
 
@@ -477,8 +490,11 @@ class _TrioSocket(Socket):
             await self.arrival()
         sending.cancel()
 
-    def _resume(self) -> None:
+    def pause(self) -> None:
         """Do nothing: it receives only while a caller waits."""
+
+    def _resume(self) -> None:
+        """Do nothing, either."""
 
     async def _write(self, data: bytes) -> None:
         await self._send(data, listening=False)
