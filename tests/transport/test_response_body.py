@@ -31,7 +31,7 @@ from stepfun_async._core.wire import HTTPRequest
 from stepfun_async._transport import http as calls
 from stepfun_async._transport import response_body as bodies
 from stepfun_async._transport.http11 import ResponseHead
-from stepfun_async._transport.response_body import MAX_IMAGE, BodyReader, _Unpacking
+from stepfun_async._transport.response_body import MAX_IMAGE, BodyReader, _Decompression
 from tests.support.answers import PIXEL, answer, image_answer
 from tests.support.raw import raw_server, say
 
@@ -61,10 +61,10 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 
 
 def _unpacked(body: bytes, coding: str, longest: int) -> bytes | None:
-    unpacking = _Unpacking(body, coding, longest)
-    while not unpacking.over:
-        unpacking.step()
-    return unpacking.result()
+    decompression = _Decompression(body, coding, longest)
+    while not decompression.over:
+        decompression.step()
+    return decompression.result()
 
 
 def packed(body: bytes, coding: str, *, status: str = "200 OK") -> bytes:

@@ -28,20 +28,20 @@ _JOINED = 64 * 1024
 
 
 class RequestBody:
-    """A request's body.
+    """The body of a request.
 
-    Iterating gives its pieces, from the start each time. So an attempt can be repeated, and nothing has to be
-    closed when it is broken off in the middle.
+    Iterating yields its pieces, from the start each time. So an attempt can be repeated, and nothing has to be closed
+    if it is interrupted.
 
     Attributes:
         content_type: its content type; `None` without a body.
-        length: its bytes; `None` without a body.
-        whole: all of it, if it is one piece in memory; `None` if it is not.
+        length: its length in bytes; `None` without a body.
+        whole: the whole body, if it is one piece in memory; otherwise `None`.
 
     Args:
-        content_type: likewise.
-        parts: what it is made of.
-        progress: whether the body had begun to be sent when a file turned out to have changed.
+        content_type: its content type; `None` without a body.
+        parts: its parts.
+        progress: the state of the attempt, for errors of files that have changed.
     """
 
     def __init__(self, content_type: str | None, parts: Sequence[_Part], progress: SendState) -> None:
@@ -61,14 +61,14 @@ class RequestBody:
 
 
 async def body_of(call: HTTPRequest, progress: SendState) -> RequestBody:
-    """The body that says `call`.
+    """Encode the body of `call`.
 
     Args:
-        call: the call.
-        progress: of the attempt that it is made for.
+        call: the request.
+        progress: the state of the attempt.
 
     Raises:
-        InvalidRequestError: JSON cannot say it.
+        InvalidRequestError: it cannot be encoded as JSON.
         APIConnectionError: a file to send has changed since it was read, or is gone.
     """
     if call.content is not None:
@@ -86,7 +86,7 @@ async def body_of(call: HTTPRequest, progress: SendState) -> RequestBody:
 
 
 def _length_of(json: Mapping[str, object]) -> int:
-    """About how many characters of text there are in `json`."""
+    """Return the approximate number of characters of text in `json`."""
     length = 0
     for value in json.values():
         if isinstance(value, str):
@@ -100,7 +100,7 @@ def _length_of(json: Mapping[str, object]) -> int:
 
 
 def _form(call: HTTPRequest, boundary: bytes) -> Iterator[_Part]:
-    """The parts of a multipart form, texts first; adjacent ones in memory are joined."""
+    """Yield the parts of a multipart form, texts first; adjacent parts in memory are joined."""
     texts = bytearray()
     for name, text in call.form.items():
         texts += b'--%b\r\nContent-Disposition: form-data; name="%b"\r\n\r\n' % (boundary, _quoted(name))
@@ -122,7 +122,7 @@ _SPECIAL = re.compile(r'["\\\x00-\x1a\x1c-\x1f]')
 
 
 def _quoted(name: str) -> bytes:
-    """`name` as browsers write it between the quotes of a form's head."""
+    """Return `name` as browsers write it between the quotes of a form's header."""
     return _SPECIAL.sub(_escape, name).encode("utf-8", "surrogatepass")
 
 
@@ -134,24 +134,24 @@ def _escape(match: re.Match[str]) -> str:
 
 
 async def _check_files(call: HTTPRequest) -> None:
-    """Look at the files once more before anything leaves."""
+    """Check that the files have not changed, before anything is sent."""
     for upload in call.files.values():
         if isinstance(upload.content, FileSource):
             await _read(upload.content, 0, 0, sent=False)
 
 
 def _plan(part: _Part) -> Iterator[bytes | tuple[FileSource, int]]:
-    """The pieces of `part`: bytes, or where in a file they are."""
+    """Return the pieces of `part`: bytes, or a file and an offset."""
     if isinstance(part, bytes):
         return iter((part,) if part else ())
     return ((part, start) for start in range(0, part.size, CHUNK_SIZE))
 
 
 class _Pieces:
-    """The pieces of one sending.
+    """The pieces of a body, for one attempt.
 
-    It is no async generator, since one that is left half-way, because its call was cancelled, is left to the
-    garbage collector, of which trio complains.
+    It is not an async generator: one that is not exhausted, because its call was cancelled, is left to the garbage
+    collector, about which trio warns.
     """
 
     def __init__(self, plan: Iterator[bytes | tuple[FileSource, int]], progress: SendState) -> None:

@@ -21,77 +21,77 @@ from .._runtime.event_loop import VAST, abandonable, finished_in_thread
 from .http11 import ResponseHead
 
 MAX_BODY = 256 * 1024 * 1024
-"""Bytes of the longest answer that is read; a 4096x4096 image in base64 takes a third."""
+"""The maximum bytes of a response; a 4096x4096 image in base64 takes a third of that."""
 
 MAX_IMAGE = 160 * 1024 * 1024
-"""Bytes of the longest image that is fetched from a link: 4096x4096 pixels of four channels of 16 bits, and 32 MiB
-for what else is in its file."""
+"""The maximum bytes of an image fetched from a link: 4096x4096 pixels of four channels of 16 bits, and 32 MiB for
+everything else in its file."""
 
 WORDS = 2.0
-"""Seconds that the body of an error status has to come: the status says what happened, the body only why."""
+"""The maximum seconds to wait for the body of an error status, which only adds the reason."""
 
 _WITH_IMAGES = frozenset(endpoint.path for endpoint in ENDPOINTS.values())
 
 
 def whole_response(call: HTTPRequest, head: ResponseHead, body: bytes) -> HTTPResponse | None:
-    """Return a response that arrived at once, if it is short and in no need of a `BodyReader`; otherwise `None`."""
+    """Return a response that arrived at once, if it is short and does not need a `BodyReader`; otherwise `None`."""
     if len(body) >= CUTTING_PAYS or CODING_HEADER in head.headers or (call.into and not call.path.startswith("/")):
         return None
     return HTTPResponse(head.status, head.headers, body)
 
 
 class BodyReader:
-    """Takes one answer in, from the end of its head on.
+    """Reads the body of one response.
 
-    Who carries it feeds it what comes, awaits `drain` whenever it is `full`, and ends with `finish`; or with
-    `abandon`, whatever went wrong, also in here.
+    The connection feeds it the data that arrives, awaits `drain` whenever it is `full`, and ends with `finish` or,
+    after any error, also one of the reader's, with `abandon`.
 
     Args:
         call: the request.
         head: status and headers of the response.
-        longest: bytes that the body may have, packed and unpacked.
+        longest: the maximum bytes of the body, compressed and decompressed.
     """
 
     def __init__(self, call: HTTPRequest, head: ResponseHead, longest: int) -> None:
         self._status = head.status
         self._headers = headers = head.headers
         self._longest = longest
-        self._came = 0
+        self._received = 0
         self._is_whole = True
         self._coding = headers.get(CODING_HEADER, "").strip().lower()
-        self._is_packed = self._coding not in ("", "identity")
+        self._is_compressed = self._coding not in ("", "identity")
         self._sinks: list[Sink] = []
-        self._manner = self._manner_for(call, _length_of(headers))
+        self._decoder = self._decoder_for(call, _length_of(headers))
 
     @property
     def full(self) -> bool:
-        """Whether `drain` is to be awaited before there is more to feed."""
+        """Whether `drain` must be awaited before more is fed."""
         return bool(self._sinks) and self._sinks[-1].full
 
     def feed(self, data: Buffer, stop: int | None = None) -> None:
-        """Take the next bytes of the body; never blocks, and keeps nothing of `data`.
+        """Take the next bytes of the body. It never blocks, and does not keep `data`.
 
         Args:
-            data: where they are.
-            stop: where they end in there; by default at its end.
+            data: the buffer.
+            stop: the number of bytes in it; `None` for all.
 
         Raises:
             APIConnectionError: the body is longer than it may be.
         """
         stop = len(data) if stop is None else stop
-        self._came += stop
-        if self._came > self._longest:
+        self._received += stop
+        if self._received > self._longest:
             raise _too_long(self._longest)
-        self._manner.feed(data, stop)
+        self._decoder.feed(data, stop)
 
     async def whole_of(self, rest: Callable[[], Awaitable[None]], broken: tuple[type[Exception], ...]) -> None:
-        """Take in the rest of the body; of an error status, as much of it as comes.
+        """Read the rest of the body; that of an error status, as far as it arrives.
 
-        A server that refuses an upload may close, reset or leave the connection with what it said half-way.
+        A server that refuses an upload may close, reset or abandon the connection in the middle of its response.
 
         Args:
-            rest: receives it, and feeds it.
-            broken: what `rest` raises when the connection ends too early.
+            rest: receives the rest, and feeds it to this reader.
+            broken: the errors that `rest` raises if the connection ends too early.
         """
         if self._status < 300:
             await rest()
@@ -110,63 +110,63 @@ class BodyReader:
         await self._sinks[-1].drain()
 
     async def finish(self) -> HTTPResponse:
-        """The answer, all of which is in; unpacked where it came packed unasked.
+        """Return the response, decompressed if the server compressed it unasked.
 
-        A coding that cannot be undone is left on, and named in the reply's `content-encoding`. What has come is
-        paid for, so this ends even when the call is cancelled by now.
+        A coding that cannot be decompressed is kept, and named in the response's `content-encoding`. The response is
+        paid for, so this finishes even if the call was cancelled.
 
         Raises:
-            APIConnectionError: the body is too long, its packed form has no end, or what could not be written is lost.
+            APIConnectionError: the body is too long, its compressed form is incomplete, or it could not be written.
         """
         for sink in self._sinks:
             await sink.settle()
         headers = dict(self._headers)
-        body, images = await self._taken()
-        if not body or not self._is_packed:
+        body, images = await self._content()
+        if not body or not self._is_compressed:
             headers.pop(CODING_HEADER, None)
-        elif self._is_whole and (unpacked := await self._unpacked(body)) is not None:
-            body = unpacked
+        elif self._is_whole and (decompressed := await self._decompressed(body)) is not None:
+            body = decompressed
             del headers[CODING_HEADER]
         return HTTPResponse(self._status, headers, body, images)
 
-    async def _unpacked(self, body: bytes) -> bytes | None:
-        """`body` without its coding; up to `VAST` bytes come to their end even when the call is cancelled."""
-        unpacking = _Unpacking(body, self._coding, self._longest)
-        while not unpacking.over:
-            if unpacking.length > VAST:
+    async def _decompressed(self, body: bytes) -> bytes | None:
+        """Decompress `body`. Up to `VAST` bytes are finished even if the call is cancelled."""
+        decompression = _Decompression(body, self._coding, self._longest)
+        while not decompression.over:
+            if decompression.length > VAST:
                 await checkpoint_if_cancelled()
-            await finished_in_thread(unpacking.step)
-        return unpacking.result()
+            await finished_in_thread(decompression.step)
+        return decompression.result()
 
     async def abandon(self) -> None:
-        """Leave no file behind: the answer did not come whole."""
+        """Discard an incomplete response, and its files."""
         for sink in self._sinks:
             await sink.abandon()
 
-    def _manner_for(self, call: HTTPRequest, length: int) -> Base64StreamDecoder | _Gathered | _Raw:
-        if self._is_packed or not 200 <= self._status < 300:
-            return _Gathered(length)
+    def _decoder_for(self, call: HTTPRequest, length: int) -> Base64StreamDecoder | _Buffered | _Binary:
+        if self._is_compressed or not 200 <= self._status < 300:
+            return _Buffered(length)
         begin = partial(_begun, self._sinks, call.into or MemorySink)
         if call.path in _WITH_IMAGES and not 0 < length < CUTTING_PAYS:
             return Base64StreamDecoder(begin, length)
         if call.into and not call.path.startswith("/"):
-            return _Raw(begin(length))
-        return _Gathered(length)
+            return _Binary(begin(length))
+        return _Buffered(length)
 
-    async def _taken(self) -> tuple[bytes, tuple[ExtractedImage, ...]]:
-        """The body, and the images that were extracted from it."""
-        if not isinstance(self._manner, Base64StreamDecoder):
-            return self._manner.finish()
-        in_thread = abandonable if self._came > VAST else finished_in_thread
-        found = self._manner.finish() if self._came <= VAST else await in_thread(self._manner.finish)
+    async def _content(self) -> tuple[bytes, tuple[ExtractedImage, ...]]:
+        """Return the body, and the images that were extracted from it."""
+        if not isinstance(self._decoder, Base64StreamDecoder):
+            return self._decoder.finish()
+        in_thread = abandonable if self._received > VAST else finished_in_thread
+        found = self._decoder.finish() if self._received <= VAST else await in_thread(self._decoder.finish)
         if found is None:
-            found = await in_thread(self._manner.whole), ()
+            found = await in_thread(self._decoder.whole), ()
             await self.abandon()
         return found
 
 
-class _Gathered:
-    """A body that stays as it comes, in memory."""
+class _Buffered:
+    """A body that is kept in memory as it is."""
 
     def __init__(self, length: int) -> None:
         self._memory = MemorySink(length)
@@ -178,8 +178,8 @@ class _Gathered:
         return self._memory.data, ()
 
 
-class _Raw:
-    """A body that is an image itself."""
+class _Binary:
+    """A body that is the bytes of an image."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -192,12 +192,12 @@ class _Raw:
 
 
 def _copied(data: Buffer, stop: int) -> bytes:
-    """The bytes of `data` before `stop`; `data` itself where it is those, and stays as it is."""
+    """Return the first `stop` bytes of `data`, as a copy unless `data` cannot change."""
     return data[:stop] if isinstance(data, bytes) else bytes(memoryview(data)[:stop])
 
 
 def _begun(sinks: list[Sink], into: Callable[[int], Sink], room: int) -> Sink:
-    """One more sink, noted in `sinks`."""
+    """Create a sink with `into`, and add it to `sinks`."""
     sinks.append(into(room))
     return sinks[-1]
 
@@ -208,65 +208,65 @@ def _length_of(headers: Mapping[str, str]) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-# --- packed ones --------------------------------------------------------------------------------
+# --- compressed bodies --------------------------------------------------------------------------
 
 
 _WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-"""What zlib calls each coding."""
+"""The `wbits` of zlib for each coding."""
 
 _STEP = 8 * 1024 * 1024
-"""Bytes that are unpacked at once."""
+"""Bytes that are decompressed at once."""
 
 _HEADLESS = -15
-"""What it calls deflate without its head, which some servers send."""
+"""The `wbits` of deflate without its header, which some servers send."""
 
 
-class _Unpacking:
-    """A packed body, which is not empty, on its way out of `coding`, step by step.
+class _Decompression:
+    """Decompresses a body that is not empty, step by step.
 
     Attributes:
-        over: whether there is nothing more to do.
-        length: bytes that are unpacked.
+        over: whether it has finished.
+        length: the bytes decompressed so far.
     """
 
     def __init__(self, body: bytes, coding: str, longest: int) -> None:
         self._coding = coding
         self._longest = longest
-        self._packed = body
-        self._unpacked = io.BytesIO()
-        self._is_undone = coding in _WINDOWS
-        self.over = not self._is_undone
+        self._compressed = body
+        self._decompressed = io.BytesIO()
+        self._is_known = coding in _WINDOWS
+        self.over = not self._is_known
         self.length = 0
         headless = coding == "deflate" and (body[0] & 15 != 8 or int.from_bytes(body[:2], "big") % 31)
         self._inflator = zlib.decompressobj(_HEADLESS if headless else _WINDOWS.get(coding, 0))
 
     def step(self) -> None:
-        """Unpack the next few megabytes."""
+        """Decompress the next few megabytes."""
         try:
-            piece = self._inflator.decompress(self._packed, min(_STEP, self._longest + 1 - self.length))
+            piece = self._inflator.decompress(self._compressed, min(_STEP, self._longest + 1 - self.length))
         except zlib.error:
-            self._is_undone, self.over = False, True
+            self._is_known, self.over = False, True
             return
-        self._packed = self._inflator.unconsumed_tail
-        self.length += self._unpacked.write(piece)
+        self._compressed = self._inflator.unconsumed_tail
+        self.length += self._decompressed.write(piece)
         self.over = not piece or self._inflator.eof or self.length > self._longest
 
     def result(self) -> bytes | None:
-        """The decompressed body; `None` if the coding cannot be undone.
+        """Return the decompressed body; `None` if the coding is unknown or wrong.
 
         Raises:
-            APIConnectionError: it is too long, or has no end.
+            APIConnectionError: it is too long, or incomplete.
         """
-        if not self._is_undone:
+        if not self._is_known:
             return None
         if self.length > self._longest:
             raise _too_long(self._longest)
         if not self._inflator.eof:
-            message = f"the answer was broken off: its {self._coding} has no end"
+            message = f"the response ended too early: its {self._coding} has no end"
             raise APIConnectionError(message, billing=billing_of("lost", sent=True))
-        return None if self._inflator.unused_data else self._unpacked.getvalue()
+        return None if self._inflator.unused_data else self._decompressed.getvalue()
 
 
 def _too_long(longest: int) -> APIConnectionError:
-    message = f"the answer is longer than {longest:,} bytes"
+    message = f"the response is longer than {longest:,} bytes"
     return APIConnectionError(message, billing=billing_of("too_long", sent=True), again=False)
