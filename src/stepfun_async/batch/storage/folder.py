@@ -21,8 +21,8 @@ class Folder:
         folder: where; made when the first file is.
     """
 
-    threads = 4
-    """Some groups are written while others wait for the disk."""
+    threads = 2
+    """One group is written while another one waits for the disk. With more, groups are smaller and cost more."""
 
     most_at_once = 32
     """Files that are open at once, and whose bytes are in memory in any case."""
