@@ -126,6 +126,18 @@ def test_a_full_disk_behind_an_unbuffered_stdout(folder: Path, monkeypatch: pyte
     assert err == b"error: stdout cannot be written to: No space left on device\n"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no disk that is always full")
+@pytest.mark.parametrize(("arguments", "code"), [(["--negative-prompt", "dogs"], 0), (["--steps", "99"], 2)])
+def test_a_full_disk_behind_stderr_costs_no_image_and_no_exit_code(
+    folder: Path, arguments: list[str], code: int
+) -> None:
+    with Path("/dev/full").open("wb") as full:
+        process = start("generate", "A lake", *arguments, stderr=full)
+    with process:
+        out, _ = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (code, b"" if code else b"a-lake.png\n")
+
+
 def shown(*arguments: str, both: bool) -> str:
     """What a terminal shows; with `both` False, stdout is a pipe."""
     ours, theirs = pty.openpty()

@@ -78,8 +78,12 @@ def _writing() -> Generator[None]:
 
 def abandon_stdout() -> None:
     """Discard what could not be written, so that the interpreter does not fail again at exit."""
+    _abandon(sys.stdout)
+
+
+def _abandon(stream: TextIO) -> None:
     with suppress(OSError):  # it may not be a file
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def say_json(value: object) -> None:
@@ -97,9 +101,16 @@ def say_rich(*parts: RenderableType) -> None:
 
 
 def complain(*lines: str) -> None:
-    """Print lines on stderr; control characters in them are escaped."""
+    """Print lines on stderr; control characters in them are escaped.
+
+    If stderr cannot be written to, because its disk is full or its terminal is gone, the lines are discarded: the exit
+    code remains, and no image is lost for them.
+    """
     clear_status_line()
-    print("\n".join(fitted(map(escaped, lines), sys.stderr, "  ")), file=sys.stderr, flush=True)
+    try:
+        print("\n".join(fitted(map(escaped, lines), sys.stderr, "  ")), file=sys.stderr, flush=True)
+    except OSError:
+        _abandon(sys.stderr)
 
 
 def on_terminal() -> bool:
