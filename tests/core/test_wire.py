@@ -377,6 +377,7 @@ def test_an_answer_that_cannot_be_read_keeps_its_body_since_it_may_be_paid_for(c
         (({"data": [{"b64_json": None, "url": None}]},), "perhaps the content filter withheld it"),
         (({"data": [{"finish_reason": "odd"}]},), "its finish_reason is 'odd'"),
         ((b"<html><title>Sign in</title></html>",), 'not JSON .*: an HTML page, "Sign in"'),
+        ((b"<html><script src='/app.js'></script></html>",), "not JSON .*: an HTML page;"),
     ],
     ids=lambda value: repr(value)[:40],
 )

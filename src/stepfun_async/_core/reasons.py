@@ -193,7 +193,7 @@ def said_by_success(status: int, headers: Mapping[str, str], body: bytes) -> str
     reason = read_reason(body)
     content = reason.content
     if isinstance(content, str):
-        foreign = answered_by(headers) if reason.text is None else reason.by_page or len(body) <= SHOWN
+        foreign = reason.by_page or (answered_by(headers) if reason.text is None else len(body) <= SHOWN)
         return described(reason, headers) if foreign else None
     task = next((content[name] for name in _TASKS if isinstance(content.get(name), str | int)), None)
     said = reason_in(content) or _reason_further_in(content)
