@@ -339,6 +339,46 @@ def test_ctrl_c_lets_what_is_in_flight_end_and_says_how_to_go_on(slow: Slow, cli
     assert Records("out").status().counts["done"] == 3
 
 
+def test_a_terminal_that_is_closed_lets_what_is_in_flight_end(slow: Slow, folder: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = ("batch", "run", "prompts.txt", "--out", "out", "--concurrency", "1")
+    session = """if True:
+        import os, sys
+        os.setsid()
+        os.close(os.open(os.ttyname(0), os.O_RDWR))  # the first terminal that a session opens is its own
+        os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+    """
+    arguments = [sys.executable, "-c", session, "-m", "stepfun_async.cli", *command]
+    process = subprocess.Popen(arguments, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    with process:
+        assert slow.came.acquire(timeout=PATIENCE)
+        os.close(ours)
+        slow.go.set()
+        process.wait(PATIENCE)
+    assert process.returncode > 0
+    counts = Records("out").status().counts
+    assert (counts["done"], counts["started"], counts["pending"]) == (1, 0, 2)
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_hangup_stops_a_run_unless_nohup_has_it_ignored(slow: Slow, folder: Path, ignored: bool) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        process = start("batch", "run", "prompts.txt", "--out", "out", "--concurrency", "1")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert slow.came.acquire(timeout=PATIENCE)
+    process.send_signal(signal.SIGHUP)
+    if not ignored:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith(b"stopping: no more lines are sent. 1 image is being made")
+        process.send_signal(signal.SIGHUP)
+    slow.go.set()
+    assert ended(process)[0] == (0 if ignored else 130)
+    assert Records("out").status().counts["done"] == (3 if ignored else 1)
+
+
 def test_ctrl_c_twice_stops_at_once_and_names_what_was_in_flight(slow: Slow, cli: Run) -> None:
     slow.fault = Fault("hang")
     process = start("batch", "run", "prompts.txt", "--out", "out", "--concurrency", "2")

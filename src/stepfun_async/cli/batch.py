@@ -229,15 +229,28 @@ class _Attempt:
             self.error = error
 
     async def _listen(self, scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
-        with signals_received(signal.SIGINT, signal.SIGTERM) as signals:
+        with signals_received(*_stop_signals()) as signals:
             task_status.started()
-            async for _ in signals:
+            async for number in signals:
+                if number == _HANGUP and self.pressed:
+                    continue  # it comes from the terminal, and from its shell again
                 self.pressed += 1
                 if self.pressed > 1:
                     scope.cancel()
                     return
                 self._batch.stop()
                 complain(_stopping(self._batch.progress.in_flight))
+
+
+_HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
+"""The signal that the terminal is gone; Windows has none."""
+
+
+def _stop_signals() -> Iterator[signal.Signals]:
+    """The signals that stop a run: Ctrl-C, SIGTERM, and SIGHUP unless it is ignored, as under nohup."""
+    yield from (signal.SIGINT, signal.SIGTERM)
+    if _HANGUP is not None and signal.getsignal(_HANGUP) is not signal.SIG_IGN:
+        yield _HANGUP
 
 
 def _stopping(in_flight: int) -> str:
