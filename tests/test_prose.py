@@ -20,6 +20,7 @@ NOT_SAID = {
     "name the actor: caller, server, callback": "nobody|somebody|whoever|everybody|anybody",
     "code sends, raises and returns": "astray|is told|are told|tells|hears?|heard|knows|knew",
     "say image": "pictures?",
+    "say response": "(?:an|the|no|whole|one) answers?",
     "say retry": "(?:tried|tries|try|asked|asks?|made|sent) again",
     "say rate entry": "place in the minute",
     "write `None`": "(?-i:None) (?:where|for|when|if)",
@@ -57,6 +58,7 @@ def test_prose_names_who_acts_and_has_one_term_for_each_concept(file: Path) -> N
     [
         ("Wait until somebody releases the slot.", 1),
         ("The callback is told of each picture.", 2),
+        ("No answer came.", 1),
         ("The request is tried again.", 1),
         ("None where the server did not say.", 1),
         ("`None` if unknown.", 0),

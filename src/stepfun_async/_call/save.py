@@ -344,5 +344,5 @@ class SaveTarget:
 
 
 def with_image(response: ImagesResponse, image: Image) -> ImagesResponse:
-    """`response` with `image` in the place of its usable image."""
+    """`response` with `image` in place of its usable image."""
     return replace(response, data=tuple(image if old is response.image else old for old in response.data))

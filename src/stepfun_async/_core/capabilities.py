@@ -32,7 +32,7 @@ SOURCES: Mapping[str, str] = MappingProxyType(
         "docs 2026-09": "StepFun documentation as published in 2026-09",
         "prices 2026-10": "StepFun price list as published in 2026-10",
         "limits 2026-10": "StepFun prices and limits (China) as published on 2026-10-07",
-        "issue 148": "stepfun-ai/Step1X-Edit on GitHub, issue 148: the answer of 2026-09-20 for the project",
+        "issue 148": "stepfun-ai/Step1X-Edit on GitHub, issue 148: the project's reply of 2026-09-20",
         "registered": "given to register_model()",
         "server": "the server's profile: stepfun-async servers NAME",
         "diffusers": "the signature of the model's pipeline in diffusers",

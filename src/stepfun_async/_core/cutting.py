@@ -32,7 +32,7 @@ _TELLING = max(map(len, _KEYS)) + 1
 """Bytes of a string that are enough to see whether it is one of the keys."""
 
 _MARK = rb"\u0000"
-"""Stands, with its number, in the place of an image: no string in JSON has a NUL in any other writing."""
+"""Stands, with its number, in place of an image: no string in JSON has a NUL in any other writing."""
 
 _IN_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _SPACE = re.compile(rb"[ \t\n\r]*+")
@@ -121,7 +121,7 @@ class MemorySink:
     def write(self, data: bytes) -> None:
         if not self._size:
             self._buffer = io.BytesIO(data)  # which copies nothing yet, and a whole body is one piece
-        elif data:  # nothing would leave the end of the room in the place of the last byte
+        elif data:  # nothing would leave the end of the room in place of the last byte
             self._make_room(self._size + len(data))
             self._buffer.seek(self._size)
             self._buffer.write(data)

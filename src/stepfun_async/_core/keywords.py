@@ -54,7 +54,7 @@ CLIENT_KEYWORDS: Mapping[str, str] = MappingProxyType(
 
 
 def advice_on(name: str, allowed: Collection[str], elsewhere: Mapping[str, str]) -> str:
-    """Return what to write in the place of the keyword `name`; empty if nothing is near."""
+    """Return what to write in place of the keyword `name`; empty if nothing is near."""
     if name in elsewhere:
         return elsewhere[name]
     nearest = closest(name, tuple(allowed))

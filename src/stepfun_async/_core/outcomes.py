@@ -289,7 +289,7 @@ These were tried and are not here, since the gateway writes them after the serve
 Envoy's "no healthy upstream" (1.40.0, a retry policy and outlier detection: the only host is ejected for
 its response), HAProxy's "No server is available to handle this request." (2.8.25, `retry-on` for more than
 failed connections: the second attempt is refused), Varnish's "Backend fetch failed" (7.1.1), and nginx's
-own pages for 503 and 429, which `error_page` puts in the place of any other.
+own pages for 503 and 429, which `error_page` puts in place of any other.
 """
 
 

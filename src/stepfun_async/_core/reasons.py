@@ -204,7 +204,7 @@ def said_by_success(status: int, headers: Mapping[str, str], body: bytes) -> str
 
 
 def _reason_further_in(content: Mapping[str, Any]) -> str | None:
-    """The reason that a success gives in one of its parts, be it in the place of an image; `None` if it gives none."""
+    """The reason that a success gives in one of its parts, be it in place of an image; `None` if it gives none."""
     named = _small(content)
     parts: list[object] = [named.get(name) for name in _AROUND]
     said = (_words(part) for part in parts if not isinstance(part, str))

@@ -20,7 +20,7 @@ _LARGEST_EXPONENT = 30
 
 
 def is_missing(value: object) -> bool:
-    """Whether `value` is what tables put in the place of no value: `None`, NaN, `pandas.NA` or a time that is none."""
+    """Whether `value` is what tables put in place of no value: `None`, NaN, `pandas.NA` or a time that is none."""
     if value is None:
         return True
     plain = python_value(value)

@@ -71,7 +71,7 @@ class HTTPResponse:
     Attributes:
         status: the HTTP status.
         headers: header names are in lower case.
-        body: the body; where images were cut out of it, with a mark in the place of each.
+        body: the body; where images were cut out of it, with a mark in place of each.
         images: those images, in their order.
     """
 

@@ -182,7 +182,7 @@ def _facts_of(path: Path, *, follow: bool) -> os.stat_result | None:
     """Return the status of `path`; `None` if nothing is there. Unlike `Path.exists()`, it raises other errors.
 
     Raises:
-        OSError: it cannot be told: the name is too long, or a folder on the way may not be looked into.
+        OSError: it is unknown: the name is too long, or a folder in the path is not readable.
     """
     try:
         return os.stat(path, follow_symlinks=follow)

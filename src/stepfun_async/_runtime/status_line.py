@@ -127,7 +127,7 @@ def status_line() -> StatusLine:
 
 
 def write_below(text: str) -> None:
-    """Write a line on stderr, in the place of one that is renewed there."""
+    """Write a line on stderr, in place of one that is renewed there."""
     clear_status_line()
     StatusLine(sys.stderr).show(text)
 

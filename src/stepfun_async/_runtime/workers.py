@@ -67,7 +67,7 @@ class Threads:
 
     def _start_more(self, work: Work) -> None:
         if len(self._all) < self._most:
-            self._hire(work)
+            self._start_thread(work)
             return
         self._waiting.append(work)
         if self._watched.acquire(blocking=False):
@@ -76,16 +76,16 @@ class Threads:
             except RuntimeError:  # the threads that exist take it
                 self._watched.release()
 
-    def _hire(self, work: Work) -> None:
+    def _start_thread(self, work: Work) -> None:
         thread = _Thread(work)
         self._all.add(thread)
         try:
-            threading.Thread(target=self._live, args=(thread,), name="stepfun-async worker", daemon=True).start()
+            threading.Thread(target=self._run, args=(thread,), name="stepfun-async worker", daemon=True).start()
         except BaseException:
             self._all.discard(thread)
             raise
 
-    def _live(self, thread: _Thread) -> None:
+    def _run(self, thread: _Thread) -> None:
         try:
             while (work := self._next(thread)) is not None:
                 work()
@@ -100,12 +100,12 @@ class Threads:
         if work is not None:
             return work
         self._idle.append(thread)
-        if self._waiting and self._leaves_idle(thread):  # another thread found none idle just before
+        if self._waiting and self._remove_from_idle(thread):  # another thread found none idle just before
             return self._take() or self._next(thread)
         try:
             return thread.inbox.get(timeout=_IDLE)
         except Empty:
-            return None if self._leaves_idle(thread) else thread.inbox.get()
+            return None if self._remove_from_idle(thread) else thread.inbox.get()
 
     def _take(self) -> Work | None:
         try:
@@ -113,7 +113,7 @@ class Threads:
         except IndexError:
             return None
 
-    def _leaves_idle(self, thread: _Thread) -> bool:
+    def _remove_from_idle(self, thread: _Thread) -> bool:
         """Return whether `thread` was idle; if not, another thread is about to put work into its inbox."""
         try:
             self._idle.remove(thread)
@@ -128,14 +128,14 @@ class Threads:
                 first = self._waiting[0]
                 time.sleep(_STALL)
                 if self._waiting and self._waiting[0] is first and (work := self._take()) is not None:
-                    self._hire_for(work)
+                    self._start_thread_for(work)
             self._watched.release()
             if not self._waiting or not self._watched.acquire(blocking=False):
                 return
 
-    def _hire_for(self, work: Work) -> None:
+    def _start_thread_for(self, work: Work) -> None:
         try:
-            self._hire(work)
+            self._start_thread(work)
         except RuntimeError:  # the system cannot start another
             self._waiting.appendleft(work)
 

@@ -1,4 +1,4 @@
-"""Addresses: which are public, and which are this machine.
+"""IP addresses: which are public, and which are of this machine.
 
 Links to images come from a server, and their author may want them to lead to where only this
 machine can go: a router, a database, a cloud's store of credentials. So only addresses that the whole
@@ -22,7 +22,7 @@ Asked twice: of the host as it is written, and of the address that was reached i
 
 
 def is_public(address: str) -> bool:
-    """Whether `address`, an IPv4 or IPv6 address in its usual spelling, is one that the whole internet reaches."""
+    """Whether `address`, an IPv4 or IPv6 address in its usual notation, is reachable from the whole internet."""
     parsed = _parsed(address)
     if parsed is None:
         return False
@@ -36,14 +36,14 @@ def is_loopback(host: str) -> bool:
 
 
 def why_not_public(host: str) -> str | None:
-    """The guard that lets through what is public, and names, of which only the address can tell."""
+    """The filter that allows public addresses, and names, which are checked by their addresses."""
     if _is_local_name(host) or (_is_address(host) and not is_public(host)):
         return "is no public address"
     return None
 
 
 def why_not_loopback(host: str) -> str | None:
-    """The guard that lets through this machine alone, and names, of which only the address can tell."""
+    """The filter that allows only this machine, and names, which are checked by their addresses."""
     return "is not this machine" if _is_address(host) and not is_loopback(host) else None
 
 
@@ -69,7 +69,7 @@ _INSIDE_V4 = tuple(
 )
 
 _OUTSIDE_V6 = IPv6Network("2000::/3")
-"""The only part of IPv6 that is given out for the internet."""
+"""The only part of IPv6 that is assigned for the internet."""
 
 _INSIDE_V6 = tuple(
     IPv6Network(network)
@@ -85,13 +85,13 @@ _CARRIED = (
     (IPv6Network("64:ff9b::/96"), 0),  # NAT64
     (IPv6Network("2002::/16"), 80),  # 6to4
 )
-"""Networks of IPv6 whose addresses carry one of IPv4, and how many bits to the left of the end it stands."""
+"""IPv6 networks whose addresses contain an IPv4 address, and the number of bits after it."""
 
 _LOOPBACK = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
 
 def _parsed(text: str) -> IPv4Address | IPv6Address | None:
-    """The address that `text` spells; `None` if it spells none, or names a network card too (`fe80::1%en0`)."""
+    """Return `text` as an address; `None` if it is not one, or has a zone (`fe80::1%en0`)."""
     try:
         return None if "%" in text else ip_address(text)
     except ValueError:
@@ -114,7 +114,7 @@ def _is_local_name(host: str) -> bool:
 
 
 def _is_address(host: str) -> bool:
-    """Whether `host` is an address in any spelling that a resolver takes for one, and not a name.
+    """Whether `host` is an address, in any notation that a resolver accepts, and not a name.
 
     A name never ends in a number, so this finds `2130706433` and `0x7f.1` too, which are 127.0.0.1 to many.
     """

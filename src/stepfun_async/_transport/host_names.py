@@ -1,4 +1,4 @@
-"""Names of hosts: looked up in threads that can be abandoned, and once for all who ask at the same time.
+"""Resolves host names in threads that can be abandoned, once for all callers that ask at the same time.
 
 A look-up sleeps in the C library until a name server answers, and nothing can wake it. In a thread of an executor it
 would hold up the end of the loop; a daemon thread does not.
@@ -17,15 +17,15 @@ import anyio
 from .._runtime.event_loop import Job, LoopLocal, loop_time, running_loop
 
 SocketAddress: TypeAlias = tuple[int, Any]
-"""Family, and what `connect` takes."""
+"""The address family, and the address for `connect`."""
 
 _SHARED = 5.0
-"""Seconds for which a look-up that has not ended is shared. One that hangs is not worth joining: it was sent to a
-name server that did not answer, and the next one may be sent to another."""
+"""Seconds for which a running look-up is shared. One that takes longer was sent to a name server that does not respond,
+and a new one may be sent to another."""
 
 
 class _LookUp:
-    """A look-up in a thread of its own, which any number of the loop's tasks may wait for."""
+    """A look-up in a separate thread, for which any number of tasks of the loop may wait."""
 
     def __init__(self, host: str, port: int) -> None:
         self.began = loop_time()
@@ -64,7 +64,7 @@ _running: LoopLocal[dict[tuple[str, int], _LookUp]] = LoopLocal(dict)
 
 
 async def addresses_of(host: str, port: int) -> list[SocketAddress]:
-    """The addresses of `host`, at least one, in the order in which the system prefers them.
+    """Return the addresses of `host`, at least one, in the order that the system prefers.
 
     Raises:
         OSError: the name is not known, or no name server answers.

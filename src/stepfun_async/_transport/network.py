@@ -42,7 +42,7 @@ class _Place(NamedTuple):
 
 
 class Network(httpcore.AsyncNetworkBackend):
-    """A network of httpcore's.
+    """A network backend of httpcore.
 
     Args:
         usual: the network for what is rare: Unix sockets, and connections from a certain address.
@@ -77,7 +77,7 @@ class Network(httpcore.AsyncNetworkBackend):
 
 
 class _Stream(httpcore.AsyncNetworkStream):
-    """A connection of httpcore's."""
+    """A network stream of httpcore."""
 
     def __init__(self, opened: Socket) -> None:
         self._opened = opened

@@ -1,4 +1,4 @@
-"""Proxies: what a client is given and what the environment names, read as curl and requests read it."""
+"""Proxies: the argument of a client and those of the environment, read as curl and requests do."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _SCHEMES = {"socks": "socks5"}
 
 
 class Named(NamedTuple):
-    """An address, and what names it: an argument or a variable of the environment."""
+    """The URL of a proxy, and its origin: an argument or an environment variable."""
 
     address: str
     source: str
 
 
 def checked_proxy(proxy: str | None) -> str | None:
-    """The argument `proxy`, known to be the address of one; None without.
+    """Check the argument `proxy`. Return it; `None` without one.
 
     Raises:
         ConfigurationError: it cannot be one, or needs a package that is not installed.
@@ -42,7 +42,7 @@ def checked_proxy(proxy: str | None) -> str | None:
 
 
 def proxy_for(origin: Origin) -> str | None:
-    """The proxy that the environment names for `origin`; None without.
+    """Return the proxy that the environment names for `origin`; `None` without one.
 
     Raises:
         ConfigurationError: what it names cannot be one, or needs a package that is not installed.
@@ -73,12 +73,12 @@ def proxy_of(origin: Origin) -> Named | None:
 
 
 def _is_any_named() -> bool:
-    """Whether there may be a proxy at all: a variable for one, or a system that has settings for proxies."""
+    """Whether there may be a proxy: an environment variable is set, or the system has settings for proxies."""
     return system.has_proxy_settings() or any(name.lower().endswith("_proxy") for name in os.environ)
 
 
 def _source(scheme: str) -> str:
-    """The name of the variable that says which proxy is for `scheme`, as it is written in the environment."""
+    """Return the name of the environment variable with the proxy for `scheme`, in its actual case."""
     names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
     return next((name for name in names if os.environ.get(name)), "the system's settings")
 
@@ -91,7 +91,7 @@ _EXCEPTED = re.compile(
 
 
 def _is_excepted(host: str, port: int, no_proxy: str) -> bool:
-    """Whether `no_proxy` has the address `host`, by itself or in a network; names are urllib's to compare."""
+    """Whether `no_proxy` contains the address `host`, by itself or in a network; urllib compares names."""
     try:
         address = ip_address(host)
     except ValueError:

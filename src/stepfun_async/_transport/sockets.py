@@ -29,8 +29,8 @@ from .tls import Tls
 from .trace import CLOSED_AT_ONCE, CLOSING, AddressNotAllowedError
 
 _HIGH_WATER = 64 * 1024
-"""Bytes that may lie unread before the other side is made to wait, while no call waits for them: a slot's image is
-being written then, and what lies here is memory that every slot takes."""
+"""Unread bytes from which on receiving pauses while no call waits for them: a slot's image is being written then, and
+every slot may hold as many in memory."""
 
 PIECE = 256 * 1024
 """Bytes sent at once, or received by trio. Between two pieces that are sent, the loop notices an early response, a
@@ -40,11 +40,11 @@ _RECEIVED = 128 * 1024
 """Bytes received at once by asyncio: what becomes of them is memory that every slot takes."""
 
 _STAGGER = 0.25
-"""Seconds after which the next address of a name is tried beside the first (RFC 8305)."""
+"""Seconds after which a connection to the next address of a name is started, too (RFC 8305)."""
 
 
 Take: TypeAlias = Callable[[Buffer, int], bool]
-"""Takes the bytes before an index of a buffer that is used again; returns whether it takes more at once."""
+"""Takes the bytes before an index of a reused buffer. Returns whether it takes more at once."""
 
 
 class HostPort(Protocol):
@@ -59,12 +59,12 @@ class HostPort(Protocol):
 async def connect(
     place: HostPort, tls: ssl.SSLContext | None, guard: AddressFilter | None, stage: Callable[[str], None]
 ) -> Socket:
-    """A socket that is connected to `place`.
+    """Connect a socket to `place`.
 
     Args:
         place: host and port.
         tls: how to encrypt; `None` to not encrypt.
-        guard: where it may not lead; it is asked of the address reached, before anything is sent.
+        guard: the filter of addresses, which checks the connected address before anything is sent.
         stage: called with what is done now: `connect`, then `tls`.
 
     Raises:
@@ -88,7 +88,7 @@ async def connect(
 
 
 class Socket(ABC):
-    """A connected socket, and what has arrived on it and was not read yet.
+    """A connected socket, and the data received on it but not read yet.
 
     Attributes:
         arrived: the bytes that have arrived and were not taken yet, in pieces.
@@ -118,7 +118,7 @@ class Socket(ABC):
             raise ConnectionResetError(CLOSED_AT_ONCE) from error
 
     async def encrypt(self, context: ssl.SSLContext, host: str | None) -> None:
-        """Speak TLS from here on; inside of the TLS that is spoken already, where it is.
+        """Start TLS, inside of the current TLS if there is one.
 
         Raises:
             OSError: the other side does not, or is not `host`.
@@ -149,7 +149,7 @@ class Socket(ABC):
         """
 
     def _encrypted(self, tls: Tls, data: bytes | memoryview) -> bytes | None:
-        """`data` in TLS; `None` if the connection has failed."""
+        """Return `data` encrypted; `None` if the connection has failed."""
         try:
             return tls.encrypt(data)
         except ssl.SSLError as error:
@@ -167,7 +167,7 @@ class Socket(ABC):
         return self.take()
 
     def take(self) -> bytes:
-        """Take what has arrived, if anything; nothing at the end.
+        """Return the data received, if any; empty at the end.
 
         Raises:
             OSError: the connection is lost.
@@ -184,7 +184,7 @@ class Socket(ABC):
         return data
 
     async def receive_into(self, take: Take) -> None:
-        """Hand what arrives to `take`, until that returns False; no bytes at the end.
+        """Pass data to `take` as it arrives, until that returns `False`; empty at the end.
 
         Raises:
             OSError: the connection is lost.
@@ -195,7 +195,7 @@ class Socket(ABC):
 
     @abstractmethod
     def pause(self) -> None:
-        """Receive nothing more until a caller waits for it."""
+        """Stop receiving until a caller waits for data."""
 
     @abstractmethod
     def _resume(self) -> None:
@@ -203,19 +203,19 @@ class Socket(ABC):
 
     @property
     def stale(self) -> bool:
-        """Whether something has arrived that was not requested, such as the other side's end."""
+        """Whether unrequested data has arrived, such as the end of the connection."""
         if self.ended or self.arrived or self._polled is None:
             return self.ended or bool(self.arrived) or self._readable()
         return bool(self._polled())
 
     @property
     def answered(self) -> bool:
-        """Whether an answer has begun to arrive, or none can come any more."""
+        """Whether a response has begun to arrive, or none can arrive any more."""
         return self.ended or (bool(self.arrived) and answer_begun(b"".join(self.arrived)))
 
     @abstractmethod
     async def aclose(self) -> None:
-        """Close it, without waiting for the other side."""
+        """Close it, without waiting for the peer."""
 
     def _readable(self) -> bool:
         """Whether the OS reports the socket readable before the event loop does."""
@@ -224,7 +224,7 @@ class Socket(ABC):
         return bool(self._polled())
 
     def _take(self, data: bytes) -> None:
-        """Take what has arrived; nothing at the end."""
+        """Return the data received; empty at the end."""
         if not data:
             self.ended = True
         elif self.tls is None:
@@ -245,7 +245,7 @@ class Socket(ABC):
         self._unread += len(text)
 
     def _take_at_once(self) -> None:
-        """Take what the system holds, as far as it gives it without waiting."""
+        """Receive the data that the system has, without waiting."""
         try:
             self._take(self.raw.recv(PIECE))
         except BlockingIOError:
@@ -255,11 +255,11 @@ class Socket(ABC):
 
     @abstractmethod
     async def _write(self, data: bytes) -> None:
-        """Send a few bytes of TLS's own."""
+        """Send a few bytes of the TLS layer."""
 
     @abstractmethod
     def arrival(self) -> Awaitable[None]:
-        """Wait until something has arrived, which may be nothing but TLS's own."""
+        """Wait until data has arrived, which may belong to the TLS layer only."""
 
 
 async def send_all(opened: Socket, data: bytes, *, listening: bool = True) -> bool:
@@ -322,7 +322,7 @@ class AsyncioSocket(Socket, asyncio.BufferedProtocol):
         return not self._unsent
 
     async def receive_into(self, take: Take) -> None:
-        """Hand what arrives to `take`, in the loop's own callback: the task wakes when that returns False."""
+        """Pass data to `take` in the loop's own callback; the task wakes when that returns `False`."""
         while True:
             while self.arrived:
                 data = self._take_first()
@@ -342,7 +342,7 @@ class AsyncioSocket(Socket, asyncio.BufferedProtocol):
                 return
 
     def _take_first(self) -> bytes:
-        """Take the first piece of what has arrived."""
+        """Return the first piece of the data received."""
         data = self.arrived.pop(0)
         self._unread -= len(data)
         if self._paused and not self.arrived:
@@ -356,7 +356,7 @@ class AsyncioSocket(Socket, asyncio.BufferedProtocol):
             self._hand_over(self._taker, text, len(text))
 
     def _hand_over(self, take: Take, data: Buffer, stop: int) -> None:
-        """Have `take` take what arrived; the task that waits gets its error."""
+        """Call `take` with data; its error is raised in the task that waits."""
         reader = self._reader
         try:
             if take(data, stop):
@@ -428,14 +428,14 @@ class AsyncioSocket(Socket, asyncio.BufferedProtocol):
         if exc is not None:
             self._take_rest()
         self.ended = True
-        if not (self._unsent and self.arrived):  # else it is the answer, after which the server closed
+        if not (self._unsent and self.arrived):  # else it is the response, after which the server closed
             self._error = self._error or exc
         _wake(self._reader)
         _wake(self._writer)
         _wake(self._lost)
 
     def _take_rest(self) -> None:
-        """Take what the system still holds: asyncio gives a connection up when it cannot write, and reads no more."""
+        """Receive the data that the system still has: asyncio stops reading once a write has failed."""
         with suppress(OSError):  # that was all
             while data := self.raw.recv(PIECE):
                 self._take(data)
@@ -467,7 +467,7 @@ class _TrioSocket(Socket):
                 rest = rest[self.raw.send(rest) :]
             except BlockingIOError:
                 pass
-            except OSError:  # there may be an answer all the same, which says why
+            except OSError:  # a response may have arrived nevertheless, with the reason
                 return False
             if not rest:
                 return True
@@ -475,7 +475,7 @@ class _TrioSocket(Socket):
                 return False
 
     async def _writable(self, *, listening: bool) -> bool:
-        """Wait until more can be sent; False where an answer comes before."""
+        """Wait until more can be sent. Return `False` if a response arrives first."""
         import trio
 
         async with anyio.create_task_group() as group:
@@ -494,7 +494,7 @@ class _TrioSocket(Socket):
         """Do nothing: it receives only while a caller waits."""
 
     def _resume(self) -> None:
-        """Do nothing, either."""
+        """Do nothing, for the same reason."""
 
     async def _write(self, data: bytes) -> None:
         await self._send(data, listening=False)
@@ -538,7 +538,7 @@ async def _connect_in_trio(connecting: socket.socket, address: Any) -> None:
 
 
 async def _connected(place: HostPort, connect: _Connect) -> socket.socket:
-    """A socket connected to the first address of `place` that answers."""
+    """Connect a socket to the first address of `place` that responds."""
     addresses = await addresses_of(place.host, place.port)
     if len(addresses) == 1:
         return await _connected_to(addresses[0], connect)
@@ -560,7 +560,7 @@ async def _connected_to(where: SocketAddress, connect: _Connect) -> socket.socke
 
 
 class _Race:
-    """Addresses tried side by side, each a moment after the one before (RFC 8305)."""
+    """Connection attempts to several addresses, each started a moment after the one before (RFC 8305)."""
 
     def __init__(self, connect: _Connect) -> None:
         self._connect = connect
@@ -568,7 +568,7 @@ class _Race:
         self._errors: list[OSError] = []
 
     async def run(self, addresses: list[SocketAddress]) -> socket.socket:
-        """The first socket that is connected.
+        """Return the first socket that is connected.
 
         Raises:
             OSError: none was.

@@ -1,4 +1,4 @@
-"""TLS of a client between bytes and bytes: no socket and no loop in here.
+"""TLS of a client, from bytes to bytes: without sockets and event loops.
 
 The layers of asyncio, anyio and trio hide what lies in the socket below them: what the server said before it closed
 the connection is lost with it. Here all that was received is decrypted, whatever became of the connection since.
@@ -10,11 +10,11 @@ import ssl
 from collections.abc import Iterator
 
 _RECORD = 16 * 1024
-"""Bytes of the longest record: more is never read at once."""
+"""The maximum bytes of a record: more is never read at once."""
 
 
 class Tls:
-    """One connection's TLS.
+    """The TLS layer of one connection.
 
     Attributes:
         ssl_object: what the `ssl` module says of it.
@@ -37,7 +37,7 @@ class Tls:
         self._shake()
 
     def decrypt(self, data: bytes) -> Iterator[bytes]:
-        """The text in `data`, piece by piece; a handshake that is not over goes on.
+        """Yield the plaintext in `data`, piece by piece, and continue an unfinished handshake.
 
         Raises:
             ssl.SSLError: it cannot be decrypted, or the other side is not trusted.
@@ -50,7 +50,7 @@ class Tls:
                 yield from self._read()
 
     def encrypt(self, text: bytes | memoryview) -> bytes:
-        """`text` as it is to be sent, after whatever else is to be sent."""
+        """Encrypt `text`. Return it after the other records to be sent."""
         if text:
             self.ssl_object.write(text)
         return self.pending()

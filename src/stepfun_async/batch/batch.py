@@ -104,7 +104,7 @@ class Batch:
             line with an `image` is an edit, and with `source_weight` an image to image. Paths of images are
             relative to the file. None, NaN and `pandas.NA` count as not given.
         out: the folder for images and journal. It has to be on a local disk.
-        pictures: where the images go in the place of `out`: a bucket, as `s3://bucket/prefix` or
+        pictures: where the images go in place of `out`: a bucket, as `s3://bucket/prefix` or
             `gs://bucket/prefix` (needs the extra `cloud`; credentials come from the environment), or another
             folder, on whichever disk. Before anything is sent, it is tried out.
         model: the default model for lines that do not specify one.

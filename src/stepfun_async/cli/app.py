@@ -85,7 +85,7 @@ def _tree() -> Callable[..., object]:
 
 
 def _buys(arguments: Sequence[str]) -> bool:
-    """Whether a command may have bought something, so that its end has to be told in any case."""
+    """Whether a command may have bought something, so that its result has to be printed in any case."""
     words = [word for word in arguments if not word.startswith("-")]
     return "--help" not in arguments and (words[:1] in _BUYING or words[:2] in _BUYING)
 

@@ -40,8 +40,8 @@ def say(*lines: str, indent: str | None = None) -> None:
     Raises:
         OutputError: stdout cannot be written to.
     """
-    told = map(escaped, lines)
-    _print("\n".join(told if indent is None else fitted(told, sys.stdout, indent)))
+    escaped_lines = map(escaped, lines)
+    _print("\n".join(escaped_lines if indent is None else fitted(escaped_lines, sys.stdout, indent)))
 
 
 def fitted(lines: Iterable[str], stream: TextIO | None, indent: str) -> Iterator[str]:

@@ -135,7 +135,7 @@ def _check_complete(folder: Path, index: Mapping[str, Any]) -> None:
     if pointers:
         name = escaped(str(pointers[0].relative_to(folder)))
         raise ConfigurationError(
-            f"{shown} has pointers of Git LFS in the place of weights ({name}): run `git lfs pull` in it"
+            f"{shown} has pointers of Git LFS in place of weights ({name}): run `git lfs pull` in it"
         )
 
 

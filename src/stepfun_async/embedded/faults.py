@@ -100,7 +100,7 @@ KINDS: Mapping[FaultKind, KindFacts] = MappingProxyType(
             meaning="LiteLLM's error for a timeout, JSON with 408, after the image was charged", bills=True
         ),
         "error-in-200": KindFacts(meaning="an error, with the status 200", bills=False),
-        "accepted": KindFacts(meaning="a task in the place of the image, with 202", bills=True),
+        "accepted": KindFacts(meaning="a task in place of the image, with 202", bills=True),
         "heartbeat": KindFacts(meaning="the JSON comes after 5 spaces, `seconds` apart", bills=True, seconds=True),
         "mid-upload": KindFacts(
             meaning="an error status while the request is still coming, and the connection is closed",

@@ -190,7 +190,7 @@ _PLAIN = (str, int, bool)
 
 
 def _python(field: object) -> object:
-    """A field with scalars as Python's own values, in mappings and lists too, and None in the place of no value."""
+    """A field with scalars as Python's own values, in mappings and lists too, and None in place of no value."""
     if type(field) in _PLAIN:
         return field
     if isinstance(field, Mapping):
