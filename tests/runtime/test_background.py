@@ -73,6 +73,17 @@ async def test_a_write_is_waited_for_even_when_the_caller_is_cancelled() -> None
     assert scope.cancelled_caught
 
 
+async def test_a_write_that_hangs_holds_up_no_other() -> None:
+    hung, other = Held(), Held()
+    other.go_on.set()
+    writes = BackgroundWrite(hung), BackgroundWrite(other)
+    with anyio.fail_after(10):
+        await writes[1].wait()
+    assert not writes[0].is_over
+    hung.go_on.set()
+    await writes[0].wait()
+
+
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_the_loop_is_not_woken_for_a_write_that_nobody_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
     loop, woken = asyncio.get_running_loop(), list[object]()

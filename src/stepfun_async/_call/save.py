@@ -77,15 +77,13 @@ class FileSink:
     async def drain(self) -> None:
         if self._writing is not None:
             await self._writing.wait()
-        if self._lost is not None:
-            raise self._lost
+        self._raise_if_lost()
         if self._waiting >= GATHERED and self._in_pieces:
             self._write_piece()
 
     async def settle(self) -> None:
         await self._written()
-        if self._lost is not None:
-            raise self._lost
+        self._raise_if_lost()
 
     def put(self, target: Path, *, overwrite: bool) -> None:
         """Write the end of the image, and give the file its name `target`.
@@ -128,6 +126,14 @@ class FileSink:
             await self._writing.finished()
             self._writing = None
             self._take_back()
+
+    def _raise_if_lost(self) -> None:
+        if self._lost is None:
+            return
+        try:
+            raise self._lost
+        finally:
+            self._lost = None  # or traceback, frame and error would hold each other
 
     def _take_back(self) -> None:
         """Take back the bytes of a piece that could not be written, and of those before."""
