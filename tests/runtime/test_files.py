@@ -421,6 +421,21 @@ def test_no_link_is_followed_where_a_file_is_replaced(victim: Path, tmp_path: Pa
     assert (link.is_symlink(), link.read_bytes()) == (False, b"new")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with a name")
+@pytest.mark.parametrize("leads_to", [None, "pipe", "/dev/null", "/proc/self/fd/1"])
+def test_a_device_or_a_pipe_is_not_replaced(tmp_path: Path, leads_to: str | None) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    if leads_to:
+        path = tmp_path / "link"
+        path.symlink_to(leads_to)
+    before = sorted(os.listdir(tmp_path))
+    with pytest.raises(FileExistsError, match="it is no regular file"), replacing(path) as file:
+        file.write(b"new")
+    assert (stat.S_ISFIFO(path.lstat().st_mode), path.is_symlink()) == (not leads_to, bool(leads_to))
+    assert sorted(os.listdir(tmp_path)) == before
+
+
 # --- file systems that cannot flush ---
 
 

@@ -174,6 +174,16 @@ def is_no_file(path: Path) -> bool:
     return os.path.exists(path) and not os.path.isfile(path)
 
 
+def _is_special(path: Path) -> bool:
+    """Whether `path` is a device, a pipe or a socket, or leads to one, as /dev/stdout does.
+
+    To replace one, as root can, would take it away from all other programs.
+    """
+    if os.path.islink(path) and os.readlink(path).startswith("/proc/"):
+        return True  # whatever is open there now
+    return is_no_file(path) and not os.path.isdir(path)
+
+
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 """The error codes of paths under which no file can exist."""
 
@@ -304,9 +314,11 @@ def replacing(path: Path, *, overwrite: bool = True) -> Generator[io.BufferedRan
     As with `AtomicFile`, it has a name of its own until then, is flushed to disk first, and no link is followed.
 
     Raises:
-        FileExistsError: `path` exists and `overwrite` is False.
+        FileExistsError: `path` exists and `overwrite` is False, or it is a device, a pipe or a socket.
         OSError: it cannot be written, or cannot have that name.
     """
+    if _is_special(path):
+        raise FileExistsError(errno.EEXIST, "it is no regular file", str(path))
     temporary = path.with_name(temporary_name(path.name))
     try:
         with open(temporary, "x+b") as file:

@@ -120,6 +120,15 @@ async def test_the_extra_is_asked_for_first(shop: Shop, monkeypatch: pytest.Monk
     assert list(shop.out.glob("*manifest*")) == []
 
 
+async def test_a_pipe_is_not_replaced(shop: Shop) -> None:
+    await shop.batch(prompts(1)).run()
+    os.mkfifo(pipe := shop.out / "pipe")
+    for write in (Records(shop.out).write_manifest, Records(shop.out).write_report):
+        with pytest.raises(ConfigurationError, match="cannot be written: it is no regular file"):
+            write(pipe)
+    assert pipe.is_fifo()
+
+
 @pytest.mark.parametrize("name", ["all.csv", "all.XLSX", "all.jsonl.gz"])
 async def test_a_name_of_another_format_is_refused(shop: Shop, name: str) -> None:
     await shop.batch(prompts(1)).run()
