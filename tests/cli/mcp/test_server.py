@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import io
 from pathlib import Path
 from typing import Any
@@ -237,6 +238,23 @@ async def test_a_paid_image_that_cannot_be_saved_is_in_the_answer(agents: Agents
     if facts["billing"] != "not_sent":
         [image] = [part for part in answer.content if isinstance(part, ImageContent)]
         assert sides(base64.b64decode(image.data)) == (1024, 1024)
+
+
+async def test_a_full_disk_leaves_the_paid_image_in_the_result(agents: Agents, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with agents(Engine(plain=True)) as agent:
+        monkeypatch.setattr("stepfun_async._runtime.files.write_out", full)
+        answer = await agent.call("generate_image", prompt="a")
+    said, image = answer.content
+    assert isinstance(said, TextContent)
+    assert said.text.startswith("the image was made and paid for, but ")
+    assert said.text.endswith("No space left on device; the image is in this result")
+    assert isinstance(image, ImageContent)
+    assert sides(base64.b64decode(image.data)) == (1024, 1024)
+    facts: dict[str, Any] = answer.structured_content
+    assert (answer.is_error, facts["attempts"], facts["maybe_billed"]) == (True, 1, 1)
 
 
 async def test_a_client_that_cancels_frees_everything(agents: Agents) -> None:

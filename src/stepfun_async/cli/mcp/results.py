@@ -34,6 +34,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r"; register_model\(\) adds one(, validation='off' sends as given)?", "; list_image_models has them all"),
     (r"True or False", "true or false"),
     (r"give a PIL image, such as Image\.open\(path\), to have it sent upright", "save it upright first"),
+    (r"; the image is still in image\.data; error\.response has it$", "; the image is in this result"),
 )
 """Advice of the SDK, phrased in Python, and its equivalent for an agent."""
 

@@ -103,10 +103,13 @@ class ImageTools:
         """Return the response, saved by another name: another program may just have taken the first one.
 
         Raises:
-            SaveError: it cannot be saved by that name either.
+            SaveError: `error` itself, since it cannot be saved by that name either.
         """
         image = error.response.image
-        path = image.save(self.folders.new_stem(request.prompt or "", self.saving))
+        try:
+            path = image.save(self.folders.new_stem(request.prompt or "", self.saving))
+        except SaveError:
+            raise error from None
         return replace(error.response, data=(replace(image, path=path, data=None),))
 
     def _request(self, tool: str, arguments: Mapping[str, object]) -> ImageRequest:
