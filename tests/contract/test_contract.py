@@ -273,7 +273,7 @@ async def test_an_html_page_of_a_gateway_is_an_error_of_its_status(serve: Serve)
             "503: upstream connect error .* connection termination \\(from envoy\\); it may have been billed",
         ),
         ("varnish-503=0.01", '503: an HTML page from Varnish, "503 Backend fetch failed"; it may have been billed'),
-        ("litellm-408", "408: litellm.Timeout: .*; it may have been billed; .*LiteLLM, which answered, sends"),
+        ("litellm-408", "408: litellm.Timeout: .*; it may have been billed; .*LiteLLM, which responded, resends"),
         ("accepted", "no image in it: 202, accepted as the task 'embedded-task'.*; it may have been billed"),
     ],
 )
