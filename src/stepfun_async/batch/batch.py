@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 from collections.abc import (
@@ -42,21 +41,19 @@ from .inputs.descriptions import describe_fields
 from .inputs.jobs import JobDefaults
 from .inputs.sources import MOST_VARIATIONS, FirstLines, Source, Variations, is_file, source_of
 from .items import Checked, Item, Progress, Status
-from .journal.database import JournalError, translate_sqlite_errors
-from .journal.journal import SETTINGS, Journal
+from .journal.database import JournalError
+from .journal.journal import Journal
 from .journal.writer import Writer
 from .records import Records
 from .run.blocking import run_beside
 from .run.chunks import Conditions
-from .run.claims import Claims
-from .run.earlier_spending import note_known, settle_earlier
+from .run.earlier_spending import note_known
 from .run.engine import AHEAD, Engine, Ways
 from .run.input_check import InputCheck
 from .run.job_runner import JobRunner
-from .run.recovery import recover
+from .run.opening import open_journal
 from .run.remote_engine import RemoteEngine, Spread, Submit
 from .run.watching import interrupted, watched
-from .storage.base import Place, StorageError
 from .storage.bucket import is_url
 from .storage.filenames import DEFAULT_TEMPLATE, check_template
 from .storage.location import StorageLocation, check_pictures
@@ -548,51 +545,15 @@ class Batch:
         return resolve(_NOTHING_SENT, self._base_url, allow_http=self._allow_http, server=self._server)
 
     def _opened(self, store: ImageStore, service: Caller) -> tuple[Journal, int]:
-        """The journal, put in order, and how many images were found that it did not have."""
-        folder = self.records.folder
-        journal = Journal.writing(folder)
-        try:
-            with translate_sqlite_errors(folder):
-                self._agree(journal, service.config.base_url)
-                _try_out(store.place)
-                claims = Claims(self._shared())
-                unsent = claims.revoke_all()
-                adopted = recover(journal, store, verify=self._ways.verify, unsent=unsent)
-                claims.clear()
-                settle_earlier(journal, self._budget, folder)
-        except BaseException:
-            journal.close()
-            raise
-        return journal, adopted
-
-    def _agree(self, journal: Journal, server: str) -> None:
-        """Make sure that the settings are those of the runs before.
-
-        Raises:
-            JournalError: they are not, and that is not accepted.
-        """
-        now: dict[str, object] = {
-            "server": server,
+        """Return the journal, put in order, and how many images were found that it did not have."""
+        settings: dict[str, object] = {
+            "server": service.config.base_url,
             "name": self._name,
             "defaults": describe_fields(self._defaults),
             "pictures": self._pictures,
             "variations": self._variations,
         }
-        fact = journal.fact(SETTINGS)
-        before: dict[str, object] = now if fact is None else json.loads(fact)
-        changed = [
-            f"{name} was {before.get(name)!r}, and is {now[name]!r}" for name in now if before[name] != now[name]
-        ]
-        if changed and not self._ways.accept_changes:
-            raise JournalError(
-                f"the batch in {str(self.records.folder)!r} was begun with other settings: {'; '.join(changed)}. "
-                "Images of both would be mixed: choose another folder, or give accept_changes=True; nothing was sent"
-            )
-        journal.begin()
-        if changed:
-            journal.forget_digests()
-        journal.put_fact(SETTINGS, json.dumps(now, ensure_ascii=True))
-        journal.commit()
+        return open_journal(self.records.folder, settings, store, self._shared(), self._ways, self._budget)
 
 
 def _fields(model: object, defaults: object) -> dict[str, object]:
@@ -622,11 +583,3 @@ def _whole(name: str, number: object, most: int | None = None) -> int:
         allowed = "above 0" if most is None else f"from 1 to {most}"
         raise ConfigurationError(f"{name} is a whole number {allowed}, not {number!r}")
     return number
-
-
-def _try_out(place: Place) -> None:
-    try:
-        place.try_out()
-    except StorageError as error:
-        error.extend_message("nothing was sent")
-        raise
