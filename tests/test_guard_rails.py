@@ -31,10 +31,14 @@ import pytest
 import trio
 
 from stepfun_async import AsyncClient, Client, Failed, Limits, TextToImage
+from stepfun_async._call.settings import resolve
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from stepfun_async._runtime import background
 from stepfun_async._runtime.portal import loop_options
 from stepfun_async._transport.sockets import PIECE, AsyncioSocket
+from stepfun_async.batch.inputs.job_reader import read_jobs
+from stepfun_async.batch.inputs.jobs import Job, JobDefaults
+from stepfun_async.batch.inputs.lines import line_of
 from tests.support.answers import PIXEL, answer, image_answer
 from tests.support.raw import raw_server, say
 from tests.support.scripted import PICTURE, Answer, Scripted
@@ -432,3 +436,23 @@ def test_looking_for_a_proxy_loads_nothing_where_none_is_named(monkeypatch: pyte
         monkeypatch.delenv(name)
     look = "from stepfun_async._transport.proxies import proxy_for\nproxy_for(('https', 'api.stepfun.test', None))"
     assert not loaded_by(look) & DEAR or sys.platform in ("darwin", "win32")
+
+
+# --- batches ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_plain_line_of_a_batch_is_read_with_few_function_calls() -> None:
+    """Guards against reading, checking and hashing a line in several passes."""
+    defaults = JobDefaults({}, server=resolve(KEY, URL, allow_http=False, server=None).server)
+    request = TextToImage(prompt="A lake, 2", **PARAMETERS)
+    first, second = (line_of(number, {"prompt": f"A lake, {number}", **PARAMETERS}) for number in (1, 2))
+    jobs = read_jobs([first], set(), defaults)
+
+    async def read() -> None:
+        jobs.extend(read_jobs([second], set(), defaults))
+
+    called = await functions_called(read)
+    assert [job.fingerprint for job in jobs[1:] if isinstance(job, Job)] == [request.fingerprint()]
+    assert called.total() <= 130, called.most_common(40)
