@@ -333,7 +333,7 @@ def test_ctrl_c_lets_what_is_in_flight_end_and_says_how_to_go_on(slow: Slow, cli
     assert out.startswith(
         "this run: 1 done, the price of 1 image is not known\n2 pending, 1 done, of an unknown number"
     )
-    assert "\nstopped: Ctrl-C; run it again to continue\n" in out
+    assert "\nstopped: interrupted; run it again to continue\n" in out
     assert err == "error: interrupted; what was made is kept: run the same command again to make the rest\n"
     assert cli("batch", "run", "prompts.txt", "--out", "out").code == 0
     assert Records("out").status().counts["done"] == 3

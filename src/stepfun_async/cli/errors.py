@@ -62,7 +62,7 @@ WORDS: tuple[tuple[str, str], ...] = (
     (r"Size\(width=([^,]+), height=([^)]+)\)", r"--width \1 --height \2"),
     (r"timeout=(\S+) seconds", r"--timeout \1 seconds"),
     (r"give a PIL image, such as Image\.open\(path\), to have it sent upright", "save it upright first"),
-    (r"^stop\(\) was called$", "Ctrl-C"),
+    (r"^stop\(\) was called$", "interrupted"),
     (r"; error\.response has (it|its link)", ""),
     (r"; the image is still in image\.data$", ""),
     (r"they can be read once; give a list or a file$", "stdin can be read once; give a file"),

@@ -139,6 +139,7 @@ class Engine:
         self._ways = ways
         self._budget = budget
         self._tally = _Tally(done=adopted, adopted=adopted)
+        self._recovered = adopted
         self._ready: deque[Task] = deque()
         self._exhausted = False
         self._stopped: str | None = None
@@ -158,7 +159,7 @@ class Engine:
             failed=tally.failed,
             unknown=tally.unknown,
             adopted=tally.adopted,
-            skipped=tally.skipped,
+            skipped=max(0, tally.skipped - self._recovered),  # whose lines count as done from the beginning
             in_flight=tally.in_flight,
             lines=tally.lines,
             spent=dict(tally.spent),
