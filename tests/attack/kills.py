@@ -92,11 +92,11 @@ def play(seed: int, redis: RedisServer) -> str:
                 worker.kill()
                 worker.wait()
         assert engine.peak <= SLOTS, f"{engine.peak} were in flight, and {SLOTS} are allowed"
-        held = slots_in(redis)
+        held, peak = slots_in(redis), engine.peak
         redis.pass_time(LEASE)
         anyio.run(_fill, url, redis.url)
         free_in_the_end(lambda: slots_in(redis))
-        return f"{engine.served} calls, {engine.peak} at once; {held} slots were held by the dead"
+        return f"{engine.served} calls, {peak} at once; {held} slots were held by the dead"
 
 
 async def _fill(url: str, redis_url: str) -> None:
