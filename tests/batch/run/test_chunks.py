@@ -33,6 +33,7 @@ from stepfun_async import (
 from stepfun_async.batch import Chunk, ChunkError, Records, Row, run_chunk
 from stepfun_async.batch.run.claims import Claims
 from stepfun_async.batch.run.remote_engine import RemoteEngine
+from stepfun_async.batch.storage.folder import Folder
 from stepfun_async.batch.storage.store import ImageStore, NewImage
 from stepfun_async.embedded import Engine, Scenario, use
 from stepfun_async.embedded.server import running
@@ -421,6 +422,7 @@ async def _stopped(
         narrow.gate.set()
 
     monkeypatch.setattr(RemoteEngine, "_revoke", revoke)
+    monkeypatch.setattr(Folder, "threads", 4)  # so that all four are being written, and none waits for a thread
     monkeypatch.setattr(ImageStore, "put_all", lambda store, images: narrow.put_all(store, images))
     batch = shop.batch(20)
 

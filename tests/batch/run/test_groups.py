@@ -65,6 +65,20 @@ async def test_each_task_gets_its_own_result_and_what_waits_for_a_thread_is_one_
     assert len(bench.groups) <= 2 * count + 30 // most
 
 
+async def test_an_error_of_the_work_itself_reaches_every_task_of_the_group() -> None:
+    def work(numbers: Sequence[int]) -> list[int | BaseException]:
+        raise Panic
+
+    bench = Bench()
+    groups = Groups(work, 1, 8)
+    for _ in range(2):  # and the thread is free again
+        async with anyio.create_task_group() as group:
+            for number in (2, 4):
+                group.start_soon(bench.ask, groups, number)
+        assert bench.came == {2: "panic", 4: "panic"}
+        bench.came.clear()
+
+
 async def test_threads_that_were_idle_work_again() -> None:
     bench = Bench()
     bench.gate.set()

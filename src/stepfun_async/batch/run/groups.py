@@ -22,7 +22,8 @@ class Groups(Generic[V, R]):
     wakes the loop once.
 
     Args:
-        work: does a group; it returns the result or the error of each value, in their order, and raises nothing.
+        work: does a group; it returns the result or the error of each value, in their order. What it raises instead
+            is the error of all of them.
         count: how many threads work at once.
         most: how many values are in a group at most.
     """
@@ -55,12 +56,19 @@ class Groups(Generic[V, R]):
     def _run(self) -> None:
         """Do one group after another, until nothing waits."""
         while group := self._next_group():
-            for entry, result in zip(group, self._work([entry.value for entry in group]), strict=True):
+            for entry, result in zip(group, self._results_of(group), strict=True):
                 if isinstance(result, BaseException):
                     entry.fail(result)
                 else:
                     entry.set(result)
             notify_all(group)
+
+    def _results_of(self, group: Sequence[_Entry[V, R]]) -> Sequence[R | BaseException]:
+        """Do the work of a group. An error of the work itself is the result of each value, so that no task waits."""
+        try:
+            return self._work([entry.value for entry in group])
+        except BaseException as error:  # noqa: BLE001 - raised where the results are waited for
+            return [error] * len(group)
 
     def _next_group(self) -> list[_Entry[V, R]]:
         """Return the waiting work; empty if there is none, which ends the thread's turn."""
