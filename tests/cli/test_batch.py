@@ -343,17 +343,20 @@ def test_a_terminal_that_is_closed_lets_what_is_in_flight_end(slow: Slow, folder
     ours, theirs = pty.openpty()
     command = ("batch", "run", "prompts.txt", "--out", "out", "--concurrency", "1")
     session = """if True:
-        import os, sys
+        import os, signal, sys
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
         os.setsid()
         os.close(os.open(os.ttyname(0), os.O_RDWR))  # the first terminal that a session opens is its own
         os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
     """
     arguments = [sys.executable, "-c", session, "-m", "stepfun_async.cli", *command]
-    process = subprocess.Popen(arguments, stdin=theirs, stdout=theirs, stderr=theirs)
+    process = subprocess.Popen(arguments, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE)
     os.close(theirs)
     with process:
         assert slow.came.acquire(timeout=PATIENCE)
         os.close(ours)
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith(b"stopping: no more lines are sent. 1 image is being made")
         slow.go.set()
         process.wait(PATIENCE)
     assert process.returncode > 0

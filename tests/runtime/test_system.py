@@ -46,12 +46,14 @@ async def _received() -> list[int]:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_signals_are_received_and_then_handled_as_before(backend: str) -> None:
-    before = signal.getsignal(signal.SIGTERM)
-
-    assert sorted(anyio.run(_received, backend=backend)) == [signal.SIGINT, signal.SIGTERM]
-
-    assert signal.getsignal(signal.SIGTERM) == before
+@pytest.mark.parametrize("handler", [signal.SIG_DFL, signal.default_int_handler])
+def test_signals_are_received_and_then_handled_as_before(backend: str, handler: Any) -> None:
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        assert sorted(anyio.run(_received, backend=backend)) == [signal.SIGINT, signal.SIGTERM]
+        assert signal.getsignal(signal.SIGTERM) == handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.usefixtures("no_handlers")

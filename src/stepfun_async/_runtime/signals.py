@@ -15,9 +15,13 @@ import anyio
 def signals_received(*numbers: signal.Signals) -> Generator[AsyncIterable[int]]:
     """Give the signals of the process one by one as they come, in the main thread; afterwards all is as before.
 
-    asyncio's loop on Windows cannot do so itself; there a plain handler hands them to the loop.
+    asyncio itself restores the default handlers only. Its loop on Windows cannot receive signals; there a plain handler
+    hands them to the loop.
     """
     with ExitStack() as stack:
+        for number in numbers:
+            if (handler := signal.getsignal(number)) is not None:  # one that was installed by C code stays unknown
+                stack.callback(signal.signal, number, handler)
         received: AsyncIterable[int]
         try:
             received = stack.enter_context(anyio.open_signal_receiver(*numbers))
@@ -38,7 +42,7 @@ def _handed_over(numbers: tuple[signal.Signals, ...]) -> Generator[AsyncIterable
     def handle(number: int, _: FrameType | None) -> None:
         loop.call_soon_threadsafe(deliver, number)
 
-    with ExitStack() as stack, send, receive:
+    with send, receive:
         for number in numbers:
-            stack.callback(signal.signal, number, signal.signal(number, handle))
+            signal.signal(number, handle)
         yield receive
