@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterable, Callable
 from typing import Any
 
+import anyio
 import uvicorn
 from mcp.server import Server
 from mcp.server.stdio import stdio_server
@@ -17,6 +19,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stepfun_async import ConfigurationError
+from stepfun_async._runtime.signals import signals_received
 
 from .stdin import StdinLines
 
@@ -34,11 +37,20 @@ _LAST_SECONDS = 2
 
 
 async def serve_stdio(server: Server[Any]) -> None:
-    """Serve one client over stdin and stdout, until it closes stdin."""
+    """Serve one client over stdin and stdout, until it closes stdin, or until Ctrl-C or SIGTERM."""
     lines: Any = StdinLines()
+
+    async def cancel_at_signal(signals: AsyncIterable[int], scope: anyio.CancelScope) -> None:
+        async for _ in signals:
+            scope.cancel()
+
     try:
-        async with stdio_server(stdin=lines) as (incoming, outgoing):
-            await server.run(incoming, outgoing, server.create_initialization_options())
+        with signals_received(signal.SIGINT, signal.SIGTERM) as signals:
+            async with anyio.create_task_group() as group:
+                group.start_soon(cancel_at_signal, signals, group.cancel_scope)
+                async with stdio_server(stdin=lines) as (incoming, outgoing):
+                    await server.run(incoming, outgoing, server.create_initialization_options())
+                group.cancel_scope.cancel()
     finally:
         lines.close()
 
