@@ -894,16 +894,16 @@ async def test_a_file_is_free_again_however_the_call_before_ended(tmp_path: Path
             "a lake", save_to=tmp_path / "lake.png"
         )
     await client.images.generate("a lake", save_to=tmp_path / "lake.png")
-    assert not _sinks._taken
+    assert not _sinks._claimed
 
 
 async def test_a_call_that_is_dropped_gives_its_file_back(tmp_path: Path) -> None:
     place = _sinks.SaveTarget(tmp_path / "lake", overwrite=False)
     place.claim(running_loop())
-    assert {Path(name).suffix for name in _sinks._taken} >= {".png", ".jpg", ".webp", ".bin"}, "whichever it may get"
+    assert {Path(name).suffix for name in _sinks._claimed} >= {".png", ".jpg", ".webp", ".bin"}, "whichever it may get"
     del place
     gc.collect()
-    assert not _sinks._taken
+    assert not _sinks._claimed
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -918,21 +918,21 @@ def test_a_call_whose_loop_was_closed_over_it_loses_its_file_to_the_next_one(tmp
     assert saved.exists()
     later = _sinks._Claim([saved])
     with closing(asyncio.new_event_loop()) as loop:
-        later.take(loop)
+        later.acquire(loop)
         del first
         gc.collect()
         with pytest.raises(InvalidRequestError, match="another call in flight"):
-            _sinks._Claim([saved]).take(loop)
-    later.give_back()
-    assert not _sinks._taken
+            _sinks._Claim([saved]).acquire(loop)
+    later.release()
+    assert not _sinks._claimed
 
 
 def test_a_forked_child_does_not_hold_the_files_of_its_parents_calls(tmp_path: Path) -> None:
     claim, loop = _sinks._Claim([tmp_path / "lake.png"]), asyncio.new_event_loop()
-    claim.take(loop)
+    claim.acquire(loop)
     child = os.fork()
     if not child:
-        os._exit(len(_sinks._taken))
+        os._exit(len(_sinks._claimed))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    claim.give_back()
+    claim.release()
     loop.close()

@@ -172,19 +172,19 @@ def _header_of(pieces: Sequence[bytes]) -> ImageHeader | None:
     return read_header(b"".join(pieces)) if header is None or header.width is None else header
 
 
-_taken: dict[str, _Holder] = {}
+_claimed: dict[str, _Holder] = {}
 """The files that calls in flight in this process may write to, and whose they are.
 
-Each step on it is one atomic operation, so that it needs no lock: what is collected may give its names back at any
+Each step on it is one atomic operation, so that it needs no lock: a claim that is garbage may release its names at any
 moment, whatever locks are held then.
 """
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_taken.clear)
+    os.register_at_fork(after_in_child=_claimed.clear)
 
 
 class _Holder:
-    """The owner of names of files. It is not the `_Claim`, which would never be collected if `_taken` referred to it.
+    """The owner of names of files. It is not the `_Claim`, which would never be collected if `_claimed` referred to it.
 
     Args:
         names: the names.
@@ -202,19 +202,19 @@ class _Holder:
         loop = self._loop()
         return loop is None or is_closed(loop)
 
-    def let_go(self) -> None:
-        """Give the names back; doing so again, from any thread, does nothing, and takes none from its next holder."""
+    def release(self) -> None:
+        """Release the names; doing so again, from any thread, does nothing, and releases none of its next holder."""
         try:
             self._held.pop()
         except IndexError:
             return
         for name in self._names:
-            if _taken.get(name) is self:
-                _taken.pop(name, None)
+            if _claimed.get(name) is self:
+                _claimed.pop(name, None)
 
 
 class _Claim:
-    """Names of files that one call alone may write to, from `take` until it gives them back or is collected.
+    """Names of files that one call alone may write to, from `acquire` until it releases them or is collected.
 
     A call whose event loop was closed over it loses them to the next call that asks for them.
     """
@@ -223,8 +223,8 @@ class _Claim:
         self._holder: _Holder | None = None
         self._names = {_identity_of(path): path for path in paths}
 
-    def take(self, loop: object) -> None:
-        """Take the names.
+    def acquire(self, loop: object) -> None:
+        """Acquire the names.
 
         Args:
             loop: the event loop of the call.
@@ -234,21 +234,21 @@ class _Claim:
         """
         self._holder = holder = _Holder(self._names, loop)
         for name, path in self._names.items():
-            while (other := _taken.setdefault(name, holder)) is not holder and other.is_abandoned:
-                other.let_go()
+            while (other := _claimed.setdefault(name, holder)) is not holder and other.is_abandoned:
+                other.release()
             if other is not holder:
-                holder.let_go()
+                holder.release()
                 why = "another call in flight saves its image there, and one of the two would be lost"
                 problem = Problem("save_to", str(path), "a file that no other call in flight saves to", why)
                 raise InvalidRequestError.of("the call", (problem,))
 
-    def give_back(self) -> None:
-        """Give the names back; doing so again does nothing."""
+    def release(self) -> None:
+        """Release the names; doing so again does nothing."""
         if self._holder is not None:
-            self._holder.let_go()
+            self._holder.release()
 
     def __del__(self) -> None:
-        self.give_back()
+        self.release()
 
 
 def _identity_of(path: Path) -> str:
@@ -302,11 +302,11 @@ class SaveTarget:
         Raises:
             InvalidRequestError: another call in flight saves to the same file.
         """
-        self._claim.take(loop)
+        self._claim.acquire(loop)
 
     async def aclose(self) -> None:
         """Release the file for other calls, and remove temporary files."""
-        self._claim.give_back()
+        self._claim.release()
         if any(sink.path for sink in self._sinks):
             await finished_in_thread(self._clear)
 

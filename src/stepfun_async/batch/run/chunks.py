@@ -294,11 +294,11 @@ async def _acquired(slots: Slots) -> None:
         slots.acquire()
         taken.append(True)
 
-    def give_back() -> None:
+    def release_late() -> None:
         if taken:
             slots.release()
 
-    await Job(acquire, give_back, apart=True).result()
+    await Job(acquire, release_late, apart=True).result()
 
 
 class _NoSlotError(Exception):
