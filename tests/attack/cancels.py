@@ -127,7 +127,8 @@ async def play(seed: int, ways: str, calls: int, backend: LimitsBackend | None, 
 
         async def work() -> None:
             for number in numbers:
-                await chance.choice(WAYS[ways])(partial(_make, client, folder / f"{number}.png"), chance)
+                timeout = chance.choice((10.0, 10.0, _moment(chance) + 0.001))  # deadlines cancel calls, too
+                await chance.choice(WAYS[ways])(partial(_make, client, folder / f"{number}.png", timeout), chance)
 
         async with anyio.create_task_group() as group:
             for _ in range(AT_ONCE):
@@ -146,9 +147,9 @@ async def play(seed: int, ways: str, calls: int, backend: LimitsBackend | None, 
     return what
 
 
-async def _make(client: AsyncClient, path: Path) -> None:
+async def _make(client: AsyncClient, path: Path, timeout: float = 10.0) -> None:
     with suppress(StepFunError):
-        await client.images.generate("a lake", model=MODEL, size="256x256", save_to=path, timeout=10)
+        await client.images.generate("a lake", model=MODEL, size="256x256", save_to=path, timeout=timeout)
 
 
 # --- backends ---------------------------------------------------------------------------------------

@@ -1,10 +1,16 @@
-"""Deadlines of calls: cancel scopes that end at a given time, cheap where thousands are open at once.
+"""Deadlines of calls: scopes that end at a given time, cheap where thousands are open at once.
 
-A cancel scope of anyio's with a deadline has a timer of its own, which is set, sorted among all others of the loop and
-cancelled again, although hardly any ever fires. Here the scopes of an asyncio loop share one timer. Calls with the
-same timeout reach their deadlines in the order in which they began, so each timeout has a queue, and the timer is set
-to the nearest of the deadlines at the fronts. It is never cancelled: when it fires and finds that its scope is gone,
-it is set anew. trio keeps deadlines in a heap itself and needs none of this.
+On asyncio, a scope of anyio's takes a tenth of a call, and one with a deadline sets a timer of its own, which is sorted
+among all others of the loop and cancelled again, although hardly any ever fires. Here the deadlines of an asyncio loop
+share one timer. Calls with the same timeout reach their deadlines in the order in which they began, so each timeout
+has a queue, and the timer is set to the nearest of the deadlines at the fronts. It is never cancelled: when it fires
+and finds that its deadline is gone, it is set anew.
+
+**When a deadline passes**, its task is cancelled once, as by `asyncio.timeout`: the scope counts what it requested, and
+leaves a `CancelledError` alone if someone else has requested one meanwhile. If a step that has to finish (`event_loop`)
+delays it, the task is cancelled again where it waits next, unless the call has ended by then.
+
+trio keeps deadlines in a heap itself and needs none of this.
 """
 
 from __future__ import annotations
@@ -15,16 +21,14 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, TypeAlias
 
-import anyio
+from .event_loop import Cancellation, LoopLocal
 
-from .event_loop import LoopLocal
-
-_Queue: TypeAlias = dict[anyio.CancelScope, float]
-"""Scopes with the same timeout, oldest first, and their deadlines."""
+_Queue: TypeAlias = dict["TaskDeadline", float]
+"""Deadlines of calls with the same timeout, oldest first, and when they are."""
 
 
 class _Queues:
-    """The open scopes of one asyncio loop, by timeout, and when their timer fires."""
+    """The deadlines of one asyncio loop, by timeout, and when their timer fires."""
 
     __slots__ = ("__weakref__", "alarm", "by_timeout")
 
@@ -43,11 +47,11 @@ class _Queues:
         self.alarm = math.inf
         now = max(when, loop.time())
         for queue in self.by_timeout.values():
-            for scope, deadline in tuple(queue.items()):
-                if deadline > now:
+            for deadline, at in tuple(queue.items()):
+                if at > now:
                     break
-                del queue[scope]
-                scope.cancel()
+                del queue[deadline]
+                deadline.expire()
         nearest = min((next(iter(queue.values()), math.inf) for queue in self.by_timeout.values()), default=math.inf)
         if nearest < math.inf:
             self.set_alarm(nearest, loop)
@@ -56,57 +60,73 @@ class _Queues:
 _queues: LoopLocal[_Queues] = LoopLocal(_Queues)
 
 
-class _SharedTimerScope:
-    """A cancel scope of an asyncio loop whose deadline is watched by the loop's shared timer."""
+class TaskDeadline(Cancellation):
+    """A scope of one task of asyncio that ends at a deadline, which the loop's shared timer watches."""
 
-    __slots__ = ("_deadline", "_loop", "_queues", "_scope", "_timeout")
+    __slots__ = ("_at", "_cancelling", "_has_cancelled", "_is_open", "_loop", "_queues", "_task", "_timeout")
 
-    def __init__(self, scope: anyio.CancelScope, timeout: float, deadline: float, loop: object) -> None:
-        self._scope = scope
+    _task: asyncio.Task[Any]
+
+    def __init__(self, timeout: float, at: float, loop: Any) -> None:
         self._timeout = timeout
-        self._deadline = deadline
+        self._at = at
         self._loop = loop
         self._queues = _queues.of(loop)
+        self._is_open = True
+        self._has_cancelled = False
+
+    def __str__(self) -> str:
+        return "the call reached its deadline"
 
     def __enter__(self) -> None:
-        self._scope.__enter__()
-        queues, deadline = self._queues, self._deadline
-        if self._timeout in queues.by_timeout:
-            queues.by_timeout[self._timeout][self._scope] = deadline
+        task = asyncio.current_task(self._loop)
+        assert task is not None  # noqa: S101 - every coroutine of asyncio runs in one
+        self._task = task
+        self._cancelling = task.cancelling()
+        queues, timeout, at = self._queues, self._timeout, self._at
+        if timeout in queues.by_timeout:
+            queues.by_timeout[timeout][self] = at
         else:
-            queues.by_timeout[self._timeout] = {self._scope: deadline}
-        if deadline < queues.alarm:
-            queues.set_alarm(deadline, self._loop)
+            queues.by_timeout[timeout] = {self: at}
+        if at < queues.alarm:
+            queues.set_alarm(at, self._loop)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
+        self._is_open = False
         by_timeout, timeout = self._queues.by_timeout, self._timeout
         if timeout in by_timeout:
             queue = by_timeout[timeout]
-            if self._scope in queue:
-                del queue[self._scope]
+            if self in queue:
+                del queue[self]
             if not queue:
                 del by_timeout[timeout]
-        return self._scope.__exit__(kind, error, traceback)
+        if not self._has_cancelled:
+            return False
+        is_alone = self._task.uncancel() <= self._cancelling
+        return is_alone and isinstance(error, asyncio.CancelledError)
+
+    def expire(self) -> None:
+        """Cancel the task, if the scope is still open."""
+        if self._is_open:
+            self._has_cancelled = True
+            self._task.cancel(self)
+
+    def postpone(self) -> None:
+        self._has_cancelled = False
+        self._task.uncancel()
+        self._loop.call_soon(self.expire)
 
 
-_scopes: dict[type, tuple[type[anyio.CancelScope], bool]] = {}
-"""By the type of a loop: anyio's cancel scopes, which anyio looks up each time, and whether it is asyncio's."""
-
-
-def deadline_scope(timeout: float, deadline: float, loop: object) -> AbstractContextManager[object, bool | None]:
-    """Return a cancel scope that ends at `deadline`.
+def deadline_scope(timeout: float, at: float, loop: object) -> AbstractContextManager[object, bool | None]:
+    """Return a scope that ends at a deadline.
 
     Args:
         timeout: seconds from the beginning of the call to its deadline; infinity for no deadline.
-        deadline: by the clock of `loop`.
+        at: the deadline, by the clock of `loop`.
         loop: the running loop.
     """
-    kind = type(loop)
-    if kind not in _scopes:
-        _scopes[kind] = type(anyio.CancelScope()), issubclass(kind, asyncio.AbstractEventLoop)
-    scope, is_asyncio = _scopes[kind]
-    if timeout == math.inf or not is_asyncio:
-        return scope(deadline=deadline)
-    return _SharedTimerScope(scope(), timeout, deadline, loop)
+    if isinstance(loop, asyncio.AbstractEventLoop):
+        return TaskDeadline(timeout, at, loop)
+    import trio
+
+    return trio.CancelScope(deadline=at)

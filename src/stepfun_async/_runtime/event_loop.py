@@ -7,6 +7,7 @@ import math
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
 from functools import partial
@@ -166,21 +167,35 @@ async def cancel_if_due() -> None:
         await asyncio.sleep(0)
 
 
-async def _seen_through(over: Callable[[], Awaitable[object]], cancelled: asyncio.CancelledError | None = None) -> None:
-    """Wait until `over` returns, in a task of asyncio that was cancelled, or may be meanwhile, and again."""
+class Cancellation(ABC):
+    """The message of a `Task.cancel()` that is not to take effect after the end of what it belongs to."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def postpone(self) -> None:
+        """Withdraw it, and request it again where the task waits next."""
+
+
+async def _seen_through(over: Callable[[], Awaitable[object]], *cancelled: asyncio.CancelledError) -> None:
+    """Wait until `over` returns, in a task of asyncio that was `cancelled`, or may be meanwhile, and again."""
     while True:
         try:
             await over()
         except asyncio.CancelledError as error:
-            cancelled = error
+            cancelled = (*cancelled, error)
         else:
             break
+    requests = [error.args for error in cancelled]
+    for message in {args[0] for args in requests if args and isinstance(args[0], Cancellation)}:
+        message.postpone()
+    others = [args for args in requests if not (args and isinstance(args[0], Cancellation))]
     task = asyncio.current_task()
-    if cancelled is not None and task is not None:
+    if others and task is not None:
         held_off.difference_update([other for other in tuple(held_off) if other.done()])
         held_off.add(task)
         task.uncancel()  # so that `asyncio.timeout` counts no cancellation twice
-        task.cancel(*cancelled.args)
+        task.cancel(*others[-1])
 
 
 held_off: set[asyncio.Task[Any]] = set()
@@ -247,7 +262,7 @@ class ThreadResult(Generic[T]):
             # anyio raises its own cancellation again by itself, as soon as the shield is gone.
             is_of_a_scope = anyio.current_effective_deadline() == -math.inf
             with anyio.CancelScope(shield=True):
-                await _seen_through(partial(self._wait, cancellable=False), None if is_of_a_scope else error)
+                await _seen_through(partial(self._wait, cancellable=False), *(() if is_of_a_scope else (error,)))
         return self.outcome()
 
     def outcome(self) -> T:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 
 import anyio
-from anyio.lowlevel import checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint
 
 from .._core.capabilities import ENDPOINTS
 from .._core.cutting import Base64StreamDecoder, Buffer, ExtractedImage, MemorySink, Sink, placeholder
@@ -134,7 +134,7 @@ class BodyReader:
         decompression = _Decompression(body, self._coding, self._longest)
         while not decompression.over:
             if decompression.length > VAST:
-                await checkpoint_if_cancelled()
+                await checkpoint()
             await finished_in_thread(decompression.step)
         return decompression.result()
 
