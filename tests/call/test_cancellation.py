@@ -22,12 +22,14 @@ from types import coroutine
 from typing import Any, Final, Protocol
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 import trustme
 
-from stepfun_async import AsyncClient, Finished, Limits, RetryPolicy, TextToImage, Usage
+from stepfun_async import APITimeoutError, AsyncClient, Finished, Limits, RetryPolicy, SaveError, TextToImage, Usage
 from stepfun_async._core import wire
+from stepfun_async._runtime.deadlines import _queues
 from stepfun_async._transport import pool as connections
 from stepfun_async.embedded import EmbeddedTransport, Engine
 from tests.support.answers import PIXEL
@@ -328,6 +330,74 @@ async def test_a_call_can_be_cancelled_wherever_it_waits(act: Act, place: Place,
     async with on_stage(place, tmp_path, 2) as scene:
         points = await sweep(scene, lambda interruption: interruption.run(act(scene)))
     assert points > 0
+
+
+class Deadline(Interruption):
+    """Has the deadline pass of what it runs, and in the same turn of asyncio's loop what comes `with_it`, behind it."""
+
+    def __init__(self, at: int, with_it: str = "") -> None:
+        super().__init__(at, native=with_it == "native")
+        self._with_it = with_it
+
+    def _cancel(self) -> None:
+        for deadlines in tuple(_queues.get().by_timeout.values()):
+            for deadline in tuple(deadlines):
+                deadline.expire()
+        if self._with_it:
+            super()._cancel()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("act", [generate, save, edit, download], ids=lambda act: act.__name__)
+async def test_a_deadline_can_pass_wherever_a_call_waits(act: Act, place: Place, tmp_path: Path) -> None:
+    passed = 0
+    async with on_stage(place, tmp_path, 2) as scene:
+        for at in count(1):
+            scene.place.get_ready()
+            deadline, bill, before = Deadline(at), scene.place.bill, scene.client.usage
+            try:
+                await deadline.run(act(scene))
+            except (APITimeoutError, SaveError) as error:
+                assert isinstance(error, APITimeoutError) or error.response.data
+                passed += 1
+            await anyio.lowlevel.checkpoint()  # nothing is left of the cancellation
+            assert requests_to_cancel() == 0
+            await assert_nothing_is_lost(scene, before, bill)
+            scene.path.unlink(missing_ok=True)
+            if not deadline.came:
+                break
+    assert passed > 0
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("act", [generate, save, edit, download], ids=lambda act: act.__name__)
+@pytest.mark.parametrize("with_it", ["scope", "native"])
+async def test_a_deadline_that_passes_as_something_else_cancels_takes_nothing_from_it(
+    act: Act, with_it: str, place: Place, tmp_path: Path
+) -> None:
+    async with on_stage(place, tmp_path, 2) as scene:
+        for at in count(1):
+            scene.place.get_ready()
+            deadline, bill, before = Deadline(at, with_it), scene.place.bill, scene.client.usage
+
+            async def run(deadline: Deadline = deadline) -> None:
+                await act(scene)
+                await anyio.lowlevel.checkpoint()
+                assert not deadline.came
+
+            await deadline.apart(run)
+            assert requests_to_cancel() == 0
+            await assert_nothing_is_lost(scene, before, bill)
+            scene.path.unlink(missing_ok=True)
+            if not deadline.came:
+                assert at > 1
+                break
+
+
+def requests_to_cancel() -> int:
+    """How often the running task was cancelled, by someone who has not taken it back."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
 
 
 async def test_a_picture_that_is_saved_is_there_or_was_not_paid_for_in_silence(place: Place, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weakref import WeakSet
 
 import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from .._core.capabilities import SOURCES
 from .._core.data_uris import decode_text, is_data_uri
@@ -341,6 +342,7 @@ class Caller:
                 if options.fetch or record.target is not None:
                     result = await self._with_image(record, result)
                 return result  # type: ignore[no-any-return]
+            await checkpoint_if_cancelled()
             raise record.timed_out()
         except Exception as error:
             record.error = error

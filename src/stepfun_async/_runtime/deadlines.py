@@ -21,6 +21,8 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, TypeAlias
 
+import anyio
+
 from .event_loop import Cancellation, LoopLocal
 
 _Queue: TypeAlias = dict["TaskDeadline", float]
@@ -103,7 +105,10 @@ class TaskDeadline(Cancellation):
         if not self._has_cancelled:
             return False
         is_alone = self._task.uncancel() <= self._cancelling
-        return is_alone and isinstance(error, asyncio.CancelledError)
+        if not isinstance(error, asyncio.CancelledError):
+            return False
+        # Requests of one turn of the loop become one error. anyio does not know ours for its own, and cancels again.
+        return is_alone or (error.args[:1] == (self,) and anyio.current_effective_deadline() == -math.inf)
 
     def expire(self) -> None:
         """Cancel the task, if the scope is still open."""
@@ -111,14 +116,15 @@ class TaskDeadline(Cancellation):
             self._has_cancelled = True
             self._task.cancel(self)
 
-    def postpone(self) -> None:
+    def postpone(self) -> bool:
         self._has_cancelled = False
-        self._task.uncancel()
         self._loop.call_soon(self.expire)
+        return self._task.uncancel() <= self._cancelling
 
 
 def deadline_scope(timeout: float, at: float, loop: object) -> AbstractContextManager[object, bool | None]:
-    """Return a scope that ends at a deadline.
+    """Return a scope that ends at a deadline. A call that it ended also has to end with a scope around it, if there is
+    one that was cancelled at the same time: it awaits `anyio.lowlevel.checkpoint_if_cancelled()` next.
 
     Args:
         timeout: seconds from the beginning of the call to its deadline; infinity for no deadline.

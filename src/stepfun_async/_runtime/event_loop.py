@@ -173,8 +173,8 @@ class Cancellation(ABC):
     __slots__ = ()
 
     @abstractmethod
-    def postpone(self) -> None:
-        """Withdraw it, and request it again where the task waits next."""
+    def postpone(self) -> bool:
+        """Withdraw it, and request it again where the task waits next. Return whether nobody else had requested one."""
 
 
 async def _seen_through(over: Callable[[], Awaitable[object]], *cancelled: asyncio.CancelledError) -> None:
@@ -186,16 +186,19 @@ async def _seen_through(over: Callable[[], Awaitable[object]], *cancelled: async
             cancelled = (*cancelled, error)
         else:
             break
-    requests = [error.args for error in cancelled]
-    for message in {args[0] for args in requests if args and isinstance(args[0], Cancellation)}:
-        message.postpone()
-    others = [args for args in requests if not (args and isinstance(args[0], Cancellation))]
+    messages: list[object] = []
+    for error in cancelled:
+        message = next(iter(error.args), None)
+        if not isinstance(message, Cancellation):
+            messages.append(message)
+        elif not message.postpone():  # requests of one turn of the loop become one error
+            messages.append(None)
     task = asyncio.current_task()
-    if others and task is not None:
+    if messages and task is not None:
         held_off.difference_update([other for other in tuple(held_off) if other.done()])
         held_off.add(task)
         task.uncancel()  # so that `asyncio.timeout` counts no cancellation twice
-        task.cancel(*others[-1])
+        task.cancel(messages[-1])
 
 
 held_off: set[asyncio.Task[Any]] = set()
