@@ -340,11 +340,16 @@ class Deadline(Interruption):
         self._with_it = with_it
 
     def _cancel(self) -> None:
+        asyncio.get_running_loop().call_soon(self._pass, asyncio.current_task())
+
+    def _pass(self, task: asyncio.Task[Any]) -> None:
         for deadlines in tuple(_queues.get().by_timeout.values()):
             for deadline in tuple(deadlines):
                 deadline.expire()
-        if self._with_it:
-            super()._cancel()
+        if self._with_it == "native":
+            task.cancel()
+        elif self._with_it:
+            self.scope.cancel()
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -357,8 +362,7 @@ async def test_a_deadline_can_pass_wherever_a_call_waits(act: Act, place: Place,
             deadline, bill, before = Deadline(at), scene.place.bill, scene.client.usage
             try:
                 await deadline.run(act(scene))
-            except (APITimeoutError, SaveError) as error:
-                assert isinstance(error, APITimeoutError) or error.response.data
+            except (APITimeoutError, SaveError):
                 passed += 1
             await anyio.lowlevel.checkpoint()  # nothing is left of the cancellation
             assert requests_to_cancel() == 0
