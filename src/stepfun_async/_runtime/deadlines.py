@@ -21,8 +21,6 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, TypeAlias
 
-import anyio
-
 from .event_loop import Cancellation, LoopLocal
 
 _Queue: TypeAlias = dict["TaskDeadline", float]
@@ -105,10 +103,7 @@ class TaskDeadline(Cancellation):
         if not self._has_cancelled:
             return False
         is_alone = self._task.uncancel() <= self._cancelling
-        if not isinstance(error, asyncio.CancelledError):
-            return False
-        # Requests of one turn of the loop become one error. anyio does not know ours for its own, and cancels again.
-        return is_alone or (error.args[:1] == (self,) and anyio.current_effective_deadline() == -math.inf)
+        return is_alone and isinstance(error, asyncio.CancelledError)
 
     def expire(self) -> None:
         """Cancel the task, if the scope is still open."""
