@@ -333,23 +333,25 @@ async def test_a_call_can_be_cancelled_wherever_it_waits(act: Act, place: Place,
 
 
 class Deadline(Interruption):
-    """Has the deadline pass of what it runs, and in the same turn of asyncio's loop what comes `with_it`, behind it."""
+    """Has the deadline pass of what it runs; in the same turn of the loop, others cancel `before` or `behind` it."""
 
-    def __init__(self, at: int, with_it: str = "") -> None:
-        super().__init__(at, native=with_it == "native")
-        self._with_it = with_it
+    def __init__(self, at: int, *, before: str = "", behind: str = "") -> None:
+        super().__init__(at, native="native" in (before, behind))
+        self._in_order = (before, "deadline", behind)
 
     def _cancel(self) -> None:
-        asyncio.get_running_loop().call_soon(self._pass, asyncio.current_task())
+        asyncio.get_running_loop().call_soon(self._cancel_all, asyncio.current_task())
 
-    def _pass(self, task: asyncio.Task[Any]) -> None:
-        for deadlines in tuple(_queues.get().by_timeout.values()):
-            for deadline in tuple(deadlines):
-                deadline.expire()
-        if self._with_it == "native":
-            task.cancel()
-        elif self._with_it:
-            self.scope.cancel()
+    def _cancel_all(self, task: asyncio.Task[Any] | None) -> None:
+        for what in self._in_order:
+            if what == "native" and task is not None:
+                task.cancel()
+            elif what == "scope":
+                self.scope.cancel()
+            elif what == "deadline":
+                for deadlines in tuple(_queues.get().by_timeout.values()):
+                    for deadline in tuple(deadlines):
+                        deadline.expire()
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -375,14 +377,16 @@ async def test_a_deadline_can_pass_wherever_a_call_waits(act: Act, place: Place,
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("act", [generate, save, edit, download], ids=lambda act: act.__name__)
-@pytest.mark.parametrize("with_it", ["scope", "native"])
+@pytest.mark.parametrize(
+    "others", [{"before": "scope"}, {"before": "native"}, {"behind": "scope"}, {"behind": "native"}]
+)
 async def test_a_deadline_that_passes_as_something_else_cancels_takes_nothing_from_it(
-    act: Act, with_it: str, place: Place, tmp_path: Path
+    act: Act, others: dict[str, str], place: Place, tmp_path: Path
 ) -> None:
     async with on_stage(place, tmp_path, 2) as scene:
         for at in count(1):
             scene.place.get_ready()
-            deadline, bill, before = Deadline(at, with_it), scene.place.bill, scene.client.usage
+            deadline, bill, before = Deadline(at, **others), scene.place.bill, scene.client.usage
 
             async def run(deadline: Deadline = deadline) -> None:
                 await act(scene)

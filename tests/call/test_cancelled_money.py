@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -15,7 +14,7 @@ import anyio
 import httpx
 import pytest
 
-from stepfun_async import AsyncClient, Budget, Limits, RetryPolicy, TextToImage
+from stepfun_async import AsyncClient, AttemptEnded, Budget, Limits, RetryPolicy, TextToImage
 from stepfun_async._core.wire import HTTPRequest
 from stepfun_async.embedded import EmbeddedTransport, Engine
 from stepfun_async.embedded.server import running
@@ -138,19 +137,20 @@ async def test_cancelled_anywhere_nothing_is_left_and_the_next_call_works(
 
 async def test_a_call_cancelled_between_two_attempts_counts_the_first() -> None:
     refusals = [say(answer(REFUSAL, status="503 Busy", headers="retry-after: 3600\r\n"))]
+    refused = anyio.Event()
+
+    def note(event: object) -> None:
+        if isinstance(event, AttemptEnded):
+            refused.set()
+
     with raw_server(*refusals) as server:
-        policy = RetryPolicy(max_attempts=2)
-        async with AsyncClient("sk-test", base_url=server.url, timeout=10_000, retry=policy) as client:
+        at: dict[str, Any] = {"base_url": server.url, "timeout": 10_000, "retry": RetryPolicy(max_attempts=2)}
+        async with AsyncClient("sk-test", **at, on_event=note) as client:
             with anyio.CancelScope() as scope:
                 async with anyio.create_task_group() as group:
                     group.start_soon(client.images.generate, "a lake")
-                    await anyio.to_thread.run_sync(_until, lambda: bool(server.requests))
+                    await refused.wait()
                     await anyio.wait_all_tasks_blocked()
                     scope.cancel()
             assert (client.usage.attempts, client.usage.maybe_billed) == (1, 0)
             assert client.limits.state.in_flight == 0
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        os.sched_yield()

@@ -21,6 +21,8 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, TypeAlias
 
+import anyio
+
 from .event_loop import Cancellation, LoopLocal
 
 _Queue: TypeAlias = dict["TaskDeadline", float]
@@ -103,7 +105,11 @@ class TaskDeadline(Cancellation):
         if not self._has_cancelled:
             return False
         is_alone = self._task.uncancel() <= self._cancelling
-        return is_alone and isinstance(error, asyncio.CancelledError)
+        if not isinstance(error, asyncio.CancelledError):
+            return False
+        # Of two requests before the task runs again, the later one's message counts: ours may hide that of a scope of
+        # anyio's, which then would not know the error for its own. It cancels again where the task waits next.
+        return is_alone or (error.args[:1] == (self,) and anyio.current_effective_deadline() == -math.inf)
 
     def expire(self) -> None:
         """Cancel the task, if the scope is still open."""
@@ -117,7 +123,7 @@ class TaskDeadline(Cancellation):
         return self._task.uncancel() <= self._cancelling
 
 
-def deadline_scope(timeout: float, at: float, loop: object) -> AbstractContextManager[object, bool | None]:
+def deadline_scope(timeout: float, at: float, loop: object) -> AbstractContextManager[object, bool]:
     """Return a scope that ends at a deadline. A call that it ended also has to end with a scope around it, if there is
     one that was cancelled at the same time: it awaits `anyio.lowlevel.checkpoint_if_cancelled()` next.
 

@@ -187,8 +187,8 @@ async def _seen_through(over: Callable[[], Awaitable[object]], *cancelled: async
         else:
             break
     messages: list[object] = []
-    for error in cancelled:
-        message = next(iter(error.args), None)
+    for request in cancelled:
+        message = next(iter(request.args), None)
         if not isinstance(message, Cancellation):
             messages.append(message)
         elif not message.postpone():  # requests of one turn of the loop become one error
