@@ -135,7 +135,7 @@ class Parameters:
         self.operation: Operation = operation
         self.model = model
         self.row = row_of(model, operation, server)
-        self.given = {name: given[name] for name in given if given[name] is not None}
+        self.given = {name: value for name, value in given.items() if value is not None}
         self.extra_body = extra_body
         self.has_images = "image" in self.given or "style_reference" in self.given
         self._server = server

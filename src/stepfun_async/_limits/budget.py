@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
-from functools import partial
 from typing import NoReturn
 from weakref import WeakSet
 
@@ -139,7 +138,7 @@ class Budget:
             spent: the amount spent.
             reserved: the amount to release.
         """
-        self._lock.soon(partial(self._settle, held, spent, reserved))
+        self._lock.soon(self._settle, held, spent, reserved)
 
     def after_fork(self) -> None:
         """Remove the reservations of the parent's calls, in a forked child."""

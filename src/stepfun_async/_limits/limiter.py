@@ -43,7 +43,6 @@ import threading
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Protocol, Self
 from weakref import WeakSet
 
@@ -219,11 +218,11 @@ class Limiter:
             return
         if billing != "not_sent" and sent_at is None:
             sent_at = self.now()
-        self._lock.soon(partial(self._close_entry, permit, sent_at))
+        self._lock.soon(self._close_entry, permit, sent_at)
 
     def release(self, permit: Permit) -> None:
         """Release a slot, and a rate entry that no attempt has used; again, it does nothing."""
-        self._lock.soon(partial(self._release, permit))
+        self._lock.soon(self._release, permit)
 
     def after_fork(self) -> None:
         """Remove the calls of the parent, in a forked child."""
@@ -396,7 +395,7 @@ class Limiter:
 
     def _stop_waiting(self, waiter: _Waiter) -> None:
         """Leave the queue, and release what was granted at the same moment."""
-        self._lock.soon(partial(self._remove_waiter, waiter))
+        self._lock.soon(self._remove_waiter, waiter)
 
     def _remove_waiter(self, waiter: _Waiter) -> None:
         self._remove(waiter)

@@ -6,6 +6,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from weakref import WeakSet
 
 
@@ -35,7 +36,7 @@ class ForkSafeLock:
         if self.due:
             self.do_due()
 
-    def soon(self, change: Callable[[], object]) -> None:
+    def soon(self, change: Callable[..., object], *arguments: object) -> None:
         """Run `change` under the lock: now if it is free, otherwise when it is next released or acquired.
 
         This never waits, so a call may end in this way wherever Python collects it as garbage: in any thread, even
@@ -43,16 +44,17 @@ class ForkSafeLock:
 
         Args:
             change: what to run; it raises nothing.
+            arguments: its arguments.
         """
         if self.raw.acquire(blocking=False):
             try:
                 if self.due:
                     self._catch_up()
-                change()
+                change(*arguments)
             finally:
                 self.raw.release()
         else:
-            self.due.append(change)
+            self.due.append(partial(change, *arguments))
         if self.due:
             self.do_due()
 

@@ -44,17 +44,21 @@ class RequestBody:
         progress: the state of the attempt, for errors of files that have changed.
     """
 
+    __slots__ = ("_parts", "_progress", "content_type", "length", "whole")
+
     def __init__(self, content_type: str | None, parts: Sequence[_Part], progress: SendState) -> None:
         self.content_type = content_type
-        first, *others = parts
-        self.whole = first if type(first) is bytes and not others else None
+        self.whole: bytes | None = None
         self.length: int | None = None
-        if self.whole is None:
-            self.length = sum(len(part) if isinstance(part, bytes) else part.size for part in parts)
-        elif content_type is not None:
-            self.length = len(self.whole)
         self._parts = parts
         self._progress = progress
+        first = parts[0]
+        if len(parts) > 1 or not isinstance(first, bytes):
+            self.length = sum(len(part) if isinstance(part, bytes) else part.size for part in parts)
+            return
+        self.whole = first
+        if content_type is not None:
+            self.length = len(first)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return _Pieces(chain.from_iterable(map(_plan, self._parts)), self._progress)

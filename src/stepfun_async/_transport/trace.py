@@ -57,14 +57,15 @@ class ConnectionTrace:
         key: the key, which must not appear in a log.
     """
 
+    saw = False
+    opened: AsyncResource | None = None
+    _connecting_to: object = None
+
     def __init__(self, progress: SendState, host: str, guard: AddressFilter | None, key: APIKey | None) -> None:
         self.progress = progress
         self.host = host
-        self.saw = False
-        self.opened: AsyncResource | None = None
         self._guard = guard
         self._key = key
-        self._connecting_to: object = None
 
     def sees(self) -> None:
         """Record that the connection reports its events."""
