@@ -94,6 +94,7 @@ class FileSink:
         self._file.append(*self._gathered, last=True)
         self._gathered = []
         self._file.put(target, overwrite=overwrite)
+        self._file.size = 0
 
     async def abandon(self) -> None:
         await self._written()
@@ -322,7 +323,9 @@ class SaveTarget:
             paid = "was made and paid for, but" if response.attempts else "was fetched, but"
             message = f"the image {paid} {error}; error.response has it"
             raise SaveError(message, response=self._in_memory(response)) from error
-        return self._in_memory(with_image(response, replace(image, path=path, data=None)))
+        saved = replace(image, path=path, data=None)
+        data = (saved if old is image else self._image_in_memory(old) for old in response.data)
+        return replace(response, data=tuple(data))
 
     def _put(self, image: Image) -> Path:
         sink = self._sink_of(image)
@@ -334,7 +337,6 @@ class SaveTarget:
         except OSError as error:
             why = ALREADY_EXISTS if isinstance(error, FileExistsError) else error
             raise OSError(f"{str(target)!r} is not written: {why}") from error
-        sink.remove()
         return target
 
     def _in_memory(self, response: ImagesResponse) -> ImagesResponse:

@@ -418,13 +418,15 @@ class AtomicFile:
             return file.read(self.size)
 
     def put(self, path: Path, *, overwrite: bool) -> None:
-        """Give the file, to which the last piece was written, its name `path` in the same folder.
+        """Give the file, to which the last piece was written, the name `path` in the same folder, and no other.
 
         Raises:
             FileExistsError: `path` exists and `overwrite` is False.
             OSError: it cannot have that name.
         """
         put_in_place(self.temporary, path, overwrite=overwrite)
+        if not overwrite:
+            self.remove()
 
     def remove(self) -> None:
         """Leave nothing under the temporary name."""

@@ -44,6 +44,8 @@ class Threads:
         self._idle: deque[_Thread] = deque()
         self._waiting: deque[Work] = deque()
         self._watched = threading.Lock()
+        self._is_quiet = False
+        self._calls: SimpleQueue[None] = SimpleQueue()
 
     def start(self, work: Work, *, apart: bool = False) -> None:
         """Run `work` in a thread.
@@ -70,7 +72,9 @@ class Threads:
             self._start_thread(work)
             return
         self._waiting.append(work)
-        if self._watched.acquire(blocking=False):
+        if self._is_quiet:
+            self._calls.put(None)
+        elif self._watched.acquire(blocking=False):
             try:
                 threading.Thread(target=self._watch, name="stepfun-async watch", daemon=True).start()
             except RuntimeError:  # the threads that exist take it
@@ -122,16 +126,30 @@ class Threads:
         return True
 
     def _watch(self) -> None:
-        """Start one more thread whenever nothing moves, for as long as work waits."""
+        """Start one more thread whenever nothing moves while work waits, until none has waited for a while."""
         while True:
             while self._waiting:
                 first = self._waiting[0]
                 time.sleep(_STALL)
                 if self._waiting and self._waiting[0] is first and (work := self._take()) is not None:
                     self._start_thread_for(work)
+            if self._is_called():
+                continue
             self._watched.release()
             if not self._waiting or not self._watched.acquire(blocking=False):
                 return
+
+    def _is_called(self) -> bool:
+        """Wait until work waits. Return whether any did within a while."""
+        self._is_quiet = True
+        try:
+            if not self._waiting:  # it is appended before `_is_quiet` is read
+                self._calls.get(timeout=_IDLE)
+        except Empty:
+            return False
+        finally:
+            self._is_quiet = False
+        return True
 
     def _start_thread_for(self, work: Work) -> None:
         try:
@@ -153,16 +171,23 @@ class _Thread:
         self.inbox: SimpleQueue[Work] = SimpleQueue()
 
 
-_by_process: dict[int, Threads] = {}
-"""By process id: a forked child has none of its parent's threads."""
+_threads = Threads()
+_writers = Threads(1)
 
-_writers_by_process: dict[int, Threads] = {}
+
+def _after_fork() -> None:
+    """Begin anew: a forked child has none of its parent's threads."""
+    global _threads, _writers
+    _threads, _writers = Threads(), Threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def threads() -> Threads:
     """Return the threads of this process."""
-    process = os.getpid()
-    return _by_process.get(process) or _by_process.setdefault(process, Threads())
+    return _threads
 
 
 def writers() -> Threads:
@@ -170,5 +195,4 @@ def writers() -> Threads:
 
     More would get in the way of the event loop, and of each other.
     """
-    process = os.getpid()
-    return _writers_by_process.get(process) or _writers_by_process.setdefault(process, Threads(1))
+    return _writers
