@@ -643,6 +643,26 @@ async def test_a_disk_that_has_room_again_gets_the_picture(tmp_path: Path, monke
     assert os.listdir(tmp_path) == ["a.png"]
 
 
+@pytest.mark.parametrize("save_to", ["out", "new/", "new.png/", "new/.", "new/..", ".", "..", Path("out")])
+async def test_a_directory_is_refused_before_anything_is_sent(
+    save_to: Path | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path)
+    why = "it names a directory; add the name of a file, such as"
+    with raw_server(say(answer(BODY))) as server:
+        async with client_for(server.url) as client:
+            for ask in (
+                partial(client.images.generate, "a lake"),
+                partial(client.images.download, f"{server.url}/a.png"),
+            ):
+                with pytest.raises(InvalidRequestError, match=why) as caught:
+                    await ask(save_to=save_to, overwrite=True)
+                assert caught.value.billing == "not_sent"
+    assert server.requests == []
+    assert os.listdir(tmp_path) == ["out"]
+
+
 def _taken(path: Path) -> None:
     path.write_bytes(b"somebody else's")
 

@@ -93,10 +93,20 @@ def test_a_directory_is_refused(overwrite: bool, tmp_path: Path, monkeypatch: py
     (tmp_path / "out").mkdir()
     (tmp_path / "out.png").mkdir()
     monkeypatch.chdir(tmp_path)
-    for path in ("out", "out.png", "", ".", "..", "/"):
-        with pytest.raises(SaveError, match="directory"):
+    for path in ("out", "out.png", "", ".", "..", "/", "out/", "new/", "new.png/", "new/.", "new/..", Path("out")):
+        with pytest.raises(SaveError, match="names a directory; add the name of a file"):
             IMAGE.save(path, overwrite=overwrite)
     assert sorted(os.listdir(tmp_path)) == ["out", "out.png"]
+
+
+def test_the_error_about_a_directory_shows_it_as_given_and_a_name_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SaveError) as caught:
+        IMAGE.save("new/")
+    expected = "names a directory; add the name of a file, such as 'new/image.png'; the image is still in image.data"
+    assert caught.value.message == f"'new/' is not written: it {expected}"
 
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pybase64 import b64encode_as_string
 
-from .._runtime.files import is_no_file, why_not_writable, why_of, write_bytes
+from .._runtime.files import is_no_file, names_directory, why_directory, why_not_writable, why_of, write_bytes
 from .errors import Billing, ConfigurationError, InvalidRequestError, MalformedResponseError, StepFunError
 from .headers import CONTENT_TYPES, EXTENSIONS
 
@@ -132,20 +132,21 @@ class Image:
         Parent folders are made. A `path` without an extension gets that of the image's real format.
 
         Args:
-            path: the file to write.
+            path: the file to write. One that ends in a slash names a directory, and is refused.
             overwrite: replace a file that is already there.
 
         Returns:
             The path written.
 
         Raises:
-            SaveError (an OSError): `path` exists, is a directory or otherwise no place for a file, its
+            SaveError (an OSError): `path` exists, names a directory or is otherwise no place for a file, its
                 folder may not be written to, or the disk is full. The image is still where it was.
             InvalidRequestError: this `Image` has no bytes.
         """
         target = self.target(path)
-        why = why_not_writable(target, overwrite=overwrite)
-        if why:
+        if names_directory(path):
+            raise self._unsaved(os.fspath(path), why_directory(path))
+        if why := why_not_writable(target, overwrite=overwrite):
             raise self._unsaved(target, why)
         try:
             data = self.to_bytes()
@@ -158,7 +159,7 @@ class Image:
             raise self._unsaved(target, why_of(error, target)) from error
         return target
 
-    def _unsaved(self, target: Path, why: str, still: str = "; the image is still in {}") -> SaveError:
+    def _unsaved(self, target: SaveTo, why: str, still: str = "; the image is still in {}") -> SaveError:
         where = "image.data" if self.data is not None else repr(str(self.path))
         message = f"{str(target)!r} is not written: {why}{still.format(where)}"
         return SaveError(message, response=ImagesResponse((self,), attempts=0, maybe_billed=0))

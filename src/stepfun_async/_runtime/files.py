@@ -174,6 +174,19 @@ def is_no_file(path: Path) -> bool:
     return os.path.exists(path) and not os.path.isfile(path)
 
 
+def names_directory(path: str | os.PathLike[str]) -> bool:
+    """Whether `path` is a directory, or can name nothing else: it ends in a separator, in `.` or in `..`.
+
+    A `Path` has lost a separator at the end.
+    """
+    return os.path.basename(path) in ("", os.curdir, os.pardir) or os.path.isdir(path)
+
+
+def why_directory(path: str | os.PathLike[str]) -> str:
+    """Return why nothing is written to a `path` that names a directory."""
+    return f"it names a directory; add the name of a file, such as {os.path.join(path, 'image.png')!r}"
+
+
 def _is_special(path: Path) -> bool:
     """Whether `path` is a device, a pipe or a socket, or leads to one, as /dev/stdout does.
 
