@@ -30,6 +30,8 @@ from tests.cli.conftest import Run
 
 COMMAND = [sys.executable, "-m", "stepfun_async.cli", "mcp"]
 TOKEN = "a-token-of-the-test"
+HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+INITIALIZE = {"method": "initialize", "params": HELLO}
 
 
 @pytest.mark.anyio
@@ -57,14 +59,30 @@ def test_a_signal_ends_it_although_stdin_is_open(folder: Path) -> None:
     with subprocess.Popen(command, cwd=folder, **pipes, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
-        process.stdin.write(f'{{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {json.dumps(hello)}}}\n')
+        process.stdin.write(json.dumps({"jsonrpc": "2.0", "id": 1, **INITIALIZE}) + "\n")
         process.stdin.flush()
         assert json.loads(process.stdout.readline())["result"]["serverInfo"]["name"] == "stepfun-async"
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
         assert process.stderr is not None
         assert process.stderr.read() == "bill: 0 images\n"
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_streams_that_http_clients_listen_to(folder: Path, stop: signal.Signals) -> None:
+    command = [*COMMAND, "--http", "--port", "0", "--base-url", "embedded"]
+    accept = {"accept": "application/json, text/event-stream"}
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        url = process.stderr.readline().split()[-1]
+        with httpx2.Client(timeout=60) as http:
+            session = http.post(url, json={"jsonrpc": "2.0", "id": 1, **INITIALIZE}, headers=accept).headers
+            headers = {**accept, "mcp-session-id": session["mcp-session-id"]}
+            with http.stream("GET", url, headers=headers) as stream:
+                process.send_signal(stop)
+                stream.read()  # ends as it should
+        assert process.wait(60) == 0
+        assert process.stderr.read() == "Ctrl-C ends it.\nbill: 0 images\n"
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-"])
