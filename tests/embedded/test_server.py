@@ -161,6 +161,66 @@ def test_every_refusal_is_json_with_the_error_body(
     assert reply.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("key", [None, "wrong"])
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"{", "application/json"),
+        (b"[1]", "application/json"),
+        (b"--y", "multipart/form-data; boundary=x"),
+        (b"x" * 2000, "application/json"),
+    ],
+)
+def test_the_key_is_checked_before_the_body(
+    key: str | None, body: bytes, content_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "MAX_BODY", 1000)
+    headers = {"content-type": content_type, **({} if key is None else {"authorization": f"Bearer {key}"})}
+    with running(Engine(keys={"right"})) as url:
+        response = httpx.post(f"{url}/images/edits", content=body, headers=headers, trust_env=False)
+
+    assert response.status_code == 401
+    assert response.json()["error"]["type"] == "invalid_api_key"
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert response.headers["x-trace-id"]
+
+
+@pytest.mark.parametrize(("path", "status"), [("/nothing", 404), ("/models", 405), ("/images/edits", 400)])
+def test_the_path_and_the_method_are_checked_before_the_body(http: httpx.Client, path: str, status: int) -> None:
+    response = http.post(path, content=b"{")
+
+    assert response.status_code == status
+    assert response.headers["x-trace-id"]
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/images/generations", {"POST", "OPTIONS"}),
+        ("/models", {"GET", "HEAD", "OPTIONS"}),
+        ("/models/step-2x-large", {"GET", "HEAD", "OPTIONS"}),
+        ("/accounts", {"GET", "HEAD", "OPTIONS"}),
+        ("/files/a.png", {"GET", "HEAD", "OPTIONS"}),
+        ("../openapi.json", {"GET", "HEAD"}),
+    ],
+)
+def test_a_method_that_is_not_allowed_is_405_with_those_that_are(
+    http: httpx.Client, path: str, allowed: set[str]
+) -> None:
+    for method in {"GET", "POST", "PUT", "TRACE"} - allowed:
+        response = http.request(method, path)
+        assert response.status_code == 405
+        assert set(response.headers["allow"].split(", ")) == allowed
+        assert response.json()["error"]["type"] == "method_not_allowed"
+
+
+def test_options_names_the_methods_of_a_path_and_needs_no_key(shared: tuple[Engine, str]) -> None:
+    response = httpx.options(shared[1] + GENERATE, trust_env=False)
+
+    assert (response.status_code, response.content) == (200, b"")
+    assert response.headers["allow"] == "POST, OPTIONS"
+
+
 @pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary=x"])
 def test_a_broken_form_is_400(http: httpx.Client, content_type: str) -> None:
     reply = http.post("/images/edits", content=b"--y\r\nnonsense", headers={"content-type": content_type})

@@ -171,6 +171,20 @@ class Engine:
         """
         return self._traced(self._answer(call, mount))
 
+    def reject(self, call: HTTPRequest, why: str, status: int = 400, mount: Mount = Mount()) -> HTTPResponse:
+        """Return the response to a `call` whose body cannot be read.
+
+        Args:
+            call: the HTTP request, with any body.
+            why: what is wrong with the body.
+            status: the status of the response, unless key, path or method are rejected first.
+            mount: how it reached the engine.
+        """
+        if not _is_for_image(call.method, call.path) or self._why_no_access(call, mount):
+            return self.respond(call, mount)
+        self._ledger.note(_key_of(call) or KEYLESS)
+        return self._traced(error_reply(status, why, "request_params_invalid"))
+
     def _traced(self, reply: HTTPResponse) -> HTTPResponse:
         if _TRACE in reply.headers:
             return reply
@@ -181,16 +195,23 @@ class Engine:
         call = replace(call, path=path)
         if call.method == "GET" and path.startswith("/files/"):
             return self._file(path.removeprefix("/files/"))
-        key = _key_of(call) or (KEYLESS if mount.keyless else None)
-        if key is None or not self._let_in(key, mount):
-            why = "the key is not one of this engine's" if key else "no key: send the header authorization: Bearer KEY"
+        if call.method == "OPTIONS" and (methods := _methods_of(path)):
+            return HTTPResponse(200, {"allow": ", ".join(methods)}, b"")
+        if why := self._why_no_access(call, mount):
             return error_reply(401, why, "invalid_api_key")
+        key = _key_of(call) or KEYLESS
         if _is_for_image(call.method, call.path):
             return self._image(call, mount, key)
         return self._facts(call, mount, key)
 
-    def _let_in(self, key: str, mount: Mount) -> bool:
-        return self.keys is None or key in self.keys or (mount.keyless and key == KEYLESS)
+    def _why_no_access(self, call: HTTPRequest, mount: Mount) -> str | None:
+        """Return why the key of `call` is rejected; `None` if it is accepted."""
+        key = _key_of(call) or (KEYLESS if mount.keyless else None)
+        if key is None:
+            return "no key: send the header authorization: Bearer KEY"
+        if self.keys is None or key in self.keys or (mount.keyless and key == KEYLESS):
+            return None
+        return "the key is not one of this engine's"
 
     # --- images
 
@@ -277,8 +298,9 @@ class Engine:
         if call.method == "GET" and call.path.startswith("/models/"):
             model = self._models(mount).get(call.path.removeprefix("/models/"))
             return _json_reply(model) if model else error_reply(404, "there is no such model", "not_found")
-        if call.path in _PATHS:
-            return error_reply(405, f"{call.path} takes POST, not {call.method}", "method_not_allowed")
+        if methods := _methods_of(call.path):
+            why = f"{call.path} takes {methods[0]}, not {call.method}"
+            return error_reply(405, why, "method_not_allowed", {"allow": ", ".join(methods)})
         return error_reply(404, f"there is nothing at {call.method} {call.path}", "not_found")
 
     def _models(self, mount: Mount) -> dict[str, dict[str, object]]:
@@ -306,6 +328,15 @@ class Engine:
 
 def _is_for_image(method: str, path: str) -> bool:
     return method == "POST" and path in _PATHS
+
+
+def _methods_of(path: str) -> tuple[str, ...]:
+    """Return the methods for `path`; none if nothing is there."""
+    if path in _PATHS:
+        return ("POST", "OPTIONS")
+    if path in ("/models", "/accounts") or path.startswith(("/models/", "/files/")):
+        return ("GET", "HEAD", "OPTIONS")
+    return ()
 
 
 def _key_of(call: HTTPRequest) -> str | None:

@@ -224,6 +224,7 @@ _DONE: Mapping[FaultKind, Callable[[Fault, HTTPResponse], Step]] = {
 def error_reply(
     status: int, message: str, kind: str, headers: Mapping[str, str] = MappingProxyType({})
 ) -> HTTPResponse:
-    """Return an error response in StepFun's form."""
+    """Return an error response in StepFun's form, with the challenge that HTTP requires of every 401."""
     body = json.dumps({"error": {"message": message, "type": kind}}).encode()
-    return HTTPResponse(status, {"content-type": "application/json", **headers}, body)
+    challenge = {"www-authenticate": "Bearer"} if status == 401 else {}
+    return HTTPResponse(status, {"content-type": "application/json", **challenge, **headers}, body)
