@@ -59,13 +59,7 @@ def show(value: object) -> str:
     if isinstance(value, str) and not isinstance(value, Description):
         length = f" ({len(value)} characters)" if len(repr(value)) > LONGEST else ""
         return f"{shown(value)}{length}"
-    if type(value) in _PLAIN:
-        return shown(value)
-    try:
-        text = escaped(str(value))
-    except Exception:  # noqa: BLE001 - a user's `__str__` may raise anything
-        return described(value)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+    return shown(value, repr if type(value) in _PLAIN else str)
 
 
 def plain(value: object) -> object:

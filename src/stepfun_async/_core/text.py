@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 LONGEST = 80
 """Characters of a value that are shown."""
@@ -37,11 +38,11 @@ def _escape(found: re.Match[str]) -> str:
     return _SHORT.get(found[0]) or f"\\u{ord(found[0]):04x}"
 
 
-def shown(value: object) -> str:
-    """`repr(value)`, cut where it is long; a description where it raises, as that of others' objects may."""
+def shown(value: object, write: Callable[[object], str] = repr) -> str:
+    """`write(value)`, cut where it is long; a description where it raises, as that of others' objects may."""
     try:
-        text = escaped(repr(value))
-    except Exception:  # noqa: BLE001 - a user's `__repr__` may raise anything
+        text = escaped(write(value))
+    except Exception:  # noqa: BLE001 - a user's `__repr__` or `__str__` may raise anything
         return described(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 

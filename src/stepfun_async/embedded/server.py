@@ -17,6 +17,7 @@ from stepfun_async._core.errors import ConfigurationError
 
 from .asgi import CONNECTION, app
 from .engine import Engine
+from .listening import in_url, listen
 
 __all__ = ["app", "running", "serve"]
 
@@ -43,7 +44,7 @@ def serve(
     Raises:
         ConfigurationError: the address is not one of this machine, or the port is in use.
     """
-    listener = _listen(host, port)
+    listener = listen(host, port)
     server = _Server(app(engine, cors), "warning", partial(on_ready or _nothing, _base_url(host, listener)))
     try:
         server.run(sockets=[listener])
@@ -67,7 +68,7 @@ def running(engine: Engine, host: str = "127.0.0.1") -> Generator[str]:
     Raises:
         ConfigurationError: `host` is not an address of this machine.
     """
-    listener = _listen(host, 0)
+    listener = listen(host, 0)
     url = _base_url(host, listener)
     ready = threading.Event()
     server = _Server(app(engine), "critical", ready.set)
@@ -95,22 +96,13 @@ def _nothing(url: str) -> None:
     """Do nothing, as the default of `on_ready`."""
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=1024)
-    except OSError as error:
-        raise ConfigurationError(f"cannot listen on {host}:{port}: {error}; choose another host or port") from error
-
-
 _HERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - named, not listened on
 """The address at which this machine reaches a server that listens on all addresses."""
 
 
 def _base_url(host: str, listener: socket.socket) -> str:
     reached = _HERE.get(host, host)
-    named = f"[{reached}]" if ":" in reached else reached
-    return f"http://{named}:{listener.getsockname()[1]}/v1"
+    return f"http://{in_url(reached)}:{listener.getsockname()[1]}/v1"
 
 
 # --- uvicorn ------------------------------------------------------------------------------------

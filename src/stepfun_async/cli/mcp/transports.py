@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import signal
-import socket
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -21,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stepfun_async import ConfigurationError
 from stepfun_async._runtime.signals import signals_received
+from stepfun_async.embedded.listening import in_url, listen
 
 from .stdin import StdinLines
 
@@ -83,12 +83,12 @@ async def serve_http(
     if token is None and not is_loopback(host):
         why = f"{host} can be reached from other machines, and those who reach the server spend your money"
         raise ConfigurationError(f"{why}: set {TOKEN_VARIABLE}, or listen on 127.0.0.1")
-    with _listen(host, port) as listener:
+    with listen(host, port) as listener:
         bound = listener.getsockname()[1]
         app = _app(server, host, bound)
         running = _HTTPServer(_Draining(app if token is None else _Guarded(app, token)))
         async with _at_signal(running.stop):
-            on_ready(f"http://{_in_url(host)}:{bound}{PATH}")
+            on_ready(f"http://{in_url(host)}:{bound}{PATH}")
             await running.serve(sockets=[listener])
 
 
@@ -162,7 +162,7 @@ def is_loopback(host: str) -> bool:
 
 def _app(server: Server[Any], host: str, port: int) -> ASGIApp:
     # A page in a browser on this machine could reach a server without a token: its Host or Origin is another one.
-    names = [f"{_in_url(host)}:{port}", f"localhost:{port}"]
+    names = [f"{in_url(host)}:{port}", f"localhost:{port}"]
     security = TransportSecuritySettings(
         enable_dns_rebinding_protection=is_loopback(host),
         allowed_hosts=names,
@@ -191,15 +191,3 @@ class _Guarded:
     def _lets_in(self, scope: Scope) -> bool:
         given = Headers(scope=scope).get("authorization", "")
         return hmac.compare_digest(given.encode(), self._expected)
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise ConfigurationError(f"cannot listen on {host}:{port}: {error}; choose another host or port") from error
