@@ -20,9 +20,9 @@ from stepfun_async._core.wire import HTTPRequest
 from stepfun_async.embedded import EmbeddedTransport, Engine
 from stepfun_async.embedded.server import running
 from tests.call.test_cancellation import Interruption, until
-from tests.support.answers import REFUSAL, answer
 from tests.support.backends import MemoryBackend
 from tests.support.raw import raw_server, say
+from tests.support.responses import REFUSAL, http_response
 
 pytestmark = pytest.mark.anyio
 
@@ -68,15 +68,15 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 
-def _picture() -> bytes:
+def _image() -> bytes:
     request = TextToImage(prompt="a cat", model=LARGE, size="256x256", response_format="url")
     engine = Engine(plain=True)
     link = json.loads(engine.respond(request.to_call()).body)["data"][0]["url"]
     return engine.respond(HTTPRequest("GET", link)).body
 
 
-PIXEL_64 = _picture()
-"""A picture that may be edited."""
+PIXEL_64 = _image()
+"""An image that may be edited."""
 
 
 @asynccontextmanager
@@ -120,7 +120,7 @@ async def test_cancelled_anywhere_nothing_is_left_and_the_next_call_works(
             reached = await cancelled_at(point, lambda: OPERATIONS[name](client, tmp_path), native="native" in how)
             assert (limits.state.in_flight, limits.state.waiting) == (0, 0)
             usage, bill = client.usage, engine.bill()
-            assert bill.images <= usage.billed + usage.maybe_billed, "billed, and nobody was told"
+            assert bill.images <= usage.billed + usage.maybe_billed, "billed, and not reported"
             assert (budget.spent, budget.held) == (PRICE * usage.billed, PRICE * usage.maybe_billed)
             assert not [path for path in tmp_path.iterdir() if path.suffix == ".part"]
             if name == "generate":
@@ -137,7 +137,7 @@ async def test_cancelled_anywhere_nothing_is_left_and_the_next_call_works(
 
 
 async def test_a_call_cancelled_between_two_attempts_counts_the_first() -> None:
-    refusals = [say(answer(REFUSAL, status="503 Busy", headers="retry-after: 3600\r\n"))]
+    refusals = [say(http_response(REFUSAL, status="503 Busy", headers="retry-after: 3600\r\n"))]
     with raw_server(*refusals) as server:
         policy = RetryPolicy(max_attempts=2)
         async with AsyncClient("sk-test", base_url=server.url, timeout=10_000, retry=policy) as client:

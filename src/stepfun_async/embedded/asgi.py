@@ -306,10 +306,10 @@ _AFTERWARDS: Mapping[Afterwards, Callable[[Connection], None]] = {
 
 
 async def _send(step: Send, receive: Receive, send: Emit) -> None:
-    reply = step.reply
-    named = {**reply.headers, "content-length": str(len(step.body))}
+    response = step.response
+    named = {**response.headers, "content-length": str(len(step.body))}
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in named.items()]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
     for piece in step.pieces():
         await send({"type": "http.response.body", "body": piece, "more_body": True})
         if step.pace and await _gone_within(step.pace, receive):

@@ -145,8 +145,8 @@ def _protocol(connections: set[asyncio.Transport]) -> type[H11Protocol]:
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             connections.add(transport)
-            # asyncio leaves this out for listeners made without a protocol number, and a small
-            # answer after its header then waits for the other side's delayed acknowledgement.
+            # asyncio leaves this out for listeners made without a protocol number, and the body of a small response,
+            # written after its head, would then wait for the client's delayed acknowledgement.
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.app_state = {**self.app_state, CONNECTION: self}
 
