@@ -1,6 +1,6 @@
-"""Responses: the images, models and accounts in a response, or the error that it stands for.
+"""Responses: the images, models and accounts in a response, or the error that it means.
 
-The table of `outcomes` has what an error costs; `reasons` reads what a body says in words.
+The table in `outcomes` says what an error costs; `reasons` reads the explanation in a body.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .wire import HTTPResponse
 CODING_HEADER = "content-encoding"
 
 CUTTING_PAYS = 16 * 1024
-"""Bytes of a body from which on its images are cut out; smaller ones are read more quickly as they are."""
+"""Bytes of a body from which its images are cut out; smaller bodies are parsed faster as they are."""
 
 
 _WITHHELD = "the content filter withheld it, and a gateway dropped its finish_reason (LiteLLM does)"
@@ -50,8 +50,8 @@ def parse_images(
 ) -> ImagesResponse:
     """The images of a response, decoded.
 
-    What a response of which images were cut out does not say must be asked of `response.whole()` before it counts:
-    an error for it has no more than that response's body, marks included.
+    If images were cut out of the response, an error is final only if `response.whole()` raises it too: the error for
+    the cut response has its body with the marks.
 
     Args:
         response: the response.
@@ -77,7 +77,7 @@ def parse_images(
 
 
 _PIECE = 1024 * 1024
-"""Bytes of a body that are looked at in one go."""
+"""Bytes of a body that are processed at once."""
 
 
 def _cut(response: HTTPResponse) -> HTTPResponse | None:
@@ -85,7 +85,7 @@ def _cut(response: HTTPResponse) -> HTTPResponse | None:
     if response.headers.get(CODING_HEADER):
         return None
     cutter = Base64StreamDecoder()
-    for start in range(0, len(response.body), _PIECE):  # between two of them, others get their turn
+    for start in range(0, len(response.body), _PIECE):  # other tasks run between two pieces
         cutter.feed(response.body[start : start + _PIECE])
     found = cutter.finish()
     if found is None or not found[1]:
@@ -157,12 +157,12 @@ def _is_page(body: bytes) -> bool:
     head = body[:1024]
     if head.startswith(b"%PDF-") or head.lstrip()[:1] in (b"<", b"{", b"["):
         return True
-    text = head.decode("utf-8", "ignore")  # which leaves out what is cut at the end
+    text = head.decode("utf-8", "ignore")  # ignores a character cut off at the end
     return len(text.encode()) > len(head) - 4 and all(letter.isprintable() or letter.isspace() for letter in text)
 
 
 def image_facts(data: bytes) -> dict[str, Any]:
-    """`Image`'s fields that are read from the bytes, whichever way those came."""
+    """Return the fields of `Image` that are read from the bytes, however they arrived."""
     return {"data": data, **_header_facts(read_header(data))}
 
 
@@ -185,11 +185,11 @@ them would stall the event loop while they are read, as Python runs nothing else
 
 
 _FEW = min(most for _, most in _CROWDED.values())
-"""Bytes of a body up to which it cannot be crowded."""
+"""Bytes of a body up to which it needs no such check."""
 
 
 def _refuse_crowded(response: HTTPResponse) -> None:
-    """Raise for a body of more values or escapes than are read."""
+    """Raise for a body with too many values or escapes."""
     for what, (signs, most) in _CROWDED.items():
         if len(response.body) > most and sum(map(response.body.count, signs)) > most:
             raise _malformed(f"the response has over {most:,} {what}, which no response with images has", response)
@@ -223,7 +223,7 @@ def _read_json(body: bytes) -> Any:
         ValueError: it is no JSON.
     """
     try:
-        if "pydantic_core" in sys.modules:  # to import it takes longer than it saves
+        if "pydantic_core" in sys.modules:  # importing it takes longer than it saves
             return sys.modules["pydantic_core"].from_json(body)
         text = body.decode()
         value, end = _scan_json(text, 0)
@@ -289,7 +289,7 @@ def _expiry(created: int | None, now: float, lifetime: timedelta) -> datetime:
 
 
 def _decode(text: str, response: HTTPResponse) -> bytes:
-    """The bytes that base64 or a data URI stands for, which are some."""
+    """Return the bytes that base64 or a data URI stands for; at least one."""
     try:
         data = decode_text(text)
     except ValueError as error:
@@ -319,7 +319,7 @@ def _malformed(message: str, response: HTTPResponse, event: Event = "malformed")
 
 
 _LONGEST_REASON = 16 * 1024
-"""Bytes of a body from which on no reason is looked for in it: it is an image, or the better part of one."""
+"""Bytes of a body from which it is not searched for a reason: it is most of an image."""
 
 
 def _said(response: HTTPResponse) -> str:
@@ -402,7 +402,7 @@ def retry_after(headers: Mapping[str, str], now: float, text: str = "") -> float
 
 
 def _seconds(text: str, unit: float = 1.0) -> float | None:
-    """`text`, a number of `unit` seconds, as seconds; `None` if it is none, or an endless one."""
+    """Return `text`, a number of `unit` seconds, as seconds; `None` if it is not a finite number."""
     try:
         seconds = float(text) * unit
     except ValueError:
@@ -411,7 +411,7 @@ def _seconds(text: str, unit: float = 1.0) -> float | None:
 
 
 def _epoch(text: str) -> float | None:
-    import email.utils  # only for a server that gives a date, as it is large
+    import email.utils  # only for a server that sends a date, since the module is large
 
     try:
         when = email.utils.parsedate_to_datetime(text)

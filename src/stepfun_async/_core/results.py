@@ -32,11 +32,11 @@ UNKNOWN = ".bin"
 
 
 _NO_EXTENSION = ("", ".")
-"""The suffix of a name that ends in a dot is the dot since Python 3.14, and was empty before."""
+"""A name that ends in a dot has the suffix `.` since Python 3.14, and had an empty one before."""
 
 
 def targets(path: Path) -> tuple[Path, ...]:
-    """The files that an image saved to `path` may be written to; which one, its real format says."""
+    """Return the files that an image saved to `path` may be written to, depending on its real format."""
     if not _takes_extension(path):
         return (path,)
     return tuple(_with_extension(path, extension) for extension in (*EXTENSIONS.values(), UNKNOWN))
@@ -289,7 +289,7 @@ class Model:
     Attributes:
         id: its name.
         created: seconds since 1970; `None` if unknown.
-        owned_by: whose it is; `None` if unknown.
+        owned_by: its owner; `None` if unknown.
     """
 
     id: str
@@ -304,8 +304,8 @@ class Account:
     Attributes:
         type: `prepaid` or `postpaid`; `None` if unknown.
         balance: what is left.
-        total_cash_balance: the part of it that was paid in.
-        total_voucher_balance: the part of it that was given.
+        total_cash_balance: the part that was paid in.
+        total_voucher_balance: the part from vouchers.
     """
 
     type: str | None
@@ -322,7 +322,7 @@ class ModelUsage:
         requests: calls made.
         attempts: times they were tried.
         billed: images that arrived, and so were charged.
-        maybe_billed: attempts that may have been charged besides, their responses being lost.
+        maybe_billed: further attempts that may have been charged, since their responses were lost.
         spent: the documented price of what was billed, by currency; images whose price is not
             known (another server's, say) are not in it.
         unpriced: billed images whose price is not known.
@@ -338,6 +338,6 @@ class ModelUsage:
 
 @dataclass(frozen=True, slots=True)
 class Usage(ModelUsage):
-    """A client's use so far, in sum and by model."""
+    """A client's use so far, in total and by model."""
 
     by_model: Mapping[str, ModelUsage] = field(default_factory=dict[str, ModelUsage])

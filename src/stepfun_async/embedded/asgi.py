@@ -35,7 +35,7 @@ from .request_log import RequestLog, note
 from .steps import Afterwards, Drop, Hang, Send, Step, Wait
 
 _TEXTS = 1024 * 1024
-"""Bytes of a request besides its image."""
+"""The maximum bytes of a request besides its image."""
 
 
 def _most_bytes() -> int:
@@ -80,8 +80,8 @@ def app(engine: Engine, cors: Collection[str] = ()) -> Starlette:
 
     `/` says what it is, `/docs` is the reference for people and `/openapi.json` for programs.
     It needs asyncio, and logs a line for each request, at INFO with the logger `stepfun_async`. Behind a server other
-    than `serve` and `running`, faults that lose the connection raise `ConnectionAbortedError`, which such servers
-    answer by closing it.
+    than `serve` and `running`, faults that lose the connection raise `ConnectionAbortedError`, which makes such
+    servers close it.
 
     Args:
         engine: the engine to serve.

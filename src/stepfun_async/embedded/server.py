@@ -109,7 +109,7 @@ def _base_url(host: str, listener: socket.socket) -> str:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn with a callback when it is ready, which leaves no connection open."""
+    """uvicorn with a callback for when it is ready. It leaves no connection open."""
 
     def __init__(self, application: Starlette, log_level: str, on_ready: Callable[[], None]) -> None:
         self._open: set[asyncio.Transport] = set()
@@ -133,7 +133,7 @@ class _Server(uvicorn.Server):
         self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for connection in tuple(self._open):  # by their scenario, some never end by themselves
+        for connection in tuple(self._open):  # some would never end, because of a fault
             connection.abort()
         await super().shutdown(sockets=sockets)
 
