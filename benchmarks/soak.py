@@ -31,7 +31,6 @@ from types import MappingProxyType
 from typing import Any
 
 import anyio
-from tests.support.answers import REFUSAL, answer, data_answer
 from tests.support.faulty import (
     FaultyService,
     Play,
@@ -53,6 +52,7 @@ from tests.support.faulty import (
     unbilled,
     well,
 )
+from tests.support.responses import REFUSAL, data_response, http_response
 
 from stepfun_async import APIError, AsyncClient, Client, ImagesResponse, Limits, RetryPolicy, Usage
 
@@ -71,7 +71,7 @@ FAULTS: Mapping[str, Play] = MappingProxyType(
         "cut answer": billed(say_cut(0.7), hang_up),
         "dripping answer": billed(drip(b"HTTP/1.1 200 OK\r\ncontent-length: 90000\r\n\r\n", b"x")),
         "a byte at a time": billed(trickle),
-        "an answer too many": billed(succeed_and_say(answer(b"{}", status="408 Request Timeout"))),
+        "an answer too many": billed(succeed_and_say(http_response(b"{}", status="408 Request Timeout"))),
         "closed after the answer": billed(succeed_and_close),
         "401": unbilled(say_status("401 Unauthorized")),
         "429": unbilled(say_status("429 Too Many Requests", REFUSAL, "retry-after: 0.01\r\n")),
@@ -87,8 +87,8 @@ FAULTS: Mapping[str, Play] = MappingProxyType(
         "500, not made": unbilled(say_status("500 Internal Server Error")),
         "500, made": billed(say_status("500 Internal Server Error")),
         "504 page, made": billed(say_status("504 Gateway Timeout", b"<html>504</html>")),
-        "page for a picture": billed(say(answer(b"<html>welcome</html>"))),
-        "no data": billed(say(data_answer())),
+        "page for a picture": billed(say(http_response(b"<html>welcome</html>"))),
+        "no data": billed(say(data_response())),
     }
 )
 """What a request may meet, each as likely as the others."""

@@ -83,7 +83,7 @@ def tested(python: Path) -> int:
 
 def environment(version: str) -> Path:
     """The Python of an environment with the package and what the tests need."""
-    found = next((path for path in interpreters(version) if _answers(path)), None)
+    found = next((path for path in interpreters(version) if _responses(path)), None)
     interpreter = found or from_debian(version)
     folder = HOME / version
     _uv("venv", "--clear", "--python", str(interpreter), str(folder))
@@ -115,7 +115,7 @@ def from_debian(version: str) -> Path:
         AbsentError: this is no Debian, or its archive cannot be reached or has no such version.
     """
     python = HOME / f"debian-{version}" / "root" / "usr" / "bin" / f"python{version}"
-    if _answers(python):
+    if _responses(python):
         return python
     if not (_KEYRING.exists() and shutil.which("apt-get") and shutil.which("dpkg")):
         raise AbsentError("not on this machine, which is no Debian")
@@ -168,7 +168,7 @@ def _made_to_run(python: Path, root: Path) -> None:
     _run([str(TOOLS / "patchelf"), *options, str(python)])
 
 
-def _answers(python: Path) -> bool:
+def _responses(python: Path) -> bool:
     try:
         return (
             subprocess.run([python, "-c", "import ssl, sqlite3, venv"], capture_output=True, check=False).returncode
@@ -181,8 +181,8 @@ def _answers(python: Path) -> bool:
 def _run(command: list[str], *, env: dict[str, str] | None = None, cwd: Path | None = None) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=env)
     if done.returncode:
-        told = (done.stderr or done.stdout).strip().splitlines()
-        raise AbsentError(f"{Path(command[0]).name} says: {told[-1] if told else f'exit code {done.returncode}'}")
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise AbsentError(f"{Path(command[0]).name} says: {lines[-1] if lines else f'exit code {done.returncode}'}")
     return done.stdout
 
 

@@ -94,7 +94,7 @@ def test_every_way_to_fan_out_works(way: str) -> None:
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_every_decoder_makes_the_picture(decoder: str) -> None:
+def test_every_decoder_makes_the_image(decoder: str) -> None:
     measured: list[Figures] = []
     decode(Task(CASES["decode-1.5mb"], decoder, seconds=0.0), measured.append)
     assert measured[0]["rate"] > 0

@@ -38,27 +38,27 @@ from stepfun_async import (
 from stepfun_async._core import registry as tables
 from stepfun_async._core.headers import read_header
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
-from tests.support.answers import PIXEL, image_answer
+from tests.support.responses import PIXEL, image_response
 from tests.support.samples import SAMPLES
 
 pytestmark = pytest.mark.anyio
 
 LARGE: Final = "step-2x-large"
-BODY = image_answer().partition(b"\r\n\r\n")[2]
+BODY = image_response().partition(b"\r\n\r\n")[2]
 
 
 class Post:
-    """A transport that keeps what it was given and answers what it was told."""
+    """A transport that keeps its requests and sends the responses that it was given."""
 
-    def __init__(self, *replies: HTTPResponse) -> None:
+    def __init__(self, *responses: HTTPResponse) -> None:
         self.calls: list[HTTPRequest] = []
-        self.replies = list(replies)
+        self.responses = list(responses)
 
     async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
         self.calls.append(call)
         progress.sent = True
         await anyio.lowlevel.checkpoint()
-        return self.replies.pop(0) if self.replies else HTTPResponse(200, {"x-trace-id": "t-1"}, BODY)
+        return self.responses.pop(0) if self.responses else HTTPResponse(200, {"x-trace-id": "t-1"}, BODY)
 
     async def aclose(self) -> None:
         pass
@@ -202,7 +202,7 @@ def _directory(folder: Path) -> str:
         lambda _: "x" * 252,
     ],
 )
-async def test_a_picture_is_not_bought_for_a_place_it_cannot_go(target: Callable[[Path], Any], tmp_path: Path) -> None:
+async def test_an_image_is_not_bought_for_a_place_it_cannot_go(target: Callable[[Path], Any], tmp_path: Path) -> None:
     post = Post()
     async with client_over(post) as client:
         with pytest.raises(InvalidRequestError, match="save_to"):
@@ -232,13 +232,13 @@ async def test_a_file_is_replaced_only_when_asked(tmp_path: Path) -> None:
         ("data:image/png;base64,????", "base64"),
         ("data:image/png,plain", "not an image"),
         ("data:image/png", "data URI"),
-        ("https://pictures.test/cat.png", "links"),
+        ("https://images.test/cat.png", "links"),
         ("https://", "no host"),
         (None, "required"),
         (5, "not an image"),
     ],
 )
-async def test_what_is_no_picture_is_refused_before_anything_is_sent(image: Any, said: str) -> None:
+async def test_what_is_no_image_is_refused_before_anything_is_sent(image: Any, said: str) -> None:
     post = Post()
     async with client_over(post) as client:
         with pytest.raises(InvalidRequestError, match=said) as caught:
@@ -247,8 +247,8 @@ async def test_what_is_no_picture_is_refused_before_anything_is_sent(image: Any,
     assert post.calls == []
 
 
-async def test_a_picture_too_large_is_refused_by_its_header() -> None:
-    """A picture bomb is measured, not decoded."""
+async def test_an_image_too_large_is_refused_by_its_header() -> None:
+    """An image bomb is measured, not decoded."""
     bomb = PIXEL[:16] + (60_000).to_bytes(4, "big") * 2 + PIXEL[24:]
     async with client_over(Post()) as client:
         with pytest.raises(InvalidRequestError, match="60000x60000 pixels"):
@@ -258,9 +258,9 @@ async def test_a_picture_too_large_is_refused_by_its_header() -> None:
 async def test_a_link_goes_to_the_server_as_it_is() -> None:
     post = Post()
     async with client_over(post) as client:
-        await client.images.image_to_image("https://pictures.test/cat.png", "a hat", source_weight=0.5)
+        await client.images.image_to_image("https://images.test/cat.png", "a hat", source_weight=0.5)
     assert post.calls[0].json is not None
-    assert post.calls[0].json["source_url"] == "https://pictures.test/cat.png"
+    assert post.calls[0].json["source_url"] == "https://images.test/cat.png"
 
 
 @pytest.mark.parametrize("image", ["", "ftp://x.test/a.png", 5, None])
@@ -273,11 +273,11 @@ async def test_a_download_needs_a_link(image: Any) -> None:
 async def test_a_download_that_cannot_be_saved_is_refused_first(tmp_path: Path) -> None:
     post = Post(HTTPResponse(200, {}, PIXEL))
     async with client_over(post) as client:
-        for image in ("https://pictures.test/a.png", Image(data=PIXEL, format="png")):
+        for image in ("https://images.test/a.png", Image(data=PIXEL, format="png")):
             with pytest.raises(InvalidRequestError, match="save_to"):
                 await client.images.download(image, save_to=_existing(tmp_path))
         assert post.calls == []
-        saved = await client.images.download("https://pictures.test/a.png", save_to=tmp_path / "new")
+        saved = await client.images.download("https://images.test/a.png", save_to=tmp_path / "new")
         again = await client.images.download(saved, save_to=tmp_path / "again")
     assert saved.path == tmp_path / "new.png"
     assert again.path == tmp_path / "again.png"
@@ -297,7 +297,7 @@ async def test_a_closed_client_refuses_every_call_and_closes_again() -> None:
     await client.aclose()
     calls: list[Callable[[], Any]] = [
         lambda: client.images.generate("a lake"),
-        lambda: client.images.download("https://pictures.test/a.png"),
+        lambda: client.images.download("https://images.test/a.png"),
         client.models.list,
         client.account.retrieve,
         client.__aenter__,
@@ -422,7 +422,7 @@ async def test_calls_that_wait_for_a_slot_are_not_sent_after_the_client_was_clos
     assert (len(post.calls), len(errors), client.usage.billed) == (1, 2, 1)
 
 
-async def test_a_picture_is_kept_as_it_came_even_where_it_spells_the_key() -> None:
+async def test_an_image_is_kept_as_it_came_even_where_it_spells_the_key() -> None:
     text = base64.b64encode(PIXEL).decode()
     async with AsyncClient(text[10:22], base_url="https://gateway.test/v1", transport=Post()) as client:
         assert (await client.images.generate("a lake")).image.data == PIXEL
@@ -462,7 +462,7 @@ async def test_an_ended_model_names_its_successor() -> None:
 
 
 @pytest.mark.usefixtures("_fresh_warnings")
-async def test_an_ended_model_is_nobodys_business_elsewhere(recwarn: pytest.WarningsRecorder) -> None:
+async def test_a_retired_model_is_not_warned_of_on_other_servers(recwarn: pytest.WarningsRecorder) -> None:
     for settings in ({}, {"base_url": "embedded"}, {"base_url": "http://127.0.0.1:9/v1"}):
         async with client_over(Post(), **settings) as client:
             await client.images.generate("a lake", model="step-1x-medium")
@@ -483,7 +483,7 @@ async def test_a_link_that_is_a_data_uri_is_its_own_download(kind: str, tmp_path
     assert post.calls == []
 
 
-async def test_a_picture_that_its_metadata_turns_is_warned_of_and_sent_as_it_is_stored(tmp_path: Path) -> None:
+async def test_an_image_that_its_metadata_turns_is_warned_of_and_sent_as_it_is_stored(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(SAMPLES["jpeg-exif-6"])
     post = Post()
     async with client_over(post) as client:
@@ -553,7 +553,7 @@ async def test_usage_sums_what_was_billed_at_the_prices_of_the_host(
     assert {model: each.billed for model, each in usage.by_model.items()} == {"step-image-edit-2": 2, LARGE: 1}
 
 
-async def test_an_answer_with_several_pictures_is_one_attempt() -> None:
+async def test_a_response_with_several_images_is_one_attempt() -> None:
     """Servers that make more than one are reached with `validation="off"`."""
     two = b'{"data": [{"url": "https://x.test/1.png"}, {"url": "https://x.test/2.png"}]}'
     post = Post(HTTPResponse(500, {}, b""), HTTPResponse(200, {}, two))

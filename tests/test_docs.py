@@ -202,7 +202,7 @@ def test_the_page_on_observability_names_every_field() -> None:
     assert [name for name in sorted(events | logged) if f"`{name}`" not in page] == []
 
 
-def test_the_demo_makes_three_pictures(offline: Path) -> None:
+def test_the_demo_makes_three_images(offline: Path) -> None:
     run = [sys.executable, str(ROOT / "docs" / "examples" / "demo.py"), "pictures"]
     done = subprocess.run(run, capture_output=True, text=True, check=True)
     names = sorted(path.name for path in (offline / "pictures").iterdir())

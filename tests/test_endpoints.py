@@ -25,9 +25,9 @@ from stepfun_async._transport import pool as connections
 from stepfun_async.embedded import Engine
 from stepfun_async.embedded.server import running
 from tests.call.test_cancelled_money import PIXEL_64
-from tests.support.answers import image_answer
 from tests.support.backends import MemoryBackend
 from tests.support.raw import raw_server, say
+from tests.support.responses import image_response
 
 
 def application(settings: dict[str, Any], folder: Path, *, edits: bool, saves: bool) -> Starlette:
@@ -71,9 +71,12 @@ def served(app: Starlette) -> Iterator[str]:
 
 
 async def ask(url: str, count: int) -> list[str]:
-    """What so many requests at once are answered."""
+    """The responses to so many requests at once."""
     async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=None), trust_env=False) as http:
-        return [reply.text for reply in await asyncio.gather(*(http.get(f"{url}/{number}") for number in range(count)))]
+        return [
+            response.text
+            for response in await asyncio.gather(*(http.get(f"{url}/{number}") for number in range(count)))
+        ]
 
 
 @contextmanager
@@ -85,7 +88,7 @@ def api(monkeypatch: pytest.MonkeyPatch, *, tls: bool) -> Iterator[str]:
         return
     authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    with authority.cert_pem.tempfile() as trusted, raw_server(say(image_answer()), tls=context) as server:
+    with authority.cert_pem.tempfile() as trusted, raw_server(say(image_response()), tls=context) as server:
         monkeypatch.setenv("SSL_CERT_FILE", trusted)
         connections._contexts.clear()
         yield server.url

@@ -39,9 +39,9 @@ from stepfun_async._transport.sockets import PIECE, AsyncioSocket
 from stepfun_async.batch.inputs.job_reader import read_jobs
 from stepfun_async.batch.inputs.jobs import Job, JobDefaults
 from stepfun_async.batch.inputs.lines import line_of
-from tests.support.answers import PIXEL, answer, image_answer
 from tests.support.raw import raw_server, say
-from tests.support.scripted import PICTURE, Answer, Scripted
+from tests.support.responses import PIXEL, http_response, image_response
+from tests.support.scripted import IMAGE, Respond, Scripted
 
 Args = TypeVarTuple("Args")
 
@@ -51,17 +51,17 @@ PARAMETERS: dict[str, Any] = {"size": "1024x1024", "seed": 7, "steps": 8, "cfg_s
 
 
 async def at_once(call: HTTPRequest, progress: SendState) -> HTTPResponse:
-    return PICTURE
+    return IMAGE
 
 
 async def after_a_turn(call: HTTPRequest, progress: SendState) -> HTTPResponse:
     await anyio.lowlevel.checkpoint()
-    return PICTURE
+    return IMAGE
 
 
 @asynccontextmanager
-async def client_of(answer: Answer = at_once, concurrency: int = 64) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(KEY, base_url=URL, transport=Scripted(answer), limits=Limits(concurrency)) as client:
+async def client_of(respond: Respond = at_once, concurrency: int = 64) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(KEY, base_url=URL, transport=Scripted(respond), limits=Limits(concurrency)) as client:
         yield client
 
 
@@ -111,7 +111,7 @@ async def test_a_call_costs_few_function_calls(anyio_backend: str) -> None:
 @pytest.mark.anyio
 async def test_a_call_over_a_socket_costs_few_function_calls(anyio_backend: str) -> None:
     """Guards the way on to the socket and back, on a connection that is open; its host was judged at the first call."""
-    with raw_server(say(image_answer())) as server:
+    with raw_server(say(image_response())) as server:
         async with AsyncClient(KEY, base_url=server.url) as client:
             called = min(
                 [await one_call(client) for _ in range(5)], key=Counter.total
@@ -123,8 +123,8 @@ async def test_a_call_over_a_socket_costs_few_function_calls(anyio_backend: str)
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_plain_call_costs_few_function_calls_those_of_c_included() -> None:
-    """Guards what a benchmark of small answers measures: a prompt and nothing else, httpx not imported."""
-    with raw_server(say(image_answer())) as server:
+    """Guards what a benchmark of small responses measures: a prompt and nothing else, httpx not imported."""
+    with raw_server(say(image_response())) as server:
         async with AsyncClient(KEY, base_url=server.url) as client:
             for _ in range(3):
                 await client.images.generate("A lake")
@@ -215,7 +215,7 @@ async def test_a_saved_image_costs_few_steps(tmp_path: Path, monkeypatch: pytest
     image = PIXEL + os.urandom(1_500_000)
     said = {"data": [{"b64_json": base64.b64encode(image).decode(), "seed": 1, "finish_reason": "success"}]}
     runs = list[Counter[str]]()
-    with raw_server(say(answer(json.dumps(said).encode()))) as server:
+    with raw_server(say(http_response(json.dumps(said).encode()))) as server:
         async with AsyncClient(KEY, base_url=server.url) as client:
 
             async def save() -> None:
@@ -240,7 +240,7 @@ async def test_a_saved_image_costs_few_steps(tmp_path: Path, monkeypatch: pytest
 async def test_an_edit_of_an_image_in_memory_costs_few_writes_and_no_thread() -> None:
     """Guards the way of an upload: the head goes with the texts, the image in pieces that are not copied."""
     image = PIXEL + bytes(1_500_000)
-    with raw_server(say(image_answer())) as server:
+    with raw_server(say(image_response())) as server:
         async with AsyncClient(KEY, base_url=server.url) as client:
             edit = partial(client.images.edit, image, "a hat")
             await edit()
@@ -286,7 +286,7 @@ async def test_map_starts_workers_only_as_they_are_needed() -> None:
     async def count(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         nonlocal most
         most = max(most, tasks() - before)
-        return PICTURE
+        return IMAGE
 
     async with client_of(count, 1000) as client:
         assert len([outcome async for outcome in client.images.map(numbered(300))]) == 300
@@ -349,7 +349,7 @@ def test_calls_of_many_threads_wake_the_loop_once() -> None:
     async def hold_the_loop(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         busy.set()
         free.wait(10)
-        return PICTURE
+        return IMAGE
 
     loop_options["loop_factory"] = Counting
     try:
@@ -419,7 +419,7 @@ import asyncio, stepfun_async
 from stepfun_async._core.wire import HTTPResponse
 class Fixed:
     async def send(self, call, progress):
-        return HTTPResponse(200, {{}}, {PICTURE.body!r})
+        return HTTPResponse(200, {{}}, {IMAGE.body!r})
     async def aclose(self):
         pass
 async def main():

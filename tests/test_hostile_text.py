@@ -11,7 +11,7 @@ import pytest
 
 from stepfun_async import AsyncClient, RetryPolicy, StepFunError
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
-from tests.support.scripted import PICTURE, Scripted
+from tests.support.scripted import IMAGE, Scripted
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +28,7 @@ def error_of(**more: Any) -> bytes:
     return json.dumps({"error": {"message": EVIL, "type": EVIL, **more}}).encode()
 
 
-REPLIES = {
+RESPONSES = {
     "an error": HTTPResponse(400, TRACE, error_of()),
     "an error of another form": HTTPResponse(418, TRACE, json.dumps({"detail": [{"msg": EVIL}]}).encode()),
     "an error as text": HTTPResponse(404, TRACE, EVIL.encode()),
@@ -42,22 +42,22 @@ REPLIES = {
 }
 
 
-def client_of(reply: HTTPResponse, **more: Any) -> AsyncClient:
-    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
+def client_of(response: HTTPResponse, **more: Any) -> AsyncClient:
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         progress.mark_sent()
-        return reply
+        return response
 
     options: dict[str, Any] = {"base_url": "https://stepfun.test/v1", "retry": RetryPolicy(max_attempts=1), **more}
-    return AsyncClient("sk-test-1234", transport=Scripted(answer), **options)
+    return AsyncClient("sk-test-1234", transport=Scripted(respond), **options)
 
 
-@pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
+@pytest.mark.parametrize("response", RESPONSES.values(), ids=RESPONSES)
 async def test_errors_and_logs_say_what_a_server_says_with_escapes(
-    reply: HTTPResponse, caplog: pytest.LogCaptureFixture
+    response: HTTPResponse, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     with pytest.raises(StepFunError) as caught:
-        await client_of(reply).images.generate("a lake")
+        await client_of(response).images.generate("a lake")
     error = pickle.loads(pickle.dumps(caught.value))
     for text in (str(error), error.message, *error.args, error.trace_id, getattr(error, "type", None) or ""):
         assert harmless(text), ascii(text)
@@ -70,14 +70,14 @@ async def test_errors_and_logs_say_what_a_server_says_with_escapes(
 
 async def test_the_trace_id_of_a_success_is_shown_with_escapes(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    response = await client_of(HTTPResponse(200, TRACE, PICTURE.body)).images.generate("a lake", model="step-2x-large")
+    response = await client_of(HTTPResponse(200, TRACE, IMAGE.body)).images.generate("a lake", model="step-2x-large")
     assert response.trace_id == "t\\u001b[5m\\u202e\\u009b"
-    told = [vars(record)["stepfun_trace_id"] for record in caplog.records if "attempt 1" in record.getMessage()]
-    assert told == [response.trace_id]
+    trace_ids = [vars(record)["stepfun_trace_id"] for record in caplog.records if "attempt 1" in record.getMessage()]
+    assert trace_ids == [response.trace_id]
 
 
 async def test_a_model_of_ones_own_forges_no_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     model: dict[str, Any] = {"model": EVIL}
     caplog.set_level(logging.DEBUG)
-    await client_of(PICTURE, validation="off").images.generate("a lake", **model)
+    await client_of(IMAGE, validation="off").images.generate("a lake", **model)
     assert all(harmless(record.getMessage()) for record in caplog.records)

@@ -15,16 +15,16 @@ import trustme
 from stepfun_async import APIConnectionError, APIStatusError, AsyncClient, RateLimitError, RetryPolicy
 from stepfun_async._transport import pool as connections
 from stepfun_async._transport import response_body
-from tests.support.answers import PIXEL, answer, image_answer
 from tests.support.faulty import reset_on_close
 from tests.support.raw import RawServer, Script, raw_server, say, stay_silent
+from tests.support.responses import PIXEL, http_response, image_response
 
 pytestmark = pytest.mark.anyio
 
 BIG = PIXEL + bytes(6 * 1024 * 1024)
-"""More than the kernels on the way take in while nobody reads."""
+"""More than the kernels on the way take in while nothing is read."""
 
-REFUSAL = answer(b'{"error": {"message": "too large"}}', status="413 Content Too Large")
+REFUSAL = http_response(b'{"error": {"message": "too large"}}', status="413 Content Too Large")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ class Way:
         return raw_server(stay_silent, tls=self.certificate, greet=greet)
 
 
-async def test_an_answer_is_the_result_although_the_connection_is_reset_at_once(way: Way) -> None:
+async def test_a_response_is_the_result_although_the_connection_is_reset_at_once(way: Way) -> None:
     """Once more and again: whether reading or writing meets the reset first is a matter of moments."""
 
     def refuse(connection: socket.socket) -> None:
@@ -158,7 +158,7 @@ async def test_half_of_a_refusal_that_needs_its_words_refuses_nothing(way: Way) 
 
 async def test_a_connection_whose_request_did_not_leave_whole_is_not_used_again(way: Way) -> None:
     """Although the server reads on, and would take the next request."""
-    too_fast = answer(b'{"error": {"message": "slowly"}}', status="429 Too Many Requests")
+    too_fast = http_response(b'{"error": {"message": "slowly"}}', status="429 Too Many Requests")
 
     def refuse(connection: socket.socket) -> None:
         connection.recv(1000)
@@ -173,11 +173,11 @@ async def test_a_connection_whose_request_did_not_leave_whole_is_not_used_again(
         assert server.connections == caught.value.attempts == 3
 
 
-async def test_interim_answers_end_no_request(way: Way) -> None:
+async def test_interim_responses_end_no_request(way: Way) -> None:
     def encourage(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n")
 
-    with raw_server(say(image_answer()), tls=way.certificate, greet=encourage) as server:
+    with raw_server(say(image_response()), tls=way.certificate, greet=encourage) as server:
         async with way.client(server) as client:
             assert (await client.images.edit(BIG, "a hat")).image.data == PIXEL
         assert BIG in server.requests[0]

@@ -13,7 +13,7 @@ from stepfun_async._core.money import Money
 from stepfun_async._runtime.fork import ForkSafeLock
 
 
-def test_a_change_is_made_at_once_where_nobody_holds_the_lock() -> None:
+def test_a_change_is_made_at_once_if_the_lock_is_free() -> None:
     lock, done = ForkSafeLock(), list[int]()
     lock.soon(lambda: done.append(1))
     assert done == [1]
@@ -39,7 +39,7 @@ def test_a_change_that_leads_to_another_is_made_before_it() -> None:
     assert done == [1, 2]
 
 
-def test_whoever_takes_the_lock_sees_what_others_had_to_leave_to_it() -> None:
+def test_the_next_holder_of_the_lock_makes_the_changes_that_had_to_wait() -> None:
     lock, done = ForkSafeLock(), list[int]()
     held, let_go = threading.Event(), threading.Event()
 

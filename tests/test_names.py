@@ -1,4 +1,4 @@
-"""Names of hosts are looked up in threads that hold up nobody."""
+"""Names of hosts are looked up in threads that hold up no other call."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import pytest
 from stepfun_async import APITimeoutError, AsyncClient, Client
 from stepfun_async._transport import host_names as names
 from stepfun_async._transport import pool as connections
-from tests.support.answers import image_answer
 from tests.support.raw import raw_server, say
+from tests.support.responses import image_response
 
 pytestmark = pytest.mark.anyio
 
@@ -74,7 +74,7 @@ async def test_neither_names_nor_certificates_need_a_thread_of_the_loop(
 ) -> None:
     monkeypatch.setattr(connections, "_contexts", [])
     name_server.go_on.set()
-    with raw_server(say(image_answer())) as server, no_thread_left(anyio_backend_name):
+    with raw_server(say(image_response())) as server, no_thread_left(anyio_backend_name):
         url = server.url.replace("127.0.0.1", "far.test")
         async with AsyncClient("sk-test", base_url=url, allow_http=True, timeout=30) as client:
             await client.images.generate("a lake")

@@ -32,7 +32,7 @@ for cell in notebook.cells:
 """
 
 
-def test_both_clients_work_in_a_notebook_and_show_their_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_clients_work_in_a_notebook_and_show_their_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STEP_BASE_URL", "embedded")
     done = subprocess.run([sys.executable, "-c", NOTEBOOK], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr

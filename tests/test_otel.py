@@ -44,7 +44,7 @@ from tests.support.telemetry import Telemetry, attributes, own, parent
 MODEL = "step-image-edit-2"
 DURATION = "gen_ai.client.operation.duration"
 ATTEMPTS = "stepfun.client.attempts"
-ANSWER = ImagesResponse((Image(finish_reason="success"),), id="img-1", trace_id="trace-1", model=MODEL)
+RESPONSE = ImagesResponse((Image(finish_reason="success"),), id="img-1", trace_id="trace-1", model=MODEL)
 SHARED = {
     "gen_ai.operation.name": "generate_content",
     "gen_ai.provider.name": "stepfun",
@@ -85,7 +85,7 @@ def ended(call: int = 1, **other: Any) -> CallEnded:
         "maybe_billed": 1,
         "queued": 0.25,
         "elapsed": 3.0,
-        "response": None if "error" in other else ANSWER,
+        "response": None if "error" in other else RESPONSE,
     }
     return CallEnded(call=call, **(facts | other))
 
@@ -177,7 +177,7 @@ def test_every_attribute_has_a_line_on_its_page() -> None:
     telemetry = Telemetry(capture_content=True)
     telemetry.hook(started(request=TextToImage(prompt="a lake", seed=1, n=2)))
     telemetry.hook(tried(billing="unknown", error=asyncio.CancelledError(), wait=1.0, trace_id="trace-0"))
-    telemetry.hook(ended(error=SaveError("not saved", response=ANSWER)))
+    telemetry.hook(ended(error=SaveError("not saved", response=RESPONSE)))
     events = [dict(event.attributes or {}) for event in telemetry.span.events]
     points = [point.attributes for metric in (DURATION, ATTEMPTS) for point in telemetry.points(metric)]
     names = {name for said in (attributes(telemetry.span), *events, *points) for name in said} | {DURATION, ATTEMPTS}
@@ -296,7 +296,7 @@ FILTERED = ImagesResponse((Image(finish_reason="content_filtered"),), id="img-2"
             "it may have been billed",
         ),
         (
-            failed(SaveError("'secret.png' is there", response=ANSWER), "executed", 1),
+            failed(SaveError("'secret.png' is there", response=RESPONSE), "executed", 1),
             "SaveError",
             "the image was made and billed",
         ),
@@ -305,7 +305,7 @@ FILTERED = ImagesResponse((Image(finish_reason="content_filtered"),), id="img-2"
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_failure_is_an_error_told_without_what_was_asked(event: CallEnded, kind: str, description: str) -> None:
+def test_a_failure_is_an_error_without_the_text_of_its_request(event: CallEnded, kind: str, description: str) -> None:
     telemetry = Telemetry()
     telemetry.hook(started(request=TextToImage(prompt="secret")))
     telemetry.hook(tried(billing=event.billing, error=event.error))
@@ -316,7 +316,7 @@ def test_a_failure_is_an_error_told_without_what_was_asked(event: CallEnded, kin
     assert "secret" not in str(telemetry)
 
 
-def test_an_error_that_has_the_answer_brings_its_ids() -> None:
+def test_an_error_that_has_the_response_brings_its_ids() -> None:
     telemetry = Telemetry()
     telemetry.hook(started())
     telemetry.hook(failed(ContentFilteredError("withheld", response=FILTERED), "executed", 1))
@@ -325,7 +325,7 @@ def test_an_error_that_has_the_answer_brings_its_ids() -> None:
     assert attributes(telemetry.span)["stepfun.trace_id"] == "trace-2"
 
 
-def test_an_error_answer_brings_its_trace_id() -> None:
+def test_an_error_response_brings_its_trace_id() -> None:
     telemetry = Telemetry()
     telemetry.hook(started())
     telemetry.hook(failed(rejected("no"), "rejected"))
@@ -334,21 +334,21 @@ def test_an_error_answer_brings_its_trace_id() -> None:
 
 # --- content ------------------------------------------------------------------------------------
 
-PICTURE = b"\x89PNG secret pixels"
+IMAGE = b"\x89PNG secret pixels"
 
 
 def test_no_content_is_recorded_unless_asked_for() -> None:
     telemetry = Telemetry()
-    telemetry.hook(started(request=ImageEdit(image=PICTURE, prompt="secret words", negative_prompt="secret fears")))
+    telemetry.hook(started(request=ImageEdit(image=IMAGE, prompt="secret words", negative_prompt="secret fears")))
     telemetry.hook(tried())
-    telemetry.hook(ended(response=ImagesResponse((Image(data=PICTURE, url="https://secret/"),))))
+    telemetry.hook(ended(response=ImagesResponse((Image(data=IMAGE, url="https://secret/"),))))
     assert "secret" not in str(telemetry)
 
 
-def test_captured_content_is_the_words_and_never_a_picture() -> None:
+def test_captured_content_is_the_words_and_never_an_image() -> None:
     telemetry = Telemetry(capture_content=True)
-    telemetry.hook(started(request=ImageEdit(image=PICTURE, prompt="a 湖", negative_prompt="fog")))
-    telemetry.hook(ended(response=ImagesResponse((Image(data=PICTURE, url="https://secret/"),))))
+    telemetry.hook(started(request=ImageEdit(image=IMAGE, prompt="a 湖", negative_prompt="fog")))
+    telemetry.hook(ended(response=ImagesResponse((Image(data=IMAGE, url="https://secret/"),))))
     said = attributes(telemetry.span)["gen_ai.input.messages"]
     parts = [{"type": "text", "content": "a 湖"}, {"type": "negative_prompt", "content": "fog"}]
     assert json.loads(said) == [{"role": "user", "parts": parts}]
@@ -435,7 +435,7 @@ def test_a_call_that_ends_in_another_context_changes_nothing_there(caplog: pytes
     assert caplog.records == []
 
 
-def test_a_span_that_somebody_left_current_within_the_call_is_not_taken_from_them() -> None:
+def test_a_span_that_the_application_left_current_within_the_call_stays_current() -> None:
     telemetry = Telemetry()
 
     def call() -> None:
@@ -529,7 +529,7 @@ class Broken:
 
 
 class Fragile:
-    """A tracer whose spans cannot be told anything."""
+    """A tracer whose spans take no attributes."""
 
     def __init__(self) -> None:
         self.ended = 0
@@ -556,7 +556,7 @@ def test_what_is_plugged_in_may_fail_without_failing_the_call(caplog: pytest.Log
     assert trace.get_current_span() is INVALID_SPAN
 
 
-def test_a_span_that_cannot_be_told_anything_is_ended_all_the_same() -> None:
+def test_a_span_that_takes_no_attributes_is_ended_all_the_same() -> None:
     telemetry = Telemetry()
     telemetry.hook._tracer = fragile = Fragile()  # type: ignore[assignment]
     for event in (started(), tried(), ended()):

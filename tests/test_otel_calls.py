@@ -167,7 +167,7 @@ async def test_calls_at_once_do_not_become_each_others_children(telemetry: Telem
     assert len({span.get_span_context().trace_id for span in telemetry.spans}) == 5  # type: ignore[union-attr]
 
 
-async def test_an_attempt_that_was_tried_again_is_an_event(telemetry: Telemetry) -> None:
+async def test_an_attempt_that_was_retried_is_an_event(telemetry: Telemetry) -> None:
     async with AsyncClient(**options(telemetry, "429*1")) as client:
         await client.images.generate("a lake", **SMALL)
         attempts = client.usage.attempts
@@ -181,7 +181,7 @@ async def test_an_attempt_that_was_tried_again_is_an_event(telemetry: Telemetry)
     assert attempts == sum(telemetry.counts("stepfun.client.attempts", "stepfun.billing").values()) == 2
 
 
-async def test_a_lost_answer_is_an_error_that_may_have_been_billed(telemetry: Telemetry) -> None:
+async def test_a_lost_response_is_an_error_that_may_have_been_billed(telemetry: Telemetry) -> None:
     async with AsyncClient(**options(telemetry, "drop-after")) as client:
         with pytest.raises(APIConnectionError) as caught:
             await client.images.generate("a lake", **SMALL)
@@ -192,9 +192,7 @@ async def test_a_lost_answer_is_an_error_that_may_have_been_billed(telemetry: Te
     assert telemetry.counts("stepfun.client.attempts", "stepfun.billing") == {"unknown": 1}
 
 
-async def test_a_filtered_picture_is_an_answer_until_somebody_needs_the_picture(
-    telemetry: Telemetry, tmp_path: Path
-) -> None:
+async def test_a_filtered_image_is_a_response_unless_the_image_is_needed(telemetry: Telemetry, tmp_path: Path) -> None:
     async with AsyncClient(**options(telemetry, "filtered")) as client:
         await client.images.generate("a lake", **SMALL)
         with pytest.raises(ContentFilteredError):
@@ -293,7 +291,7 @@ async def test_a_download_within_a_call_is_below_it(telemetry: Telemetry, tmp_pa
 
 
 @pytest.mark.parametrize("faults", [(), ("451",), ("bad-json",), ("truncated",)], ids=str)
-async def test_no_words_or_pictures_are_exported(telemetry: Telemetry, faults: tuple[str, ...]) -> None:
+async def test_no_words_or_images_are_exported(telemetry: Telemetry, faults: tuple[str, ...]) -> None:
     async with AsyncClient(**options(telemetry, *faults)) as client:
         async for _ in client.images.map([TextToImage(prompt="a secret lake", **SMALL)]):
             assert telemetry.span.name == NAME

@@ -1,4 +1,4 @@
-"""Against things nobody here wrote: the openai package, and the curl call of StepFun's documentation."""
+"""Against code from elsewhere: the openai package, and the curl call of StepFun's documentation."""
 
 from __future__ import annotations
 
@@ -100,15 +100,15 @@ def test_the_curl_call_of_the_documentation_works_as_printed() -> None:
     """Only host and key are changed."""
     with serving() as (url, _):
         command = CURL.replace("https://api.stepfun.ai/v1", url).replace("$STEP_API_KEY", "sk-curl")
-        answer = json.loads(_run_curl(shlex.split(command.replace("\\\n", " "))))
-    item = answer["data"][0]
-    assert isinstance(answer["created"], int)
+        response = json.loads(_run_curl(shlex.split(command.replace("\\\n", " "))))
+    item = response["data"][0]
+    assert isinstance(response["created"], int)
     assert (item["seed"], item["finish_reason"]) == (1, "success")
     assert size_of(item["b64_json"]) == (1024, 1024)
 
 
 def _run_curl(words: list[str]) -> bytes:
-    """What `curl` answers; where there is none, what the same words say over HTTP."""
+    """What `curl` prints; where there is none, what the same words say over HTTP."""
     if shutil.which("curl"):
         return subprocess.run([*words, "--silent", "--noproxy", "*"], capture_output=True, check=True).stdout
     options: dict[str, list[str]] = {"-H": [], "-d": []}

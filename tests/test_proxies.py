@@ -9,8 +9,8 @@ import pytest
 from stepfun_async import AsyncClient, ConfigurationError
 from stepfun_async._core.server import Origin
 from stepfun_async._transport.proxies import checked_proxy, proxy_for
-from tests.support.answers import image_answer
 from tests.support.raw import raw_server, say, socks_handshake
+from tests.support.responses import image_response
 
 HOST: Origin = ("https", "host", None)
 INSIDE: Origin = ("http", "10.0.0.1", 8000)
@@ -128,7 +128,7 @@ def test_a_proxy_that_cannot_be_used_is_named_by_its_variable(
 @pytest.mark.anyio
 @pytest.mark.parametrize("scheme", ["", "socks://"])
 async def test_calls_go_through_a_proxy_of_the_environment(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with raw_server(say(image_answer()), greet=socks_handshake if scheme else None) as proxy:
+    with raw_server(say(image_response()), greet=socks_handshake if scheme else None) as proxy:
         monkeypatch.setenv("http_proxy", f"{scheme}127.0.0.1:{proxy.service.port}")
         async with AsyncClient("sk-test", base_url="http://far.test/v1", allow_http=True) as client:
             await client.images.generate("a lake")

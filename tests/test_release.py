@@ -27,9 +27,9 @@ GOOD = f"# Changelog\n\n## [Unreleased]\n\n## [{__version__}] - 2026-11-30\n\n##
     ],
 )
 def test_a_changelog_that_disagrees_with_the_version_is_named(before: str, after: str, problem: str | None) -> None:
-    told = list(changelog_problems(GOOD.replace(before, after, 1)))
-    assert (problem or "") in " ".join(told)
-    assert bool(told) == (problem is not None)
+    problems = list(changelog_problems(GOOD.replace(before, after, 1)))
+    assert (problem or "") in " ".join(problems)
+    assert bool(problems) == (problem is not None)
 
 
 def test_the_version_has_its_section() -> None:

@@ -46,8 +46,8 @@ from stepfun_async import (
     register_model,
 )
 from stepfun_async._transport import http as calls
-from tests.support.answers import PIXEL, answer, image_answer
 from tests.support.raw import Script, hang_up, raw_server, reset, say
+from tests.support.responses import PIXEL, http_response, image_response
 
 pytestmark = pytest.mark.anyio
 
@@ -104,8 +104,8 @@ def shown(error: BaseException) -> str:
     """All that anybody could show of an error: its words, its variables, and those of every frame."""
     parts: list[str] = []
     for each in behind(error):
-        told = traceback.TracebackException.from_exception(each, capture_locals=True)
-        parts += [str(each), repr(each), repr(each.args), repr(vars(each)), *told.format()]
+        trace = traceback.TracebackException.from_exception(each, capture_locals=True)
+        parts += [str(each), repr(each), repr(each.args), repr(vars(each)), *trace.format()]
         if isinstance(each, StepFunError):
             parts.append(pickle.dumps(each).decode("latin-1"))
     return "\n".join(parts)
@@ -132,7 +132,7 @@ ECHO = f"x-trace-id: {KEY}\r\nx-echo: Bearer {KEY}\r\n"
 
 
 def echo(body: str | bytes, status: str = "200 OK", headers: str = ECHO) -> Script:
-    return say(answer(body if isinstance(body, bytes) else body.encode(), status=status, headers=headers))
+    return say(http_response(body if isinstance(body, bytes) else body.encode(), status=status, headers=headers))
 
 
 def then(data: bytes, end: Script) -> Script:
@@ -181,23 +181,23 @@ async def test_no_failure_shows_the_key(name: str, way: str, ears: Ears, monkeyp
     with raw_server(FAILURES[name]) as server:
         async with client_for(server.url, on_event=events.append) as client:
             error = await ended(lambda: client.images.generate("a lake"))
-            told = [repr(client), repr(vars(client)), repr(client.usage), repr(vars(client.images))]
+            texts = [repr(client), repr(vars(client)), repr(client.usage), repr(vars(client.images))]
         assert KEY.encode() in server.requests[0], "the key was not sent, so nothing is shown by this test"
     assert isinstance(error, APIError)
     assert len(events) == 3
-    told += [repr(event) for event in events]
-    assert_hidden(shown(error), *told, *ears.heard)
+    texts += [repr(event) for event in events]
+    assert_hidden(shown(error), *texts, *ears.heard)
     assert any("httpcore" in line for line in ears.heard) == (way != "straight")
 
 
 async def test_no_success_shows_the_key(ears: Ears) -> None:
-    whole = image_answer(id=KEY, said=f"Bearer {KEY}").replace(b"trace-1", KEY.encode())
+    whole = image_response(id=KEY, said=f"Bearer {KEY}").replace(b"trace-1", KEY.encode())
     with raw_server(say(whole)) as server:
         async with client_for(server.url) as client:
             response = await client.images.generate("a lake", extra_headers={"x-more": "1"})
-            told = repr(response) + repr(client.usage) + repr(vars(client)) + pickle.dumps(response).decode("latin-1")
+            text = repr(response) + repr(client.usage) + repr(vars(client)) + pickle.dumps(response).decode("latin-1")
     assert response.image.data == PIXEL
-    assert_hidden(told, *ears.heard)
+    assert_hidden(text, *ears.heard)
 
 
 @pytest.mark.parametrize("name", ["status 401", "not JSON", "bad header", "lost"])
@@ -209,8 +209,8 @@ def test_no_failure_of_the_sync_client_shows_the_key(name: str, ears: Ears) -> N
 
     with raw_server(FAILURES[name]) as server, Client(KEY, base_url=server.url, retry=NO_RETRY) as client:
         error = fail(client)
-        told = repr(client) + repr(vars(client)) + repr(vars(client.images))
-    assert_hidden(shown(error), told, *ears.heard)
+        text = repr(client) + repr(vars(client)) + repr(vars(client.images))
+    assert_hidden(shown(error), text, *ears.heard)
 
 
 async def test_neither_client_pickles_its_key() -> None:
@@ -306,9 +306,9 @@ async def test_a_mistake_in_a_transport_of_ones_own_keeps_its_frames() -> None:
     async with client_for("https://api.test/v1", transport=httpx.MockTransport(handle)) as client:
         error = await ended(lambda: client.images.generate("a lake"))
     assert isinstance(error, ZeroDivisionError)
-    told = shown(error)
-    assert "in handle" in told
-    assert_hidden(told)
+    text = shown(error)
+    assert "in handle" in text
+    assert_hidden(text)
 
 
 # --- before anything is sent ------------------------------------------------------------------------------
@@ -468,9 +468,11 @@ async def test_no_failure_shows_the_headers_of_a_call(operation: str, headers: s
 
 
 async def test_a_redirect_of_the_api_does_not_get_the_key() -> None:
-    with raw_server(say(image_answer())) as other:
+    with raw_server(say(image_response())) as other:
         for status in (301, 302, 303, 307, 308):
-            moved = answer(b"", status=f"{status} Moved", headers=f"location: {other.url}/images/generations\r\n")
+            moved = http_response(
+                b"", status=f"{status} Moved", headers=f"location: {other.url}/images/generations\r\n"
+            )
             with raw_server(say(moved)) as server:
                 async with client_for(server.url) as client:
                     with pytest.raises(APIStatusError, match="not followed") as caught:
@@ -480,13 +482,13 @@ async def test_a_redirect_of_the_api_does_not_get_the_key() -> None:
 
 
 async def test_no_hop_of_a_link_gets_the_key_not_even_one_back_to_the_api() -> None:
-    picture = say(answer(PIXEL, content_type="image/png"))
-    with raw_server(picture) as server:
-        back = answer(b"", status="302 Found", headers=f"location: {server.url}/a.png\r\n")
-        with raw_server(say(back)) as pictures:
+    image = say(http_response(PIXEL, content_type="image/png"))
+    with raw_server(image) as server:
+        back = http_response(b"", status="302 Found", headers=f"location: {server.url}/a.png\r\n")
+        with raw_server(say(back)) as images:
             async with client_for(server.url, default_headers={"x-token": KEY}) as client:
-                assert (await client.images.download(f"{pictures.url}/a.png")).data == PIXEL
-    for request in (*pictures.requests, *server.requests):
+                assert (await client.images.download(f"{images.url}/a.png")).data == PIXEL
+    for request in (*images.requests, *server.requests):
         assert b"canary" not in request
         assert b"authorization" not in request.lower()
 
@@ -495,7 +497,7 @@ async def test_no_hop_of_a_link_gets_the_key_not_even_one_back_to_the_api() -> N
 async def test_a_proxy_of_the_environment_does_not_get_the_key_for_this_machine(
     host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with raw_server(say(image_answer())) as proxy, raw_server(say(image_answer())) as server:
+    with raw_server(say(image_response())) as proxy, raw_server(say(image_response())) as server:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "https_proxy"):
             monkeypatch.setenv(name, proxy.url.removesuffix("/v1"))
         async with client_for(server.url.replace("127.0.0.1", host)) as client:
@@ -586,7 +588,7 @@ def test_no_variable_of_the_environment_turns_verification_off(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     environment = {**os.environ, **{name: value.format(**files) for name, value in variables.items()}}
-    with raw_server(say(image_answer()), tls=context) as server:
+    with raw_server(say(image_response()), tls=context) as server:
         command = [sys.executable, "-c", _ASK, server.url]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
         assert server.requests == []
@@ -596,12 +598,12 @@ def test_no_variable_of_the_environment_turns_verification_off(
     assert int(attempts) <= 1, "it would end the same way again"
 
 
-# --- picture bombs ----------------------------------------------------------------------------------------
+# --- image bombs ----------------------------------------------------------------------------------------
 
 BOMB = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (60000).to_bytes(4, "big") * 2 + b"\x08\x02" + b"\0" * 70
 
 
-def test_a_picture_bomb_is_refused_by_every_operation_and_every_model(tmp_path: Path) -> None:
+def test_an_image_bomb_is_refused_by_every_operation_and_every_model(tmp_path: Path) -> None:
     path = tmp_path / "bomb.png"
     path.write_bytes(BOMB)
     model = register_model("bomb-proof", like="step-1x-medium")
@@ -624,8 +626,8 @@ def test_a_picture_bomb_is_refused_by_every_operation_and_every_model(tmp_path: 
                 bomb.seek(0)
 
 
-async def test_a_picture_bomb_is_refused_even_unvalidated() -> None:
-    with raw_server(say(image_answer())) as server:
+async def test_an_image_bomb_is_refused_even_unvalidated() -> None:
+    with raw_server(say(image_response())) as server:
         async with client_for(server.url, validation="off", limits=Limits(1)) as client:
             error = await ended(lambda: client.images.edit(BOMB, "a"))
     assert "60000x60000 pixels" in str(error)

@@ -26,7 +26,7 @@ def test_a_short_soak_agrees_with_the_bill(code: str) -> None:
 
 
 def fates() -> Fates:
-    """A picture, a lost answer, and an attempt that was not sent."""
+    """An image, a lost response, and an attempt that was not sent."""
     noted = Fates(3)
     noted.note(0, ImagesResponse((), attempts=1, maybe_billed=1))
     lost, unsent = APIConnectionError("lost"), APIConnectionError("refused", billing="not_sent")

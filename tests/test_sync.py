@@ -37,8 +37,8 @@ from stepfun_async import (
     TextToImage,
 )
 from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
-from tests.support.answers import image_answer
 from tests.support.raw import raw_server, say, stay_silent
+from tests.support.responses import image_response
 from tests.support.scripts import run_script
 
 LARGE: Final = "step-2x-large"
@@ -110,14 +110,14 @@ def test_it_works_inside_a_running_loop() -> None:
 
 def test_threads_share_one_loop_and_its_limits() -> None:
     with (
-        raw_server(say(image_answer())) as server,
+        raw_server(say(image_response())) as server,
         Client("sk-test", base_url=server.url, limits=Limits(2)) as client,
     ):
         with ThreadPoolExecutor(16) as pool:
-            answers = list(pool.map(lambda _: client.images.generate("a lake"), range(64)))
+            responses = list(pool.map(lambda _: client.images.generate("a lake"), range(64)))
         assert len(loops()) == 1
         assert client.usage.billed == 64
-    assert len(answers) == 64
+    assert len(responses) == 64
     assert server.connections <= 2
 
 
@@ -131,8 +131,8 @@ def test_closing_ends_calls_in_flight_of_other_threads() -> None:
             client.close()
             errors = [call.exception(5) for call in calls]
     assert all(isinstance(error, APIConnectionError) for error in errors)
-    told = sorted((error.billing, error.attempts, error.maybe_billed) for error in errors)  # type: ignore[union-attr]
-    assert told == [("not_sent", 0, 0), ("not_sent", 0, 0), ("unknown", 1, 1)]
+    facts = sorted((error.billing, error.attempts, error.maybe_billed) for error in errors)  # type: ignore[union-attr]
+    assert facts == [("not_sent", 0, 0), ("not_sent", 0, 0), ("unknown", 1, 1)]
     assert (client.usage.requests, client.usage.maybe_billed) == (1, 1)
 
 
@@ -165,7 +165,7 @@ def test_an_interpreter_ends_with_a_call_in_flight() -> None:
 
 
 def test_an_interrupt_ends_the_call_and_frees_its_slot() -> None:
-    scripts = (stay_silent, say(image_answer()))
+    scripts = (stay_silent, say(image_response()))
     with raw_server(*scripts) as server, Client("sk-test", base_url=server.url, limits=Limits(1)) as client:
 
         def interrupt() -> None:
@@ -332,7 +332,7 @@ def test_dropping_a_client_waits_for_nothing() -> None:
     client = Client(transport=EmbeddedTransport(engine), base_url="embedded", on_event=hold, limits=Limits(2))
     outcomes = client.images.map([small(steps=99), small(), small()])
     assert isinstance(next(outcomes), Failed)
-    del outcomes  # ends what is in flight, of which `hold` is told
+    del outcomes  # ends what is in flight, which ends `hold`
     assert busy.wait(10)
     del client
     gc.collect()
@@ -489,7 +489,7 @@ def _wait_for(condition: Callable[[], bool]) -> None:
         os.sched_yield()
 
 
-def test_a_call_ended_by_closing_is_not_told_by_an_earlier_one_of_the_same_thread() -> None:
+def test_a_call_ended_by_closing_is_not_taken_for_an_earlier_one_of_the_same_thread() -> None:
     """A notebook has used an `AsyncClient` before, in the task that now calls the other client."""
     closed: list[BaseException | None] = []
 

@@ -106,4 +106,4 @@ def test_another_host_is_not_trusted(authority: trustme.CA, trusting: ssl.SSLCon
     with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
         shake(tls, end)
     with pytest.raises(ssl.SSLError, match=r"(?i)bad.certificate"):
-        end.receive(tls.pending())  # it is told why
+        end.receive(tls.pending())  # which says why

@@ -58,7 +58,7 @@ def check_plain() -> None:
 
 
 def check_cluster() -> None:
-    """What runs a batch on a cluster is there without Dask, which whoever has a cluster has."""
+    """What runs a batch on a cluster is there without Dask, which clusters bring."""
     try:
         run_on(None, stepfun_async.Batch([], out="never-made"))
     except stepfun_async.ConfigurationError as error:
@@ -76,12 +76,12 @@ def check_report() -> None:
 
 
 def check_all() -> None:
-    """The wheel with its extras: a picture, OpenTelemetry, shared limits, the command line and the MCP server."""
+    """The wheel with its extras: an image, OpenTelemetry, shared limits, the command line and the MCP server."""
     OpenTelemetry()
     RedisBackend("redis://127.0.0.1:6379/0", name="images")
     with stepfun_async.Client(base_url="embedded") as client:
-        picture = client.images.generate("a lake", model="step-2x-large", size="256x256").image
-    assert (picture.format, picture.width, picture.height) == ("png", 256, 256)
+        image = client.images.generate("a lake", model="step-2x-large", size="256x256").image
+    assert (image.format, image.width, image.height) == ("png", 256, 256)
     assert distribution("stepfun-async").version in _command("--version").stdout
     with TemporaryDirectory() as folder:
         assert "bill: 0 images" in _command("mcp", "--base-url", "embedded", "--out", folder).stderr

@@ -54,7 +54,7 @@ _LOCATIONS = {"redis": _HOST, "rediss": _HOST, "unix": r"/[^@?#]+"}
 _URLS = tuple(
     re.compile(rf"({scheme}://)(?:[^/?#\s]*@)?({location})(?:\?[^@#\s]*)?") for scheme, location in _LOCATIONS.items()
 )
-"""Strict, since the part of a URL that is shown must not contain part of a password with `/`, `?`, `#` or `@` in it."""
+"""Strict, since the visible part of a URL must not contain part of a password that has `/`, `?`, `#` or `@` in it."""
 
 _CLOCK = """
 local time = redis.call('TIME')

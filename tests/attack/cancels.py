@@ -1,10 +1,10 @@
-"""Calls that are cancelled at random, in all ways there are: what they leave behind, and what is told of their money.
+"""Calls that are cancelled at random, in all ways: what they leave behind, and what is reported of their money.
 
     python -m tests.attack.cancels --seconds 600 --seed 1
 
 plays rounds on asyncio and trio, with limits of the process, of a backend in memory that is slow at random, and of a
-real Redis where redis-server is installed, and prints what was billed and what was told of it. A round that is wrong
-ends it, with its seed.
+real Redis where redis-server is installed, and prints what was billed and what was reported of it. A round that is
+wrong ends it, with its seed.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Round:
     files: int
 
     def __str__(self) -> str:
-        told = f"billed {self.usage.billed}, maybe billed {self.usage.maybe_billed}"
-        return f"{self.calls} calls: bill {self.bill}; told: {told}; {self.files} images on disk"
+        usage = f"billed {self.usage.billed}, maybe billed {self.usage.maybe_billed}"
+        return f"{self.calls} calls: bill {self.bill}; reported: {usage}; {self.files} images on disk"
 
 
 Cancelled = Callable[[Callable[[], Awaitable[object]], random.Random], Awaitable[None]]
@@ -85,7 +85,7 @@ async def by_wait_for(call: Callable[[], Awaitable[object]], chance: random.Rand
 
 
 async def by_task(call: Callable[[], Awaitable[object]], chance: random.Random) -> None:
-    """Once or more often, as whoever is impatient does."""
+    """Once or more often, as an impatient user does."""
 
     async def run() -> None:
         await call()
@@ -174,7 +174,7 @@ class SlowBackend(MemoryBackend):
 
 
 def free_in_the_end(held: Callable[[], int]) -> None:
-    """Wait until nothing is held; what a backend could not be told is told later.
+    """Wait until nothing is held; what could not be released at a backend is released later.
 
     Raises:
         AssertionError: something is, still.
@@ -235,7 +235,7 @@ def main() -> None:
                 raise
             seed += 1
     sys.stdout.write(
-        f"{sums['calls']} calls: bill {sums['bill']}; told: billed {sums['billed']}, maybe billed "
+        f"{sums['calls']} calls: bill {sums['bill']}; reported: billed {sums['billed']}, maybe billed "
         f"{sums['maybe_billed']}; {sums['files']} images on disk\n"
     )
 

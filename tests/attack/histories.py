@@ -6,7 +6,7 @@ kills; `retry` comes at any time. At the end, a run without any of that makes wh
 
     python -m tests.attack.histories --seconds 600 --seed 1
 
-prints what was bought and what was told of it. The first history that is wrong ends it, with its seed.
+prints what was bought and what was reported of it. The first history that is wrong ends it, with its seed.
 """
 
 from __future__ import annotations
@@ -129,10 +129,10 @@ class Death:
 
 @dataclass
 class Shop:
-    """The server, and the bill at the prices that held when a picture was bought.
+    """The server, and the bill at the prices that held when an image was bought.
 
     Attributes:
-        bought: pictures by model, and price and currency; both empty where no price was known.
+        bought: images by model, and price and currency; both empty where no price was known.
     """
 
     engine: Engine
@@ -155,9 +155,9 @@ class Shop:
             before = self.engine.bill().images
             self._cancel_in_time()
             try:
-                reply = await self._inner.send(call, progress)
-                self.filtered += b"content_filtered" in reply.body
-                return reply
+                response = await self._inner.send(call, progress)
+                self.filtered += b"content_filtered" in response.body
+                return response
             finally:
                 self.bought[model, *self.prices.get(model, ("", ""))] += self.engine.bill().images - before
 
@@ -187,7 +187,7 @@ class Shop:
 
 
 class WrongError(AssertionError):
-    """A history is told wrongly."""
+    """A history is reported wrongly."""
 
 
 def ensure(holds: bool, *facts: object) -> None:
@@ -237,7 +237,7 @@ class History:
         return Budget(limit, currency, prices=prices)
 
     def _settings(self) -> dict[str, Any]:
-        """Those of the next run, with what a picture costs in it."""
+        """Those of the next run, with what an image costs in it."""
         chance = self.chance
         if self.death.dead or chance.random() < 0.6:
             self.budget = self._new_budget()
@@ -395,7 +395,7 @@ class History:
         self._check(batch, prices, before, error)
         return error
 
-    # --- what is told ---
+    # --- what is reported ---
 
     def _check(self, batch: Batch, prices: Mapping[str, tuple[str, str]], before: int, error: object) -> None:
         if not (self.out / "journal.sqlite3").exists():
@@ -409,12 +409,12 @@ class History:
             manifest = batch.records.write_manifest()
         rows = [json.loads(line) for line in Path(manifest).read_text(encoding="utf-8").splitlines()]
         for name in ("spent", "held"):
-            told = dict(getattr(status, name))
+            reported = dict(getattr(status, name))
             of_items = sums_of(pair for item in items for pair in getattr(item, name).items())
             of_manifest = sums_of(pair for row in rows for pair in row[name].items())
             costs = [getattr(row_from(item), "cost" if name == "spent" else "held") for item in items]
             of_report = sums_of((money.currency, money.amount) for cost in costs for money in cost)
-            ensure(told == of_items == of_manifest == of_report, name, told, of_items, of_manifest, of_report)
+            ensure(reported == of_items == of_manifest == of_report, name, reported, of_items, of_manifest, of_report)
         self._check_bill(batch, before, error)
         self._check_budget(batch)
         if error is None and batch.progress.lines is not None and batch.progress.stopped is None:
@@ -446,8 +446,8 @@ class History:
         if budget is None or batch._budget is not budget or batch.progress.lines is None or self.death.dead:
             return
         if {*status.spent, *status.held} <= {budget.currency}:
-            told = (status.spent.get(budget.currency, 0), status.held.get(budget.currency, 0))
-            ensure((budget.spent, budget.held) == told, "the budget differs", budget, told)
+            reported = (status.spent.get(budget.currency, 0), status.held.get(budget.currency, 0))
+            ensure((budget.spent, budget.held) == reported, "the budget differs", budget, reported)
 
     def _check_lines(self, items: list[Item]) -> None:
         """Every line has its row, with its own request and what became of it."""
@@ -458,9 +458,9 @@ class History:
             doubled = line.get("id") in ids
             ids.add(line.get("id", ""))
             if "steps" in line or doubled:
-                ensure((item.state, item.error) == ("failed", "InvalidRequestError"), "not told as bad", line, item)
+                ensure((item.state, item.error) == ("failed", "InvalidRequestError"), "not reported as bad", line, item)
                 continue
-            ensure(item.error != "InvalidRequestError", "told as bad", line, item)
+            ensure(item.error != "InvalidRequestError", "reported as bad", line, item)
             asked = (line["prompt"], line.get("model", MODELS[0]))
             ensure((item.request["prompt"], item.request["model"]) == asked, "another request", line, item)
             ensure(item.state not in ("pending", "started"), "passed over", line, item)
@@ -468,7 +468,7 @@ class History:
         ensure(len(paths) == len(set(paths)), "a picture of two lines", paths)
 
     def _check_all_made(self) -> None:
-        """At the end: each good line has its picture, nothing that was paid for is left somewhere or bought again."""
+        """At the end: each good line has its image, nothing that was paid for is left somewhere or bought again."""
         items = list(Records(self.out).items())
         for line, item in zip(self.lines, items, strict=False):
             bad = "steps" in line or item.error == "InvalidRequestError"
@@ -495,7 +495,7 @@ def play(seed: int, folder: Path, runs: int = 5) -> History:
     """Live a history in an empty folder.
 
     Raises:
-        WrongError: it is told wrongly.
+        WrongError: it is reported wrongly.
     """
     history = History(seed, folder)
     try:
@@ -528,7 +528,7 @@ def main() -> None:
             sums[name].extend(amounts.items())
         seed += 1
     bill, spent, held = (_said(sums[name]) for name in ("bill", "spent", "held"))
-    sys.stdout.write(f"{seed - given.seed} histories of {runs} runs: bill {bill}; told: spent {spent}, held {held}\n")
+    sys.stdout.write(f"{seed - given.seed} histories, {runs} runs: bill {bill}; reported: spent {spent}, held {held}\n")
 
 
 def _said(amounts: Iterable[tuple[str, Any]]) -> str:

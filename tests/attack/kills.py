@@ -60,7 +60,7 @@ class Counted(Engine):
         with ExitStack() as stack:
             stack.callback(self._over)
             for step in super().perform(call, fault, mount):
-                if isinstance(step, Send):  # whoever gets the answer may call again before this generator ends
+                if isinstance(step, Send):  # whoever gets the response may call again before this generator ends
                     stack.close()
                 yield step
 

@@ -14,7 +14,7 @@ from stepfun_async import APIConnectionError, SaveError
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from stepfun_async.batch import Records
 from stepfun_async.batch.run.job_runner import JobRunner
-from tests.core.test_paid_pictures import PICTURES, WAYS
+from tests.core.test_paid_images import IMAGES, WAYS
 
 from .shop import Shop, prompts
 
@@ -60,9 +60,9 @@ def shop(tmp_path: Path) -> Shop:
     return Shop(tmp_path / "out")
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", IMAGES)
 async def test_what_is_only_linked_to_is_fetched_and_kept_in_every_format(name: str, shop: Shop) -> None:
-    kind, width, data = PICTURES[name]
+    kind, width, data = IMAGES[name]
     shop.transport = server = Linking(lambda _: data)
     assert (await shop.batch(prompts(10)).run()).done == 10
     assert (await shop.batch(prompts(10)).run()).done == 0
@@ -76,7 +76,7 @@ async def test_what_is_only_linked_to_is_fetched_and_kept_in_every_format(name: 
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_batch_keeps_the_picture_whichever_way_it_comes(way: str, shop: Shop) -> None:
-    data = PICTURES["jpeg"][2]
+    data = IMAGES["jpeg"][2]
     shop.transport = Saying(WAYS[way](data))
     assert (await shop.batch(prompts(3)).run()).done == 3
     assert [path.read_bytes() for path in shop.out.rglob("*.jpg")] == [data] * 3
@@ -97,7 +97,7 @@ async def test_a_picture_that_cannot_be_fetched_stops_the_batch_and_is_entered_w
     assert "no route to pictures.test" in str(failed[0].message)
 
     posts = server.posts
-    shop.transport = server = Linking(lambda _: PICTURES["png"][2])
+    shop.transport = server = Linking(lambda _: IMAGES["png"][2])
     assert (await shop.batch(prompts(50)).run()).done == 50 - posts
     assert server.posts == 50 - posts, "what was paid for is not bought again"
 
@@ -122,11 +122,11 @@ async def test_a_batch_that_is_stopped_while_it_fetches_enters_the_link(shop: Sh
     assert "its link is https://pictures.test/" in str(item.message)
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", IMAGES)
 async def test_a_picture_of_any_format_that_was_kept_before_a_crash_is_known_again(
     name: str, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = PICTURES[name][2]
+    data = IMAGES[name][2]
     shop.transport = server = Linking(lambda _: data)
     real = JobRunner.keep
 

@@ -34,7 +34,7 @@ from stepfun_async.batch.journal.journal import Journal
 from stepfun_async.embedded import EmbeddedTransport
 from stepfun_async.embedded.faults import KINDS
 from stepfun_async.testing import virtual_backend
-from tests.support.scripted import PICTURE, Scripted
+from tests.support.scripted import IMAGE, Scripted
 
 from .shop import Shop, prompts
 
@@ -290,11 +290,11 @@ async def test_a_folder_that_is_taken_away_ends_the_run_before_more_is_bought(sh
 async def test_half_a_character_in_the_servers_text_ends_no_run(shop: Shop, status: int) -> None:
     """SQLite and files hold UTF-8, which cannot say it; JSON can."""
     refused = HTTPResponse(400, {}, b'{"error": {"message": "bad \\ud800 prompt", "type": "t\\ud800"}}')
-    paid = HTTPResponse(200, {}, PICTURE.body.replace(b'"success"', b'"\\ud800x"'))
+    paid = HTTPResponse(200, {}, IMAGE.body.replace(b'"success"', b'"\\ud800x"'))
     replies = iter([paid if status == 200 else refused])
 
     async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
-        return next(replies, PICTURE)
+        return next(replies, IMAGE)
 
     progress = await shop.batch(prompts(3), transport=Scripted(answer), limits=Limits(1)).run()
     assert (progress.done, progress.failed) == ((3, 0) if status == 200 else (2, 1))

@@ -32,8 +32,8 @@ from stepfun_async._core import wire
 from stepfun_async._runtime.deadlines import _queues
 from stepfun_async._transport import pool as connections
 from stepfun_async.embedded import EmbeddedTransport, Engine
-from tests.support.answers import PIXEL
 from tests.support.faulty import FaultyService, faulty_service
+from tests.support.responses import PIXEL
 from tests.support.shells import open_files, running_tasks
 
 pytestmark = pytest.mark.anyio
@@ -113,7 +113,7 @@ class Place(Protocol):
         ...
 
     async def at_rest(self) -> None:
-        """Wait until it is done with all that came and that nobody waits for any more."""
+        """Wait until it is done with all that came and that no client waits for any more."""
         ...
 
     def get_ready(self) -> None:
@@ -122,12 +122,12 @@ class Place(Protocol):
 
     @property
     def bill(self) -> int:
-        """How many pictures it charged."""
+        """How many images it charged."""
         ...
 
     @property
     def link(self) -> str:
-        """A link to a picture."""
+        """A link to an image."""
         ...
 
 
@@ -181,16 +181,16 @@ class Embedded:
 
     @property
     def link(self) -> str:
-        reply = self.engine.respond(
+        response = self.engine.respond(
             wire.HTTPRequest("POST", "/images/generations", json={**SMALL, "response_format": "url"})
         )
-        return str(json.loads(reply.body)["data"][0]["url"])
+        return str(json.loads(response.body)["data"][0]["url"])
 
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for `condition`."""
     with anyio.fail_after(20):
-        while not condition():  # noqa: ASYNC110 - of what sockets and threads do, nobody tells
+        while not condition():  # noqa: ASYNC110 - no event says what sockets and threads do
             await anyio.sleep(0.001)
 
 
@@ -224,7 +224,7 @@ def place(request: pytest.FixtureRequest, certificate: ssl.SSLContext) -> Iterat
 # --- what is cancelled --------------------------------------------------------------------------
 
 SMALL: Final[dict[str, Any]] = {"model": "step-2x-large", "prompt": "a lake", "size": "256x256"}
-"""The smallest picture there is."""
+"""The smallest image there is."""
 
 
 @dataclass(frozen=True)
@@ -234,8 +234,8 @@ class Scene:
     Attributes:
         client: the client.
         place: where it calls.
-        link: a link to a picture there.
-        path: where a picture is saved.
+        link: a link to an image there.
+        path: where an image is saved.
         files: descriptors that were open when all was well.
         tasks: tasks that the loop had then.
     """
@@ -274,7 +274,7 @@ Act = Callable[[Scene], Coroutine[Any, Any, None]]
 
 
 async def works(client: AsyncClient, link: str) -> None:
-    """All slots are free, answers are those of the calls that they are given to, links can be followed."""
+    """All slots are free, responses are those of the calls that return them, links can be followed."""
 
     async def call(number: int) -> None:
         name = f"call-{number}"
@@ -408,7 +408,7 @@ def requests_to_cancel() -> int:
     return 0 if task is None else task.cancelling()
 
 
-async def test_a_picture_that_is_saved_is_there_or_was_not_paid_for_in_silence(place: Place, tmp_path: Path) -> None:
+async def test_an_image_that_is_saved_is_there_or_was_not_paid_for_in_silence(place: Place, tmp_path: Path) -> None:
     async with on_stage(place, tmp_path, 2) as scene:
 
         async def saved(interruption: Interruption) -> None:

@@ -19,9 +19,9 @@ from stepfun_async._core.wire import HTTPRequest
 from stepfun_async.embedded import EmbeddedTransport, Engine
 from stepfun_async.embedded.server import running
 from tests.call.test_cancellation import Interruption, until
-from tests.support.answers import REFUSAL, answer
 from tests.support.backends import MemoryBackend
 from tests.support.raw import raw_server, say
+from tests.support.responses import REFUSAL, http_response
 
 pytestmark = pytest.mark.anyio
 
@@ -67,15 +67,15 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 
-def _picture() -> bytes:
+def _image() -> bytes:
     request = TextToImage(prompt="a cat", model=LARGE, size="256x256", response_format="url")
     engine = Engine(plain=True)
     link = json.loads(engine.respond(request.to_call()).body)["data"][0]["url"]
     return engine.respond(HTTPRequest("GET", link)).body
 
 
-PIXEL_64 = _picture()
-"""A picture that may be edited."""
+PIXEL_64 = _image()
+"""An image that may be edited."""
 
 
 @asynccontextmanager
@@ -119,7 +119,7 @@ async def test_cancelled_anywhere_nothing_is_left_and_the_next_call_works(
             reached = await cancelled_at(point, lambda: OPERATIONS[name](client, tmp_path), native="native" in how)
             assert (limits.state.in_flight, limits.state.waiting) == (0, 0)
             usage, bill = client.usage, engine.bill()
-            assert bill.images <= usage.billed + usage.maybe_billed, "billed, and nobody was told"
+            assert bill.images <= usage.billed + usage.maybe_billed, "billed, and not reported"
             assert (budget.spent, budget.held) == (PRICE * usage.billed, PRICE * usage.maybe_billed)
             assert not [path for path in tmp_path.iterdir() if path.suffix == ".part"]
             if name == "generate":
@@ -136,7 +136,7 @@ async def test_cancelled_anywhere_nothing_is_left_and_the_next_call_works(
 
 
 async def test_a_call_cancelled_between_two_attempts_counts_the_first() -> None:
-    refusals = [say(answer(REFUSAL, status="503 Busy", headers="retry-after: 3600\r\n"))]
+    refusals = [say(http_response(REFUSAL, status="503 Busy", headers="retry-after: 3600\r\n"))]
     refused = anyio.Event()
 
     def note(event: object) -> None:

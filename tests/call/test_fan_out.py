@@ -24,16 +24,16 @@ from stepfun_async import (
     TextToImage,
 )
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
-from tests.support.answers import image_answer
+from tests.support.responses import image_response
 from tests.support.terminal import Terminal
 
 pytestmark = pytest.mark.anyio
 
-BODY = image_answer().partition(b"\r\n\r\n")[2]
+BODY = image_response().partition(b"\r\n\r\n")[2]
 
 
 class Station:
-    """A transport that answers at once, or holds the prompts it is told to hold."""
+    """A transport that answers at once, or holds the prompts that it is made for."""
 
     def __init__(self, *held: str) -> None:
         self.held = {prompt: anyio.Event() for prompt in held}

@@ -1,4 +1,4 @@
-"""What `on_event` and the log are told of a call, on every way that a call can take."""
+"""What `on_event` and the log get of a call, on every way that a call can take."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from stepfun_async import (
 from stepfun_async._call.outcomes import Outcome
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
-from tests.support.scripted import PICTURE, Scripted, refusal
+from tests.support.scripted import IMAGE, Scripted, refusal
 
 pytestmark = pytest.mark.anyio
 
@@ -59,23 +59,23 @@ FIELDS = {
 QUICK = RetryPolicy(base=0, connect_base=0)
 
 
-def client_of(events: list[Any], *replies: HTTPResponse | Exception, **more: Any) -> AsyncClient:
-    left = list(replies)
+def client_of(events: list[Any], *responses: HTTPResponse | Exception, **more: Any) -> AsyncClient:
+    left = list(responses)
 
-    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         progress.mark_sent()
-        reply = left.pop(0) if len(left) > 1 else left[0]
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+        response = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(response, Exception):
+            raise response
+        return response
 
-    base: dict[str, Any] = {"base_url": "https://stepfun.test:8443/v1", "retry": QUICK, "transport": Scripted(answer)}
+    base: dict[str, Any] = {"base_url": "https://stepfun.test:8443/v1", "retry": QUICK, "transport": Scripted(respond)}
     return AsyncClient("sk-canary-123456", **{**base, "on_event": events.append, **more})
 
 
-async def test_a_call_is_told_of_when_it_begins_at_each_attempt_and_when_it_ends() -> None:
+async def test_a_call_has_an_event_when_it_begins_at_each_attempt_and_when_it_ends() -> None:
     events: list[Any] = []
-    async with client_of(events, refusal(503), PICTURE) as client:
+    async with client_of(events, refusal(503), IMAGE) as client:
         response = await client.images.generate(PROMPT, model=LARGE, size="256x256")
     started, first, second, ended = events
     assert started == CallStarted(
@@ -108,15 +108,15 @@ async def test_a_call_is_told_of_when_it_begins_at_each_attempt_and_when_it_ends
 
 
 class Telling:
-    """A server whose answer is a link, and which remembers the headers that it was sent."""
+    """A server whose response is a link, and which remembers the headers that it was sent."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, dict[str, str]]] = []
 
-    async def answer(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
+    async def response(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
         progress.mark_sent()
         self.seen.append((call.path, dict(call.headers)))
-        return PICTURE if call.path.startswith("/") else HTTPResponse(200, {}, b"a picture")
+        return IMAGE if call.path.startswith("/") else HTTPResponse(200, {}, b"a picture")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ async def test_headers_that_on_event_puts_in_are_sent_to_the_api_alone(
             event.headers.update(put)
 
     server = Telling()
-    async with client_of([], transport=Scripted(server.answer), on_event=on_event) as client:
+    async with client_of([], transport=Scripted(server.response), on_event=on_event) as client:
         await client.images.generate(PROMPT, model=LARGE, size="256x256", extra_headers={"X-Own": "call"})
         with suppress(StepFunError):
             await client.images.download("https://elsewhere.test/picture.png")
@@ -147,15 +147,15 @@ async def test_headers_that_on_event_puts_in_are_sent_to_the_api_alone(
 
 async def test_each_call_has_a_number_of_its_own() -> None:
     events: list[Any] = []
-    async with client_of(events, PICTURE) as client:
+    async with client_of(events, IMAGE) as client:
         for _ in range(3):
             await client.images.generate(PROMPT)
     assert len({event.call for event in events}) == 3
 
 
-async def test_what_is_refused_before_it_is_a_call_is_not_told_of() -> None:
+async def test_what_is_refused_before_it_is_a_call_has_no_event() -> None:
     events: list[Any] = []
-    async with client_of(events, PICTURE, budget=Budget(0, prices={LARGE: 1})) as client:
+    async with client_of(events, IMAGE, budget=Budget(0, prices={LARGE: 1})) as client:
         with pytest.raises(InvalidRequestError):
             await client.images.generate("", model=LARGE)
         with pytest.raises(BudgetExceededError):
@@ -164,16 +164,16 @@ async def test_what_is_refused_before_it_is_a_call_is_not_told_of() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "billing", "error"),
+    ("response", "billing", "error"),
     [
         (refusal(400), "rejected", BadRequestError),
         (APIConnectionError("lost", billing="unknown"), "unknown", APIConnectionError),
         (ZeroDivisionError("a defect"), "unknown", ZeroDivisionError),
     ],
 )
-async def test_a_failure_is_told_of_with_its_error(reply: Any, billing: str, error: type[Exception]) -> None:
+async def test_the_events_of_a_failure_have_its_error(response: Any, billing: str, error: type[Exception]) -> None:
     events: list[Any] = []
-    async with client_of(events, reply) as client:
+    async with client_of(events, response) as client:
         with pytest.raises(error) as caught:
             await client.images.generate(PROMPT)
     _, attempt, ended = events
@@ -184,7 +184,7 @@ async def test_a_failure_is_told_of_with_its_error(reply: Any, billing: str, err
 
 async def test_a_call_that_never_got_its_slot_ends_without_an_attempt() -> None:
     events: list[Any] = []
-    async with client_of(events, PICTURE, limits=Limits(1)) as client, client.limits.limiter.permit(None, entry=False):
+    async with client_of(events, IMAGE, limits=Limits(1)) as client, client.limits.limiter.permit(None, entry=False):
         with pytest.raises(QueueTimeoutError):
             await client.images.generate(PROMPT, queue_timeout=0)
     started, ended = events
@@ -192,7 +192,7 @@ async def test_a_call_that_never_got_its_slot_ends_without_an_attempt() -> None:
     assert (ended.attempts, ended.billing, type(ended.error)) == (0, "not_sent", QueueTimeoutError)
 
 
-async def test_a_cancelled_call_is_told_of_too() -> None:
+async def test_a_cancelled_call_has_events_too() -> None:
     events: list[Any] = []
     engine = Engine(scenario=Scenario("hang"))
     client = AsyncClient(base_url="embedded", transport=EmbeddedTransport(engine), on_event=events.append)
@@ -205,7 +205,7 @@ async def test_a_cancelled_call_is_told_of_too() -> None:
     assert isinstance(ended.error, anyio.get_cancelled_exc_class())
 
 
-async def test_a_picture_that_is_fetched_by_its_link_is_a_call_of_its_own_inside(tmp_path: Path) -> None:
+async def test_an_image_that_is_fetched_by_its_link_is_a_call_of_its_own_inside(tmp_path: Path) -> None:
     events: list[Any] = []
     async with AsyncClient(base_url="embedded", on_event=events.append) as client:
         await client.images.generate(PROMPT, model=LARGE, size="256x256", response_format="url", save_to=tmp_path / "a")
@@ -229,7 +229,7 @@ async def test_a_picture_that_is_fetched_by_its_link_is_a_call_of_its_own_inside
     assert {event.billing for event in events if isinstance(event, AttemptEnded)} == {"executed", "not_sent"}
 
 
-async def test_a_function_that_fails_does_not_cost_the_picture(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_function_that_fails_does_not_cost_the_image(caplog: pytest.LogCaptureFixture) -> None:
     def fail(event: object) -> None:
         raise LookupError("the metrics are gone")
 
@@ -258,9 +258,9 @@ def test_on_event_is_a_plain_function(given: Any) -> None:
         Client(base_url="embedded", on_event=given)
 
 
-async def test_no_event_shows_prompt_picture_or_key() -> None:
+async def test_no_event_shows_prompt_image_or_key() -> None:
     events: list[Any] = []
-    async with client_of(events, refusal(503), PICTURE) as client:
+    async with client_of(events, refusal(503), IMAGE) as client:
         await client.images.generate(PROMPT)
     shown = repr(events)
     assert PROMPT not in shown
@@ -272,7 +272,7 @@ async def test_no_event_shows_prompt_picture_or_key() -> None:
 # --- the log
 
 
-async def test_nothing_is_made_while_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_is_made_without_a_listener(monkeypatch: pytest.MonkeyPatch) -> None:
     def made(*_: object, **__: object) -> None:
         raise AssertionError("an event was made")
 
@@ -288,16 +288,16 @@ async def test_nothing_is_made_while_nobody_listens(monkeypatch: pytest.MonkeyPa
 
 async def test_levels_and_words_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "stepfun_async")
-    async with client_of([], refusal(503, retry_after=0.001), PICTURE, APIConnectionError("secret words")) as client:
+    async with client_of([], refusal(503, retry_after=0.001), IMAGE, APIConnectionError("secret words")) as client:
         await client.images.generate(PROMPT)
         with pytest.raises(APIConnectionError):
             await client.images.generate(PROMPT)
-    told = [
+    emitted = [
         (record.levelname, record.getMessage().partition(": ")[2])
         for record in caplog.records
         if record.name == "stepfun_async"
     ]
-    assert told == [
+    assert emitted == [
         ("DEBUG", "started"),
         ("INFO", "attempt 1 ended with InternalServerError 503, retried in 0.00 s"),
         ("DEBUG", "attempt 2 succeeded"),
@@ -310,7 +310,7 @@ async def test_levels_and_words_of_the_log(caplog: pytest.LogCaptureFixture) -> 
 
 async def test_the_log_holds_the_listed_fields_and_no_other(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "stepfun_async")
-    async with client_of([], refusal(429), PICTURE) as client:
+    async with client_of([], refusal(429), IMAGE) as client:
         await client.images.generate(PROMPT, negative_prompt="fog", cfg_scale=2)
     plain = set(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
     for record in caplog.records:
@@ -363,7 +363,7 @@ async def test_what_is_paid_is_settled_and_kept_before_an_interruption_goes_on(
 ) -> None:
     sent, on_event, budget = at is not CallStarted, Raising(at, kind("stop")), Budget(1, prices={LARGE: 1})
     limits = Limits(max_concurrency=1, requests_per_minute=1_000)
-    client = client_of([], PICTURE, on_event=on_event, budget=budget, limits=limits)
+    client = client_of([], IMAGE, on_event=on_event, budget=budget, limits=limits)
     with pytest.raises(kind, match="stop") as caught:
         await client.images.generate(PROMPT, model=LARGE, size="256x256", save_to=tmp_path / "lake.png")
     assert (tmp_path / "lake.png").exists() == sent
@@ -379,13 +379,13 @@ async def test_what_is_paid_is_settled_and_kept_before_an_interruption_goes_on(
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("at", RAISED.values(), ids=RAISED)
 async def test_the_reader_of_a_map_gets_the_interruption(at: type[Any], kind: type[BaseException]) -> None:
-    """Raised where the worker runs, it would end the loop, which nobody but the reader knows how to survive."""
-    answers = [PICTURE] * 6
-    async with client_of([], *answers, on_event=Raising(at, kind("stop"), nth=2)) as client:
+    """Raised where the worker runs, it would end the loop, which only the reader survives."""
+    responses = [IMAGE] * 6
+    async with client_of([], *responses, on_event=Raising(at, kind("stop"), nth=2)) as client:
         came: list[Outcome] = []
 
         async def read() -> None:
-            async for outcome in client.images.map([TextToImage(prompt=PROMPT)] * len(answers)):
+            async for outcome in client.images.map([TextToImage(prompt=PROMPT)] * len(responses)):
                 came.append(outcome)  # noqa: PERF401 - what came before it raises is to be seen
 
         with pytest.raises(kind, match="stop"):
@@ -395,10 +395,10 @@ async def test_the_reader_of_a_map_gets_the_interruption(at: type[Any], kind: ty
         assert client.limits.state.in_flight == 0
 
 
-async def test_a_picture_in_memory_is_behind_the_interruption() -> None:
+async def test_an_image_in_memory_is_behind_the_interruption() -> None:
     on_event = Raising(AttemptEnded, Interrupt("stop"))
     with pytest.raises(Interrupt) as caught:
-        await client_of([], PICTURE, on_event=on_event).images.generate(PROMPT)
+        await client_of([], IMAGE, on_event=on_event).images.generate(PROMPT)
     assert isinstance(caught.value.__cause__, SaveError)
     assert caught.value.__cause__.response.image.data
     assert on_event.events[-1].response.image.data
@@ -406,7 +406,7 @@ async def test_a_picture_in_memory_is_behind_the_interruption() -> None:
 
 async def test_an_interruption_is_raised_instead_of_a_further_attempt() -> None:
     on_event = Raising(AttemptEnded, Interrupt("stop"))
-    client = client_of([], refusal(503), PICTURE, on_event=on_event)
+    client = client_of([], refusal(503), IMAGE, on_event=on_event)
     with pytest.raises(Interrupt) as caught:
         await client.images.generate(PROMPT)
     assert isinstance(caught.value.__cause__, InternalServerError)
@@ -416,7 +416,7 @@ async def test_an_interruption_is_raised_instead_of_a_further_attempt() -> None:
 @pytest.mark.parametrize(
     ("at", "nth"), [(CallStarted, 2), (AttemptEnded, 1), (AttemptEnded, 2), (CallEnded, 1), (CallEnded, 2)]
 )
-async def test_a_linked_picture_is_fetched_and_saved_although_something_interrupts(
+async def test_a_linked_image_is_fetched_and_saved_although_something_interrupts(
     at: type[Any], nth: int, tmp_path: Path
 ) -> None:
     on_event = Raising(at, Interrupt("stop"), nth)
@@ -445,7 +445,7 @@ def _raising_factory(*args: Any, **kwargs: Any) -> logging.LogRecord:
 
 
 @pytest.mark.parametrize("plugged", ["filter", "handler", "factory", "all levels"])
-async def test_logging_that_fails_does_not_cost_the_picture(
+async def test_logging_that_fails_does_not_cost_the_image(
     plugged: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logger = logging.getLogger("stepfun_async")
@@ -457,7 +457,7 @@ async def test_logging_that_fails_does_not_cost_the_picture(
     factory = logging.getLogRecordFactory()
     logging.setLogRecordFactory(_raising_factory if plugged == "factory" else factory)
     try:
-        response = await client_of([], refusal(503), PICTURE, on_event=None).images.generate(PROMPT)
+        response = await client_of([], refusal(503), IMAGE, on_event=None).images.generate(PROMPT)
     finally:
         logging.setLogRecordFactory(factory)
         logger.setLevel(logging.NOTSET)
@@ -475,7 +475,7 @@ async def test_a_log_handler_that_interrupts_is_settled_first() -> None:
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
     try:
-        client = client_of([], PICTURE, on_event=None)
+        client = client_of([], IMAGE, on_event=None)
         with pytest.raises(Interrupt):
             await client.images.generate(PROMPT)
     finally:

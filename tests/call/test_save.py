@@ -1,4 +1,4 @@
-"""Pictures go to disk as they come, in bounded memory; and nothing is left of one that did not come whole."""
+"""Images go to disk as they come, in bounded memory; and nothing is left of one that did not come whole."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ from stepfun_async._runtime.files import AtomicFile
 from stepfun_async._transport import http as calls
 from stepfun_async._transport.http11 import ResponseHead
 from stepfun_async._transport.response_body import BodyReader
-from tests.support.answers import PIXEL, answer
 from tests.support.raw import Script, hang_up, raw_server, say, stay_silent
+from tests.support.responses import PIXEL, http_response
 from tests.support.samples import FOREIGN, SAMPLES, segment
-from tests.support.scripted import PICTURE as ANSWER
+from tests.support.scripted import IMAGE as RESPONSE
 
 pytestmark = pytest.mark.anyio
 
@@ -63,25 +63,25 @@ HEADS = {
 }
 
 
-def picture(size: int, format: str = "png") -> bytes:
-    """Bytes that begin like a picture of 1024 x 768."""
+def image_bytes(size: int, format: str = "png") -> bytes:
+    """Bytes that begin like an image of 1024 x 768."""
     return HEADS[format] + os.urandom(size - len(HEADS[format]))
 
 
-def body_of(*pictures: bytes, **more: object) -> bytes:
+def body_of(*bodies: bytes, **more: object) -> bytes:
     """A success."""
     facts = {"seed": 7, "finish_reason": "success", **more}
-    items = [{"b64_json": base64.b64encode(data).decode(), **facts} for data in pictures]
+    items = [{"b64_json": base64.b64encode(data).decode(), **facts} for data in bodies]
     return json.dumps({"created": 1, "data": items}).encode()
 
 
-PICTURE = picture(9 * GATHERED + 12345)
-BODY = body_of(PICTURE)
-RAW = answer(PICTURE, content_type="image/png")
+IMAGE = image_bytes(9 * GATHERED + 12345)
+BODY = body_of(IMAGE)
+RAW = http_response(IMAGE, content_type="image/png")
 
 
 def chunked(body: bytes) -> bytes:
-    """An answer that does not say how long it is."""
+    """A response that does not say how long it is."""
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
     return head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
 
@@ -106,20 +106,20 @@ def appended(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
 # --- memory -------------------------------------------------------------------------------------------------------
 
-LARGE = picture(32 * MEGABYTE)
+LARGE = image_bytes(32 * MEGABYTE)
 
 
 @pytest.fixture(scope="module")
 def large() -> Iterator[dict[str, str]]:
-    """The addresses of three services that have a picture of 32 MB."""
+    """The addresses of three services that have an image of 32 MB."""
     body = body_of(LARGE)
-    raw = answer(LARGE, content_type="image/png")
+    raw = http_response(LARGE, content_type="image/png")
     with (
-        raw_server(say(answer(body))) as said,
+        raw_server(say(http_response(body))) as said,
         raw_server(say(chunked(body))) as unsaid,
         raw_server(say(raw)) as linked,
     ):
-        with raw_server(say(answer(BODY))) as small, Client("sk-secret-1234", base_url=small.url) as client:
+        with raw_server(say(http_response(BODY))) as small, Client("sk-secret-1234", base_url=small.url) as client:
             client.images.generate("a lake")  # what is imported late is no part of any peak
         yield {"said": said.url, "unsaid": unsaid.url, "linked": linked.url}
 
@@ -140,7 +140,7 @@ class Peak:
 
 
 @pytest.mark.parametrize("how", ["said", "unsaid"])
-async def test_a_picture_is_saved_in_memory_that_does_not_depend_on_its_size(
+async def test_an_image_is_saved_in_memory_that_does_not_depend_on_its_size(
     how: str, large: dict[str, str], tmp_path: Path
 ) -> None:
     async with client_for(large[how]) as client:
@@ -153,11 +153,11 @@ async def test_a_picture_is_saved_in_memory_that_does_not_depend_on_its_size(
     assert os.listdir(tmp_path) == ["lake.png"]
 
 
-async def test_a_linked_picture_is_saved_in_memory_that_does_not_depend_on_its_size(
+async def test_a_linked_image_is_saved_in_memory_that_does_not_depend_on_its_size(
     large: dict[str, str], tmp_path: Path
 ) -> None:
     link = f"{large['linked']}/a.png"
-    asked = answer(json.dumps({"data": [{"url": link, "seed": 7}]}).encode())
+    asked = http_response(json.dumps({"data": [{"url": link, "seed": 7}]}).encode())
     with raw_server(say(asked)) as server:
         async with client_for(server.url) as client:
             with Peak() as peak:
@@ -172,7 +172,7 @@ async def test_a_linked_picture_is_saved_in_memory_that_does_not_depend_on_its_s
 
 
 @pytest.mark.parametrize("how", ["said", "unsaid"])
-async def test_a_picture_in_memory_is_there_once(how: str, large: dict[str, str]) -> None:
+async def test_an_image_in_memory_is_there_once(how: str, large: dict[str, str]) -> None:
     async with client_for(large[how]) as client:
         with Peak() as peak:
             data = (await client.images.generate("a lake")).image.data
@@ -180,7 +180,7 @@ async def test_a_picture_in_memory_is_there_once(how: str, large: dict[str, str]
     assert peak.bytes < 1.2 * len(LARGE)
 
 
-async def test_a_linked_picture_in_memory_is_there_once(large: dict[str, str]) -> None:
+async def test_a_linked_image_in_memory_is_there_once(large: dict[str, str]) -> None:
     async with client_for(large["linked"]) as client:
         with Peak() as peak:
             data = (await client.images.download(f"{large['linked']}/a.png")).data
@@ -188,7 +188,7 @@ async def test_a_linked_picture_in_memory_is_there_once(large: dict[str, str]) -
     assert peak.bytes < 1.2 * len(LARGE)
 
 
-async def test_a_picture_that_nobody_keeps_is_gone_at_once(large: dict[str, str]) -> None:
+async def test_an_image_without_references_is_freed_at_once(large: dict[str, str]) -> None:
     async with client_for(large["said"]) as client:
         with Peak() as peak:
             for _ in range(3):
@@ -200,20 +200,20 @@ async def test_a_picture_that_nobody_keeps_is_gone_at_once(large: dict[str, str]
 
 
 async def test_pieces_are_gathered_and_written_by_threads(appended: list[tuple[int, int]], tmp_path: Path) -> None:
-    with raw_server(say(answer(BODY))) as server:
+    with raw_server(say(http_response(BODY))) as server:
         async with client_for(server.url) as client:
             await client.images.generate("a lake", save_to=tmp_path / "a.png")
     *pieces, last = [length for _, length in appended]
     assert len(pieces) > 2
     assert min(pieces) >= GATHERED
-    assert sum((*pieces, last)) == len(PICTURE)
+    assert sum((*pieces, last)) == len(IMAGE)
     assert threading.get_ident() not in {thread for thread, _ in appended}
 
 
-async def test_a_small_picture_is_written_in_one_go(appended: list[tuple[int, int]], tmp_path: Path) -> None:
+async def test_a_small_image_is_written_in_one_go(appended: list[tuple[int, int]], tmp_path: Path) -> None:
     for size in (100, 20_000, GATHERED - 1):
-        small = picture(size)
-        with raw_server(say(answer(body_of(small)))) as server:
+        small = image_bytes(size)
+        with raw_server(say(http_response(body_of(small)))) as server:
             async with client_for(server.url) as client:
                 image = (await client.images.generate("a lake", save_to=tmp_path / f"{size}")).image
         assert (image.path, image.data) == (tmp_path / f"{size}.png", None)
@@ -223,8 +223,8 @@ async def test_a_small_picture_is_written_in_one_go(appended: list[tuple[int, in
 
 @pytest.mark.parametrize(("format", "extension"), [("png", ".png"), ("jpeg", ".jpg")])
 async def test_the_real_format_gives_the_name(format: str, extension: str, tmp_path: Path) -> None:
-    data = picture(2 * GATHERED, format)
-    with raw_server(say(answer(body_of(data)))) as server:
+    data = image_bytes(2 * GATHERED, format)
+    with raw_server(say(http_response(body_of(data)))) as server:
         async with client_for(server.url) as client:
             image = (await client.images.generate("a lake", save_to=tmp_path / "deep" / "lake.")).image
     assert (image.format, image.width, image.height) == (format, 1024, 768)
@@ -235,7 +235,7 @@ async def test_the_real_format_gives_the_name(format: str, extension: str, tmp_p
 
 async def test_bytes_of_no_known_format_are_saved_too(tmp_path: Path) -> None:
     data = os.urandom(2 * GATHERED)
-    with raw_server(say(answer(body_of(data)))) as server:
+    with raw_server(say(http_response(body_of(data)))) as server:
         async with client_for(server.url) as client:
             image = (await client.images.generate("a lake", save_to=tmp_path / "lake")).image
     assert (image.path, image.format, image.width) == (tmp_path / "lake.bin", None, None)
@@ -243,13 +243,13 @@ async def test_bytes_of_no_known_format_are_saved_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
-async def test_the_name_is_given_when_the_picture_is_whole(overwrite: bool, tmp_path: Path) -> None:
+async def test_the_name_is_given_when_the_image_is_whole(overwrite: bool, tmp_path: Path) -> None:
     if overwrite:
         (tmp_path / "a.png").write_bytes(b"old")
     seen: list[object] = []
 
     def talk(connection: socket.socket) -> None:
-        whole = answer(BODY)
+        whole = http_response(BODY)
         connection.sendall(whole[:-100])
         seen.append((tmp_path / "a.png").read_bytes() if overwrite else (tmp_path / "a.png").exists())
         connection.sendall(whole[-100:])
@@ -258,7 +258,7 @@ async def test_the_name_is_given_when_the_picture_is_whole(overwrite: bool, tmp_
         async with client_for(server.url) as client:
             await client.images.generate("a lake", save_to=tmp_path / "a.png", overwrite=overwrite)
     assert seen == [b"old" if overwrite else False]
-    assert (tmp_path / "a.png").read_bytes() == PICTURE
+    assert (tmp_path / "a.png").read_bytes() == IMAGE
     assert os.listdir(tmp_path) == ["a.png"]
 
 
@@ -276,57 +276,57 @@ def odd_at_the_end(body: bytes) -> bytes:
 
 
 def packed(body: bytes) -> bytes:
-    return answer(gzip.compress(body, 1), headers="content-encoding: gzip\r\n")
+    return http_response(gzip.compress(body, 1), headers="content-encoding: gzip\r\n")
 
 
 @pytest.mark.parametrize(
     "said",
     [
-        answer(with_breaks(BODY)),
-        answer(odd_at_the_end(BODY)),
-        answer(BODY.replace(b"/", b"\\/")),
-        answer(BODY.replace(b'": "iVBOR', b'": "data:image/png;base64,iVBOR')),
+        http_response(with_breaks(BODY)),
+        http_response(odd_at_the_end(BODY)),
+        http_response(BODY.replace(b"/", b"\\/")),
+        http_response(BODY.replace(b'": "iVBOR', b'": "data:image/png;base64,iVBOR')),
         packed(BODY),
         chunked(BODY),
     ],
     ids=["line breaks", "odd at the end", "escapes", "data URI", "packed", "chunked"],
 )
 @pytest.mark.parametrize("to_disk", [True, False])
-async def test_every_writing_of_an_answer_brings_the_picture(said: bytes, to_disk: bool, tmp_path: Path) -> None:
+async def test_every_writing_of_a_response_brings_the_image(said: bytes, to_disk: bool, tmp_path: Path) -> None:
     save: Any = {"save_to": tmp_path / "a.png"} if to_disk else {}
     with raw_server(say(said)) as server:
         async with client_for(server.url) as client:
             image = (await client.images.generate("a lake", **save)).image
-    assert (image.data is None, image.to_bytes()) == (to_disk, PICTURE)
+    assert (image.data is None, image.to_bytes()) == (to_disk, IMAGE)
     assert os.listdir(tmp_path) == ["a.png"] * to_disk
 
 
-async def test_of_two_pictures_the_first_is_saved_and_the_other_kept(tmp_path: Path) -> None:
-    other = picture(2 * GATHERED, "jpeg")
-    with raw_server(say(answer(body_of(PICTURE, other)))) as server:
+async def test_of_two_images_the_first_is_saved_and_the_other_kept(tmp_path: Path) -> None:
+    other = image_bytes(2 * GATHERED, "jpeg")
+    with raw_server(say(http_response(body_of(IMAGE, other)))) as server:
         async with client_for(server.url) as client:
             response = await client.images.generate("a lake", save_to=tmp_path / "lake")
     first, second = response.data
-    assert (first.path, first.data, first.to_bytes()) == (tmp_path / "lake.png", None, PICTURE)
+    assert (first.path, first.data, first.to_bytes()) == (tmp_path / "lake.png", None, IMAGE)
     assert (second.path, second.data, second.format) == (None, other, "jpeg")
     assert os.listdir(tmp_path) == ["lake.png"]
 
 
-async def test_of_two_pictures_the_one_that_was_not_withheld_is_saved(tmp_path: Path) -> None:
-    content = json.loads(body_of(picture(2 * GATHERED, "jpeg"), PICTURE))
+async def test_of_two_images_the_one_that_was_not_withheld_is_saved(tmp_path: Path) -> None:
+    content = json.loads(body_of(image_bytes(2 * GATHERED, "jpeg"), IMAGE))
     content["data"][0]["finish_reason"] = "content_filtered"
     content["image"] = base64.b64encode(os.urandom(2 * GATHERED)).decode()
-    with raw_server(say(answer(json.dumps(content).encode()))) as server:
+    with raw_server(say(http_response(json.dumps(content).encode()))) as server:
         async with client_for(server.url) as client:
             response = await client.images.generate("a lake", save_to=tmp_path / "lake")
     assert [image.filtered for image in response.data] == [True, False]
-    assert (response.image.path, response.image.to_bytes()) == (tmp_path / "lake.png", PICTURE)
+    assert (response.image.path, response.image.to_bytes()) == (tmp_path / "lake.png", IMAGE)
     assert os.listdir(tmp_path) == ["lake.png"]
 
 
 @pytest.mark.parametrize("size", [100, 2 * MEGABYTE])
 async def test_what_a_transport_of_ones_own_brings_is_saved_alike(size: int, tmp_path: Path) -> None:
-    data = picture(size)
+    data = image_bytes(size)
 
     class Own:
         async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
@@ -345,26 +345,24 @@ async def test_what_a_transport_of_ones_own_brings_is_saved_alike(size: int, tmp
     assert sorted(os.listdir(tmp_path)) == ["fetched.png", "made.png"]
 
 
-async def test_an_answer_that_is_asked_for_again_begins_a_new_file(
-    appended: list[tuple[int, int]], tmp_path: Path
-) -> None:
+async def test_a_retry_begins_a_new_file(appended: list[tuple[int, int]], tmp_path: Path) -> None:
     def cut(connection: socket.socket) -> None:
-        connection.sendall(answer(BODY)[:-1000])
+        connection.sendall(http_response(BODY)[:-1000])
         hang_up(connection)
 
-    with raw_server(cut, say(answer(BODY))) as server:
+    with raw_server(cut, say(http_response(BODY))) as server:
         async with client_for(server.url, retry=RetryPolicy(base=0.001, retry_unknown=True)) as client:
             response = await client.images.generate("a lake", save_to=tmp_path / "a.png")
     assert (response.attempts, len(server.requests)) == (2, 2)
-    assert response.image.to_bytes() == PICTURE
-    assert sum(length for _, length in appended) > len(PICTURE) + GATHERED, "the first attempt wrote, too"
+    assert response.image.to_bytes() == IMAGE
+    assert sum(length for _, length in appended) > len(IMAGE) + GATHERED, "the first attempt wrote, too"
     assert os.listdir(tmp_path) == ["a.png"]
 
 
-async def test_events_tell_where_the_picture_is(tmp_path: Path) -> None:
+async def test_events_tell_where_the_image_is(tmp_path: Path) -> None:
     events: list[Any] = []
     (tmp_path / "taken.png").touch()
-    with raw_server(say(answer(BODY))) as server:
+    with raw_server(say(http_response(BODY))) as server:
         async with client_for(server.url, on_event=events.append) as client:
             await client.images.generate("a lake", save_to=tmp_path / "a")
     ended = events[-1]
@@ -373,29 +371,29 @@ async def test_events_tell_where_the_picture_is(tmp_path: Path) -> None:
     assert (ended.response.image.path, ended.response.image.data) == (tmp_path / "a.png", None)
 
 
-# --- what is left of a picture that did not come whole ---------------------------------------------------------------
+# --- what is left of an image that did not come whole ---------------------------------------------------------------
 
 
 def cut_off(connection: socket.socket) -> None:
-    connection.sendall(answer(BODY)[:-1000])
+    connection.sendall(http_response(BODY)[:-1000])
     hang_up(connection)
 
 
 def falls_silent(connection: socket.socket) -> None:
-    connection.sendall(answer(BODY)[:-1000])
+    connection.sendall(http_response(BODY)[:-1000])
     stay_silent(connection)
 
 
 FAILURES: dict[str, tuple[Script, type[Exception]]] = {
     "cut off": (cut_off, APIConnectionError),
     "late": (falls_silent, APITimeoutError),
-    "no end of the JSON": (say(answer(BODY[:-2])), MalformedResponseError),
-    "no end of the picture": (say(answer(BODY[:-100])), MalformedResponseError),
-    "broken base64": (say(answer(BODY.replace(b'", "seed"', b'A", "seed"'))), MalformedResponseError),
-    "no picture": (say(answer(BODY.replace(b'"data"', b'"date"'))), MalformedResponseError),
-    "filtered": (say(answer(body_of(PICTURE, finish_reason="content_filtered"))), ContentFilteredError),
+    "no end of the JSON": (say(http_response(BODY[:-2])), MalformedResponseError),
+    "no end of the picture": (say(http_response(BODY[:-100])), MalformedResponseError),
+    "broken base64": (say(http_response(BODY.replace(b'", "seed"', b'A", "seed"'))), MalformedResponseError),
+    "no picture": (say(http_response(BODY.replace(b'"data"', b'"date"'))), MalformedResponseError),
+    "filtered": (say(http_response(body_of(IMAGE, finish_reason="content_filtered"))), ContentFilteredError),
     "too long": (say(chunked(BODY + b" " * 2_000_000)), APIConnectionError),
-    "error": (say(answer(BODY, status="500 Oops")), InternalServerError),
+    "error": (say(http_response(BODY, status="500 Oops")), InternalServerError),
 }
 
 
@@ -415,7 +413,7 @@ async def test_a_call_that_fails_leaves_no_file(
 
 
 @pytest.mark.parametrize("how", ["no end of the JSON", "no end of the picture", "broken base64", "no picture"])
-async def test_what_came_of_a_picture_that_cannot_be_read_is_in_the_error(how: str, tmp_path: Path) -> None:
+async def test_what_came_of_an_image_that_cannot_be_read_is_in_the_error(how: str, tmp_path: Path) -> None:
     came: list[bytes] = []
 
     def talk(connection: socket.socket) -> None:
@@ -468,7 +466,7 @@ async def test_a_call_that_is_cancelled_in_the_middle_leaves_no_file(
             await client.images.generate("a lake", save_to=tmp_path / "a.png")
 
     def talk(connection: socket.socket) -> None:
-        connection.sendall((RAW if linked else answer(BODY))[: 4 * GATHERED])
+        connection.sendall((RAW if linked else http_response(BODY))[: 4 * GATHERED])
         stay_silent(connection)
 
     monkeypatch.setattr(AtomicFile, "append", append)
@@ -485,8 +483,8 @@ async def test_a_call_that_is_cancelled_in_the_middle_leaves_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("said", [answer(BODY), answer(odd_at_the_end(BODY)), packed(BODY)])
-async def test_a_picture_that_has_come_whole_is_saved_even_when_the_call_is_cancelled(
+@pytest.mark.parametrize("said", [http_response(BODY), http_response(odd_at_the_end(BODY)), packed(BODY)])
+async def test_an_image_that_has_come_whole_is_saved_even_when_the_call_is_cancelled(
     said: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scope = anyio.CancelScope()
@@ -501,7 +499,7 @@ async def test_a_picture_that_has_come_whole_is_saved_even_when_the_call_is_canc
         async with client_for(server.url) as client:
             with scope:
                 await client.images.generate("a lake", save_to=tmp_path / "a.png")
-    assert (tmp_path / "a.png").read_bytes() == PICTURE
+    assert (tmp_path / "a.png").read_bytes() == IMAGE
     assert os.listdir(tmp_path) == ["a.png"]
 
 
@@ -529,7 +527,7 @@ async def test_asyncios_own_way_to_cancel_waits_for_the_thread_that_writes(
 
     limits: list[asyncio.Timeout] = []
     monkeypatch.setattr(AtomicFile, "append", append)
-    with raw_server(say(answer(BODY))) as server:
+    with raw_server(say(http_response(BODY))) as server:
         async with client_for(server.url) as client:
             task = asyncio.create_task(make(client))
             await at_work.wait()
@@ -545,12 +543,12 @@ async def test_asyncios_own_way_to_cancel_waits_for_the_thread_that_writes(
                 await task
             assert client.usage.maybe_billed + client.usage.billed == 1
     saved = [path.read_bytes() for path in tmp_path.iterdir()]
-    assert saved == [PICTURE] or (saved == [] and not whole)  # the rest may have arrived while the thread wrote
+    assert saved == [IMAGE] or (saved == [] and not whole)  # the rest may have arrived while the thread wrote
 
 
 async def test_a_link_to_something_else_leaves_no_file_and_is_in_the_error(tmp_path: Path) -> None:
     page = b"<html>" + b"gone " * GATHERED
-    with raw_server(say(answer(page, content_type="text/html"))) as server:
+    with raw_server(say(http_response(page, content_type="text/html"))) as server:
         async with client_for(server.url) as client:
             with pytest.raises(MalformedResponseError, match="not an image") as caught:
                 await client.images.download(f"{server.url}/a.png", save_to=tmp_path / "a.png")
@@ -562,7 +560,7 @@ async def test_a_link_to_something_else_leaves_no_file_and_is_in_the_error(tmp_p
 async def test_a_size_that_lies_behind_the_first_piece_is_known(length: int, tmp_path: Path) -> None:
     jpeg = SAMPLES["jpeg-RGB"]
     data = jpeg[:20] + segment(0xE2, bytes(60_000)) * (length * GATHERED // 60_000) + jpeg[20:] + bytes(3 * GATHERED)
-    with raw_server(say(answer(data, content_type="image/jpeg"))) as server:
+    with raw_server(say(http_response(data, content_type="image/jpeg"))) as server:
         async with client_for(server.url) as client:
             image = await client.images.download(f"{server.url}/a", save_to=tmp_path / "a")
     assert (image.format, image.width, image.height, image.path) == ("jpeg", 37, 21, tmp_path / "a.jpg")
@@ -571,11 +569,11 @@ async def test_a_size_that_lies_behind_the_first_piece_is_known(length: int, tmp
 
 @pytest.mark.parametrize("padding", [0, 3 * GATHERED])
 @pytest.mark.parametrize(("name", "ending"), [("avif", "avif"), ("bmp", "bmp"), ("svg", "svg"), ("qoi", "bin")])
-async def test_a_picture_of_any_format_behind_a_link_is_kept(
+async def test_an_image_of_any_format_behind_a_link_is_kept(
     name: str, ending: str, padding: int, tmp_path: Path
 ) -> None:
     data = FOREIGN[name][1] + b"\n" * padding
-    with raw_server(say(answer(data, content_type="image/x"))) as server:
+    with raw_server(say(http_response(data, content_type="image/x"))) as server:
         async with client_for(server.url) as client:
             image = await client.images.download(f"{server.url}/a", save_to=tmp_path / "a")
     assert (image.format, image.width, image.path) == (name, None, tmp_path / f"a.{ending}")
@@ -597,10 +595,10 @@ def no_file_longer_than(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.parametrize("room", [0, 1000, GATHERED + 1000, 2 * GATHERED + 5000, len(PICTURE) - 1])
+@pytest.mark.parametrize("room", [0, 1000, GATHERED + 1000, 2 * GATHERED + 5000, len(IMAGE) - 1])
 @pytest.mark.parametrize("linked", [True, False])
-async def test_a_disk_that_is_full_loses_no_picture(room: int, linked: bool, tmp_path: Path) -> None:
-    with raw_server(say(RAW if linked else answer(BODY))) as server:
+async def test_a_disk_that_is_full_loses_no_image(room: int, linked: bool, tmp_path: Path) -> None:
+    with raw_server(say(RAW if linked else http_response(BODY))) as server:
         async with client_for(server.url) as client:
             ask = (
                 partial(client.images.download, f"{server.url}/a.png")
@@ -610,23 +608,23 @@ async def test_a_disk_that_is_full_loses_no_picture(room: int, linked: bool, tmp
             with no_file_longer_than(room), pytest.raises(SaveError, match="File too large") as caught:
                 await ask(save_to=tmp_path / "a.png")
     image = caught.value.response.image
-    assert (image.data, image.path, image.format, image.width) == (PICTURE, None, "png", 1024)
+    assert (image.data, image.path, image.format, image.width) == (IMAGE, None, "png", 1024)
     assert list(tmp_path.iterdir()) == []
-    assert image.save(tmp_path / "elsewhere").read_bytes() == PICTURE
+    assert image.save(tmp_path / "elsewhere").read_bytes() == IMAGE
 
 
-async def test_a_disk_that_is_full_is_tried_again_only_at_the_end(
+async def test_writing_to_a_full_disk_is_retried_only_at_the_end(
     appended: list[tuple[int, int]], tmp_path: Path
 ) -> None:
-    with raw_server(say(answer(BODY))) as server:
+    with raw_server(say(http_response(BODY))) as server:
         async with client_for(server.url) as client:
             with no_file_longer_than(1000), pytest.raises(SaveError):
                 await client.images.generate("a lake", save_to=tmp_path / "a.png")
     assert len(appended) == 2
-    assert appended[-1][1] == len(PICTURE)
+    assert appended[-1][1] == len(IMAGE)
 
 
-async def test_a_disk_that_has_room_again_gets_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_disk_that_has_room_again_gets_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = AtomicFile.append
     full = iter([True])
 
@@ -636,11 +634,31 @@ async def test_a_disk_that_has_room_again_gets_the_picture(tmp_path: Path, monke
         real(file, *pieces, last=last)
 
     monkeypatch.setattr(AtomicFile, "append", append)
-    with raw_server(say(answer(BODY))) as server:
+    with raw_server(say(http_response(BODY))) as server:
         async with client_for(server.url) as client:
             image = (await client.images.generate("a lake", save_to=tmp_path / "a.png")).image
-    assert image.to_bytes() == PICTURE
+    assert image.to_bytes() == IMAGE
     assert os.listdir(tmp_path) == ["a.png"]
+
+
+@pytest.mark.parametrize("save_to", ["out", "new/", "new.png/", "new/.", "new/..", ".", "..", Path("out")])
+async def test_a_directory_is_refused_before_anything_is_sent(
+    save_to: Path | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path)
+    why = "it names a directory; add the name of a file, such as"
+    with raw_server(say(http_response(BODY))) as server:
+        async with client_for(server.url) as client:
+            for ask in (
+                partial(client.images.generate, "a lake"),
+                partial(client.images.download, f"{server.url}/a.png"),
+            ):
+                with pytest.raises(InvalidRequestError, match=why) as caught:
+                    await ask(save_to=save_to, overwrite=True)
+                assert caught.value.billing == "not_sent"
+    assert server.requests == []
+    assert os.listdir(tmp_path) == ["out"]
 
 
 def _taken(path: Path) -> None:
@@ -657,26 +675,26 @@ async def test_a_name_that_was_taken_meanwhile_is_left_alone(
 
     def talk(connection: socket.socket) -> None:
         get_in_the_way(path)
-        connection.sendall(answer(BODY))
+        connection.sendall(http_response(BODY))
 
     with raw_server(talk) as server:
         async with client_for(server.url) as client:
             with pytest.raises(SaveError, match=said) as caught:
                 await client.images.generate("a lake", save_to=path)
-    assert caught.value.response.image.data == PICTURE
+    assert caught.value.response.image.data == IMAGE
     assert (caught.value.billing, caught.value.attempts) == ("executed", 1)
     assert os.listdir(tmp_path) == ["a.png"]
     assert path.is_dir() or path.read_bytes() == b"somebody else's"
 
 
-async def test_a_picture_that_can_neither_be_written_nor_read_back_is_a_lost_answer(
+async def test_an_image_that_can_neither_be_written_nor_read_back_is_a_lost_response(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(AtomicFile, "read", fail)
-    with raw_server(say(answer(BODY))) as server:
+    with raw_server(say(http_response(BODY))) as server:
         async with client_for(server.url) as client:
             with (
                 no_file_longer_than(GATHERED + 100_000),
@@ -687,21 +705,21 @@ async def test_a_picture_that_can_neither_be_written_nor_read_back_is_a_lost_ans
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_slot_that_cannot_be_given_back_costs_no_picture(tmp_path: Path) -> None:
-    """Whatever fails between the answer and the disk."""
+async def test_a_slot_that_cannot_be_released_costs_no_image(tmp_path: Path) -> None:
+    """Whatever fails between the response and the disk."""
     async with aclosing(SaveTarget(tmp_path / "a", overwrite=False)) as place:
         sink = place.begin(0)
-        sink.write(PICTURE)
+        sink.write(IMAGE)
         await sink.drain()
         response = ImagesResponse((Image(path=sink.path, format="png"), Image(data=b"other")))
         first, second = (await place.in_memory(response)).data
-    assert (first.data, first.path, second.data) == (PICTURE, None, b"other")
+    assert (first.data, first.path, second.data) == (IMAGE, None, b"other")
     assert list(tmp_path.iterdir()) == []
 
 
-# --- taking an answer in ---------------------------------------------------------------------------------------------
+# --- taking a response in ---------------------------------------------------------------------------------------------
 
-PICTURE_CALL = HTTPRequest("POST", "/images/generations", json={})
+IMAGE_CALL = HTTPRequest("POST", "/images/generations", json={})
 
 
 @pytest.mark.parametrize("step", [1000, 65536])
@@ -728,9 +746,9 @@ async def test_an_intake_is_full_when_a_piece_is_written_and_the_next_is_complet
                 await intake.drain()
                 assert not intake.full
         go_on.release()
-        reply = await intake.finish()
-        assert len(reply.body) < 200
-        assert reply.images[0].sink.read() == PICTURE
+        response = await intake.finish()
+        assert len(response.body) < 200
+        assert response.images[0].sink.read() == IMAGE
     pieces = [after - before for before, after in pairwise([0, *fed])]
     assert 2 * GATHERED * 4 / 3 <= pieces[0] <= 2 * GATHERED * 4 / 3 + 2 * step
     assert all(GATHERED * 4 / 3 <= piece <= GATHERED * 4 / 3 + step for piece in pieces[1:])
@@ -765,20 +783,20 @@ async def test_a_slow_disk_makes_the_server_wait_and_nothing_else(
     monkeypatch.setattr(AtomicFile, "append", append)
     monkeypatch.setattr(FileSink, "drain", slowly_drain)
     monkeypatch.setattr(FileSink, "settle", slowly_settle)
-    with raw_server(say(answer(body_of(LARGE))), say(answer(BODY))) as server:
+    with raw_server(say(http_response(body_of(LARGE))), say(http_response(BODY))) as server:
         async with client_for(server.url) as client:
             with Peak() as peak:
                 image = (await client.images.generate("a lake", save_to=tmp_path / "large")).image
             assert image.to_bytes() == LARGE
             assert peak.bytes < 4 * MEGABYTE
-            assert (await client.images.generate("a lake", save_to=tmp_path / "small")).image.to_bytes() == PICTURE
+            assert (await client.images.generate("a lake", save_to=tmp_path / "small")).image.to_bytes() == IMAGE
             assert server.connections == 1
     assert drained > 50
 
 
 async def test_an_intake_that_is_abandoned_leaves_no_file(appended: list[tuple[int, int]], tmp_path: Path) -> None:
     place = SaveTarget(tmp_path / "a.png", overwrite=False)
-    for call, said in ((PICTURE_CALL, BODY), (HTTPRequest("GET", "https://a.b/c.png"), PICTURE)):
+    for call, said in ((IMAGE_CALL, BODY), (HTTPRequest("GET", "https://a.b/c.png"), IMAGE)):
         intake = BodyReader(HTTPRequest(call.method, call.path, into=place.begin), ResponseHead(200, {}), 10**9)
         intake.feed(said[: len(said) // 2])
         with anyio.CancelScope() as scope:
@@ -789,7 +807,7 @@ async def test_an_intake_that_is_abandoned_leaves_no_file(appended: list[tuple[i
 
 
 async def test_an_intake_takes_no_more_than_it_may() -> None:
-    for call in (PICTURE_CALL, HTTPRequest("GET", "/models"), HTTPRequest("GET", "https://a.b/c.png")):
+    for call in (IMAGE_CALL, HTTPRequest("GET", "/models"), HTTPRequest("GET", "https://a.b/c.png")):
         intake = BodyReader(call, ResponseHead(200, {}), 10)
         intake.feed(b"12345")
         intake.feed(b"67890")
@@ -808,18 +826,18 @@ async def test_an_intake_takes_no_more_than_it_may() -> None:
         ("https://a.b/c.json", 200, False),
     ],
 )
-async def test_pictures_are_cut_out_of_successes_that_have_some(path: str, status: int, cut: bool) -> None:
+async def test_images_are_cut_out_of_successes_that_have_some(path: str, status: int, cut: bool) -> None:
     intake = BodyReader(HTTPRequest("POST", path), ResponseHead(status, {"content-length": str(len(BODY))}), 10**9)
     intake.feed(BODY)
-    reply = await intake.finish()
-    assert bool(reply.images) == cut
-    assert reply.whole().body == BODY
-    assert reply.status == status
+    response = await intake.finish()
+    assert bool(response.images) == cut
+    assert response.whole().body == BODY
+    assert response.status == status
 
 
-async def test_many_at_once_are_told_apart(tmp_path: Path) -> None:
-    pictures = [picture(GATHERED + 1000 * number) for number in range(8)]
-    scripts = [say(answer(body_of(data))) for data in pictures]
+async def test_many_at_once_are_kept_apart(tmp_path: Path) -> None:
+    bodies = [image_bytes(GATHERED + 1000 * number) for number in range(8)]
+    scripts = [say(http_response(body_of(data))) for data in bodies]
     images: list[Image] = []
 
     async def make(client: AsyncClient, number: int) -> None:
@@ -829,7 +847,7 @@ async def test_many_at_once_are_told_apart(tmp_path: Path) -> None:
         async with client_for(server.url) as client, anyio.create_task_group() as group:
             for number in range(8):
                 group.start_soon(partial(make, client, number))
-    assert sorted(image.to_bytes() for image in images) == sorted(pictures)
+    assert sorted(image.to_bytes() for image in images) == sorted(bodies)
     assert sorted(os.listdir(tmp_path)) == [f"{number}.png" for number in range(8)]
 
 
@@ -848,7 +866,7 @@ class Waiting:
         self.calls += 1
         self.sent.set()
         await self.go_on.wait()
-        return ANSWER
+        return RESPONSE
 
     async def aclose(self) -> None:
         pass

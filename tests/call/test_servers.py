@@ -23,7 +23,7 @@ from stepfun_async import (
     register_server,
 )
 from stepfun_async._call.settings import resolve
-from tests.support.answers import PIXEL
+from tests.support.responses import PIXEL
 
 pytestmark = pytest.mark.anyio
 
@@ -32,15 +32,15 @@ OMNI = "http://localhost:8091/v1"
 
 
 class Recorder:
-    """A server of which every answer has an image and no seed; it keeps the requests."""
+    """A server of which every response has an image and no seed; it keeps the requests."""
 
     def __init__(self, images: int = 1) -> None:
         self.requests: list[httpx.Request] = []
         item = {"b64_json": base64.b64encode(PIXEL).decode()}
-        self.transport = httpx.MockTransport(self._answer)
+        self.transport = httpx.MockTransport(self._response)
         self._body = {"created": 1, "data": [item] * images}
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
+    def _response(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         return httpx.Response(200, json=self._body)
 

@@ -154,11 +154,11 @@ def test_a_key_is_hidden_however_a_server_writes_it(written: str) -> None:
     assert APIKey(ODD_KEY).redact_body(written.encode()) == b"***"
 
 
-def test_a_picture_that_spells_the_key_stays_as_it_came() -> None:
-    picture = b'{"b64_json": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAf"}'
-    assert APIKey("KGgoAAAANSU").redact_body(picture, paid=True) == picture
+def test_an_image_that_spells_the_key_stays_as_it_came() -> None:
+    image = b'{"b64_json": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAf"}'
+    assert APIKey("KGgoAAAANSU").redact_body(image, paid=True) == image
     assert APIKey("KGgoAAAANSU").redact_body(b'{"said": "bad KGgoAAAANSU"}', paid=True) == b'{"said": "bad ***"}'
-    assert APIKey("KGgoAAAANSU").redact_body(picture) != picture
+    assert APIKey("KGgoAAAANSU").redact_body(image) != image
     assert APIKey("sk-KGgoAAAA").redact_body(b"xsk-KGgoAAAAx", paid=True) == b"x***x"
 
 
@@ -358,7 +358,7 @@ def test_headers(headers: dict[str, str]) -> None:
         {"X-Request-Id\n": "s3cr3t"},
     ],
 )
-def test_headers_that_cannot_be_sent_are_told_without_their_values(headers: object) -> None:
+def test_headers_that_cannot_be_sent_are_named_without_their_values(headers: object) -> None:
     why = check_headers(headers)
     assert why
     assert "s3cr3t" not in why

@@ -273,6 +273,7 @@ def test_a_folder_gets_a_file_named_after_the_prompt(cli: Run, folder: Path) -> 
     assert cli("generate", "A lake", "-o", "new/").out == "new/a-lake.png\n"
     assert cli("generate", "A lake", "-o", "new/").out == "new/a-lake-2.png\n"
     assert cli("generate", "A lake", "--out", "there").out == "there/a-lake.png\n"
+    assert cli("generate", "A lake", "--out", "newer/.").out == "newer/a-lake.png\n"
 
 
 def test_a_name_with_the_extension_of_another_format_is_warned_of(cli: Run) -> None:

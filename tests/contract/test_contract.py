@@ -31,7 +31,7 @@ from stepfun_async import (
     Size,
 )
 from stepfun_async.embedded import Scenario
-from tests.support.answers import PIXEL
+from tests.support.responses import PIXEL
 from tests.support.services import KINDS, Service, service
 
 pytestmark = pytest.mark.anyio
@@ -59,8 +59,8 @@ def client_of(serving: Service) -> AsyncClient:
     return AsyncClient(retry=QUICK, **serving.options)
 
 
-async def test_a_landscape_size_gives_a_landscape_picture(serve: Serve) -> None:
-    """The model that writes HEIGHTxWIDTH makes no turned pictures."""
+async def test_a_landscape_size_gives_a_landscape_image(serve: Serve) -> None:
+    """The model that writes HEIGHTxWIDTH makes no turned images."""
     async with client_of(serve()) as client:
         response = await client.images.generate("a lake", size=Size(width=1360, height=768), seed=1)
     image = response.image
@@ -81,7 +81,7 @@ async def test_a_result_says_where_it_comes_from(serve: Serve) -> None:
     assert response.elapsed > 0
 
 
-async def test_the_same_seed_gives_the_same_picture(serve: Serve) -> None:
+async def test_the_same_seed_gives_the_same_image(serve: Serve) -> None:
     async with client_of(serve()) as client:
         first, again, other = [
             (await client.images.generate("a lake", model=LARGE, size="256x256", seed=seed)).image.data
@@ -91,7 +91,7 @@ async def test_the_same_seed_gives_the_same_picture(serve: Serve) -> None:
     assert first != other
 
 
-async def test_an_edit_takes_any_kind_of_picture_and_keeps_its_size(serve: Serve, tmp_path: Path) -> None:
+async def test_an_edit_takes_any_kind_of_image_and_keeps_its_size(serve: Serve, tmp_path: Path) -> None:
     source = pillow.new("RGB", (320, 200), "teal")
     jpeg = tmp_path / "cat.png"  # the name lies: its bytes are a JPEG
     source.save(jpeg, format="JPEG")
@@ -99,14 +99,14 @@ async def test_an_edit_takes_any_kind_of_picture_and_keeps_its_size(serve: Serve
         made = (await client.images.edit(jpeg, "add a hat", seed=1)).image
         with jpeg.open("rb") as file:
             kinds: list[Any] = [jpeg.read_bytes(), file, source, made]
-            for picture in kinds:
-                edited = (await client.images.edit(picture, "add a hat", seed=1)).image
+            for image in kinds:
+                edited = (await client.images.edit(image, "add a hat", seed=1)).image
                 assert (edited.width, edited.height) == (320, 200)
     assert made.data != jpeg.read_bytes()
 
 
 async def test_image_to_image_takes_size_and_weight(serve: Serve) -> None:
-    """Its answer has neither `created` nor `id`, as documented."""
+    """Its response has neither `created` nor `id`, as documented."""
     source = pillow.new("RGB", (320, 200), "teal")
     async with client_of(serve()) as client:
         response = await client.images.image_to_image(source, "a forest", source_weight=0.5, size="512x512", seed=3)
@@ -114,7 +114,7 @@ async def test_image_to_image_takes_size_and_weight(serve: Serve) -> None:
     assert (response.created, response.id) == (None, None)
 
 
-async def test_a_style_reference_is_sent_with_its_picture(serve: Serve) -> None:
+async def test_a_style_reference_is_sent_with_its_image(serve: Serve) -> None:
     style = pillow.new("RGB", (64, 64), "red")
     async with client_of(serve()) as client:
         response = await client.images.generate(
@@ -184,7 +184,7 @@ STATUSES = (
 async def test_each_status_has_its_error(
     serve: Serve, status: int, kind: type[APIStatusError], billing: str, attempts: int
 ) -> None:
-    """Only what cannot have been billed is tried again."""
+    """Only what cannot have been billed is retried."""
     serving = serve(str(status))
     async with client_of(serving) as client:
         with pytest.raises(kind) as caught:
@@ -201,7 +201,7 @@ async def test_each_status_has_its_error(
 
 
 @pytest.mark.parametrize("fault", ["429*2", "503*2", "429=0.001*1"])
-async def test_a_refusal_that_passes_is_tried_again(serve: Serve, fault: str) -> None:
+async def test_a_refusal_that_passes_is_retried(serve: Serve, fault: str) -> None:
     serving = serve(fault)
     async with client_of(serving) as client:
         response = await client.images.generate("a lake", model=LARGE, size="256x256")
@@ -211,7 +211,7 @@ async def test_a_refusal_that_passes_is_tried_again(serve: Serve, fault: str) ->
 
 
 @pytest.mark.parametrize("fault", ["drop-before", "drop-after"])
-async def test_a_lost_answer_is_not_asked_for_again(serve: Serve, fault: str) -> None:
+async def test_a_lost_response_is_not_retried(serve: Serve, fault: str) -> None:
     """Nobody can know whether it was billed, so it is raised as such and not bought twice."""
     serving = serve(fault)
     async with client_of(serving) as client:
@@ -221,7 +221,7 @@ async def test_a_lost_answer_is_not_asked_for_again(serve: Serve, fault: str) ->
     assert serving.engine.bill().images == (1 if fault == "drop-after" else 0)
 
 
-async def test_a_lost_answer_is_asked_for_again_where_the_user_says_so(serve: Serve) -> None:
+async def test_a_lost_response_is_retried_where_the_user_says_so(serve: Serve) -> None:
     serving = serve("drop-after*1")
     policy = RetryPolicy(retry_unknown=True, base=0.001)
     async with AsyncClient(retry=policy, **serving.options) as client:
@@ -233,7 +233,7 @@ async def test_a_lost_answer_is_asked_for_again_where_the_user_says_so(serve: Se
 
 
 @pytest.mark.parametrize("fault", ["bad-json", "bad-base64", "empty"])
-async def test_an_unreadable_success_is_kept_and_not_asked_for_again(serve: Serve, fault: str) -> None:
+async def test_an_unreadable_success_is_kept_and_not_retried(serve: Serve, fault: str) -> None:
     serving = serve(fault)
     async with client_of(serving) as client:
         with pytest.raises(MalformedResponseError) as caught:
@@ -243,7 +243,7 @@ async def test_an_unreadable_success_is_kept_and_not_asked_for_again(serve: Serv
     assert serving.engine.bill().images == 1
 
 
-async def test_a_filtered_picture_is_no_picture(serve: Serve, tmp_path: Path) -> None:
+async def test_a_filtered_image_is_no_image(serve: Serve, tmp_path: Path) -> None:
     serving = serve("filtered")
     async with client_of(serving) as client:
         response = await client.images.generate("a lake", model=LARGE, size="256x256")
@@ -277,7 +277,7 @@ async def test_an_html_page_of_a_gateway_is_an_error_of_its_status(serve: Serve)
         ("accepted", "no image in it: 202, accepted as the task 'embedded-task'.*; it may have been billed"),
     ],
 )
-async def test_a_gateway_s_answer_after_the_work_is_not_asked_for_again(serve: Serve, fault: str, said: str) -> None:
+async def test_a_gateway_s_response_after_the_work_is_not_retried(serve: Serve, fault: str, said: str) -> None:
     serving = serve(fault)
     async with client_of(serving) as client:
         with pytest.raises(APIError, match=said) as caught:
@@ -291,7 +291,7 @@ async def test_a_gateway_s_answer_after_the_work_is_not_asked_for_again(serve: S
 
 @pytest.mark.parametrize(("status", "kind"), [(401, AuthenticationError), (413, APIStatusError)])
 @pytest.mark.parametrize("fault", ["mid-upload", "stop-reading"])
-async def test_a_refusal_in_mid_upload_is_the_answer(
+async def test_a_refusal_in_mid_upload_is_the_response(
     serve: Serve, fault: str, status: int, kind: type[APIStatusError]
 ) -> None:
     serving = serve(f"{fault}:{status}*1")
@@ -319,7 +319,7 @@ async def test_an_error_inside_a_success_is_in_the_exception(serve: Serve) -> No
             await client.images.generate("a lake", model=LARGE, size="256x256")
 
 
-async def test_spaces_before_the_answer_are_part_of_it(serve: Serve) -> None:
+async def test_spaces_before_the_response_are_part_of_it(serve: Serve) -> None:
     async with client_of(serve("heartbeat")) as client:
         assert (await client.images.generate("a lake", model=LARGE, size="256x256")).image.width == 256
 

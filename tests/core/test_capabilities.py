@@ -49,14 +49,14 @@ STYLE_WEIGHT: Facts = {
     "maximum": 2.0,
     "default": 1.0,
 }
-STYLE_PICTURE: Facts = {
+STYLE_IMAGE: Facts = {
     "formats": ("png", "jpeg"),
     "max_bytes": TEN_MB,
     "links": True,
     "min_side": 1,
     "max_ratio": None,
 }
-STYLE: Facts = {"kind": "style reference", "required": False, "image": STYLE_PICTURE, "weight": STYLE_WEIGHT}
+STYLE: Facts = {"kind": "style reference", "required": False, "image": STYLE_IMAGE, "weight": STYLE_WEIGHT}
 
 
 def _steps(maximum: int, default: int) -> Facts:
@@ -102,7 +102,7 @@ EDIT_2_PHOTO: Facts = {
     "kind": "image",
     "required": True,
     "formats": ("png", "jpeg", "webp"),
-    "max_bytes": 160 * 1024 * 1024,  # documented nowhere: what no such picture exceeds
+    "max_bytes": 160 * 1024 * 1024,  # documented nowhere: what no such image exceeds
     "min_side": 1,
     "max_side": 4096,
     "max_ratio": None,
@@ -320,11 +320,11 @@ def test_a_row_prints_for_people() -> None:
     assert "  steps            a whole number from 1 to 100; default 50" in lines
 
 
-def test_without_arguments_all_rows_are_told() -> None:
+def test_without_arguments_all_rows_are_shown() -> None:
     assert capabilities() == BUILT_IN
 
 
-def test_a_model_s_rows_are_told() -> None:
+def test_a_model_s_rows_are_shown() -> None:
     assert [row.operation for row in capabilities("step-image-edit-2")] == ["text_to_image", "edit"]
 
 

@@ -1,4 +1,4 @@
-"""Cutting pictures out of a body that comes in pieces never says anything else than reading it whole does."""
+"""Cutting images out of a body that comes in pieces never says anything else than reading it whole does."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from stepfun_async._core import cutting, data_uris, responses
 from stepfun_async._core.cutting import Base64StreamDecoder, MemorySink, index_of, reassemble
 from stepfun_async._core.responses import parse_images
 from stepfun_async._core.wire import HTTPResponse
-from tests.support.answers import PIXEL
+from tests.support.responses import PIXEL
 
 B64 = base64.b64encode(PIXEL).decode()
 
@@ -38,24 +38,24 @@ def cut(body: bytes, *at: int) -> Base64StreamDecoder:
 
 
 def taken_in(body: bytes, at: Sequence[int]) -> HTTPResponse:
-    """The reply that a transport makes of `body`."""
+    """The response that a transport makes of `body`."""
     cutter = cut(body, *at)
     found = cutter.finish()
     return HTTPResponse(200, {}, cutter.whole()) if found is None else HTTPResponse(200, {}, *found)
 
 
-def read(reply: HTTPResponse) -> ImagesResponse | str:
-    """What an exchange makes of a reply: the answer, or the error in words."""
+def read(response: HTTPResponse) -> ImagesResponse | str:
+    """What an exchange makes of a response: the response, or the error in words."""
     try:
         with suppress(MalformedResponseError):
-            return parsed(reply)
-        return parsed(reply.whole())
+            return parsed(response)
+        return parsed(response.whole())
     except MalformedResponseError as error:
         return f"{error} {error.body!r}"
 
 
-def parsed(reply: HTTPResponse) -> ImagesResponse:
-    return parse_images(reply, model="m", base_url="https://a.b/v1", now=0.0, link_lifetime=timedelta(hours=1))
+def parsed(response: HTTPResponse) -> ImagesResponse:
+    return parse_images(response, model="m", base_url="https://a.b/v1", now=0.0, link_lifetime=timedelta(hours=1))
 
 
 def plainly(body: bytes) -> ImagesResponse | str:
@@ -97,7 +97,7 @@ contents = st.fixed_dictionaries(
 
 @st.composite
 def bodies(draw: st.DrawFn) -> bytes:
-    """An answer in one of the writings that JSON allows, perhaps a broken one."""
+    """A response in one of the writings that JSON allows, perhaps a broken one."""
     space = draw(st.sampled_from(["", " ", "\n\t ", "\r\n"]))
     text = json.dumps(
         draw(contents), ensure_ascii=draw(st.booleans()), separators=(space + "," + space, space + ":" + space)
@@ -129,9 +129,9 @@ def test_any_body_in_any_pieces_reads_as_the_whole_one_does(decode: Any, body: b
     """With pybase64's extension, and with the standard library's decoder, which is what it falls back to."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(cutting, "b64decode", decode)
-        reply = taken_in(body, at)
-        assert reply.whole().body == body
-        assert read(reply) == plainly(body)
+        response = taken_in(body, at)
+        assert response.whole().body == body
+        assert read(response) == plainly(body)
 
 
 @given(body=bodies())
@@ -148,15 +148,15 @@ def test_any_bytes_come_out_as_they_went_in(body: bytes, at: list[int]) -> None:
 
 
 @given(data=st.binary(min_size=1, max_size=300), step=st.integers(1, 50), at=places)
-def test_a_picture_is_decoded_whatever_the_steps(data: bytes, step: int, at: list[int]) -> None:
+def test_an_image_is_decoded_whatever_the_steps(data: bytes, step: int, at: list[int]) -> None:
     body = json.dumps({"data": [{"b64_json": base64.b64encode(data).decode(), "seed": 3}]}).encode()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(cutting, "_STEP", step)
-        reply = taken_in(body, at)
-    assert len(reply.images) == 1, "nothing odd about it, so it was cut out"
-    assert B64.encode() not in reply.body
-    assert parsed(reply).image.data == data
-    assert reply.whole().body == body
+        response = taken_in(body, at)
+    assert len(response.images) == 1, "nothing odd about it, so it was cut out"
+    assert B64.encode() not in response.body
+    assert parsed(response).image.data == data
+    assert response.whole().body == body
 
 
 @given(text=st.text("AQR/+=-_ \n") | st.binary(max_size=30).map(lambda data: base64.b64encode(data).decode()))
@@ -171,7 +171,7 @@ def test_what_the_quick_decoder_takes_is_what_the_standard_one_makes_of_it(text:
 # --- the cases ----------------------------------------------------------------------------------------------------
 
 
-def answer(item: str) -> bytes:
+def body_with(item: str) -> bytes:
     return f'{{"created": 1, "data": [{item}]}}'.encode()
 
 
@@ -187,15 +187,15 @@ def answer(item: str) -> bytes:
         f'{{"b64_json": null, "image": "{B64}"}}',
     ],
 )
-def test_a_picture_leaves_a_few_bytes_behind(item: str) -> None:
-    body = answer(item)
+def test_an_image_leaves_a_few_bytes_behind(item: str) -> None:
+    body = body_with(item)
     for at in range(len(body)):
         found = cut(body, at).finish()
         assert found is not None
-        rest, pictures = found
-        assert [picture.sink.data for picture in pictures] == [PIXEL] * item.count(B64)
+        rest, images = found
+        assert [image.sink.data for image in images] == [PIXEL] * item.count(B64)
         assert len(rest) == len(body) - item.count(B64) * (len(B64) - 7)
-        assert reassemble(rest, pictures) == body
+        assert reassemble(rest, images) == body
 
 
 @pytest.mark.parametrize("length", range(60, 64))
@@ -206,10 +206,10 @@ def test_an_image_ends_wherever_the_pieces_do(length: int) -> None:
         body = f'{{"data": [{{"b64_json": "{payload}"{after}'.encode()
         for first in range(len(body)):
             for second in (first + 1, first + 3, first + 4, first + 9, len(body) - 1):
-                reply = taken_in(body, [first, second])
-                assert len(reply.images) == 1
-                assert reply.images[0].sink.data == PIXEL[:length]
-                assert reply.whole().body == body
+                response = taken_in(body, [first, second])
+                assert len(response.images) == 1
+                assert response.images[0].sink.data == PIXEL[:length]
+                assert response.whole().body == body
 
 
 @pytest.mark.parametrize(
@@ -228,8 +228,8 @@ def test_an_image_ends_wherever_the_pieces_do(length: int) -> None:
         '{"image": "cat.png"}',
     ],
 )
-def test_what_is_no_picture_under_its_key_stays(item: str) -> None:
-    body = answer(item)
+def test_what_is_no_image_under_its_key_stays(item: str) -> None:
+    body = body_with(item)
     assert cut(body).finish() == (body, ())
     for at in range(len(body)):
         cutter = cut(body, at)
@@ -240,7 +240,7 @@ def test_what_is_no_picture_under_its_key_stays(item: str) -> None:
 @pytest.mark.parametrize("spoil", ["\\/", "\\n", "=", " ", "-", "\\u0041", "\\\\"])
 @pytest.mark.parametrize("where", [4, 40, len(B64) - 1, len(B64)])
 def test_what_turns_out_odd_in_the_middle_is_put_back(spoil: str, where: int) -> None:
-    body = answer(f'{{"b64_json": "{B64[:where]}{spoil}{B64[where:]}"}}')
+    body = body_with(f'{{"b64_json": "{B64[:where]}{spoil}{B64[where:]}"}}')
     for at in range(len(body)):
         cutter = cut(body, at, at + 5)
         assert cutter.finish() in (None, (body, ())), at
@@ -248,18 +248,18 @@ def test_what_turns_out_odd_in_the_middle_is_put_back(spoil: str, where: int) ->
 
 
 @pytest.mark.parametrize("length", range(60, 80))
-def test_a_body_that_ends_in_the_middle_of_a_picture_is_put_back(length: int) -> None:
-    body = answer(f'{{"b64_json": "{B64}"}}')[:length]
+def test_a_body_that_ends_in_the_middle_of_an_image_is_put_back(length: int) -> None:
+    body = body_with(f'{{"b64_json": "{B64}"}}')[:length]
     for at in range(len(body)):
         cutter = cut(body, at)
         assert cutter.finish() in (None, (body, ()))
         assert cutter.whole() == body
 
 
-def test_the_end_of_a_picture_is_kept_as_it_was_written() -> None:
+def test_the_end_of_an_image_is_kept_as_it_was_written() -> None:
     """`AB==` and `AA==` are one byte; an error's body has the one that came."""
     for payload in ("AB==", "AAAAABB=", "AAAAAA=="):
-        body = answer(f'{{"b64_json": "{payload}"}}')
+        body = body_with(f'{{"b64_json": "{payload}"}}')
         found = cut(body).finish()
         assert found is not None
         assert found[1]
@@ -268,14 +268,14 @@ def test_the_end_of_a_picture_is_kept_as_it_was_written() -> None:
 
 def test_a_mark_is_no_text_of_a_servers() -> None:
     assert [index_of(text) for text in ("\x000", "\x0012", "0", "", "AAAA")] == [0, 12, None, None, None]
-    body = answer(f'{{"b64_json": "{B64}", "revised_prompt": "\\u0000"}}')
+    body = body_with(f'{{"b64_json": "{B64}", "revised_prompt": "\\u0000"}}')
     cutter = cut(body)
     assert cutter.finish() is None
     assert cutter.whole() == body
 
 
 def test_a_body_in_another_encoding_is_not_cut() -> None:
-    """There a key and its picture may be four characters of a text."""
+    """There a key and its image may be four characters of a text."""
     text = b'"x' + b'"image":"AAAA"' * 2
     body = '{"data": [{"url": "https://a.b/'.encode("utf-16-le") + text + '"}]}'.encode("utf-16-le")
     assert cut(body).finish() is None
@@ -284,12 +284,12 @@ def test_a_body_in_another_encoding_is_not_cut() -> None:
     assert image.url == "https://a.b/" + text.decode("utf-16-le")
 
 
-def test_the_error_for_a_picture_that_was_cut_has_the_body_as_it_came() -> None:
-    body = answer(f'{{"b64_json": "{B64}"}}, {{}}')
-    reply = taken_in(body, [30, 60])
-    assert reply.images
+def test_the_error_for_an_image_that_was_cut_has_the_body_as_it_came() -> None:
+    body = body_with(f'{{"b64_json": "{B64}"}}, {{}}')
+    response = taken_in(body, [30, 60])
+    assert response.images
     with pytest.raises(MalformedResponseError) as caught:
-        parsed(reply.whole())
+        parsed(response.whole())
     assert caught.value.body == body
 
 
@@ -321,12 +321,12 @@ def test_a_server_that_announces_much_gets_no_memory_for_it() -> None:
 
 
 def test_the_facts_are_read_from_the_sink() -> None:
-    reply: Any = taken_in(answer(f'{{"b64_json": "{B64}", "seed": 5}}'), [])
-    image = parsed(replace(reply)).image
+    response: Any = taken_in(body_with(f'{{"b64_json": "{B64}", "seed": 5}}'), [])
+    image = parsed(replace(response)).image
     assert (image.format, image.width, image.height, image.seed) == ("png", 1, 1, 5)
 
 
-def test_pictures_are_looked_for_in_a_few_strings_only() -> None:
+def test_images_are_looked_for_in_a_few_strings_only() -> None:
     """Each takes a moment of the event loop's; what is not looked at stays as it came."""
     many = b'"a",' * 1_000_000
     body = b'{"data": [{"b64_json": "QUJD"}, %b {"b64_json": "QUJD"}]}' % many

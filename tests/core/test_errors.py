@@ -174,7 +174,7 @@ def test_an_error_that_never_left_has_no_attempts_and_no_trace() -> None:
 
 
 @pytest.mark.parametrize("kind", [ContentFilteredError, SaveError])
-def test_errors_about_an_answer_take_its_counts_and_keep_it(
+def test_errors_about_a_response_take_its_counts_and_keep_it(
     kind: type[ContentFilteredError | SaveError],
 ) -> None:
     error = kind("said", response=RESPONSE)
@@ -182,7 +182,7 @@ def test_errors_about_an_answer_take_its_counts_and_keep_it(
 
 
 @pytest.mark.parametrize("kind", STATUS_ERRORS)
-def test_status_errors_carry_the_answer(kind: type[APIStatusError]) -> None:
+def test_status_errors_carry_the_response(kind: type[APIStatusError]) -> None:
     error = kind("said", **STATUS)
     assert {name: getattr(error, name) for name in STATUS} == STATUS
     bare = kind("said", status=400, billing="rejected")

@@ -1,4 +1,4 @@
-"""The same picture through every door (path, bytes, file object, data URI, result, PIL) gets the same verdict.
+"""The same image through every door (path, bytes, file object, data URI, result, PIL) gets the same verdict.
 
 The verdict and the size are compared with Pillow's, over files that the test writes itself.
 """
@@ -47,7 +47,7 @@ def test_what_pillow_reads_is_taken_with_the_same_size_and_orientation(name: str
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_the_same_picture_opened_with_pillow_is_taken_as_it_is_seen(name: str) -> None:
+def test_the_same_image_opened_with_pillow_is_taken_as_it_is_seen(name: str) -> None:
     with opened(SAMPLES[name]) as image, opened(SAMPLES[name]) as other:
         request = ImageEdit(image=image, prompt="x")
         assert request.problems() == ()
@@ -87,7 +87,7 @@ def test_a_format_that_no_model_takes_is_named_with_the_next_step(name: str, doo
 @pytest.mark.parametrize(
     "head", [SAMPLES["png-2-8"][:20], SAMPLES["jpeg-large-segments"][:100_000], SAMPLES["webp-lossy"][:20], b"\xff\xd8"]
 )
-def test_a_picture_cut_off_in_its_head_is_said_to_be(head: bytes, door: str, tmp_path: Path) -> None:
+def test_an_image_cut_off_in_its_head_is_said_to_be(head: bytes, door: str, tmp_path: Path) -> None:
     loaded = load_image(DOORS[door](head, tmp_path))
     assert isinstance(loaded, InvalidImage)
     assert "is cut off or broken: its size is missing" in loaded.why
@@ -121,7 +121,7 @@ def test_more_than_64_mebibytes_are_taken_where_the_row_allows_them(door: str, t
 
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("name", ["jpeg-exif-6", "png-exif-before", "png-exif-after", "webp-exif-3"])
-def test_a_picture_that_exif_turns_is_told_of(name: str, door: str, tmp_path: Path) -> None:
+def test_an_image_that_exif_turns_is_warned_of(name: str, door: str, tmp_path: Path) -> None:
     request = ImageEdit(image=DOORS[door](SAMPLES[name], tmp_path), prompt="x")
     (notice,) = request.notices()
     turn = "180 degrees (orientation 3)" if name.endswith("3") else "90 degrees to the right (orientation 6)"
@@ -131,7 +131,7 @@ def test_a_picture_that_exif_turns_is_told_of(name: str, door: str, tmp_path: Pa
         assert ImageEdit(image=image, prompt="x").notices() == ()
 
 
-def test_a_style_that_exif_turns_is_told_of() -> None:
+def test_a_style_that_exif_turns_is_warned_of() -> None:
     style = {"source_url": SAMPLES["jpeg-exif-8"], "weight": 1}
     (notice,) = TextToImage(prompt="x", model="step-1x-medium", style_reference=style).notices()
     assert notice.startswith("style_reference.source_url: by its metadata")

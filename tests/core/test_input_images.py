@@ -1,4 +1,4 @@
-"""Pictures are known by their bytes: format and sides against Pillow's, and everything that is none."""
+"""Images are known by their bytes: format and sides against Pillow's, and everything that is none."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ VARIANTS: list[Any] = [
 
 def _encode(format: str, mode: str, options: dict[str, Any], width: int = 64, height: int = 48) -> bytes:
     noise = random.Random(0).randbytes(min(width * height, 4096))  # the same every time
-    picture = pillow.frombytes("L", (width, height), (noise * (width * height // len(noise) + 1))[: width * height])
-    picture = picture.convert(mode)
-    more = [picture.rotate(180 * turn + 180) for turn in range(options.get("append_images", 0))]
+    image = pillow.frombytes("L", (width, height), (noise * (width * height // len(noise) + 1))[: width * height])
+    image = image.convert(mode)
+    more = [image.rotate(180 * turn + 180) for turn in range(options.get("append_images", 0))]
     buffer = io.BytesIO()
-    picture.save(buffer, format, **{**options, **({"append_images": more} if more else {})})
+    image.save(buffer, format, **{**options, **({"append_images": more} if more else {})})
     return buffer.getvalue()
 
 
@@ -70,7 +70,7 @@ def _why(value: object) -> str:
 
 
 def seen(data: bytes) -> tuple[str, int, int, bool] | None:
-    """What is seen of a picture in memory, which is what is seen of it on disk."""
+    """What is seen of an image in memory, which is what is seen of it on disk."""
     loaded = of_bytes(data) if data else InvalidImage("")
     with tempfile.NamedTemporaryFile() as file:
         file.write(data)
@@ -98,7 +98,7 @@ def test_the_header_says_what_pillow_says(
 
 
 @pytest.mark.parametrize(("format", "mode", "options"), [variant for variant in VARIANTS if variant.values[0] != "GIF"])
-def test_a_picture_cut_anywhere_is_never_taken_for_a_whole_one(format: str, mode: str, options: dict[str, Any]) -> None:
+def test_an_image_cut_anywhere_is_never_taken_for_a_whole_one(format: str, mode: str, options: dict[str, Any]) -> None:
     data = _encode(format, mode, options)
     for length in [*range(0, len(data), 97), *range(len(data) - 20, len(data))]:
         loaded = seen(data[:length])
@@ -145,12 +145,12 @@ def test_any_bytes_are_a_header_or_none(data: bytes, magic: bytes) -> None:
 
 
 @given(data=st.data())
-def test_a_damaged_picture_never_raises(data: st.DataObject) -> None:
+def test_a_damaged_image_never_raises(data: st.DataObject) -> None:
     variant: Any = data.draw(st.sampled_from([variant.values for variant in VARIANTS]))
-    picture = bytearray(_encode(variant[0], variant[1], variant[2], 8, 8))
+    image = bytearray(_encode(variant[0], variant[1], variant[2], 8, 8))
     for _ in range(data.draw(st.integers(1, 5))):
-        picture[data.draw(st.integers(0, min(60, len(picture) - 1)))] = data.draw(st.integers(0, 255))
-    assert isinstance(of_bytes(bytes(picture)), InputImage | InvalidImage)
+        image[data.draw(st.integers(0, min(60, len(image) - 1)))] = data.draw(st.integers(0, 255))
+    assert isinstance(of_bytes(bytes(image)), InputImage | InvalidImage)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_damaged_picture_never_raises(data: st.DataObject) -> None:
         b" " + PNG,
     ],
 )
-def test_what_is_no_known_picture_is_unreadable_and_shows_how_it_begins(data: bytes) -> None:
+def test_what_is_no_known_image_is_unreadable_and_shows_how_it_begins(data: bytes) -> None:
     assert _why(data) == f"the bytes are not an image: they begin with {data[:12]!r}"
 
 
@@ -181,7 +181,7 @@ def test_what_is_handed_in_by_mistake_is_named(data: bytes, said: str) -> None:
 
 
 def _head(format: str, width: int, height: int) -> bytes:
-    """The beginning of a picture of the size given, which needs nothing but its header to be a bomb."""
+    """The beginning of an image of the size given, which needs nothing but its header to be a bomb."""
 
     def big(number: int, length: int) -> bytes:
         return number.to_bytes(length, "big")
@@ -198,7 +198,7 @@ def _head(format: str, width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("format", ["png", "jpeg", "gif", "webp"])
-def test_a_picture_bomb_is_refused_from_its_header_alone(format: str) -> None:
+def test_an_image_bomb_is_refused_from_its_header_alone(format: str) -> None:
     bomb = _head(format, 60000, 60000)
     assert len(bomb) <= 108
     uri = f"data:image/{format};base64,{base64.b64encode(bomb).decode()}"
@@ -208,13 +208,13 @@ def test_a_picture_bomb_is_refused_from_its_header_alone(format: str) -> None:
     assert "pixels" in _why(_head(format, 16384, 16385))
 
 
-def test_a_picture_bomb_opened_with_pillow_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_bomb_opened_with_pillow_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
     sides = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", sides) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
-    monkeypatch.setattr(pillow, "MAX_IMAGE_PIXELS", None)  # as users do who work with large pictures
+    monkeypatch.setattr(pillow, "MAX_IMAGE_PIXELS", None)  # as users do who work with large images
     with pillow.open(io.BytesIO(bomb)) as image:
         assert "60000x60000 pixels" in _why(image)
 
@@ -332,7 +332,7 @@ def test_no_text_names_no_file() -> None:
 
 
 @pytest.mark.parametrize("name", ["."])
-def test_a_directory_is_no_picture(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_is_no_image(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert "directory" in _why(name)
     assert "directory" in _why(tmp_path)
@@ -360,7 +360,7 @@ def test_a_named_pipe_is_refused_without_waiting_for_its_writer(
     assert "not a regular file" in _why(tmp_path / "pipe")
 
 
-def test_a_huge_file_that_is_no_picture_is_refused_without_reading_it(tmp_path: Path) -> None:
+def test_a_huge_file_that_is_no_image_is_refused_without_reading_it(tmp_path: Path) -> None:
     path = tmp_path / "huge.png"
     with path.open("wb") as file:
         file.truncate(2**40)
@@ -446,7 +446,7 @@ def test_a_pil_image_without_pixels_is_unreadable(image: pillow.Image) -> None:
     assert "PIL image" in _why(image)
 
 
-def test_an_image_of_an_earlier_answer() -> None:
+def test_an_image_of_an_earlier_response() -> None:
     loaded = load_image(Image(data=PNG))
     assert isinstance(loaded, InputImage)
     assert loaded.data == PNG
@@ -455,7 +455,7 @@ def test_an_image_of_an_earlier_answer() -> None:
 
 
 class _ArrayLike:
-    """Has `tobytes`, as numpy's arrays do, and is no picture."""
+    """Has `tobytes`, as numpy's arrays do, and is no image."""
 
     def tobytes(self) -> bytes:
         return PNG

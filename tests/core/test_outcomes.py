@@ -53,10 +53,10 @@ def test_what_each_event_means_for_money(event: Event) -> None:
 
 
 REFUSED = {*range(400, 408), *range(410, 418), 421, 422, 425, 426, 428, 431, 451}
-"""Statuses that refuse the request itself, whoever answers."""
+"""Statuses that refuse the request itself, whichever server sends them."""
 
 IN_ITS_OWN_WORDS = {429, 503}
-"""Statuses that are refusals in the words of the API only, and are tried again then."""
+"""Statuses that are refusals in the words of the API only, and are retried then."""
 
 MOVED = {*range(300, 309)} - {303}
 """Statuses that send elsewhere, before the work."""

@@ -148,7 +148,7 @@ def test_words_that_say_how_long_to_wait(text: str, seconds: float | None) -> No
         ({"server": "a"}, None),
     ],
 )
-def test_what_identifies_an_answer_without_a_trace_id(headers: dict[str, str], trace_id: str | None) -> None:
+def test_what_identifies_a_response_without_a_trace_id(headers: dict[str, str], trace_id: str | None) -> None:
     assert trace_id_of(headers) == trace_id
 
 
@@ -196,7 +196,7 @@ def test_empty_words_do_not_prove_that_the_api_refused(words: str, billing: str)
     assert caught.value.billing == billing
 
 
-def test_who_sends_again() -> None:
+def test_which_gateways_resend() -> None:
     assert resender_of({"x-litellm-version": "1"}) == "LiteLLM"
     assert resender_of({"x-request-id": "1"}) is None
     assert resender_of({}, "litellm.RateLimitError: RateLimitError: OpenAIException - slow down") == "LiteLLM"

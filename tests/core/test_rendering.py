@@ -143,7 +143,7 @@ def test_floats_are_levels_up_to_1_or_up_to_255(levels: list[float], seen: list[
 
 
 @pytest.mark.parametrize(("mode", "levels"), [("I", [-1, 5]), ("I", [0, 70_000]), ("F", [-0.5, 1]), ("F", [0, 300])])
-def test_levels_that_nobody_can_show_are_refused_with_the_next_step(mode: str, levels: list[float]) -> None:
+def test_levels_that_cannot_be_shown_are_refused_with_the_next_step(mode: str, levels: list[float]) -> None:
     image = pillow.new(mode, (2, 1))
     image.putdata(levels)
     loaded = load_image(image)

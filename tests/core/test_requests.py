@@ -1,4 +1,4 @@
-"""Requests as values: equality, copies, prices, fingerprints, and pictures that are read once."""
+"""Requests as values: equality, copies, prices, fingerprints, and images that are read once."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_requests_are_equal_by_value_whether_judged_or_not() -> None:
     assert hash(judged) == hash(ImageEdit(prompt="a", image=PNG))
 
 
-def test_a_request_does_not_print_its_picture() -> None:
+def test_a_request_does_not_print_its_image() -> None:
     request = ImageEdit(prompt="a", image=b"x" * 100_000)
     assert "100,000 bytes" in repr(request)
     assert len(repr(request)) < 400
@@ -152,7 +152,7 @@ def test_the_price_is_that_of_the_region(request_: ImageRequest, international: 
 
 
 @pytest.mark.parametrize(
-    ("n", "pictures"),
+    ("n", "images"),
     [
         *[(None, 1), (1, 1), (3, 3), (3.0, 3), (2.5, 3), ("3", 3), (" 3 ", 3), ("3.0", 3), ("1e2", 100), (True, 1)],
         *[(0, 1), (-5, 1), ("-1", 1), (0.0, 1), (10**6000, 10**6000)],
@@ -160,17 +160,17 @@ def test_the_price_is_that_of_the_region(request_: ImageRequest, international: 
     ],
     ids=range(21),
 )
-def test_how_many_pictures_are_bought_is_read_as_any_server_may(n: Any, pictures: int | None) -> None:
-    assert TextToImage(prompt="a", n=n).read().purchase.images == pictures
+def test_how_many_images_are_bought_is_read_as_any_server_may(n: Any, images: int | None) -> None:
+    assert TextToImage(prompt="a", n=n).read().purchase.images == images
     if n is not None:
-        assert TextToImage(prompt="a", n=1, extra_body={"n": n}).read().purchase.images == pictures
+        assert TextToImage(prompt="a", n=1, extra_body={"n": n}).read().purchase.images == images
 
 
 # --- fingerprints ------------------------------------------------------------------------------------------
 
 
 def test_a_fingerprint_is_64_hex_digits_and_stays_the_same_from_release_to_release() -> None:
-    """Journals of batch jobs carry them: a change here makes finished pictures be bought again."""
+    """Journals of batch jobs carry them: a change here makes finished images be bought again."""
     assert TextToImage(prompt="a lake", steps=5, size="16:9").fingerprint() == (
         "6f07bdba695005cdf8d694baa80b218dbc6687a358b1de8e786d6890efd11635"
     )
@@ -200,7 +200,7 @@ def test_every_parameter_changes_the_fingerprint(changed: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("changed", [{"image": BLUE}, {"source_weight": 0.4}, {"prompt": "b"}])
-def test_pictures_and_weights_change_the_fingerprint(changed: dict[str, Any]) -> None:
+def test_images_and_weights_change_the_fingerprint(changed: dict[str, Any]) -> None:
     base: dict[str, Any] = {"prompt": "a", "image": PNG, "source_weight": 0.5}
     assert ImageToImage(**base).fingerprint() != ImageToImage(**{**base, **changed}).fingerprint()
 
@@ -226,7 +226,7 @@ def test_the_same_parameters_of_another_operation_have_another_fingerprint() -> 
 
 
 @pytest.mark.parametrize("kind", [ImageEdit, ImageToImage])
-def test_a_picture_has_one_fingerprint_however_it_is_handed_in(
+def test_an_image_has_one_fingerprint_however_it_is_handed_in(
     kind: type[ImageEdit | ImageToImage], tmp_path: Path
 ) -> None:
     path = tmp_path / "red.png"
@@ -250,7 +250,7 @@ def test_equal_images_in_memory_have_one_fingerprint(kind: type[ImageEdit | Imag
     assert kind(prompt="a", image=_image()).fingerprint() == kind(prompt="a", image=_image()).fingerprint()
 
 
-def test_a_request_without_a_readable_picture_has_no_fingerprint() -> None:
+def test_a_request_without_a_readable_image_has_no_fingerprint() -> None:
     with pytest.raises(InvalidRequestError, match="image"):
         ImageEdit(prompt="a", image="no/such/file.png").fingerprint()
     style = {"source_url": "no/such/file.png"}
@@ -265,7 +265,7 @@ def test_equal_requests_have_equal_fingerprints(prompt: str, seed: int, extra: d
     assert TextToImage(prompt=prompt, seed=seed + 1, extra_body=extra).fingerprint() not in prints or "seed" in extra
 
 
-# --- pictures are read once --------------------------------------------------------------------------------------
+# --- images are read once --------------------------------------------------------------------------------------
 
 
 def test_a_file_object_is_read_once() -> None:
@@ -348,7 +348,7 @@ def test_a_copy_keeps_what_was_read() -> None:
     assert file.reads == 1
 
 
-def test_a_copy_with_another_picture_sends_that_one_and_the_first_keeps_its_own() -> None:
+def test_a_copy_with_another_image_sends_that_one_and_the_first_keeps_its_own() -> None:
     file = CountingFile(PNG)
     request = ImageEdit(prompt="a", image=file)
     request.problems()
@@ -358,7 +358,7 @@ def test_a_copy_with_another_picture_sends_that_one_and_the_first_keeps_its_own(
     assert file.reads == 1
 
 
-def test_a_copy_with_a_bad_picture_is_judged_anew() -> None:
+def test_a_copy_with_a_bad_image_is_judged_anew() -> None:
     request = ImageEdit(prompt="a", image=PNG)
     assert request.problems() == ()
     assert [problem.field for problem in request.model_copy(update={"image": b"x"}).problems()] == ["image"]

@@ -1,4 +1,4 @@
-"""Pictures and answers: saving whole or not at all, showing themselves, and printing short."""
+"""Images and responses: saving whole or not at all, showing themselves, and printing short."""
 
 from __future__ import annotations
 
@@ -93,10 +93,20 @@ def test_a_directory_is_refused(overwrite: bool, tmp_path: Path, monkeypatch: py
     (tmp_path / "out").mkdir()
     (tmp_path / "out.png").mkdir()
     monkeypatch.chdir(tmp_path)
-    for path in ("out", "out.png", "", ".", "..", "/"):
-        with pytest.raises(SaveError, match="directory"):
+    for path in ("out", "out.png", "", ".", "..", "/", "out/", "new/", "new.png/", "new/.", "new/..", Path("out")):
+        with pytest.raises(SaveError, match="names a directory; add the name of a file"):
             IMAGE.save(path, overwrite=overwrite)
     assert sorted(os.listdir(tmp_path)) == ["out", "out.png"]
+
+
+def test_the_error_about_a_directory_shows_it_as_given_and_a_name_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SaveError) as caught:
+        IMAGE.save("new/")
+    expected = "names a directory; add the name of a file, such as 'new/image.png'; the image is still in image.data"
+    assert caught.value.message == f"'new/' is not written: it {expected}"
 
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
@@ -120,7 +130,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytes
     assert os.listdir(tmp_path) == []
 
 
-def test_a_failed_write_leaves_the_old_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "lake.png").write_bytes(b"old")
 
     def full(descriptor: int) -> None:
@@ -154,7 +164,7 @@ def on_disk(tmp_path: Path) -> Image:
     return dataclasses.replace(IMAGE, data=None, path=tmp_path / "lake.png")
 
 
-def test_a_picture_that_was_saved_is_read_from_its_file(on_disk: Image, tmp_path: Path) -> None:
+def test_an_image_that_was_saved_is_read_from_its_file(on_disk: Image, tmp_path: Path) -> None:
     assert on_disk.to_bytes() == PNG
     assert on_disk.to_pil().size == (8, 6)
     assert on_disk.mimebundle() == {"text/plain": repr(on_disk), "image/png": base64.b64encode(PNG).decode()}
@@ -163,7 +173,7 @@ def test_a_picture_that_was_saved_is_read_from_its_file(on_disk: Image, tmp_path
     assert pickle.loads(pickle.dumps(on_disk)) == on_disk
 
 
-def test_a_picture_is_saved_over_itself(on_disk: Image) -> None:
+def test_an_image_is_saved_over_itself(on_disk: Image) -> None:
     assert on_disk.path is not None
     with pytest.raises(SaveError, match=f"the image is still in '{on_disk.path}'"):
         on_disk.save(on_disk.path)
@@ -171,7 +181,7 @@ def test_a_picture_is_saved_over_itself(on_disk: Image) -> None:
     assert on_disk.to_bytes() == PNG
 
 
-def test_a_picture_whose_file_is_gone_says_so(on_disk: Image, tmp_path: Path) -> None:
+def test_an_image_whose_file_is_gone_says_so(on_disk: Image, tmp_path: Path) -> None:
     assert on_disk.path is not None
     on_disk.path.unlink()
     for act in (on_disk.to_bytes, on_disk.to_pil, lambda: on_disk.save(tmp_path / "copy.png")):
@@ -197,24 +207,24 @@ def test_to_pil_without_pillow_says_what_to_install(monkeypatch: pytest.MonkeyPa
     assert importlib.util.find_spec("PIL") is not None
 
 
-def test_a_notebook_shows_the_picture() -> None:
+def test_a_notebook_shows_the_image() -> None:
     bundle = IMAGE._repr_mimebundle_(include=None, exclude=None)
     assert bundle == {"text/plain": repr(IMAGE), "image/png": base64.b64encode(PNG).decode()}
     assert IMAGE.mimebundle() == bundle
 
 
 @pytest.mark.parametrize("image", [FILTERED, Image(url="https://a.b"), Image(data=b"unknown")])
-def test_a_notebook_shows_words_where_there_is_no_picture(image: Image) -> None:
+def test_a_notebook_shows_words_where_there_is_no_image(image: Image) -> None:
     assert image._repr_mimebundle_() == {"text/plain": repr(image)}
 
 
-def test_a_notebook_shows_an_answer_with_its_picture_and_ids() -> None:
+def test_a_notebook_shows_a_response_with_its_image_and_ids() -> None:
     response = ImagesResponse((FILTERED, IMAGE), id="r-1")
     bundle = response._repr_mimebundle_(include=None, exclude=None)
     assert bundle == {"text/plain": repr(response), "image/png": base64.b64encode(PNG).decode()}
 
 
-def test_pictures_do_not_print_their_bytes() -> None:
+def test_images_do_not_print_their_bytes() -> None:
     image = Image(data=b"secret" * 10**5, format="png", width=8, height=6)
     assert "secret" not in repr(image)
     assert "width=8" in repr(image)
@@ -241,15 +251,15 @@ def test_results_are_frozen_values_that_pickle(value: Any) -> None:
         setattr(value, dataclasses.fields(value)[0].name, None)
 
 
-# --- the one picture ------------------------------------------------------------------------------------------
+# --- the one image ------------------------------------------------------------------------------------------
 
 
-def test_the_one_picture() -> None:
+def test_the_one_image() -> None:
     assert ImagesResponse((IMAGE,)).image is IMAGE
     assert ImagesResponse((FILTERED, IMAGE)).image is IMAGE
 
 
-def test_a_filtered_picture_is_no_picture() -> None:
+def test_a_filtered_image_is_no_image() -> None:
     response = ImagesResponse((FILTERED,), trace_id="t", attempts=2, maybe_billed=2)
     with pytest.raises(ContentFilteredError, match="charged") as caught:
         _ = response.image
@@ -263,6 +273,6 @@ def test_a_filtered_picture_is_no_picture() -> None:
     )
 
 
-def test_an_answer_without_pictures_is_malformed() -> None:
+def test_a_response_without_images_is_malformed() -> None:
     with pytest.raises(MalformedResponseError):
         _ = ImagesResponse(()).image

@@ -27,13 +27,13 @@ PATIENT = RetryPolicy(max_attempts=10)
 
 
 def _status(status: int, retry_after: float | None = None) -> APIStatusError:
-    """The API's own answer with this status."""
+    """The API's own response with this status."""
     outcome = status_outcome(status)
     return outcome.error("", status=status, billing=outcome.refusal or outcome.billing, retry_after=retry_after)
 
 
 def _foreign(status: int, retry_after: float | None = None) -> APIStatusError:
-    """Somebody else's answer with this status."""
+    """The response of another server with this status."""
     outcome = status_outcome(status)
     return outcome.error("", status=status, billing=outcome.billing, retry_after=retry_after)
 
@@ -52,7 +52,7 @@ CUT = MalformedResponseError("", body=b"")
 @pytest.mark.parametrize(
     ("policy", "attempt", "error", "jitter", "remaining", "wait"),
     [
-        # What cannot have been billed is tried again, up to max_attempts.
+        # What cannot have been billed is retried, up to max_attempts.
         (DEFAULT, 1, NOT_SENT, 1.0, 100, 0.05),
         (DEFAULT, 2, NOT_SENT, 1.0, 100, 0.1),
         (DEFAULT, 3, NOT_SENT, 1.0, 100, None),
@@ -81,7 +81,7 @@ CUT = MalformedResponseError("", body=b"")
         (DEFAULT, 1, NOT_SENT, 1.0, 0.01, None),
         (DEFAULT, 1, NOT_SENT, 0.0, 0, None),
         (DEFAULT, 1, NOT_SENT, 1.0, math.inf, 0.05),
-        # What the server refused for good is never tried again.
+        # What the server refused for good is never retried.
         *[(RISKY, 1, _status(status, 1), 0.0, 100, None) for status in (400, 401, 402, 403, 404, 405, 413, 451, 301)],
         # Nor is what would end the same way again.
         (RISKY, 1, REFUSED, 0.0, 100, None),
@@ -144,7 +144,7 @@ def test_the_jitter_stays_within_the_cap_and_the_doubling(
 
 
 @given(policy=policies, asked=st.floats(0, 1e6), jitter=jitters, status=st.sampled_from([429, 503]))
-def test_nobody_comes_back_before_the_server_s_wish_nor_more_than_a_fifth_later(
+def test_no_retry_comes_before_the_time_the_server_asked_for_nor_more_than_a_fifth_later(
     policy: RetryPolicy, asked: float, jitter: float, status: int
 ) -> None:
     wait = wait_before_next(policy, 1, _status(status, asked), jitter=jitter, remaining=math.inf)

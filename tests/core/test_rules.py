@@ -502,52 +502,52 @@ def test_without_a_size_the_default_is_meant() -> None:
     assert _edit_2().pick(None) == Size(width=1024, height=1024)
 
 
-# --- pictures ---------------------------------------------------------------------------------------------------
+# --- images ---------------------------------------------------------------------------------------------------
 
 PHOTO = ImageInput(formats=("png", "jpeg"), max_bytes=100, min_side=64, max_side=4096, max_ratio=3.0)
 
 
-def _picture(
+def _image(
     width: int = 100, height: int = 100, *, size: int = 10, format: str = "png", complete: bool = True
 ) -> InputImage:
     return InputImage(b"x" * size, format, width, height, complete)
 
 
 @pytest.mark.parametrize(
-    "picture",
+    "image",
     [
-        _picture(),
-        _picture(64, 64),
-        _picture(4096, 4096),
-        _picture(64, 192),
-        _picture(192, 64),
-        _picture(size=100),
-        _picture(format="jpeg"),
+        _image(),
+        _image(64, 64),
+        _image(4096, 4096),
+        _image(64, 192),
+        _image(192, 64),
+        _image(size=100),
+        _image(format="jpeg"),
     ],
 )
-def test_pictures_within_the_limits_pass(picture: InputImage) -> None:
-    assert PHOTO.judge(picture) is None
+def test_images_within_the_limits_pass(image: InputImage) -> None:
+    assert PHOTO.judge(image) is None
 
 
 @pytest.mark.parametrize(
     ("value", "why"),
     [
-        (_picture(63, 64), "63x64 pixels"),
-        (_picture(64, 63), "64x63 pixels"),
-        (_picture(4097, 4096), "4097x4096 pixels"),
-        (_picture(4096, 4097), "4096x4097 pixels"),
-        (_picture(64, 193), "1:3.02"),
-        (_picture(193, 64), "1:3.02"),
-        (_picture(size=101), "101 bytes"),
-        (_picture(format="webp"), "the bytes are webp"),
-        (_picture(complete=False), "cut off"),
+        (_image(63, 64), "63x64 pixels"),
+        (_image(64, 63), "64x63 pixels"),
+        (_image(4097, 4096), "4097x4096 pixels"),
+        (_image(4096, 4097), "4096x4097 pixels"),
+        (_image(64, 193), "1:3.02"),
+        (_image(193, 64), "1:3.02"),
+        (_image(size=101), "101 bytes"),
+        (_image(format="webp"), "the bytes are webp"),
+        (_image(complete=False), "cut off"),
         (InvalidImage("it is empty"), "it is empty"),
         (ImageURL("https://example.com/a.png"), "download"),
         (None, "nothing, not an image"),
         (5, "an int, not an image"),
     ],
 )
-def test_pictures_beyond_the_limits_are_refused_with_the_reason(value: object, why: str) -> None:
+def test_images_beyond_the_limits_are_refused_with_the_reason(value: object, why: str) -> None:
     assert why in _fault(PHOTO, value).why
 
 
@@ -565,14 +565,14 @@ def test_a_style_reference_names_every_bad_part() -> None:
     ]
     assert [fault.part for fault in rule.faults({})] == ["source_url"]
     assert [fault.why for fault in rule.faults("cat.png")] == ["a str, not a mapping"]
-    assert rule.faults({"source_url": _picture(), "weight": None}) == ()
+    assert rule.faults({"source_url": _image(), "weight": None}) == ()
 
 
 def test_a_style_weight_goes_out_as_a_number() -> None:
     rule = Style(image=PHOTO, weight=Number(minimum=0, above=True, maximum=2))
-    picture = _picture()
-    assert rule.to_wire({"source_url": picture, "weight": NumpyInt(1)}) == {"source_url": picture, "weight": 1.0}
-    assert rule.to_wire({"source_url": picture, "weight": None}) == {"source_url": picture}
+    image = _image()
+    assert rule.to_wire({"source_url": image, "weight": NumpyInt(1)}) == {"source_url": image, "weight": 1.0}
+    assert rule.to_wire({"source_url": image, "weight": None}) == {"source_url": image}
 
 
 @given(value=anything)

@@ -24,7 +24,7 @@ from stepfun_async._core.requests import REQUESTS, ImageRequest
 from tests.support.samples import noise, saved
 
 OPEN = ("sglang", "vllm-omni", "sd-server", "localai")
-PICTURE = saved(noise(), "PNG")
+IMAGE = saved(noise(), "PNG")
 VERBATIM = ("stepfun", "embedded", "litellm", "openai")
 
 
@@ -80,7 +80,7 @@ def test_a_name_of_the_wire_can_be_given() -> None:
 
 def test_image_to_image_is_an_edit_with_a_strength_on_vllm_omni() -> None:
     model = register_model("open", server="vllm-omni")
-    said = sent(ImageToImage(model=model, image=PICTURE, prompt="in oil", source_weight=0.4, steps=3), "vllm-omni")
+    said = sent(ImageToImage(model=model, image=IMAGE, prompt="in oil", source_weight=0.4, steps=3), "vllm-omni")
     assert said == {
         "path": "/images/edits",
         "model": "open",
@@ -120,7 +120,7 @@ def test_a_parameter_that_a_server_does_not_have_is_a_problem(server: str) -> No
 
 @pytest.mark.parametrize("server", ["sglang", "litellm", "sd-server"])
 def test_image_to_image_is_a_problem_where_no_server_has_it(server: str) -> None:
-    (problem,) = ImageToImage(image=PICTURE, prompt="in oil", source_weight=0.4).read(servers(server)).problems()
+    (problem,) = ImageToImage(image=IMAGE, prompt="in oil", source_weight=0.4).read(servers(server)).problems()
     assert (problem.field, problem.given, problem.allowed) == ("operation", "image_to_image", "text_to_image, edit")
     assert "edit() takes an image and a prompt" in problem.why
 
@@ -271,7 +271,7 @@ def test_profiles_and_adapted_rows_pickle_and_print(server: Server) -> None:
 
 
 def test_an_edit_of_stepfuns_model_takes_a_size_on_servers_that_do() -> None:
-    said = sent(ImageEdit(image=PICTURE, prompt="make it night", size="512x512", steps=4), "sglang")
+    said = sent(ImageEdit(image=IMAGE, prompt="make it night", size="512x512", steps=4), "sglang")
     assert (said["size"], said["num_inference_steps"]) == ("512x512", "4")
 
 

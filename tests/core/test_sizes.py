@@ -52,7 +52,7 @@ def test_wire_strings_round_trip(size: Size, order: Order) -> None:
 
 
 @given(size=sizes)
-def test_the_two_orders_mean_turned_pictures(size: Size) -> None:
+def test_the_two_orders_mean_turned_images(size: Size) -> None:
     turned = Size.from_wire(size.to_wire("width x height"), "height x width")
     assert turned == Size(width=size.height, height=size.width)
 
@@ -87,7 +87,7 @@ def test_a_ratio_is_width_over_height(width: int, height: int) -> None:
 
 
 @pytest.mark.parametrize("side", [0, -1, 1.0, "1", None, True, math.nan, 10**400])
-def test_sides_that_no_picture_has_are_told_without_an_error(side: Any) -> None:
+def test_sides_that_no_image_has_are_shown_without_an_error(side: Any) -> None:
     size = Size(width=side, height=1)
     assert size.possible == (side == 10**400)
     assert not size.fits_ratio("1:1")

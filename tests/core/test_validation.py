@@ -131,7 +131,7 @@ def test_an_unknown_model_is_named_with_the_known_ones() -> None:
     assert "register_model" in problem.why
 
 
-def test_a_model_of_another_operation_is_told_what_it_can() -> None:
+def test_the_error_for_a_model_of_another_operation_names_its_own() -> None:
     problem = _only(TextToImage(model="step-1x-edit", prompt="a"))
     assert problem.why == "step-1x-edit has edit, not text_to_image"
     assert _only(ImageEdit(model="step-2x-large", prompt="a", image=PNG)).why == (
@@ -148,7 +148,7 @@ def test_a_model_that_is_no_name_is_a_problem_too(model: Any) -> None:
 
 
 @pytest.mark.parametrize("size", [Size(width=1360, height=768), "16:9", "768x1360"])
-def test_a_wide_picture_of_the_model_that_writes_height_first(size: Size | str) -> None:
+def test_a_wide_image_of_the_model_that_writes_height_first(size: Size | str) -> None:
     request = TextToImage(model="step-image-edit-2", prompt="a", size=size)
     assert request.problems() == ()
     assert (request.to_call().json or {})["size"] == "768x1360"
@@ -156,7 +156,7 @@ def test_a_wide_picture_of_the_model_that_writes_height_first(size: Size | str) 
 
 @pytest.mark.parametrize("model", ["step-2x-large", "step-1x-medium"])
 @pytest.mark.parametrize("size", [Size(width=1280, height=800), "16:10", "1280x800"])
-def test_a_wide_picture_of_the_models_that_write_width_first(model: str, size: Size | str) -> None:
+def test_a_wide_image_of_the_models_that_write_width_first(model: str, size: Size | str) -> None:
     request = TextToImage(model=model, prompt="a", size=size)
     assert request.problems() == ()
     assert (request.to_call().json or {})["size"] == "1280x800"
@@ -191,7 +191,7 @@ def test_a_string_that_begins_with_the_height_is_noticed(size: str, sides: str, 
         ("step-2x-large", "1280x800"),
     ],
 )
-def test_a_size_that_nobody_can_take_for_another_is_not_noticed(model: str, size: Size | str | None) -> None:
+def test_a_size_that_cannot_be_mistaken_has_no_notice(model: str, size: Size | str | None) -> None:
     assert TextToImage(model=model, prompt="a", size=size).notices() == ()
 
 
@@ -200,8 +200,8 @@ def test_tables_for_people_have_no_size_that_can_be_pasted_and_turns() -> None:
         text for row in capabilities() if row.sizes for text in row.sizes.wire_options if text in row.sizes.turning
     ]
     assert "1360x768" in turning
-    told = "\n".join([*map(str, capabilities()), str(TextToImage(prompt="a", size="square").problems()[0])])
-    assert [text for text in turning if text in told] == []
+    written = "\n".join([*map(str, capabilities()), str(TextToImage(prompt="a", size="square").problems()[0])])
+    assert [text for text in turning if text in written] == []
 
 
 def test_a_size_of_another_model_is_refused_with_the_order_in_words() -> None:
@@ -247,14 +247,14 @@ def test_notices_follow_the_default_of_a_registered_model(monkeypatch: pytest.Mo
     assert TextToImage(model="acme", prompt="a", negative_prompt="b").notices() == ()
 
 
-# --- pictures and parts ---------------------------------------------------------------------------------
+# --- images and parts ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("model", "operation", "largest"),
     [("step-image-edit-2", "edit", 4096), ("step-1x-edit", "edit", 4096), ("step-2x-large", "image_to_image", 2048)],
 )
-def test_the_largest_side_of_a_picture(model: str, operation: Operation, largest: int) -> None:
+def test_the_largest_side_of_an_image(model: str, operation: Operation, largest: int) -> None:
     square = pillow.new("1", (largest, largest))
     assert _request(model, operation, image=square).problems() == ()
     wider = pillow.new("1", (largest + 1, largest))
@@ -262,13 +262,13 @@ def test_the_largest_side_of_a_picture(model: str, operation: Operation, largest
     assert (problem.field, problem.why) == ("image", f"{largest + 1}x{largest} pixels")
 
 
-def test_the_ratio_of_a_picture_to_edit() -> None:
+def test_the_ratio_of_an_image_to_edit() -> None:
     assert _request("step-1x-edit", "edit", image=_png(300, 100)).problems() == ()
     assert _only(_request("step-1x-edit", "edit", image=_png(301, 100))).field == "image"
     assert _request("step-image-edit-2", "edit", image=_png(301, 100)).problems() == ()
 
 
-def test_a_picture_of_more_than_10_megabytes() -> None:
+def test_an_image_of_more_than_10_megabytes() -> None:
     end = PNG[-12:]
     padded = PNG + b"\0" * (10 * 1024 * 1024 - len(PNG) - len(end)) + end
     assert _request("step-1x-edit", "edit", image=padded).problems() == ()

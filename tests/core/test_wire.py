@@ -1,4 +1,4 @@
-"""Requests and answers on the wire: round trips, every shape an answer has, and every error it can be."""
+"""Requests and responses on the wire: round trips, every shape a response has, and every error it can be."""
 
 from __future__ import annotations
 
@@ -104,9 +104,9 @@ def test_what_is_asked_is_what_is_understood(model: str, operation: Operation, d
     understood = from_call(call)
     assert understood is not None
     found, values = understood
-    picture = values.pop("image", None)
-    if picture is not None:
-        assert (of_data_uri(picture).data if isinstance(picture, str) else picture) == PNG  # type: ignore[union-attr]
+    image = values.pop("image", None)
+    if image is not None:
+        assert (of_data_uri(image).data if isinstance(image, str) else image) == PNG  # type: ignore[union-attr]
     if isinstance(asked.get("size"), Size):
         assert row.sizes is not None
         asked["size"] = asked["size"].to_wire(row.sizes.order)
@@ -196,7 +196,7 @@ def test_what_the_tables_do_not_know_is_sent_as_given() -> None:
         HTTPRequest("GET", "/models"),
     ],
 )
-def test_another_call_is_no_request_for_a_picture(call: HTTPRequest) -> None:
+def test_another_call_is_no_request_for_an_image(call: HTTPRequest) -> None:
     assert from_call(call) is None
 
 
@@ -209,7 +209,7 @@ def test_form_fields_that_say_nothing_stay_text() -> None:
     assert from_call(HTTPRequest("POST", "/images/edits", form={"steps": "5"})) == ("edit", {"steps": "5"})
 
 
-def test_a_call_does_not_print_pictures_or_headers() -> None:
+def test_a_call_does_not_print_images_or_headers() -> None:
     call = HTTPRequest("POST", "/x", files={"image": Upload("a.png", "image/png", b"secret")}, headers={"x": "secret"})
     assert "secret" not in repr(call)
     assert "secret" not in repr(HTTPResponse(200, {}, b"secret"))
@@ -229,24 +229,24 @@ def test_what_json_cannot_say_is_an_invalid_request(value: object) -> None:
     assert [problem.field for problem in caught.value.problems] == ["body"]
 
 
-# --- answers --------------------------------------------------------------------------------------------------
+# --- responses --------------------------------------------------------------------------------------------------
 
 
-def _reply(content: object, status: int = 200, **headers: str) -> HTTPResponse:
+def _response(content: object, status: int = 200, **headers: str) -> HTTPResponse:
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     return HTTPResponse(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
 
 
 def _parse(
-    reply: HTTPResponse, *, base_url: str = "https://api.stepfun.ai/v1", hours: int | None = 2
+    response: HTTPResponse, *, base_url: str = "https://api.stepfun.ai/v1", hours: int | None = 2
 ) -> ImagesResponse:
     lifetime = None if hours is None else timedelta(hours=hours)
-    return parse_images(reply, model="step-2x-large", base_url=base_url, now=NOW, link_lifetime=lifetime)
+    return parse_images(response, model="step-2x-large", base_url=base_url, now=NOW, link_lifetime=lifetime)
 
 
-def test_the_documented_answer() -> None:
+def test_the_documented_response() -> None:
     content = {"created": 1589478378, "data": [{"b64_json": B64, "finish_reason": "success", "seed": 123838}]}
-    response = _parse(_reply(content, x_trace_id="t-1"))
+    response = _parse(_response(content, x_trace_id="t-1"))
     image = Image(data=PNG, format="png", width=8, height=6, seed=123838, finish_reason="success")
     assert response == ImagesResponse((image,), 1589478378, None, "t-1", "step-2x-large")
     assert response.image is response.data[0]
@@ -259,32 +259,32 @@ WRAPPED = "\n".join(B64[at : at + 76] for at in range(0, len(B64), 76))
 @pytest.mark.parametrize(
     "text", [B64, f"data:image/png;base64,{B64}", WRAPPED, WRAPPED.replace("\n", "\r\n") + "\r\n", f" {B64}"]
 )
-def test_the_picture_under_both_names_and_in_every_writing(name: str, text: str) -> None:
-    assert _parse(_reply({"data": [{name: text}]})).image.data == PNG
+def test_the_image_under_both_names_and_in_every_writing(name: str, text: str) -> None:
+    assert _parse(_response({"data": [{name: text}]})).image.data == PNG
 
 
 def test_what_may_be_missing_is_none() -> None:
-    response = _parse(_reply({"data": [{"b64_json": B64}]}))
+    response = _parse(_response({"data": [{"b64_json": B64}]}))
     assert (response.created, response.id, response.trace_id) == (None, None, None)
     assert (response.image.seed, response.image.finish_reason) == (None, None)
 
 
 def test_unknown_keys_are_passed_over() -> None:
     content = {"data": [{"b64_json": B64, "revised_prompt": "x"}], "usage": {"tokens": 1}, "id": "r-1"}
-    assert _parse(_reply(content)).id == "r-1"
+    assert _parse(_response(content)).id == "r-1"
 
 
 @pytest.mark.parametrize("wrong", ["text", [1], {"a": 1}, True, None, 1e400])
-def test_unimportant_fields_of_a_wrong_type_do_not_cost_the_picture(wrong: object) -> None:
+def test_unimportant_fields_of_a_wrong_type_do_not_cost_the_image(wrong: object) -> None:
     content = {"created": wrong, "id": [wrong], "data": [{"b64_json": B64, "seed": wrong, "finish_reason": [wrong]}]}
-    response = _parse(_reply(content))
+    response = _parse(_response(content))
     assert (response.created, response.id, response.image.seed) == (None, None, None)
     assert response.image.data == PNG
 
 
 @pytest.mark.parametrize("created", [1589478378000, 10**18, -(10**15), 253402300799, 10**40])
 def test_an_impossible_time_does_not_cost_the_link(created: int) -> None:
-    image = _parse(_reply({"created": created, "data": [{"url": "https://a.b/c.png"}]})).image
+    image = _parse(_response({"created": created, "data": [{"url": "https://a.b/c.png"}]})).image
     assert image.url == "https://a.b/c.png"
     assert image.expires_at == datetime.fromtimestamp(NOW, UTC) + timedelta(hours=2)
 
@@ -300,24 +300,24 @@ def test_an_impossible_time_does_not_cost_the_link(created: int) -> None:
 )
 @pytest.mark.parametrize("base_url", ["https://api.stepfun.ai/v1", "https://api.stepfun.ai/v1/"])
 def test_links_are_made_whole(url: str, absolute: str, base_url: str) -> None:
-    assert _parse(_reply({"data": [{"url": url}]}), base_url=base_url).image.url == absolute
+    assert _parse(_response({"data": [{"url": url}]}), base_url=base_url).image.url == absolute
 
 
-def test_a_link_expires_a_while_after_the_picture_was_made() -> None:
-    reply = _reply({"created": 1000, "data": [{"url": "https://a.b/c.png"}]})
-    assert _parse(reply).image.expires_at == datetime.fromtimestamp(1000, UTC) + timedelta(hours=2)
-    assert _parse(reply, hours=None).image.expires_at is None
+def test_a_link_expires_a_while_after_the_image_was_made() -> None:
+    response = _response({"created": 1000, "data": [{"url": "https://a.b/c.png"}]})
+    assert _parse(response).image.expires_at == datetime.fromtimestamp(1000, UTC) + timedelta(hours=2)
+    assert _parse(response, hours=None).image.expires_at is None
 
 
-def test_a_filtered_picture_is_an_answer_without_bytes() -> None:
+def test_a_filtered_image_is_a_response_without_bytes() -> None:
     content = {"data": [{"finish_reason": "content_filtered", "seed": 5, "b64_json": B64, "url": "https://a.b"}]}
-    (image,) = _parse(_reply(content)).data
+    (image,) = _parse(_response(content)).data
     assert image == Image(seed=5, finish_reason="content_filtered")
     assert image.filtered
 
 
 def test_bytes_of_no_known_format_are_kept() -> None:
-    image = _parse(_reply({"data": [{"b64_json": "AAAAIGZ0eXBpc29t"}]})).image
+    image = _parse(_response({"data": [{"b64_json": "AAAAIGZ0eXBpc29t"}]})).image
     assert (image.format, image.width, image.height) == (None, None, None)
     assert image.data == base64.b64decode("AAAAIGZ0eXBpc29t")
 
@@ -354,16 +354,16 @@ def test_bytes_of_no_known_format_are_kept() -> None:
     ],
     ids=lambda content: repr(content)[:40],
 )
-def test_an_answer_that_cannot_be_read_keeps_its_body_since_it_may_be_paid_for(content: object) -> None:
-    reply = _reply(content, x_trace_id="t-1")
+def test_a_response_that_cannot_be_read_keeps_its_body_since_it_may_be_paid_for(content: object) -> None:
+    response = _response(content, x_trace_id="t-1")
     with pytest.raises(MalformedResponseError, match=r"error\.body") as caught:
-        _parse(reply)
+        _parse(response)
     error = caught.value
-    assert (error.body, error.billing, error.trace_id) == (reply.body, "unknown", "t-1")
+    assert (error.body, error.billing, error.trace_id) == (response.body, "unknown", "t-1")
 
 
 @pytest.mark.parametrize(
-    ("reply", "said"),
+    ("response", "said"),
     [
         (({"error": {"message": "no quota", "type": "quota"}},), "no image in it: no quota;"),
         (({"error": "no quota"},), ": no quota;"),
@@ -381,15 +381,15 @@ def test_an_answer_that_cannot_be_read_keeps_its_body_since_it_may_be_paid_for(c
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_a_reason_inside_a_success_is_in_the_error(reply: tuple[Any, ...], said: str) -> None:
+def test_a_reason_inside_a_success_is_in_the_error(response: tuple[Any, ...], said: str) -> None:
     with pytest.raises(MalformedResponseError, match=said) as caught:
-        _parse(_reply(*reply))
+        _parse(_response(*response))
     assert caught.value.billing == "unknown"
 
 
-def test_a_success_that_cannot_be_read_says_that_a_gateway_sends_again() -> None:
+def test_the_error_for_an_unreadable_success_says_that_a_gateway_resends() -> None:
     with pytest.raises(MalformedResponseError) as caught:
-        _parse(_reply({"data": []}, x_litellm_call_id="c-1"))
+        _parse(_response({"data": []}, x_litellm_call_id="c-1"))
     assert (caught.value.resent_by, caught.value.trace_id) == ("LiteLLM", "c-1")
 
 
@@ -407,31 +407,31 @@ items = st.dictionaries(st.sampled_from(["b64_json", "image", "url", "seed", "fi
     )
     | json_values
 )
-def test_any_json_is_an_answer_or_malformed(content: object) -> None:
+def test_any_json_is_a_response_or_malformed(content: object) -> None:
     with contextlib.suppress(MalformedResponseError):
-        assert _parse(_reply(content)).data
+        assert _parse(_response(content)).data
 
 
 @given(body=st.binary())
-def test_any_bytes_are_an_answer_or_malformed(body: bytes) -> None:
+def test_any_bytes_are_a_response_or_malformed(body: bytes) -> None:
     with pytest.raises(MalformedResponseError):
-        _parse(_reply(body))
+        _parse(_response(body))
 
 
-# --- the other answers ------------------------------------------------------------------------------------------
+# --- the other responses ------------------------------------------------------------------------------------------
 
 
 def test_models() -> None:
     content = {"data": [{"id": "a", "created": 5, "owned_by": "stepfun", "object": "model"}, {"id": "b"}]}
-    assert parse_models(_reply(content), now=NOW) == (Model("a", 5, "stepfun"), Model("b"))
-    assert parse_models(_reply({"data": []}), now=NOW) == ()
-    assert parse_model(_reply({"id": "a", "created": "x"}), now=NOW) == Model("a")
+    assert parse_models(_response(content), now=NOW) == (Model("a", 5, "stepfun"), Model("b"))
+    assert parse_models(_response({"data": []}), now=NOW) == ()
+    assert parse_model(_response({"id": "a", "created": "x"}), now=NOW) == Model("a")
 
 
 def test_account() -> None:
     content = {"type": "prepaid", "balance": 1, "total_cash_balance": 0.5, "total_voucher_balance": 0.25}
-    assert parse_account(_reply(content), now=NOW) == Account("prepaid", 1.0, 0.5, 0.25)
-    assert parse_account(_reply({"balance": -2.5}), now=NOW) == Account(None, -2.5)
+    assert parse_account(_response(content), now=NOW) == Account("prepaid", 1.0, 0.5, 0.25)
+    assert parse_account(_response({"balance": -2.5}), now=NOW) == Account(None, -2.5)
 
 
 @pytest.mark.parametrize(
@@ -448,23 +448,23 @@ def test_account() -> None:
         (parse_download, b""),
     ],
 )
-def test_other_answers_that_cannot_be_read(parse: Callable[..., object], content: object) -> None:
+def test_other_responses_that_cannot_be_read(parse: Callable[..., object], content: object) -> None:
     with pytest.raises(MalformedResponseError):
-        parse(_reply(content), now=NOW)
+        parse(_response(content), now=NOW)
     with pytest.raises(NotFoundError):
-        parse(_reply(content, 404), now=NOW)
+        parse(_response(content, 404), now=NOW)
 
 
-def test_a_download_is_the_bytes_of_the_picture() -> None:
-    assert parse_download(_reply(PNG), now=NOW) == {"data": PNG, "format": "png", "width": 8, "height": 6}
+def test_a_download_is_the_bytes_of_the_image() -> None:
+    assert parse_download(_response(PNG), now=NOW) == {"data": PNG, "format": "png", "width": 8, "height": 6}
 
 
 # --- errors ---------------------------------------------------------------------------------------------------
 
 
-def _raised(reply: HTTPResponse) -> APIStatusError:
+def _raised(response: HTTPResponse) -> APIStatusError:
     with pytest.raises(APIStatusError) as caught:
-        raise_for_status(reply, NOW)
+        raise_for_status(response, NOW)
     return caught.value
 
 
@@ -499,7 +499,7 @@ def _raised(reply: HTTPResponse) -> APIStatusError:
 def test_what_a_status_means_in_the_words_of_the_api(
     status: int, kind: type[APIStatusError], billing: str, hint: str
 ) -> None:
-    error = _raised(_reply({"error": {"message": "no", "type": "request_params_invalid"}}, status, x_trace_id="t"))
+    error = _raised(_response({"error": {"message": "no", "type": "request_params_invalid"}}, status, x_trace_id="t"))
     assert type(error) is kind
     assert (error.status, error.billing, error.type, error.trace_id) == (
         status,
@@ -536,7 +536,7 @@ REFUSED = f"{ENVOY}reset reason: remote connection failure"
     ids=lambda value: repr(value)[:60],
 )
 def test_a_status_in_other_words_than_the_api_s_proves_nothing(status: int, body: object) -> None:
-    assert _raised(_reply(body, status)).billing == "unknown"
+    assert _raised(_response(body, status)).billing == "unknown"
 
 
 @pytest.mark.parametrize("reason", ["remote connection failure", "local connection failure", "connection timeout"])
@@ -550,28 +550,30 @@ def test_a_gateway_s_text_from_before_sending_is_a_refusal(reason: str, more: st
     assert _raised(HTTPResponse(503, through_another, body)).billing == "unknown", "that one may have sent it before"
 
 
-def test_an_answer_that_shows_a_gateway_that_sends_again_says_so() -> None:
+def test_the_error_for_a_response_of_a_gateway_that_resends_says_so() -> None:
     body = {"error": {"message": "timeout", "code": "408"}}
-    assert _raised(_reply(body, 408, x_litellm_call_id="c")).resent_by == "LiteLLM"
-    assert _raised(_reply(body, 429, x_litellm_call_id="c")).resent_by == "LiteLLM"
-    assert _raised(_reply(body, 400, x_litellm_call_id="c")).resent_by is None, "it did not even begin"
-    assert _raised(_reply(body, 408)).resent_by is None
+    assert _raised(_response(body, 408, x_litellm_call_id="c")).resent_by == "LiteLLM"
+    assert _raised(_response(body, 429, x_litellm_call_id="c")).resent_by == "LiteLLM"
+    assert _raised(_response(body, 400, x_litellm_call_id="c")).resent_by is None, "it did not even begin"
+    assert _raised(_response(body, 408)).resent_by is None
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_gateway_that_sends_again_answers_for_its_last_request_only(status: int) -> None:
+def test_the_response_of_a_gateway_that_resends_is_about_its_last_request_only(status: int) -> None:
     words = {"error": {"message": "litellm.RateLimitError: RateLimitError: OpenAIException - slow", "code": "429"}}
     body = {"error": {"message": "slow down", "code": "429"}}
-    assert _raised(_reply(body, status)).billing == "rejected"
-    assert _raised(_reply(body, status, x_litellm_call_id="c")).billing == "unknown", "the first may have been billed"
-    assert (told := _raised(_reply(words, status))).billing == "unknown", "something on the way kept the headers"
-    assert told.resent_by == "LiteLLM"
-    assert _raised(_reply(body, 401, x_litellm_call_id="c")).billing == "rejected", "so was the first one"
+    assert _raised(_response(body, status)).billing == "rejected"
+    assert _raised(_response(body, status, x_litellm_call_id="c")).billing == "unknown", (
+        "the first may have been billed"
+    )
+    assert (error := _raised(_response(words, status))).billing == "unknown", "something on the way kept the headers"
+    assert error.resent_by == "LiteLLM"
+    assert _raised(_response(body, 401, x_litellm_call_id="c")).billing == "rejected", "so was the first one"
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
 def test_a_success_is_no_error(status: int) -> None:
-    raise_for_status(_reply(b"", status), NOW)
+    raise_for_status(_response(b"", status), NOW)
 
 
 @pytest.mark.parametrize(
@@ -604,7 +606,7 @@ def test_a_success_is_no_error(status: int) -> None:
     ids=lambda value: repr(value)[:40],
 )
 def test_the_message_of_every_kind_of_body(body: object, said: str, kind: str | None, kept: object) -> None:
-    error = _raised(_reply(body, 400))
+    error = _raised(_response(body, 400))
     assert str(error) == f"400: {said}"
     assert (error.type, error.body) == (kind, kept)
 
@@ -613,11 +615,11 @@ def test_the_message_of_every_kind_of_body(body: object, said: str, kind: str | 
     "body", [b"x" * 10**6, {"error": {"message": "x" * 10**6}}, {"error": "x" * 10**6}, {"a": "x" * 10**6}]
 )
 def test_a_long_message_is_cut(body: object) -> None:
-    assert len(str(_raised(_reply(body, 400)))) < 600
+    assert len(str(_raised(_response(body, 400)))) < 600
 
 
 @given(status=st.integers(300, 599), body=st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
-def test_any_error_answer_is_an_error_of_its_status(status: int, body: bytes) -> None:
+def test_any_error_response_is_an_error_of_its_status(status: int, body: bytes) -> None:
     error = _raised(HTTPResponse(status, {}, body))
     assert error.status == status
     assert type(error) is status_outcome(status).error

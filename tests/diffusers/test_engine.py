@@ -103,8 +103,8 @@ def test_our_client_openai_and_curl_get_the_same_image(engine: DiffusersEngine) 
             images.append(base64.b64decode(made.data[0].b64_json or ""))
             assert [model.id for model in theirs.models.list()] == [engine.model]
         said = ["--header", "authorization: Bearer any", "--data", json.dumps(body)]
-        answer = subprocess.run(["curl", "-s", *said, f"{url}{GENERATE}"], capture_output=True, check=True).stdout
-        images.append(base64.b64decode(json.loads(answer)["data"][0]["b64_json"]))
+        response = subprocess.run(["curl", "-s", *said, f"{url}{GENERATE}"], capture_output=True, check=True).stdout
+        images.append(base64.b64decode(json.loads(response)["data"][0]["b64_json"]))
     assert len(set(images)) == 1
 
 
@@ -122,14 +122,14 @@ def test_a_request_that_the_model_cannot_fulfil_is_refused_before_any_work(
     engine: DiffusersEngine, body: dict[str, Any], status: int, says: str
 ) -> None:
     before = engine.bill()
-    reply = engine.respond(post(GENERATE, **{"model": engine.model, "prompt": "x", **QUICK, **body}))
-    assert (reply.status, says in reply.body.decode()) == (status, True)
+    response = engine.respond(post(GENERATE, **{"model": engine.model, "prompt": "x", **QUICK, **body}))
+    assert (response.status, says in response.body.decode()) == (status, True)
     assert engine.bill().seconds == before.seconds
 
 
 def test_an_edit_is_refused_by_name_where_the_pipeline_has_none(engine: DiffusersEngine) -> None:
-    reply = engine.respond(post("/images/edits", model=engine.model, prompt="x"))
-    assert "it has image_to_image and text_to_image, not edit" in content(reply)["error"]["message"]
+    response = engine.respond(post("/images/edits", model=engine.model, prompt="x"))
+    assert "it has image_to_image and text_to_image, not edit" in content(response)["error"]["message"]
 
 
 # --- work: time, stopping, waiting, failing
@@ -234,8 +234,8 @@ def test_closing_frees_the_weights_and_refuses_later_calls(models: Path) -> None
         engine.close()
         gc.collect()
         assert unet() is None
-    reply = engine.respond(post(GENERATE, model=engine.model, prompt="x"))
-    assert reply.status == 400
+    response = engine.respond(post(GENERATE, model=engine.model, prompt="x"))
+    assert response.status == 400
 
 
 def test_closing_stops_the_image_in_work(models: Path) -> None:
@@ -249,9 +249,9 @@ def test_closing_stops_the_image_in_work(models: Path) -> None:
             threading.Event().wait(0.001)
 
     steps = Steps(engine, close)
-    reply = engine.respond(post(GENERATE, model=engine.model, prompt="x", size="64x64", steps=400))
+    response = engine.respond(post(GENERATE, model=engine.model, prompt="x", size="64x64", steps=400))
     threads[0].join()
-    assert (reply.status, steps.done) == (499, 1)
+    assert (response.status, steps.done) == (499, 1)
 
 
 @pytest.mark.parametrize(

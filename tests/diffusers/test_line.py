@@ -38,7 +38,7 @@ def test_one_works_and_the_others_follow_in_order() -> None:
     assert made == ["a", "b", "c"]
 
 
-def test_whoever_goes_leaves_the_line_to_the_others() -> None:
+def test_a_caller_that_goes_leaves_the_line_to_the_others() -> None:
     line, made, stop = Line(8), list[str](), Stop()
     with line.turn(Stop()):
         threads = [waiting(line, "a", made, stop), waiting(line, "b", made, Stop())]

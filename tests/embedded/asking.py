@@ -14,33 +14,33 @@ from stepfun_async._core.wire import HTTPRequest, HTTPResponse
 from stepfun_async.embedded import Engine
 
 
-def content(reply: HTTPResponse) -> dict[str, Any]:
-    """The JSON of an answer."""
-    answer: dict[str, Any] = json.loads(reply.body)
-    return answer
+def content(response: HTTPResponse) -> dict[str, Any]:
+    """The JSON of a response."""
+    parsed: dict[str, Any] = json.loads(response.body)
+    return parsed
 
 
-def message(reply: HTTPResponse) -> str:
-    """What an error answer says."""
-    return str(content(reply)["error"]["message"])
+def message(response: HTTPResponse) -> str:
+    """What an error response says."""
+    return str(content(response)["error"]["message"])
 
 
 def png(engine: Engine, request: ImageRequest) -> bytes:
-    """The picture that the engine makes for a request, as a PNG."""
-    reply = engine.respond(request.to_call())
-    assert reply.status == 200, reply.body
-    return base64.b64decode(content(reply)["data"][0]["b64_json"])
+    """The image that the engine makes for a request, as a PNG."""
+    response = engine.respond(request.to_call())
+    assert response.status == 200, response.body
+    return base64.b64decode(content(response)["data"][0]["b64_json"])
 
 
 def decoded(data: bytes) -> pillow.Image:
-    """A picture, with its pixels read."""
+    """An image, with its pixels read."""
     image = pillow.open(io.BytesIO(data))
     image.load()
     return image
 
 
 def photo(width: int = 96, height: int = 64, format: str = "PNG") -> bytes:
-    """A picture to send, with something recognisable in it."""
+    """An image to send, with something recognisable in it."""
     image = pillow.linear_gradient("L").resize((width, height)).convert("RGB")
     image.paste((200, 30, 40), (width // 4, height // 4, width // 2, height // 2))
     buffer = io.BytesIO()
@@ -54,5 +54,5 @@ def post(path: str, **parameters: Any) -> HTTPRequest:
 
 
 def get(path: str, key: str | None = None) -> HTTPRequest:
-    """A question that is not for a picture."""
+    """A question that is not for an image."""
     return HTTPRequest("GET", path, headers={"authorization": f"Bearer {key}"} if key else {})

@@ -1,4 +1,4 @@
-"""What an engine notes of the calls for pictures."""
+"""What an engine notes of the calls for images."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_calls_are_noted_in_order_with_what_was_asked() -> None:
     assert (first.status, first.paid, first.fault) == (200, True, None)
 
 
-def test_the_size_is_told_the_right_way_round() -> None:
+def test_the_size_is_shown_the_right_way_round() -> None:
     edit2, large, unsaid = noted(
         TextToImage(prompt="x", size=Size(width=1360, height=768)),
         TextToImage(prompt="x", model="step-2x-large", size=Size(width=1280, height=800)),
@@ -42,7 +42,7 @@ def test_the_size_is_told_the_right_way_round() -> None:
     assert unsaid.size is None
 
 
-def test_a_picture_is_told_as_bytes_and_a_link_as_itself() -> None:
+def test_an_image_is_shown_as_bytes_and_a_link_as_itself() -> None:
     sent, linked, none = noted(
         ImageToImage(image=PHOTO, prompt="x", source_weight=0.5),
         ImageToImage(image="https://somewhere.test/a.png", prompt="x", source_weight=0.5),
@@ -83,7 +83,7 @@ def test_a_call_that_is_refused_is_noted_as_not_paid() -> None:
     assert log.calls[0].parameters["steps"] == 99
 
 
-def test_questions_that_are_not_for_pictures_are_not_noted() -> None:
+def test_questions_that_are_not_for_images_are_not_noted() -> None:
     log = Log()
     list(Engine(log=log).play(get("/models")))
 

@@ -1,4 +1,4 @@
-"""What clients of OpenAI's API send with every call, and what clients in any language are told."""
+"""What clients of OpenAI's API send with every call, and what clients in any language get."""
 
 from __future__ import annotations
 
@@ -171,9 +171,9 @@ WRONG: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("more", WRONG, ids=str)
 def test_refusals_speak_of_the_wire(strict: str, more: dict[str, Any]) -> None:
-    reply = generate(strict, **more)
-    message = reply.json()["error"]["message"]
-    assert reply.status_code == 400
+    response = generate(strict, **more)
+    message = response.json()["error"]["message"]
+    assert response.status_code == 400
     assert message.startswith(f"{next(iter(more))}")
     assert not OF_PYTHON.search(message), message
 
@@ -193,8 +193,8 @@ def test_every_rule_of_every_row_is_said_without_python() -> None:
 def test_text_in_the_place_of_an_image_is_said_to_be_text(strict: str, text: str) -> None:
     headers = {"authorization": "Bearer any"}
     body = {"model": "step-2x-large", "prompt": "a", "source_url": text, "source_weight": 0.5}
-    reply = httpx.post(f"{strict}/images/image2image", json=body, headers=headers, trust_env=False)
-    message = reply.json()["error"]["message"]
+    response = httpx.post(f"{strict}/images/image2image", json=body, headers=headers, trust_env=False)
+    message = response.json()["error"]["message"]
     assert message.startswith("source_url: got ")
     assert "neither" in message or "not a link, a data URI or base64" in message
     form = httpx.post(

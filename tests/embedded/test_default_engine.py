@@ -10,7 +10,7 @@ from stepfun_async import AsyncClient, Client, ConfigurationError
 from stepfun_async.embedded import EmbeddedTransport, Engine, in_use, use
 
 
-def pictures(engine: Engine) -> int:
+def images(engine: Engine) -> int:
     return engine.bill().images
 
 
@@ -22,7 +22,7 @@ def test_it_answers_clients_made_inside() -> None:
     with use(Engine(plain=True)) as engine, Client(base_url="embedded") as client:
         ask(client)
 
-    assert pictures(engine) == 1
+    assert images(engine) == 1
 
 
 def test_it_answers_a_client_made_before_and_leaves_it_afterwards() -> None:
@@ -35,7 +35,7 @@ def test_it_answers_a_client_made_before_and_leaves_it_afterwards() -> None:
             ask(client)
             ask(client)
 
-    assert (pictures(first), pictures(second)) == (1, 2)
+    assert (images(first), images(second)) == (1, 2)
 
 
 def test_the_innermost_block_holds() -> None:
@@ -45,7 +45,7 @@ def test_the_innermost_block_holds() -> None:
             ask(client)
         ask(client)
 
-    assert (pictures(outer), pictures(inner)) == (1, 1)
+    assert (images(outer), images(inner)) == (1, 1)
     assert in_use() is None
 
 
@@ -73,7 +73,7 @@ def test_it_holds_in_other_threads() -> None:
         for thread in threads:
             thread.join()
 
-    assert pictures(engine) == 3
+    assert images(engine) == 3
 
 
 def test_a_transport_of_ones_own_stays() -> None:
@@ -81,7 +81,7 @@ def test_a_transport_of_ones_own_stays() -> None:
     with use(Engine(plain=True)) as engine, Client(base_url="embedded", transport=EmbeddedTransport(own)) as client:
         ask(client)
 
-    assert (pictures(engine), pictures(own)) == (0, 1)
+    assert (images(engine), images(own)) == (0, 1)
 
 
 @pytest.mark.anyio
@@ -90,7 +90,7 @@ async def test_it_answers_async_clients() -> None:
         async with AsyncClient(base_url="embedded") as client:
             await client.images.generate("a lake")
 
-    assert pictures(engine) == 1
+    assert images(engine) == 1
 
 
 def test_clients_without_it_keep_engines_of_their_own() -> None:

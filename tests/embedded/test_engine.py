@@ -1,4 +1,4 @@
-"""What the engine answers: pictures, refusals, bills, links, facts."""
+"""What the engine answers: images, refusals, bills, links, facts."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ def with_key(call: HTTPRequest, key: str) -> HTTPRequest:
     return replace(call, headers={"authorization": f"Bearer {key}"})
 
 
-# --- answers
+# --- responses
 
 
-def test_an_answer_has_what_the_service_documents() -> None:
-    reply = Engine(clock=Clock()).respond(CALL)
+def test_a_response_has_what_the_service_documents() -> None:
+    response = Engine(clock=Clock()).respond(CALL)
 
-    answer = content(reply)
-    assert reply.status == 200
-    assert reply.headers["content-type"] == "application/json"
-    assert answer["created"] == 1_000_000
-    assert isinstance(answer["id"], str)
-    (picture,) = answer["data"]
-    assert set(picture) == {"seed", "finish_reason", "b64_json"}
-    assert picture["finish_reason"] == "success"
-    assert decoded(base64.b64decode(picture["b64_json"])).size == (256, 256)
+    parsed = content(response)
+    assert response.status == 200
+    assert response.headers["content-type"] == "application/json"
+    assert parsed["created"] == 1_000_000
+    assert isinstance(parsed["id"], str)
+    (image,) = parsed["data"]
+    assert set(image) == {"seed", "finish_reason", "b64_json"}
+    assert image["finish_reason"] == "success"
+    assert decoded(base64.b64decode(image["b64_json"])).size == (256, 256)
 
 
 def test_image_to_image_has_neither_created_nor_id_as_documented() -> None:
@@ -68,12 +68,12 @@ def test_image_to_image_has_neither_created_nor_id_as_documented() -> None:
 
 
 def test_without_response_format_the_server_sends_a_link() -> None:
-    reply = Engine().respond(post("/images/generations", model="step-2x-large", prompt="a lake", size="256x256"))
+    response = Engine().respond(post("/images/generations", model="step-2x-large", prompt="a lake", size="256x256"))
 
-    assert content(reply)["data"][0]["url"].startswith("https://embedded.invalid/v1/files/")
+    assert content(response)["data"][0]["url"].startswith("https://embedded.invalid/v1/files/")
 
 
-def test_every_answer_has_its_own_trace_id() -> None:
+def test_every_response_has_its_own_trace_id() -> None:
     engine = Engine()
     calls = [CALL, post("/images/generations"), get("/models"), get("/nothing")]
 
@@ -113,12 +113,12 @@ def test_every_row_of_the_tables_is_served(row: Capability) -> None:
 
 
 def test_a_refusal_names_every_problem_at_once() -> None:
-    reply = Engine().respond(post("/images/generations", model="step-2x-large", prompt="", steps=99, foo=1))
+    response = Engine().respond(post("/images/generations", model="step-2x-large", prompt="", steps=99, foo=1))
 
-    assert reply.status == 400
-    assert content(reply)["error"]["type"] == "request_params_invalid"
+    assert response.status == 400
+    assert content(response)["error"]["type"] == "request_params_invalid"
     for field in ("prompt", "steps", "foo"):
-        assert f"{field}: got" in message(reply)
+        assert f"{field}: got" in message(response)
 
 
 @pytest.mark.parametrize(
@@ -134,10 +134,10 @@ def test_a_refusal_names_every_problem_at_once() -> None:
     ],
 )
 def test_what_the_tables_do_not_allow_is_refused(call: HTTPRequest, said: str) -> None:
-    reply = Engine().respond(call)
+    response = Engine().respond(call)
 
-    assert reply.status == 400
-    assert said in message(reply)
+    assert response.status == 400
+    assert said in message(response)
 
 
 def test_a_refused_call_costs_nothing() -> None:
@@ -149,28 +149,28 @@ def test_a_refused_call_costs_nothing() -> None:
 
 @pytest.mark.parametrize("path", ["/nothing", "/images/generations/", "/models/dall-e-3", "/files/x.png"])
 def test_an_unknown_path_is_404_with_the_error_body(path: str) -> None:
-    reply = Engine().respond(get(path))
+    response = Engine().respond(get(path))
 
-    assert reply.status == 404
-    assert message(reply)
+    assert response.status == 404
+    assert message(response)
 
 
 def test_the_wrong_method_is_said() -> None:
-    reply = Engine().respond(get("/images/generations"))
+    response = Engine().respond(get("/images/generations"))
 
-    assert reply.status == 405
-    assert "POST" in message(reply)
+    assert response.status == 405
+    assert "POST" in message(response)
 
 
-def test_a_picture_with_a_good_header_and_a_broken_inside_is_refused_and_not_charged() -> None:
+def test_an_image_with_a_good_header_and_a_broken_inside_is_refused_and_not_charged() -> None:
     whole = photo(300, 300)
     broken = whole[:60] + bytes(len(whole) - 120) + whole[-60:]
     engine = Engine()
 
-    reply = engine.respond(ImageEdit(image=broken, prompt="x").to_call())
+    response = engine.respond(ImageEdit(image=broken, prompt="x").to_call())
 
-    assert reply.status == 400
-    assert "decoded" in message(reply)
+    assert response.status == 400
+    assert "decoded" in message(response)
     assert engine.bill().images == 0
     assert engine.bill().amount() == 0
 
@@ -205,12 +205,12 @@ names = st.sampled_from(
     body=st.dictionaries(names | st.text(max_size=10), json_values, max_size=5),
 )
 def test_no_json_whatever_makes_the_engine_raise(path: str, model: str, body: dict[str, object]) -> None:
-    reply = Engine().respond(HTTPRequest("POST", path, json={"model": model, "prompt": "", **body}))
+    response = Engine().respond(HTTPRequest("POST", path, json={"model": model, "prompt": "", **body}))
 
-    assert reply.status in (200, 400)
+    assert response.status in (200, 400)
 
 
-# --- pictures that come in
+# --- images that come in
 
 
 @pytest.mark.parametrize("path", ["/images/edits", "/images/image2image"])
@@ -218,10 +218,10 @@ def test_no_json_whatever_makes_the_engine_raise(path: str, model: str, body: di
 def test_text_from_the_wire_is_never_taken_for_a_path(path: str, model: str, tmp_path: Path) -> None:
     file = tmp_path / "secret.png"
     file.write_bytes(photo())
-    picture = {"image": str(file), "source_url": str(file)}
+    image = {"image": str(file), "source_url": str(file)}
     engine = Engine()
 
-    as_json = engine.respond(post(path, model=model, prompt="x", source_weight=0.5, **picture))
+    as_json = engine.respond(post(path, model=model, prompt="x", source_weight=0.5, **image))
     as_form = engine.respond(HTTPRequest("POST", path, form={"model": model, "prompt": "x", "image": str(file)}))
 
     assert (as_json.status, as_form.status) == (400, 400)
@@ -248,9 +248,9 @@ def test_text_from_the_wire_is_never_taken_for_a_path(path: str, model: str, tmp
     ],
 )
 def test_what_was_sent_is_shown_as_it_was_written(path: str, parameters: dict[str, Any], said: str) -> None:
-    reply = Engine().respond(post(path, **{"model": "step-image-edit-2", "prompt": "x", **parameters}))
-    assert reply.status == 400
-    assert said in json.loads(reply.body)["error"]["message"]
+    response = Engine().respond(post(path, **{"model": "step-image-edit-2", "prompt": "x", **parameters}))
+    assert response.status == 400
+    assert said in json.loads(response.body)["error"]["message"]
 
 
 def test_a_path_object_in_a_call_is_not_read_either(tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_step_image_edit_2_takes_base64_text_and_data_uris() -> None:
     form = {"model": "step-image-edit-2", "prompt": "x", "seed": "1", "response_format": "b64_json"}
     upload = Upload("cat.png", "image/png", data)
 
-    answers = [
+    responses = [
         content(Engine().respond(HTTPRequest("POST", "/images/edits", form={**form, **more}, files=files)))["data"]
         for more, files in [
             ({}, {"image": upload}),
@@ -275,7 +275,7 @@ def test_step_image_edit_2_takes_base64_text_and_data_uris() -> None:
         ]
     ]
 
-    assert answers[0] == answers[1] == answers[2]
+    assert responses[0] == responses[1] == responses[2]
 
 
 def test_a_link_of_the_engines_own_is_fetched_and_no_other() -> None:
@@ -284,8 +284,8 @@ def test_a_link_of_the_engines_own_is_fetched_and_no_other() -> None:
 
     def ask(link: str) -> tuple[int, str]:
         parameters = {"model": "step-2x-large", "prompt": "x", "source_weight": 0.5, "size": "256x256"}
-        reply = engine.respond(post("/images/image2image", source_url=link, **parameters))
-        return reply.status, message(reply) if reply.status != 200 else ""
+        response = engine.respond(post("/images/image2image", source_url=link, **parameters))
+        return response.status, message(response) if response.status != 200 else ""
 
     assert ask(own) == (200, "")
     status, said = ask("https://example.com/cat.png")
@@ -303,7 +303,7 @@ def test_an_edit_takes_no_links() -> None:
 # --- keys and money
 
 
-def test_the_bill_counts_calls_pictures_and_prices_by_key() -> None:
+def test_the_bill_counts_calls_images_and_prices_by_key() -> None:
     engine = Engine()
     engine.respond(with_key(CALL, "a"))
     engine.respond(with_key(CALL, "b"))
@@ -427,7 +427,7 @@ def test_models_are_listed_and_found() -> None:
 # --- faults and extras
 
 
-def test_respond_is_the_plain_answer_and_play_meets_the_scenario() -> None:
+def test_respond_is_the_plain_response_and_play_meets_the_scenario() -> None:
     engine = Engine(scenario=Scenario("429*1"))
 
     assert engine.respond(CALL).status == 200
@@ -435,7 +435,7 @@ def test_respond_is_the_plain_answer_and_play_meets_the_scenario() -> None:
     assert statuses(engine, CALL) == [200]
 
 
-def test_questions_that_are_not_for_pictures_meet_no_fault() -> None:
+def test_questions_that_are_not_for_images_meet_no_fault() -> None:
     engine = Engine(scenario=Scenario("500*1"))
 
     assert statuses(engine, get("/models")) == [200]
@@ -443,7 +443,7 @@ def test_questions_that_are_not_for_pictures_meet_no_fault() -> None:
 
 
 def statuses(engine: Engine, call: HTTPRequest) -> list[int]:
-    return [step.reply.status for step in engine.play(call) if isinstance(step, Send)]
+    return [step.response.status for step in engine.play(call) if isinstance(step, Send)]
 
 
 def test_missing_extras_are_named_with_the_command_that_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:

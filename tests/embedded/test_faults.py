@@ -115,7 +115,7 @@ def played(text: str) -> tuple[list[Step], Engine]:
 def sent(text: str) -> HTTPResponse:
     (step,), _ = played(text)
     assert isinstance(step, Send)
-    return step.reply
+    return step.response
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -129,12 +129,12 @@ def test_the_table_says_which_faults_bill(kind: str) -> None:
 
 @pytest.mark.parametrize("status", KINDS["status"].statuses)
 def test_a_status_comes_with_the_error_body_and_a_trace_id(status: int) -> None:
-    reply = sent(str(status))
+    response = sent(str(status))
 
-    assert reply.status == status
-    assert json.loads(reply.body)["error"]["message"]
-    assert reply.headers["x-trace-id"]
-    assert "retry-after" not in reply.headers
+    assert response.status == status
+    assert json.loads(response.body)["error"]["message"]
+    assert response.headers["x-trace-id"]
+    assert "retry-after" not in response.headers
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -143,17 +143,17 @@ def test_seconds_become_retry_after(status: int) -> None:
     assert sent(f"{status}=0.5").headers["retry-after"] == "0.5"
 
 
-def test_steps_that_are_no_answer() -> None:
+def test_steps_that_are_no_response() -> None:
     assert played("hang")[0] == [Hang()]
     assert played("drop-before")[0] == [Drop()]
     assert played("drop-after")[0] == [Drop()]
     assert played("delay=3")[0][0] == Wait(3)
 
 
-def test_answers_that_are_spoilt() -> None:
-    (picture,) = json.loads(sent("filtered").body)["data"]
-    assert set(picture) == {"seed", "finish_reason"}
-    assert picture["finish_reason"] == "content_filtered"
+def test_responses_that_are_spoilt() -> None:
+    (image,) = json.loads(sent("filtered").body)["data"]
+    assert set(image) == {"seed", "finish_reason"}
+    assert image["finish_reason"] == "content_filtered"
     assert json.loads(sent("empty").body)["data"] == []
     with pytest.raises(ValueError, match=r"."):
         json.loads(sent("bad-json").body)
@@ -174,9 +174,9 @@ def test_a_dripping_body_is_whole_and_a_truncated_one_is_not() -> None:
     assert isinstance(drip, Send)
     assert isinstance(cut, Send)
 
-    assert b"".join(drip.pieces()) == drip.reply.body
+    assert b"".join(drip.pieces()) == drip.response.body
     assert 40 <= len(drip.pieces()) <= 50
-    assert 0 < len(b"".join(cut.pieces())) < len(cut.reply.body)
+    assert 0 < len(b"".join(cut.pieces())) < len(cut.response.body)
 
 
 @pytest.mark.parametrize(
@@ -191,11 +191,11 @@ def test_a_dripping_body_is_whole_and_a_truncated_one_is_not() -> None:
 def test_gateways_answer_in_their_own_words_and_without_a_trace_id(
     fault: str, status: int, headers: dict[str, str], said: bytes
 ) -> None:
-    reply = sent(fault)
-    assert reply.status == status
-    assert reply.headers.items() >= headers.items()
-    assert "x-trace-id" not in reply.headers
-    assert reply.body.startswith(said)
+    response = sent(fault)
+    assert response.status == status
+    assert response.headers.items() >= headers.items()
+    assert "x-trace-id" not in response.headers
+    assert response.body.startswith(said)
 
 
 def test_a_success_that_is_none() -> None:
@@ -204,10 +204,10 @@ def test_a_success_that_is_none() -> None:
     assert json.loads(sent("accepted").body)["task_id"]
 
 
-def test_heartbeats_come_before_the_picture() -> None:
+def test_heartbeats_come_before_the_image() -> None:
     (step,), _ = played("heartbeat=3")
     assert isinstance(step, Send)
-    assert step.pieces() == [b" "] * 5 + [step.reply.body]
+    assert step.pieces() == [b" "] * 5 + [step.response.body]
     assert b"".join(step.pieces()) == step.body
     assert json.loads(step.body)["data"]
     assert step.pace == 3
@@ -220,18 +220,18 @@ def test_refusals_before_the_request_has_come_and_what_becomes_of_the_connection
     assert isinstance(closed, Send)
     assert isinstance(open_, Send)
     assert isinstance(kept, Send)
-    assert (closed.reply.status, closed.then) == (413, "close")
-    assert (open_.reply.status, open_.then) == (401, "stop-reading")
-    assert (kept.reply.headers["keep-alive"], kept.keep_alive) == ("timeout=1", 1)
+    assert (closed.response.status, closed.then) == (413, "close")
+    assert (open_.response.status, open_.then) == (401, "stop-reading")
+    assert (kept.response.headers["keep-alive"], kept.keep_alive) == ("timeout=1", 1)
     with pytest.raises(ConfigurationError, match="allowed: 413, 401, 403, 429"):
         Fault.parse("mid-upload:500")
 
 
-def test_a_refused_request_is_answered_as_it_is_whatever_would_have_become_of_its_picture() -> None:
+def test_a_refused_request_is_answered_as_it_is_whatever_would_have_become_of_its_image() -> None:
     engine = Engine(scenario=Scenario("filtered"))
 
     (step,) = engine.play(TextToImage(prompt="").to_call())
 
     assert isinstance(step, Send)
-    assert step.reply.status == 400
+    assert step.response.status == 400
     assert engine.bill().images == 0

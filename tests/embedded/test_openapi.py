@@ -73,26 +73,26 @@ def test_what_other_clients_always_send_is_described_unless_the_engine_is_strict
     for strict in (False, True):
         client = TestClient(app(Engine(plain=True, strict=strict)))
         properties = description(client)["components"]["schemas"]["step-2x-large.text_to_image"]["properties"]
-        answer = client.post(
+        response = client.post(
             "/v1/images/generations",
             json={"model": "step-2x-large", "prompt": "a", "quality": "auto"},
             headers=KEY,
         )
-        assert (("quality" in properties), answer.status_code) == ((True, 200), (False, 400))[strict]
+        assert (("quality" in properties), response.status_code) == ((True, 200), (False, 400))[strict]
 
 
 @pytest.mark.parametrize("size", ["16:10", {"width": 1280, "height": 800}, "1280*800", 7])
 def test_only_documented_strings_are_sizes_on_the_wire(client: TestClient, size: object) -> None:
     body = {"model": "step-2x-large", "prompt": "a", "size": size}
-    answer = client.post("/v1/images/generations", json=body, headers=KEY)
-    assert answer.status_code == 400
-    assert "1280x800" in answer.json()["error"]["message"]
+    response = client.post("/v1/images/generations", json=body, headers=KEY)
+    assert response.status_code == 400
+    assert "1280x800" in response.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("odd", [{"partial_images": False}, {"stream": 0}, {"n": True}])
 def test_true_and_false_are_no_numbers(client: TestClient, odd: dict[str, object]) -> None:
-    answer = client.post("/v1/images/generations", json={"model": "step-2x-large", "prompt": "a", **odd}, headers=KEY)
-    assert answer.status_code == 400
+    response = client.post("/v1/images/generations", json={"model": "step-2x-large", "prompt": "a", **odd}, headers=KEY)
+    assert response.status_code == 400
 
 
 def test_a_model_registered_a_moment_ago_is_described(client: TestClient) -> None:
@@ -105,9 +105,9 @@ def test_a_model_registered_a_moment_ago_is_described(client: TestClient) -> Non
 
 
 def test_the_page_has_everything_and_needs_nothing_else(client: TestClient) -> None:
-    answer = client.get("/docs")
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    page = answer.text
+    response = client.get("/docs")
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    page = response.text
     assert not re.search(r"<script|<link|<img|(src|url\()|https?://", page)
     for path in description(client)["paths"]:
         assert not path.startswith("/v1/") or f"<code>{path}</code>" in page

@@ -61,28 +61,28 @@ def test_the_base_url_is_one_that_this_machine_can_use(host: str, url: str) -> N
         assert client.models.list()
 
 
-# --- answers
+# --- responses
 
 
 def test_generations_come_over_http(http: httpx.Client, engine: Engine, key: str) -> None:
-    reply = http.post(GENERATE, json={**BODY, "response_format": "b64_json"})
+    response = http.post(GENERATE, json={**BODY, "response_format": "b64_json"})
 
-    picture = reply.json()["data"][0]
-    assert decoded(base64.b64decode(picture["b64_json"])).size == (256, 256)
-    assert reply.headers["x-trace-id"]
+    image = response.json()["data"][0]
+    assert decoded(base64.b64decode(image["b64_json"])).size == (256, 256)
+    assert response.headers["x-trace-id"]
     assert engine.bill(key).images == 1
 
 
 @pytest.mark.parametrize("field", ["image", "image[]"])
 def test_edits_come_as_multipart(http: httpx.Client, field: str) -> None:
     form = {"model": "step-image-edit-2", "prompt": "autumn", "response_format": "b64_json", "steps": "4"}
-    reply = http.post("/images/edits", data=form, files={field: ("cat.png", photo(), "image/png")})
+    response = http.post("/images/edits", data=form, files={field: ("cat.png", photo(), "image/png")})
 
-    assert reply.status_code == 200, reply.text
-    assert decoded(base64.b64decode(reply.json()["data"][0]["b64_json"])).size == (96, 64)
+    assert response.status_code == 200, response.text
+    assert decoded(base64.b64decode(response.json()["data"][0]["b64_json"])).size == (96, 64)
 
 
-def test_a_large_picture_as_base64_text_in_a_form_is_taken(http: httpx.Client) -> None:
+def test_a_large_image_as_base64_text_in_a_form_is_taken(http: httpx.Client) -> None:
     noise = photo(1200, 1200, "BMP")
     form = {"model": "step-image-edit-2", "prompt": "x", "image": base64.b64encode(noise).decode()}
 
@@ -91,9 +91,9 @@ def test_a_large_picture_as_base64_text_in_a_form_is_taken(http: httpx.Client) -
 
 def test_image_to_image_comes_as_json(http: httpx.Client) -> None:
     source = "data:image/png;base64," + base64.b64encode(photo()).decode()
-    reply = http.post("/images/image2image", json={**BODY, "source_url": source, "source_weight": 0.5})
+    response = http.post("/images/image2image", json={**BODY, "source_url": source, "source_weight": 0.5})
 
-    assert set(reply.json()) == {"data"}
+    assert set(response.json()) == {"data"}
 
 
 def test_links_lead_back_to_the_server_and_need_no_key(http: httpx.Client, shared: tuple[Engine, str]) -> None:
@@ -155,46 +155,106 @@ def test_the_root_says_what_this_is(http: httpx.Client, shared: tuple[Engine, st
 def test_every_refusal_is_json_with_the_error_body(
     http: httpx.Client, status: int, method: str, path: str, body: bytes
 ) -> None:
-    reply = http.request(method, path, content=body)
+    response = http.request(method, path, content=body)
 
-    assert reply.status_code == status
-    assert reply.json()["error"]["message"]
+    assert response.status_code == status
+    assert response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("key", [None, "wrong"])
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"{", "application/json"),
+        (b"[1]", "application/json"),
+        (b"--y", "multipart/form-data; boundary=x"),
+        (b"x" * 2000, "application/json"),
+    ],
+)
+def test_the_key_is_checked_before_the_body(
+    key: str | None, body: bytes, content_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "MAX_BODY", 1000)
+    headers = {"content-type": content_type, **({} if key is None else {"authorization": f"Bearer {key}"})}
+    with running(Engine(keys={"right"})) as url:
+        response = httpx.post(f"{url}/images/edits", content=body, headers=headers, trust_env=False)
+
+    assert response.status_code == 401
+    assert response.json()["error"]["type"] == "invalid_api_key"
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert response.headers["x-trace-id"]
+
+
+@pytest.mark.parametrize(("path", "status"), [("/nothing", 404), ("/models", 405), ("/images/edits", 400)])
+def test_the_path_and_the_method_are_checked_before_the_body(http: httpx.Client, path: str, status: int) -> None:
+    response = http.post(path, content=b"{")
+
+    assert response.status_code == status
+    assert response.headers["x-trace-id"]
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/images/generations", {"POST", "OPTIONS"}),
+        ("/models", {"GET", "HEAD", "OPTIONS"}),
+        ("/models/step-2x-large", {"GET", "HEAD", "OPTIONS"}),
+        ("/accounts", {"GET", "HEAD", "OPTIONS"}),
+        ("/files/a.png", {"GET", "HEAD", "OPTIONS"}),
+        ("../openapi.json", {"GET", "HEAD"}),
+    ],
+)
+def test_a_method_that_is_not_allowed_is_405_with_those_that_are(
+    http: httpx.Client, path: str, allowed: set[str]
+) -> None:
+    for method in {"GET", "POST", "PUT", "TRACE"} - allowed:
+        response = http.request(method, path)
+        assert response.status_code == 405
+        assert set(response.headers["allow"].split(", ")) == allowed
+        assert response.json()["error"]["type"] == "method_not_allowed"
+
+
+def test_options_names_the_methods_of_a_path_and_needs_no_key(shared: tuple[Engine, str]) -> None:
+    response = httpx.options(shared[1] + GENERATE, trust_env=False)
+
+    assert (response.status_code, response.content) == (200, b"")
+    assert response.headers["allow"] == "POST, OPTIONS"
 
 
 @pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary=x"])
 def test_a_broken_form_is_400(http: httpx.Client, content_type: str) -> None:
-    reply = http.post("/images/edits", content=b"--y\r\nnonsense", headers={"content-type": content_type})
+    response = http.post("/images/edits", content=b"--y\r\nnonsense", headers={"content-type": content_type})
 
-    assert reply.status_code == 400
-    assert reply.json()["error"]["message"]
+    assert response.status_code == 400
+    assert response.json()["error"]["message"]
 
 
-def test_two_pictures_are_one_too_many(http: httpx.Client) -> None:
+def test_two_images_are_one_too_many(http: httpx.Client) -> None:
     files = [("image[]", ("a.png", photo(), "image/png")), ("image[]", ("b.png", photo(), "image/png"))]
-    reply = http.post("/images/edits", data={"model": "step-image-edit-2", "prompt": "x"}, files=files)
+    response = http.post("/images/edits", data={"model": "step-image-edit-2", "prompt": "x"}, files=files)
 
-    assert (reply.status_code, "twice" in reply.text) == (400, True)
+    assert (response.status_code, "twice" in response.text) == (400, True)
 
 
 def test_a_body_that_is_too_large_is_refused(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web, "MAX_BODY", 1000)
 
-    reply = http.post(GENERATE, json={**BODY, "prompt": "x" * 2000})
+    response = http.post(GENERATE, json={**BODY, "prompt": "x" * 2000})
 
-    assert (reply.status_code, "larger" in reply.text) == (413, True)
+    assert (response.status_code, "larger" in response.text) == (413, True)
 
 
 def test_a_missing_or_wrong_key_is_401() -> None:
     with running(Engine(keys={"right"})) as url:
-        replies = [
+        responses = [
             httpx.get(f"{url}/models", headers=headers, trust_env=False)
             for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Bearer right"})
         ]
 
-    assert [reply.status_code for reply in replies] == [401, 401, 200]
+    assert [response.status_code for response in responses] == [401, 401, 200]
 
 
-def test_a_caller_that_leaves_in_the_middle_of_its_request_harms_nobody(
+def test_a_caller_that_leaves_in_the_middle_of_its_request_harms_no_other(
     http: httpx.Client, shared: tuple[Engine, str]
 ) -> None:
     host, port = shared[1].removeprefix("http://").removesuffix("/v1").split(":")
@@ -218,14 +278,14 @@ def test_a_lost_connection_is_one(http: httpx.Client, engine: Engine, key: str, 
     assert http.post(GENERATE, json=BODY).status_code == 200
 
 
-def test_a_truncated_answer_announces_more_than_comes(http: httpx.Client, engine: Engine) -> None:
+def test_a_truncated_response_announces_more_than_comes(http: httpx.Client, engine: Engine) -> None:
     engine.scenario = Scenario("truncated")
     chunks: list[bytes] = []
 
-    with http.stream("POST", GENERATE, json=BODY) as reply, pytest.raises(httpx.RemoteProtocolError):
-        chunks.extend(reply.iter_raw())
+    with http.stream("POST", GENERATE, json=BODY) as response, pytest.raises(httpx.RemoteProtocolError):
+        chunks.extend(response.iter_raw())
 
-    assert 0 < sum(map(len, chunks)) < int(reply.headers["content-length"])
+    assert 0 < sum(map(len, chunks)) < int(response.headers["content-length"])
 
 
 def test_silence_lasts_until_the_caller_gives_up() -> None:
@@ -242,17 +302,17 @@ def test_silence_lasts_until_the_caller_gives_up() -> None:
 
 
 @pytest.mark.parametrize("fault", ["delay=0.03", "drip=0.001"])
-def test_slow_answers_are_slow_and_whole(http: httpx.Client, engine: Engine, fault: str) -> None:
+def test_slow_responses_are_slow_and_whole(http: httpx.Client, engine: Engine, fault: str) -> None:
     engine.scenario = Scenario(fault)
     began = time.perf_counter()
 
-    reply = http.post(GENERATE, json={**BODY, "response_format": "b64_json"})
+    response = http.post(GENERATE, json={**BODY, "response_format": "b64_json"})
 
     assert time.perf_counter() - began >= 0.03
-    assert decoded(base64.b64decode(reply.json()["data"][0]["b64_json"])).size == (256, 256)
+    assert decoded(base64.b64decode(response.json()["data"][0]["b64_json"])).size == (256, 256)
 
 
-def test_a_dripping_answer_outlasts_a_timeout_between_pieces(http: httpx.Client, engine: Engine) -> None:
+def test_a_dripping_response_outlasts_a_timeout_between_pieces(http: httpx.Client, engine: Engine) -> None:
     engine.scenario = Scenario("drip=0.03")
 
     assert http.post(GENERATE, json=BODY, timeout=1.2).status_code == 200  # 50 pieces take longer
@@ -265,16 +325,16 @@ def test_a_dripping_answer_outlasts_a_timeout_between_pieces(http: httpx.Client,
         *(("envoy-503", 503), ("litellm-408", 408), ("accepted", 202), ("error-in-200", 200), ("mid-upload", 413)),
     ],
 )
-def test_answers_of_faults_arrive(http: httpx.Client, engine: Engine, fault: str, status: int) -> None:
+def test_responses_of_faults_arrive(http: httpx.Client, engine: Engine, fault: str, status: int) -> None:
     engine.scenario = Scenario(fault)
-    reply = http.post(GENERATE, json=BODY)
+    response = http.post(GENERATE, json=BODY)
 
-    assert reply.status_code == status
-    assert reply.headers.get("retry-after") == ("2" if fault == "429=2" else None)
+    assert response.status_code == status
+    assert response.headers.get("retry-after") == ("2" if fault == "429=2" else None)
 
 
 LARGE = 8_000_000
-"""Bytes of a body that is longer than what the kernels on the way take in while nobody reads."""
+"""Bytes of a body that is longer than what the kernels on the way take in while nothing is read."""
 
 
 @contextmanager
@@ -289,8 +349,8 @@ def asking(engine: Engine, fault: str, length: int, begin: bytes) -> Iterator[so
             yield connection
 
 
-def read_answer(connection: socket.socket) -> bytes:
-    """An answer, whole."""
+def read_response(connection: socket.socket) -> bytes:
+    """A response, whole."""
     data = b""
     while b"\r\n\r\n" not in data:
         data += connection.recv(65536)
@@ -304,7 +364,7 @@ def read_answer(connection: socket.socket) -> bytes:
 def test_a_refusal_in_mid_upload_comes_before_the_body_and_closes_the_connection() -> None:
     engine = Engine(plain=True)
     with asking(engine, "mid-upload:401", LARGE, b"x" * 1000) as connection:
-        assert read_answer(connection).startswith(b"HTTP/1.1 401 ")
+        assert read_response(connection).startswith(b"HTTP/1.1 401 ")
         with suppress(ConnectionError):
             assert connection.recv(1) == b""
     assert engine.bill().images == 0
@@ -314,26 +374,26 @@ def test_a_refusal_in_mid_upload_comes_before_the_body_and_closes_the_connection
 def test_a_refusal_after_which_nothing_is_read_leaves_the_connection_open() -> None:
     engine = Engine(plain=True)
     with asking(engine, "stop-reading", LARGE, b"x" * 1000) as connection:
-        assert read_answer(connection).startswith(b"HTTP/1.1 413 ")
+        assert read_response(connection).startswith(b"HTTP/1.1 413 ")
         connection.settimeout(0.3)
         with pytest.raises(TimeoutError):
             connection.sendall(b"x" * LARGE)
     assert engine.bill().images == 0
 
 
-def test_a_connection_is_kept_for_as_long_as_the_answer_says() -> None:
+def test_a_connection_is_kept_for_as_long_as_the_response_says() -> None:
     engine = Engine(plain=True)
     body = json.dumps(BODY).encode()
     with asking(engine, "keep-alive=0.01", len(body), body) as connection:
-        assert b"keep-alive: timeout=0.01" in read_answer(connection)
+        assert b"keep-alive: timeout=0.01" in read_response(connection)
         assert connection.recv(1) == b"", "closed by the server, which keeps others for 75 s"
 
 
 def test_heartbeats_arrive_before_the_json(http: httpx.Client, engine: Engine) -> None:
     engine.scenario = Scenario("heartbeat")
-    reply = http.post(GENERATE, json=BODY)
-    assert reply.content.startswith(b"     {")
-    assert reply.json()["data"]
+    response = http.post(GENERATE, json=BODY)
+    assert response.content.startswith(b"     {")
+    assert response.json()["data"]
 
 
 # --- coming and going

@@ -33,15 +33,15 @@ def transport(*faults: str) -> EmbeddedTransport:
 async def test_a_call_is_answered_and_marked_as_sent() -> None:
     progress, carrier = SendState(), transport()
 
-    reply = await carrier.send(CALL, progress)
+    response = await carrier.send(CALL, progress)
     await carrier.aclose()
 
-    assert reply.status == 200
+    assert response.status == 200
     assert progress.sent
     assert carrier.engine.bill().images == 1
 
 
-async def test_the_loop_goes_on_while_pictures_are_drawn() -> None:
+async def test_the_loop_goes_on_while_images_are_drawn() -> None:
     carrier = transport()
     async with anyio.create_task_group() as group:
         for _ in range(6):
@@ -82,18 +82,18 @@ async def test_a_lost_connection_is_an_error_that_does_not_know_of_money(fault: 
         *((fault, 200) for fault in ("empty", "filtered", "bad-json", "bad-base64", "error-in-200", "keep-alive")),
     ],
 )
-async def test_answers_of_faults_arrive(fault: str, status: int) -> None:
+async def test_responses_of_faults_arrive(fault: str, status: int) -> None:
     assert (await transport(fault).send(CALL, SendState())).status == status
 
 
 @pytest.mark.parametrize("fault", ["delay=60", "drip=1.2", "heartbeat=10"])
-async def test_slow_answers_are_slow_and_whole(fault: str) -> None:
+async def test_slow_responses_are_slow_and_whole(fault: str) -> None:
     began = anyio.current_time()
 
-    reply = await transport(fault).send(CALL, SendState())
+    response = await transport(fault).send(CALL, SendState())
 
     assert anyio.current_time() - began == pytest.approx(60, rel=0.05)
-    assert json.loads(reply.body)["data"]
+    assert json.loads(response.body)["data"]
 
 
 @pytest.mark.parametrize("fault", ["hang", "delay=60", "drip=60"])
@@ -106,7 +106,7 @@ async def test_what_never_comes_can_be_cancelled(fault: str) -> None:
     assert progress.sent
 
 
-def test_plain_pictures_are_made_in_the_order_of_the_calls() -> None:
+def test_plain_images_are_made_in_the_order_of_the_calls() -> None:
     """On asyncio; trio itself takes ready tasks in either order, by chance."""
     log = Log()
     carrier = EmbeddedTransport(Engine(plain=True, log=log))
@@ -121,7 +121,7 @@ def test_plain_pictures_are_made_in_the_order_of_the_calls() -> None:
     assert [call.prompt for call in log.calls] == prompts
 
 
-async def test_a_plain_answer_can_be_cancelled_before_it_is_made() -> None:
+async def test_a_plain_response_can_be_cancelled_before_it_is_made() -> None:
     carrier = EmbeddedTransport(Engine(plain=True))
     with anyio.CancelScope() as scope:
         scope.cancel()

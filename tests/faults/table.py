@@ -26,7 +26,6 @@ from stepfun_async import (
 )
 from stepfun_async._core.errors import Billing
 from tests.faults.world import Way, World
-from tests.support.answers import REFUSAL, answer, data_answer, image_answer
 from tests.support.faulty import (
     Play,
     Talk,
@@ -53,6 +52,7 @@ from tests.support.faulty import (
     trickle,
     unbilled,
 )
+from tests.support.responses import REFUSAL, data_response, http_response, image_response
 
 Fault: TypeAlias = Callable[[World], AbstractContextManager[None]]
 """What makes a fault last for a block."""
@@ -63,7 +63,7 @@ class Ending:
     """How a call ends.
 
     Attributes:
-        error: what is raised; None for a picture.
+        error: what is raised; None for an image.
         billing: what the error says of the last attempt.
         attempts: how many there were.
         maybe_billed: how many of them may have been charged.
@@ -82,9 +82,9 @@ class Row:
     Attributes:
         name: what happens.
         fault: what makes it happen.
-        paid: how a call for a picture ends; None where two ends are right, and only the bill is held to.
+        paid: how a call for an image ends; None where two ends are right, and only the bill is held to.
         free: how a download ends; None where it cannot meet this fault.
-        charged: pictures that the service charges for each such call; None where that is a matter of moments.
+        charged: images that the service charges for each such call; None where that is a matter of moments.
         way: how the client reaches the service.
         later: seconds that pass in a moment, again and again while the call goes on.
         passing: when they do: once the fault has begun, always, or while a call waits for its slot.
@@ -116,14 +116,14 @@ LATE = Ending(APITimeoutError, "unknown", maybe_billed=1)
 LATE_BEFORE_SENDING = Ending(APITimeoutError, "not_sent")
 TROUBLE = Ending(InternalServerError, "unknown", maybe_billed=1)
 UNREADABLE = Ending(MalformedResponseError, "unknown", maybe_billed=1)
-PICTURE = Ending(None, "executed", maybe_billed=1)
+IMAGE = Ending(None, "executed", maybe_billed=1)
 
 FREE_LOST = Ending(APIConnectionError, "not_sent", attempts=3)
 """What is lost on the way to a link is asked for again: that costs nothing."""
 FREE_LATE = Ending(APITimeoutError, "not_sent", attempts=1)
 FREE_BUSY = Ending(InternalServerError, "rejected", attempts=3)
 FREE_TROUBLE = Ending(InternalServerError, "rejected", attempts=1)
-NO_PICTURE = Ending(MalformedResponseError, "rejected", attempts=1)
+NO_IMAGE = Ending(MalformedResponseError, "rejected", attempts=1)
 
 
 def refused(error: type[APIStatusError], attempts: int = 1) -> Ending:
@@ -181,7 +181,7 @@ def proves_another_host(world: World) -> AbstractContextManager[None]:
 
 
 def proves_nothing(world: World) -> AbstractContextManager[None]:
-    """The certificate is from somebody whom nobody trusts."""
+    """The certificate is from an authority that is not trusted."""
     certificate = world.certificates.of_a_stranger()
     return world.secure.greeting(lambda talk: talk.secure(certificate))
 
@@ -191,11 +191,11 @@ def all_is_well(_: World) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-# --- answers ------------------------------------------------------------------------------------
+# --- responses ------------------------------------------------------------------------------------
 
 BUSY = "503 Service Unavailable"
 HTML = b"<html><body><h1>Bad Gateway</h1></body></html>"
-WHOLE = image_answer()
+WHOLE = image_response()
 BODY = WHOLE.partition(b"\r\n\r\n")[2]
 _LAST = f"{len(BODY):x}\r\n".encode() + BODY + b"\r\n0\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -204,13 +204,13 @@ FILTERED = {"seed": 7, "finish_reason": "content_filtered"}
 
 
 def status(line: str, headers: str = "", body: bytes = REFUSAL) -> Fault:
-    """Every request is answered with this status, and no picture is made."""
+    """Every request is answered with this status, and no image is made."""
     return meets(unbilled(say_status(line, body, headers)))
 
 
 def made(body: bytes) -> Fault:
-    """Every picture is made and charged, and `body` is answered in its place."""
-    return meets(billed(say(answer(body))))
+    """Every image is made and charged, and `body` is answered in its place."""
+    return meets(billed(say(http_response(body))))
 
 
 def lengthy(length: int) -> bytes:
@@ -220,7 +220,7 @@ def lengthy(length: int) -> bytes:
 
 def zipped(body: bytes) -> bytes:
     """A success that says it is gzip."""
-    return answer(body, headers="content-encoding: gzip\r\n")
+    return http_response(body, headers="content-encoding: gzip\r\n")
 
 
 def redirect(location: str) -> Play:
@@ -347,7 +347,7 @@ _EARLY: tuple[tuple[str, Play, Ending, int], ...] = (
         0,
     ),
     ("429 and closed, the body unread", midway(say_status("429 No", REFUSAL), hang_up), refused(RateLimitError, 3), 0),
-    ("interim answers in the body", midway(say(CONTINUE), Talk.read_body, Talk.bill, succeed), PICTURE, 1),
+    ("interim answers in the body", midway(say(CONTINUE), Talk.read_body, Talk.bill, succeed), IMAGE, 1),
 )
 """What a service may say while the body is still coming."""
 
@@ -379,7 +379,7 @@ DURING_THE_UPLOAD = (
     ),
 )
 
-INSTEAD_OF_AN_ANSWER = (
+INSTEAD_OF_A_RESPONSE = (
     Row("silence, not made", meets(unbilled(silence)), LATE, FREE_LATE, later=HOUR),
     Row("silence, made", meets(billed(silence)), LATE, FREE_LATE, charged=1, later=HOUR),
     Row("silence under TLS", meets_in_tls(billed(silence)), LATE, FREE_LATE, charged=1, way="tls", later=HOUR),
@@ -415,7 +415,7 @@ REFUSALS: Mapping[str, type[APIStatusError]] = {
     "422 Unprocessable Content": APIStatusError,
     "451 Unavailable For Legal Reasons": ContentRejectedError,
 }
-"""Statuses after which nothing was made and nothing is tried again."""
+"""Statuses after which nothing was made and nothing is retried."""
 
 DOUBTS = (
     "408 Request Timeout",
@@ -424,7 +424,7 @@ DOUBTS = (
     "424 Failed Dependency",
     "499 Client Closed Request",
 )
-"""Statuses of which nobody can say whether the work was done."""
+"""Statuses after which it is unknown whether the work was done."""
 
 ENVOY = b"upstream connect error or disconnect/reset before headers. reset reason: "
 VARNISH = (
@@ -436,7 +436,7 @@ HAPROXY = (
 
 
 def foreign(line: str, body: bytes, headers: str = "") -> Fault:
-    """Every picture is made and charged, and a gateway answers in its place."""
+    """Every image is made and charged, and a gateway answers in its place."""
     return meets(billed(say_status(line, body, headers)))
 
 
@@ -447,13 +447,13 @@ _MADE: tuple[tuple[str, Play, Ending], ...] = (
     ("a page with 503 after the work", billed(say_status(BUSY, VARNISH)), TROUBLE),
     ("LiteLLM's 408 after the work", billed(say_status("408 No", REFUSAL, "x-litellm-call-id: 1\r\n")), _UNSAID),
     ("LiteLLM's 503 after the work", billed(say_status(BUSY, REFUSAL, "x-litellm-call-id: 1\r\n")), TROUBLE),
-    ("an error in a 200", billed(say(answer(REFUSAL))), UNREADABLE),
+    ("an error in a 200", billed(say(http_response(REFUSAL))), UNREADABLE),
     ("a task in the place of a picture", billed(say_status("202 Accepted", b'{"task_id": "t"}')), UNREADABLE),
-    ("spaces before the JSON", billed(say(answer(b" " * 30 + BODY))), PICTURE),
-    ("kept for a second", billed(say(answer(BODY, headers="keep-alive: timeout=1\r\n"))), PICTURE),
-    ("chunks of spaces before the JSON", billed(say(CHUNKED), *[say(b"1\r\n \r\n")] * 3, say(_LAST)), PICTURE),
+    ("spaces before the JSON", billed(say(http_response(b" " * 30 + BODY))), IMAGE),
+    ("kept for a second", billed(say(http_response(BODY, headers="keep-alive: timeout=1\r\n"))), IMAGE),
+    ("chunks of spaces before the JSON", billed(say(CHUNKED), *[say(b"1\r\n \r\n")] * 3, say(_LAST)), IMAGE),
 )
-"""What a gateway may answer when the picture is made."""
+"""What a gateway may answer when the image is made."""
 
 BEHIND_A_GATEWAY = tuple(
     Row(f"{name}{where}", meeting(play), ending, charged=1, way=way)
@@ -548,7 +548,7 @@ STATUSES = (
     Row("304 Not Modified", status("304 Not Modified", body=b""), refused(APIStatusError), refused(APIStatusError)),
 )
 
-DURING_THE_ANSWER = (
+DURING_THE_RESPONSE = (
     Row("cut in the status line", meets(billed(say(b"HTTP/1.1 2"), hang_up)), LOST, FREE_LOST, charged=1),
     Row("cut in the head", meets(billed(say_cut(0.2), hang_up)), LOST, FREE_LOST, charged=1),
     Row("cut in the body", meets(billed(say_cut(0.8), hang_up)), LOST, FREE_LOST, charged=1),
@@ -609,61 +609,61 @@ DURING_THE_ANSWER = (
 )
 
 UNREADABLE_SUCCESSES = (
-    Row("JSON that breaks off", made(BODY[:-5]), UNREADABLE, NO_PICTURE, charged=1),
-    Row("a page", meets(billed(say(answer(HTML, content_type="text/html")))), UNREADABLE, NO_PICTURE, charged=1),
-    Row("a page, not made", meets(unbilled(say(answer(HTML)))), UNREADABLE, NO_PICTURE),
-    Row("nothing", made(b""), UNREADABLE, NO_PICTURE, charged=1),
-    Row("204", meets(billed(say(b"HTTP/1.1 204 No Content\r\n\r\n"))), UNREADABLE, NO_PICTURE, charged=1),
-    Row("202", meets(billed(say_status("202 Accepted", b'{"id": "later"}'))), UNREADABLE, NO_PICTURE, charged=1),
-    Row("a list", made(b"[1, 2]"), UNREADABLE, NO_PICTURE, charged=1),
+    Row("JSON that breaks off", made(BODY[:-5]), UNREADABLE, NO_IMAGE, charged=1),
+    Row("a page", meets(billed(say(http_response(HTML, content_type="text/html")))), UNREADABLE, NO_IMAGE, charged=1),
+    Row("a page, not made", meets(unbilled(say(http_response(HTML)))), UNREADABLE, NO_IMAGE),
+    Row("nothing", made(b""), UNREADABLE, NO_IMAGE, charged=1),
+    Row("204", meets(billed(say(b"HTTP/1.1 204 No Content\r\n\r\n"))), UNREADABLE, NO_IMAGE, charged=1),
+    Row("202", meets(billed(say_status("202 Accepted", b'{"id": "later"}'))), UNREADABLE, NO_IMAGE, charged=1),
+    Row("a list", made(b"[1, 2]"), UNREADABLE, NO_IMAGE, charged=1),
     Row("null", made(b"null"), UNREADABLE, charged=1),
     Row("bytes that are no UTF-8", made(BODY.replace(b"created", b"cre\xff\xfeted")), UNREADABLE, charged=1),
     Row("ten thousand brackets", made(b"[" * 10_000), UNREADABLE, charged=1),
     Row("no data", made(b'{"created": 1}'), UNREADABLE, charged=1),
     Row("data that is null", made(b'{"data": null}'), UNREADABLE, charged=1),
-    Row("data that is empty", meets(billed(say(data_answer()))), UNREADABLE, charged=1),
+    Row("data that is empty", meets(billed(say(data_response()))), UNREADABLE, charged=1),
     Row("data that is text", made(b'{"data": "picture"}'), UNREADABLE, charged=1),
-    Row("a picture that is a number", meets(billed(say(data_answer(5)))), UNREADABLE, charged=1),
-    Row("an empty picture", meets(billed(say(data_answer({"b64_json": ""})))), UNREADABLE, charged=1),
-    Row("no base64", meets(billed(say(data_answer({"b64_json": "!!!!"})))), UNREADABLE, charged=1),
+    Row("a picture that is a number", meets(billed(say(data_response(5)))), UNREADABLE, charged=1),
+    Row("an empty picture", meets(billed(say(data_response({"b64_json": ""})))), UNREADABLE, charged=1),
+    Row("no base64", meets(billed(say(data_response({"b64_json": "!!!!"})))), UNREADABLE, charged=1),
     Row("an error with status 200", made(REFUSAL), UNREADABLE, charged=1),
 )
 
 ODD_BUT_WELL = (
-    Row("closed between two calls", afresh(all_is_well), PICTURE, PICTURE, charged=1),
-    Row("a byte at a time", meets(billed(trickle)), PICTURE, PICTURE, charged=1),
-    Row("100 first", meets(billed(say(b"HTTP/1.1 100 Continue\r\n\r\n"), succeed)), PICTURE, PICTURE, charged=1),
+    Row("closed between two calls", afresh(all_is_well), IMAGE, IMAGE, charged=1),
+    Row("a byte at a time", meets(billed(trickle)), IMAGE, IMAGE, charged=1),
+    Row("100 first", meets(billed(say(b"HTTP/1.1 100 Continue\r\n\r\n"), succeed)), IMAGE, IMAGE, charged=1),
     Row(
         "103 first",
         meets(billed(say(b"HTTP/1.1 103 Early Hints\r\nlink: </>\r\n\r\n"), succeed)),
-        PICTURE,
-        PICTURE,
+        IMAGE,
+        IMAGE,
         charged=1,
     ),
-    Row("closed after the answer", meets(billed(succeed_and_close)), PICTURE, PICTURE, charged=1),
+    Row("closed after the answer", meets(billed(succeed_and_close)), IMAGE, IMAGE, charged=1),
     Row(
         "gzip",
         meets(billed(say(zipped(gzip.compress(BODY))))),
-        PICTURE,
+        IMAGE,
         charged=1,
     ),
     Row(
         "408 after the answer",
-        meets(billed(succeed_and_say(answer(REFUSAL, status="408 Request Timeout")), hang_up)),
-        PICTURE,
-        PICTURE,
+        meets(billed(succeed_and_say(http_response(REFUSAL, status="408 Request Timeout")), hang_up)),
+        IMAGE,
+        IMAGE,
         charged=1,
     ),
-    Row("an answer too many", meets(billed(say(WHOLE + WHOLE))), PICTURE, charged=1),
-    Row("an answer too many under TLS", meets_in_tls(billed(say(WHOLE + WHOLE))), PICTURE, charged=1, way="tls"),
+    Row("an answer too many", meets(billed(say(WHOLE + WHOLE))), IMAGE, charged=1),
+    Row("an answer too many under TLS", meets_in_tls(billed(say(WHOLE + WHOLE))), IMAGE, charged=1, way="tls"),
     Row(
         "an answer too many in a record of its own",
         meets_in_tls(billed(succeed_and_go_on(WHOLE))),
-        PICTURE,
+        IMAGE,
         charged=1,
         way="tls",
     ),
-    Row("a picture withheld", meets(billed(say(data_answer(FILTERED)))), PICTURE, charged=1),
+    Row("a picture withheld", meets(billed(say(data_response(FILTERED)))), IMAGE, charged=1),
 )
 
 ROWS = (
@@ -671,9 +671,9 @@ ROWS = (
     *DURING_THE_HANDSHAKE,
     *AT_THE_PROXY,
     *DURING_THE_UPLOAD,
-    *INSTEAD_OF_AN_ANSWER,
+    *INSTEAD_OF_A_RESPONSE,
     *STATUSES,
-    *DURING_THE_ANSWER,
+    *DURING_THE_RESPONSE,
     *BEHIND_A_GATEWAY,
     *UNREADABLE_SUCCESSES,
     *ODD_BUT_WELL,

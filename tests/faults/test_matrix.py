@@ -1,7 +1,7 @@
 """Never pay twice in silence, lose nothing: every fault, for every operation, from every kind of code.
 
 `table.py` has one row for each fault, and what has to come of it. Each cell of the matrix is a client that
-makes a picture, meets the fault, is told what the row says, makes a picture again when the fault is over,
+makes an image, meets the fault, gets what the row says, makes an image again when the fault is over,
 and holds nothing then that it did not hold before. What it says may have been billed is never less than
 the service's bill. Faults that last are cut short by a deadline, which a clock that is put forward brings
 about: the rows that end in an `APITimeoutError` are the proof that one deadline holds over everything.
@@ -13,7 +13,7 @@ What is crossed with what:
   unreadable success is read by the same lines for all of them: there each of the three takes its turn
   with each kind of code;
 * a connection that was kept, with `generate`, `map` and `download`; a new one, with `edit` and `image_to_image`;
-* asking again where an answer was lost, with every row in which one is.
+* asking again where a response was lost, with every row in which one is.
 """
 
 from __future__ import annotations
@@ -43,9 +43,8 @@ from stepfun_async import (
     TextToImage,
 )
 from stepfun_async._transport import pool as connections
-from tests.faults.table import BUSY, HTML, PICTURE, ROWS, STATUSES, UNREADABLE_SUCCESSES, Ending, Row
+from tests.faults.table import BUSY, HTML, IMAGE, ROWS, STATUSES, UNREADABLE_SUCCESSES, Ending, Row
 from tests.faults.world import World, world
-from tests.support.answers import PIXEL, REFUSAL, answer
 from tests.support.faulty import (
     FaultyService,
     Play,
@@ -58,12 +57,13 @@ from tests.support.faulty import (
     silence,
     unbilled,
 )
-from tests.support.shells import SHELLS, Ask, Caller, Footprint, Shell, Told, eventually, shell
+from tests.support.responses import PIXEL, REFUSAL, http_response
+from tests.support.shells import SHELLS, Ask, Caller, Footprint, Result, Shell, eventually, shell
 
 QUICK = RetryPolicy(base=0.001, connect_base=0.001, cap=0.01)
 STUBBORN = replace(QUICK, retry_unknown=True)
 LARGE: Final = {"padding": "x" * 6_000_000}
-"""More than what the kernels on the way take in while nobody reads."""
+"""More than what the kernels on the way take in while nothing is read."""
 
 PATIENCE = 60.0
 """Seconds after which a call counts as one that never ends."""
@@ -146,9 +146,9 @@ def calling(code: Shell, settings: Mapping[str, Any], *, retry: RetryPolicy, tim
         caller.close()
 
 
-def ask(caller: Caller, asked: Ask, *, meanwhile: Callable[[], None] = lambda: None) -> list[Told]:
+def ask(caller: Caller, asked: Ask, *, meanwhile: Callable[[], None] = lambda: None) -> list[Result]:
     """What comes of `asked`; it has to end."""
-    call: Future[list[Told]] = caller.begin(asked)
+    call: Future[list[Result]] = caller.begin(asked)
     for _ in range(int(PATIENCE / 0.002)):
         if wait([call], 0.002).done:
             return call.result()
@@ -156,7 +156,7 @@ def ask(caller: Caller, asked: Ask, *, meanwhile: Callable[[], None] = lambda: N
     raise AssertionError("the call does not end")
 
 
-def meet(caller: Caller, here: World, row: Row, asked: Ask) -> list[Told]:
+def meet(caller: Caller, here: World, row: Row, asked: Ask) -> list[Result]:
     """What comes of `asked` while the row's fault lasts and, when the row says so, time flies."""
     begun = here.reached(row.way)
 
@@ -174,28 +174,28 @@ def meet(caller: Caller, here: World, row: Row, asked: Ask) -> list[Told]:
         return ask(caller, asked, meanwhile=meanwhile)
 
 
-def ending_of(told: Told) -> Ending:
-    """What a user is told, as the table writes it."""
-    if isinstance(told, ImagesResponse):
-        return replace(PICTURE, attempts=told.attempts, maybe_billed=told.maybe_billed)
-    if isinstance(told, Image):
-        return PICTURE
-    assert isinstance(told, APIError), repr(told)
-    return Ending(type(told), told.billing, told.attempts, told.maybe_billed)
+def ending_of(result: Result) -> Ending:
+    """What a user gets, as the table writes it."""
+    if isinstance(result, ImagesResponse):
+        return replace(IMAGE, attempts=result.attempts, maybe_billed=result.maybe_billed)
+    if isinstance(result, Image):
+        return IMAGE
+    assert isinstance(result, APIError), repr(result)
+    return Ending(type(result), result.billing, result.attempts, result.maybe_billed)
 
 
 _numbers = count(1)
 
 
 def assert_it_works(caller: Caller, operation: Operation, url: str) -> None:
-    """A picture is made without waiting for a slot, and the answer is this call's own. So are links followed."""
+    """An image is made without waiting for a slot, and the response is this call's own. So are links followed."""
     number = f"call-{next(_numbers)}"
-    (told,) = ask(
+    (result,) = ask(
         caller, lambda images: images.generate("a lake", queue_timeout=0, extra_headers={"x-request-id": number})
     )
-    assert ending_of(told) == PICTURE
-    assert isinstance(told, ImagesResponse)
-    assert told.trace_id == number
+    assert ending_of(result) == IMAGE
+    assert isinstance(result, ImagesResponse)
+    assert result.trace_id == number
     if operation.kind == "free":
         (fetched,) = ask(caller, lambda images: images.download(f"{url}/pictures/1.png", queue_timeout=0))
         assert isinstance(fetched, Image)
@@ -230,12 +230,12 @@ def test_every_fault_ends_as_the_table_says(
         held, charged = holdings(caller, service), service.bill
         if operation.new:
             service.drop_idle()
-        told = meet(caller, here, row, lambda images: operation.ask(images, url, LARGE if row.large else None))
+        results = meet(caller, here, row, lambda images: operation.ask(images, url, LARGE if row.large else None))
         caller.pass_time(row.pause)
         assert_it_works(caller, operation, url)
         service.see_to_all()
         assert eventually(held, lambda: holdings(caller, service)) == held
-        endings, bill = [ending_of(one) for one in told], service.bill - charged - 1
+        endings, bill = [ending_of(one) for one in results], service.bill - charged - 1
         assert bill <= sum(end.maybe_billed for end in endings)
         assert bill + 2 <= caller.usage.billed + caller.usage.maybe_billed
         assert_as_the_row_says(row, operation, endings, bill)
@@ -255,15 +255,15 @@ LOSING = [row for row in ROWS if row.paid and row.paid.billing == "unknown" and 
 
 @pytest.mark.parametrize("where", SHELLS)
 @pytest.mark.parametrize("row", LOSING, ids=lambda row: row.name)
-def test_who_asks_again_is_told_how_often_it_may_have_been_billed(
+def test_an_error_after_retries_says_how_often_it_may_have_been_billed(
     where: str, row: Row, shells: Mapping[str, Shell], here: World
 ) -> None:
     assert row.paid is not None
     service = here.service(row.way)
     with calling(shells[where], here.settings(row.way), retry=STUBBORN, timeout=row.timeout) as caller:
         charged = service.bill
-        told = meet(caller, here, row, lambda images: GENERATE.ask(images, "", LARGE if row.large else None))
-        assert [ending_of(one) for one in told] == [replace(row.paid, attempts=3, maybe_billed=3)]
+        results = meet(caller, here, row, lambda images: GENERATE.ask(images, "", LARGE if row.large else None))
+        assert [ending_of(one) for one in results] == [replace(row.paid, attempts=3, maybe_billed=3)]
         assert caller.usage.maybe_billed == 3
     service.await_none()
     assert row.charged is None or service.bill - charged == 3 * row.charged
@@ -281,10 +281,10 @@ def test_who_asks_again_is_told_how_often_it_may_have_been_billed(
         pytest.param(billed(reset), 2, 2, id="lost, made"),
         pytest.param(billed(say_cut(0.8), hang_up), 2, 2, id="cut"),
         pytest.param(billed(say_status("500 Internal Server Error")), 2, 2, id="500"),
-        pytest.param(billed(say(answer(HTML))), 2, 2, id="unreadable"),
+        pytest.param(billed(say(http_response(HTML))), 2, 2, id="unreadable"),
     ],
 )
-def test_a_picture_that_came_in_the_end_says_what_it_may_have_cost(
+def test_an_image_that_came_in_the_end_says_what_it_may_have_cost(
     play: Play, maybe_billed: int, charged: int, where: str, shells: Mapping[str, Shell], here: World
 ) -> None:
     before = here.plain.bill
@@ -292,8 +292,8 @@ def test_a_picture_that_came_in_the_end_says_what_it_may_have_cost(
         calling(shells[where], here.settings("plain"), retry=STUBBORN, timeout=600) as caller,
         here.plain.meeting(play, times=1),
     ):
-        (told,) = ask(caller, lambda images: images.generate("a lake"))
-        assert ending_of(told) == replace(PICTURE, attempts=2, maybe_billed=maybe_billed)
+        (result,) = ask(caller, lambda images: images.generate("a lake"))
+        assert ending_of(result) == replace(IMAGE, attempts=2, maybe_billed=maybe_billed)
         assert (caller.usage.billed, caller.usage.maybe_billed) == (1, maybe_billed - 1)
     assert here.plain.bill - before == charged
 
@@ -307,10 +307,10 @@ def test_a_picture_that_came_in_the_end_says_what_it_may_have_cost(
         pytest.param(unbilled(silence), APITimeoutError, id="silence"),
         pytest.param(unbilled(say_status("404 Not Found")), NotFoundError, id="404"),
         pytest.param(unbilled(say_status("500 Internal Server Error")), InternalServerError, id="500"),
-        pytest.param(unbilled(say(answer(HTML))), MalformedResponseError, id="a page"),
+        pytest.param(unbilled(say(http_response(HTML))), MalformedResponseError, id="a page"),
     ],
 )
-def test_a_paid_picture_whose_link_fails_is_not_lost(
+def test_a_paid_image_whose_link_fails_is_not_lost(
     play: Play, cause: type[Exception], where: str, shells: Mapping[str, Shell], here: World, tmp_path: Path
 ) -> None:
     before = here.plain.bill
@@ -322,11 +322,11 @@ def test_a_paid_picture_whose_link_fails_is_not_lost(
 
         with here.plain.meeting(play, after=1):
             save = {"response_format": "url", "save_to": tmp_path / "lake.png"}
-            (told,) = ask(caller, lambda images: images.generate("a lake", **save), meanwhile=meanwhile)
-        assert isinstance(told, SaveError)
-        assert isinstance(told.__cause__, cause)
-        assert (told.billing, told.attempts, told.maybe_billed) == ("executed", 1, 1)
-        (fetched,) = ask(caller, lambda images: images.download(told.response.image))
+            (result,) = ask(caller, lambda images: images.generate("a lake", **save), meanwhile=meanwhile)
+        assert isinstance(result, SaveError)
+        assert isinstance(result.__cause__, cause)
+        assert (result.billing, result.attempts, result.maybe_billed) == ("executed", 1, 1)
+        (fetched,) = ask(caller, lambda images: images.download(result.response.image))
         assert isinstance(fetched, Image)
         assert fetched.data == PIXEL
         assert (caller.usage.billed, caller.usage.maybe_billed) == (1, 0)

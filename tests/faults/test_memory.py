@@ -67,6 +67,6 @@ def test_hundreds_of_faults_leave_the_memory_as_it_was(where: str, caplog: pytes
 
 
 def meet(caller: Caller) -> None:
-    (told,) = caller.begin(lambda images: images.generate("a lake")).result(60)
-    if isinstance(told, Exception):
-        assert isinstance(told, APIError)
+    (result,) = caller.begin(lambda images: images.generate("a lake")).result(60)
+    if isinstance(result, Exception):
+        assert isinstance(result, APIError)

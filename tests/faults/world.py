@@ -96,7 +96,7 @@ class Certificates:
         return _context(self.authority, "other.test")
 
     def of_a_stranger(self) -> ssl.SSLContext:
-        """A certificate for the host that nobody trusts."""
+        """A certificate for the host that is not trusted."""
         return _context(trustme.CA(), HOST, NAME)
 
 
@@ -120,7 +120,7 @@ class World:
         return self.secure if way == "tls" else self.plain
 
     def settings(self, way: Way) -> dict[str, Any]:
-        """What a client has to be told to take `way`."""
+        """The settings with which a client takes `way`."""
         here = f"{HOST}:{self.plain.port}"
         ways: dict[Way, dict[str, Any]] = {
             "plain": {"base_url": self.plain.url},

@@ -65,9 +65,9 @@ def _row(here: Place, shells: dict[str, Shell], fault: Fault, operation: Operati
 
 def _line(outcome: Outcome, wrongs: list[str]) -> str:
     hung_up = {None: "", True: "hang-up passed on", False: "hang-up not passed on"}[outcome.hung_up]
-    told = "; ".join(map(line, outcome.told))
+    results = "; ".join(map(line, outcome.results))
     return "  ".join(
-        filter(None, [f"{told:<32}", f"billed {outcome.billed}", hung_up, *map("BROKEN: {}".format, wrongs)])
+        filter(None, [f"{results:<32}", f"billed {outcome.billed}", hung_up, *map("BROKEN: {}".format, wrongs)])
     )
 
 

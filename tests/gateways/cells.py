@@ -23,9 +23,9 @@ from stepfun_async import (
 )
 from tests.gateways.faults import Fault
 from tests.gateways.gateways import Gateway, Listener
-from tests.support.answers import PIXEL
 from tests.support.faulty import FaultyService, billed, faulty_service, succeed, succeed_and_close
-from tests.support.shells import Ask, Caller, Shell, Told
+from tests.support.responses import PIXEL
+from tests.support.shells import Ask, Caller, Result, Shell
 
 QUICK = RetryPolicy(base=0.001, connect_base=0.001, cap=0.01)
 
@@ -33,10 +33,10 @@ PATIENCE = 120.0
 """Seconds after which a call counts as one that never ends."""
 
 LARGE = 6_000_000
-"""Bytes, more than the gateway and the kernels on the way take in while nobody reads."""
+"""Bytes, more than the gateway and the kernels on the way take in while nothing is read."""
 
 PASSED_ON = {True: 20.0, False: 0.5}
-"""Seconds within which the upstream is told that the caller is gone, by whether the gateway does that."""
+"""Seconds within which the upstream is disconnected when the caller is gone, by whether the gateway does that."""
 
 WARM_UPS = 20
 """How many calls may fail before a fault: gateways may use a connection that the upstream closed after the last one."""
@@ -57,7 +57,7 @@ class Operation:
     requests: int = 1
 
 
-def _picture(size: int) -> bytes:
+def _image(size: int) -> bytes:
     """A whole PNG, at least so many bytes long, most of them in a chunk that decoders skip."""
     chunk = b"paDd" + bytes(size)
     return PIXEL[:33] + struct.pack(">I", size) + chunk + struct.pack(">I", zlib.crc32(chunk)) + PIXEL[33:]
@@ -73,8 +73,8 @@ def _map(images: Any, size: int) -> Any:
 
 OPERATIONS = (
     Operation("generate", lambda images, size: images.generate("a lake", extra_body=_padding(size))),
-    Operation("edit", lambda images, size: images.edit(_picture(size), "blue")),
-    Operation("image_to_image", lambda images, size: images.image_to_image(_picture(size), "blue", source_weight=0.5)),
+    Operation("edit", lambda images, size: images.edit(_image(size), "blue")),
+    Operation("image_to_image", lambda images, size: images.image_to_image(_image(size), "blue", source_weight=0.5)),
     Operation("map", _map, requests=2),
 )
 
@@ -84,21 +84,21 @@ class Outcome:
     """What was reported, and what was billed.
 
     Attributes:
-        told: how each request ended.
+        results: how each request ended.
         usage: the client's sums, without those of the calls before.
-        billed: how many pictures the upstreams made.
-        hung_up: whether the upstream was told that the caller is gone; None where the caller waited.
+        billed: how many images the upstreams made.
+        hung_up: whether the upstream was disconnected when the caller is gone; None where the caller waited.
     """
 
-    told: tuple[Told, ...]
+    results: tuple[Result, ...]
     usage: Usage
     billed: int
     hung_up: bool | None = None
 
     @property
     def reported(self) -> int:
-        """How many attempts the caller is told of that may have been billed."""
-        return sum(maybe_billed(one) for one in self.told)
+        """How many attempts may have been billed, by what the caller got."""
+        return sum(maybe_billed(one) for one in self.results)
 
     def wrongs(self, gateway: Gateway, fault: Fault, operation: Operation) -> Iterator[str]:
         """The promises that it breaks."""
@@ -107,34 +107,34 @@ class Outcome:
             yield f"{own} billed, {self.reported} reported"
         if self.usage.billed + self.usage.maybe_billed < own:
             yield f"{own} billed, usage has {self.usage.billed} + {self.usage.maybe_billed}"
-        again = max(map(attempts, self.told)) > 1 if gateway.resends else self.billed > operation.requests
+        again = max(map(attempts, self.results)) > 1 if gateway.resends else self.billed > operation.requests
         if fault.made and again:
             yield "sent again after the upstream had the body"
 
 
-def maybe_billed(told: Told) -> int:
-    """How many attempts may have been billed, as the caller is told."""
-    return int(getattr(told, "maybe_billed", 0))
+def maybe_billed(result: Result) -> int:
+    """How many attempts may have been billed, by what the caller got."""
+    return int(getattr(result, "maybe_billed", 0))
 
 
-def attempts(told: Told) -> int:
-    """How many attempts there were, as the caller is told."""
-    return int(getattr(told, "attempts", 0))
+def attempts(result: Result) -> int:
+    """How many attempts there were, by what the caller got."""
+    return int(getattr(result, "attempts", 0))
 
 
-def answer_of(told: Told) -> int | str:
+def response_of(result: Result) -> int | str:
     """What the caller received: a status, "closed" where the connection ended first, or the exception's name."""
-    if isinstance(told, ImagesResponse):
+    if isinstance(result, ImagesResponse):
         return 200
-    if isinstance(told, APIStatusError):
-        return told.status
-    return "closed" if type(told) is APIConnectionError else type(told).__name__
+    if isinstance(result, APIStatusError):
+        return result.status
+    return "closed" if type(result) is APIConnectionError else type(result).__name__
 
 
-def line(told: Told) -> str:
-    """What the caller was told, in a few words."""
-    billing = told.billing if isinstance(told, APIError) else "executed"
-    return f"{answer_of(told)} {billing} {attempts(told)}/{maybe_billed(told)}"
+def line(result: Result) -> str:
+    """What the caller got, in a few words."""
+    billing = result.billing if isinstance(result, APIError) else "executed"
+    return f"{response_of(result)} {billing} {attempts(result)}/{maybe_billed(result)}"
 
 
 @dataclass(frozen=True)
@@ -169,10 +169,10 @@ class Place:
                     upstream.drop_idle()
                 stack.enter_context(upstream.meeting(billed(succeed_and_close if fresh else succeed)))
             for _ in range(WARM_UPS):
-                (told,) = _ask(caller, lambda images: images.generate("a lake"))
-                if isinstance(told, ImagesResponse):
+                (result,) = _ask(caller, lambda images: images.generate("a lake"))
+                if isinstance(result, ImagesResponse):
                     return
-        raise AssertionError(f"{self.gateway.name} does not get well: {told!r}")
+        raise AssertionError(f"{self.gateway.name} does not get well: {result!r}")
 
     def _meet(self, caller: Caller, fault: Fault, operation: Operation) -> Outcome:
         upstream, before, billed_before = self.upstreams[0], caller.usage, self._billed()
@@ -183,19 +183,19 @@ class Place:
                 caller.pass_time(fault.later)
 
         with fault.last(self.upstreams):
-            told = _ask(caller, lambda images: operation.ask(images, LARGE if fault.large else 0), meanwhile)
+            results = _ask(caller, lambda images: operation.ask(images, LARGE if fault.large else 0), meanwhile)
             hung_up = upstream.await_idle(PASSED_ON[self.gateway.passes_hang_up]) if fault.later else None
         usage = _since(before, caller.usage)
         if hung_up is False:
             upstream.drop_idle()
-        return Outcome(tuple(told), usage, self._billed() - billed_before, hung_up)
+        return Outcome(tuple(results), usage, self._billed() - billed_before, hung_up)
 
     def _billed(self) -> int:
         return sum(upstream.bill for upstream in self.upstreams)
 
 
-def _ask(caller: Caller, asked: Ask, meanwhile: Callable[[], None] = lambda: None) -> list[Told]:
-    call: Future[list[Told]] = caller.begin(asked)
+def _ask(caller: Caller, asked: Ask, meanwhile: Callable[[], None] = lambda: None) -> list[Result]:
+    call: Future[list[Result]] = caller.begin(asked)
     for _ in range(int(PATIENCE / 0.005)):
         if wait([call], 0.005).done:
             return call.result()

@@ -1,4 +1,4 @@
-"""What goes wrong behind the gateway: a row for each fault of the upstream, and whether the picture is made."""
+"""What goes wrong behind the gateway: a row for each fault of the upstream, and whether the image is made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from itertools import chain, repeat
 from typing import TypeAlias
 
 from tests.gateways.gateways import Listener
-from tests.support.answers import answer, image_answer
 from tests.support.faulty import (
     FaultyService,
     Play,
@@ -26,6 +25,7 @@ from tests.support.faulty import (
     succeed_and_close,
     unbilled,
 )
+from tests.support.responses import http_response, image_response
 
 HOUR = 3600.0
 
@@ -43,7 +43,7 @@ class Fault:
     Attributes:
         name: what happens, at the upstream unless it says otherwise.
         last: puts the upstreams into it.
-        made: whether the upstream read the whole request and made the picture, so that it costs money.
+        made: whether the upstream read the whole request and made the image, so that it costs money.
         listener: the listener of the gateway that is called.
         fresh: whether the gateway has to open a new connection to the upstream; else it may use a kept one.
         large: whether the request is larger than what the gateway and the kernels hold.
@@ -88,19 +88,19 @@ def _refusing(upstreams: Sequence[FaultyService]) -> AbstractContextManager[None
 
 def _spaces_first(talk: Talk) -> None:
     """Send a success in chunks, the first of which are white space."""
-    _, _, body = image_answer().partition(b"\r\n\r\n")
+    _, _, body = image_response().partition(b"\r\n\r\n")
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
     talk.connection.sendall(head + b"1\r\n \r\n" * 3 + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
 
 
 def _success_of_old(talk: Talk) -> None:
     """Send a success in HTTP/1.0, whose end is that of the connection."""
-    _, _, body = image_answer().partition(b"\r\n\r\n")
+    _, _, body = image_response().partition(b"\r\n\r\n")
     talk.connection.sendall(b"HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n" + body)
     hang_up(talk)
 
 
-LONG_HEAD = answer(REFUSAL, headers=f"x-long: {'x' * 120_000}\r\n")
+LONG_HEAD = http_response(REFUSAL, headers=f"x-long: {'x' * 120_000}\r\n")
 """A head that most gateways do not read to its end."""
 
 SOON = "retry-after: 0.01\r\n"

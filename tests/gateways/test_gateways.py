@@ -1,4 +1,4 @@
-"""Behind real gateways nothing is billed in silence, and nothing is sent again once the upstream had it.
+"""Behind real gateways nothing is billed in silence, and nothing is resent once the upstream had it.
 
 Each fault meets asyncio, trio and the sync client; the operations take turns. `make gateways` crosses them all.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateways.cells import OPERATIONS, Operation, Place, answer_of, place
+from tests.gateways.cells import OPERATIONS, Operation, Place, place, response_of
 from tests.gateways.faults import FAULTS, Fault
 from tests.gateways.gateways import GATEWAYS, Gateway
 from tests.support.shells import SHELLS, Shell, shell
@@ -58,8 +58,8 @@ def test_what_was_billed_is_reported_and_not_sent_again(
     outcome = here.call(shells[where], fault, operation)
     assert list(outcome.wrongs(here.gateway, fault, operation)) == []
     assert bool(outcome.billed) is fault.made
-    if fault.name in here.gateway.answers and operation.requests == 1:
-        assert [answer_of(one) for one in outcome.told] == [here.gateway.answers[fault.name]]
+    if fault.name in here.gateway.responses and operation.requests == 1:
+        assert [response_of(one) for one in outcome.results] == [here.gateway.responses[fault.name]]
     if fault.later:
         assert outcome.hung_up is here.gateway.passes_hang_up
 
@@ -71,10 +71,10 @@ def test_the_page_says_what_the_gateways_do() -> None:
     rows = {cells[1].split()[0]: cells for line in lost.splitlines() if len(cells := line.split("|")) > 5}
     for gateway in (one for one in HERE if "," not in one.name):
         _, _, new, kept, breaks_off, *_ = rows[gateway.name]
-        answers = gateway.answers
-        assert str(answers["closed without an answer, new connection"]) in new
-        assert str(answers["closed without an answer"]) in kept
-        assert answers["answer breaks off"] == "closed"
+        responses = gateway.responses
+        assert str(responses["closed without an answer, new connection"]) in new
+        assert str(responses["closed without an answer"]) in kept
+        assert responses["answer breaks off"] == "closed"
         assert "breaks off" in breaks_off
 
 

@@ -43,7 +43,7 @@ def test_a_program_ends_with_the_block(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_program_ends_with_whoever_started_it(way: signal.Signals, tmp_path: Path) -> None:
+def test_a_program_ends_with_the_process_that_started_it(way: signal.Signals, tmp_path: Path) -> None:
     (port,) = free_ports(1)
     command = [sys.executable, "-c", KEEPER, str(port), SERVER, str(tmp_path / "log")]
     with subprocess.Popen(

@@ -39,7 +39,7 @@ from stepfun_async._limits.budget import Reservation
 from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
 from stepfun_async.testing import run
 from stepfun_async.testing.virtual import Backend
-from tests.support.scripted import PICTURE, Scripted, refusal
+from tests.support.scripted import IMAGE, Scripted, refusal
 
 INTERNATIONAL: Final = "https://api.stepfun.ai/v1"
 LARGE: Final = "step-2x-large"
@@ -48,23 +48,23 @@ PRICE = Decimal("0.02")
 pytestmark = pytest.mark.filterwarnings("ignore::stepfun_async.ModelRetiredWarning")
 
 
-def answering(*replies: HTTPResponse | Exception) -> Scripted:
+def answering(*responses: HTTPResponse | Exception) -> Scripted:
     """A transport that answers with each in turn, the last one for ever."""
-    left = list(replies)
+    left = list(responses)
 
-    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         progress.mark_sent()
-        reply = left.pop(0) if len(left) > 1 else left[0]
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+        response = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(response, Exception):
+            raise response
+        return response
 
-    return Scripted(answer)
+    return Scripted(respond)
 
 
-def client_of(budget: Budget, *replies: HTTPResponse | Exception, **more: Any) -> AsyncClient:
+def client_of(budget: Budget, *responses: HTTPResponse | Exception, **more: Any) -> AsyncClient:
     options: dict[str, Any] = {"base_url": INTERNATIONAL, "retry": RetryPolicy(base=0, connect_base=0), **more}
-    return AsyncClient("sk-test", transport=answering(*replies), budget=budget, **options)
+    return AsyncClient("sk-test", transport=answering(*responses), budget=budget, **options)
 
 
 def sums(budget: Budget) -> tuple[object, object]:
@@ -153,12 +153,14 @@ BROKEN = HTTPResponse(200, {}, b'{"data": [')
 async def test_what_is_reserved_is_the_price_of_what_is_sent(options: Any, amount: str, model: str) -> None:
     seen: list[Decimal] = []
 
-    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         seen.append(budget.held)
-        return PICTURE
+        return IMAGE
 
     budget = Budget("0.04")
-    client = AsyncClient("sk-test", base_url=INTERNATIONAL, transport=Scripted(answer), budget=budget, validation="off")
+    client = AsyncClient(
+        "sk-test", base_url=INTERNATIONAL, transport=Scripted(respond), budget=budget, validation="off"
+    )
     async with client:
         response = await client.images.generate("a lake", **options)
         with pytest.raises(BudgetExceededError):
@@ -168,21 +170,21 @@ async def test_what_is_reserved_is_the_price_of_what_is_sent(options: Any, amoun
 
 
 @pytest.mark.anyio
-async def test_a_request_whose_number_of_pictures_nobody_can_tell_is_refused_while_there_is_a_budget() -> None:
+async def test_a_request_for_an_unknown_number_of_images_is_refused_while_there_is_a_budget() -> None:
     options: dict[str, Any] = {"extra_body": {"n": "as many as you can"}}
-    async with client_of(Budget(1), PICTURE) as client:
+    async with client_of(Budget(1), IMAGE) as client:
         with pytest.raises(InvalidRequestError, match="does not say how many images will be charged"):
             await client.images.generate("a lake", **options)
         assert client.usage.requests == 0
-    async with AsyncClient("sk-test", base_url=INTERNATIONAL, transport=answering(PICTURE)) as client:
+    async with AsyncClient("sk-test", base_url=INTERNATIONAL, transport=answering(IMAGE)) as client:
         await client.images.generate("a lake", **options)
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("reply", "spent", "held"),
+    ("response", "spent", "held"),
     [
-        (PICTURE, PRICE, 0),
+        (IMAGE, PRICE, 0),
         (FILTERED, PRICE, 0),
         (refusal(400), 0, 0),
         (refusal(429), 0, 0),
@@ -195,9 +197,9 @@ async def test_a_request_whose_number_of_pictures_nobody_can_tell_is_refused_whi
         (ZeroDivisionError("a defect"), 0, PRICE),
     ],
 )
-async def test_what_is_spent_held_and_given_back(reply: Any, spent: Decimal, held: Decimal) -> None:
+async def test_what_is_spent_held_and_released(response: Any, spent: Decimal, held: Decimal) -> None:
     budget = Budget(1)
-    async with client_of(budget, reply, retry=RetryPolicy(max_attempts=1)) as client:
+    async with client_of(budget, response, retry=RetryPolicy(max_attempts=1)) as client:
         with suppress(StepFunError, ZeroDivisionError):
             await client.images.generate("a lake", model=LARGE)
     assert sums(budget) == (spent, held)
@@ -208,12 +210,12 @@ async def test_what_is_spent_held_and_given_back(reply: Any, spent: Decimal, hel
 async def test_a_call_that_is_cancelled_in_flight_stays_held_and_one_that_waits_does_not() -> None:
     budget = Budget(1)
 
-    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         progress.mark_sent()
         await anyio.sleep_forever()
-        return PICTURE
+        return IMAGE
 
-    client = AsyncClient("k-test", base_url=INTERNATIONAL, transport=Scripted(answer), budget=budget, limits=Limits(1))
+    client = AsyncClient("k-test", base_url=INTERNATIONAL, transport=Scripted(respond), budget=budget, limits=Limits(1))
     async with client, anyio.create_task_group() as group:
         for _ in range(3):
             group.start_soon(client.images.generate, "a lake")
@@ -241,7 +243,7 @@ def test_a_deadline_that_passes_leaves_the_price_held(backend: Backend) -> None:
 @pytest.mark.anyio
 async def test_each_attempt_that_may_have_been_billed_is_held_besides() -> None:
     budget = Budget(1)
-    async with client_of(budget, refusal(500), LOST, PICTURE, retry=RetryPolicy(retry_unknown=True, base=0)) as client:
+    async with client_of(budget, refusal(500), LOST, IMAGE, retry=RetryPolicy(retry_unknown=True, base=0)) as client:
         response = await client.images.generate("a lake", model=LARGE)
     assert (response.attempts, response.maybe_billed) == (3, 3)
     assert sums(budget) == (PRICE, 2 * PRICE)
@@ -250,7 +252,7 @@ async def test_each_attempt_that_may_have_been_billed_is_held_besides() -> None:
 @pytest.mark.anyio
 async def test_paying_twice_is_not_tried_where_the_budget_has_no_room_for_it() -> None:
     budget = Budget("0.03")
-    async with client_of(budget, refusal(500), PICTURE, retry=RetryPolicy(retry_unknown=True, base=0)) as client:
+    async with client_of(budget, refusal(500), IMAGE, retry=RetryPolicy(retry_unknown=True, base=0)) as client:
         with pytest.raises(InternalServerError, match="the budget has no room for paying twice") as caught:
             await client.images.generate("a lake", model=LARGE)
     assert caught.value.attempts == 1
@@ -260,7 +262,7 @@ async def test_paying_twice_is_not_tried_where_the_budget_has_no_room_for_it() -
 @pytest.mark.anyio
 async def test_what_does_not_fit_is_refused_before_anything_is_sent() -> None:
     budget = Budget("0.03")
-    async with client_of(budget, PICTURE) as client:
+    async with client_of(budget, IMAGE) as client:
         await client.images.generate("a lake", model=LARGE)
         with pytest.raises(
             BudgetExceededError, match=r"no room for 0\.02 USD: limit 0\.03, spent 0\.02, held 0"
@@ -279,10 +281,10 @@ async def test_what_does_not_fit_is_refused_before_anything_is_sent() -> None:
 async def test_the_currency_is_that_of_the_region() -> None:
     china = "https://api.stepfun.com/v1"
     budget = Budget(1, "CNY")
-    async with client_of(budget, PICTURE, base_url=china) as client:
+    async with client_of(budget, IMAGE, base_url=china) as client:
         await client.images.generate("a lake", model=LARGE)
     assert budget.spent == Decimal("0.1")
-    async with client_of(Budget(1, "USD"), PICTURE, base_url=china) as client:
+    async with client_of(Budget(1, "USD"), IMAGE, base_url=china) as client:
         with pytest.raises(ConfigurationError, match=r"step-2x-large costs 0\.1 CNY, and the budget is in USD"):
             await client.images.generate("a lake", model=LARGE)
         assert client.usage.requests == 0
@@ -299,12 +301,12 @@ def test_a_model_is_shown_without_its_line_breaks_and_controls(price: Money | No
 @pytest.mark.anyio
 @pytest.mark.parametrize("base_url", ["https://reseller.test/v1", "https://api.stepfun.ai/step_plan/v1"])
 async def test_a_price_that_is_not_known_has_to_be_given(base_url: str) -> None:
-    async with client_of(Budget(1), PICTURE, base_url=base_url) as client:
+    async with client_of(Budget(1), IMAGE, base_url=base_url) as client:
         with pytest.raises(ConfigurationError, match="no price is known for step-image-edit-2"):
             await client.images.generate("a lake")
         assert client.usage.requests == 0
     budget = Budget(1, prices={"step-image-edit-2": "0.005"})
-    async with client_of(budget, PICTURE, base_url=base_url) as client:
+    async with client_of(budget, IMAGE, base_url=base_url) as client:
         await client.images.generate("a lake")
         assert client.usage.spent == {"USD": Decimal("0.005")}
     assert budget.spent == Decimal("0.005")
@@ -335,7 +337,7 @@ async def test_no_number_of_calls_at_once_goes_beyond_the_limit() -> None:
         except BudgetExceededError:
             outcomes.append("refused")
 
-    async with client_of(budget, PICTURE, limits=Limits(50)) as client, anyio.create_task_group() as group:
+    async with client_of(budget, IMAGE, limits=Limits(50)) as client, anyio.create_task_group() as group:
         for _ in range(50):
             group.start_soon(one, client)
     assert (outcomes.count("made"), outcomes.count("refused")) == (5, 45)
@@ -345,7 +347,7 @@ async def test_no_number_of_calls_at_once_goes_beyond_the_limit() -> None:
 @pytest.mark.anyio
 async def test_a_fan_out_goes_on_to_the_limit_and_tells_what_was_refused() -> None:
     budget = Budget("0.10")
-    async with client_of(budget, PICTURE, limits=Limits(3)) as client:
+    async with client_of(budget, IMAGE, limits=Limits(3)) as client:
         requests = [TextToImage(prompt="a lake", model=LARGE) for _ in range(12)]
         outcomes = [outcome async for outcome in client.images.map(requests)]
     assert sum(isinstance(outcome, Finished) for outcome in outcomes) == 5
@@ -356,7 +358,7 @@ async def test_a_fan_out_goes_on_to_the_limit_and_tells_what_was_refused() -> No
 def test_threads_of_several_sync_clients_stay_within_one_budget() -> None:
     budget = Budget("0.50")
     clients = [
-        Client("sk-test", base_url=INTERNATIONAL, transport=answering(PICTURE), budget=budget, limits=Limits(8))
+        Client("sk-test", base_url=INTERNATIONAL, transport=answering(IMAGE), budget=budget, limits=Limits(8))
         for _ in range(2)
     ]
 
@@ -388,38 +390,38 @@ class Money_(RuleBasedStateMachine):  # noqa: N801 - `Money` is the amount
         self.kept = Decimal(0)
         self.spent = Decimal(0)
 
-    @rule(target=reservations, price=st.integers(0, 6), pictures=st.integers(1, 2))
-    def one_begins(self, price: int, pictures: int) -> tuple[Reservation | None, Decimal, int]:
+    @rule(target=reservations, price=st.integers(0, 6), images=st.integers(1, 2))
+    def one_begins(self, price: int, images: int) -> tuple[Reservation | None, Decimal, int]:
         amount = Decimal(price)
         try:
-            reservation = self.budget.reserve("a", Money(amount, "USD"), pictures)
+            reservation = self.budget.reserve("a", Money(amount, "USD"), images)
         except BudgetExceededError:
-            assert self.spent + self.kept + sum(self.open.values()) + amount * pictures > 10
-            return None, amount, pictures
-        self.open[id(reservation)] = amount * pictures
-        return reservation, amount, pictures
+            assert self.spent + self.kept + sum(self.open.values()) + amount * images > 10
+            return None, amount, images
+        self.open[id(reservation)] = amount * images
+        return reservation, amount, images
 
     @rule(case=reservations)
-    def one_is_tried_again_after_a_lost_answer(self, case: tuple[Reservation | None, Decimal, int]) -> None:
-        reservation, amount, pictures = case
+    def one_is_retried_after_a_lost_response(self, case: tuple[Reservation | None, Decimal, int]) -> None:
+        reservation, amount, images = case
         if reservation is None or id(reservation) not in self.open:
             return
         try:
             reservation.add_attempt()
         except BudgetExceededError:
             return
-        self.open[id(reservation)] += amount * pictures
+        self.open[id(reservation)] += amount * images
 
     @rule(case=consumes(reservations), answered=st.booleans(), lost=st.integers(0, 1))
     def one_ends(self, case: tuple[Reservation | None, Decimal, int], answered: bool, lost: int) -> None:
-        reservation, amount, pictures = case
+        reservation, amount, images = case
         if reservation is None:
             return
         unknown = 0 if answered else lost
-        reservation.settle(billed=pictures if answered else 0, unknown=unknown)
+        reservation.settle(billed=images if answered else 0, unknown=unknown)
         del self.open[id(reservation)]
-        self.spent += amount * pictures if answered else 0
-        self.kept += amount * pictures * unknown
+        self.spent += amount * images if answered else 0
+        self.kept += amount * images * unknown
 
     @invariant()
     def spent_and_held_are_what_happened_and_never_more_than_the_limit(self) -> None:

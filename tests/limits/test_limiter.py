@@ -37,7 +37,7 @@ from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from stepfun_async._limits import limiter as _limiter
 from stepfun_async._limits.limiter import Permit
 from stepfun_async._limits.rate import PERIOD
-from tests.support.scripted import PICTURE, Answer, Scripted, refusal
+from tests.support.scripted import IMAGE, Respond, Scripted, refusal
 
 BASE: Final = "https://stepfun.test/v1"
 
@@ -47,8 +47,8 @@ def in_virtual_time(main: Callable[[], Awaitable[None]]) -> None:
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-def client_of(answer: Answer, **more: Any) -> AsyncClient:
-    return AsyncClient("sk-test", base_url=BASE, transport=Scripted(answer), **more)
+def client_of(respond: Respond, **more: Any) -> AsyncClient:
+    return AsyncClient("sk-test", base_url=BASE, transport=Scripted(respond), **more)
 
 
 class Watched:
@@ -72,7 +72,7 @@ class Watched:
         finally:
             with self._lock:
                 self.under_way -= 1
-        return PICTURE
+        return IMAGE
 
 
 # --- the value
@@ -138,12 +138,12 @@ async def test_slots_go_to_those_who_came_first() -> None:
     order: list[int] = []
     go_on = anyio.Event()
 
-    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         order.append(int((call.json or {})["seed"]))
         await go_on.wait()
-        return PICTURE
+        return IMAGE
 
-    async with client_of(answer, limits=Limits(1)) as client, anyio.create_task_group() as group:
+    async with client_of(respond, limits=Limits(1)) as client, anyio.create_task_group() as group:
         for number in range(1, 9):
             group.start_soon(partial(client.images.generate, "a lake", seed=number))
             await anyio.wait_all_tasks_blocked()
@@ -157,10 +157,10 @@ async def test_a_cancelled_call_gives_its_place_in_the_line_up() -> None:
     order: list[int] = []
     go_on = anyio.Event()
 
-    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         order.append(int((call.json or {})["seed"]))
         await go_on.wait()
-        return PICTURE
+        return IMAGE
 
     scopes: dict[int, anyio.CancelScope] = {}
 
@@ -168,7 +168,7 @@ async def test_a_cancelled_call_gives_its_place_in_the_line_up() -> None:
         with anyio.CancelScope() as scopes[number]:
             await client.images.generate("a lake", seed=number)
 
-    async with client_of(answer, limits=Limits(1)) as client, anyio.create_task_group() as group:
+    async with client_of(respond, limits=Limits(1)) as client, anyio.create_task_group() as group:
         for number in range(1, 6):
             group.start_soon(call, client, number)
             await anyio.wait_all_tasks_blocked()
@@ -264,7 +264,7 @@ def test_a_loop_that_was_closed_over_a_waiting_call_does_not_stop_the_others() -
 
     async def leave_one_waiting() -> None:
         left.append(asyncio.ensure_future(limits.limiter.permit(None, entry=True).__aenter__()))
-        while limits.state.waiting < 1:  # noqa: ASYNC110 - nothing tells when
+        while limits.state.waiting < 1:  # noqa: ASYNC110 - no event says when
             await asyncio.sleep(0)
 
     left: list[Any] = []
@@ -283,7 +283,7 @@ def leave_in_flight(limits: Limits) -> list[asyncio.Task[Any]]:
     async def begin() -> None:
         permit = limits.limiter.permit(None, entry=True)
         left.append(asyncio.ensure_future(hold(permit)))
-        while limits.state.in_flight < 1:  # noqa: ASYNC110 - nothing tells when
+        while limits.state.in_flight < 1:  # noqa: ASYNC110 - no event says when
             await asyncio.sleep(0)
 
     async def hold(permit: Permit) -> None:
@@ -325,7 +325,7 @@ def test_a_call_that_waits_gets_the_slot_of_one_whose_loop_is_closed_meanwhile(m
         async def begin() -> None:
             permit = limits.limiter.permit(None, entry=True)
             left.append(asyncio.ensure_future(hold(permit)))
-            while not limits.state.in_flight:  # noqa: ASYNC110 - nothing tells when
+            while not limits.state.in_flight:  # noqa: ASYNC110 - no event says when
                 await asyncio.sleep(0)
             begun.set()
             await asyncio.to_thread(waiting.wait, 10)
@@ -345,7 +345,7 @@ def test_a_call_that_waits_gets_the_slot_of_one_whose_loop_is_closed_meanwhile(m
                 pass
 
     async def let_go_on() -> None:
-        while not limits.state.waiting:  # noqa: ASYNC110 - nothing tells when
+        while not limits.state.waiting:  # noqa: ASYNC110 - no event says when
             await asyncio.sleep(0.001)
         waiting.set()
 
@@ -398,17 +398,17 @@ def test_the_minute_holds_over_loops_one_after_another() -> None:
     trio.run(again)
 
 
-def test_attempts_that_are_made_again_count_and_go_before_calls_that_have_not_begun() -> None:
+def test_retries_count_and_go_before_calls_that_have_not_begun() -> None:
     order: list[int] = []
 
-    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         progress.mark_sent()
         order.append(int((call.json or {})["seed"]))
-        return refusal(503) if order.count(1) == 1 and order[-1] == 1 else PICTURE
+        return refusal(503) if order.count(1) == 1 and order[-1] == 1 else IMAGE
 
     async def main() -> None:
         retry = RetryPolicy(base=1.0)
-        async with client_of(answer, limits=Limits(2, requests_per_minute=1), retry=retry, timeout=300) as client:
+        async with client_of(respond, limits=Limits(2, requests_per_minute=1), retry=retry, timeout=300) as client:
             async with anyio.create_task_group() as group:
                 for number in (1, 2, 3):
                     group.start_soon(partial(client.images.generate, "a lake", seed=number))
@@ -421,13 +421,13 @@ def test_attempts_that_are_made_again_count_and_go_before_calls_that_have_not_be
 def test_a_request_that_never_left_does_not_count() -> None:
     from stepfun_async import APIConnectionError
 
-    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         progress.sent = False
         raise APIConnectionError("no connection", billing="not_sent")
 
     async def main() -> None:
         retry = RetryPolicy(max_attempts=1)
-        async with client_of(answer, limits=Limits(2, requests_per_minute=2), retry=retry) as client:
+        async with client_of(respond, limits=Limits(2, requests_per_minute=2), retry=retry) as client:
             for _ in range(10):
                 with pytest.raises(APIConnectionError):
                     await client.images.generate("a lake", queue_timeout=0)
@@ -439,14 +439,14 @@ def test_a_request_held_up_on_its_way_counts_from_when_it_left() -> None:
     """Five seconds of connecting must not let two minutes' requests meet."""
     left: list[float] = []
 
-    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         await anyio.sleep(5 if not left else 0)
         progress.mark_sent()
         left.append(anyio.current_time())
-        return PICTURE
+        return IMAGE
 
     async def main() -> None:
-        async with client_of(answer, limits=Limits(2, requests_per_minute=1)) as client:
+        async with client_of(respond, limits=Limits(2, requests_per_minute=1)) as client:
             await client.images.generate("a lake")
             await client.images.generate("a lake")
         assert left[1] - left[0] > PERIOD
@@ -454,17 +454,17 @@ def test_a_request_held_up_on_its_way_counts_from_when_it_left() -> None:
     in_virtual_time(main)
 
 
-def test_lists_of_models_count_and_links_to_pictures_do_not() -> None:
-    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
-        from tests.support.answers import PIXEL
+def test_lists_of_models_count_and_links_to_images_do_not() -> None:
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
+        from tests.support.responses import PIXEL
 
         return HTTPResponse(200, {}, PIXEL) if call.path.startswith("http") else HTTPResponse(200, {}, b'{"data": []}')
 
     async def main() -> None:
-        async with client_of(answer, limits=Limits(2, requests_per_minute=1)) as client:
+        async with client_of(respond, limits=Limits(2, requests_per_minute=1)) as client:
             await client.models.list()
             for _ in range(5):
-                await client.images.download("https://pictures.test/1.png", queue_timeout=0)
+                await client.images.download("https://images.test/1.png", queue_timeout=0)
             start = anyio.current_time()
             await client.models.list()
             assert anyio.current_time() - start > PERIOD - 1
@@ -475,15 +475,15 @@ def test_lists_of_models_count_and_links_to_pictures_do_not() -> None:
 # --- pauses
 
 
-def test_after_a_429_nobody_sends_until_the_time_the_server_asked_for() -> None:
+def test_after_a_429_no_call_is_sent_until_the_time_the_server_asked_for() -> None:
     left: list[float] = []
 
-    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         left.append(anyio.current_time())
-        return refusal(429, retry_after=30) if len(left) == 1 else PICTURE
+        return refusal(429, retry_after=30) if len(left) == 1 else IMAGE
 
     async def main() -> None:
-        async with client_of(answer, limits=Limits(50)) as client:
+        async with client_of(respond, limits=Limits(50)) as client:
             async with anyio.create_task_group() as group:
                 group.start_soon(client.images.generate, "meets the 429")
                 await trio.testing.wait_all_tasks_blocked()
@@ -498,11 +498,11 @@ def test_after_a_429_nobody_sends_until_the_time_the_server_asked_for() -> None:
 
 
 def test_a_call_that_met_a_429_is_not_kept_waiting_for_a_pause_beyond_its_deadline() -> None:
-    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         return refusal(429, retry_after=50)
 
     async def main() -> None:
-        async with client_of(answer, timeout=10) as client:
+        async with client_of(respond, timeout=10) as client:
             start = anyio.current_time()
             with pytest.raises(RateLimitError) as caught:
                 await client.images.generate("a lake")
@@ -515,13 +515,13 @@ def test_a_call_that_met_a_429_is_not_kept_waiting_for_a_pause_beyond_its_deadli
 
 
 def test_a_server_cannot_stop_a_client_for_longer_than_a_minute() -> None:
-    answers = [refusal(429, retry_after=86_400), PICTURE]
+    responses = [refusal(429, retry_after=86_400), IMAGE]
 
-    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
-        return answers.pop(0)
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
+        return responses.pop(0)
 
     async def main() -> None:
-        async with client_of(answer) as client:
+        async with client_of(respond) as client:
             with pytest.raises(RateLimitError):
                 await client.images.generate("a lake")
             start = anyio.current_time()
@@ -536,10 +536,10 @@ def test_a_server_cannot_stop_a_client_for_longer_than_a_minute() -> None:
 
 @pytest.mark.anyio
 async def test_a_server_in_trouble_is_not_asked_three_times_by_everybody() -> None:
-    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         return refusal(503)
 
-    async with client_of(answer, retry=RetryPolicy(base=0), limits=Limits(10)) as client:
+    async with client_of(respond, retry=RetryPolicy(base=0), limits=Limits(10)) as client:
         outcomes = [outcome async for outcome in client.images.map([TextToImage(prompt="a lake")] * 100)]
         assert client.usage.attempts == 100 + 500 // 14
     errors = [str(outcome.error) for outcome in outcomes if isinstance(outcome, Failed)]
@@ -548,12 +548,12 @@ async def test_a_server_in_trouble_is_not_asked_three_times_by_everybody() -> No
 
 @pytest.mark.anyio
 async def test_success_brings_the_quota_back() -> None:
-    replies = [refusal(503), PICTURE] * 200
+    responses = [refusal(503), IMAGE] * 200
 
-    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
-        return replies.pop(0)
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
+        return responses.pop(0)
 
-    async with client_of(answer, retry=RetryPolicy(base=0, quota=14)) as client:
+    async with client_of(respond, retry=RetryPolicy(base=0, quota=14)) as client:
         for _ in range(200):
             assert (await client.images.generate("a lake")).attempts == 2
 
@@ -561,10 +561,10 @@ async def test_success_brings_the_quota_back() -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize(("quota", "attempts"), [(0, 1), (14, 2), (28, 3), (None, 3)])
 async def test_the_quota_is_the_policy_s(quota: int | None, attempts: int) -> None:
-    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         return refusal(503)
 
-    async with client_of(answer, retry=RetryPolicy(base=0, quota=quota)) as client:
+    async with client_of(respond, retry=RetryPolicy(base=0, quota=quota)) as client:
         with pytest.raises(InternalServerError) as caught:
             await client.images.generate("a lake")
     assert caught.value.attempts == attempts
@@ -578,7 +578,7 @@ def test_adaptive_concurrency_falls_with_each_429_and_rises_with_success() -> No
     under_way = 0
     refused = 0
 
-    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         nonlocal under_way, refused
         if under_way >= 10:
             refused += 1
@@ -586,13 +586,13 @@ def test_adaptive_concurrency_falls_with_each_429_and_rises_with_success() -> No
         under_way += 1
         await anyio.sleep(1)
         under_way -= 1
-        return PICTURE
+        return IMAGE
 
     async def main() -> None:
         nonlocal refused
         limits = Limits(40, adaptive=True)
         retry = RetryPolicy(max_attempts=20, quota=None)
-        async with client_of(answer, limits=limits, retry=retry, timeout=10_000) as client:
+        async with client_of(respond, limits=limits, retry=retry, timeout=10_000) as client:
             requests = (TextToImage(prompt=f"lake {n}") for n in range(1_000))
             seen: set[int] = set()
             async for _ in client.images.map(requests):

@@ -41,7 +41,7 @@ from stepfun_async._limits.backend import LimitsBackend
 from stepfun_async._limits.rate import MARGIN
 from stepfun_async.redis import RedisBackend
 from tests.support.redis_server import RedisServer, redis_server
-from tests.support.scripted import PICTURE, Answer, Scripted, refusal
+from tests.support.scripted import IMAGE, Respond, Scripted, refusal
 
 PATIENCE = 60
 """Seconds after which another process is given up."""
@@ -223,7 +223,7 @@ def test_slot_and_entry_are_taken_together_or_not_at_all(backend: LimitsBackend)
     assert ask(backend, "third-slot") == 0.0, "a slot was taken without its entry"
 
 
-def test_whoever_lacks_both_waits_for_the_later(backend: LimitsBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_lacks_both_waits_for_the_later(backend: LimitsBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     ask(backend, "slot", "entry")
     backend.mark_sent("entry", ago=0)
     assert 0 < ask(backend, "other-slot") < 0.5
@@ -232,8 +232,8 @@ def test_whoever_lacks_both_waits_for_the_later(backend: LimitsBackend, monkeypa
     assert ask(backend, "other-slot", "other-entry") >= 100
 
 
-def test_taking_again_under_the_same_id_takes_once(backend: LimitsBackend) -> None:
-    """As happens when an answer of Redis is lost and the question is put again."""
+def test_acquiring_again_under_the_same_id_acquires_once(backend: LimitsBackend) -> None:
+    """As happens when a response of Redis is lost and the question is put again."""
     assert [ask(backend, "slot", "entry") for _ in range(3)] == [0.0, 0.0, 0.0]
     assert ask(backend, "other-slot", "other-entry", most=2) == 0.0
     assert ask(backend, "third-slot", most=2) > 0
@@ -484,21 +484,21 @@ def test_a_password_in_the_query_is_not_shown_either() -> None:
 
 
 @contextmanager
-def answering(*answers: bytes) -> Iterator[int]:
-    """The port of a server as old as Redis 5, whose scripts answer this, once on each connection; b"" hangs up."""
+def answering(*responses: bytes) -> Iterator[int]:
+    """The port of a server as old as Redis 5, whose scripts return this, once on each connection; b"" hangs up."""
     opened: list[socket.socket] = []
 
     def serve() -> None:
-        for answer in answers:
+        for response in responses:
             opened.append(listener.accept()[0])
             with opened[-1] as connection:
-                while (asked := connection.recv(65536)) and (said := reply(asked, answer)):
+                while (asked := connection.recv(65536)) and (said := respond(asked, response)):
                     connection.sendall(said)
 
-    def reply(asked: bytes, answer: bytes) -> bytes:
+    def respond(asked: bytes, response: bytes) -> bytes:
         if b"HELLO" in asked:
             return b"-ERR unknown command, with args beginning with: " + asked.replace(b"\r\n", b" ") + b"\r\n"
-        return answer if b"EVALSHA" in asked else b"+OK\r\n"
+        return response if b"EVALSHA" in asked else b"+OK\r\n"
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve, daemon=True)
@@ -510,15 +510,15 @@ def answering(*answers: bytes) -> Iterator[int]:
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason"),
+    ("response", "reason"),
     [
         (b"-MOVED 12182 10.0.0.1:6379\r\n", "it is one node of a cluster"),
         (b"-READONLY You can't write against a read only replica.\r\n", "You can't write against a read only replica;"),
         (b"-OOM command not allowed when used memory > 'maxmemory'.\r\n", "used memory > 'maxmemory';"),
     ],
 )
-def test_a_redis_that_cannot_serve_is_said_so(answer: bytes, reason: str) -> None:
-    with answering(answer) as port, pytest.raises(LimitsUnavailableError) as caught:
+def test_a_redis_that_cannot_serve_is_said_so(response: bytes, reason: str) -> None:
+    with answering(response) as port, pytest.raises(LimitsUnavailableError) as caught:
         ask(RedisBackend(f"redis://127.0.0.1:{port}", name="images"), "a")
     assert reason in str(caught.value)
 
@@ -542,10 +542,12 @@ def test_a_redis_that_is_not_there_is_named(entry: str) -> None:
 # --- in clients ---------------------------------------------------------------------------------
 
 
-def client_of(answer: Answer, backend: LimitsBackend, **more: Any) -> AsyncClient:
+def client_of(respond: Respond, backend: LimitsBackend, **more: Any) -> AsyncClient:
     """A client as each process has one: with limits of its own, which only Redis joins."""
     limits = Limits(max_concurrency=1, requests_per_minute=5, backend=backend)
-    return AsyncClient("sk-test", base_url="https://stepfun.test/v1", transport=Scripted(answer), limits=limits, **more)
+    return AsyncClient(
+        "sk-test", base_url="https://stepfun.test/v1", transport=Scripted(respond), limits=limits, **more
+    )
 
 
 def held(server: RedisServer) -> dict[str, int]:
@@ -555,7 +557,7 @@ def held(server: RedisServer) -> dict[str, int]:
 
 
 def assert_held(server: RedisServer, expected: Mapping[str, int]) -> None:
-    """Redis holds what is expected, at the latest when a thread in the background has told it."""
+    """Redis holds what is expected, at the latest when a thread in the background has sent it."""
     until = time.monotonic() + 20
     while held(server) != expected and time.monotonic() < until:
         pass
@@ -569,10 +571,10 @@ async def test_clients_of_several_processes_wait_for_each_other(server: RedisSer
     async def slow(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         began.set()
         await end.wait()
-        return PICTURE
+        return IMAGE
 
     async def quick(call: HTTPRequest, progress: SendState) -> HTTPResponse:
-        return PICTURE
+        return IMAGE
 
     async with client_of(slow, backend) as one, client_of(quick, backend) as other, anyio.create_task_group() as tasks:
         tasks.start_soon(one.images.generate, "a lake")
@@ -587,7 +589,7 @@ async def test_clients_of_several_processes_wait_for_each_other(server: RedisSer
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("answer", "kind", "entries"),
+    ("response", "kind", "entries"),
     [
         (refusal(400), BadRequestError, 1),
         (APIConnectionError("cut off", billing="unknown"), APIConnectionError, 1),
@@ -597,14 +599,14 @@ async def test_clients_of_several_processes_wait_for_each_other(server: RedisSer
 async def test_nothing_but_what_was_sent_stays_in_redis(
     server: RedisServer,
     backend: LimitsBackend,
-    answer: HTTPResponse | StepFunError,
+    response: HTTPResponse | StepFunError,
     kind: type[StepFunError],
     entries: int,
 ) -> None:
     async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
-        if isinstance(answer, StepFunError):
-            raise answer
-        return answer
+        if isinstance(response, StepFunError):
+            raise response
+        return response
 
     async with client_of(respond, backend, retry=RetryPolicy(max_attempts=1)) as client:
         with pytest.raises(kind):
@@ -626,7 +628,7 @@ async def test_a_request_counts_from_when_it_left(server: RedisServer, backend: 
         progress.mark_sent()
         assert progress.sent_at is not None
         progress.sent_at -= 30
-        return PICTURE
+        return IMAGE
 
     async with client_of(respond, backend) as client:
         await client.images.generate("a lake")

@@ -1,4 +1,4 @@
-"""Limits kept elsewhere: what a client asks a backend, and what it does with the answers."""
+"""Limits kept elsewhere: what a client asks a backend, and what it does with the responses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from stepfun_async import (
 )
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from tests.support.backends import MemoryBackend
-from tests.support.scripted import PICTURE, Answer, Scripted, refusal
+from tests.support.scripted import IMAGE, Respond, Scripted, refusal
 
 pytestmark = pytest.mark.anyio
 
@@ -39,18 +39,18 @@ BASE: Final = "https://stepfun.test/v1"
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what threads do."""
     with anyio.fail_after(20):
-        while not condition():  # noqa: ASYNC110 - of what threads do, nobody tells
+        while not condition():  # noqa: ASYNC110 - no event says what threads do
             await anyio.sleep(0.001)
 
 
 async def made(call: HTTPRequest, progress: SendState) -> HTTPResponse:
     progress.mark_sent()
-    return PICTURE
+    return IMAGE
 
 
-def client_of(answer: Answer, limits: Limits, **more: Any) -> AsyncClient:
+def client_of(respond: Respond, limits: Limits, **more: Any) -> AsyncClient:
     retry = RetryPolicy(base=0, connect_base=0)
-    return AsyncClient("sk-test", base_url=BASE, transport=Scripted(answer), limits=limits, retry=retry, **more)
+    return AsyncClient("sk-test", base_url=BASE, transport=Scripted(respond), limits=limits, retry=retry, **more)
 
 
 async def test_a_call_takes_a_slot_and_an_entry_says_when_it_left_and_releases_the_slot() -> None:
@@ -72,27 +72,27 @@ async def test_without_a_rate_there_are_no_entries() -> None:
 
 async def test_each_attempt_takes_an_entry_and_one_that_never_left_releases_it() -> None:
     shared = MemoryBackend()
-    replies: list[HTTPResponse | Exception] = [
+    responses: list[HTTPResponse | Exception] = [
         APIConnectionError("no connection", billing="not_sent"),
         refusal(503),
-        PICTURE,
+        IMAGE,
     ]
 
-    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
-        reply = replies.pop(0)
-        if isinstance(reply, Exception):
-            raise reply
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
+        response = responses.pop(0)
+        if isinstance(response, Exception):
+            raise response
         progress.mark_sent()
-        return reply
+        return response
 
-    async with client_of(answer, Limits(2, 10, backend=shared)) as client:
+    async with client_of(respond, Limits(2, 10, backend=shared)) as client:
         await client.images.generate("a lake")
     assert shared.asked == ["acquire", "release", "acquire", "mark_sent", "acquire", "mark_sent", "release"]
     assert len(shared.entries) == 2
 
 
 async def test_what_a_call_had_is_free_for_the_next_one_at_once() -> None:
-    """What is told in the background is told before more is asked for."""
+    """What the background sends is sent before more is acquired."""
     shared = MemoryBackend(lambda _: time.sleep(0.001))
     async with client_of(made, Limits(1, backend=shared)) as client:
         for _ in range(50):
@@ -105,15 +105,15 @@ async def test_several_limits_objects_stay_within_the_shared_one() -> None:
     shared = MemoryBackend()
     under_way = most = 0
 
-    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)
         await anyio.sleep(0.001)
         under_way -= 1
-        return PICTURE
+        return IMAGE
 
-    clients = [client_of(answer, Limits(3, backend=shared)) for _ in range(3)]
+    clients = [client_of(respond, Limits(3, backend=shared)) for _ in range(3)]
     async with anyio.create_task_group() as group:
         for client in clients * 7:
             group.start_soon(client.images.generate, "a lake")
@@ -172,17 +172,17 @@ async def test_nothing_is_sent_while_the_backend_cannot_be_asked() -> None:
         await client.images.generate("a lake", queue_timeout=0)
 
 
-async def test_a_picture_is_not_lost_when_the_backend_goes_while_it_is_made(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_image_is_not_lost_when_the_backend_goes_while_it_is_made(caplog: pytest.LogCaptureFixture) -> None:
     shared = MemoryBackend()
 
     def fail(_: str) -> None:
         raise LimitsUnavailableError("it is gone")
 
-    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         shared.before = fail
-        return PICTURE
+        return IMAGE
 
-    async with client_of(answer, Limits(1, 5, backend=shared)) as client:
+    async with client_of(respond, Limits(1, 5, backend=shared)) as client:
         assert (await client.images.generate("a lake")).image.width == 1
         assert client.limits.state.in_flight == 0
         await until(lambda: bool(caplog.records))
@@ -190,16 +190,16 @@ async def test_a_picture_is_not_lost_when_the_backend_goes_while_it_is_made(capl
         shared.before = lambda _: None
         await until(lambda: not shared.slots)
     assert [ago is not None for ago in shared.entries.values()] == [True]
-    told = [record.message for record in caplog.records if record.levelno == logging.WARNING]
-    assert len(told) == 1
-    assert told[0].startswith("the shared limits are unavailable, so requests that have ended still count")
+    messages = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(messages) == 1
+    assert messages[0].startswith("the shared limits are unavailable, so requests that have ended still count")
 
 
 # --- a backend that stalls ----------------------------------------------------------------------------
 
 
 class Stalling(MemoryBackend):
-    """A backend that answers nothing until it is let go on, once it has begun to stall."""
+    """A backend that does not return until it may continue, once it has begun to stall."""
 
     def __init__(self) -> None:
         super().__init__(self._wait)
@@ -233,24 +233,26 @@ async def test_a_backend_that_stalls_is_asked_no_longer_than_there_is_time_to_wa
 
 
 async def test_an_entry_for_another_attempt_is_waited_for_until_the_deadline(stalling: Stalling) -> None:
-    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         stalling.stalls = {"acquire"}
         raise APIConnectionError("no connection", billing="not_sent")
 
-    async with client_of(answer, Limits(1, 5, backend=stalling), timeout=0.1) as client:
+    async with client_of(respond, Limits(1, 5, backend=stalling), timeout=0.1) as client:
         with anyio.fail_after(20), pytest.raises(APITimeoutError):
             await client.images.generate("a lake")
         stalling.go_on.set()
     await until(lambda: (stalling.slots, stalling.entries) == (set(), {}))
 
 
-async def test_an_image_is_handed_over_while_the_backend_stalls_and_that_is_told_later(stalling: Stalling) -> None:
-    async def answer(call: HTTPRequest, progress: SendState) -> HTTPResponse:
+async def test_an_image_is_handed_over_while_the_backend_stalls_and_its_slot_freed_later(
+    stalling: Stalling,
+) -> None:
+    async def respond(call: HTTPRequest, progress: SendState) -> HTTPResponse:
         stalling.stalls = {"mark_sent", "release"}
         progress.mark_sent()
-        return PICTURE
+        return IMAGE
 
-    async with client_of(answer, Limits(2, 5, backend=stalling)) as client:
+    async with client_of(respond, Limits(2, 5, backend=stalling)) as client:
         with anyio.fail_after(20):
             assert (await client.images.generate("a lake", timeout=10)).image.width == 1
         assert len(stalling.slots) == 1
@@ -288,16 +290,16 @@ from stepfun_async import Client, Limits
 from stepfun_async.embedded import EmbeddedTransport, Engine
 from tests.support.backends import MemoryBackend
 
-class Told(MemoryBackend):
+class Printing(MemoryBackend):
     def release(self, *, slot, entry):
         if sys.argv[1] == "stalls":
             threading.Event().wait()
         super().release(slot=slot, entry=entry)
-        print("told", flush=True)
+        print("released", flush=True)
 
 def call():
     transport = EmbeddedTransport(Engine(plain=True))
-    Client(base_url="embedded", transport=transport, limits=Limits(2, backend=Told())).images.generate("a lake")
+    Client(base_url="embedded", transport=transport, limits=Limits(2, backend=Printing())).images.generate("a lake")
 
 if sys.argv[2] == "child":
     import multiprocessing
@@ -311,12 +313,12 @@ else:
 
 @pytest.mark.parametrize("where", ["here", "child"])
 @pytest.mark.parametrize("how", ["answers", "stalls"])
-def test_a_process_that_ends_tells_the_backend_where_that_is_possible(how: str, where: str) -> None:
+def test_a_process_that_ends_releases_its_slot_where_that_is_possible(how: str, where: str) -> None:
     if where == "child" and not hasattr(os, "fork"):
         pytest.skip("there is no fork here")
     command = [sys.executable, "-c", _ENDS, how, where]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "told\n" if how == "answers" else "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "released\n" if how == "answers" else "", "")
 
 
 _INTERRUPTED = """
@@ -353,7 +355,7 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize(
-    ("point", "told"),
+    ("point", "printed"),
     [
         ("acquire", "0 0 0\n0 False 0\n"),
         ("AttemptEnded", "1 0 0\n1 True 0\n"),
@@ -361,10 +363,10 @@ except KeyboardInterrupt:
         ("CallEnded", "1 0 0\n1 True 0\n"),
     ],
 )
-def test_an_interrupt_of_asyncio_run_loses_nothing(point: str, told: str, tmp_path: Path) -> None:
+def test_an_interrupt_of_asyncio_run_loses_nothing(point: str, printed: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", _INTERRUPTED, point, str(tmp_path / "lake.png")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
-    assert (done.stdout, done.stderr) == (told, "")
+    assert (done.stdout, done.stderr) == (printed, "")
 
 
 async def test_a_call_without_a_deadline_could_keep_its_slot_for_ever() -> None:

@@ -85,7 +85,7 @@ async def test_a_write_that_hangs_holds_up_no_other() -> None:
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_the_loop_is_not_woken_for_a_write_that_nobody_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_loop_is_not_woken_for_a_write_that_no_task_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
     loop, woken = asyncio.get_running_loop(), list[object]()
     monkeypatch.setattr(loop, "call_soon_threadsafe", lambda *given, **_: woken.append(given))
     held = Held()

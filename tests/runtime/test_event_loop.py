@@ -1,4 +1,4 @@
-"""Work in threads, which is waited for whoever cancels."""
+"""Work in threads, which is waited for whatever is cancelled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a picture from disk, and writing one so that it is there whole or not at all."""
+"""Reading an image from disk, and writing one so that it is there whole or not at all."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_a_piece_that_could_not_be_written_costs_none_before_it(
 @pytest.mark.parametrize(
     "meddle", [Path.unlink, lambda path: (path.unlink(), path.symlink_to(path.with_name("elsewhere")))]
 )
-def test_a_temporary_file_that_somebody_took_away_is_not_begun_in_the_middle(
+def test_a_temporary_file_that_was_removed_is_not_begun_in_the_middle(
     meddle: Callable[[Path], object], tmp_path: Path
 ) -> None:
     partial = AtomicFile(tmp_path / "a")
@@ -312,7 +312,7 @@ def test_overwriting_a_link_replaces_the_link_and_leaves_what_it_leads_to_alone(
 
 
 @pytest.mark.parametrize("gone", [True, False], ids=["to nowhere", "to a file"])
-def test_a_picture_is_saved_over_a_link_not_through_it(gone: bool, victim: Path) -> None:
+def test_an_image_is_saved_over_a_link_not_through_it(gone: bool, victim: Path) -> None:
     path = victim.parents[1] / "pictures" / "a.png"
     path.symlink_to(victim.with_name("new") if gone else victim)
     with pytest.raises(SaveError, match="overwrite=True"):
@@ -377,7 +377,7 @@ def test_a_link_planted_under_the_temporary_name_is_not_followed(victim: Path, m
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are of POSIX")
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
-def test_a_picture_may_be_read_by_whom_the_users_umask_lets(
+def test_an_image_may_be_read_by_whom_the_users_umask_lets(
     umask: int, mode: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_the_way: list[int] = []

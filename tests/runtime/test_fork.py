@@ -14,8 +14,8 @@ import pytest
 
 from stepfun_async import APIConnectionError, Budget, Client, ConfigurationError, Limits, TextToImage
 from stepfun_async.embedded import EmbeddedTransport, Engine
-from tests.support.answers import image_answer
 from tests.support.raw import raw_server, say, stay_silent
+from tests.support.responses import image_response
 from tests.support.scripts import run_script
 
 LARGE: Final = "step-2x-large"
@@ -55,7 +55,7 @@ def _wait_for(condition: Callable[[], bool]) -> None:
 
 
 def test_a_forked_child_and_its_parent_both_go_on() -> None:
-    with raw_server(say(image_answer())) as server, Client("sk-test", base_url=server.url) as client:
+    with raw_server(say(image_response())) as server, Client("sk-test", base_url=server.url) as client:
         client.images.generate("before the fork")
         child = os.fork()
         if child == 0:  # another process
@@ -73,7 +73,7 @@ def test_a_forked_child_and_its_parent_both_go_on() -> None:
 def test_a_prefork_server_shares_the_client_that_it_made_at_import() -> None:
     """As gunicorn with preload does: used once before the fork, then by threads of several workers."""
     with (
-        raw_server(say(image_answer())) as server,
+        raw_server(say(image_response())) as server,
         Client("sk-test", base_url=server.url, limits=Limits(2)) as client,
     ):
         client.images.generate("a warm-up before the fork")
@@ -91,7 +91,7 @@ def test_a_prefork_server_shares_the_client_that_it_made_at_import() -> None:
 
 
 def test_a_child_does_not_wait_for_the_slots_of_calls_that_its_parent_has_in_flight() -> None:
-    scripts = (stay_silent, say(image_answer()))
+    scripts = (stay_silent, say(image_response()))
     with raw_server(*scripts) as server, Client("sk-test", base_url=server.url, limits=Limits(1)) as client:
         calls = [threading.Thread(target=_until_closed, args=(client,)) for _ in range(3)]
         for call in calls:

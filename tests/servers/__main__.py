@@ -49,7 +49,7 @@ class Real:
     checks: Callable[[Path], Iterator[Check]]
 
 
-def _picture() -> bytes:
+def _image() -> bytes:
     buffer = io.BytesIO()
     pillow.new("RGB", (96, 64), "teal").save(buffer, "PNG")
     return buffer.getvalue()
@@ -117,11 +117,11 @@ def _through_litellm(client: Client, log: Log) -> Iterator[Check]:
     yield "the seed is the one sent", image.seed == 77, image.seed
     arrived = log.calls[-1].parameters
     yield "every parameter of generate() arrives", {name: arrived.get(name) for name in given} == given, dict(arrived)
-    edited = client.images.edit(_picture(), "Make it blue", **given).image
+    edited = client.images.edit(_image(), "Make it blue", **given).image
     arrived = log.calls[-1].parameters
     yield "every parameter of edit() arrives", {name: arrived.get(name) for name in given} == given, edited.format
     try:
-        Client("k", base_url=client.base_url).images.image_to_image(_picture(), "In oil", source_weight=0.5)
+        Client("k", base_url=client.base_url).images.image_to_image(_image(), "In oil", source_weight=0.5)
     except NotFoundError as error:
         yield "a 404 for image-to-image says so", "no image-to-image" in error.message, error.message
 
@@ -234,13 +234,13 @@ def _drawn_by_omni(client: Client, jobs: Path) -> Iterator[Check]:
     )
     packed = images.generate("A lake", model=model, size=small, extra_body={"output_compression": 40}).image
     yield "output_compression compresses them", len(packed.data or b"") < 128 * 64, len(packed.data or b"")
-    edited = images.edit(_picture(), "Make it blue", model=model, **given).image
+    edited = images.edit(_image(), "Make it blue", model=model, **given).image
     yield "every parameter of edit() arrives", drawn.items() <= _last(jobs).items(), _last(jobs)
     yield "an edit has the size of the image", (edited.width, edited.height) == (96, 64), _last(jobs)["images"]
-    images.edit(_picture(), "Make it blue", model=model, size=small)
+    images.edit(_image(), "Make it blue", model=model, size=small)
     yield "an edit takes a size", (_last(jobs)["width"], _last(jobs)["height"]) == (128, 64), _last(jobs)
     given = {"steps": 12, "cfg_scale": 3.5, "seed": 7, "extra_body": {"negative_prompt": "fog"}}
-    varied = images.image_to_image(_picture(), "In oil", model=model, source_weight=0.4, **given)
+    varied = images.image_to_image(_image(), "In oil", model=model, source_weight=0.4, **given)
     drawn = {
         "strength": 0.4,
         "num_inference_steps": 12,
@@ -260,7 +260,7 @@ def _refused_by_omni(client: Client) -> Iterator[Check]:
         call = partial(images.generate, "A lake", model=model, extra_body={field: value})
         yield _refused(f"{field} {value}", 400, "1 validation error", call)
         if field in ("size", "response_format"):
-            call = partial(images.edit, _picture(), "Blue", model=model, extra_body={field: value})
+            call = partial(images.edit, _image(), "Blue", model=model, extra_body={field: value})
             yield _refused(f"{field} {value} of an edit", 400, str(value) if field == "size" else "b64_json", call)
     for prompt, words in (("Fail", "Image generation failed: out of memory"), ("Break", "the stage broke")):
         yield _refused(f"{prompt} in the engine", 500, words, partial(images.generate, prompt, model=model))

@@ -1,4 +1,4 @@
-"""The doors through which a picture comes in, and the verdict of Pillow on it."""
+"""The doors through which an image comes in, and the verdict of Pillow on it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ DOORS: dict[str, Callable[[bytes, Path], Any]] = {
     "data URI": lambda data, _: f"data:image/png;base64,{base64.b64encode(data).decode()}",
     "result": lambda data, _: Image(data=data),
 }
-"""How a picture is handed in, given its bytes and a folder."""
+"""How an image is handed in, given its bytes and a folder."""
 
 
 def pillows_verdict(data: bytes) -> tuple[str, int, int, int] | None:

@@ -1,7 +1,7 @@
 """A service made of plain sockets that fails on demand at any point of a call, and keeps a bill.
 
-It bills as a real one does: a picture counts from the moment in which its whole request was read and
-the service decided to make it, whatever becomes of the answer. So a call can be held against the bill:
+It bills as a real one does: an image counts from the moment in which its whole request was read and
+the service decided to make it, whatever becomes of the response. So a call can be held against the bill:
 what a client says may have been billed is never less than what was.
 
 Faults are values of `Play`, functions that play one connection: a few steps (`reset`, `silence`, `say`,
@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from itertools import chain, repeat
 from typing import TypeAlias
 
-from tests.support.answers import PIXEL, answer, image_answer, link_answer
+from tests.support.responses import PIXEL, http_response, image_response, link_response
 
 HOST = "127.0.0.1"
 
@@ -31,7 +31,7 @@ _PATIENCE = 20.0
 """Seconds after which something that has to happen at once counts as never happening."""
 
 _WINDOW = 65536
-"""Bytes that a connection takes in while nobody reads, so that an upload can stall at all."""
+"""Bytes that a connection takes in while nothing is read, so that an upload can stall at all."""
 
 
 class LeftError(Exception):
@@ -92,18 +92,18 @@ class Talk:
         del self._unread[: self._length]
 
     def bill(self) -> None:
-        """Decide to make the picture: from here on it costs. Anything but a POST is free."""
+        """Decide to make the image: from here on it costs. Anything but a POST is free."""
         if self.head.startswith(b"POST"):
             self.service.charge(self.header(b"x-request-id").decode())
 
     @property
     def success(self) -> bytes:
-        """The bytes of the answer that was asked for; its trace id is the `x-request-id` it was asked with."""
+        """The bytes of the response that was asked for; its trace id is the `x-request-id` it was asked with."""
         if self.head.startswith(b"GET"):
-            return answer(PIXEL, content_type="image/png")
+            return http_response(PIXEL, content_type="image/png")
         if b'"url"' in self.body:
-            return link_answer(f"{self.service.url}/pictures/1.png")
-        return image_answer(trace_id=self.header(b"x-request-id").decode())
+            return link_response(f"{self.service.url}/pictures/1.png")
+        return image_response(trace_id=self.header(b"x-request-id").decode())
 
     def header(self, name: bytes) -> bytes:
         """The value of a header; empty without it."""
@@ -154,12 +154,12 @@ def midway(*steps: Play) -> Play:
 
 
 def unbilled(*steps: Play) -> Play:
-    """`steps` once the whole request is there, without making a picture."""
+    """`steps` once the whole request is there, without making an image."""
     return in_order(Talk.read_request, *steps)
 
 
 def billed(*steps: Play) -> Play:
-    """`steps` once the picture is made and charged."""
+    """`steps` once the image is made and charged."""
     return in_order(Talk.read_request, Talk.bill, *steps)
 
 
@@ -182,12 +182,12 @@ def say(data: bytes) -> Play:
 
 
 def say_status(status: str, body: bytes = b"{}", headers: str = "") -> Play:
-    """Send an error answer."""
-    return say(answer(body, status=status, headers=headers))
+    """Send an error response."""
+    return say(http_response(body, status=status, headers=headers))
 
 
 def say_cut(keep: float) -> Play:
-    """Send the right answer's beginning.
+    """Send the right response's beginning.
 
     Args:
         keep: which part of it, from 0 to 1.
@@ -269,7 +269,7 @@ def half_close(talk: Talk) -> None:
 
 
 def finish_reading(talk: Talk) -> None:
-    """Say that nothing will be said, but read the rest of the request, and make the picture."""
+    """Say that nothing will be said, but read the rest of the request, and make the image."""
     talk.connection.shutdown(socket.SHUT_WR)
     talk.read_body()
     talk.bill()
@@ -342,7 +342,7 @@ def _ready(connection: socket.socket, seconds: float) -> bool:
 
 
 def well(talk: Talk) -> None:
-    """Do what was asked: make a picture, send one, or open a tunnel and be what is at its end."""
+    """Do what was asked: make an image, send one, or open a tunnel and be what is at its end."""
     talk.read_head()
     if talk.head.startswith(b"CONNECT"):
         _open_tunnel(talk)
@@ -406,11 +406,11 @@ class FaultyService:
 
     @property
     def bill(self) -> int:
-        """How many pictures were charged so far."""
+        """How many images were charged so far."""
         return self.bills.total()
 
     def charge(self, request_id: str) -> None:
-        """Enter a picture into the bill."""
+        """Enter an image into the bill."""
         with self._changed:
             self.bills[request_id] += 1
 
@@ -446,7 +446,7 @@ class FaultyService:
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
-        """Refuse new connections: the port is taken, but nobody listens. Those that lie idle are closed."""
+        """Refuse new connections: the port is taken, but nothing listens. Those that lie idle are closed."""
         self._close_door()
         self._listener.close()
         self._listener = _bound(self.port)
@@ -460,7 +460,7 @@ class FaultyService:
 
     @contextmanager
     def asleep(self) -> Iterator[None]:
-        """Accept nobody: the kernel opens connections and takes bytes in, and nobody reads them yet."""
+        """Accept nothing: the kernel opens connections and takes bytes in, and they are not read yet."""
         self._close_door()
         self.drop_idle()
         with self._lasting():

@@ -38,19 +38,19 @@ class _Handler(BaseHTTPRequestHandler):
         data = self.rfile.read(int(self.headers["Content-Length"]))
         new = self.headers.get("x-goog-if-generation-match") == "0"
         if new and self._name in self.server.objects:
-            self._answer(412)
+            self._response(412)
         else:
             self.server.objects[self._name] = data
-            self._answer(200)
+            self._response(200)
 
     def do_GET(self) -> None:
         data = self.server.objects.get(self._name)
-        self._answer(404 if data is None else 200, data or b"")
+        self._response(404 if data is None else 200, data or b"")
 
     do_HEAD = do_GET  # noqa: N815 - the names are http.server's
 
     def do_DELETE(self) -> None:
-        self._answer(404 if self.server.objects.pop(self._name, None) is None else 204)
+        self._response(404 if self.server.objects.pop(self._name, None) is None else 204)
 
     def log_message(self, format: str, *_: object) -> None:
         """Nobody reads it."""
@@ -59,7 +59,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _name(self) -> str:
         return unquote(self.path).removeprefix("/")
 
-    def _answer(self, status: int, body: bytes = b"") -> None:
+    def _response(self, status: int, body: bytes = b"") -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("ETag", '"1"')

@@ -46,9 +46,9 @@ class ObjectStore:
 
     def names(self) -> list[str]:
         """The names of all objects but trials that could not be taken away."""
-        answer = self._ask("GET", f"/{BUCKET}?list-type=2&encoding-type=url").decode()
-        assert "<IsTruncated>false" in answer
-        return [unquote(key) for key in re.findall("<Key>([^<]*)</Key>", answer)]
+        response = self._ask("GET", f"/{BUCKET}?list-type=2&encoding-type=url").decode()
+        assert "<IsTruncated>false" in response
+        return [unquote(key) for key in re.findall("<Key>([^<]*)</Key>", response)]
 
     def get(self, key: str) -> bytes:
         return self._ask("GET", f"/{BUCKET}/{quote(key)}")
@@ -60,7 +60,7 @@ class ObjectStore:
         self._ask("DELETE", f"/{BUCKET}/{quote(key)}")
 
     def content_type(self, key: str) -> str | None:
-        return self._answer("HEAD", f"/{BUCKET}/{quote(key)}")[1].headers["Content-Type"]
+        return self._response("HEAD", f"/{BUCKET}/{quote(key)}")[1].headers["Content-Type"]
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
@@ -72,12 +72,12 @@ class ObjectStore:
             self._ask("POST", "/moto-api/reset-auth", b"inf")
 
     def user(self, *actions: str) -> dict[str, str]:
-        """The credentials of somebody who may do these things, and nothing else."""
+        """The credentials of a user who may do these things, and nothing else."""
         self._iam("CreateUser", UserName="painter")
         policy = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": actions, "Resource": "*"}}
         self._iam("PutUserPolicy", UserName="painter", PolicyName="all", PolicyDocument=json.dumps(policy))
-        answer = self._iam("CreateAccessKey", UserName="painter")
-        found = {tag: re.findall(f"<{tag}>(.*?)</{tag}>", answer)[0] for tag in ("AccessKeyId", "SecretAccessKey")}
+        response = self._iam("CreateAccessKey", UserName="painter")
+        found = {tag: re.findall(f"<{tag}>(.*?)</{tag}>", response)[0] for tag in ("AccessKeyId", "SecretAccessKey")}
         return {"AWS_ACCESS_KEY_ID": found["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": found["SecretAccessKey"]}
 
     def _iam(self, action: str, **fields: str) -> str:
@@ -89,21 +89,21 @@ class ObjectStore:
         return self._ask("POST", "/", body.encode(), to_iam).decode()
 
     def _ask(self, method: str, path: str, body: bytes = b"", headers: Any = None) -> bytes:
-        return self._answer(method, path, body, headers)[0]
+        return self._response(method, path, body, headers)[0]
 
-    def _answer(
+    def _response(
         self, method: str, path: str, body: bytes = b"", headers: Any = None
     ) -> tuple[bytes, http.client.HTTPResponse]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
         try:
             own = {"Content-Type": "text/plain", "Authorization": _SIGNED, **(headers or {})}
             connection.request(method, path, body, own)
-            answer = connection.getresponse()
-            data = answer.read()
+            response = connection.getresponse()
+            data = response.read()
         finally:
             connection.close()
-        assert answer.status < 300, data
-        return data, answer
+        assert response.status < 300, data
+        return data, response
 
 
 @contextmanager

@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable
 
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 
-from .answers import PIXEL
+from .responses import PIXEL
 
-Answer = Callable[[HTTPRequest, SendState], Awaitable[HTTPResponse]]
+Respond = Callable[[HTTPRequest, SendState], Awaitable[HTTPResponse]]
 
-PICTURE = HTTPResponse(
+IMAGE = HTTPResponse(
     200,
     {"x-trace-id": "trace-1"},
     json.dumps(
@@ -22,21 +22,21 @@ PICTURE = HTTPResponse(
 
 
 def refusal(status: int, *, retry_after: float | None = None) -> HTTPResponse:
-    """An error answer."""
+    """An error response."""
     headers = {} if retry_after is None else {"retry-after": str(retry_after)}
     return HTTPResponse(status, headers, b'{"error": {"message": "no", "type": "scripted"}}')
 
 
 class Scripted:
-    """Answers each call as `answer` says."""
+    """Answers each call with what `respond` returns."""
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
+    def __init__(self, respond: Respond) -> None:
+        self._respond = respond
         self.calls = 0
 
     async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
         self.calls += 1
-        return await self._answer(call, progress)
+        return await self._respond(call, progress)
 
     async def aclose(self) -> None:
         pass

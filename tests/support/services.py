@@ -46,13 +46,13 @@ def service(kind: str, *, scenario: Scenario | None = None, **settings: Any) -> 
 
 
 def _played(engine: Engine, request: httpx.Request) -> httpx.Response:
-    reply: HTTPResponse | None = None
+    response: HTTPResponse | None = None
     for step in engine.play(_call(request)):
-        reply = getattr(step, "reply", reply)
+        response = getattr(step, "response", response)
         if type(step).__name__ in ("Drop", "Hang"):
             raise httpx.ReadError("dropped", request=request)
-    assert reply is not None
-    return httpx.Response(reply.status, headers=dict(reply.headers), content=reply.body)
+    assert response is not None
+    return httpx.Response(response.status, headers=dict(response.headers), content=response.body)
 
 
 def _call(request: httpx.Request) -> HTTPRequest:

@@ -27,7 +27,7 @@ T = TypeVar("T")
 Ask: TypeAlias = Callable[[Any], Any]
 """What is asked of a client's `images`; they return an awaitable, a value or an iterator over outcomes."""
 
-Told: TypeAlias = ImagesResponse | Image | Exception
+Result: TypeAlias = ImagesResponse | Image | Exception
 """How one request ended."""
 
 SHELLS = ("asyncio", "trio", "sync")
@@ -55,8 +55,8 @@ class Caller(Protocol):
         """The client's."""
         ...
 
-    def begin(self, ask: Ask) -> Future[list[Told]]:
-        """Begin a call, which ends as the future says: one `Told` for each request."""
+    def begin(self, ask: Ask) -> Future[list[Result]]:
+        """Begin a call, which ends as the future says: one `Result` for each request."""
         ...
 
     def pass_time(self, seconds: float) -> None:
@@ -119,8 +119,8 @@ class AsyncCaller:
     def limits(self) -> Limits:
         return self.client.limits
 
-    def begin(self, ask: Ask) -> Future[list[Told]]:
-        return self.shell.portal.start_task_soon(_told, ask, self.client.images)
+    def begin(self, ask: Ask) -> Future[list[Result]]:
+        return self.shell.portal.start_task_soon(_results, ask, self.client.images)
 
     def pass_time(self, seconds: float) -> None:
         self.shell.portal.call(self.shell.jump, seconds)
@@ -134,7 +134,7 @@ class AsyncCaller:
 
 @dataclass(frozen=True)
 class SyncShell:
-    """A thread to call from, so that somebody can look on."""
+    """A thread to call from, so that another one can look on."""
 
     threads: ThreadPoolExecutor
 
@@ -158,8 +158,8 @@ class SyncCaller:
     def limits(self) -> Limits:
         return self._client.limits
 
-    def begin(self, ask: Ask) -> Future[list[Told]]:
-        return self._shell.threads.submit(_told_at_once, ask, self._client.images)
+    def begin(self, ask: Ask) -> Future[list[Result]]:
+        return self._shell.threads.submit(_results_at_once, ask, self._client.images)
 
     def pass_time(self, seconds: float) -> None:
         if self._jump is None:
@@ -179,7 +179,7 @@ class SyncCaller:
         return self._client._bridge.run(call)
 
 
-async def _told(ask: Ask, images: Any) -> list[Told]:
+async def _results(ask: Ask, images: Any) -> list[Result]:
     try:
         asked = ask(images)
         return [_end(end) async for end in asked] if isinstance(asked, AsyncIterator) else [await asked]
@@ -187,7 +187,7 @@ async def _told(ask: Ask, images: Any) -> list[Told]:
         return [error]
 
 
-def _told_at_once(ask: Ask, images: Any) -> list[Told]:
+def _results_at_once(ask: Ask, images: Any) -> list[Result]:
     try:
         asked = ask(images)
         return [_end(end) for end in asked] if isinstance(asked, Iterator) else [asked]
@@ -195,8 +195,8 @@ def _told_at_once(ask: Ask, images: Any) -> list[Told]:
         return [error]
 
 
-def _end(outcome: Any) -> Told:
-    end: Told = outcome.error if isinstance(outcome, Failed) else outcome.response
+def _end(outcome: Any) -> Result:
+    end: Result = outcome.error if isinstance(outcome, Failed) else outcome.response
     return end
 
 

@@ -15,7 +15,7 @@ from stepfun_async.otel import OpenTelemetry
 
 
 class Telemetry:
-    """Providers that remember, and the hook that tells them."""
+    """Providers that remember, and the hook that calls them."""
 
     def __init__(self, *, capture_content: bool = False, sampler: Sampler = ALWAYS_ON) -> None:
         self._exporter = InMemorySpanExporter()

@@ -127,9 +127,9 @@ def test_scalars_of_numpy_are_values() -> None:
         "steps": pandas.NA,
         "size": {"width": np.int32(1360), "height": np.float64(768)},
     }
-    (told,) = requests([row])
-    assert told == {
-        **told,
+    (request,) = requests([row])
+    assert request == {
+        **request,
         "id": "3",
         "prompt": "A lake",
         "seed": 5,
@@ -137,8 +137,8 @@ def test_scalars_of_numpy_are_values() -> None:
         "text_mode": True,
         "size": {"width": 1360, "height": 768},
     }
-    assert "steps" not in told
-    assert "np." not in repr(told)
+    assert "steps" not in request
+    assert "np." not in repr(request)
 
 
 @pytest.mark.parametrize("kind", ["halffloat", "float32", "float64"])
@@ -156,17 +156,17 @@ def test_duckdb(tmp_path: Path, ending: str) -> None:
         f"""COPY (SELECT uuid() AS id, 'A lake' AS prompt, 2.5 AS cfg_scale, sum(i) AS seed, true AS text_mode
         FROM range(4) r(i)) TO '{path}' {options}"""
     )
-    (told,) = requests(path)
-    assert str(uuid.UUID(told["id"])) == told["id"]
-    assert (told["seed"], told["cfg_scale"], told["text_mode"]) == (6, 2.5, True)
+    (request,) = requests(path)
+    assert str(uuid.UUID(request["id"])) == request["id"]
+    assert (request["seed"], request["cfg_scale"], request["text_mode"]) == (6, 2.5, True)
 
 
 def test_duckdb_in_memory() -> None:
     relation = duckdb.sql("SELECT 'A lake' AS prompt, 7::HUGEINT AS seed, {'width': 1360, 'height': 768} AS size")
     with pytest.raises(ConfigurationError, match=r"to_arrow_table\(\)"):
         check(relation)
-    (told,) = requests(relation.to_arrow_table())
-    assert (told["seed"], told["size"]) == (7, {"width": 1360, "height": 768})
+    (request,) = requests(relation.to_arrow_table())
+    assert (request["seed"], request["size"]) == (7, {"width": 1360, "height": 768})
 
 
 def test_polars_of_other_types(tmp_path: Path) -> None:
@@ -223,11 +223,11 @@ def test_excel_and_windows(tmp_path: Path) -> None:
     assert [row["prompt"] for row in requests(tmp_path / "b.csv")] == PROMPTS
 
 
-def test_decimals_dates_and_sizes_are_told_or_read() -> None:
+def test_decimals_dates_and_sizes_are_written_or_read() -> None:
     table = pandas.DataFrame(
         {"prompt": ["A lake"], "cfg_scale": [Decimal("2.50")], "width": [1360.0], "height": [768.0]}
     )
-    (told,) = requests(table)
-    assert (told["cfg_scale"], told["size"]) == (2.5, {"width": 1360, "height": 768})
+    (request,) = requests(table)
+    assert (request["cfg_scale"], request["size"]) == (2.5, {"width": 1360, "height": 768})
     checked = check(table.assign(id=pandas.Timestamp("2026-01-01")))
     assert "id" in str(checked.bad_lines[0])

@@ -1,4 +1,4 @@
-"""`FakeStepFun`, used without pytest's fixtures: what it answers, tells and leaves behind."""
+"""`FakeStepFun`, used without pytest's fixtures: what it answers, records and leaves behind."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_it_makes_clients_that_it_answers_also_outside_of_a_block() -> Non
     assert [call.prompt for call in stepfun.calls] == ["a lake", "a cat"]
 
 
-def test_seeds_that_nobody_named_count_up() -> None:
+def test_seeds_of_requests_without_one_count_up() -> None:
     with FakeStepFun().client() as client:
         seeds = [client.images.generate("a lake").image.seed for _ in range(3)]
 
@@ -93,7 +93,7 @@ def test_an_engine_of_ones_own_answers_with_its_settings() -> None:
     stepfun.assert_paid(1)
 
 
-# --- what it tells
+# --- what it records
 
 
 def test_calls_tell_what_was_asked() -> None:
@@ -108,7 +108,7 @@ def test_calls_tell_what_was_asked() -> None:
     assert (edited.operation, edited.image) == ("edit", lake.data)
 
 
-def test_paid_are_the_calls_that_cost_something_even_if_the_answer_was_lost() -> None:
+def test_paid_are_the_calls_that_cost_something_even_if_the_response_was_lost() -> None:
     stepfun = FakeStepFun()
     stepfun.fail("429*1", "drop-after*1")
     with stepfun.client() as client:

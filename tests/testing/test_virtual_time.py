@@ -152,7 +152,7 @@ def test_the_same_program_runs_the_same_way_again() -> None:
     assert calls() == calls()
 
 
-def test_whoever_waits_until_all_are_blocked_comes_before_the_jump(in_virtual_time: Callable[[Main], Any]) -> None:
+def test_a_task_that_waits_until_all_are_blocked_comes_before_the_jump(in_virtual_time: Callable[[Main], Any]) -> None:
     async def main() -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(anyio.sleep, DAY)
@@ -215,7 +215,7 @@ def test_a_thread_outside_can_wake_the_loop(in_virtual_time: Callable[[Main], An
     in_virtual_time(main)
 
 
-def test_drawn_pictures_and_files_are_waited_for(in_virtual_time: Callable[[Main], Any], tmp_path: Any) -> None:
+def test_drawn_images_and_files_are_waited_for(in_virtual_time: Callable[[Main], Any], tmp_path: Any) -> None:
     stepfun = FakeStepFun(Engine())
 
     async def main() -> None:
@@ -228,7 +228,7 @@ def test_drawn_pictures_and_files_are_waited_for(in_virtual_time: Callable[[Main
     assert (tmp_path / "lake.png").stat().st_size > 10_000
 
 
-def test_time_stands_still_while_a_picture_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_stands_still_while_an_image_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However often the loop looks meanwhile whether anything else can happen."""
     stepfun = FakeStepFun()
     real = AtomicFile.append

@@ -26,8 +26,8 @@ from stepfun_async._call import save
 from stepfun_async._transport import pool as connections
 from stepfun_async._transport import sockets
 from stepfun_async._transport.request import address_of
-from tests.support.answers import PIXEL, answer, image_answer
 from tests.support.raw import raw_server, say, stay_silent
+from tests.support.responses import PIXEL, http_response, image_response
 
 pytestmark = pytest.mark.anyio
 
@@ -44,7 +44,7 @@ async def test_a_plain_call_loads_no_http_library() -> None:
         "asyncio.run(main())\n"
         "print([name for name in ('httpx', 'httpcore', 'h11') if name in sys.modules])\n"
     )
-    with raw_server(say(image_answer())) as server:
+    with raw_server(say(image_response())) as server:
         run = [sys.executable, "-c", code, server.url]
         done = await anyio.run_process(run, check=False, stderr=subprocess.PIPE)
     assert (done.returncode, done.stdout.decode().split("\n")[:2]) == (0, ["1", "[]"]), done.stderr.decode()
@@ -59,7 +59,7 @@ async def test_a_tool_that_stands_in_for_httpx_is_asked(monkeypatch: pytest.Monk
         seen.append(str(request.url))
         return await original(self, request)
 
-    with raw_server(say(image_answer())) as server:
+    with raw_server(say(image_response())) as server:
         async with AsyncClient(KEY, base_url=server.url) as client:
             await client.images.generate("goes straight")
             with monkeypatch.context() as patch:
@@ -71,7 +71,7 @@ async def test_a_tool_that_stands_in_for_httpx_is_asked(monkeypatch: pytest.Monk
 
 
 class Wrapped:
-    """A function in a wrapper that answers for it, its `__code__` and class included, as wrapt's do."""
+    """A function in a wrapper that stands in for it, its `__code__` and class included, as wrapt's do."""
 
     def __init__(self, function: Callable[..., object], seen: list[str]) -> None:
         self._function = function
@@ -92,18 +92,18 @@ async def test_a_tool_that_wraps_httpx_is_asked(monkeypatch: pytest.MonkeyPatch)
     seen: list[str] = []
     wrapped = Wrapped(httpx.AsyncHTTPTransport.handle_async_request, seen)
     monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", wrapped)
-    with raw_server(say(image_answer())) as server:
+    with raw_server(say(image_response())) as server:
         async with AsyncClient(KEY, base_url=server.url) as client:
             await client.images.generate("a lake")
     assert seen == [f"{server.url}/images/generations"]
 
 
-async def test_an_answer_that_comes_before_the_upload_is_over_is_heard() -> None:
-    """A wrong key is told as such, although the server does not read the picture."""
+async def test_a_response_that_comes_before_the_upload_is_over_is_heard() -> None:
+    """A wrong key is an error of its own, although the server does not read the image."""
 
     def refuse(connection: socket.socket) -> None:
         connection.recv(1000)
-        connection.sendall(answer(b'{"error": {"message": "no such key"}}', status="401 Unauthorized"))
+        connection.sendall(http_response(b'{"error": {"message": "no such key"}}', status="401 Unauthorized"))
         connection.shutdown(socket.SHUT_WR)
         _until_closed(connection)
 
@@ -123,8 +123,8 @@ def _until_closed(connection: socket.socket) -> None:
         pass
 
 
-async def test_a_large_picture_is_sent_over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What TLS itself sends meanwhile, such as session tickets, is not taken for an answer."""
+async def test_a_large_image_is_sent_over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What TLS itself sends meanwhile, such as session tickets, is not taken for a response."""
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
@@ -132,7 +132,7 @@ async def test_a_large_picture_is_sent_over_tls(monkeypatch: pytest.MonkeyPatch)
     authority.configure_trust(trusting)
     monkeypatch.setattr(connections, "_contexts", [trusting])
     big = PIXEL + bytes(4 * 1024 * 1024)
-    with raw_server(say(image_answer()), tls=context) as server:
+    with raw_server(say(image_response()), tls=context) as server:
         async with AsyncClient(KEY, base_url=server.url, validation="off") as client:
             for _ in range(3):
                 await client.images.edit(big, "a hat")
@@ -154,7 +154,7 @@ async def test_a_large_image_is_received_over_tls(
     monkeypatch.setattr(save, "GATHERED", 10_000)
     large = PIXEL + os.urandom(4 * 1024 * 1024)
     said = {"data": [{"b64_json": base64.b64encode(large).decode(), "seed": 1, "finish_reason": "success"}]}
-    with raw_server(say(answer(json.dumps(said).encode())), tls=context) as server:
+    with raw_server(say(http_response(json.dumps(said).encode())), tls=context) as server:
         async with AsyncClient(KEY, base_url=server.url) as client:
             for number in range(3):
                 path = tmp_path / f"{number}.png" if to_disk else None
@@ -163,7 +163,7 @@ async def test_a_large_image_is_received_over_tls(
         assert (len(server.requests), server.connections) == (3, 1)
 
 
-async def test_what_nobody_reads_is_not_taken_in() -> None:
+async def test_what_is_not_read_is_not_taken_in() -> None:
     """A reader that is slow makes the server wait, not the memory grow."""
     sent = 0
 
@@ -215,7 +215,7 @@ def test_it_works_on_uvloop(tls: bool, monkeypatch: pytest.MonkeyPatch) -> None:
                 group.start_soon(client.images.generate, "a lake")
         return client.usage.billed
 
-    with raw_server(say(image_answer()), tls=context if tls else None) as server:
+    with raw_server(say(image_response()), tls=context if tls else None) as server:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             assert runner.run(main(server.url)) == 12
         assert server.connections <= 3

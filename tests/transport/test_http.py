@@ -41,8 +41,8 @@ from stepfun_async._transport import http as calls
 from stepfun_async._transport import http11, proxies, response_body
 from stepfun_async._transport import pool as connections
 from stepfun_async._transport.http11 import ResponseHead
-from tests.support.answers import PIXEL, answer, image_answer
 from tests.support.raw import hang_up, raw_server, reset, say, socks_handshake, stay_silent
+from tests.support.responses import PIXEL, http_response, image_response
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("way")]
 
@@ -94,8 +94,8 @@ async def test_a_connection_lost_after_sending_may_have_been_billed(script: Call
     assert len(server.requests) == 1
 
 
-async def test_an_answer_cut_off_in_the_middle_may_have_been_billed() -> None:
-    whole = image_answer()
+async def test_a_response_cut_off_in_the_middle_may_have_been_billed() -> None:
+    whole = image_response()
 
     def cut(connection: socket.socket) -> None:
         connection.sendall(whole[:-20])
@@ -121,7 +121,7 @@ async def test_the_deadline_holds_over_silence() -> None:
 
 async def test_the_deadline_holds_over_a_body_that_drips() -> None:
     """Every byte that comes would restart a read timeout; the deadline does not care."""
-    whole = image_answer()
+    whole = image_response()
 
     def drip(connection: socket.socket) -> None:
         connection.settimeout(0.01)
@@ -140,7 +140,7 @@ async def test_the_deadline_holds_over_a_body_that_drips() -> None:
 
 
 async def test_one_connection_serves_calls_one_after_another() -> None:
-    with raw_server(say(image_answer())) as server:
+    with raw_server(say(image_response())) as server:
         async with client_for(server.url) as client:
             for _ in range(3):
                 await client.images.generate("a lake")
@@ -152,7 +152,7 @@ async def test_a_connection_that_the_server_closed_is_replaced_without_a_second_
     closed = threading.Semaphore(0)
 
     def last(connection: socket.socket) -> None:
-        connection.sendall(image_answer())
+        connection.sendall(image_response())
         connection.shutdown(socket.SHUT_RDWR)
         closed.release()
 
@@ -180,7 +180,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def keeping(keep_alive: str) -> bytes:
-    return image_answer().replace(b"\r\n", b"\r\n" + keep_alive.encode(), 1)
+    return image_response().replace(b"\r\n", b"\r\n" + keep_alive.encode(), 1)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ async def test_an_idle_connection_is_used_for_as_long_as_the_server_keeps_it(
 
 
 async def test_a_connection_idle_for_too_long_is_closed_and_not_used_again(clock: Clock) -> None:
-    with raw_server(say(image_answer())) as server:
+    with raw_server(say(image_response())) as server:
         async with client_for(server.url) as client:
             await client.images.generate("a lake")
             clock.now += 2
@@ -238,7 +238,7 @@ def test_a_time_that_is_none_is_refused(wrong: Any) -> None:
 
 async def test_many_connections_that_are_idle_for_too_long_are_no_hindrance_to_many_calls(clock: Clock) -> None:
     """Each call closes some of them, and while it waits for that, others take what is left."""
-    with raw_server(say(image_answer())) as server:
+    with raw_server(say(image_response())) as server:
         async with client_for(server.url) as client:
             for _ in range(2):
                 async with anyio.create_task_group() as group:
@@ -254,7 +254,7 @@ async def test_a_call_in_flight_when_the_client_is_closed_leaves_no_connection_o
     def late(connection: socket.socket) -> None:
         arrived.set()
         go_on.wait(5)
-        connection.sendall(image_answer())
+        connection.sendall(image_response())
 
     with raw_server(late) as server:
         client = client_for(server.url)
@@ -268,7 +268,7 @@ async def test_a_call_in_flight_when_the_client_is_closed_leaves_no_connection_o
 
 
 async def test_calls_never_exceed_the_slots_and_all_are_served() -> None:
-    with raw_server(say(image_answer())) as server:
+    with raw_server(say(image_response())) as server:
         async with (
             client_for(server.url, limits=Limits(max_concurrency=3)) as client,
             anyio.create_task_group() as group,
@@ -280,7 +280,7 @@ async def test_calls_never_exceed_the_slots_and_all_are_served() -> None:
 
 
 async def test_a_cancelled_call_leaves_its_slot_free_and_its_connection_closed() -> None:
-    with raw_server(stay_silent, say(image_answer())) as server:
+    with raw_server(stay_silent, say(image_response())) as server:
         async with client_for(server.url, limits=Limits(max_concurrency=1)) as client:
             async with anyio.create_task_group() as group:
                 group.start_soon(client.images.generate, "a lake")
@@ -317,7 +317,7 @@ def test_the_deadline_begins_when_the_slot_is_granted() -> None:
     class Slow(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             await anyio.sleep(3)
-            return httpx.Response(200, content=image_answer().partition(b"\r\n\r\n")[2])
+            return httpx.Response(200, content=image_response().partition(b"\r\n\r\n")[2])
 
     async def main() -> None:
         start = anyio.current_time()
@@ -331,8 +331,8 @@ def test_the_deadline_begins_when_the_slot_is_granted() -> None:
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))  # virtual time: nobody waits
 
 
-async def test_the_multipart_body_names_the_real_type_of_the_picture() -> None:
-    with raw_server(say(image_answer())) as server:
+async def test_the_multipart_body_names_the_real_type_of_the_image() -> None:
+    with raw_server(say(image_response())) as server:
         async with client_for(server.url) as client:
             await client.images.edit(PIXEL, "grüße, 世界", text_mode=True, seed=5)
     body = server.requests[0]
@@ -347,7 +347,7 @@ async def test_the_multipart_body_names_the_real_type_of_the_picture() -> None:
 
 
 async def test_the_json_body_and_headers_are_as_documented() -> None:
-    with raw_server(say(image_answer())) as server:
+    with raw_server(say(image_response())) as server:
         async with client_for(server.url, default_headers={"x-team": "blue"}) as client:
             await client.images.generate(
                 "山", size="16:9", extra_body={"beta": 1}, extra_headers={"X-Request-Id": "r-1"}
@@ -369,9 +369,9 @@ async def test_the_json_body_and_headers_are_as_documented() -> None:
 
 async def test_the_key_is_not_sent_to_links_nor_shown_in_errors() -> None:
     said = json.dumps({"error": {"message": f"wrong key {KEY}", "type": "auth"}}).encode()
-    with raw_server(say(answer(PIXEL, content_type="image/png"))) as pictures:
-        linked = json.dumps({"data": [{"url": f"{pictures.url}/a.png?sign=1"}]}).encode()
-        with raw_server(say(answer(linked)), say(answer(said, status="401 Unauthorized"))) as server:
+    with raw_server(say(http_response(PIXEL, content_type="image/png"))) as images:
+        linked = json.dumps({"data": [{"url": f"{images.url}/a.png?sign=1"}]}).encode()
+        with raw_server(say(http_response(linked)), say(http_response(said, status="401 Unauthorized"))) as server:
             async with client_for(server.url, default_headers={"x-team": "blue"}) as client:
                 image = (await client.images.generate("a lake", response_format="url")).image
                 fetched = await client.images.download(image)
@@ -380,8 +380,8 @@ async def test_the_key_is_not_sent_to_links_nor_shown_in_errors() -> None:
                 shown = f"{client!r} {client.__dict__!r} {caught.value} {caught.value.body!r} {caught.value!r}"
     assert fetched.data == PIXEL
     assert KEY.encode() in server.requests[0]
-    assert KEY.encode() not in pictures.requests[0]
-    assert b"x-team" not in pictures.requests[0].lower()
+    assert KEY.encode() not in images.requests[0]
+    assert b"x-team" not in images.requests[0].lower()
     assert KEY not in shown
 
 
@@ -398,9 +398,9 @@ async def test_the_key_is_not_shown_by_tracebacks_with_variables() -> None:
 
 async def test_a_link_is_followed_through_redirects_but_not_for_ever() -> None:
     def onward(connection: socket.socket) -> None:
-        connection.sendall(answer(b"", status="302 Found", headers="location: /v1/next\r\n"))
+        connection.sendall(http_response(b"", status="302 Found", headers="location: /v1/next\r\n"))
 
-    with raw_server(onward, onward, say(answer(PIXEL, content_type="image/png"))) as server:
+    with raw_server(onward, onward, say(http_response(PIXEL, content_type="image/png"))) as server:
         async with client_for(server.url) as client:
             image = await client.images.download(f"{server.url}/start")
     assert (image.format, image.width) == ("png", 1)
@@ -411,14 +411,14 @@ async def test_a_link_is_followed_through_redirects_but_not_for_ever() -> None:
 
 
 async def test_a_link_that_leads_off_the_web_is_not_followed() -> None:
-    away = say(answer(b"", status="302 Found", headers="location: file:///etc/passwd\r\n"))
+    away = say(http_response(b"", status="302 Found", headers="location: file:///etc/passwd\r\n"))
     with raw_server(away) as server:
         async with client_for(server.url) as client:
             with pytest.raises(APIConnectionError, match=r"not http\(s\)"):
                 await client.images.download(f"{server.url}/start")
 
 
-async def test_an_answer_without_end_is_not_read_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_response_without_end_is_not_read_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     def endless(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
         while True:
@@ -433,7 +433,7 @@ async def test_an_answer_without_end_is_not_read_without_end(monkeypatch: pytest
     assert caught.value.billing == "unknown"
 
 
-async def test_a_picture_is_the_same_however_its_chunks_are_cut() -> None:
+async def test_an_image_is_the_same_however_its_chunks_are_cut() -> None:
     """Also where something arrives that has nothing of it, such as a part of the line between two chunks."""
     body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (PIXEL[:40], PIXEL[40:])) + b"0\r\n\r\n"
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -450,17 +450,17 @@ async def test_a_picture_is_the_same_however_its_chunks_are_cut() -> None:
         assert (await intake.finish()).body == PIXEL
 
 
-async def test_a_link_to_something_else_is_no_picture() -> None:
-    with raw_server(say(answer(b"<html>gone</html>", content_type="text/html"))) as server:
+async def test_a_link_to_something_else_is_no_image() -> None:
+    with raw_server(say(http_response(b"<html>gone</html>", content_type="text/html"))) as server:
         async with client_for(server.url) as client:
             with pytest.raises(MalformedResponseError, match="not an image") as caught:
                 await client.images.download(f"{server.url}/a.png")
     assert caught.value.maybe_billed == 0
 
 
-async def test_a_picture_whose_link_cannot_be_fetched_is_not_lost(tmp_path: Path) -> None:
+async def test_an_image_whose_link_cannot_be_fetched_is_not_lost(tmp_path: Path) -> None:
     linked = json.dumps({"data": [{"url": f"http://127.0.0.1:{closed_port()}/a.png", "seed": 3}]}).encode()
-    with raw_server(say(answer(linked))) as server:
+    with raw_server(say(http_response(linked))) as server:
         async with client_for(server.url) as client:
             with pytest.raises(SaveError, match="its link") as caught:
                 await client.images.generate("a lake", response_format="url", save_to=tmp_path / "a.png")
@@ -474,8 +474,8 @@ async def test_a_picture_whose_link_cannot_be_fetched_is_not_lost(tmp_path: Path
     "link", ["http://a:bc/x.png", "http://xn--a.test/x.png", "http://[bad/x.png", "http://h/\u0000"]
 )
 async def test_a_paid_link_that_is_none_is_not_lost(link: str, tmp_path: Path) -> None:
-    linked = answer(json.dumps({"data": [{"url": link, "seed": 3}]}).encode())
-    moved = answer(b"", status="302 Found", headers="location: http://[bad\r\n")
+    linked = http_response(json.dumps({"data": [{"url": link, "seed": 3}]}).encode())
+    moved = http_response(b"", status="302 Found", headers="location: http://[bad\r\n")
     with raw_server(say(linked)) as server:
         async with client_for(server.url) as client:
             with pytest.raises((SaveError, MalformedResponseError)) as caught:
@@ -488,7 +488,7 @@ async def test_a_paid_link_that_is_none_is_not_lost(link: str, tmp_path: Path) -
 
 
 async def test_what_ends_before_a_connection_is_open_was_not_billed() -> None:
-    with raw_server(say(image_answer())) as server:
+    with raw_server(say(image_response())) as server:
         async with client_for(server.url) as client:
             for _ in range(20):
                 with anyio.CancelScope() as scope:
@@ -518,7 +518,7 @@ async def test_a_fetch_that_fails_speaks_of_no_money() -> None:
 
 
 def test_a_client_keeps_no_loop_alive() -> None:
-    with raw_server(say(image_answer())) as server:
+    with raw_server(say(image_response())) as server:
         client = client_for(server.url)
         loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
 
@@ -532,12 +532,12 @@ def test_a_client_keeps_no_loop_alive() -> None:
         assert [loop() for loop in loops] == [None] * 5
 
 
-async def test_a_picture_that_cannot_be_written_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_image_that_cannot_be_written_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with raw_server(say(image_answer())) as server:
+    with raw_server(say(image_response())) as server:
         async with client_for(server.url) as client:
             with pytest.raises(SaveError, match="No space left") as caught:
                 await client.images.generate("a lake", save_to=tmp_path / "a.png")
@@ -546,7 +546,7 @@ async def test_a_picture_that_cannot_be_written_is_not_lost(tmp_path: Path, monk
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_paid_picture_is_written_even_when_the_call_is_cancelled(
+async def test_a_paid_image_is_written_even_when_the_call_is_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scope = anyio.CancelScope()
@@ -557,7 +557,7 @@ async def test_a_paid_picture_is_written_even_when_the_call_is_cancelled(
         scope.cancel()
 
     monkeypatch.setattr(httpx.Response, "aclose", cancel_on_arrival)
-    with raw_server(say(image_answer())) as server:
+    with raw_server(say(image_response())) as server:
         async with client_for(server.url) as client:
             with scope:
                 await client.images.generate("a lake", save_to=tmp_path / "a.png")
@@ -571,7 +571,7 @@ async def test_a_transport_of_the_users_own_is_used_and_closed() -> None:
         async def aclose(self) -> None:
             self.closed = True
 
-    body = image_answer().partition(b"\r\n\r\n")[2]
+    body = image_response().partition(b"\r\n\r\n")[2]
     recorder = Recorder(lambda request: httpx.Response(200, content=body, headers={"x-trace-id": str(request.url)}))
     async with client_for("https://own.test/v1", transport=recorder) as client:
         response = await client.images.generate("a lake")
@@ -579,7 +579,7 @@ async def test_a_transport_of_the_users_own_is_used_and_closed() -> None:
     assert recorder.closed
 
 
-async def test_a_lost_answer_of_a_mocked_transport_counts_as_maybe_billed() -> None:
+async def test_a_lost_response_of_a_mocked_transport_counts_as_maybe_billed() -> None:
     """Nobody watched the bytes leave, so the worse case holds."""
 
     def lose(request: httpx.Request) -> httpx.Response:
@@ -592,7 +592,7 @@ async def test_a_lost_answer_of_a_mocked_transport_counts_as_maybe_billed() -> N
 
 
 async def test_a_proxy_carries_the_calls() -> None:
-    with raw_server(say(image_answer())) as proxy:
+    with raw_server(say(image_response())) as proxy:
         address = proxy.url.removesuffix("/v1")
         async with client_for("http://far.test/v1", proxy=address) as client:
             await client.images.generate("a lake")
@@ -600,7 +600,7 @@ async def test_a_proxy_carries_the_calls() -> None:
 
 
 async def test_a_socks_proxy_carries_the_calls() -> None:
-    with raw_server(say(image_answer()), greet=socks_handshake) as proxy:
+    with raw_server(say(image_response()), greet=socks_handshake) as proxy:
         address = proxy.url.removesuffix("/v1").replace("http", "socks5")
         async with client_for("http://far.test/v1", proxy=address) as client:
             await client.images.generate("a lake")
@@ -610,7 +610,7 @@ async def test_a_socks_proxy_carries_the_calls() -> None:
 
 
 async def test_the_environments_proxy_is_used_unless_it_excepts_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    with raw_server(say(image_answer())) as proxy, raw_server(say(image_answer())) as server:
+    with raw_server(say(image_response())) as proxy, raw_server(say(image_response())) as server:
         monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/v1"))
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         async with client_for("http://far.test/v1") as client:
@@ -640,7 +640,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture
 def server_tls(authority: trustme.CA) -> ssl.SSLContext:
-    """A server that can prove to be 127.0.0.1 to whoever trusts `authority`."""
+    """A server that can prove to be 127.0.0.1 to clients that trust `authority`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     return context
@@ -658,7 +658,7 @@ async def test_calls_go_over_tls_and_keep_their_connection(
 ) -> None:
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    with raw_server(say(image_answer()), tls=server_tls) as server:
+    with raw_server(say(image_response()), tls=server_tls) as server:
         async with client_for(server.url) as client:
             for _ in range(3):
                 assert (await client.images.generate("a lake")).image.data == PIXEL
@@ -666,7 +666,7 @@ async def test_calls_go_over_tls_and_keep_their_connection(
 
 
 async def test_a_server_that_cannot_prove_itself_gets_nothing(server_tls: ssl.SSLContext) -> None:
-    with raw_server(say(image_answer()), tls=server_tls) as server:
+    with raw_server(say(image_response()), tls=server_tls) as server:
         async with client_for(server.url) as client:
             with pytest.raises(APIConnectionError, match="certificate verify failed") as caught:
                 await client.images.generate("a lake")
@@ -687,7 +687,7 @@ def test_one_client_serves_several_loops_and_leaves_no_socket(backend: str, anyi
     """Also without `aclose`: a loop that ends closes what was opened in it."""
     if backend != anyio_backend:
         return
-    with raw_server(say(image_answer())) as server:
+    with raw_server(say(image_response())) as server:
         client = client_for(server.url)
 
         async def twice() -> None:

@@ -20,22 +20,22 @@ Read = tuple[ResponseHead, bytes, bool]
 
 
 def read(pieces: list[bytes]) -> Read | str:
-    """Head, body and whether the connection stays, as our reader has them; or why there is no whole answer."""
-    answer = ResponseParser()
+    """Head, body and whether the connection stays, as our reader has them; or why there is no whole response."""
+    response = ResponseParser()
     body = b""
     try:
         for piece in [*pieces, b""]:
-            if answer.over:
+            if response.over:
                 break
-            body += answer.receive(piece)
+            body += response.receive(piece)
     except RemoteProtocolError as error:
         return f"no: {error}"
-    assert answer.head is not None
-    return answer.head, body, answer.reusable
+    assert response.head is not None
+    return response.head, body, response.reusable
 
 
 def by_h11(data: bytes) -> Read | None:
-    """The same by h11 alone; None where there is no whole answer."""
+    """The same by h11 alone; None where there is no whole response."""
     connection = h11.Connection(h11.CLIENT, LONGEST_HEAD)
     connection.send(h11.Request(method="POST", target="/", headers=[("host", "h"), ("content-length", "0")]))
     connection.send(h11.EndOfMessage())
@@ -80,8 +80,8 @@ fields = st.lists(st.tuples(names, values), max_size=5)
 
 
 @st.composite
-def answers(draw: st.DrawFn) -> bytes:
-    """Whole answers, framed in every way there is, some with interim answers before and bytes after them."""
+def responses(draw: st.DrawFn) -> bytes:
+    """Whole responses, framed in every way there is, some with interim responses before and bytes after them."""
     status = draw(st.sampled_from([200, 201, 204, 304, 400, 401, 404, 429, 500, 503]))
     body = draw(st.binary(max_size=200))
     framing = draw(st.sampled_from(["length", "chunked", "close", "length and close"]))
@@ -110,8 +110,8 @@ def answers(draw: st.DrawFn) -> bytes:
 
 
 @settings(max_examples=100)
-@given(data=answers(), places=st.lists(st.integers(0, 10_000), max_size=6))
-def test_a_whole_answer_is_read_as_h11_reads_it(data: bytes, places: list[int]) -> None:
+@given(data=responses(), places=st.lists(st.integers(0, 10_000), max_size=6))
+def test_a_whole_response_is_read_as_h11_reads_it(data: bytes, places: list[int]) -> None:
     expected = by_h11(data)
     found = read(cut(data, places))
     if expected is None:
@@ -125,7 +125,7 @@ def test_a_whole_answer_is_read_as_h11_reads_it(data: bytes, places: list[int]) 
 
 @settings(max_examples=100)
 @given(
-    data=answers(),
+    data=responses(),
     places=st.lists(st.integers(0, 10_000), max_size=4),
     spoilt=st.lists(st.tuples(st.integers(0, 10_000), st.binary(max_size=3)), min_size=1, max_size=3),
 )
@@ -142,8 +142,8 @@ def test_what_is_broken_is_never_read_more_kindly_than_h11_reads_it(
 
 
 @settings(max_examples=100)
-@given(data=answers(), end=st.integers(0, 10_000))
-def test_an_answer_that_breaks_off_is_never_taken_for_a_whole_one(data: bytes, end: int) -> None:
+@given(data=responses(), end=st.integers(0, 10_000))
+def test_a_response_that_breaks_off_is_never_taken_for_a_whole_one(data: bytes, end: int) -> None:
     data = data[: end % (len(data) + 1)]
     expected, found = by_h11(data), read([data] if data else [])
     assert isinstance(found, str) == (expected is None)
@@ -163,7 +163,7 @@ def test_an_answer_that_breaks_off_is_never_taken_for_a_whole_one(data: bytes, e
         b"",
     ],
 )
-def test_what_is_no_answer_is_refused(data: bytes) -> None:
+def test_what_is_no_response_is_refused(data: bytes) -> None:
     found = read([data] if data else [])
     assert isinstance(found, str)
     assert found.startswith("no: ")
@@ -190,5 +190,5 @@ def test_a_request_says_what_it_has_to() -> None:
         (b"<html>", True),
     ],
 )
-def test_an_answer_has_begun_with_the_first_byte_that_is_of_no_interim_one(data: bytes, begun: bool) -> None:
+def test_a_response_has_begun_with_the_first_byte_that_is_of_no_interim_one(data: bytes, begun: bool) -> None:
     assert answer_begun(data) is begun

@@ -1,4 +1,4 @@
-"""Links to pictures: where they may lead, judged by the address that was really reached."""
+"""Links to images: where they may lead, judged by the address that was really reached."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from stepfun_async._core.wire import SendState
 from stepfun_async._transport import addresses
 from stepfun_async._transport.addresses import why_not_public
 from stepfun_async._transport.trace import AddressNotAllowedError, ConnectionTrace
-from tests.support.answers import PIXEL, answer, image_answer
 from tests.support.raw import RawServer, raw_server, say, socks_handshake, stay_silent
+from tests.support.responses import PIXEL, http_response, image_response
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("way")]
 
 KEY = "sk-secret-1234"
-PICTURE = answer(PIXEL, content_type="image/png")
+IMAGE = http_response(PIXEL, content_type="image/png")
 QUICK = RetryPolicy(base=0.001, connect_base=0.001)
 
 
@@ -35,7 +35,7 @@ def client_for(url: str, **more: Any) -> AsyncClient:
 
 
 def moved_to(location: str) -> bytes:
-    return answer(b"", status="302 Found", headers=f"location: {location}\r\n")
+    return http_response(b"", status="302 Found", headers=f"location: {location}\r\n")
 
 
 class Names(dict[str, str]):
@@ -57,8 +57,8 @@ class Names(dict[str, str]):
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Names:
-    """`api.test` is out on the internet, where nothing is sent; `pictures.test` is this machine."""
-    known = Names(api_test="93.184.216.34", pictures_test="127.0.0.1", gateway_test="127.0.0.1", store_test="127.0.0.1")
+    """`api.test` is out on the internet, where nothing is sent; `images.test` is this machine."""
+    known = Names(api_test="93.184.216.34", images_test="127.0.0.1", gateway_test="127.0.0.1", store_test="127.0.0.1")
     real = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: known.look_up(real, *args, **options))
     return known
@@ -73,13 +73,13 @@ def _loopback_is_public(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def overheard() -> Iterator[tuple[RawServer, list[bytes]]]:
-    """A server with a picture, and every byte that came before the first whole request."""
+    """A server with an image, and every byte that came before the first whole request."""
     heard: list[bytes] = []
 
     def listen(connection: socket.socket) -> None:
         heard.append(connection.recv(1))
 
-    with raw_server(say(PICTURE), greet=listen) as server:
+    with raw_server(say(IMAGE), greet=listen) as server:
         yield server, heard
 
 
@@ -92,17 +92,17 @@ def port_of(server: RawServer) -> str:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_a_name_that_leads_inside_is_given_up_before_a_byte_is_sent(scheme: str, names: Names) -> None:
-    """It is looked up once, to connect: another answer for who asks than for who connects (DNS rebinding) is no use."""
+    """It is looked up once, to connect: another address for the check (DNS rebinding) is no use."""
     with overheard() as (server, heard):
         async with client_for("https://api.test/v1") as client:
             with pytest.raises(APIConnectionError) as caught:
-                await client.images.download(f"{scheme}://pictures.test:{port_of(server)}/a.png")
+                await client.images.download(f"{scheme}://images.test:{port_of(server)}/a.png")
         assert server.gone.wait(5), "the connection stayed open"
-    assert "the link was not followed: pictures.test is 127.0.0.1, which is no public address" in str(caught.value)
+    assert "the link was not followed: images.test is 127.0.0.1, which is no public address" in str(caught.value)
     assert (caught.value.billing, caught.value.attempts, caught.value.again) == ("not_sent", 1, False)
     assert heard == [b""]
     assert server.connections == 1, "it would end the same way again"
-    assert names.asked == ["pictures.test", "api.test"]
+    assert names.asked == ["images.test", "api.test"]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ async def test_a_name_that_leads_inside_is_given_up_before_a_byte_is_sent(scheme
 )
 @pytest.mark.usefixtures("names")
 async def test_an_address_inside_is_not_even_connected_to(host: str) -> None:
-    with raw_server(say(PICTURE)) as server:
+    with raw_server(say(IMAGE)) as server:
         async with client_for("https://api.test/v1") as client:
             with pytest.raises(APIConnectionError, match="is no public address") as caught:
                 await client.images.download(f"http://{host}:{port_of(server)}/a.png")
@@ -135,10 +135,10 @@ async def test_an_address_inside_is_not_even_connected_to(host: str) -> None:
 )
 @pytest.mark.usefixtures("names", "_loopback_is_public")
 async def test_every_hop_of_a_redirect_is_judged(target: str) -> None:
-    with raw_server(say(PICTURE)) as inside, raw_server(say(moved_to(target.format(port=port_of(inside))))) as outside:
+    with raw_server(say(IMAGE)) as inside, raw_server(say(moved_to(target.format(port=port_of(inside))))) as outside:
         async with client_for("https://api.test/v1") as client:
             with pytest.raises(APIConnectionError, match="no public address") as caught:
-                await client.images.download(f"http://pictures.test:{port_of(outside)}/a.png")
+                await client.images.download(f"http://images.test:{port_of(outside)}/a.png")
         assert len(outside.requests) == 1
         assert inside.connections == 0
     assert (caught.value.billing, caught.value.attempts) == ("not_sent", 1)
@@ -148,7 +148,7 @@ async def test_every_hop_of_a_redirect_is_judged(target: str) -> None:
 async def test_a_transport_of_ones_own_is_guarded_too() -> None:
     with overheard() as (server, heard):
         async with client_for("https://api.test/v1", transport=httpx.AsyncHTTPTransport()) as client:
-            for host in ("pictures.test", "127.0.0.1"):
+            for host in ("images.test", "127.0.0.1"):
                 with pytest.raises(APIConnectionError, match="no public address"):
                     await client.images.download(f"http://{host}:{port_of(server)}/a.png")
         assert server.gone.wait(5)
@@ -156,8 +156,8 @@ async def test_a_transport_of_ones_own_is_guarded_too() -> None:
 
 
 @pytest.mark.usefixtures("names")
-async def test_a_paid_picture_behind_such_a_link_is_not_lost(tmp_path: Path) -> None:
-    with raw_server(say(PICTURE)) as inside:
+async def test_a_paid_image_behind_such_a_link_is_not_lost(tmp_path: Path) -> None:
+    with raw_server(say(IMAGE)) as inside:
         body = json.dumps({"data": [{"url": f"http://127.0.0.1:{port_of(inside)}/a.png", "seed": 3}]}).encode()
         mocked = httpx.MockTransport(lambda _: httpx.Response(200, content=body))
         async with client_for("https://api.test/v1", transport=mocked) as client:
@@ -170,11 +170,11 @@ async def test_a_paid_picture_behind_such_a_link_is_not_lost(tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("names")
 async def test_a_refused_link_leaves_the_client_usable_and_nothing_open() -> None:
-    with raw_server(say(PICTURE)) as server:
+    with raw_server(say(IMAGE)) as server:
         async with client_for("https://api.test/v1") as client:
             for _ in range(12):  # more than there are slots
                 with pytest.raises(APIConnectionError, match="no public address"):
-                    await client.images.download(f"http://pictures.test:{port_of(server)}/a.png", queue_timeout=5)
+                    await client.images.download(f"http://images.test:{port_of(server)}/a.png", queue_timeout=5)
     assert server.requests == []
 
 
@@ -183,26 +183,26 @@ async def test_a_refused_link_leaves_the_client_usable_and_nothing_open() -> Non
 
 @pytest.mark.usefixtures("_loopback_is_public")
 async def test_a_public_link_is_followed_and_its_connection_kept(names: Names) -> None:
-    with raw_server(say(PICTURE)) as server:
+    with raw_server(say(IMAGE)) as server:
         async with client_for("https://api.test/v1") as client:
             for _ in range(3):
-                image = await client.images.download(f"http://pictures.test:{port_of(server)}/a.png")
+                image = await client.images.download(f"http://images.test:{port_of(server)}/a.png")
                 assert image.data == PIXEL
     assert server.connections == 1
-    assert names.asked == ["pictures.test"], "nobody asks about the API before a link is refused"
+    assert names.asked == ["images.test"], "nobody asks about the API before a link is refused"
 
 
 @pytest.mark.parametrize("base", ["http://127.0.0.1:9/v1", "http://localhost:9/v1", "http://[::1]:9/v1"])
 @pytest.mark.usefixtures("names")
 async def test_an_api_on_this_machine_may_link_inside(base: str) -> None:
-    with raw_server(say(PICTURE)) as server:
+    with raw_server(say(IMAGE)) as server:
         async with client_for(base) as client:
-            for host in ("pictures.test", "127.0.0.1", "localhost"):
+            for host in ("images.test", "127.0.0.1", "localhost"):
                 assert (await client.images.download(f"http://{host}:{port_of(server)}/a.png")).data == PIXEL
 
 
 async def test_an_api_whose_name_leads_inside_may_link_inside(names: Names) -> None:
-    with raw_server(say(PICTURE)) as server:
+    with raw_server(say(IMAGE)) as server:
         async with client_for("https://gateway.test/v1") as client:
             for _ in range(2):
                 assert (await client.images.download(f"http://store.test:{port_of(server)}/a.png")).data == PIXEL
@@ -212,7 +212,7 @@ async def test_an_api_whose_name_leads_inside_may_link_inside(names: Names) -> N
 @pytest.mark.usefixtures("names")
 @pytest.mark.parametrize("host", ["nobody.invalid", "a..b"])
 async def test_an_api_whose_name_is_not_known_may_not_link_inside(host: str) -> None:
-    with raw_server(say(PICTURE)) as server:
+    with raw_server(say(IMAGE)) as server:
         async with client_for(f"https://{host}/v1") as client:
             with pytest.raises(APIConnectionError, match="no public address"):
                 await client.images.download(f"http://store.test:{port_of(server)}/a.png")
@@ -220,20 +220,20 @@ async def test_an_api_whose_name_is_not_known_may_not_link_inside(host: str) -> 
 
 
 async def test_an_api_may_link_to_itself_wherever_it_is(names: Names) -> None:
-    with raw_server(say(PICTURE)) as server:
-        async with client_for(f"http://pictures.test:{port_of(server)}/v1", allow_http=True) as client:
-            names["pictures.test"] = "127.0.0.1"
-            assert (await client.images.download(f"http://PICTURES.test:{port_of(server)}/a.png")).data == PIXEL
-    assert names.asked == ["pictures.test"]
+    with raw_server(say(IMAGE)) as server:
+        async with client_for(f"http://images.test:{port_of(server)}/v1", allow_http=True) as client:
+            names["images.test"] = "127.0.0.1"
+            assert (await client.images.download(f"http://IMAGES.test:{port_of(server)}/a.png")).data == PIXEL
+    assert names.asked == ["images.test"]
 
 
 @pytest.mark.usefixtures("names")
 async def test_through_a_proxy_a_name_is_the_proxys_to_judge_and_an_address_is_not() -> None:
     for scheme, greet in (("http", None), ("socks5", socks_handshake)):
-        with raw_server(say(PICTURE), greet=greet) as proxy:
+        with raw_server(say(IMAGE), greet=greet) as proxy:
             address = f"{scheme}://127.0.0.1:{port_of(proxy)}"
             async with client_for("https://api.test/v1", proxy=address) as client:
-                assert (await client.images.download("http://pictures.test/a.png")).data == PIXEL
+                assert (await client.images.download("http://images.test/a.png")).data == PIXEL
                 for host in ("10.0.0.1", "0x7f.1", "localhost"):
                     with pytest.raises(APIConnectionError, match="no public address"):
                         await client.images.download(f"http://{host}/a.png")
@@ -261,7 +261,7 @@ async def test_a_name_of_this_machine_that_leads_elsewhere_does_not_get_the_key(
 @pytest.mark.usefixtures("names")
 async def test_a_connection_is_used_again_only_where_it_was_judged_alike() -> None:
     """The one for the key in clear leads to this machine for certain; the one for links may lead anywhere."""
-    with raw_server(say(image_answer()), say(PICTURE), say(image_answer()), say(PICTURE)) as server:
+    with raw_server(say(image_response()), say(IMAGE), say(image_response()), say(IMAGE)) as server:
         async with client_for(f"http://localhost:{port_of(server)}/v1") as client:
             for _ in range(2):
                 await client.images.generate("a lake")
@@ -300,9 +300,9 @@ class Stream:
     ],
 )
 async def test_a_connection_is_judged_by_the_address_it_has(where: object, why: str | None) -> None:
-    watch = ConnectionTrace(SendState(), "pictures.test", why_not_public, None)
+    watch = ConnectionTrace(SendState(), "images.test", why_not_public, None)
     stream = Stream(where)
-    await watch("connection.connect_tcp.started", {"host": "pictures.test"})
+    await watch("connection.connect_tcp.started", {"host": "images.test"})
     if why is None:
         await watch("connection.connect_tcp.complete", {"return_value": stream})
     else:
@@ -314,8 +314,8 @@ async def test_a_connection_is_judged_by_the_address_it_has(where: object, why: 
 @pytest.mark.parametrize("where", [None, OSError(107, "not connected")])
 async def test_a_connection_that_was_closed_at_once_is_none(where: object) -> None:
     """There is nothing to judge any more, and nothing to refuse: trying again may help."""
-    watch = ConnectionTrace(SendState(), "pictures.test", why_not_public, None)
-    await watch("connection.connect_tcp.started", {"host": "pictures.test"})
+    watch = ConnectionTrace(SendState(), "images.test", why_not_public, None)
+    await watch("connection.connect_tcp.started", {"host": "images.test"})
     with pytest.raises(ConnectionResetError, match="closed as soon as it was open"):
         await watch("connection.connect_tcp.complete", {"return_value": Stream(where)})
 
@@ -326,9 +326,9 @@ async def test_a_refused_connection_is_closed_even_when_the_call_is_cancelled() 
             await anyio.lowlevel.checkpoint()
             self.closed = True
 
-    watch = ConnectionTrace(SendState(), "pictures.test", why_not_public, None)
+    watch = ConnectionTrace(SendState(), "images.test", why_not_public, None)
     stream = Slow(("10.0.0.1", 80))
-    await watch("connection.connect_tcp.started", {"host": "pictures.test"})
+    await watch("connection.connect_tcp.started", {"host": "images.test"})
     with anyio.CancelScope() as scope:
         scope.cancel()
         with pytest.raises(AddressNotAllowedError):
@@ -339,7 +339,7 @@ async def test_a_refused_connection_is_closed_even_when_the_call_is_cancelled() 
 # --- how much -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_picture_without_end_is_not_read_without_end_and_not_asked_for_again() -> None:
+async def test_an_image_without_end_is_not_read_without_end_and_not_retried() -> None:
     piece = b"%x\r\n" % 2**20 + b"\x89PNG" + b"x" * (2**20 - 4) + b"\r\n"
 
     def endless(connection: socket.socket) -> None:
@@ -366,7 +366,7 @@ async def test_the_deadline_holds_over_all_hops_of_a_link() -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["ftp://pictures.test/a", "file:///etc/passwd", "data:image/png;base64,AA", "http://[x"]
+    "location", ["ftp://images.test/a", "file:///etc/passwd", "data:image/png;base64,AA", "http://[x"]
 )
 async def test_what_ends_the_same_way_again_is_not_repeated(location: str) -> None:
     with raw_server(say(moved_to(location))) as server:

@@ -1,4 +1,4 @@
-"""Pictures to send leave from disk, in pieces, as often as needed, and never half of one that changed."""
+"""Images to send leave from disk, in pieces, as often as needed, and never half of one that changed."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from stepfun_async._runtime.files import CHUNK_SIZE, FileSource
 from stepfun_async._transport import request_body as uploads
 from stepfun_async._transport.request_body import RequestBody, body_of
 from stepfun_async.embedded import EmbeddedTransport, Engine
-from tests.support.answers import PIXEL, REFUSAL, answer, image_answer
 from tests.support.raw import hang_up, raw_server, say
+from tests.support.responses import PIXEL, REFUSAL, http_response, image_response
 from tests.support.services import parts_of
 
 pytestmark = pytest.mark.anyio
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.anyio
 MEGABYTE = 1024 * 1024
 
 
-def picture(size: int) -> bytes:
+def image_bytes(size: int) -> bytes:
     """Bytes that begin and end like a PNG of 64 x 64."""
     head = PIXEL[:16] + (64).to_bytes(4, "big") * 2
     return head + os.urandom(size - len(head) - 12) + PIXEL[-12:]
@@ -47,7 +47,7 @@ def picture(size: int) -> bytes:
 def path(tmp_path: Path) -> Path:
     """A file of several pieces."""
     path = tmp_path / "cat.png"
-    path.write_bytes(picture(3 * CHUNK_SIZE + 1000))
+    path.write_bytes(image_bytes(3 * CHUNK_SIZE + 1000))
     return path
 
 
@@ -107,7 +107,7 @@ async def test_json_and_nothing_are_one_piece() -> None:
     assert [piece async for piece in body] == []
 
 
-async def test_a_small_picture_in_memory_goes_with_its_texts() -> None:
+async def test_a_small_image_in_memory_goes_with_its_texts() -> None:
     for size, together in ((100, True), (MEGABYTE, False)):
         form = {"prompt": "a", "model": "b"}
         call = HTTPRequest("POST", "/x", form=form, files={"image": Upload("a.png", "image/png", bytes(size))})
@@ -139,7 +139,7 @@ async def test_long_json_is_written_by_a_thread(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_a_file_is_sent_in_pieces_of_known_length(path: Path) -> None:
-    with raw_server(say(image_answer())) as server:
+    with raw_server(say(image_response())) as server:
         async with client_for(server.url) as client:
             for image in (path, str(path), Image(path=path), path.read_bytes()):
                 await client.images.edit(image, "a hat")
@@ -153,8 +153,8 @@ async def test_a_file_is_sent_in_pieces_of_known_length(path: Path) -> None:
         assert files["image"] == Upload("image.png", "image/png", path.read_bytes())
 
 
-async def test_an_attempt_more_sends_the_file_again(path: Path) -> None:
-    with raw_server(say(answer(REFUSAL, status="503 Busy")), say(image_answer())) as server:
+async def test_a_retry_sends_the_file_again(path: Path) -> None:
+    with raw_server(say(http_response(REFUSAL, status="503 Busy")), say(image_response())) as server:
         async with client_for(server.url) as client:
             response = await client.images.edit(path, "a hat")
     assert response.attempts == 2
@@ -163,8 +163,8 @@ async def test_an_attempt_more_sends_the_file_again(path: Path) -> None:
     assert sent[0][1]["image"].data == path.read_bytes()
 
 
-async def test_a_link_to_a_file_of_the_file_system_and_a_picture_just_saved_are_sent(tmp_path: Path) -> None:
-    with raw_server(say(image_answer())) as server:
+async def test_a_link_to_a_file_of_the_file_system_and_an_image_just_saved_are_sent(tmp_path: Path) -> None:
+    with raw_server(say(image_response())) as server:
         async with client_for(server.url) as client:
             made = await client.images.generate("a cat", save_to=tmp_path / "cat")
             (tmp_path / "link").symlink_to("cat.png")
@@ -176,7 +176,7 @@ async def test_a_link_to_a_file_of_the_file_system_and_a_picture_just_saved_are_
 
 
 async def test_image_to_image_sends_the_file_as_a_data_uri(path: Path) -> None:
-    with raw_server(say(image_answer())) as server:
+    with raw_server(say(image_response())) as server:
         async with client_for(server.url) as client:
             await client.images.image_to_image(path, "a hat", source_weight=0.5)
     _, body = body_in(server.requests[0])
@@ -210,12 +210,12 @@ def swallow(connection: socket.socket) -> None:
         left = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]) - len(rest)
         while left > 0:
             left -= connection.recv_into(buffer)
-        connection.sendall(image_answer())
+        connection.sendall(image_response())
 
 
 async def test_a_file_takes_no_memory_of_its_size(tmp_path: Path) -> None:
     (tmp_path / "small.png").write_bytes(PIXEL)
-    (tmp_path / "large.png").write_bytes(picture(9 * MEGABYTE))
+    (tmp_path / "large.png").write_bytes(image_bytes(9 * MEGABYTE))
     with raw_server(hang_up, greet=swallow) as server:
         async with client_for(server.url) as client:
             await client.images.edit(tmp_path / "small.png", "a hat")  # what is imported late is no part of the peak
@@ -234,7 +234,7 @@ async def test_a_file_is_read_by_threads(path: Path, monkeypatch: pytest.MonkeyP
         return real(source, start, length)
 
     monkeypatch.setattr(FileSource, "read_piece", read_piece)
-    with raw_server(say(image_answer())) as server:
+    with raw_server(say(image_response())) as server:
         for more in ({}, {"transport": EmbeddedTransport(Engine(plain=True))}):
             async with client_for(server.url, **more) as client:
                 await client.images.edit(path, "a hat")
@@ -248,21 +248,21 @@ async def test_a_transport_of_ones_own_can_have_the_bytes(path: Path) -> None:
     class Own:
         async def send(self, call: HTTPRequest, progress: SendState) -> HTTPResponse:
             sent.append(call.files["image"].data)
-            return HTTPResponse(200, {}, image_answer().partition(b"\r\n\r\n")[2])
+            return HTTPResponse(200, {}, image_response().partition(b"\r\n\r\n")[2])
 
         async def aclose(self) -> None:
             pass
 
-    mocked = httpx.MockTransport(lambda request: httpx.Response(200, content=answer_to(request, sent)))
+    mocked = httpx.MockTransport(lambda request: httpx.Response(200, content=response_to(request, sent)))
     for transport in (Own(), mocked):
         async with client_for("https://own.test/v1", transport=transport) as client:
             await client.images.edit(path, "a hat")
     assert sent == [path.read_bytes()] * 2
 
 
-def answer_to(request: httpx.Request, sent: list[bytes]) -> bytes:
+def response_to(request: httpx.Request, sent: list[bytes]) -> bytes:
     sent.append(parts_of(request.headers["content-type"], request.content)[1]["image"].data)
-    return image_answer().partition(b"\r\n\r\n")[2]
+    return image_response().partition(b"\r\n\r\n")[2]
 
 
 # --- files that change ---------------------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ async def test_a_file_that_changed_before_it_leaves_is_not_sent(
     """After it was looked at, while the call waited for its slot, say."""
     engine = Engine(plain=True)
     more = {"transport": EmbeddedTransport(engine)} if embedded else {}
-    with raw_server(say(image_answer())) as server:
+    with raw_server(say(image_response())) as server:
         async with client_for(server.url, on_event=once(partial(change, path)), **more) as client:
             with pytest.raises(APIConnectionError, match=said) as caught:
                 await client.images.edit(path, "a hat")
@@ -326,7 +326,7 @@ async def test_a_file_that_changes_while_it_leaves_breaks_the_request_off(
         return real(source, start, length)
 
     monkeypatch.setattr(FileSource, "read_piece", read_piece)
-    with raw_server(say(image_answer())) as server:
+    with raw_server(say(image_response())) as server:
         async with client_for(server.url) as client:
             with pytest.raises(APIConnectionError, match=said) as caught:
                 await client.images.edit(path, "a hat")
@@ -338,7 +338,7 @@ async def test_a_file_that_changes_while_it_leaves_breaks_the_request_off(
 
 async def test_a_request_that_is_made_again_sends_what_is_there_now(path: Path) -> None:
     request = ImageEdit(image=path, prompt="a hat")
-    with raw_server(say(image_answer())) as server:
+    with raw_server(say(image_response())) as server:
         async with client_for(server.url) as client:
             for _ in range(2):
                 assert [type(outcome).__name__ async for outcome in client.images.map([request])] == ["Finished"]
@@ -361,7 +361,7 @@ async def test_a_call_that_is_cancelled_while_its_file_leaves_keeps_nothing_open
         return real(source, start, length)
 
     monkeypatch.setattr(FileSource, "read_piece", read_piece)
-    with raw_server(say(image_answer())) as server:
+    with raw_server(say(image_response())) as server:
         async with client_for(server.url) as client:
             with scope:
                 await client.images.edit(path, "a hat")
@@ -371,8 +371,8 @@ async def test_a_call_that_is_cancelled_while_its_file_leaves_keeps_nothing_open
     assert str(path) not in open_files
 
 
-async def test_a_picture_is_looked_at_without_being_read(tmp_path: Path) -> None:
-    (tmp_path / "large.png").write_bytes(picture(9 * MEGABYTE))
+async def test_an_image_is_looked_at_without_being_read(tmp_path: Path) -> None:
+    (tmp_path / "large.png").write_bytes(image_bytes(9 * MEGABYTE))
     load_image(tmp_path / "large.png")
     with Peak() as peak:
         assert not hasattr(load_image(tmp_path / "large.png"), "why")

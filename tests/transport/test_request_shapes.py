@@ -14,11 +14,11 @@ import respx
 from PIL import Image as pillow
 
 from stepfun_async import Client, ImageEdit, ImageToImage, Size, TextToImage
-from tests.support.answers import PIXEL, image_answer
+from tests.support.responses import PIXEL, image_response
 from tests.support.services import parts_of
 
 URI = f"data:image/png;base64,{base64.b64encode(PIXEL).decode()}"
-ANSWER = image_answer().partition(b"\r\n\r\n")[2]
+RESPONSE = image_response().partition(b"\r\n\r\n")[2]
 EDIT_2, LARGE, MEDIUM, EDIT_1X = "step-image-edit-2", "step-2x-large", "step-1x-medium", "step-1x-edit"
 
 
@@ -112,7 +112,7 @@ JSON = [
 
 @pytest.mark.parametrize(("request_", "path", "body"), JSON)
 def test_json_bodies(router: respx.MockRouter, request_: Any, path: str, body: dict[str, object]) -> None:
-    route = router.post(path).mock(httpx.Response(200, content=ANSWER))
+    route = router.post(path).mock(httpx.Response(200, content=RESPONSE))
     send(request_)
     sent = route.calls.last.request
     assert json.loads(sent.content) == body
@@ -144,7 +144,7 @@ FORMS = [
 
 @pytest.mark.parametrize(("request_", "form"), FORMS)
 def test_edits_are_multipart_forms(router: respx.MockRouter, request_: Any, form: dict[str, str]) -> None:
-    route = router.post("/images/edits").mock(httpx.Response(200, content=ANSWER))
+    route = router.post("/images/edits").mock(httpx.Response(200, content=RESPONSE))
     send(request_)
     sent = route.calls.last.request
     fields, files = parts_of(sent.headers["content-type"], sent.content)
@@ -157,7 +157,7 @@ def test_edits_are_multipart_forms(router: respx.MockRouter, request_: Any, form
 def test_the_old_edit_model_takes_a_size(router: respx.MockRouter) -> None:
     square = io.BytesIO()
     pillow.new("RGB", (64, 64)).save(square, format="WEBP")
-    route = router.post("/images/edits").mock(httpx.Response(200, content=ANSWER))
+    route = router.post("/images/edits").mock(httpx.Response(200, content=RESPONSE))
     send(ImageEdit(prompt="a hat", image=square.getvalue(), model=EDIT_1X, size="768x768"))
     fields, files = parts_of(route.calls.last.request.headers["content-type"], route.calls.last.request.content)
     assert fields["size"] == "768x768"

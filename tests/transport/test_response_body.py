@@ -32,12 +32,12 @@ from stepfun_async._transport import http as calls
 from stepfun_async._transport import response_body as bodies
 from stepfun_async._transport.http11 import ResponseHead
 from stepfun_async._transport.response_body import MAX_IMAGE, BodyReader, _Decompression
-from tests.support.answers import PIXEL, answer, image_answer
 from tests.support.raw import raw_server, say
+from tests.support.responses import PIXEL, http_response, image_response
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("way")]
 
-BODY = image_answer().partition(b"\r\n\r\n")[2]
+BODY = image_response().partition(b"\r\n\r\n")[2]
 
 
 def client_for(url: str, transport: httpx.AsyncBaseTransport | None = None) -> AsyncClient:
@@ -68,7 +68,7 @@ def _unpacked(body: bytes, coding: str, longest: int) -> bytes | None:
 
 
 def packed(body: bytes, coding: str, *, status: str = "200 OK") -> bytes:
-    return answer(body, status=status, headers=f"content-encoding: {coding}\r\n")
+    return http_response(body, status=status, headers=f"content-encoding: {coding}\r\n")
 
 
 @pytest.mark.parametrize("coding", PACKERS)
@@ -82,7 +82,7 @@ async def test_what_comes_packed_unasked_is_unpacked(coding: str) -> None:
 
 
 @pytest.mark.parametrize("coding", PACKERS)
-async def test_mocked_answers_are_unpacked_too(coding: str) -> None:
+async def test_mocked_responses_are_unpacked_too(coding: str) -> None:
     headers = {"content-encoding": coding.strip()}
     mocked = httpx.MockTransport(lambda _: httpx.Response(200, content=PACKERS[coding](BODY), headers=headers))
     async with client_for("https://own.test/v1", mocked) as client:
@@ -115,7 +115,7 @@ async def test_what_is_not_what_it_says_is_kept_as_it_came(coding: str, spoilt: 
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "DEFLATE"])
-async def test_a_packed_answer_that_has_no_end_is_a_lost_one(coding: str) -> None:
+async def test_a_packed_response_that_has_no_end_is_a_lost_one(coding: str) -> None:
     with raw_server(say(packed(PACKERS[coding](BODY)[:-6], coding))) as server:
         async with client_for(server.url) as client:
             with pytest.raises(APIConnectionError, match="the response ended too early") as caught:
@@ -123,7 +123,7 @@ async def test_a_packed_answer_that_has_no_end_is_a_lost_one(coding: str) -> Non
     assert (caught.value.billing, caught.value.attempts, caught.value.maybe_billed) == ("unknown", 1, 1)
 
 
-async def test_an_error_is_told_by_its_status_however_its_body_is_packed() -> None:
+async def test_an_error_is_known_by_its_status_however_its_body_is_packed() -> None:
     said = json.dumps({"error": {"message": "wrong key", "type": "auth"}}).encode()
     scripts = [
         say(packed(said, "br", status="401 Unauthorized")),
@@ -205,7 +205,7 @@ async def test_a_million_tiny_pieces_take_no_more_memory_than_their_bytes() -> N
     assert stream.closed
 
 
-async def test_the_longest_answer_is_read_and_one_byte_more_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_longest_response_is_read_and_one_byte_more_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "MAX_BODY", len(BODY) + 1)
     for more, allowed in ((b" ", True), (b"  ", False)):
         streams = [Pieces(BODY + more, 1), Pieces(b" ", 0)]
@@ -303,7 +303,7 @@ async def test_what_is_read_of_a_vast_body_is_given_up_at_the_deadline(monkeypat
 
     monkeypatch.setattr(_caller, "parse_images", read)
     body = json.dumps({"data": [{"text": "x" * 400_000}]}).encode()
-    with raw_server(say(answer(body))) as server:
+    with raw_server(say(http_response(body))) as server:
         async with client_for(server.url) as client:
             with pytest.raises(APITimeoutError) as caught:
                 await client.images.generate("a lake", timeout=0.5)
@@ -320,9 +320,9 @@ async def test_what_is_read_of_a_vast_body_is_given_up_at_the_deadline(monkeypat
     ],
     ids=["numbers", "texts", "objects", "fields", "escapes"],
 )
-async def test_an_answer_of_very_many_values_or_escapes_is_refused_unread(body: bytes, why: str) -> None:
+async def test_a_response_of_very_many_values_or_escapes_is_refused_unread(body: bytes, why: str) -> None:
     """Reading it would stall the loop: Python runs nothing else meanwhile."""
-    with raw_server(say(answer(body))) as server:
+    with raw_server(say(http_response(body))) as server:
         async with client_for(server.url) as client:
             with pytest.raises(MalformedResponseError, match=f"over {why}") as caught:
                 await client.images.generate("a lake")

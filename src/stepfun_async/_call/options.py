@@ -11,7 +11,7 @@ from typing import cast
 from .._core.problems import Problem, plain
 from .._core.results import SaveTo, targets
 from .._core.text import reason
-from .._runtime.files import why_not_writable
+from .._runtime.files import names_directory, why_directory, why_not_writable
 from .settings import check_headers, check_seconds
 
 
@@ -59,9 +59,12 @@ NO_OPTIONS = Options()
 def _why_not_saved(save_to: object, *, overwrite: bool) -> str | None:
     """Return why an image cannot be saved there; the extension that it will get is not known yet."""
     try:
-        target = Path(os.fspath(cast("str", save_to)))
+        path = os.fspath(cast("str", save_to))
+        target = Path(path)
     except Exception as error:  # noqa: BLE001 - a user's path-like may raise anything
         return f"it is not a path: {reason(error)}"
     if type(save_to) is str and not save_to:
         return "it is not a path"
+    if names_directory(path):
+        return why_directory(path)
     return why_not_writable(*targets(target), overwrite=overwrite)

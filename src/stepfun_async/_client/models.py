@@ -28,7 +28,7 @@ T = TypeVar("T")
 class Parse(Protocol[T_co]):
     """Makes a value of a response."""
 
-    def __call__(self, reply: HTTPResponse, *, now: float, hint_of: HintOf | None = None) -> T_co: ...
+    def __call__(self, response: HTTPResponse, *, now: float, hint_of: HintOf | None = None) -> T_co: ...
 
 
 async def _fetched(service: Caller, operation: str, path: str, parse: Parse[T], timeout: float | None) -> T:

@@ -198,8 +198,8 @@ class Images:
             text_mode: improve lettering inside the image, for `step-image-edit-2`.
             style_reference: `{"source_url": image, "weight": number}`, for `step-1x-medium`: the image whose style to
                 apply (anything that `edit` takes, or a link), and how strongly, above 0 to 2.0.
-            save_to: the file to write the image to, while it arrives. Without an extension it gets the
-                actual format's. The response's `Image` then has a `path`, and no `data`.
+            save_to: the file to write the image to, while it arrives; a directory is refused. Without an
+                extension it gets the actual format's. The response's `Image` then has a `path`, and no `data`.
             overwrite: replace an existing file at `save_to`.
             timeout: seconds for everything after the call has its slot; `None` for the client's.
             queue_timeout: seconds to wait for a slot; `None` for the client's.
@@ -240,8 +240,8 @@ class Images:
             cfg_scale: how closely to follow the prompt, 1.0 to 10.0. `None` for the server's default.
             negative_prompt: what the image should not show, for `step-image-edit-2`; needs `cfg_scale` above 1.0.
             text_mode: improve lettering inside the image, for `step-image-edit-2`.
-            save_to: the file to write the image to, while it arrives. Without an extension it gets the
-                actual format's. The response's `Image` then has a `path`, and no `data`.
+            save_to: the file to write the image to, while it arrives; a directory is refused. Without an
+                extension it gets the actual format's. The response's `Image` then has a `path`, and no `data`.
             overwrite: replace an existing file at `save_to`.
             timeout: seconds for everything after the call has its slot; `None` for the client's.
             queue_timeout: seconds to wait for a slot; `None` for the client's.
@@ -273,8 +273,8 @@ class Images:
             seed: 1 to 2147483647; the same seed and parameters give similar images. `None` and 0 are random.
             steps: denoising steps, 1 to 100; more are slower and finer. `None` for the server's default.
             cfg_scale: how closely to follow the prompt, 1.0 to 10.0. `None` for the server's default.
-            save_to: the file to write the image to, while it arrives. Without an extension it gets the
-                actual format's. The response's `Image` then has a `path`, and no `data`.
+            save_to: the file to write the image to, while it arrives; a directory is refused. Without an
+                extension it gets the actual format's. The response's `Image` then has a `path`, and no `data`.
             overwrite: replace an existing file at `save_to`.
             timeout: seconds for everything after the call has its slot; `None` for the client's.
             queue_timeout: seconds to wait for a slot; `None` for the client's.
@@ -296,7 +296,8 @@ class Images:
 
         Args:
             image: an `Image` requested with `response_format="url"`, or the link itself.
-            save_to: the file to write it to, while it arrives. Without an extension it gets the actual format's.
+            save_to: the file to write it to, while it arrives; a directory is refused. Without an extension it gets
+                the actual format's.
             overwrite: replace an existing file at `save_to`.
             timeout: seconds for everything after the call has its slot; `None` for the client's.
             queue_timeout: seconds to wait for a slot; `None` for the client's.

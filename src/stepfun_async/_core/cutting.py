@@ -5,8 +5,8 @@ it comes, and only the rest, with a mark where each image stood, is left for `js
 
 The decoder parses just enough JSON to distinguish a key from the same letters inside a text: where strings start
 and end. What it finds under one of the keys is decoded strictly. Anything odd there (an escape, a line break, a
-`data:` prefix, wrong padding, a body that ends in the middle) stays or is put back as it came, and is left to
-who reads the whole body. So a body that was cut never says anything else than the whole one would.
+`data:` prefix, wrong padding, a body that ends in the middle) stays or is put back as it came, for the reader of the
+whole body. So a body with its images cut out never says anything else than the whole one would.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _SPACE = re.compile(rb"[ \t\n\r]*+")
 
 
 _LEAP = 2 * 1024 * 1024
-"""Bytes that are made room for when a server says that so many come; more than that only as they do come."""
+"""The maximum bytes to reserve because a server announces them; beyond that, memory grows as they arrive."""
 
 
 _MOST_STRINGS = 20_000
-"""Strings in which images are looked for: a response has a few, and each takes a moment of the event loop's."""
+"""The maximum number of strings to search for images: a response has a few, and each takes time in the event loop."""
 
 _STEP = 128 * 1024
 """Characters that are decoded at once, unless they are the whole image: larger buffers are made anew each time."""
@@ -76,11 +76,11 @@ class Sink(Protocol):
     def header(self) -> ImageHeader | None: ...
 
     def write(self, data: bytes) -> None:
-        """Take some bytes; never blocks."""
+        """Write some bytes; never blocks."""
         ...
 
     def read(self) -> bytes:
-        """All that was written. Blocks where it is in a file."""
+        """Return everything written. Blocks if it is in a file."""
         ...
 
     async def drain(self) -> None:
@@ -88,9 +88,9 @@ class Sink(Protocol):
         ...
 
     async def settle(self) -> None:
-        """Wait, even when the call is cancelled, until nothing is being written any more, and write nothing by itself.
+        """Wait, even if the call is cancelled, until nothing is being written any more, and start no further writes.
 
-        Before that, nothing may be read from here.
+        Nothing may be read before.
 
         Raises:
             APIConnectionError: what was written is lost.
@@ -98,7 +98,7 @@ class Sink(Protocol):
         ...
 
     async def abandon(self) -> None:
-        """Leave nothing behind."""
+        """Discard everything written."""
         ...
 
 
@@ -120,7 +120,7 @@ class MemorySink:
 
     def write(self, data: bytes) -> None:
         if not self._size:
-            self._buffer = io.BytesIO(data)  # which copies nothing yet, and a whole body is one piece
+            self._buffer = io.BytesIO(data)  # copies nothing yet, and a whole body is one piece
         elif data:  # nothing would leave the end of the room in place of the last byte
             self._make_room(self._size + len(data))
             self._buffer.seek(self._size)
@@ -136,7 +136,7 @@ class MemorySink:
     @property
     def data(self) -> bytes:
         self._buffer.truncate(self._size)
-        return self._buffer.getvalue()  # which copies nothing either
+        return self._buffer.getvalue()  # copies nothing either
 
     @property
     def header(self) -> ImageHeader | None:
@@ -146,13 +146,13 @@ class MemorySink:
         return self.data
 
     async def drain(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     async def settle(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     async def abandon(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ def placeholder(parts: Sequence[bytes | bytearray]) -> bytes:
 
 
 def reassemble(body: bytes, cuts: Sequence[ExtractedImage]) -> bytes:
-    """The body as it came: the marks in `body` replaced by what was cut out there. Blocks where that is in a file."""
+    """Return the body as it came: the marks in `body` replaced by what was cut out. Blocks if that is in a file."""
     first, *others = body.split(_MARK)
     parts = (other.removeprefix(b"%d" % at) for at, other in enumerate(others))
     return _woven([first, *parts], cuts)
@@ -218,9 +218,8 @@ class Base64StreamDecoder:
         self._cuts: list[ExtractedImage] = []
         self._is_clean = True
         self._strings = 0
-        self._state: _State = (
-            Base64StreamDecoder._between
-        )  # a bound one would make a cycle, in which the images live on
+        # A bound method would make a reference cycle that keeps the images.
+        self._state: _State = Base64StreamDecoder._between
         self._said = b""
         self._sink: Sink | None = None
         self._held = b""
@@ -238,17 +237,17 @@ class Base64StreamDecoder:
         self._left = max(0, self._left - stop)
 
     def finish(self) -> tuple[bytes, tuple[ExtractedImage, ...]] | None:
-        """The marked body and what was cut out of it; `None` if only the whole one will do."""
+        """Return the marked body and the images cut out of it; `None` if only the whole body will do."""
         if self._state is Base64StreamDecoder._in_payload:
             self._give_up()
         body = placeholder(self._parts)
-        alone = body.count(_MARK) == len(self._cuts)  # and not in a text of the server's too
+        alone = body.count(_MARK) == len(self._cuts)  # and not in a text of the server as well
         if self._is_clean and alone and json.detect_encoding(body).startswith("utf-8"):
             return body, tuple(self._cuts)
         return None
 
     def whole(self) -> bytes:
-        """The whole body, when it has come. Blocks where images are in files."""
+        """Return the whole body, once it has arrived. Blocks if images are in files."""
         return _woven(self._parts, self._cuts)
 
     # --- the states: each takes bytes between `at` and `stop`, and says how far it got
@@ -290,7 +289,7 @@ class Base64StreamDecoder:
         return self._expect(_QUOTE, Base64StreamDecoder._in_payload, data, at, stop)
 
     def _expect(self, wanted: int, then: _State, data: Buffer, at: int, stop: int) -> int:
-        """Go on to `then` where `wanted` comes next, after spaces perhaps; for anything else it was no key."""
+        """Continue with `then` if `wanted` comes next, possibly after spaces; otherwise the string was not a key."""
         end = _end_of(_SPACE, data, at, stop)
         if end == stop:
             return self._keep(data, at, end)
@@ -325,11 +324,11 @@ class Base64StreamDecoder:
         return end
 
     def _in_the_middle(self, data: Buffer, at: int, stop: int) -> int:
-        """Decode as far as all is base64, without a look for the image's end. Return how far that is, perhaps `at`."""
+        """Decode base64 without searching for the end of the image. Return where it stops, which may be `at`."""
         view, begin = memoryview(data), at
         if self._held:
             begin += 4 - len(self._held)
-        last = begin + (stop - begin - 1) // 4 * 4  # where the group begins that is held back
+        last = begin + (stop - begin - 1) // 4 * 4  # the start of the group that is held back
         if last <= begin:
             return at
         if self._held:
@@ -374,7 +373,7 @@ class Base64StreamDecoder:
         self._state = Base64StreamDecoder._in_string
 
     def _give_up(self) -> None:
-        """Take the string for one like any other: it is no base64, or not as it should be."""
+        """Treat the string like any other: it is not base64, or not strictly."""
         self._is_clean = self._is_clean and self._sink is None
         held, self._held, self._sink = self._held, b"", None
         self._said = _NO_KEY

@@ -17,14 +17,14 @@ _STANDARD = str.maketrans("-_", "+/")
 
 
 def is_data_uri(text: str) -> bool:
-    """Whether `text` begins as a data URI does, in capitals or not, perhaps after spaces."""
+    """Whether `text` begins like a data URI, in either case, possibly after spaces."""
     return ":" in text[:64] and text[:64].lstrip()[:5].lower() == "data:"
 
 
 def decode_text(text: str) -> bytes:
-    """The bytes that `text` stands for, be it base64 or a data URI.
+    """Return the bytes that `text`, base64 or a data URI, stands for.
 
-    Base64 may be in the standard or the URL-safe alphabet, padded too much, too little or not at all, and broken into
+    Base64 may be in the standard or the URL-safe alphabet, with too much padding, too little or none, and broken into
     lines. A data URI may say `DATA:` in capitals, and have its content in base64 or percent-encoded.
 
     Raises:
@@ -41,7 +41,7 @@ def decode_text(text: str) -> bytes:
 
 
 def decode_base64(text: str) -> bytes:
-    """The bytes that base64 in any of its writings stands for.
+    """Return the bytes of base64 in any of its variants.
 
     Raises:
         ValueError: it is no base64.

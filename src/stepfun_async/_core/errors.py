@@ -18,7 +18,7 @@
     │   │   ├── RateLimitError 429            .retry_after in seconds
     │   │   ├── ContentRejectedError 451
     │   │   └── InternalServerError 5xx
-    │   └── MalformedResponseError            a success that cannot be read; .body keeps what came
+    │   └── MalformedResponseError            a success that cannot be read; .body has what arrived
     ├── ContentFilteredError                  made, paid for and withheld by the filter
     └── SaveError (OSError)                   made and paid for, but not written; nothing is lost
 
@@ -113,7 +113,7 @@ class InvalidRequestError(StepFunError, ValueError):
 
     @classmethod
     def of(cls, subject: str, problems: tuple[Problem, ...]) -> InvalidRequestError:
-        """The error that lists `problems` of `subject`, one a line."""
+        """Return the error that lists the `problems` of `subject`, one on each line."""
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         lines = "".join(f"\n  {problem}" for problem in problems)
         return cls(f"{subject} has {count}; nothing was sent:{lines}", problems=problems)
@@ -144,7 +144,7 @@ class BudgetExceededError(StepFunError):
 
     @classmethod
     def of(cls, *, price: Money, limit: Decimal, spent: Decimal, held: Decimal) -> BudgetExceededError:
-        """The error that says all four."""
+        """Return the error with these four amounts."""
         message = (
             f"the budget has no room for {price}: limit {limit:f}, spent {spent:f}, held {held:f} for requests in "
             "flight or possibly billed; raise Budget(...) or stop here; nothing was sent"
@@ -240,7 +240,7 @@ class NotFoundError(APIStatusError):
 
 
 class RateLimitError(APIStatusError):
-    """429: over the account's rate or concurrency limit; `retry_after` has the server's wish in seconds."""
+    """429: over the account's rate or concurrency limit; `retry_after` is the wait that the server asks for."""
 
 
 class ContentRejectedError(APIStatusError):

@@ -27,7 +27,7 @@ class CallStarted:
         model: the model asked; `None` if there is none.
         server: the host called; `embedded` for the engine in this process.
         port: its port.
-        request: the request value, prompt and images included; `None` for what is no request for one.
+        request: the request value, prompt and images included; `None` if the call is not for an image.
         headers: empty; what `on_event` puts in is sent with each attempt to the API, such as a `traceparent`. The
             headers that the call itself was given prevail. A link gets none of them.
     """
@@ -43,14 +43,14 @@ class CallStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptEnded:
-    """One attempt of a call ended, well or not.
+    """One attempt of a call ended, successfully or not.
 
     Attributes:
         call: as in `CallStarted`.
         operation: as in `CallStarted`.
         model: as in `CallStarted`.
         attempt: which one, from 1.
-        billing: what is known about money; `executed` for an image that came.
+        billing: what is known about money; `executed` for an image that arrived.
         elapsed: seconds that the attempt took.
         status: the HTTP status of an error response, 200 for a success; `None` if no response came.
         error: how it failed; `None` for a success.
@@ -105,7 +105,8 @@ Event: TypeAlias = CallStarted | AttemptEnded | CallEnded
 OnEvent: TypeAlias = "Callable[[Event], object]"
 """A synchronous callback, called with each event in the task of the call.
 
-An `Exception` that it raises is logged, and the call goes on. What is no `Exception`, such as `KeyboardInterrupt`, ends
-the call and is raised to the caller: at `CallStarted` before anything is sent, later instead of a further attempt. An
-image that has come is saved, and its price entered, before; the `SaveError` behind what is raised (`__cause__`) has it.
+An `Exception` that it raises is logged, and the call continues. Any other `BaseException`, such as
+`KeyboardInterrupt`, ends the call and is raised to the caller: at `CallStarted` before anything is sent, later
+instead of a further attempt. An image that has arrived is saved first, and its price counted; the `SaveError` in
+`__cause__` has it.
 """

@@ -25,7 +25,7 @@ class Format:
 
     Attributes:
         content_type: its media type.
-        extension: what names of files with such an image end with; empty where no server is known to send it.
+        extension: the extension of file names; empty if no server is known to send the format.
         next_step: what to do with such a file, since no model takes it; empty for the formats that models take.
     """
 
@@ -91,7 +91,7 @@ class ImageHeader(NamedTuple):
 
 
 def read_header(data: ImageBytes) -> ImageHeader | None:
-    """Format and size of the image in `data`, of which the first bytes will do; `None` for no known format."""
+    """Return the format and size of an image, of which the first bytes suffice; `None` for an unknown format."""
     for name, magic, length in _MAGIC:
         if data[:length] == magic:
             return ImageHeader(name, *(_SIDES[name](data) or ()))
@@ -117,10 +117,10 @@ _MAGIC = (
 _Sides: TypeAlias = tuple[int, int]
 
 _TAIL = 4096
-"""Bytes at the end in which an image's end is looked for first."""
+"""The number of last bytes in which the end of an image is searched for first."""
 
 _SEARCHED = 2**30
-"""Bytes in which it is looked for otherwise."""
+"""The number of bytes in which it is searched for otherwise."""
 
 
 def _ends_with(data: ImageBytes, mark: bytes, start: int) -> int:
@@ -134,7 +134,7 @@ def _ends_with(data: ImageBytes, mark: bytes, start: int) -> int:
 
 _PNG_END = b"\x00\x00\x00\x00IEND"
 _MAX_CHUNKS = 100_000
-"""Chunks of a PNG that are passed over: 800 MB in the pieces of 8 KB that libpng writes."""
+"""The maximum number of chunks of a PNG to skip: 800 MB in the pieces of 8 KB that libpng writes."""
 
 
 def _png_sides(data: ImageBytes) -> _Sides | None:
@@ -171,12 +171,12 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG markers that start a frame, whose header has the size."""
 
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
-"""Markers that no length and no content follow."""
+"""Markers without length and content."""
 
 EOI, SOS, APP0, APP1 = 0xD9, 0xDA, 0xE0, 0xE1
 
 _MAX_SEGMENTS = 10_000
-"""JPEG segments, and runs of stray bytes, that are passed over; cameras write some twenty."""
+"""The maximum number of JPEG segments, and runs of stray bytes, to skip; cameras write about twenty."""
 
 
 class Segment(NamedTuple):
@@ -185,7 +185,7 @@ class Segment(NamedTuple):
     Attributes:
         marker: the second byte of its marker.
         start: where the marker's FF is.
-        stop: behind its content.
+        stop: the index after its content.
     """
 
     marker: int
@@ -200,7 +200,7 @@ class Segment(NamedTuple):
 def jpeg_segments(data: ImageBytes) -> Iterator[Segment]:
     """The segments before the compressed image, the last one being that of its beginning.
 
-    Stray bytes, fill bytes and markers without a length between segments are passed over, as libjpeg does.
+    Stray bytes, fill bytes and markers without a length between segments are skipped, as libjpeg does.
     """
     at = 2
     for _ in range(_MAX_SEGMENTS):

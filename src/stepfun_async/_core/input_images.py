@@ -1,6 +1,6 @@
-"""Images to send: how users hand them in, and what they are.
+"""Images to send: the forms in which users pass them, and what they contain.
 
-Whichever way an image comes (a path, bytes, a file object, a data URI, a PIL image), the same is read of it, so the
+Whatever form an image has (a path, bytes, a file object, a data URI, a PIL image), the same is read from it, so the
 same is allowed.
 """
 
@@ -27,7 +27,7 @@ MAX_PIXELS = 2**28
 
 
 class Bounds(Protocol):
-    """The formats and length of images that a model accepts, so that no more is read or encoded.
+    """The formats and length of images that a model accepts, so that no more than that is read or encoded.
 
     Attributes:
         formats: the formats.
@@ -46,7 +46,7 @@ class Bounds(Protocol):
 
 
 class Content:
-    """Bytes in memory, or in a file that has them."""
+    """Bytes in memory, or in a file."""
 
     __slots__ = ()
 
@@ -59,7 +59,7 @@ class Content:
 
     @property
     def data(self) -> bytes:
-        """Its bytes. Blocks where they are on disk.
+        """Return its bytes. Blocks if they are on disk.
 
         Raises:
             FileChangedError: the file has changed since it was opened.
@@ -143,7 +143,7 @@ def load_image(value: object, bounds: Bounds | None = None) -> InputImage | Imag
 
 
 def is_read_once(value: object) -> bool:
-    """Whether an image that was handed in cannot be looked at again, because it is a file object."""
+    """Whether an image can be read only once, because it is a file object."""
     try:
         return not isinstance(value, str | bytes | bytearray | memoryview) and hasattr(value, "read")
     except Exception:  # noqa: BLE001 - a user's object may raise anything
@@ -151,7 +151,7 @@ def is_read_once(value: object) -> bool:
 
 
 def of_bytes(data: bytes, bounds: Bounds | None = None) -> InputImage | InvalidImage:
-    """The image in `data`."""
+    """Return the image in `data`."""
     return _of(data, data, bounds)
 
 
@@ -164,7 +164,7 @@ def _of(seen: ImageBytes, content: bytes | FileSource, bounds: Bounds | None) ->
     if too_large := _too_large(header.width, header.height):
         return too_large
     most = bounds.max_bytes if bounds else None
-    complete = (most is not None and len(seen) > most) or is_whole(seen, header.format)  # too many bytes say enough
+    complete = (most is not None and len(seen) > most) or is_whole(seen, header.format)  # too long anyway
     orientation = read_orientation(seen, header.format)
     return InputImage(content, header.format, header.width, header.height, complete, orientation)
 
@@ -185,7 +185,7 @@ _OTHERS = (
     ("an HTML page, not an image", b"<html"),
     ("a PDF, not an image: export the page as PNG or JPEG", b"%pdf-"),
 )
-"""Values passed by mistake, by how they begin in lower case."""
+"""Values passed by mistake, by how they begin, in lower case."""
 
 
 def _too_large(width: int, height: int) -> InvalidImage | None:
@@ -220,10 +220,10 @@ _SCHEME = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]+://|(?:file|blob):).{,40}")
 """The beginning of an address that is neither an http(s) link nor a data URI."""
 
 _LONG_NAME = 64
-"""Characters of text from which on it may be base64, and by which that is known."""
+"""The number of characters from which a text may be base64, and by which that is recognised."""
 
 _LONGEST_NAME = 1000
-"""Characters of a file's name that messages show."""
+"""The maximum characters of a file's name in messages."""
 
 
 def is_bare_base64(text: str) -> bool:
@@ -235,7 +235,7 @@ def is_bare_base64(text: str) -> bool:
 
 
 def names_path(text: str) -> bool:
-    """Whether `text` is to be taken for the path of a file, and for nothing else that an image may be handed in as."""
+    """Whether `text` is a path, and none of the other forms of an image."""
     others = (is_data_uri, names_link, _SCHEME.match, is_bare_base64)
     return bool(text) and not any(is_other(text) for is_other in others)
 
@@ -246,12 +246,12 @@ def names_link(text: str) -> bool:
 
 
 def is_link(text: str) -> bool:
-    """Whether `text` is an http(s) link with a host; there may be spaces in its path and behind it."""
+    """Whether `text` is an http(s) link with a host; it may have spaces in its path and at its end."""
     return _LINK.fullmatch(text.rstrip()) is not None
 
 
 def as_link(text: str) -> str:
-    """The link `text` with the spaces that are in it as links say them."""
+    """Return the link `text` with the spaces in it percent-encoded."""
     return _SPACE.sub(lambda space: quote(space[0]), text.rstrip())
 
 
@@ -296,7 +296,7 @@ def _position_of(file: Any) -> int:
 
 
 _HEAD = 4096
-"""Bytes of a file object by which it is known whether it is an image at all."""
+"""The number of bytes of a file object that show whether it is an image at all."""
 
 
 def _read_file(file: Any, most: int | None) -> bytes:
@@ -321,11 +321,11 @@ def _read_file(file: Any, most: int | None) -> bytes:
 
 
 class _NotBinaryError(Exception):
-    """A file object gives something else than bytes."""
+    """A file object returns something other than bytes."""
 
 
 class _TooLongError(Exception):
-    """A file object gives more bytes than the model takes."""
+    """A file object returns more bytes than the model accepts."""
 
 
 def _piece_of(file: Any, size: int) -> bytes:
@@ -351,7 +351,7 @@ def _load_result(value: Any, bounds: Bounds | None) -> InputImage | ImageURL | I
 
 
 def _load_pil(value: Any, bounds: Bounds | None) -> InputImage | InvalidImage:
-    """Pillow decodes a file only now, and encoding takes seconds, so the size is judged before."""
+    """Pillow decodes a file only now, and encoding takes seconds, so the size is checked first."""
     from .rendering import encoded
 
     try:

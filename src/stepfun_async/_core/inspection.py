@@ -24,7 +24,7 @@ Responses = Mapping[str, HTTPResponse]
 """The response to each of `PROBES`."""
 
 _MOST_MODELS = 10
-"""Models of which the text of a report has the names."""
+"""The maximum number of model names in the text of a report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class ServerReport:
 
     @property
     def fits(self) -> bool:
-        """Whether the client has the profile that fits, or one for which nothing speaks against it."""
+        """Whether the client has the profile that fits, or no response speaks for another."""
         return not self.sign or self.server.name == self.configured.name
 
     def __str__(self) -> str:
@@ -193,7 +193,7 @@ def _has(response: HTTPResponse, server: Server) -> bool | None:
     """Whether a GET of an endpoint shows that it is there for POST."""
     if response.status in (405, 401, 403, 400, 422):
         return None if response.status in (401, 403) else True
-    return None if server.name == "sd-server" or response.status != 404 else False  # which says 404 for both
+    return None if server.name == "sd-server" or response.status != 404 else False  # which returns 404 for both
 
 
 def _models(response: HTTPResponse) -> Sequence[Mapping[str, Any]]:

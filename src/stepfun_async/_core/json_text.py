@@ -11,7 +11,7 @@ JSONWriter: TypeAlias = Callable[[object], str]
 
 Raises:
     ValueError: it has a NaN that is not allowed.
-    TypeError: it has an object that JSON cannot say, or a key that is none.
+    TypeError: it has an object that JSON cannot represent, or an invalid key.
     RecursionError: it is nested too deeply, or within itself.
 """
 
@@ -31,7 +31,7 @@ def json_writer(
         compact: leave out the spaces after commas and colons.
         sort_keys: write objects in the order of their keys.
         allow_nan: write NaN and infinity, as JavaScript does.
-        default: returns what to write for an object that JSON cannot say.
+        default: returns what to write for an object that JSON cannot represent.
     """
     separators = (",", ":") if compact else (", ", ": ")
     encoder = json.JSONEncoder(

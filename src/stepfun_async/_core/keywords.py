@@ -1,4 +1,4 @@
-"""Keywords that other image packages have, and what stands for each of them here."""
+"""Keywords of other image packages, and the equivalent of each here."""
 
 from __future__ import annotations
 

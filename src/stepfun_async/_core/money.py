@@ -12,7 +12,7 @@ from decimal import MAX_EMAX, MIN_EMIN, ROUND_HALF_EVEN, Context, Decimal, Inval
 NOTHING = Decimal(0)
 
 MAX_DIGITS = 30
-"""Digits before, and places after, the decimal point of one amount that is accepted."""
+"""The maximum digits before and after the decimal point of an accepted amount."""
 
 EXACT = Context(
     prec=4 * MAX_DIGITS,

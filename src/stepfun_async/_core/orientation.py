@@ -1,6 +1,6 @@
-"""The orientation of an image: how its metadata says that it is to be turned.
+"""The orientation of an image: how its metadata says to rotate it.
 
-It stands in EXIF, and where there is none in XMP; PNGs of ImageMagick have EXIF in hexadecimal text.
+It is in EXIF, or else in XMP; PNGs by ImageMagick have EXIF as hexadecimal text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ACROSS = 5
 
 _TAG = 0x0112
 _LONGEST = 1024 * 1024
-"""Bytes of metadata that are looked at, unpacked."""
+"""The maximum bytes of metadata read, decompressed."""
 
 
 def read_orientation(data: ImageBytes, format: str) -> int:

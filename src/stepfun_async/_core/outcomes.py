@@ -58,9 +58,9 @@ class BillingRule:
 
     Attributes:
         meaning: what happened, in words.
-        before: what holds when provably no byte of the body had left.
-        after: what holds when one may have.
-        over: whether the call is over with it, so that there is no further attempt whatever holds.
+        before: the state if provably no byte of the body was sent.
+        after: the state if one may have been.
+        over: whether it ends the call, so that there is no further attempt in either state.
     """
 
     meaning: str
@@ -88,14 +88,14 @@ BILLING_RULES: Mapping[Event, BillingRule] = MappingProxyType(
         "tls": _never_left("no TLS: not trusted, another host's certificate, or broken off"),
         "proxy": _never_left("the proxy did not connect"),
         "connect_timeout": _never_left("a connection took over 5 s to open"),
-        "unsendable": _never_left("the request cannot be said in HTTP"),
+        "unsendable": _never_left("the request cannot be expressed in HTTP"),
         "lost": _depends("the connection was lost, reset or closed"),
-        "no_http": _depends("what came is not HTTP, or was broken off"),
+        "no_http": _depends("the response is not HTTP, or broke off"),
         "read_timeout": _depends("the transport gave up waiting"),
         "deadline": _depends("the deadline passed", over=True),
         "cancelled": _depends("the call was cancelled or interrupted", over=True),
         "closed": _depends("the client was closed", over=True),
-        "too_long": _after_all("a success that is longer than is read", "unknown"),
+        "too_long": _after_all("a success longer than the limit", "unknown"),
         "undecodable": _after_all("a success whose encoding cannot be undone", "unknown"),
         "malformed": _after_all("a success that cannot be read", "unknown"),
         "empty": _after_all("a success without an image", "unknown"),
@@ -132,7 +132,7 @@ class StatusOutcome:
         meaning: what the status says, in words.
         error: the error it becomes.
         billing: the billing state, whichever server sent the status.
-        refusal: what holds instead in the API's own words, or in one of `GATEWAY_TEXTS`; `None` for no difference.
+        refusal: the state instead in the API's own words, or in one of `GATEWAY_TEXTS`; `None` for no difference.
         again: whether another attempt may end otherwise, after a refusal.
         pause: whether it stops all calls for a while.
         hint: what a user can do.
@@ -171,7 +171,7 @@ STATUSES: Mapping[int, StatusOutcome] = MappingProxyType(
         404: _refused("nothing at this path", NotFoundError, "check base_url, which usually ends in /v1"),
         405: _refused("wrong method"),
         406: _refused("no format that was accepted"),
-        407: _refused("the proxy wants a password"),
+        407: _refused("the proxy requires a password"),
         408: _after_work("gave up waiting; LiteLLM says it after the server was asked"),
         409: _after_work("met a conflict or a lock on the way"),
         410: _refused("no longer there"),
@@ -235,7 +235,7 @@ def status_outcome(status: int) -> StatusOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayText:
-    """A text that a gateway writes before it has sent anything on, and never after.
+    """A text that a gateway sends only before it has forwarded anything.
 
     Attributes:
         gateway: who writes it.
@@ -279,7 +279,7 @@ GATEWAY_TEXTS: tuple[GatewayText, ...] = (
     _envoy("local connection failure", "no connection to the server could be opened"),
     _envoy("connection timeout", "no connection to the server was opened in time"),
 )
-"""The texts that prove that nothing was sent on.
+"""The texts that prove that nothing was forwarded.
 
 A connection of Envoy's fails so only before it takes a request, and an Envoy that had sent the request
 before says "retried and the latest reset reason" instead. One with another Envoy behind it adds

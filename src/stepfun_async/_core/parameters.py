@@ -26,13 +26,13 @@ from .wire import HTTPRequest, encode_json, to_request, unchecked
 
 
 class ImageCache:
-    """The images of one request that have been opened, so that a file object is read once."""
+    """The opened images of one request, so that a file object is read only once."""
 
     def __init__(self, seen: Mapping[str, tuple[object, object, object]] | None = None) -> None:
         self._seen = dict(seen or {})
 
     def load(self, name: str, value: object, rule: Rule | None) -> object:
-        """Open `value` as an image for a rule. It is opened again if either is another one, or the file has changed."""
+        """Open `value` as an image for a rule, again only if either is different or the file has changed."""
         seen = self._seen.get(name)
         if (
             seen is None
@@ -91,7 +91,7 @@ _TRUTHS = ("true", "false")
 def _count(n: object) -> int | None:
     """Return the most images a server may make for `n`; `None` if that cannot be determined.
 
-    Servers take whole numbers as numbers of either kind and as text. What they can only refuse counts as one.
+    Servers take whole numbers as numbers of either kind and as text. Values that they can only refuse count as one.
     """
     kind = type(n)
     if n is None or kind is bool or (kind is str and n in _TRUTHS):
@@ -100,7 +100,7 @@ def _count(n: object) -> int | None:
         return max(int.__int__(cast("int", n)), 1)
     try:
         number = float(str.__str__(cast("str", n)) if issubclass(kind, str) else float.__float__(cast("float", n)))
-    except (TypeError, ValueError):  # neither text that is a number, nor a number
+    except (TypeError, ValueError):  # neither a number nor the text of one
         return None
     return max(math.ceil(number), 1) if math.isfinite(number) else None
 
@@ -112,7 +112,7 @@ class Parameters:
         operation: the operation.
         model: the model's name.
         given: the parameters by name; `None` is left out.
-        extra_body: what is sent besides, unchecked.
+        extra_body: further fields to send, unchecked.
         server: the profile of the server that they are for; `None` for StepFun's own form.
         images: returns the cache of opened images of a request value; by default there is a new one.
 
@@ -157,14 +157,14 @@ class Parameters:
 
     @property
     def values(self) -> Values:
-        """The parameters, with every image read and opened."""
+        """Return the parameters, with every image read and opened."""
         if self._opened is None:
             self._opened = open_images(self.given, self.row, self._images())
         return self._opened
 
     @property
     def subject(self) -> str:
-        """Model and operation, for messages."""
+        """The model and the operation, for messages."""
         return f"{plain(self.model)} {self.operation}"
 
     @property
@@ -232,7 +232,8 @@ class Parameters:
         if problems := (*named, *body_problems(self.extra_body)):
             return None, problems
         request = self.to_call()
-        encode_json(request.json or dict(request.form))  # or what cannot be encoded would be noticed too late
+        # Otherwise a value that cannot be encoded would be noticed too late.
+        encode_json(request.json or dict(request.form))
         return request, ()
 
     def to_call(self) -> HTTPRequest:
@@ -255,7 +256,7 @@ class Parameters:
         return (*self.ineffective(), *self.turned())
 
     def ineffective(self) -> tuple[str, ...]:
-        """The parameters that are valid, and have no effect."""
+        """Return notices on the valid parameters without an effect."""
         if self.row is None or not (self.row.notable or "negative_prompt" in self.given):
             return ()
         try:

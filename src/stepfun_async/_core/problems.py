@@ -11,7 +11,7 @@ _ADDRESS = " at 0x"
 _PLAIN = (str, int, float, bool, type(None))
 
 _WRITABLE = 2**2000
-"""Whole numbers up to which Python writes digits whatever its settings are; it may refuse more than 640 of them."""
+"""The largest whole number that Python writes with any settings; they may limit it to 640 digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +59,11 @@ def show(value: object) -> str:
     if isinstance(value, str) and not isinstance(value, Description):
         length = f" ({len(value)} characters)" if len(repr(value)) > LONGEST else ""
         return f"{shown(value)}{length}"
-    if type(value) in _PLAIN:
-        return shown(value)
-    try:
-        text = escaped(str(value))
-    except Exception:  # noqa: BLE001 - a user's `__str__` may raise anything
-        return described(value)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+    return shown(value, repr if type(value) in _PLAIN else str)
 
 
 def plain(value: object) -> object:
-    """`value` itself where it pickles and prints for certain, otherwise its description."""
+    """Return `value` itself if it certainly pickles and prints, otherwise its description."""
     try:
         return _plain(value)
     except Exception:  # noqa: BLE001 - a user's methods may raise anything

@@ -1,8 +1,8 @@
-"""`Server`: the profile of one kind of server that speaks StepFun's image protocol, or nearly.
+"""`Server`: the profile of one kind of server that speaks StepFun's image protocol, or a similar one.
 
 A profile adapts a row of the model table to its server before a call is made: names, sizes, formats and operations.
-What is left for the call is to send the profile's headers, and to draw a seed where the server would use the same one
-each time.
+The call itself only has to send the profile's headers, and to draw a seed if the server would always use the same
+one.
 """
 
 from collections.abc import Iterator, Mapping
@@ -45,16 +45,16 @@ class Server:
         name: the name for `server=`, `STEP_SERVER` and `--server`.
         title: what it is, in words.
         routes: the operations it has, with how each is sent.
-        verbatim: whether the row of a model holds as it is, as for StepFun and for gateways, which hand all on.
+        verbatim: whether the row of a model holds as it is, as for StepFun and for gateways, which forward everything.
         native: whether it takes every model's parameters under StepFun's own names.
         seeding: what it does without a seed.
         headers: headers to send with each request.
         needs_key: whether it usually wants an API key.
         address: its base URL, or an example.
         has_fixed_address: whether `address` is its base URL, which a client takes if none is given.
-        returns: what comes back beside the image, in words.
+        returns: what responses contain besides the image, in words.
         errors: the form of its error responses, in words.
-        notes: what else is worth knowing, a sentence each.
+        notes: other facts, a sentence each.
         source: where the facts are from, with the version.
     """
 
@@ -114,7 +114,7 @@ class Server:
         return None if route is None else self._on(route, row)
 
     def open_rows(self, model: str) -> tuple[Capability, ...]:
-        """The rows of a model of which only the server is known."""
+        """Return the rows of a model of which only the server is known."""
         return tuple(
             _row(self.name, model, operation, route, route.rules)
             for operation, route in self.routes.items()
@@ -173,7 +173,7 @@ def _thawed(route: Route) -> dict[str, Any]:
 
 
 def _remade(facts: dict[str, Any], routes: dict[Operation, dict[str, Any]]) -> Server:
-    """A profile out of a pickle."""
+    """Return a profile from a pickle."""
     facts["routes"] = MappingProxyType({operation: make_route(**route) for operation, route in routes.items()})
     facts["headers"] = MappingProxyType(facts["headers"])
     return Server(**facts)

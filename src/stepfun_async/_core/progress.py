@@ -1,4 +1,4 @@
-"""Progress for people: one line of text that fits the columns there are."""
+"""Progress for people: one line of text that fits the available columns."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Standing:
 
     Attributes:
         ended: how many things have ended, those of earlier runs included.
-        total: how many there are; `None` if that is not known.
-        failed: how many of them brought nothing.
+        total: how many there are; `None` if unknown.
+        failed: how many of them failed.
         ended_now: how many have ended since the work began, `seconds` ago.
-        seconds: how long the work has lasted.
+        seconds: how long the work has taken.
         spent: what it has cost, by currency.
     """
 
@@ -37,7 +37,7 @@ class Standing:
 
 
 def progress_line(standing: Standing, columns: int = 80, separator: str = "\N{MIDDLE DOT}") -> str:
-    """Describe how far a piece of work is, in at most `columns` characters where that is possible.
+    """Describe how far a piece of work is, in at most `columns` characters if possible.
 
     >>> spent = {"USD": Decimal("0.072")}
     >>> progress_line(Standing(ended=24, total=200, failed=5, ended_now=24, seconds=7.7, spent=spent))
@@ -54,7 +54,7 @@ def _joined(parts: list[tuple[int, int, str]], separator: str) -> str:
 
 
 def _parts(standing: Standing) -> Iterator[tuple[int, int, str]]:
-    """The parts of the line, each behind how little it matters and its place."""
+    """Return the parts of the line, each preceded by its rank (higher ones are dropped first) and its place."""
     yield 0, 0, _count(standing)
     if standing.failed:
         yield 1, 1, f"{standing.failed:,} failed"

@@ -1,4 +1,4 @@
-"""Reasons: what a response says in words, be it StepFun's JSON, other JSON, text, a gateway's HTML page or nothing."""
+"""Reasons: the explanation in a response, be it StepFun's JSON, other JSON, text or a gateway's HTML page."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any, cast
 from .text import escaped
 
 SHOWN = 500
-"""Characters of a reason that are kept."""
+"""The maximum characters kept of a reason."""
 
 _READ = 4 * SHOWN
-"""Bytes of a body that are read as text."""
+"""The maximum bytes of a body read as text."""
 
 _LONGEST = 1024 * 1024
-"""Bytes of the longest body whose JSON is read for a reason."""
+"""The maximum bytes of a body whose JSON is searched for a reason."""
 
 _NAME = 60
-"""Characters of a server's name that are kept."""
+"""The maximum characters kept of a server's name."""
 
 TRACE_HEADERS = (
     "x-trace-id",
@@ -35,21 +35,21 @@ TRACE_HEADERS = (
 """The headers that identify a response, StepFun's own first. LiteLLM renames it to the second (1.106.12)."""
 
 RESENDERS: Mapping[str, str] = {"x-litellm-": "LiteLLM"}
-"""Gateways that send a request again by themselves, by the beginning of the headers that show them.
+"""Gateways that resend requests by themselves, by the prefix of the headers that show them.
 
 LiteLLM: up to 9 times (1.106.12). It adds `x-litellm-call-id` to every response.
 """
 
 RESENDER_WORDS: Mapping[str, str] = {"litellm.": "LiteLLM"}
-"""The same by what is in their errors, where something on the way keeps their headers to itself."""
+"""The same by the text of their errors, for when something in between removes their headers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """The reason that the body of a response gives.
+    """The reason in the body of a response.
 
     Attributes:
-        text: in words; `None` if it says nothing.
+        text: in words; `None` if there is none.
         type: StepFun's error type; `None` if there is none.
         content: the decoded body: a mapping for JSON, otherwise the text's beginning.
         by_api: whether it has the form in which the API reports errors.
@@ -64,7 +64,7 @@ class Reason:
 
 
 def read_reason(body: bytes) -> Reason:
-    """The reason that `body` gives."""
+    """Return the reason in `body`."""
     text = body[:_READ].decode("utf-8", "replace")[:SHOWN].strip()
     try:
         content: object = json.loads(body) if len(body) <= _LONGEST else None
@@ -92,11 +92,11 @@ _AROUND = ("data", "base_resp", "output", "result", "response", "fault")
 
 
 _LEVELS = 10
-"""Levels of objects and lists that are looked through for a reason; more than the stack has are no reason."""
+"""The maximum depth of objects and lists to search for a reason, well within the stack."""
 
 
 def reason_in(content: Mapping[str, Any], levels: int = _LEVELS) -> str | None:
-    """The reason that a JSON object gives, at most `SHOWN` characters; `None` if it gives none.
+    """Return the reason in a JSON object, at most `SHOWN` characters; `None` if it has none.
 
     It takes `{"error": {"message"}}` (StepFun, OpenAI, LiteLLM, vLLM), `{"error": "text"}`,
     `{"message"}` or `{"msg"}` with or without `code`, FastAPI's `{"detail"}`, which is a text or a list of
@@ -112,12 +112,12 @@ def reason_in(content: Mapping[str, Any], levels: int = _LEVELS) -> str | None:
 
 
 def _small(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`content` by its names in small letters, as .NET does not write them; of two, the one written so holds."""
+    """Return `content` with lower-case names, since .NET capitalises them; names that are lower-case already win."""
     return {**{name.lower(): value for name, value in content.items()}, **content}
 
 
 def _words(value: object, levels: int = _LEVELS) -> str | None:
-    """The reason in a value of at most so many levels."""
+    """Return the reason in a value of at most `levels` levels."""
     if isinstance(value, str):
         return encodable(value) if value.strip() else None
     if levels and isinstance(value, dict):
@@ -145,7 +145,7 @@ def _code(code: object) -> str:
 
 
 def encodable(value: object) -> str | None:
-    """`value` as UTF-8 can say it, since a text may hold half a surrogate pair; `None` if it is no text."""
+    """Return `value` so that UTF-8 can encode it: it may contain half a surrogate pair. `None` if it is not text."""
     if type(value) is not str:
         return None
     return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
@@ -158,7 +158,7 @@ _TAG = re.compile(r"<[^>]{0,200}>")
 
 
 def _of_page(body: bytes, text: str) -> Reason:
-    """The reason of an HTML page: its title, or else its first headline."""
+    """Return the reason in an HTML page: its title, or else its first heading."""
     page = body[:_READ].decode("utf-8", "replace")
     found = {match[1].lower(): match[2] for match in reversed(list(_TITLE.finditer(page)))}
     title = " ".join(html.unescape(_TAG.sub(" ", found.get("title") or found.get("h1") or "")).split())
@@ -204,7 +204,7 @@ def said_by_success(status: int, headers: Mapping[str, str], body: bytes) -> str
 
 
 def _reason_further_in(content: Mapping[str, Any]) -> str | None:
-    """The reason that a success gives in one of its parts, be it in place of an image; `None` if it gives none."""
+    """Return the reason in one of the parts of a success, such as in place of an image; `None` if there is none."""
     named = _small(content)
     parts: list[object] = [named.get(name) for name in _AROUND]
     said = (_words(part) for part in parts if not isinstance(part, str))
@@ -223,7 +223,7 @@ def answered_by(headers: Mapping[str, str]) -> str | None:
 
 
 def resender_of(headers: Mapping[str, str], text: str = "") -> str | None:
-    """The gateway that is known to send requests again by itself, where a response shows one.
+    """Return the gateway that a response shows, if it is known to resend requests by itself; otherwise `None`.
 
     Args:
         headers: the response's, by lower-case name.

@@ -1,6 +1,6 @@
 """Checks of what `register_model` and `register_server` are given, before a row or a profile is made of it.
 
-A row that is wrong in itself would send requests that are wrong, and may be billed: two parameters under one name, or a
+An inconsistent row would send wrong requests, which may be billed: two parameters under one name, or a
 parameter in the model's place.
 """
 
@@ -24,7 +24,7 @@ def check_name(name: object, of: str) -> None:
 
 
 def check_names(argument: str, given: object, known: Iterable[str] = ()) -> None:
-    """Refuse what is no collection of text, such as text itself; and, where all names are known, an unknown one."""
+    """Refuse anything but a collection of text, such as text itself; and an unknown name, if all names are known."""
     if isinstance(given, str) or not isinstance(given, Collection):
         value = f"[{shown(given)}]" if isinstance(given, str) else f"a list, not {shown(given)}"
         raise ConfigurationError(f"{argument} is a collection of names: write {value}")
@@ -35,25 +35,25 @@ def check_names(argument: str, given: object, known: Iterable[str] = ()) -> None
 
 
 def check_operations(given: object) -> None:
-    """Refuse what is no collection of operations."""
+    """Refuse anything but a collection of operations."""
     if given is not None:
         check_names("operations", given, ENDPOINTS)
 
 
 def check_truth(argument: str, given: object) -> None:
-    """Refuse what is neither true, false nor absent."""
+    """Refuse anything but true, false or an absent value."""
     if given is not None and not isinstance(given, bool):
         raise ConfigurationError(f"{argument} is True, False or None, not {shown(given)}")
 
 
 def check_sizes(given: object) -> None:
-    """Refuse what is no list, such as one size alone."""
+    """Refuse anything but a list, such as a single size."""
     if given is not None and not _is_list(given):
         raise ConfigurationError(f"sizes is a list of sizes, such as ['512x512'], not {shown(given)}")
 
 
 def bounds(name: str, given: object) -> tuple[float, float]:
-    """The smallest and the largest value of a range; refuse what is no range."""
+    """Return the smallest and the largest value of a range; refuse anything else."""
     found = tuple(cast("Sequence[object]", given)) if _is_list(given) else ()
     if [type(bound) in (int, float) for bound in found] != [True, True]:
         raise ConfigurationError(f"the range of {name} is its smallest and largest, as in (1, 8), not {shown(given)}")
@@ -65,7 +65,7 @@ def _is_list(given: object) -> bool:
 
 
 def check_word(argument: str, given: object, options: Collection[str]) -> None:
-    """Refuse what is not one of the words."""
+    """Refuse anything but one of the words."""
     if not isinstance(given, str) or given not in options:
         raise ConfigurationError(
             f"{argument} is {shown(given)}; allowed: {_listed(options)}{_hint(given, tuple(options))}"
@@ -73,19 +73,19 @@ def check_word(argument: str, given: object, options: Collection[str]) -> None:
 
 
 def check_mapping(argument: str, given: object, example: str) -> None:
-    """Refuse what is no mapping."""
+    """Refuse anything but a mapping."""
     if given is not None and not isinstance(given, Mapping):
         raise ConfigurationError(f"{argument} is a mapping, such as {example}, not {shown(given)}")
 
 
 def check_address(address: object) -> None:
-    """Refuse what is no base URL. Empty text is none."""
+    """Refuse anything but a base URL; empty text is not one."""
     if address != "" and not (isinstance(address, str) and _is_address(address)):
         raise ConfigurationError("address is no base URL: write https://host/v1")
 
 
 def check_prices(prices: Mapping[Region, Money] | None) -> None:
-    """Refuse prices that are no money, or of no region."""
+    """Refuse prices that are not `Money`, or of an unknown region."""
     check_mapping("prices", prices, "{'china': Money(Decimal('0.02'), 'CNY')}")
     for region, price in cast("Mapping[object, object]", prices or {}).items():
         check_word("a region of prices", region, get_args(Region))
@@ -96,7 +96,7 @@ def check_prices(prices: Mapping[Region, Money] | None) -> None:
 
 
 def check_wire_names(owner: str, rules: Mapping[str, Rule], renamed: Mapping[str, str]) -> None:
-    """Refuse two parameters under one name on the wire, of which the server would get one."""
+    """Refuse two parameters with the same name on the wire, since the server would get only one."""
     taken = {"model": "the model"}
     names = cast("Mapping[str, object]", renamed)
     for name in rules:

@@ -1,4 +1,4 @@
-"""The rows there are: looking them up, and adding those of other servers' models."""
+"""The rows: looking them up, and adding those of other servers' models."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .sizes import Order, Size
 _table: dict[tuple[str, Operation], Capability] = {(row.model, row.operation): row for row in BUILT_IN}
 
 _adapted: dict[tuple[str, str, Operation], tuple[Capability, Server, Capability | None]] = {}
-"""Rows adapted to a server, each with what it was adapted from and to, by the names of server, model and operation."""
+"""Rows adapted to a server, each with the row and the profile that it was made from, by server, model and operation."""
 
 
 def rows() -> Iterator[Capability]:
@@ -176,13 +176,13 @@ def register_model(
         check_without(row.operation, row.rules, without)
         check_wire_names(name, new.rules, new.wire_names)
     for operation in ENDPOINTS:
-        _table.pop((name, operation), None)  # a model that is registered again is described anew
+        _table.pop((name, operation), None)  # registering a model again replaces its description
     _table.update({(row.model, row.operation): row for row in changed})
     return CustomModel(name)
 
 
 def _bases(name: str, like: str | None, server: str | Server | None) -> tuple[Capability, ...]:
-    """The rows that a new model is described by."""
+    """Return the rows that a new model is based on."""
     profile = None if server is None else find_server(server)
     if like is not None:
         found = capabilities(like)
@@ -219,7 +219,7 @@ def add_rows(added: Iterable[Capability]) -> None:
 
 
 def remove_rows(removed: Iterable[Capability]) -> None:
-    """Remove rows, except those that were described anew since."""
+    """Remove rows, except those that have been replaced since."""
     for row in removed:
         if _table.get((row.model, row.operation)) is row:
             del _table[row.model, row.operation]

@@ -1,6 +1,6 @@
-"""An image as it is seen: turned upright, in 8 bits, in sRGB, its transparency in an alpha channel.
+"""An image as viewers show it: upright, in 8 bits, in sRGB, its transparency in an alpha channel.
 
-This is what images in memory are sent as, what the embedded engine paints on, and what thumbnails show. A viewer does
+Images in memory are sent in this form, the embedded engine paints on it, and thumbnails show it. A viewer does
 these four things with every photo; Pillow does none of them by default.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
 _CLEAR = ("LA", "RGBA")
-"""Modes of images that are seen with transparency."""
+"""The modes of images with transparency."""
 
 _DEEP = 65_535
 _TO_8_BITS = [round(level * 255 / _DEEP) for level in range(_DEEP + 1)]
@@ -27,21 +27,21 @@ _LARGEST_PROFILE = 1024 * 1024
 
 
 def as_seen(image: PILImage, *, longest: int | None = None) -> PILImage:
-    """A copy of `image` as a viewer shows it.
+    """Return a copy of `image` as a viewer shows it.
 
     Args:
         image: any image of Pillow's, in any of its modes; it stays as it is, but is decoded.
-        longest: pixels that the longer side may have; a larger image is made small. None keeps the size.
+        longest: the maximum pixels of the longer side; a larger image is scaled down. `None` keeps the size.
 
     Returns:
         An image of mode L, LA, RGB or RGBA, without metadata. It has a colour profile (`info["icc_profile"]`) only
         where one cannot be applied, and so has to go with the image.
 
     Raises:
-        ValueError: the levels of an image in whole numbers or floats are none that can be shown.
+        ValueError: the levels of an image of integers or floats cannot be shown.
         Exception: the image is broken; Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
     """
-    image.load()  # raises of a broken image once only: Pillow gives what it has from then on
+    image.load()  # raises for a broken image only once: later, Pillow returns what it could decode
     method = _turn_of(image)
     profile = image.info.get("icc_profile")
     seen = _in_shown_mode(image)
@@ -55,7 +55,7 @@ def as_seen(image: PILImage, *, longest: int | None = None) -> PILImage:
 
 
 def on_white(image: PILImage) -> PILImage:
-    """An image that `as_seen` gave as RGB, on white paper where it is transparent."""
+    """Return an image from `as_seen` as RGB, on white where it is transparent."""
     opaque = image.convert("RGB")
     if image.mode not in _CLEAR:
         return opaque
@@ -90,7 +90,7 @@ def _turn_of(image: PILImage) -> Any:
         orientation: object = exif.get(_ORIENTATION)
         if image.format is None and _was_turned(image, orientation, exif.get_ifd(_EXIF_DIRECTORY)):
             return None
-    except Exception:  # noqa: BLE001 - broken EXIF makes no broken image
+    except Exception:  # noqa: BLE001 - an image with broken EXIF is not broken
         return None
     return methods.get(orientation) if isinstance(orientation, int) else None
 
@@ -134,7 +134,7 @@ def _from_levels(image: PILImage) -> PILImage:
 
 
 def _from_integers(image: PILImage) -> PILImage:
-    """Levels up to 65535, as Pillow writes them; those of an array, which is from no file, may stop at 255."""
+    """Levels up to 65535, as Pillow reads them from files; those of an array may end at 255."""
     low, high = _extrema(image)
     if low < 0 or high > _DEEP:
         raise ValueError(f"its levels run from {low} to {high}: scale them to 0 to 255, and convert it to L")
@@ -169,7 +169,7 @@ def _extrema(image: PILImage) -> tuple[Any, Any]:
 
 
 def _in_srgb(image: PILImage, profile: bytes) -> tuple[PILImage, bytes]:
-    """The image in sRGB, and the profile where it cannot be applied but fits."""
+    """Return the image in sRGB, and its profile if that fits but cannot be applied."""
     try:
         if image.mode == "LAB":
             return _transformed(image, _built_in("LAB")), b""
@@ -199,7 +199,7 @@ def _transformed(image: PILImage, source: Any) -> PILImage:
     from PIL import ImageCms
 
     result = ImageCms.profileToProfile(image, source, _built_in("sRGB"), outputMode="RGB")
-    assert result is not None  # noqa: S101 - only a transform in place gives None
+    assert result is not None  # noqa: S101 - only a transform in place returns None
     return result
 
 
@@ -214,22 +214,22 @@ def _built_in(name: Any) -> Any:
 # --- encoding -----------------------------------------------------------------------------------
 
 _HOPELESS = 1.5
-"""The factor by which a PNG may be too large for better compression to be worth its seconds."""
+"""The factor by which a PNG may exceed the limit for better compression to be worth its seconds."""
 
 
 def encoded(image: PILImage, formats: Collection[str], max_bytes: int | None) -> bytes:
-    """`image` as it is seen, in a file.
+    """Return `image` as a viewer shows it, encoded.
 
-    A PNG, quickly compressed. What was opened from a JPEG becomes a JPEG of the same quality, so that it has about
-    the bytes of its own file. Where the file is larger than allowed, slower ways to compress it follow.
+    It becomes a PNG, quickly compressed, or, if it was opened from a JPEG, a JPEG of the same quality and so about
+    the same size. If that is larger than allowed, slower compression follows.
 
     Args:
         image: any image of Pillow's.
         formats: the formats that may be sent.
-        max_bytes: bytes that the file may have; `None` for any number.
+        max_bytes: the maximum bytes; `None` for any number.
 
     Returns:
-        The first file that is small enough; the smallest one where none is.
+        The first encoding that is small enough; otherwise the smallest.
 
     Raises:
         Exception: the image is broken, or has no levels that can be shown; see `as_seen`.

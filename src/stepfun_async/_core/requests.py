@@ -1,4 +1,4 @@
-"""The three requests as values: put anything in, ask `.problems()`, `.price()` and `.fingerprint()` offline."""
+"""The three requests as values: they accept anything; `.problems()`, `.price()` and `.fingerprint()` are offline."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ ResponseFormat = Literal["b64_json", "url"]
 
 
 def _prints(value: object) -> bool:
-    """Whether `value` may stand in a `repr`: no bytes, and nothing that raises there."""
+    """Whether `value` may appear in a `repr`: it is not bytes, and its own `repr` does not raise."""
     if issubclass(type(value), bytes | bytearray | memoryview):
         return False
     try:
@@ -51,8 +51,8 @@ def _defaults(kind: type[BaseModel]) -> Mapping[str, Any]:
 def _core_schema(kind: type[Any]) -> core_schema.CoreSchema:
     """Return pydantic's schema of a request class, whose functions import what they need when they are called.
 
-    It has one validator and one serializer for the whole value, so that it is made in no time, the rules stay where
-    they are, in the tables, and each error is the sentence that `problems()` has.
+    It has one validator and one serializer for the whole value, so that it is made quickly, the rules stay in the
+    tables, and each error is the sentence that `problems()` has.
     """
 
     def validate(value: object) -> object:
@@ -97,7 +97,7 @@ class _Request(BaseModel):
     if not TYPE_CHECKING:  # type checkers make the signature from the fields
 
         def __init__(self, /, **given: Any) -> None:
-            """Take any values; `problems()` judges them. `model_validate()` and JSON take valid ones only."""
+            """Accept any values, which `problems()` checks. `model_validate()` and JSON accept only valid ones."""
             defaults = _defaults(type(self))
             fields, extra = {**defaults, **given}, {}
             if len(fields) > len(defaults):
@@ -124,7 +124,7 @@ class _Request(BaseModel):
     def __eq__(self, other: object) -> bool:
         """Whether `other` is a request of the same type that asks for the same, images compared by their bytes.
 
-        Images that were handed in differently, such as a path and a data URI, are read for this.
+        Images passed in different forms, such as a path and a data URI, are read for this.
         """
         if not isinstance(other, _Request) or type(other) is not type(self):
             return NotImplemented
@@ -139,7 +139,7 @@ class _Request(BaseModel):
 
     def __copy__(self) -> Self:
         copied = super().__copy__()
-        # A copy with another image would make this one forget what it read.
+        # With a shared cache, a copy with another image would discard what this one has read.
         vars(copied)["_memo"] = copy(self._memo)
         return copied
 
@@ -162,7 +162,7 @@ class _Request(BaseModel):
 
     def read(self, server: Server | None = None) -> Parameters:
         """The parameters of this request as they are now, for a server of that profile; by default, StepFun's own."""
-        fields = vars(self)  # each attribute of a pydantic model is dear
+        fields = vars(self)  # each attribute access of a pydantic model is slow
         given = {name: value for name, value in fields.items() if name not in _NOT_PARAMETERS}
         if self.__pydantic_extra__:
             given.update(self.__pydantic_extra__)

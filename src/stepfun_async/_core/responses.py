@@ -1,6 +1,6 @@
-"""Responses: the images, models and accounts in a response, or the error that it stands for.
+"""Responses: the images, models and accounts in a response, or the error that it means.
 
-The table of `outcomes` has what an error costs; `reasons` reads what a body says in words.
+The table in `outcomes` says what an error costs; `reasons` reads the explanation in a body.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .wire import HTTPResponse
 CODING_HEADER = "content-encoding"
 
 CUTTING_PAYS = 16 * 1024
-"""Bytes of a body from which on its images are cut out; smaller ones are read more quickly as they are."""
+"""Bytes of a body from which its images are cut out; smaller bodies are parsed faster as they are."""
 
 
 _WITHHELD = "the content filter withheld it, and a gateway dropped its finish_reason (LiteLLM does)"
@@ -39,7 +39,7 @@ HintOf: TypeAlias = Callable[[int], str | None]
 
 
 def parse_images(
-    reply: HTTPResponse,
+    response: HTTPResponse,
     *,
     model: str,
     base_url: str,
@@ -50,11 +50,11 @@ def parse_images(
 ) -> ImagesResponse:
     """The images of a response, decoded.
 
-    What a reply of which images were cut out does not say must be asked of `reply.whole()` before it counts:
-    an error for it has no more than that reply's body, marks included.
+    If images were cut out of the response, an error is final only if `response.whole()` raises it too: the error for
+    the cut response has its body with the marks.
 
     Args:
-        reply: the response.
+        response: the response.
         model: the model asked.
         base_url: what relative links are relative to.
         now: the time of the response, seconds since 1970.
@@ -66,38 +66,38 @@ def parse_images(
         APIStatusError: the status is an error.
         MalformedResponseError: it is a success without an image that can be read.
     """
-    if hint_of is not None and not 200 <= reply.status < 300:
-        raise_for_status(reply, now, hint_of(reply.status))
-    if len(reply.body) >= CUTTING_PAYS and not reply.images:
-        raise_for_status(reply, now)
+    if hint_of is not None and not 200 <= response.status < 300:
+        raise_for_status(response, now, hint_of(response.status))
+    if len(response.body) >= CUTTING_PAYS and not response.images:
+        raise_for_status(response, now)
         with suppress(MalformedResponseError):
-            if (cut := _cut(reply)) is not None:
+            if (cut := _cut(response)) is not None:
                 return _images(cut, model, base_url, now, link_lifetime, seed)
-    return _images(reply, model, base_url, now, link_lifetime, seed)
+    return _images(response, model, base_url, now, link_lifetime, seed)
 
 
 _PIECE = 1024 * 1024
-"""Bytes of a body that are looked at in one go."""
+"""Bytes of a body that are processed at once."""
 
 
-def _cut(reply: HTTPResponse) -> HTTPResponse | None:
-    """`reply`, which came in one piece, with its images cut out; `None` if there are none, or odd ones."""
-    if reply.headers.get(CODING_HEADER):
+def _cut(response: HTTPResponse) -> HTTPResponse | None:
+    """`response`, which came in one piece, with its images cut out; `None` if there are none, or odd ones."""
+    if response.headers.get(CODING_HEADER):
         return None
     cutter = Base64StreamDecoder()
-    for start in range(0, len(reply.body), _PIECE):  # between two of them, others get their turn
-        cutter.feed(reply.body[start : start + _PIECE])
+    for start in range(0, len(response.body), _PIECE):  # other tasks run between two pieces
+        cutter.feed(response.body[start : start + _PIECE])
     found = cutter.finish()
     if found is None or not found[1]:
         return None
     body, images = found
-    return replace(reply, body=body, images=images)
+    return replace(response, body=body, images=images)
 
 
 def _images(
-    reply: HTTPResponse, model: str, base_url: str, now: float, link_lifetime: timedelta | None, seed: int | None
+    response: HTTPResponse, model: str, base_url: str, now: float, link_lifetime: timedelta | None, seed: int | None
 ) -> ImagesResponse:
-    content = _content(reply, now)
+    content = _content(response, now)
     items: list[Any] = content["data"] if "data" in content else []
     kind = type(items)
     if kind is not list or not items:
@@ -106,35 +106,35 @@ def _images(
             if "data" in content and items == []
             else ""
         )
-        raise _malformed(f"the response has no image in it{maybe}", reply, "empty")
+        raise _malformed(f"the response has no image in it{maybe}", response, "empty")
     created = _int(content["created"]) if "created" in content else None
     expires = None if link_lifetime is None else _expiry(created, now, link_lifetime)
-    read = [_image(item, reply, base_url, expires) for item in items]
+    read = [_image(item, response, base_url, expires) for item in items]
     if seed is not None and len(read) == 1 and read[0].seed is None:
         read[0] = replace(read[0], seed=seed)
     name = encodable(content["id"]) if "id" in content else None
-    return ImagesResponse(tuple(read), created, name, trace_id_of(reply.headers), model)
+    return ImagesResponse(tuple(read), created, name, trace_id_of(response.headers), model)
 
 
-def parse_models(reply: HTTPResponse, *, now: float, hint_of: HintOf | None = None) -> tuple[Model, ...]:
+def parse_models(response: HTTPResponse, *, now: float, hint_of: HintOf | None = None) -> tuple[Model, ...]:
     """The models a server lists."""
-    items = _content(reply, now, hint_of).get("data")
+    items = _content(response, now, hint_of).get("data")
     if not isinstance(items, list):
-        raise _malformed("the response has no list of models", reply)
-    return tuple(_model(item, reply) for item in cast("list[object]", items))
+        raise _malformed("the response has no list of models", response)
+    return tuple(_model(item, response) for item in cast("list[object]", items))
 
 
-def parse_model(reply: HTTPResponse, *, now: float, hint_of: HintOf | None = None) -> Model:
+def parse_model(response: HTTPResponse, *, now: float, hint_of: HintOf | None = None) -> Model:
     """One model."""
-    return _model(_content(reply, now, hint_of), reply)
+    return _model(_content(response, now, hint_of), response)
 
 
-def parse_account(reply: HTTPResponse, *, now: float, hint_of: HintOf | None = None) -> Account:
+def parse_account(response: HTTPResponse, *, now: float, hint_of: HintOf | None = None) -> Account:
     """The account behind the key."""
-    content = _content(reply, now, hint_of)
+    content = _content(response, now, hint_of)
     balance = _float(content.get("balance"))
     if balance is None:
-        raise _malformed("the response has no balance", reply)
+        raise _malformed("the response has no balance", response)
     cash, voucher = (_float(content.get(f"total_{kind}_balance")) or 0.0 for kind in ("cash", "voucher"))
     return Account(encodable(content.get("type")), balance, cash, voucher)
 
@@ -142,13 +142,13 @@ def parse_account(reply: HTTPResponse, *, now: float, hint_of: HintOf | None = N
 _LINK_HINT = "the link may have expired: download images soon after the call"
 
 
-def parse_download(reply: HTTPResponse, *, now: float) -> dict[str, Any]:
+def parse_download(response: HTTPResponse, *, now: float) -> dict[str, Any]:
     """`Image`'s fields that are read from the bytes behind a link, known to be an image."""
-    raise_for_status(reply, now, hint=_LINK_HINT if reply.status in (401, 403, 404, 410) else "")
-    _refuse_packed(reply)
-    facts = _cut_facts(reply.images[0]) if reply.images else image_facts(reply.body)
-    if "format" not in facts and _is_page(reply.whole().body):
-        raise _malformed("the link leads to something that is not an image", reply)
+    raise_for_status(response, now, hint=_LINK_HINT if response.status in (401, 403, 404, 410) else "")
+    _refuse_packed(response)
+    facts = _cut_facts(response.images[0]) if response.images else image_facts(response.body)
+    if "format" not in facts and _is_page(response.whole().body):
+        raise _malformed("the link leads to something that is not an image", response)
     return facts
 
 
@@ -157,12 +157,12 @@ def _is_page(body: bytes) -> bool:
     head = body[:1024]
     if head.startswith(b"%PDF-") or head.lstrip()[:1] in (b"<", b"{", b"["):
         return True
-    text = head.decode("utf-8", "ignore")  # which leaves out what is cut at the end
+    text = head.decode("utf-8", "ignore")  # ignores a character cut off at the end
     return len(text.encode()) > len(head) - 4 and all(letter.isprintable() or letter.isspace() for letter in text)
 
 
 def image_facts(data: bytes) -> dict[str, Any]:
-    """`Image`'s fields that are read from the bytes, whichever way those came."""
+    """Return the fields of `Image` that are read from the bytes, however they arrived."""
     return {"data": data, **_header_facts(read_header(data))}
 
 
@@ -185,30 +185,30 @@ them would stall the event loop while they are read, as Python runs nothing else
 
 
 _FEW = min(most for _, most in _CROWDED.values())
-"""Bytes of a body up to which it cannot be crowded."""
+"""Bytes of a body up to which it needs no such check."""
 
 
-def _refuse_crowded(reply: HTTPResponse) -> None:
-    """Raise for a body of more values or escapes than are read."""
+def _refuse_crowded(response: HTTPResponse) -> None:
+    """Raise for a body with too many values or escapes."""
     for what, (signs, most) in _CROWDED.items():
-        if len(reply.body) > most and sum(map(reply.body.count, signs)) > most:
-            raise _malformed(f"the response has over {most:,} {what}, which no response with images has", reply)
+        if len(response.body) > most and sum(map(response.body.count, signs)) > most:
+            raise _malformed(f"the response has over {most:,} {what}, which no response with images has", response)
 
 
-def _content(reply: HTTPResponse, now: float, hint_of: HintOf | None = None) -> Mapping[str, Any]:
-    if reply.status != 200:
-        raise_for_status(reply, now, hint_of and hint_of(reply.status))
-    if CODING_HEADER in reply.headers:
-        _refuse_packed(reply)
-    if len(reply.body) > _FEW:
-        _refuse_crowded(reply)
+def _content(response: HTTPResponse, now: float, hint_of: HintOf | None = None) -> Mapping[str, Any]:
+    if response.status != 200:
+        raise_for_status(response, now, hint_of and hint_of(response.status))
+    if CODING_HEADER in response.headers:
+        _refuse_packed(response)
+    if len(response.body) > _FEW:
+        _refuse_crowded(response)
     try:
-        content: dict[str, Any] = _read_json(reply.body)
+        content: dict[str, Any] = _read_json(response.body)
     except (ValueError, RecursionError) as error:
-        raise _malformed(f"the response is not JSON ({error})", reply) from error
+        raise _malformed(f"the response is not JSON ({error})", response) from error
     kind = type(content)
     if kind is not dict:
-        raise _malformed("the response is not a JSON object", reply)
+        raise _malformed("the response is not a JSON object", response)
     return content
 
 
@@ -223,7 +223,7 @@ def _read_json(body: bytes) -> Any:
         ValueError: it is no JSON.
     """
     try:
-        if "pydantic_core" in sys.modules:  # to import it takes longer than it saves
+        if "pydantic_core" in sys.modules:  # importing it takes longer than it saves
             return sys.modules["pydantic_core"].from_json(body)
         text = body.decode()
         value, end = _scan_json(text, 0)
@@ -234,18 +234,18 @@ def _read_json(body: bytes) -> Any:
     return json.loads(body)
 
 
-def _refuse_packed(reply: HTTPResponse) -> None:
-    """Raise for a body that could not be unpacked: a reply names a coding only when it is still on."""
-    coding = reply.headers.get(CODING_HEADER)
+def _refuse_packed(response: HTTPResponse) -> None:
+    """Raise for a body that could not be unpacked: a response names a coding only when it is still on."""
+    coding = response.headers.get(CODING_HEADER)
     if coding:
         message = f"the response is packed as {show(coding)}, unasked, and cannot be unpacked"
-        raise _malformed(message, reply, "undecodable")
+        raise _malformed(message, response, "undecodable")
 
 
-def _image(item: dict[str, Any], reply: HTTPResponse, base_url: str, expires: datetime | None) -> Image:
+def _image(item: dict[str, Any], response: HTTPResponse, base_url: str, expires: datetime | None) -> Image:
     kind = type(item)
     if kind is not dict:
-        raise _malformed("the response contains something that is not an image", reply)
+        raise _malformed("the response contains something that is not an image", response)
     seed = _int(item["seed"]) if "seed" in item else None
     reason = encodable(item["finish_reason"]) if "finish_reason" in item else None
     if reason == FILTERED:
@@ -257,27 +257,27 @@ def _image(item: dict[str, Any], reply: HTTPResponse, base_url: str, expires: da
     elif not text and type(url) is str and (is_data_uri(url) or is_bare_base64(url)):
         text = url
     if type(text) is str:
-        at = index_of(text) if reply.images else None
+        at = index_of(text) if response.images else None
         if at is not None:
-            return Image(seed=seed, finish_reason=reason, **_cut_facts(reply.images[at]))
-        data = _decode(text, reply)
+            return Image(seed=seed, finish_reason=reason, **_cut_facts(response.images[at]))
+        data = _decode(text, response)
         name, width, height = read_header(data) or _NO_HEADER
         return Image(data, None, None, None, name, width, height, seed, reason)
     if type(url) is str and url:
-        return Image(seed=seed, finish_reason=reason, url=_absolute(url, base_url, reply), expires_at=expires)
+        return Image(seed=seed, finish_reason=reason, url=_absolute(url, base_url, response), expires_at=expires)
     maybe = f"its finish_reason is {show(reason)}" if reason else f"perhaps {_WITHHELD}"
-    raise _malformed(f"the response has neither an image nor a link; {maybe}", reply)
+    raise _malformed(f"the response has neither an image nor a link; {maybe}", response)
 
 
 _NO_HEADER = (None, None, None)
 """Describe bytes that are not an image."""
 
 
-def _absolute(url: str, base_url: str, reply: HTTPResponse) -> str:
+def _absolute(url: str, base_url: str, response: HTTPResponse) -> str:
     try:
         return as_link(urljoin(base_url.rstrip("/") + "/", url))
     except ValueError as error:
-        raise _malformed(f"the response's link is not valid ({error})", reply) from error
+        raise _malformed(f"the response's link is not valid ({error})", response) from error
 
 
 def _expiry(created: int | None, now: float, lifetime: timedelta) -> datetime:
@@ -288,44 +288,44 @@ def _expiry(created: int | None, now: float, lifetime: timedelta) -> datetime:
         return datetime.fromtimestamp(now, UTC) + lifetime
 
 
-def _decode(text: str, reply: HTTPResponse) -> bytes:
-    """The bytes that base64 or a data URI stands for, which are some."""
+def _decode(text: str, response: HTTPResponse) -> bytes:
+    """Return the bytes that base64 or a data URI stands for; at least one."""
     try:
         data = decode_text(text)
     except ValueError as error:
-        raise _malformed(f"the image cannot be decoded: {error}", reply) from error
+        raise _malformed(f"the image cannot be decoded: {error}", response) from error
     if not data:
-        raise _malformed("the response's image is empty", reply, "empty")
+        raise _malformed("the response's image is empty", response, "empty")
     return data
 
 
-def _model(item: object, reply: HTTPResponse) -> Model:
+def _model(item: object, response: HTTPResponse) -> Model:
     content = cast("dict[str, object]", item) if isinstance(item, dict) else {}
     name = content.get("id")
     if not isinstance(name, str):
-        raise _malformed("the response has a model without an id", reply)
+        raise _malformed("the response has a model without an id", response)
     return Model(name, _int(content.get("created")), encodable(content.get("owned_by")))
 
 
-def _malformed(message: str, reply: HTTPResponse, event: Event = "malformed") -> MalformedResponseError:
+def _malformed(message: str, response: HTTPResponse, event: Event = "malformed") -> MalformedResponseError:
     error = MalformedResponseError(
-        f"{message}{_said(reply)}; error.body has what came",
-        body=reply.body,
+        f"{message}{_said(response)}; error.body has what came",
+        body=response.body,
         billing=billing_of(event, sent=True),
-        trace_id=trace_id_of(reply.headers),
+        trace_id=trace_id_of(response.headers),
     )
-    error.resent_by = resender_of(reply.headers)
+    error.resent_by = resender_of(response.headers)
     return error
 
 
 _LONGEST_REASON = 16 * 1024
-"""Bytes of a body from which on no reason is looked for in it: it is an image, or the better part of one."""
+"""Bytes of a body from which it is not searched for a reason: it is most of an image."""
 
 
-def _said(reply: HTTPResponse) -> str:
+def _said(response: HTTPResponse) -> str:
     """The reason that a success without an image gives, as the end of a sentence."""
-    readable = not reply.headers.get(CODING_HEADER) and len(reply.body) < _LONGEST_REASON
-    said = said_by_success(reply.status, reply.headers, reply.body) if readable else None
+    readable = not response.headers.get(CODING_HEADER) and len(response.body) < _LONGEST_REASON
+    said = said_by_success(response.status, response.headers, response.body) if readable else None
     return f": {said}" if said else ""
 
 
@@ -349,31 +349,31 @@ def _float(value: object) -> float | None:
 # --- error responses ------------------------------------------------------------------------------
 
 
-def raise_for_status(reply: HTTPResponse, now: float, hint: str | None = None) -> None:
-    """Raise the error that `reply`'s status means; nothing for 2xx.
+def raise_for_status(response: HTTPResponse, now: float, hint: str | None = None) -> None:
+    """Raise the error that `response`'s status means; nothing for 2xx.
 
     Args:
-        reply: the response.
+        response: the response.
         now: the time of the response, seconds since 1970, for a `Retry-After` that is a date.
         hint: what the caller can do; `None` for what can be done where the API was asked.
     """
-    if 200 <= reply.status < 300:
+    if 200 <= response.status < 300:
         return
-    outcome = status_outcome(reply.status)
-    reason = read_reason(b"" if reply.headers.get(CODING_HEADER) else reply.body)
+    outcome = status_outcome(response.status)
+    reason = read_reason(b"" if response.headers.get(CODING_HEADER) else response.body)
     text = reason.content if isinstance(reason.content, str) else ""
-    resender = resender_of(reply.headers, reason.text or "")
+    resender = resender_of(response.headers, reason.text or "")
     hint = outcome.hint if hint is None else hint
     error = outcome.error(
-        f"{reply.status}: {described(reason, reply.headers)}{f' ({hint})' if hint else ''}",
-        status=reply.status,
+        f"{response.status}: {described(reason, response.headers)}{f' ({hint})' if hint else ''}",
+        status=response.status,
         billing=billing_of_status(
-            reply.status, by_api=reason.by_api, headers=reply.headers, text=text, resent=resender is not None
+            response.status, by_api=reason.by_api, headers=response.headers, text=text, resent=resender is not None
         ),
         type=reason.type,
         body=reason.content,
-        trace_id=trace_id_of(reply.headers),
-        retry_after=retry_after(reply.headers, now, reason.text or ""),
+        trace_id=trace_id_of(response.headers),
+        retry_after=retry_after(response.headers, now, reason.text or ""),
     )
     if outcome.billing == "unknown":
         error.resent_by = resender
@@ -402,7 +402,7 @@ def retry_after(headers: Mapping[str, str], now: float, text: str = "") -> float
 
 
 def _seconds(text: str, unit: float = 1.0) -> float | None:
-    """`text`, a number of `unit` seconds, as seconds; `None` if it is none, or an endless one."""
+    """Return `text`, a number of `unit` seconds, as seconds; `None` if it is not a finite number."""
     try:
         seconds = float(text) * unit
     except ValueError:
@@ -411,7 +411,7 @@ def _seconds(text: str, unit: float = 1.0) -> float | None:
 
 
 def _epoch(text: str) -> float | None:
-    import email.utils  # only for a server that gives a date, as it is large
+    import email.utils  # only for a server that sends a date, since the module is large
 
     try:
         when = email.utils.parsedate_to_datetime(text)

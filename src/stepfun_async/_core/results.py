@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pybase64 import b64encode_as_string
 
-from .._runtime.files import is_no_file, why_not_writable, why_of, write_bytes
+from .._runtime.files import is_no_file, names_directory, why_directory, why_not_writable, why_of, write_bytes
 from .errors import Billing, ConfigurationError, InvalidRequestError, MalformedResponseError, StepFunError
 from .headers import CONTENT_TYPES, EXTENSIONS
 
@@ -32,11 +32,11 @@ UNKNOWN = ".bin"
 
 
 _NO_EXTENSION = ("", ".")
-"""The suffix of a name that ends in a dot is the dot since Python 3.14, and was empty before."""
+"""A name that ends in a dot has the suffix `.` since Python 3.14, and had an empty one before."""
 
 
 def targets(path: Path) -> tuple[Path, ...]:
-    """The files that an image saved to `path` may be written to; which one, its real format says."""
+    """Return the files that an image saved to `path` may be written to, depending on its real format."""
     if not _takes_extension(path):
         return (path,)
     return tuple(_with_extension(path, extension) for extension in (*EXTENSIONS.values(), UNKNOWN))
@@ -132,20 +132,21 @@ class Image:
         Parent folders are made. A `path` without an extension gets that of the image's real format.
 
         Args:
-            path: the file to write.
+            path: the file to write. One that ends in a slash names a directory, and is refused.
             overwrite: replace a file that is already there.
 
         Returns:
             The path written.
 
         Raises:
-            SaveError (an OSError): `path` exists, is a directory or otherwise no place for a file, its
+            SaveError (an OSError): `path` exists, names a directory or is otherwise no place for a file, its
                 folder may not be written to, or the disk is full. The image is still where it was.
             InvalidRequestError: this `Image` has no bytes.
         """
         target = self.target(path)
-        why = why_not_writable(target, overwrite=overwrite)
-        if why:
+        if names_directory(path):
+            raise self._unsaved(os.fspath(path), why_directory(path))
+        if why := why_not_writable(target, overwrite=overwrite):
             raise self._unsaved(target, why)
         try:
             data = self.to_bytes()
@@ -158,7 +159,7 @@ class Image:
             raise self._unsaved(target, why_of(error, target)) from error
         return target
 
-    def _unsaved(self, target: Path, why: str, still: str = "; the image is still in {}") -> SaveError:
+    def _unsaved(self, target: SaveTo, why: str, still: str = "; the image is still in {}") -> SaveError:
         where = "image.data" if self.data is not None else repr(str(self.path))
         message = f"{str(target)!r} is not written: {why}{still.format(where)}"
         return SaveError(message, response=ImagesResponse((self,), attempts=0, maybe_billed=0))
@@ -288,7 +289,7 @@ class Model:
     Attributes:
         id: its name.
         created: seconds since 1970; `None` if unknown.
-        owned_by: whose it is; `None` if unknown.
+        owned_by: its owner; `None` if unknown.
     """
 
     id: str
@@ -303,8 +304,8 @@ class Account:
     Attributes:
         type: `prepaid` or `postpaid`; `None` if unknown.
         balance: what is left.
-        total_cash_balance: the part of it that was paid in.
-        total_voucher_balance: the part of it that was given.
+        total_cash_balance: the part that was paid in.
+        total_voucher_balance: the part from vouchers.
     """
 
     type: str | None
@@ -321,7 +322,7 @@ class ModelUsage:
         requests: calls made.
         attempts: times they were tried.
         billed: images that arrived, and so were charged.
-        maybe_billed: attempts that may have been charged besides, their responses being lost.
+        maybe_billed: further attempts that may have been charged, since their responses were lost.
         spent: the documented price of what was billed, by currency; images whose price is not
             known (another server's, say) are not in it.
         unpriced: billed images whose price is not known.
@@ -337,6 +338,6 @@ class ModelUsage:
 
 @dataclass(frozen=True, slots=True)
 class Usage(ModelUsage):
-    """A client's use so far, in sum and by model."""
+    """A client's use so far, in total and by model."""
 
     by_model: Mapping[str, ModelUsage] = field(default_factory=dict[str, ModelUsage])

@@ -2,8 +2,8 @@
 
 An image must not be paid for twice in silence, so only attempts that cannot have been billed are
 retried: `not_sent` (no byte of the body left) and the `rejected` statuses that say "later" (429
-and 503, in the API's own words). What is `unknown` is raised, unless the user's policy says otherwise;
-and what would end the same way again is raised in any case.
+and 503, in the API's own words). `unknown` outcomes are raised, unless the user's policy says otherwise; errors that
+would only recur are always raised.
 """
 
 import math
@@ -17,13 +17,13 @@ from .text import shown
 class RetryQuota:
     """The retry quota of a client, so that its retries do not multiply the load of a server in trouble.
 
-    Each further attempt costs tokens; a success brings back what the attempt that led to it had cost, or
-    one where it was the first. With all tokens gone, errors are raised at once. Sizes and costs are those
+    Each further attempt costs tokens; a success returns what its attempt had cost, or one token if it was the first
+    attempt. Without tokens, errors are raised at once. Sizes and costs are those
     of botocore's standard mode.
 
     Attributes:
-        size: the most tokens.
-        tokens: what is left, from 0 to `size`.
+        size: the maximum number of tokens.
+        tokens: the tokens left, from 0 to `size`.
     """
 
     __slots__ = ("size", "tokens")
@@ -37,19 +37,19 @@ class RetryQuota:
         self.tokens = size
 
     def take(self, cost: int) -> bool:
-        """Take `cost` tokens; False, with nothing taken, where there are fewer."""
+        """Take `cost` tokens; return False and take none if there are fewer."""
         if cost > self.tokens:
             return False
         self.tokens -= cost
         return True
 
     def succeeded(self, cost: int) -> None:
-        """An attempt succeeded that had cost `cost` tokens, 0 for a first one."""
+        """Return tokens after the success of an attempt that had cost `cost`, 0 for a first one."""
         self.tokens = min(self.size, self.tokens + max(cost, 1))
 
 
 LONGEST_PAUSE = 60.0
-"""Seconds for which one response stops all calls at most: StepFun's limits are those of a minute."""
+"""The maximum seconds for which one response stops all calls: StepFun's limits are per minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +57,12 @@ class RetryPolicy:
     """The retry policy of a client.
 
     The wait before attempt n + 1 is drawn evenly from 0 to min(cap, base x 2^(n-1)) seconds ("full
-    jitter"). A `Retry-After` of the server is honoured instead, with 0 to 20 % added, so that many
-    clients do not come back in the same instant. A wait that would pass the deadline is not begun.
+    jitter"). A `Retry-After` of the server is used instead, plus 0 to 20 %, so that many clients do not return at the
+    same instant. No wait goes beyond the deadline.
 
-    All calls of a client share a quota of further attempts, so that trouble of the server is not
-    multiplied: each costs 14 tokens (after a 429, 5), a success brings them back, or one where it was
-    the first attempt. With the quota used up, errors are raised at once.
+    All calls of a client share a quota of retries, so that they do not add to a server's trouble: each retry costs 14
+    tokens (5 after a 429), and a success returns them, or one token if it was the first attempt. Without tokens,
+    errors are raised at once.
 
     Attributes:
         max_attempts: the maximum number of attempts, including the first.
@@ -132,7 +132,7 @@ def pause_after(policy: RetryPolicy, attempt: int, error: APIError, *, jitter: f
 
 
 def cost_of_retry(error: APIError) -> int:
-    """Tokens of the quota that trying again after `error` costs."""
+    """Return the tokens that a retry after `error` costs."""
     return RetryQuota.COST_OF_THROTTLING if isinstance(error, RateLimitError) else RetryQuota.COST
 
 

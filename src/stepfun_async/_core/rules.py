@@ -1,4 +1,4 @@
-"""The kinds of rule a parameter can have: what is allowed, in words and as a check.
+"""The kinds of rules for parameters: what is allowed, in words and as a check.
 
 A rule is independent of models. `convert` returns the JSON value of one that is allowed, else a
 `Violation` with the reason and the nearest allowed value. `from_text` reads one back from a form field or a command
@@ -37,7 +37,7 @@ class Rule:
     """The base of all rules.
 
     Attributes:
-        default: what the server takes when the parameter is absent; `None` if it has no fixed one.
+        default: what the server uses if the parameter is absent; `None` if there is no fixed default.
         required: whether a request without it is refused.
         source: where the rule is documented, a key of `SOURCES`.
         note: additional information for readers of the table.
@@ -66,7 +66,7 @@ class Rule:
 
     @property
     def notable(self) -> bool:
-        """Whether there are values that are allowed, but do something else than they seem to say."""
+        """Whether some allowed values do something other than they seem to say."""
         return False
 
     def convert(self, value: object) -> object:
@@ -215,7 +215,7 @@ class Integer(Rule):
 
 
 _ZEROS = re.compile(r"(?<=[0-9])\.0*$")
-"""The end of a whole number that is written as a fraction, such as 1.0."""
+"""The end of a whole number written as a fraction, such as 1.0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,7 +259,7 @@ class Number(Rule):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ignored(Rule):
-    """A parameter that the server takes and does nothing with: warned about and left out."""
+    """A parameter that the server accepts and ignores: the client warns and omits it."""
 
     kind: ClassVar[str] = "ignored"
     effect: str = "has no effect"
@@ -278,9 +278,9 @@ class Ignored(Rule):
 
 def closest(value: object, options: tuple[str, ...]) -> str | None:
     """The option spelled most like `value`; `None` if none is close."""
-    if not issubclass(type(value), str):  # which asks nothing of the value itself
+    if not issubclass(type(value), str):  # calls no method of the value
         return None
-    import difflib  # only for those who have mistyped
+    import difflib  # only needed for misspelled values
 
     text = str.__str__(cast("str", value)).lower()
     matches = difflib.get_close_matches(text, options, n=1, cutoff=0.6)
@@ -295,7 +295,7 @@ def kind_of(value: object) -> str:
 
 
 def _whole(value: object) -> int | None:
-    """The whole number that `value` is, of whichever type; `None` for truth values, fractions and the rest."""
+    """Return `value`, a whole number of any type, as an int; `None` for booleans, fractions and anything else."""
     number = python_value(value)
     if isinstance(number, bool):
         return None
@@ -308,7 +308,7 @@ def _whole(value: object) -> int | None:
 
 
 def _real(value: object) -> float | None:
-    """The number that `value` is, of whichever type, as a float; `None` for truth values and the rest."""
+    """Return `value`, a number of any type, as a float; `None` for booleans and anything else."""
     number = python_value(value)
     if isinstance(number, bool) or not isinstance(number, float | int | numbers.Real):
         return None
@@ -316,7 +316,7 @@ def _real(value: object) -> float | None:
 
 
 def _number(value: object) -> float | None:
-    """The finite number in `value`, be it a number or text; `None` for truth values and the rest."""
+    """Return the finite number in `value`, a number or text; `None` for booleans and anything else."""
     try:
         number = _float(value) if isinstance(value, str) else _real(value)
     except ValueError:

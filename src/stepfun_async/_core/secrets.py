@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class _SecretStr(str):
-    """Text that is itself wherever it is used, but not where variables are shown, as tracebacks may do."""
+    """Text that works like any other, but is hidden where variables are shown, as in tracebacks."""
 
     __slots__ = ()
 
@@ -22,19 +22,19 @@ class _SecretStr(str):
 
 
 def as_secret(value: T) -> T:
-    """`value`, as text that does not show itself where it is text."""
+    """Return `value`, hidden if it is text."""
     return cast("T", _SecretStr(value)) if isinstance(value, str) else value
 
 
 _SECRET = 8
-"""Characters from which on a key is taken for a secret; stand-ins take keys such as `any`."""
+"""The number of characters from which a key is a secret; stand-ins accept keys such as `any`."""
 
 
 _BASE64 = re.compile("[0-9A-Za-z+/]*")
 
 
 class APIKey:
-    """An API key that does not show itself."""
+    """An API key that is not shown."""
 
     __slots__ = ("_alone", "_anywhere", "_core", "_core_text", "_value")
 
@@ -54,20 +54,20 @@ class APIKey:
         raise TypeError("an API key is not pickled")
 
     def authorization(self) -> str:
-        """The value of the `Authorization` header, as text that does not show itself either."""
+        """The value of the `Authorization` header, as text that is not shown either."""
         return as_secret(f"Bearer {self._value}")
 
     def is_in(self, headers: Mapping[str, str], body: bytes) -> bool:
-        """Whether the key may be in a response; a few characters are no secret, and stand anywhere."""
+        """Whether the key is in a response; a few characters are not a secret, and may occur anywhere."""
         core = self._core
         return core is not None and (core in body or self._core_text in "\n".join(headers.values()))
 
     def redact_headers(self, headers: Mapping[str, str]) -> Mapping[str, str]:
-        """`headers` with no key in a value."""
+        """Return `headers` without the key in any value."""
         return {name: self.redact(value) for name, value in headers.items()}
 
     def redact(self, text: str) -> str:
-        """`text` without the key, should a server repeat it; a few characters are no secret, and stand anywhere."""
+        """Return `text` without the key, in case a server repeats it; a few characters are not a secret."""
         return self.redact_body(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
     def redact_body(self, body: bytes, *, paid: bool = False) -> bytes:
@@ -78,7 +78,7 @@ class APIKey:
             paid: whether there may be an image in base64 in it, which stays as it came even where it happens to
                 spell the key.
         """
-        if self._core is None or self._core not in body:  # which is soon known, and images are long
+        if self._core is None or self._core not in body:  # a quick check, since images are long
             return body
         return (self._alone if paid else self._anywhere).sub(b"***", body)
 

@@ -32,12 +32,12 @@ _LINK_LIFETIMES: Mapping[Region, timedelta] = {"international": timedelta(hours=
 
 
 _GONE = (403, 404, 405, 410)
-"""Statuses by which a host may say that it no longer serves what it used to."""
+"""Statuses that a host may send when it no longer serves an operation."""
 
 _ENDED = "StepFun's hosts were to stop serving images on 2026-10-10: see the page 'Which server?'"
 
 _VERSIONED = re.compile(r"/v\d+$")
-"""The end of a base URL that is likely to be right."""
+"""The usual end of a correct base URL."""
 
 
 @dataclass(frozen=True, slots=True)

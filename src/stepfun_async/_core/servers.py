@@ -29,10 +29,10 @@ _servers: dict[str, Server] = {row.name: row for row in BUILT_IN_SERVERS}
 
 
 def find_server(name: object) -> Server:
-    """The profile that `name` names, or the profile that it is.
+    """Return the profile called `name`; a profile is returned as it is.
 
     Raises:
-        ConfigurationError: there is none of this name.
+        ConfigurationError: there is no profile of this name.
     """
     if isinstance(name, Server):
         return name

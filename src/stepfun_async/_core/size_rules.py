@@ -12,7 +12,7 @@ from .rules import Rule, Violation, kind_of
 from .sizes import RATIOS, Order, Size, ratio_of
 
 
-@dataclass(frozen=True, kw_only=True)  # without slots, so that it can keep what its texts mean
+@dataclass(frozen=True, kw_only=True)  # without slots, so that it can cache the meaning of its texts
 class Sizes(Rule):
     """One of the sizes a model makes, given as `Size`, aspect ratio or the model's own wire string."""
 
@@ -68,7 +68,7 @@ class Sizes(Rule):
         return None if size in self.options else Violation("", self._nearest(size))
 
     def _judge_wire(self, text: str) -> Violation:
-        """Judge a value of the wire. If the height comes first, a string is explained with named sides."""
+        """Check a value from the wire. If the height comes first, a string is explained with named sides."""
         size = Size.from_wire(text.strip().lower().translate(_TIMES), self.order)
         if size is None:
             return Violation()
@@ -83,7 +83,7 @@ class Sizes(Rule):
             value = self.default
         if not isinstance(value, str):
             value = Size.from_mapping(value) or value
-        if isinstance(value, Size):  # the option itself: `Size(width=1024.0, ...)` equals it, but prints otherwise
+        if isinstance(value, Size):  # the option itself: `Size(width=1024.0, ...)` is equal, but prints differently
             return next((option for option in self.options if option == value), value)
         text = str(value)
         return self._meant.get(text) or self._of_ratio(text) or Size.from_wire(text, self.order)
@@ -134,7 +134,7 @@ class AnySize(Rule):
         minimum: the smallest side, in pixels.
         maximum: the largest side, in pixels.
         order: how the wire string orders the sides.
-        area: the pixels that an aspect ratio is made into, about.
+        area: the approximate number of pixels for an aspect ratio.
     """
 
     minimum: int = 1

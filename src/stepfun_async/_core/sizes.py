@@ -22,7 +22,7 @@ CustomSize = NewType("CustomSize", str)
 """
 
 RATIOS = ("1:1", "16:9", "9:16", "16:10", "10:16", "4:3", "3:4", "3:2", "2:3", "21:9", "9:21")
-"""The aspect ratios, width to height, that sizes are named by."""
+"""The aspect ratios, width to height, by which sizes are named."""
 
 _RATIO_TOLERANCE = 0.03
 """The tolerance for naming a size by a ratio: 1360x768 is 0.4 % off 16:9."""
@@ -100,7 +100,7 @@ class Size:
     def from_mapping(cls, value: object) -> Self | None:
         """The size that `{"width": ..., "height": ...}` means, as JSON has it; `None` for anything else.
 
-        A side may be a float without a fraction, since JSON does not tell 1360 from 1360.0.
+        A side may be a float without a fraction, since JSON does not distinguish 1360 from 1360.0.
         """
         if not isinstance(value, Mapping):
             return None
@@ -112,7 +112,7 @@ class Size:
 
     @property
     def label(self) -> str:
-        """The size for people, always width x height, with what it looks like; no server takes it for a wire string.
+        """The size for people, always width x height, with its ratio and shape; no server accepts it as a wire string.
 
         >>> Size(width=1360, height=768).label
         '1360 x 768 (16:9, landscape)'
@@ -135,7 +135,7 @@ class Size:
 
     @property
     def possible(self) -> bool:
-        """Whether both sides are whole numbers above 0; a user may have put anything in."""
+        """Whether both sides are whole numbers above 0; users may have passed anything."""
         sides: list[object] = [self.width, self.height]
         return all(type(side) is int and side > 0 for side in sides)
 
@@ -174,7 +174,7 @@ def _unparsable(given: object, why: str) -> InvalidRequestError:
 
 
 def _whole(side: float) -> int:
-    """Return `side` as a whole number where it is one, and otherwise as it is, which no model makes."""
+    """Return `side` as an int if it is a whole number, otherwise as it is, which no model makes."""
     return int(side) if float(side).is_integer() else cast("int", side)
 
 

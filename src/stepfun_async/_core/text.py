@@ -1,11 +1,12 @@
-"""Text and values of others, as they may be shown: on terminals, in logs, errors and reports."""
+"""Text and values from elsewhere, made safe to show on terminals, in logs, errors and reports."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 LONGEST = 80
-"""Characters of a value that are shown."""
+"""The maximum characters of a value shown."""
 
 _CONTROLS = "\x00-\x1f\x7f-\x9f"  # C0, DEL and C1: what terminals obey
 _LINES = "\u2028\u2029"  # what some viewers take for the end of a line
@@ -17,13 +18,13 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def escaped(text: str, *, lines: bool = False) -> str:
-    r"""`text` without characters that a terminal obeys or that hide what it says, each written as its escape.
+    r"""Return `text` with each character that a terminal obeys, or that hides others, written as its escape.
 
     The escapes are those of JSON: JSON without its controls is the same JSON.
 
     Args:
         text: the text of a server, a file name, or anything else that others chose.
-        lines: whether line breaks stay, because they are not the others'.
+        lines: whether line breaks stay, because they are our own.
 
     >>> print(escaped("no\x1b[2J\nbill: nothing"))
     no\u001b[2J\nbill: nothing
@@ -37,17 +38,17 @@ def _escape(found: re.Match[str]) -> str:
     return _SHORT.get(found[0]) or f"\\u{ord(found[0]):04x}"
 
 
-def shown(value: object) -> str:
-    """`repr(value)`, cut where it is long; a description where it raises, as that of others' objects may."""
+def shown(value: object, write: Callable[[object], str] = repr) -> str:
+    """Return `write(value)`, cut if it is long; a description if it raises, as it may for users' objects."""
     try:
-        text = escaped(repr(value))
-    except Exception:  # noqa: BLE001 - a user's `__repr__` may raise anything
+        text = escaped(write(value))
+    except Exception:  # noqa: BLE001 - a user's `__repr__` or `__str__` may raise anything
         return described(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 def described(value: object) -> str:
-    """The kind of `value`, for one that is not shown itself."""
+    """Return the kind of `value`, for one that is not shown itself."""
     kind = type(value)
     if issubclass(kind, int):
         return "a number with thousands of digits"
@@ -56,7 +57,7 @@ def described(value: object) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return the message and the class of `error`, which other code raised."""
+    """Return the message and the class of `error`, which is not one of our own."""
     try:
         said = escaped(str(error))
     except Exception:  # noqa: BLE001 - a user's `__str__` may raise anything

@@ -1,4 +1,4 @@
-"""Request against row: every problem, as values, and what has no effect."""
+"""Check a request against its row: return every problem, and notices on what has no effect."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def convert(row: Capability, values: Values, given: Values) -> tuple[dict[str, A
     Args:
         row: the model's.
         values: the parameters, with images opened.
-        given: the same as the user gave them, for the messages.
+        given: the parameters as the user gave them, for messages.
 
     Returns:
         The parameters by their names and with their values on the wire, and all problems, in the order of the model's
@@ -57,7 +57,7 @@ def convert(row: Capability, values: Values, given: Values) -> tuple[dict[str, A
 def _problems_with(
     row: Capability, name: str, value: object, shown: object, violation: Violation
 ) -> tuple[Problem, ...]:
-    """The problems with one parameter, whose conversion failed with `violation`."""
+    """Return the problems of one parameter whose conversion failed with `violation`."""
     rule = row.rules.get(name)
     if rule is None:
         return (_no_such_parameter(row, name, shown),)
@@ -69,7 +69,7 @@ def _problems_with(
 
 
 def notices_of(row: Capability, values: Values) -> tuple[str, ...]:
-    """Return notices on values that are valid, but do not do what they seem to."""
+    """Return notices on valid values that do not do what they seem to say."""
     notices: list[str] = []
     for name in row.notable:
         rule = row.rules[name]
@@ -106,7 +106,7 @@ def _named(rule: Sizes, size: Size) -> str:
 
 
 def turns_of(values: Values) -> tuple[str, ...]:
-    """Images that are sent as stored, but that viewers turn by their EXIF."""
+    """Return notices on images that are sent as stored, but rotated by viewers because of their EXIF."""
     images = {"image": values.get("image")}
     style = values.get("style_reference")
     if isinstance(style, Mapping):

@@ -1,3 +1,3 @@
-"""The version, which the package's metadata is made from: reading it there costs more than a whole call."""
+"""The version. The package's metadata is made from it, since reading it from there would take longer than a call."""
 
 __version__ = "0.1.0"

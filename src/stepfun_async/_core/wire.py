@@ -1,7 +1,7 @@
 """Requests and responses as they go over the wire.
 
-`HTTPRequest` and `HTTPResponse` are the only words between the core and whatever carries them: the client's
-transport and the embedded engine speak the same two.
+`HTTPRequest` and `HTTPResponse` are the only interface between the core and what sends them: the client's transport
+and the embedded engine use the same two.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Upload(Content):
 
 @dataclass(slots=True)
 class HTTPRequest:
-    """A request on its way out.
+    """A request to send.
 
     Attributes:
         method: the HTTP method.
@@ -48,7 +48,7 @@ class HTTPRequest:
         json: the body as JSON; `None` for a form or no body.
         form: the text fields of a multipart form.
         files: its files, by field.
-        headers: what is sent besides, by lower-case name.
+        headers: additional headers, by lower-case name.
         into: makes the sink for an image of the response, given its maximum bytes (0 if unknown).
             `None` keeps the response in memory. A transport may ignore it.
         content: `json`, encoded once for all attempts; `None` has the transport encode it.
@@ -66,7 +66,7 @@ class HTTPRequest:
 
 @dataclass(slots=True)
 class HTTPResponse:
-    """A response on its way in.
+    """A response received.
 
     Attributes:
         status: the HTTP status.
@@ -81,7 +81,7 @@ class HTTPResponse:
     images: tuple[ExtractedImage, ...] = field(default=(), repr=False)
 
     def whole(self) -> HTTPResponse:
-        """The response as it came, with what was cut out of it. Blocks where that is in a file."""
+        """Return the response as it came, images included. Blocks if they are in a file."""
         if not self.images:
             return self
         return HTTPResponse(self.status, self.headers, reassemble(self.body, self.images))
@@ -153,7 +153,7 @@ def to_request(
         operation: the operation.
         row: the row of the model table for both; `None` if there is none.
         wire: the parameters, by their names and with their values on the wire. It becomes part of the request.
-        extra_body: what is sent besides, unchecked.
+        extra_body: further fields to send, unchecked.
 
     Raises:
         InvalidRequestError: an image cannot be read, or a value has no form on the wire.
@@ -208,7 +208,7 @@ def unchecked(operation: Operation, row: Capability | None, values: Mapping[str,
 
 @contextmanager
 def _named(name: str) -> Generator[None]:
-    """Raise what others' values raise in the block as a problem of the parameter `name`."""
+    """Raise errors of users' values in the block as a problem of the parameter `name`."""
     try:
         yield
     except InvalidRequestError:
@@ -225,7 +225,7 @@ def encode_json(value: Mapping[str, Any]) -> bytes:
     """The bytes of a JSON body.
 
     Raises:
-        InvalidRequestError: JSON cannot say a value of it (NaN, half a surrogate pair, an object).
+        InvalidRequestError: JSON cannot represent a value in it (NaN, half a surrogate pair, an object).
     """
     try:
         return _write_json(value).encode()
@@ -235,10 +235,10 @@ def encode_json(value: Mapping[str, Any]) -> bytes:
 
 
 def fingerprint_of(call: HTTPRequest) -> str:
-    """SHA-256 over what a call asks for, images by their bytes, as 64 hex digits.
+    """Return the SHA-256 of what a call requests, images by their bytes, as 64 hex digits.
 
     Raises:
-        InvalidRequestError: an image's file is not what it was a moment ago, or a value cannot be written down.
+        InvalidRequestError: an image's file has just changed, or a value cannot be encoded.
     """
     files = {name: _hash_of(name, upload) for name, upload in call.files.items()}
     asked = {"path": call.path, "body": call.json or dict(call.form), "files": files}
@@ -271,7 +271,7 @@ def _encode(name: str, rule: Rule | None, value: object) -> object:
 
 
 _PLAIN = (str, int, float, bool)
-"""The types that JSON encodes as they are: those of most values, and fast to check."""
+"""The types that JSON encodes as they are: most values have one, and it is fast to check."""
 
 
 def _refuse_unreadable(name: str, value: object) -> None:

@@ -28,9 +28,9 @@ Clock = Callable[[], float]
 
 
 def running_loop() -> object:
-    """The event loop that runs here: asyncio's own, or trio's token.
+    """Return the running event loop: asyncio's own, or trio's token.
 
-    anyio finds it too, in several times the time, which counts where every call asks.
+    anyio's way takes several times as long, which matters, since every call asks.
 
     Raises:
         RuntimeError: none runs here.
@@ -39,7 +39,7 @@ def running_loop() -> object:
 
 
 def loop_and_clock() -> tuple[object, Clock]:
-    """The event loop that runs here, as `running_loop` returns it, and its clock.
+    """Return the running event loop, as `running_loop` does, and its clock.
 
     Raises:
         RuntimeError: none runs here.
@@ -55,7 +55,7 @@ def loop_and_clock() -> tuple[object, Clock]:
 
 
 def is_closed(loop: object) -> bool:
-    """Whether a loop was closed, be it over the heads of its tasks, which asyncio does not prevent."""
+    """Whether a loop was closed, possibly with unfinished tasks, which asyncio does not prevent."""
     return isinstance(loop, asyncio.AbstractEventLoop) and loop.is_closed()
 
 
@@ -82,7 +82,7 @@ class LoopLocal(Generic[T]):
             return self._by_loop.setdefault(ref(loop, self._forget), self._make())
 
     def pop(self) -> T | None:
-        """The running loop's `T`, forgotten here; `None` if there is none."""
+        """Remove and return the running loop's `T`; `None` if there is none."""
         return self._by_loop.pop(ref(running_loop()), None)
 
     def _forget(self, loop: ref[object]) -> None:
@@ -174,11 +174,11 @@ class Cancellation(ABC):
 
     @abstractmethod
     def postpone(self) -> bool:
-        """Withdraw it, and request it again where the task waits next. Return whether nobody else had requested one."""
+        """Withdraw it, and request it again where the task waits next. Return whether it was the only request."""
 
 
 async def _seen_through(over: Callable[[], Awaitable[object]], *cancelled: asyncio.CancelledError) -> None:
-    """Wait until `over` returns, in a task of asyncio that was `cancelled`, or may be meanwhile, and again."""
+    """Wait until `over` returns, in an asyncio task that was `cancelled`, or may be, even repeatedly."""
     while True:
         try:
             await over()
@@ -202,7 +202,7 @@ async def _seen_through(over: Callable[[], Awaitable[object]], *cancelled: async
 
 
 held_off: set[asyncio.Task[Any]] = set()
-"""Tasks that were cancelled during a step that had to end: a plain set, as to see that it is empty costs nothing."""
+"""Tasks cancelled during a step that had to finish: a plain set, since checking whether it is empty costs nothing."""
 
 
 async def _awaited(step: Callable[[], Awaitable[T]]) -> T:
@@ -219,8 +219,8 @@ def _forget() -> None:
 
 
 VAST = 32 * 1024 * 1024
-"""Bytes of a body from which on its decoding is abandoned when its call ends. Shorter ones are decoded to their end
-even then: what has come is paid for, and that takes a fraction of a second."""
+"""Bytes of a body from which its decoding is abandoned when its call ends. Shorter ones are decoded to the end even
+then: they are paid for, and it takes a fraction of a second."""
 
 
 class ThreadResult(Generic[T]):
@@ -275,7 +275,7 @@ class ThreadResult(Generic[T]):
         try:
             raise self._error
         finally:
-            self._error = None  # or traceback, frame and error would hold each other
+            self._error = None  # break the reference cycle between error, traceback and frame
 
     async def _wait(self, *, cancellable: bool) -> None:
         while not self._is_over:
@@ -307,7 +307,7 @@ class ThreadResult(Generic[T]):
             wake_up()
 
     def call_soon(self, function: Callable[..., object], *arguments: Any) -> bool:
-        """Call `function` in the loop; whether there is still one."""
+        """Call `function` in the loop, and return whether the loop still exists."""
         soon = self._loop.run_sync_soon if self.is_trio else self._loop.call_soon_threadsafe
         try:
             soon(function, *arguments)
@@ -316,7 +316,7 @@ class ThreadResult(Generic[T]):
         return True
 
     def notify(self) -> bool:
-        """Wake the task; whether its loop is still there."""
+        """Wake the task, and return whether its loop still exists."""
         return self.call_soon(self.wake)
 
 
@@ -436,7 +436,7 @@ def loop_time() -> float:
 
 
 def _trio_time() -> float:
-    """trio's time; the process's for a call that is put in order when its loop has ended over its head."""
+    """trio's time; the process's for a call that is cleaned up after its loop has ended."""
     import trio
 
     try:

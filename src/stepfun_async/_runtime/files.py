@@ -44,15 +44,15 @@ _PART = ".part"
 
 
 class FileChangedError(Exception):
-    """A file is not what it was when it was looked at."""
+    """A file has changed since it was checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
-    """A regular file as it was when it was looked at: what is read later is that, or an error.
+    """A regular file as it was when it was checked: later reads return that content, or raise.
 
-    It is opened for each piece and closed again. So there is nothing to close when who reads it stops in the
-    middle, and it is read from the start as often as needed.
+    It is opened and closed for each piece, so a reader that stops in the middle leaves nothing open, and it can be
+    read from the start any number of times.
 
     Attributes:
         path: where it is, absolute.
@@ -84,7 +84,7 @@ class FileSource:
         return piece
 
     def pieces(self) -> Iterator[bytes]:
-        """The content, a piece after the other."""
+        """The content, in pieces."""
         for start in range(0, self.size, CHUNK_SIZE):
             yield self.read_piece(start, CHUNK_SIZE)
 
@@ -105,7 +105,7 @@ def _stamp_of(facts: os.stat_result) -> tuple[int, ...]:
 
 
 class FileView:
-    """An open file as if it were bytes, of which only what is asked for is read."""
+    """A view of an open file, like bytes, which reads only what is asked for."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file = file
@@ -133,7 +133,7 @@ class FileView:
 
 @contextmanager
 def open_input(path: Any) -> Generator[tuple[FileView, FileSource]]:
-    """The regular file at `path`, to look at inside the block and to read later.
+    """Open the regular file at `path`: the view is for use in the block, the source for reading later.
 
     Raises:
         OSError: it is not there, a directory, or may not be read.
@@ -142,7 +142,7 @@ def open_input(path: Any) -> Generator[tuple[FileView, FileSource]]:
     _check_input(path, os.stat(path))
     with open(path, "rb") as file:
         facts = os.fstat(file.fileno())
-        _check_input(path, facts)  # it may have become another one meanwhile
+        _check_input(path, facts)  # it may have been replaced since
         source = FileSource(os.path.abspath(os.fsdecode(path)), facts.st_size, _stamp_of(facts))
         yield FileView(file, facts.st_size), source
 
@@ -157,7 +157,7 @@ def _check_input(path: Any, facts: os.stat_result) -> None:
 def why_not_writable(*paths: Path, overwrite: bool) -> str | None:
     """Return why no file can be written to one of `paths`, in words; `None` if no reason is known.
 
-    Whether a file can be made in a folder is found out by making one, unless that was done in the last second.
+    Creates a file to see whether a folder is writable, unless that was done in the last second.
 
     Args:
         paths: names in one folder, of which one will be written.
@@ -174,10 +174,23 @@ def is_no_file(path: Path) -> bool:
     return os.path.exists(path) and not os.path.isfile(path)
 
 
+def names_directory(path: str | os.PathLike[str]) -> bool:
+    """Whether `path` is a directory, or can name nothing else: it ends in a separator, in `.` or in `..`.
+
+    A `Path` has lost a separator at the end.
+    """
+    return os.path.basename(path) in ("", os.curdir, os.pardir) or os.path.isdir(path)
+
+
+def why_directory(path: str | os.PathLike[str]) -> str:
+    """Return why nothing is written to a `path` that names a directory."""
+    return f"it names a directory; add the name of a file, such as {os.path.join(path, 'image.png')!r}"
+
+
 def _is_special(path: Path) -> bool:
     """Whether `path` is a device, a pipe or a socket, or leads to one, as /dev/stdout does.
 
-    To replace one, as root can, would take it away from all other programs.
+    Replacing one, as root can, would take it away from all other programs.
     """
     if os.path.islink(path) and os.readlink(path).startswith("/proc/"):
         return True  # whatever is open there now
@@ -247,17 +260,20 @@ def _why_not_made(paths: tuple[Path, ...]) -> str | None:
 
 
 _writable: dict[tuple[object, ...], float] = {}
-"""When a file could last be made in a folder, by what differs between folders and between the rights to them."""
+"""When each folder was last seen to be writable, by what identifies the folder and the rights to it."""
 
 _LASTING = 1.0
-"""Seconds for which a folder is taken for one that files can be made in."""
+"""Seconds for which a folder counts as writable after it was checked."""
 
 _MOST_WRITABLE = 256
-"""Folders of which this is remembered."""
+"""The maximum number of folders remembered."""
 
 
 def _why_not_in(folder: Path, facts: os.stat_result) -> str | None:
-    """Found out by making a file and taking it away: permissions alone do not say it for every file system."""
+    """Return why no file can be created in `folder`.
+
+    It creates and removes one, since permissions alone do not show it on every file system.
+    """
     same = (facts.st_dev, facts.st_ino, facts.st_mode, facts.st_uid, facts.st_gid)
     now = time.monotonic()
     if now - _writable.get(same, -math.inf) < _LASTING:
@@ -286,7 +302,7 @@ def _longest_name_in(folder: Path) -> int:
 
 
 def temporary_name(name: str) -> str:
-    """A name for the file that is to be `name`, until it is whole; no other process picks the same."""
+    """Return a temporary name for the file `name`; no other process picks the same."""
     import secrets
 
     return f".{name[:50]}.{secrets.token_hex(6)}{_PART}"
@@ -309,7 +325,7 @@ def write_bytes(path: Path, data: bytes, *, overwrite: bool) -> None:
 
 @contextmanager
 def replacing(path: Path, *, overwrite: bool = True) -> Generator[io.BufferedRandom]:
-    """A file to write in the block, which takes the place of `path` at its end, unless the block raises.
+    """Open a file to write in the block. It replaces `path` at the end, unless the block raises.
 
     As with `AtomicFile`, it has a name of its own until then, is flushed to disk first, and no link is followed.
 
@@ -365,12 +381,12 @@ def flush(descriptor: int) -> bool:
 
 
 class AtomicFile:
-    """A file on its way: under a temporary name beside `path` until it is whole, flushed to disk, then renamed.
+    """A file written atomically: under a temporary name beside `path`, flushed to disk, then renamed.
 
     Missing parent folders are made. At no moment is there a half-written file under `path`. No link in
     the file system is followed at the last part of `path`: when it is overwritten, the link itself is replaced.
 
-    It is opened for each piece and closed again, so that a thousand of them need no thousand open files.
+    It is opened and closed for each piece, so a thousand of them do not keep a thousand files open.
 
     Attributes:
         temporary: the temporary name.
@@ -382,7 +398,7 @@ class AtomicFile:
         self.size = 0
 
     def append(self, *pieces: bytes, last: bool = False) -> None:
-        """Write `pieces` at the end, and flush it all to disk where they are the last.
+        """Append `pieces`, and flush the file to disk if they are the last.
 
         Raises:
             OSError: they cannot be written; `size` bytes still are.
@@ -418,7 +434,7 @@ class AtomicFile:
             return file.read(self.size)
 
     def put(self, path: Path, *, overwrite: bool) -> None:
-        """Give the file, to which the last piece was written, the name `path` in the same folder, and no other.
+        """Rename the complete file to `path`, in the same folder, and leave nothing under the temporary name.
 
         Raises:
             FileExistsError: `path` exists and `overwrite` is False.
@@ -429,7 +445,7 @@ class AtomicFile:
             self.remove()
 
     def remove(self) -> None:
-        """Leave nothing under the temporary name."""
+        """Remove the temporary file."""
         with suppress(FileNotFoundError):
             self.temporary.unlink()
 
@@ -437,13 +453,13 @@ class AtomicFile:
 _PLAIN = os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 NEW = _PLAIN | os.O_CREAT | os.O_EXCL
-"""Flags to make a file with, and to write to it."""
+"""Flags to create a file and write to it."""
 
 _BEGUN = _PLAIN | getattr(os, "O_NOFOLLOW", 0)
-"""Flags to go on writing to a file with, but not through a symbolic link that replaced it meanwhile."""
+"""Flags to continue writing to a file, but not through a symbolic link that has replaced it."""
 
 _MOST_AT_ONCE = 1024
-"""Pieces that every system takes in one write."""
+"""The number of pieces that every system accepts in one write."""
 
 
 def write_out(descriptor: int, pieces: Sequence[bytes], start: int = 0) -> int:
@@ -464,7 +480,7 @@ def write_out(descriptor: int, pieces: Sequence[bytes], start: int = 0) -> int:
 
 
 def put_in_place(temporary: str | Path, path: str | Path, *, overwrite: bool) -> None:
-    """Give a file that is written its name `path` in the same folder. It may keep the other name too.
+    """Give a complete file the name `path` in the same folder. It may keep its temporary name too.
 
     Raises:
         FileExistsError: `path` exists and `overwrite` is False.
@@ -474,16 +490,16 @@ def put_in_place(temporary: str | Path, path: str | Path, *, overwrite: bool) ->
         system.replace(temporary, path)
         return
     try:
-        os.link(temporary, path)  # fails where the name is taken, which a rename would not
+        os.link(temporary, path)  # fails if the name exists, unlike a rename
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links
-        open(path, "xb").close()  # takes the name, or fails where it is taken, if only by a link to nowhere
+        open(path, "xb").close()  # reserves the name, or fails if it exists, even as a broken link
         _put_over(temporary, path)
 
 
 def _put_over(temporary: str | Path, path: str | Path) -> None:
-    """Rename `temporary` over the empty file that keeps its place."""
+    """Rename `temporary` over the empty file that reserves its name."""
     try:
         system.replace(temporary, path)
     except OSError:

@@ -150,7 +150,7 @@ class Portal:
 
 
 def _started(owner: str, refusal: type[Exception]) -> BackgroundLoop:
-    """Start a loop, from a thread in between, where no interrupt can arrive.
+    """Start a loop from an intermediate thread, which no interrupt can reach.
 
     `start_blocking_portal` joins its thread when its wait for the loop is interrupted, while nothing ends the loop.
     """
@@ -178,7 +178,7 @@ def _end_unused(begun: Future[BackgroundLoop]) -> None:
 
 
 class _Call(Generic[T]):
-    """A call on its way into the loop and back. One other thread waits for it.
+    """A call into the loop, whose result one thread waits for.
 
     Args:
         function: runs in the loop, in a copy of this thread's context.
@@ -242,7 +242,7 @@ class _Call(Generic[T]):
         return self._ended or self._ends.acquire(timeout=seconds)
 
     def result(self) -> T:
-        """Return or raise what the function did."""
+        """Return the function's result, or raise its error."""
         if self._error is None:
             return self._value
         try:

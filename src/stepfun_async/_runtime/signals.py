@@ -13,14 +13,14 @@ import anyio
 
 @contextmanager
 def signals_received(*numbers: signal.Signals) -> Generator[AsyncIterable[int]]:
-    """Give the signals of the process one by one as they come, in the main thread; afterwards all is as before.
+    """Yield the signals of the process as they arrive, in the main thread, and restore the handlers afterwards.
 
-    asyncio itself restores the default handlers only. Its loop on Windows cannot receive signals; there a plain handler
-    hands them to the loop.
+    asyncio itself restores the default handlers only. Its loop on Windows cannot receive signals; there a plain
+    handler passes them to the loop.
     """
     with ExitStack() as stack:
         for number in numbers:
-            if (handler := signal.getsignal(number)) is not None:  # one that was installed by C code stays unknown
+            if (handler := signal.getsignal(number)) is not None:  # a handler installed by C code is unknown to Python
                 stack.callback(signal.signal, number, handler)
         received: AsyncIterable[int]
         try:

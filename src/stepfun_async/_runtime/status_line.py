@@ -11,13 +11,13 @@ from importlib import import_module
 from typing import Any, TextIO
 
 NARROWEST = 40
-"""Columns that a line is written for at least."""
+"""The minimum width of a line, in columns."""
 
 
 class StatusLine:
-    """A line on stderr that is renewed in place where that is a terminal or a notebook, and written anew elsewhere.
+    """A line on stderr, updated in place on a terminal or in a notebook, and written again elsewhere.
 
-    What goes wrong in showing it ends nothing: a stream that is closed shows nothing more.
+    Errors in showing it are ignored: nothing more is shown on a closed stream.
 
     Attributes:
         interval: seconds between two updates.
@@ -74,13 +74,13 @@ class TerminalLine(StatusLine):
         self._length = len(text)
 
     def clear(self) -> None:
-        """Take the line away until the next update."""
+        """Remove the line until the next update."""
         if self._length:
             self._write(f"\r{' ' * self._length}\r")
             self._length = 0
 
     def end(self, text: str, share: float | None = None) -> None:
-        """Show the last text, and go on below it."""
+        """Show the last text, and continue below it."""
         if self in _shown:
             _shown.remove(self)
         self.show(text, share)
@@ -133,7 +133,7 @@ def write_below(text: str) -> None:
 
 
 def clear_status_line() -> None:
-    """Take the line on the terminal away before something else is written there."""
+    """Remove the line from the terminal before something else is written there."""
     for line in tuple(_shown):
         with suppress(Exception):
             line.clear()

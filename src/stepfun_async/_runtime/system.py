@@ -23,7 +23,7 @@ _PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 def replace(temporary: str | Path, path: str | Path) -> None:
     """Rename `temporary` to `path`, over what is there.
 
-    Windows refuses that while a virus scanner, an indexer or a viewer has `path` open, most of which is over soon.
+    Windows refuses that while a virus scanner, an indexer or a viewer has `path` open, usually for a moment.
 
     Raises:
         OSError: it cannot be renamed, on Windows for most of a second.
@@ -69,11 +69,11 @@ def is_own(facts: os.stat_result) -> bool:
 
 
 def same_name(name: str) -> str:
-    """Return what is equal for all spellings of a file's name that the system takes for one file."""
+    """Return a key that is equal for all spellings of a name that the system takes for one file."""
     name = os.path.normcase(name)
     return unicodedata.normalize("NFC", name).casefold() if MACOS else name
 
 
 def has_proxy_settings() -> bool:
-    """Return whether the system itself may name a proxy, besides the environment."""
+    """Return whether the system's settings may name a proxy, besides the environment."""
     return MACOS or WINDOWS

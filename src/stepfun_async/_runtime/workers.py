@@ -1,7 +1,7 @@
 """Threads of the package's own, so that nothing waits for those of the application.
 
-A thread of anyio's or of the loop's may be one that waits for a call of ours, as the sync endpoints of a web
-framework are. So whatever blocks is done here. Threads start when there is work, wait a while for more, and
+A thread of anyio's or of the loop's may itself be waiting for one of our calls, as those of a web framework's sync
+endpoints do. So everything that blocks runs here. Threads start when there is work, wait a while for more, and
 are daemons: none of them holds up the end of the interpreter.
 """
 
@@ -20,7 +20,7 @@ Work: TypeAlias = Callable[[], None]
 """The work of a thread. It must not raise."""
 
 MOST = min(32, (os.cpu_count() or 1) + 4)
-"""Threads that work at once, as long as work gets done; more would only be in each other's way."""
+"""The number of threads at work while work gets done; more would only get in each other's way."""
 
 _STALL = 0.05
 """Seconds without progress after which one more thread starts, as all of them may be waiting for something."""
@@ -30,9 +30,9 @@ _IDLE = 10.0
 
 
 class Threads:
-    """Threads that start as they are needed.
+    """Threads that start on demand.
 
-    There is no lock in here that a thread could hold when garbage collection has it start more work.
+    No lock here can be held by a thread in which garbage collection starts more work.
 
     Args:
         most: how many work at once, as long as work gets done.
@@ -126,7 +126,7 @@ class Threads:
         return True
 
     def _watch(self) -> None:
-        """Start one more thread whenever nothing moves while work waits, until none has waited for a while."""
+        """Start one more thread whenever no work gets done while work waits, until none has waited for a while."""
         while True:
             while self._waiting:
                 first = self._waiting[0]
@@ -191,7 +191,7 @@ def threads() -> Threads:
 
 
 def writers() -> Threads:
-    """Return the threads of this process that write what no task waits for: one, unless the disk has it wait.
+    """Return the threads of this process that write what no task waits for: one, unless the disk keeps it waiting.
 
     More would get in the way of the event loop, and of each other.
     """

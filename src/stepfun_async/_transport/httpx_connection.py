@@ -140,7 +140,7 @@ _MEANINGS = (
     FailureKind(
         httpx.RemoteProtocolError, "no_http", "{host} ended the response too early, or sent something that is not HTTP"
     ),
-    FailureKind(httpx.LocalProtocolError, "lost", "the request cannot be said in HTTP", again=False),
+    FailureKind(httpx.LocalProtocolError, "lost", "the request cannot be expressed in HTTP", again=False),
     FailureKind(httpx.InvalidURL, "unsendable", "the address is not one", again=False),
     FailureKind(ConnectionResetError, "refused", "no connection to {host}"),
     FailureKind(

@@ -6,7 +6,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from stepfun_async import InvalidRequestError, Problem, SaveError, Size, StepFunError
 from stepfun_async._core.errors import Billing
@@ -41,7 +41,12 @@ _OPTIONS = {
 }
 """Fields of the SDK whose option has another name; every other one is its option."""
 
-WORDS: tuple[tuple[str, str], ...] = (
+Words: TypeAlias = tuple[tuple[str, str], ...]
+"""Patterns of phrases in messages of the SDK, and what replaces each."""
+
+UPRIGHT = (r"give a PIL image, such as Image\.open\(path\), to have it sent upright", "save it upright first")
+
+WORDS: Words = (
     (r"pass api_key=\.\.\., set ", "set "),
     (r"api_key=\.\.\., (?=STEP_API_KEY)", ""),
     (r"pass the key as api_key=\.\.\.", "set STEP_API_KEY"),
@@ -61,7 +66,7 @@ WORDS: tuple[tuple[str, str], ...] = (
     (r"; register_model\(\) adds one(, validation='off' sends as given)?", "; stepfun-async models lists them"),
     (r"Size\(width=([^,]+), height=([^)]+)\)", r"--width \1 --height \2"),
     (r"timeout=(\S+) seconds", r"--timeout \1 seconds"),
-    (r"give a PIL image, such as Image\.open\(path\), to have it sent upright", "save it upright first"),
+    UPRIGHT,
     (r"^stop\(\) was called$", "interrupted"),
     (r"; error\.response has (it|its link)", ""),
     (r"; the image is still in image\.data$", ""),
@@ -71,9 +76,9 @@ WORDS: tuple[tuple[str, str], ...] = (
 """Advice of the SDK, phrased in Python, and its equivalent on the command line."""
 
 
-def reworded(text: str) -> str:
-    """Rephrase a message of the SDK for the command line."""
-    for python, here in WORDS:
+def reworded(text: str, words: Words = WORDS) -> str:
+    """Rephrase a message of the SDK, for the command line by default."""
+    for python, here in words:
         text = re.sub(python, here, text)
     return text
 

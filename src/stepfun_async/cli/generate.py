@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -24,6 +23,7 @@ from stepfun_async._core.errors import Billing
 from stepfun_async._core.headers import EXTENSIONS
 from stepfun_async._core.requests import ImageRequest
 from stepfun_async._core.slugs import slug
+from stepfun_async._runtime.files import names_directory
 
 from .console import (
     OutputError,
@@ -80,8 +80,7 @@ def target(request: ImageRequest, output: OutputOptions) -> Path | None:
         return free_stem(slug(request.prompt or ""))
     if output.out != STREAM:
         path = Path(output.out)
-        is_folder = output.out.endswith(("/", os.sep)) or path.is_dir()
-        return free_stem(slug(request.prompt or ""), path) if is_folder else path
+        return free_stem(slug(request.prompt or ""), path) if names_directory(output.out) else path
     if output.as_json:
         raise _no_stdout("--json is printed there")
     if not is_open(sys.stdout):

@@ -31,14 +31,14 @@ class DiffusersEngine(Engine):
     and seeds give equal bytes on the same machine. Loading blocks for seconds to minutes.
 
     Inside its `with` block it serves every client of the process with `base_url="diffusers"`, and at its end the
-    memory is freed. Without a block, hand it in as `transport=EmbeddedTransport(engine)`, or serve it with
+    memory is freed. Without a block, pass `transport=EmbeddedTransport(engine)`, or serve it with
     `stepfun_async.embedded.server.running`, and call `close()`.
 
     Args:
         folder: the folder of the model, in the format of diffusers, with `model_index.json`. Nothing is downloaded.
         device: `cpu`, `cuda`, or `auto` for `cuda` if there is a GPU.
         name: the model's name in the API; by default that of the folder.
-        queue: how many callers may wait for the model; to others it answers 429 with a `Retry-After`.
+        queue: how many callers may wait for the model; others get 429 with a `Retry-After`.
         on_progress: called with `Progress` after each step and at the end, in the thread that makes the image.
         settings: the other arguments of `Engine`.
 
@@ -61,7 +61,7 @@ class DiffusersEngine(Engine):
     ) -> None:
         if type(queue) is not int or queue < 0:
             raise ConfigurationError(f"queue is the number of callers that may wait, 0 or more, not {shown(queue)}")
-        super().__init__(**settings)  # refuses what cannot be before the model is loaded
+        super().__init__(**settings)  # refuses invalid settings before the model is loaded
         self.backend = self._pipelines = Pipelines(Path(folder).expanduser(), device, name, queue, on_progress)
         self._uses: list[ExitStack] = []
         self._rows = tuple(self._pipelines.rows())
@@ -82,7 +82,7 @@ class DiffusersEngine(Engine):
         self._pipelines.on_progress = callback
 
     def close(self) -> None:
-        """Stop the image in work, and free the memory of the model. Closing again does nothing."""
+        """Stop the current image, and free the memory of the model. Closing again does nothing."""
         remove_rows(self._rows)
         self._pipelines.close()
 

@@ -166,7 +166,7 @@ def _variant(folder: Path) -> str | None:
 
 
 def _weights(folder: Path, variant: str | None) -> Iterator[Path]:
-    """Return the files that are loaded: of each part one set, the safe one first."""
+    """Return the files that are loaded: one set for each part, preferring safetensors."""
     for part in sorted({file.parent for file in _all_weights(folder)}):
         sets = [[file for file in sorted(part.glob(pattern)) if _mark(file) == variant] for pattern in _WEIGHTS]
         plain = [[file for file in sorted(part.glob(pattern)) if _mark(file) is None] for pattern in _WEIGHTS]
@@ -182,7 +182,7 @@ def _loaded_bytes(file: Path, bytes_of_a_float: int) -> int:
     try:
         return sum(_tensor_bytes(tensor, bytes_of_a_float) for tensor in _tensors(file))
     except (OSError, ValueError, KeyError, TypeError, struct.error):
-        return file.stat().st_size  # the loader says what is wrong with it
+        return file.stat().st_size  # the loader reports what is wrong with it
 
 
 def _tensors(file: Path) -> Iterator[Mapping[str, Any]]:

@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from stepfun_async.embedded.backend import NotMadeError, Stop
 
 _FIRST_GUESS = 5.0
-"""Seconds that an image is expected to take before one was made."""
+"""Seconds that an image is expected to take before the first one is made."""
 
 
 class Line:
     """First come, first served, with a bounded number waiting; safe to use from several threads.
 
     Args:
-        most: how many may wait behind the one at work.
+        most: how many may wait behind the current one.
     """
 
     def __init__(self, most: int) -> None:
@@ -34,7 +34,7 @@ class Line:
 
     @contextmanager
     def turn(self, stop: Stop, *, bounded: bool = True) -> Generator[None]:
-        """Wait for the turn, which lasts for the `with` block.
+        """Wait for a turn, which lasts for the `with` block.
 
         Args:
             stop: when set, the turn is given up.
@@ -80,5 +80,5 @@ class Line:
 
 
 def stopped() -> NotMadeError:
-    """Return the error for a caller who has gone, who does not read it."""
+    """Return the error for a caller who has gone, and will not read it."""
     return NotMadeError("the caller disconnected", status=499, kind="client_closed_request")

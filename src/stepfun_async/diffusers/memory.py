@@ -1,4 +1,4 @@
-"""The memory that is free, as far as the system says."""
+"""The free memory, as far as the system reports it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def free_bytes(torch: Any, device: str) -> int | None:
 
 
 def _of_machine() -> int | None:
-    """Return what Linux says can be given to programs without swapping."""
+    """Return the bytes that Linux can give to programs without swapping."""
     try:
         found = re.search(r"^MemAvailable:\s+(\d+) kB", _MEMINFO.read_text(), re.MULTILINE)
     except OSError:
@@ -33,7 +33,7 @@ def _of_machine() -> int | None:
 
 
 def _of_container() -> int | None:
-    """Return what a container may still take, by its control group."""
+    """Return the bytes that a container may still use, by its control group."""
     try:
         most, used = ((_CGROUP / name).read_text() for name in ("memory.max", "memory.current"))
         return max(int(most) - int(used), 0)

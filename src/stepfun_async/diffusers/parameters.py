@@ -25,7 +25,7 @@ SOURCE = "diffusers"
 """The source of the rows, a key of `SOURCES`."""
 
 MULTIPLE = 16
-"""Pixels of which the sides of what pipelines make are a multiple: 8 or 16, by the model."""
+"""The pixels that the sides of an image must be a multiple of: 8 or 16, by the model."""
 
 _FREE: Mapping[Region, Money] = MappingProxyType(
     {"international": Money(NOTHING, "USD"), "china": Money(NOTHING, "CNY")}
@@ -39,7 +39,7 @@ _UNFIT: Mapping[str, str] = MappingProxyType(
         "control": "needs an image to control it with",
     }
 )
-"""The beginnings of parameters' names that pipelines for something else have, and what they do."""
+"""Prefixes of parameters that pipelines for other purposes have, and the purpose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ def _rules(operation: Operation, signature: Signature, size: Size) -> Iterator[t
 
 
 def arguments(signature: Signature, values: Values) -> dict[str, Any]:
-    """Return what to call a pipeline with, without size, image and seed.
+    """Return the arguments for a pipeline, without size, image and seed.
 
     Args:
         signature: the pipeline's.
@@ -205,7 +205,7 @@ def arguments(signature: Signature, values: Values) -> dict[str, Any]:
         said[guidance] = scale
     if signature.negative:
         negative = values.get("negative_prompt") or ""
-        # Guidance that is called true needs a negative prompt, and is ignored without one.
+        # "True" guidance needs a negative prompt, and is ignored without one.
         said["negative_prompt"] = negative or (" " if guidance == "true_cfg_scale" else None)
     if "source_weight" in values:
         said["strength"] = _strength(values)
@@ -213,7 +213,7 @@ def arguments(signature: Signature, values: Values) -> dict[str, Any]:
 
 
 def _strength(values: Values) -> float:
-    """Return `source_weight`, of which at least one step has to be left."""
+    """Return `source_weight`, which has to leave at least one step."""
     weight, steps = values["source_weight"], values.get("steps")
     strength = float(weight) if isinstance(weight, int | float) else 1.0
     if isinstance(steps, int) and int(steps * strength) < 1:
@@ -226,7 +226,7 @@ def _strength(values: Values) -> float:
 
 
 def sides(signature: Signature, size: Size) -> dict[str, int]:
-    """Return the arguments that make a pipeline keep to a size, as far as it takes any.
+    """Return the arguments that make a pipeline keep to a size, as far as it has any.
 
     Flux Kontext scales `width` and `height` to the area of `max_area`, 1024x1024 by default.
     """

@@ -129,7 +129,7 @@ class Pipelines:
         return [pipeline.row for pipeline in self._pipelines.values()]
 
     def close(self) -> None:
-        """Stop the image in work in its step, and free the memory of the model."""
+        """Stop the current image at its step, and free the memory of the model."""
         self._closing.set()
         with self._line.turn(Stop(), bounded=False):
             self._pipelines = {}
@@ -313,7 +313,7 @@ def _pipeline_class(diffusers: Any, model: ModelFolder) -> type:
 
 
 def _check_processors(model: ModelFolder) -> None:
-    """Check that torchvision is there for a model whose text encoder also sees images, such as Qwen-Image-Edit.
+    """Check that torchvision is installed for a model whose text encoder also sees images, such as Qwen-Image-Edit.
 
     transformers reads videos with it alone, and loads the part for videos even where no video is sent.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -34,7 +35,7 @@ from .request_log import RequestLog, note
 from .steps import Afterwards, Drop, Hang, Send, Step, Wait
 
 _TEXTS = 1024 * 1024
-"""Bytes of a request besides its image."""
+"""The maximum bytes of a request besides its image."""
 
 
 def _most_bytes() -> int:
@@ -79,14 +80,14 @@ def app(engine: Engine, cors: Collection[str] = ()) -> Starlette:
 
     `/` says what it is, `/docs` is the reference for people and `/openapi.json` for programs.
     It needs asyncio, and logs a line for each request, at INFO with the logger `stepfun_async`. Behind a server other
-    than `serve` and `running`, faults that lose the connection raise `ConnectionAbortedError`, which such servers
-    answer by closing it.
+    than `serve` and `running`, faults that lose the connection raise `ConnectionAbortedError`, which makes such
+    servers close it.
 
     Args:
         engine: the engine to serve.
         cors: the origins whose pages may call it from a browser, such as `https://example.com`; `*` for all.
     """
-    mounts = [Route(f"{path}/{{rest:path}}", partial(_answer, engine, path), methods=_METHODS) for path in _PLANS]
+    mounts = [Route(f"{path}/{{rest:path}}", _API(engine, path)) for path in _PLANS]
     handlers: Mapping[type[Exception], Any] = dict.fromkeys((HTTPException, ClientDisconnect, Exception), _refuse)
     middleware = [Middleware(RequestLog)]
     if cors:
@@ -134,39 +135,72 @@ async def _about(engine: Engine, request: Request) -> Response:
 # --- requests -----------------------------------------------------------------------------------
 
 
-async def _answer(engine: Engine, prefix: str, request: Request) -> Response:
-    base = f"{request.url.scheme}://{request.url.netloc}{prefix}"
-    path = request.url.path.removeprefix(prefix)
-    fault = engine.next_fault(request.method, path)
-    early = fault is not None and fault.facts.early
-    call = (
-        HTTPRequest(request.method, path, json={}, headers=_headers(request)) if early else await _call(request, path)
-    )
-    said = call.form if call.json is None else call.json
-    note(request.scope, said.get("model"), said.get("size"))
-    stop = Stop() if engine.backend.stops and not early else None
-    mount = Mount(plan=_PLANS[prefix], keyless=False, base=base, stop=stop)
-    return _StepsResponse(engine.perform(call, fault, mount), stop)
+class _API:
+    """The API below a prefix, as an ASGI application: the engine decides which methods a path has.
+
+    Args:
+        engine: the engine.
+        prefix: a key of `_PLANS`.
+    """
+
+    def __init__(self, engine: Engine, prefix: str) -> None:
+        self._engine = engine
+        self._prefix = prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Emit) -> None:
+        response = await self._respond(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def _respond(self, request: Request) -> Response:
+        engine = self._engine
+        path = request.url.path.removeprefix(self._prefix)
+        fault = engine.next_fault(request.method, path)
+        early = fault is not None and fault.facts.early
+        stop = Stop() if engine.backend.stops and not early else None
+        base = f"{request.url.scheme}://{request.url.netloc}{self._prefix}"
+        mount = Mount(plan=_PLANS[self._prefix], keyless=False, base=base, stop=stop)
+        head = HTTPRequest(_method(request), path, json={}, headers=_headers(request))
+        try:
+            call = head if early else await _call(request, head)
+        except HTTPException as error:
+            return _StepsResponse(iter([Send(engine.reject(head, error.detail, error.status_code, mount))]), None)
+        said = call.form if call.json is None else call.json
+        note(request.scope, said.get("model"), said.get("size"))
+        return _StepsResponse(engine.perform(call, fault, mount), stop)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
-    status, detail = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, str(error))
-    kind = "not_found" if status == 404 else "request_params_invalid"
-    return JSONResponse({"error": {"message": f"{detail}: {request.url.path}", "type": kind}}, status)
+    """Return the response to a request outside of the API, or to one that failed."""
+    status, detail, headers = 500, str(error), None
+    if isinstance(error, HTTPException):
+        status, detail, headers = error.status_code, error.detail, error.headers
+    kind = _KINDS.get(status, "request_params_invalid")
+    return JSONResponse({"error": {"message": f"{detail}: {request.url.path}", "type": kind}}, status, headers)
 
 
-async def _call(request: Request, path: str) -> HTTPRequest:
-    method = "GET" if request.method == "HEAD" else request.method
-    headers = _headers(request)
+_KINDS: Mapping[int, str] = {404: "not_found", 405: "method_not_allowed"}
+"""The types of errors, by status."""
+
+
+def _method(request: Request) -> str:
+    return "GET" if request.method == "HEAD" else request.method
+
+
+async def _call(request: Request, head: HTTPRequest) -> HTTPRequest:
+    """Return `head` with the body of `request`.
+
+    Raises:
+        HTTPException: the body cannot be read.
+    """
     limited = Request(request.scope, _limited(request.receive))
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         try:
             form, files = await _form(limited)
         except ValueError as error:  # raised by the form parser and not handled by starlette
             raise HTTPException(400, f"the form is broken: {error}") from error
-        return HTTPRequest(method, path, form=form, files=files, headers=headers)
+        return replace(head, json=None, form=form, files=files)
     body = await limited.body()
-    return HTTPRequest(method, path, json=_json(body) if body else None, headers=headers)
+    return replace(head, json=_json(body) if body else None)
 
 
 def _headers(request: Request) -> dict[str, str]:
@@ -272,10 +306,10 @@ _AFTERWARDS: Mapping[Afterwards, Callable[[Connection], None]] = {
 
 
 async def _send(step: Send, receive: Receive, send: Emit) -> None:
-    reply = step.reply
-    named = {**reply.headers, "content-length": str(len(step.body))}
+    response = step.response
+    named = {**response.headers, "content-length": str(len(step.body))}
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in named.items()]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
     for piece in step.pieces():
         await send({"type": "http.response.body", "body": piece, "more_body": True})
         if step.pace and await _gone_within(step.pace, receive):

@@ -1,6 +1,6 @@
-"""The part of an engine that makes images, and what it says when it makes none.
+"""The part of an engine that makes images, and its error if it makes none.
 
-The engine validates, charges and answers; a backend makes the bytes. `drawing` draws stand-ins, and
+The engine validates, charges and responds; a backend makes the bytes. `drawing` draws stand-ins, and
 `stepfun_async.diffusers` runs models.
 """
 

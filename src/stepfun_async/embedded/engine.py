@@ -32,7 +32,7 @@ from .billing import Bill, Ledger
 from .call_log import Log
 from .faults import Fault, Scenario
 from .hosted_images import Links
-from .steps import Send, Step, error_reply, steps_of
+from .steps import Send, Step, error_response, steps_of
 from .validation import ParsedRequest, Rejection, read
 
 KEYLESS = "embedded"
@@ -152,15 +152,15 @@ class Engine:
             self._ledger.note(_key_of(call) or KEYLESS)
         for step in steps_of(fault, partial(self._made, call, mount, note)):
             if isinstance(step, Send):
-                note(status=None if step.cut else step.reply.status)
-                yield replace(step, reply=self._traced(step.reply)) if step.traced else step
+                note(status=None if step.cut else step.response.status)
+                yield replace(step, response=self._traced(step.response)) if step.traced else step
             else:
                 yield step
 
     def _made(self, call: HTTPRequest, mount: Mount, note: Callable[..., None]) -> HTTPResponse:
-        reply = self.respond(call, mount)
-        note(paid=reply.status == 200)
-        return reply
+        response = self.respond(call, mount)
+        note(paid=response.status == 200)
+        return response
 
     def respond(self, call: HTTPRequest, mount: Mount = Mount()) -> HTTPResponse:
         """Return the response to `call`, without any fault of the scenario. No content of a call makes it raise.
@@ -169,28 +169,49 @@ class Engine:
             call: the HTTP request. An absolute `path` below the mount's `base` is accepted too, as for downloads.
             mount: how it reached the engine.
         """
-        return self._traced(self._answer(call, mount))
+        return self._traced(self._respond(call, mount))
 
-    def _traced(self, reply: HTTPResponse) -> HTTPResponse:
-        if _TRACE in reply.headers:
-            return reply
-        return replace(reply, headers={**reply.headers, _TRACE: f"embedded-{next(self._traces):08d}"})
+    def reject(self, call: HTTPRequest, why: str, status: int = 400, mount: Mount = Mount()) -> HTTPResponse:
+        """Return the response to a `call` whose body cannot be read.
 
-    def _answer(self, call: HTTPRequest, mount: Mount) -> HTTPResponse:
+        Args:
+            call: the HTTP request, with any body.
+            why: what is wrong with the body.
+            status: the status of the response, unless key, path or method are rejected first.
+            mount: how it reached the engine.
+        """
+        if not _is_for_image(call.method, call.path) or self._why_no_access(call, mount):
+            return self.respond(call, mount)
+        self._ledger.note(_key_of(call) or KEYLESS)
+        return self._traced(error_response(status, why, "request_params_invalid"))
+
+    def _traced(self, response: HTTPResponse) -> HTTPResponse:
+        if _TRACE in response.headers:
+            return response
+        return replace(response, headers={**response.headers, _TRACE: f"embedded-{next(self._traces):08d}"})
+
+    def _respond(self, call: HTTPRequest, mount: Mount) -> HTTPResponse:
         path = call.path.removeprefix(mount.base)
         call = replace(call, path=path)
         if call.method == "GET" and path.startswith("/files/"):
             return self._file(path.removeprefix("/files/"))
-        key = _key_of(call) or (KEYLESS if mount.keyless else None)
-        if key is None or not self._let_in(key, mount):
-            why = "the key is not one of this engine's" if key else "no key: send the header authorization: Bearer KEY"
-            return error_reply(401, why, "invalid_api_key")
+        if call.method == "OPTIONS" and (methods := _methods_of(path)):
+            return HTTPResponse(200, {"allow": ", ".join(methods)}, b"")
+        if why := self._why_no_access(call, mount):
+            return error_response(401, why, "invalid_api_key")
+        key = _key_of(call) or KEYLESS
         if _is_for_image(call.method, call.path):
             return self._image(call, mount, key)
         return self._facts(call, mount, key)
 
-    def _let_in(self, key: str, mount: Mount) -> bool:
-        return self.keys is None or key in self.keys or (mount.keyless and key == KEYLESS)
+    def _why_no_access(self, call: HTTPRequest, mount: Mount) -> str | None:
+        """Return why the key of `call` is rejected; `None` if it is accepted."""
+        key = _key_of(call) or (KEYLESS if mount.keyless else None)
+        if key is None:
+            return "no key: send the header authorization: Bearer KEY"
+        if self.keys is None or key in self.keys or (mount.keyless and key == KEYLESS):
+            return None
+        return "the key is not one of this engine's"
 
     # --- images
 
@@ -202,7 +223,7 @@ class Engine:
         self._note_ignored(call.path, asked)
         price = None if mount.plan else asked.row.prices.get("international")
         if not self._ledger.charge(key, price):
-            return error_reply(402, f"the balance is used up: an image costs {price}", "insufficient_balance")
+            return error_response(402, f"the balance is used up: an image costs {price}", "insufficient_balance")
         return self._charged(asked, mount, key, price)
 
     def _note_ignored(self, path: str, asked: ParsedRequest) -> None:
@@ -226,13 +247,13 @@ class Engine:
         except NotMadeError as error:
             self._ledger.refund(key, price)
             waits = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
-            return error_reply(error.status, str(error), error.kind, waits)
+            return error_response(error.status, str(error), error.kind, waits)
         except BaseException:
             self._ledger.refund(key, price)
             raise
         finally:
             self._ledger.worked(key, work.seconds)
-        return _json_reply({**self._head(asked.row), "data": [self._item(asked, work.seed, data, mount)]})
+        return _json_response({**self._head(asked.row), "data": [self._item(asked, work.seed, data, mount)]})
 
     def _item(self, asked: ParsedRequest, seed: int, data: bytes | None, mount: Mount) -> dict[str, object]:
         """Return the part of a response for one image; `data` is `None` if a filter withheld it."""
@@ -266,20 +287,21 @@ class Engine:
     def _file(self, name: str) -> HTTPResponse:
         data = self._links.get(name)
         if data is None:
-            return error_reply(404, "the link is wrong, or has expired", "not_found")
+            return error_response(404, "the link is wrong, or has expired", "not_found")
         return HTTPResponse(200, {"content-type": "image/png"}, data)
 
     def _facts(self, call: HTTPRequest, mount: Mount, key: str) -> HTTPResponse:
         if call.method == "GET" and call.path == "/accounts":
-            return _json_reply(self._account(key))
+            return _json_response(self._account(key))
         if call.method == "GET" and call.path == "/models":
-            return _json_reply({"object": "list", "data": list(self._models(mount).values())})
+            return _json_response({"object": "list", "data": list(self._models(mount).values())})
         if call.method == "GET" and call.path.startswith("/models/"):
             model = self._models(mount).get(call.path.removeprefix("/models/"))
-            return _json_reply(model) if model else error_reply(404, "there is no such model", "not_found")
-        if call.path in _PATHS:
-            return error_reply(405, f"{call.path} takes POST, not {call.method}", "method_not_allowed")
-        return error_reply(404, f"there is nothing at {call.method} {call.path}", "not_found")
+            return _json_response(model) if model else error_response(404, "there is no such model", "not_found")
+        if methods := _methods_of(call.path):
+            why = f"{call.path} takes {methods[0]}, not {call.method}"
+            return error_response(405, why, "method_not_allowed", {"allow": ", ".join(methods)})
+        return error_response(404, f"there is nothing at {call.method} {call.path}", "not_found")
 
     def _models(self, mount: Mount) -> dict[str, dict[str, object]]:
         served = [row for row in self.backend.rows() if row.step_plan or not mount.plan]
@@ -308,14 +330,23 @@ def _is_for_image(method: str, path: str) -> bool:
     return method == "POST" and path in _PATHS
 
 
+def _methods_of(path: str) -> tuple[str, ...]:
+    """Return the methods for `path`; none if nothing is there."""
+    if path in _PATHS:
+        return ("POST", "OPTIONS")
+    if path in ("/models", "/accounts") or path.startswith(("/models/", "/files/")):
+        return ("GET", "HEAD", "OPTIONS")
+    return ()
+
+
 def _key_of(call: HTTPRequest) -> str | None:
     scheme, _, key = call.headers.get("authorization", "").partition(" ")
     return key.strip() or None if scheme.lower() == "bearer" else None
 
 
-def _json_reply(content: Mapping[str, object]) -> HTTPResponse:
+def _json_response(content: Mapping[str, object]) -> HTTPResponse:
     return HTTPResponse(200, {"content-type": "application/json"}, json.dumps(content).encode())
 
 
 def _refuse(why: str) -> HTTPResponse:
-    return error_reply(400, why, "request_params_invalid")
+    return error_response(400, why, "request_params_invalid")

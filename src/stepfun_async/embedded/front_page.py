@@ -222,37 +222,37 @@ const dataUri = file => new Promise((done, failed) => {
 });
 
 async function values(row) {
-  const said = {model: row.model, response_format: 'b64_json'};
+  const parameters = {model: row.model, response_format: 'b64_json'};
   for (const field of row.fields) {
     const box = at('field-' + field.name);
-    if (field.kind === 'flag') { if (box.checked) said[field.name] = true; }
+    if (field.kind === 'flag') { if (box.checked) parameters[field.name] = true; }
     else if (field.kind === 'file') {
       const file = box.files[0];
-      if (file) said[field.name] = row.form ? file : await dataUri(file);
+      if (file) parameters[field.name] = row.form ? file : await dataUri(file);
     }
-    else if (box.value !== '') said[field.name] = field.kind === 'number' ? Number(box.value) : box.value;
+    else if (box.value !== '') parameters[field.name] = field.kind === 'number' ? Number(box.value) : box.value;
   }
-  return said;
+  return parameters;
 }
 
 const headers = () => ({authorization: 'Bearer ' + at('key').value});
 
 async function send(row) {
-  const said = await values(row), more = {};
+  const parameters = await values(row), more = {};
   let body;
   if (row.form) {
     body = new FormData();
-    for (const [name, value] of Object.entries(said)) body.append(name, value);
+    for (const [name, value] of Object.entries(parameters)) body.append(name, value);
   } else {
-    body = JSON.stringify(said);
+    body = JSON.stringify(parameters);
     more['content-type'] = 'application/json';
   }
   stop = new AbortController();
   const how = {method: 'POST', body, headers: {...headers(), ...more}, signal: stop.signal};
-  const answer = await fetch(base + row.path, how);
-  const content = await answer.json();
-  if (!answer.ok) throw new Error(answer.status + ': ' + (content.error?.message ?? JSON.stringify(content)));
-  return {...content.data[0], prompt: said.prompt};
+  const response = await fetch(base + row.path, how);
+  const content = await response.json();
+  if (!response.ok) throw new Error(response.status + ': ' + (content.error?.message ?? JSON.stringify(content)));
+  return {...content.data[0], prompt: parameters.prompt};
 }
 
 function show(image, seconds) {
@@ -269,7 +269,7 @@ function show(image, seconds) {
   at('result').replaceChildren(figure);
 }
 
-function told(text, kind) {
+function showMessage(text, kind) {
   const line = document.createElement('p');
   line.className = kind;
   line.textContent = text;
@@ -278,8 +278,8 @@ function told(text, kind) {
 }
 
 async function bill() {
-  const answer = await fetch('/', {headers: {...headers(), accept: 'application/json'}});
-  const found = (await answer.json()).bill;
+  const response = await fetch('/', {headers: {...headers(), accept: 'application/json'}});
+  const found = (await response.json()).bill;
   if (!found) { at('bill').textContent = 'shown for a valid key'; return; }
   const money = Object.entries(found.spent).map(([name, amount]) => amount + ' ' + name).join(', ');
   const work = found.seconds ? found.seconds.toFixed(1) + ' s of work' : '';
@@ -294,7 +294,7 @@ at('form').addEventListener('submit', async event => {
   at('make').disabled = true;
   at('stop').disabled = false;
   const taken = () => (performance.now() - began) / 1000, passed = document.createElement('span');
-  told('Making the image\\u2026\\u00a0', 'empty').append(passed);
+  showMessage('Making the image\\u2026\\u00a0', 'empty').append(passed);
   passed.ariaHidden = 'true';
   const clock = setInterval(() => passed.textContent = taken().toFixed(0) + ' s', 250);
   let end;
@@ -304,10 +304,10 @@ at('form').addEventListener('submit', async event => {
     end = () => show(image, seconds);
   } catch (error) {
     const stopped = error.name === 'AbortError';
-    end = () => told(stopped ? 'Stopped.' : error.message, stopped ? 'empty' : 'wrong');
+    end = () => showMessage(stopped ? 'Stopped.' : error.message, stopped ? 'empty' : 'wrong');
   }
   clearInterval(clock);
-  try { end(); } catch (error) { told(error.message, 'wrong'); }
+  try { end(); } catch (error) { showMessage(error.message, 'wrong'); }
   at('make').disabled = false;
   at('stop').disabled = true;
   bill();

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 _MAX_BYTES = 512 * 1024 * 1024
-"""The maximum kept; beyond it the oldest images are dropped before they expire."""
+"""The maximum bytes kept; beyond it the oldest images are dropped before they expire."""
 
 
 class Links:

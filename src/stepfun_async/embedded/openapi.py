@@ -92,14 +92,14 @@ def _image_call(engine: Engine, operation: Operation, rows: Sequence[Capability]
         "summary": PURPOSES[operation],
         "requestBody": {"required": True, "content": content},
         "responses": {
-            "200": _answer("The image; the link to it by default.", "ImagesResponse"),
+            "200": _response("The image; the link to it by default.", "ImagesResponse"),
             **_refused(400, 401, 402, 413, 429, 500, 502, 503, 504),
         },
     }
 
 
 def _facts(name: str, summary: str, schema: str, *statuses: int) -> Schema:
-    responses = {"200": _answer(summary, schema), **_refused(401, *statuses)}
+    responses = {"200": _response(summary, schema), **_refused(401, *statuses)}
     return {"operationId": name, "summary": summary, "responses": responses}
 
 
@@ -160,7 +160,7 @@ def _name(row: Capability) -> str:
 # --- responses --------------------------------------------------------------------------------------
 
 
-def _answer(description: str, schema: str) -> Schema:
+def _response(description: str, schema: str) -> Schema:
     return {"description": description, "content": {_JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}}
 
 
@@ -183,7 +183,7 @@ _MEANINGS: Mapping[int, str] = {
 
 
 def _errors() -> dict[str, Schema]:
-    return {str(status): _answer(meaning, "Error") for status, meaning in _MEANINGS.items()}
+    return {str(status): _response(meaning, "Error") for status, meaning in _MEANINGS.items()}
 
 
 def _object(properties: Mapping[str, Schema], *optional: str) -> Schema:

@@ -11,13 +11,13 @@ from stepfun_async._core.text import escaped
 from stepfun_async._runtime.log import is_logged, log
 
 NOTED = "stepfun_async.noted"
-"""The key of a request's scope for what the application notes of it: a list of words, such as the model."""
+"""The key in a request's scope of the words that the application adds to its log line, such as the model."""
 
 _LONGEST = 100
 
 
 class RequestLog:
-    """ASGI middleware that logs method, path, what was noted, status and seconds, at INFO."""
+    """ASGI middleware that logs method, path, the words added by `note`, status and seconds, at INFO."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -17,6 +17,7 @@ from stepfun_async._core.errors import ConfigurationError
 
 from .asgi import CONNECTION, app
 from .engine import Engine
+from .listening import in_url, listen
 
 __all__ = ["app", "running", "serve"]
 
@@ -43,7 +44,7 @@ def serve(
     Raises:
         ConfigurationError: the address is not one of this machine, or the port is in use.
     """
-    listener = _listen(host, port)
+    listener = listen(host, port)
     server = _Server(app(engine, cors), "warning", partial(on_ready or _nothing, _base_url(host, listener)))
     try:
         server.run(sockets=[listener])
@@ -67,7 +68,7 @@ def running(engine: Engine, host: str = "127.0.0.1") -> Generator[str]:
     Raises:
         ConfigurationError: `host` is not an address of this machine.
     """
-    listener = _listen(host, 0)
+    listener = listen(host, 0)
     url = _base_url(host, listener)
     ready = threading.Event()
     server = _Server(app(engine), "critical", ready.set)
@@ -95,29 +96,20 @@ def _nothing(url: str) -> None:
     """Do nothing, as the default of `on_ready`."""
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=1024)
-    except OSError as error:
-        raise ConfigurationError(f"cannot listen on {host}:{port}: {error}; choose another host or port") from error
-
-
 _HERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - named, not listened on
 """The address at which this machine reaches a server that listens on all addresses."""
 
 
 def _base_url(host: str, listener: socket.socket) -> str:
     reached = _HERE.get(host, host)
-    named = f"[{reached}]" if ":" in reached else reached
-    return f"http://{named}:{listener.getsockname()[1]}/v1"
+    return f"http://{in_url(reached)}:{listener.getsockname()[1]}/v1"
 
 
 # --- uvicorn ------------------------------------------------------------------------------------
 
 
 class _Server(uvicorn.Server):
-    """uvicorn with a callback when it is ready, which leaves no connection open."""
+    """uvicorn with a callback for when it is ready. It leaves no connection open."""
 
     def __init__(self, application: Starlette, log_level: str, on_ready: Callable[[], None]) -> None:
         self._open: set[asyncio.Transport] = set()
@@ -141,7 +133,7 @@ class _Server(uvicorn.Server):
         self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for connection in tuple(self._open):  # by their scenario, some never end by themselves
+        for connection in tuple(self._open):  # some would never end, because of a fault
             connection.abort()
         await super().shutdown(sockets=sockets)
 
@@ -153,8 +145,8 @@ def _protocol(connections: set[asyncio.Transport]) -> type[H11Protocol]:
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             connections.add(transport)
-            # asyncio leaves this out for listeners made without a protocol number, and a small
-            # answer after its header then waits for the other side's delayed acknowledgement.
+            # asyncio leaves this out for listeners made without a protocol number, and the body of a small response,
+            # written after its head, would then wait for the client's delayed acknowledgement.
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.app_state = {**self.app_state, CONNECTION: self}
 

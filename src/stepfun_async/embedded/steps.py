@@ -47,7 +47,7 @@ class Send:
     """Send the response.
 
     Attributes:
-        reply: the response.
+        response: the response.
         pace: seconds between two pieces of it; `None` for one piece.
         cut: whether the connection is dropped half-way, after the full length was announced.
         heartbeats: the number of spaces before the body, each sent by itself.
@@ -56,7 +56,7 @@ class Send:
         keep_alive: seconds to keep the idle connection afterwards; `None` for the default.
     """
 
-    reply: HTTPResponse
+    response: HTTPResponse
     pace: float | None = None
     cut: bool = False
     heartbeats: int = 0
@@ -67,11 +67,11 @@ class Send:
     @property
     def body(self) -> bytes:
         """The whole body, including heartbeats."""
-        return b" " * self.heartbeats + self.reply.body
+        return b" " * self.heartbeats + self.response.body
 
     def pieces(self) -> list[bytes]:
         """The parts of the body to send, in order."""
-        body = self.reply.body
+        body = self.response.body
         if self.cut:
             return [body[: len(body) // 2]]
         if self.heartbeats:
@@ -83,29 +83,29 @@ class Send:
 Step = Wait | Hang | Drop | Send
 
 
-def steps_of(fault: Fault | None, answer: Callable[[], HTTPResponse]) -> Iterator[Step]:
+def steps_of(fault: Fault | None, respond: Callable[[], HTTPResponse]) -> Iterator[Step]:
     """Yield the steps of a call with `fault`.
 
     Args:
         fault: the fault; `None` for none.
-        answer: does the work and bills it; called only if the kind bills, when its step is due.
+        respond: does the work and bills it; called only if the kind bills, when its step is due.
     """
     if fault is None:
-        yield Send(answer())
+        yield Send(respond())
     elif not fault.facts.bills:
         yield _UNDONE[fault.kind](fault)
     elif fault.kind == "delay":
         yield Wait(fault.seconds)
-        yield Send(answer())
+        yield Send(respond())
     else:
-        reply = answer()
-        yield _DONE[fault.kind](fault, reply) if reply.status == 200 else Send(reply)
+        response = respond()
+        yield _DONE[fault.kind](fault, response) if response.status == 200 else Send(response)
 
 
 def _status(fault: Fault) -> Step:
     status = fault.status or 500
     headers = {"retry-after": short(fault.seconds)} if fault.seconds else {}
-    return Send(error_reply(status, f"the scenario of the embedded engine says {fault}", "scenario", headers))
+    return Send(error_response(status, f"the scenario of the embedded engine says {fault}", "scenario", headers))
 
 
 def _html(fault: Fault) -> Step:
@@ -120,7 +120,7 @@ def _redirect(fault: Fault) -> Step:
 
 
 def _error_in_200(fault: Fault) -> Step:
-    return Send(error_reply(200, f"the scenario of the embedded engine says {fault}", "scenario"))
+    return Send(error_response(200, f"the scenario of the embedded engine says {fault}", "scenario"))
 
 
 def _early(then: Afterwards) -> Callable[[Fault], Step]:
@@ -128,7 +128,7 @@ def _early(then: Afterwards) -> Callable[[Fault], Step]:
         status = fault.status or fault.facts.statuses[0]
         why = f"the scenario of the embedded engine says {fault}"
         headers = {"connection": "close"} if then == "close" else {}
-        return Send(error_reply(status, why, "scenario", headers), then=then)
+        return Send(error_response(status, why, "scenario", headers), then=then)
 
     return send
 
@@ -147,11 +147,11 @@ _UNDONE: Mapping[FaultKind, Callable[[Fault], Step]] = {
 
 
 def _spoilt(spoil: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Fault, HTTPResponse], Step]:
-    def send(fault: Fault, reply: HTTPResponse) -> Step:
-        content = cast("dict[str, Any]", json.loads(reply.body))
+    def send(fault: Fault, response: HTTPResponse) -> Step:
+        content = cast("dict[str, Any]", json.loads(response.body))
         data = [spoil(image) for image in content["data"]]
         body = {**content, "data": [image for image in data if image]}
-        return Send(replace(reply, body=json.dumps(body).encode()))
+        return Send(replace(response, body=json.dumps(body).encode()))
 
     return send
 
@@ -171,43 +171,43 @@ _VARNISH = b"""<!DOCTYPE html>
 """
 
 
-def _envoy(fault: Fault, reply: HTTPResponse) -> Step:
+def _envoy(fault: Fault, response: HTTPResponse) -> Step:
     """The response of Envoy 1.40.0 when the server closed the connection without one."""
     return Send(HTTPResponse(503, {"content-type": "text/plain", "server": "envoy"}, _ENVOY), traced=False)
 
 
-def _varnish(fault: Fault, reply: HTTPResponse) -> Step:
+def _varnish(fault: Fault, response: HTTPResponse) -> Step:
     """The response of Varnish 7.1.1 in that case."""
     named = {"server": "Varnish", "via": "1.1 varnish (Varnish/7.1)", "retry-after": short(fault.time)}
     return Send(HTTPResponse(503, {"content-type": "text/html; charset=utf-8", **named}, _VARNISH), traced=False)
 
 
-def _litellm(fault: Fault, reply: HTTPResponse) -> Step:
+def _litellm(fault: Fault, response: HTTPResponse) -> Step:
     """The response of LiteLLM 1.106.12 after a timeout."""
     error = {"message": "litellm.Timeout: the request timed out", "type": None, "param": None, "code": "408"}
     named = {"content-type": "application/json", "x-litellm-call-id": "embedded", "server": "uvicorn"}
     return Send(HTTPResponse(408, named, json.dumps({"error": error}).encode()), traced=False)
 
 
-def _accepted(fault: Fault, reply: HTTPResponse) -> Step:
+def _accepted(fault: Fault, response: HTTPResponse) -> Step:
     body = {
         "task_id": "embedded-task",
         "status": "queued",
         "message": f"the scenario of the embedded engine says {fault}",
     }
-    return Send(replace(reply, status=202, body=json.dumps(body).encode()))
+    return Send(replace(response, status=202, body=json.dumps(body).encode()))
 
 
-def _kept_alive(fault: Fault, reply: HTTPResponse) -> Step:
-    named = {**reply.headers, "keep-alive": f"timeout={short(fault.time)}"}
-    return Send(replace(reply, headers=named), keep_alive=fault.time)
+def _kept_alive(fault: Fault, response: HTTPResponse) -> Step:
+    named = {**response.headers, "keep-alive": f"timeout={short(fault.time)}"}
+    return Send(replace(response, headers=named), keep_alive=fault.time)
 
 
 _DONE: Mapping[FaultKind, Callable[[Fault, HTTPResponse], Step]] = {
-    "drop-after": lambda fault, reply: Drop(),
-    "drip": lambda fault, reply: Send(reply, pace=fault.seconds),
-    "truncated": lambda fault, reply: Send(reply, cut=True),
-    "bad-json": lambda fault, reply: Send(replace(reply, body=reply.body[: len(reply.body) // 2])),
+    "drop-after": lambda fault, response: Drop(),
+    "drip": lambda fault, response: Send(response, pace=fault.seconds),
+    "truncated": lambda fault, response: Send(response, cut=True),
+    "bad-json": lambda fault, response: Send(replace(response, body=response.body[: len(response.body) // 2])),
     "bad-base64": _spoilt(lambda image: {"seed": image["seed"], "finish_reason": "success", "b64_json": "iVBO*?"}),
     "empty": _spoilt(lambda image: {}),
     "filtered": _spoilt(lambda image: {"seed": image["seed"], "finish_reason": FILTERED}),
@@ -215,15 +215,16 @@ _DONE: Mapping[FaultKind, Callable[[Fault, HTTPResponse], Step]] = {
     "varnish-503": _varnish,
     "litellm-408": _litellm,
     "accepted": _accepted,
-    "heartbeat": lambda fault, reply: Send(reply, pace=fault.seconds, heartbeats=_HEARTBEATS),
+    "heartbeat": lambda fault, response: Send(response, pace=fault.seconds, heartbeats=_HEARTBEATS),
     "keep-alive": _kept_alive,
 }
 """The steps of a response whose image was made and charged."""
 
 
-def error_reply(
+def error_response(
     status: int, message: str, kind: str, headers: Mapping[str, str] = MappingProxyType({})
 ) -> HTTPResponse:
-    """Return an error response in StepFun's form."""
+    """Return an error response in StepFun's form, with the challenge that HTTP requires of every 401."""
     body = json.dumps({"error": {"message": message, "type": kind}}).encode()
-    return HTTPResponse(status, {"content-type": "application/json", **headers}, body)
+    challenge = {"www-authenticate": "Bearer"} if status == 401 else {}
+    return HTTPResponse(status, {"content-type": "application/json", **challenge, **headers}, body)

@@ -73,9 +73,9 @@ class EmbeddedTransport:
         steps = engine.play(call, Mount(stop=stop))
         while True:
             step = await (_next_here(steps) if engine.backend.quick else _next_in_thread(steps, stop))
-            reply = await _act(step)
-            if reply is not None:
-                return reply
+            response = await _act(step)
+            if response is not None:
+                return response
 
     async def aclose(self) -> None:
         """Do nothing: there is no connection."""
@@ -129,7 +129,7 @@ async def _act(step: Step) -> HTTPResponse | None:
             _lose("the connection was lost in the middle of the response")
         case Send():
             await anyio.sleep((step.pace or 0.0) * len(step.pieces()))
-            return replace(step.reply, body=step.body)
+            return replace(step.response, body=step.body)
     return None
 
 

@@ -79,7 +79,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _jump(self, seconds: float) -> None:
         goal = self._now + seconds
-        # asyncio runs what is due before now plus the resolution, which is lost in the rounding of large times.
+        # asyncio runs timers due before now plus the clock's resolution, which rounding loses at large times.
         self._now = goal if goal + _RESOLUTION > goal else math.nextafter(goal, math.inf)
 
     def _waits_for_others(self) -> bool:

@@ -156,7 +156,7 @@ _KEY = "sk-for-tests"
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Generator[None]:
-    """Set these environment variables, and remove our other ones and those of proxies."""
+    """Set these environment variables, and remove the package's other ones and those of proxies."""
     proxies = (*_PROXIES, *(name.lower() for name in _PROXIES))
     names = (BASE_URL_VARIABLE, *KEY_VARIABLES, *proxies)
     before = {name: os.environ.pop(name) for name in names if name in os.environ}

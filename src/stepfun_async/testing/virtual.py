@@ -75,9 +75,8 @@ _OPTIONS: dict[str, Callable[[], dict[str, Any]]] = {"asyncio": _asyncio_options
 def virtual_time() -> Generator[None]:
     """Run sync clients in virtual time during the `with` block.
 
-    It applies to every `Client` of this process whose first call is made inside the block. Their clocks
-    jump whenever all calls wait, so a timeout or a retry may come before what other threads do in real
-    time.
+    It applies to every `Client` of this process whose first call is made inside the block. Their clocks jump whenever
+    all calls wait, so a timeout or a retry may occur before the work of other threads, which is in real time.
     """
     before = dict(loop_options)
     loop_options.update(_asyncio_options())

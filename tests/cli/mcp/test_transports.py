@@ -25,11 +25,14 @@ from stepfun_async._call.settings import resolve
 from stepfun_async.cli.mcp.folders import Folders
 from stepfun_async.cli.mcp.server import ImageTools, server_for
 from stepfun_async.cli.mcp.tools import Offer
-from stepfun_async.cli.mcp.transports import TOKEN_VARIABLE, _app, is_loopback
+from stepfun_async.cli.mcp.transports import TOKEN_VARIABLE, _app, _Draining, is_loopback
+from stepfun_async.testing import run
 from tests.cli.conftest import Run
 
 COMMAND = [sys.executable, "-m", "stepfun_async.cli", "mcp"]
 TOKEN = "a-token-of-the-test"
+HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+INITIALIZE = {"method": "initialize", "params": HELLO}
 
 
 @pytest.mark.anyio
@@ -57,14 +60,64 @@ def test_a_signal_ends_it_although_stdin_is_open(folder: Path) -> None:
     with subprocess.Popen(command, cwd=folder, **pipes, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
-        process.stdin.write(f'{{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {json.dumps(hello)}}}\n')
+        process.stdin.write(json.dumps({"jsonrpc": "2.0", "id": 1, **INITIALIZE}) + "\n")
         process.stdin.flush()
         assert json.loads(process.stdout.readline())["result"]["serverInfo"]["name"] == "stepfun-async"
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
         assert process.stderr is not None
         assert process.stderr.read() == "bill: 0 images\n"
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_streams_that_http_clients_listen_to(folder: Path, stop: signal.Signals) -> None:
+    command = [*COMMAND, "--http", "--port", "0", "--base-url", "embedded"]
+    accept = {"accept": "application/json, text/event-stream"}
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        url = process.stderr.readline().split()[-1]
+        with httpx2.Client(timeout=60) as http:
+            session = http.post(url, json={"jsonrpc": "2.0", "id": 1, **INITIALIZE}, headers=accept).headers
+            headers = {**accept, "mcp-session-id": session["mcp-session-id"]}
+            with http.stream("GET", url, headers=headers) as stream:
+                process.send_signal(stop)
+                stream.read()  # ends as it should
+        assert process.wait(60) == 0
+        assert process.stderr.read() == "Ctrl-C ends it.\nbill: 0 images\n"
+
+
+@pytest.mark.parametrize(
+    ("method", "begun", "seconds", "ending"),
+    [
+        ("GET", True, 0, [{"type": "http.response.body"}]),
+        ("POST", True, 2, [{"type": "http.response.body"}]),
+        ("POST", False, 2, 503),
+    ],
+)
+def test_a_server_that_stops_ends_streams_at_once_and_calls_after_two_seconds(
+    method: str, begun: bool, seconds: int, ending: object
+) -> None:
+    sent: list[Any] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if begun:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        await anyio.sleep_forever()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def stop_at_once() -> float:
+        draining: Any = _Draining(application)
+        scope: dict[str, Any] = {"type": "http", "method": method, "path": "/mcp", "headers": []}
+        async with anyio.create_task_group() as group:
+            group.start_soon(draining, scope, anyio.sleep_forever, send)
+            await anyio.wait_all_tasks_blocked()
+            draining.drain()
+        return anyio.current_time()
+
+    assert run(stop_at_once) == seconds
+    assert sent[1:] == ending if begun else sent[0]["status"] == ending
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-"])

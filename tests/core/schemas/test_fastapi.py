@@ -37,8 +37,8 @@ client = TestClient(app)
 
 def test_a_valid_body_becomes_a_request() -> None:
     body = {"prompt": "a lake", "size": {"width": 1360, "height": 768}, "steps": 8}
-    answer = client.post("/draw", json=body)
-    assert (answer.status_code, answer.json()) == (
+    response = client.post("/draw", json=body)
+    assert (response.status_code, response.json()) == (
         200,
         {"model": "step-image-edit-2", "given": body, "price": "0.003 USD"},
     )
@@ -48,9 +48,9 @@ def test_a_valid_body_becomes_a_request() -> None:
 
 def test_a_bad_body_is_answered_with_all_problems() -> None:
     body = {"model": "step-2x-large", "prompt": "", "steps": 99, "size": "768x1360", "sparkle": 1}
-    answer = client.post("/draw", json=body)
-    assert answer.status_code == 422
-    found = {error["loc"][-1]: error for error in answer.json()["detail"]}
+    response = client.post("/draw", json=body)
+    assert response.status_code == 422
+    found = {error["loc"][-1]: error for error in response.json()["detail"]}
     assert found.keys() == {"prompt", "steps", "size", "sparkle"}
     assert found["steps"]["loc"] == ["body", "steps"]
     assert found["steps"]["ctx"]["nearest"] == 50
@@ -60,15 +60,15 @@ def test_a_bad_body_is_answered_with_all_problems() -> None:
 @pytest.mark.parametrize("body", [[], "a lake", 7, {"model": "nope", "prompt": "a"}])
 @pytest.mark.parametrize("path", ["/draw", "/large"])
 def test_what_is_no_request_is_a_422(path: str, body: object) -> None:
-    answer = client.post(path, json=body)
-    assert answer.status_code == 422
-    [error] = answer.json()["detail"]
+    response = client.post(path, json=body)
+    assert response.status_code == 422
+    [error] = response.json()["detail"]
     assert error["loc"] == (["body", "model"] if isinstance(body, dict) else ["body"])
 
 
 def test_a_path_of_the_server_is_not_read() -> None:
-    answer = client.post("/edit", json={"prompt": "a", "image": __file__})
-    assert "names no file here" in answer.json()["detail"][0]["msg"]
+    response = client.post("/edit", json={"prompt": "a", "image": __file__})
+    assert "names no file here" in response.json()["detail"][0]["msg"]
 
 
 def test_the_application_s_own_schema_has_the_rows() -> None:

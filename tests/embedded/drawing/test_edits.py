@@ -30,7 +30,7 @@ def edit(image: bytes, prompt: str) -> bytes:
 
 
 def as_photo(image: bytes) -> bytes:
-    """The picture as if it came from elsewhere: nothing is known of what it contains."""
+    """The image as if it came from elsewhere: nothing is known of what it contains."""
     buffer = io.BytesIO()
     decoded(image).convert("RGB").save(buffer, "PNG")
     return buffer.getvalue()
@@ -95,7 +95,7 @@ def test_edits_of_edits_find_what_the_first_ones_left() -> None:
     assert names(edit(edit(both, "Make it night"), "without the butterfly")) == ["fox"]
 
 
-def test_in_a_picture_from_elsewhere_the_middle_takes_the_colour_and_nothing_is_added() -> None:
+def test_in_an_image_from_elsewhere_the_middle_takes_the_colour_and_nothing_is_added() -> None:
     photo = as_photo(CAT)
     after = edit(photo, "Turn it into a British Shorthair")
 

@@ -71,20 +71,20 @@ def test_a_colour_before_a_subject_is_the_subjects() -> None:
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_seen_whole_and_its_coat_can_be_chosen(name: str) -> None:
     blank = pillow.new("RGB", (160, 120), (90, 90, 90))
-    pictures = []
+    images = []
     for coat in (None, (10, 200, 30)):
         canvas = Canvas(blank.copy())
         figure = FIGURES[name]
         paint(canvas, PALETTES["day"], figure, Placed(name, 0.5, figure.height, figure.size, coat))
-        pictures.append(canvas.image)
+        images.append(canvas.image)
 
-    seen = ImageChops.difference(pictures[0], blank).convert("L").point([0, *[255] * 255])
+    seen = ImageChops.difference(images[0], blank).convert("L").point([0, *[255] * 255])
     box = seen.getbbox()
 
     assert box is not None
     assert (box[2] - box[0]) * (box[3] - box[1]) > 0.01 * 160 * 120
     assert box[0] > 0 or name in ("bridge", "waterfall", "rainbow"), "cut off at the side"
-    assert ImageChops.difference(*pictures).getbbox() is not None or name in ("rainbow", "fireworks")
+    assert ImageChops.difference(*images).getbbox() is not None or name in ("rainbow", "fireworks")
 
 
 def test_subjects_stand_side_by_side_and_no_more_than_four_are_drawn() -> None:

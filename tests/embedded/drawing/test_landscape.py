@@ -1,4 +1,4 @@
-"""What the pictures are: their size, what they depend on, what they resemble, what they say of themselves."""
+"""What the images are: their size, what they depend on, what they resemble, what they say of themselves."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def made(**fields: object) -> pillow.Image:
 
 
 def apart(one: pillow.Image, other: pillow.Image) -> float:
-    """How far two pictures of one size lie apart: the mean over pixels and channels, 0 to 255."""
+    """How far two images of one size lie apart: the mean over pixels and channels, 0 to 255."""
     difference = ImageChops.difference(one.convert("RGB"), other.convert("RGB"))
     return sum(ImageStat.Stat(difference).mean) / 3
 
@@ -88,10 +88,10 @@ def test_equal_requests_make_equal_bytes() -> None:
 
 
 @pytest.mark.parametrize("prompt", ["a dragon", "a portrait of a woman", "sunset", "森林里的猫"])
-def test_prompts_and_seeds_make_pictures_that_look_different(prompt: str) -> None:
-    picture = made(prompt="city at night", seed=1)
+def test_prompts_and_seeds_make_images_that_look_different(prompt: str) -> None:
+    image = made(prompt="city at night", seed=1)
 
-    assert apart(picture, made(prompt=prompt, seed=1)) > 10
+    assert apart(image, made(prompt=prompt, seed=1)) > 10
     assert apart(made(prompt=prompt, seed=2), made(prompt=prompt, seed=1)) > 1.5
 
 
@@ -106,7 +106,7 @@ def test_prompts_and_seeds_make_pictures_that_look_different(prompt: str) -> Non
     ],
     ids=str,
 )
-def test_every_parameter_changes_the_picture(change: dict[str, object]) -> None:
+def test_every_parameter_changes_the_image(change: dict[str, object]) -> None:
     base = {"cfg_scale": 5.0} if "negative_prompt" in change else {}
     before = made(model="step-image-edit-2", size="1:1", **base)
 
@@ -121,12 +121,12 @@ def test_a_negative_prompt_does_nothing_while_the_guidance_is_1() -> None:
 
 def test_a_style_reference_pulls_the_colours_towards_it() -> None:
     red = pillow.new("RGB", (64, 64), (230, 20, 30))
-    pictures = [
+    images = [
         made(model="step-1x-medium", **({"style_reference": {"source_url": red, "weight": weight}} if weight else {}))
         for weight in (0, 0.5, 2.0)
     ]
 
-    distances = [apart(picture, red.resize((256, 256))) for picture in pictures]
+    distances = [apart(image, red.resize((256, 256))) for image in images]
 
     assert distances == sorted(distances, reverse=True)
     assert distances[0] > distances[-1] + 20
@@ -182,7 +182,7 @@ def test_text_is_written_in_the_middle_with_contrast(prompt: str, size: str) -> 
 # --- edits and blends
 
 
-def test_an_edit_changes_the_picture_and_still_resembles_it() -> None:
+def test_an_edit_changes_the_image_and_still_resembles_it() -> None:
     source = photo(256, 256)
     other = decoded(photo(256, 256)).transpose(pillow.Transpose.ROTATE_180)
     edited = decoded(png(ENGINE, ImageEdit(image=source, prompt="make it autumn", seed=1)))
@@ -191,7 +191,7 @@ def test_an_edit_changes_the_picture_and_still_resembles_it() -> None:
     assert apart(edited, decoded(source)) < apart(edited, other)
 
 
-def test_edits_differ_by_prompt_seed_and_picture() -> None:
+def test_edits_differ_by_prompt_seed_and_image() -> None:
     source = photo(128, 128)
     requests = [
         ImageEdit(image=source, prompt="autumn", seed=1),
@@ -249,13 +249,13 @@ def test_the_file_says_what_it_is_and_what_it_was_made_from() -> None:
     assert (text["model"], text["prompt"], text["seed"]) == ("step-2x-large", "a 湖 at sunset", "12")
 
 
-def test_a_full_size_picture_is_of_a_reasonable_weight() -> None:
+def test_a_full_size_image_is_of_a_reasonable_weight() -> None:
     data = png(ENGINE, TextToImage(prompt="a forest under the galaxy", seed=1))
 
     assert 10_000 < len(data) < 1_000_000
 
 
-# --- pictures as they are seen
+# --- images as they are seen
 
 
 SEEN = {
@@ -273,7 +273,7 @@ SEEN = {
 
 
 @pytest.mark.parametrize("kind", SEEN)
-def test_an_edit_resembles_the_picture_as_it_is_seen_and_has_no_profile_of_its_own(kind: str) -> None:
+def test_an_edit_resembles_the_image_as_it_is_seen_and_has_no_profile_of_its_own(kind: str) -> None:
     seen = on_white(as_seen(decoded(SEEN[kind])))
     edit = decoded(png(ENGINE, ImageEdit(image=SEEN[kind], prompt="x", seed=1)))
     assert edit.size == seen.size
@@ -281,7 +281,7 @@ def test_an_edit_resembles_the_picture_as_it_is_seen_and_has_no_profile_of_its_o
     assert apart(edit.convert("L"), seen.convert("L")) < 90
 
 
-def test_a_dark_picture_of_16_bits_does_not_become_white() -> None:
+def test_a_dark_image_of_16_bits_does_not_become_white() -> None:
     edit = decoded(png(ENGINE, ImageEdit(image=samples.png(0, 16), prompt="x", seed=1))).convert("L")
     left, right = (ImageStat.Stat(edit.crop((at, 5, at + 6, 16))).mean[0] for at in (2, 28))
     assert left < right - 30

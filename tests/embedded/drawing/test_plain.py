@@ -1,4 +1,4 @@
-"""Plain pictures: as right as drawn ones in everything but what they show."""
+"""Plain images: as right as drawn ones in everything but what they show."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def made(request: ImageRequest) -> pillow.Image:
     ids=str,
 )
 def test_every_size_comes_out_exactly_as_an_rgb_png(model: str, size: Size) -> None:
-    picture = made(TextToImage(prompt="a lake", model=model, size=size))
+    image = made(TextToImage(prompt="a lake", model=model, size=size))
 
-    assert picture.size == (size.width, size.height)
-    assert (picture.format, picture.mode) == ("PNG", "RGB")
+    assert image.size == (size.width, size.height)
+    assert (image.format, image.mode) == ("PNG", "RGB")
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_every_size_comes_out_exactly_as_an_rgb_png(model: str, size: Size) -> N
     ids=["edit-2", "1x-edit", "image to image"],
 )
 @pytest.mark.parametrize("sides", [(65, 65), (333, 127), (64, 180)], ids=str)
-def test_what_starts_from_a_picture_has_the_size_of_the_drawn_one(
+def test_what_starts_from_an_image_has_the_size_of_the_drawn_one(
     of: Callable[[bytes], ImageRequest], sides: tuple[int, int]
 ) -> None:
     request = of(photo(*sides))
@@ -62,17 +62,17 @@ def test_what_starts_from_a_picture_has_the_size_of_the_drawn_one(
 
 
 @pytest.mark.parametrize("sides", [(1, 1), (1, 7)], ids=str)
-def test_an_edit_has_the_size_of_even_the_smallest_picture(sides: tuple[int, int]) -> None:
+def test_an_edit_has_the_size_of_even_the_smallest_image(sides: tuple[int, int]) -> None:
     assert made(ImageEdit(image=photo(*sides), prompt="a cat")).size == sides
 
 
 def test_there_are_two_colours_one_above_the_other() -> None:
-    picture = made(TextToImage(prompt="a lake", seed=3))
+    image = made(TextToImage(prompt="a lake", seed=3))
 
-    colours = picture.getcolors()
+    colours = image.getcolors()
     assert colours is not None
     assert len(colours) == 2
-    assert picture.getpixel((0, 0)) == picture.getpixel((1023, 0)) != picture.getpixel((0, 1023))
+    assert image.getpixel((0, 0)) == image.getpixel((1023, 0)) != image.getpixel((0, 1023))
 
 
 def test_equal_requests_make_equal_bytes() -> None:
@@ -100,7 +100,7 @@ def test_different_requests_make_different_colours(one: ImageRequest, other: Ima
     assert made(one).getpixel((0, 0)) != made(other).getpixel((0, 0))
 
 
-def test_the_way_it_is_answered_does_not_change_the_picture() -> None:
+def test_the_way_it_is_answered_does_not_change_the_image() -> None:
     """The link leads to what base64 would have brought."""
     linked = content(ENGINE.respond(TextToImage(prompt="a", seed=2, response_format="url").to_call()))["data"][0]["url"]
     call = TextToImage(prompt="a", seed=2).to_call()
@@ -109,7 +109,7 @@ def test_the_way_it_is_answered_does_not_change_the_picture() -> None:
 
 
 @pytest.mark.parametrize("prompt", ["a lake", "森林里的猫", "grüße\nund küsse"])
-def test_the_metadata_says_what_the_drawn_pictures_says(prompt: str) -> None:
+def test_the_metadata_says_what_the_drawn_images_says(prompt: str) -> None:
     request = TextToImage(prompt=prompt, model="step-2x-large", size="256x256", seed=5)
 
     drawn = decoded(png(DRAWING, request)).info
@@ -125,7 +125,7 @@ def test_the_stream_is_what_zlib_itself_unpacks(height: int) -> None:
     assert zlib.decompress(plain._deflated(rows)) == b"\0abcdef" * height + b"\0uvwxyz" * 13
 
 
-def test_of_a_picture_that_was_sent_only_the_header_counts() -> None:
+def test_of_an_image_that_was_sent_only_the_header_counts() -> None:
     broken = bytearray(photo(40, 30))
     broken[60:70] = bytes(10)
 
@@ -133,14 +133,14 @@ def test_of_a_picture_that_was_sent_only_the_header_counts() -> None:
     assert DRAWING.respond(ImageEdit(image=bytes(broken), prompt="a cat").to_call()).status == 400
 
 
-def test_a_picture_with_too_many_pixels_is_refused_and_not_charged() -> None:
+def test_an_image_with_too_many_pixels_is_refused_and_not_charged() -> None:
     engine = Engine(plain=True)
     huge = bytearray(photo(40, 30))
     huge[16:24] = (9_000).to_bytes(4, "big") * 2
 
-    reply = engine.respond(ImageToImage(image=bytes(huge), prompt="a cat", source_weight=0.5).to_call())
+    response = engine.respond(ImageToImage(image=bytes(huge), prompt="a cat", source_weight=0.5).to_call())
 
-    assert reply.status == 400
+    assert response.status == 400
     assert engine.bill().images == 0
 
 

@@ -19,7 +19,7 @@ _IMAGES = ("image", "style_reference")
 
 
 def are_equal(one: ImageRequest, other: ImageRequest) -> bool:
-    """Return whether two requests of the same type ask for the same, each parameter said in any of its ways."""
+    """Return whether two requests of the same type ask for the same, in whatever form each parameter is given."""
     mine, theirs = _given(one), _given(other)
     if mine.keys() != theirs.keys():
         return False

@@ -44,7 +44,7 @@ def _field_value(request: ImageRequest, name: str, value: object) -> object:
     if value is None:
         return None
     if name == "extra_body":
-        with suppress(Exception):  # where it is no JSON, it is a problem of the request
+        with suppress(Exception):  # if it is not JSON, it is a problem of the request
             return json.loads(json.dumps(dict(cast("Any", value)), allow_nan=False))
     if name in ("image", "style_reference"):
         return _image_value(value, request.open_images({name: value})[name])
@@ -59,7 +59,7 @@ def _image_value(given: object, seen: object) -> object:
     """Return an image as text, or a style reference with its image so.
 
     Args:
-        given: what was handed in.
+        given: the value as given.
         seen: what `load_image` made of it.
     """
     if isinstance(seen, Mapping) and isinstance(given, Mapping):
@@ -72,7 +72,7 @@ def _image_value(given: object, seen: object) -> object:
 
 
 def json_value(value: object) -> object:
-    """Return `value` as JSON can say it; a description of what it cannot say, which only invalid requests have."""
+    """Return `value` as JSON; what JSON cannot represent, in invalid requests only, is described."""
     if isinstance(value, Size):
         return {"width": json_value(value.width), "height": json_value(value.height)}
     if isinstance(value, Mapping):

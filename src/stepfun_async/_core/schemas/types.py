@@ -22,7 +22,7 @@ from .rules import MEANINGS
 from .validation import raise_problems
 
 _made: dict[tuple[str, Operation], tuple[Capability, type[ImageRequest]]] = {}
-"""The classes made so far, each with its row: a model that is registered anew gets a new one."""
+"""The classes made so far, each with its row: a model that is registered again gets a new one."""
 
 
 class _RowType(type(BaseModel)):  # type: ignore[misc] # pydantic's metaclass, by its public way

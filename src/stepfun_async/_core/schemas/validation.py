@@ -68,7 +68,7 @@ def validated(kind: type[ImageRequest], value: object) -> ImageRequest:
 
 
 def _unjudged(kind: type[ImageRequest], fields: dict[str, Any]) -> ImageRequest:
-    """Return a request with any values. The constructors of `request_type` would judge them, and read paths."""
+    """Return a request with any values. The constructors of `request_type` would check them, and read paths."""
     from ..requests import REQUESTS
 
     made: Any = kind
@@ -108,7 +108,7 @@ def raise_problems(kind: type[ImageRequest], request: ImageRequest, known: tuple
     Args:
         kind: the class that it is to be of.
         request: the request.
-        known: problems that were found before, whose fields are not looked at again.
+        known: problems already found, whose fields are not checked again.
 
     Raises:
         ValidationError: there is a problem.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -18,13 +17,15 @@ from stepfun_async._core.rendering import as_seen, on_white
 from stepfun_async._core.schemas.serialization import json_value
 from stepfun_async._core.text import escaped
 
+from ..errors import UPRIGHT, Words, reworded
+
 PREVIEW_SIDE = 512
 """Pixels of the longer side of a preview: enough to judge an image by, at a tenth of the tokens of a whole one."""
 
 _QUALITY = 80
 
 
-_WORDS: tuple[tuple[str, str], ...] = (
+_WORDS: Words = (
     (r"Size\(width=([^,]+), height=([^)]+)\)", r'{"width": \1, "height": \2}'),
     (r"; raise Budget\(\.\.\.\) or stop here", "; only the one who runs this server can raise its --budget"),
     (
@@ -33,7 +34,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
     ),
     (r"; register_model\(\) adds one(, validation='off' sends as given)?", "; list_image_models has them all"),
     (r"True or False", "true or false"),
-    (r"give a PIL image, such as Image\.open\(path\), to have it sent upright", "save it upright first"),
+    UPRIGHT,
     (r"; the image is still in image\.data; error\.response has it$", "; the image is in this result"),
 )
 """Advice of the SDK, phrased in Python, and its equivalent for an agent."""
@@ -41,9 +42,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
 
 def for_agents(text: str) -> str:
     """Rephrase a message of the SDK for agents."""
-    for python, here in _WORDS:
-        text = re.sub(python, here, text)
-    return text
+    return reworded(text, _WORDS)
 
 
 def image_result(

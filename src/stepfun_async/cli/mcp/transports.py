@@ -5,8 +5,8 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import signal
-import socket
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import anyio
@@ -16,10 +16,11 @@ from mcp.server.stdio import stdio_server
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stepfun_async import ConfigurationError
 from stepfun_async._runtime.signals import signals_received
+from stepfun_async.embedded.listening import in_url, listen
 
 from .stdin import StdinLines
 
@@ -33,32 +34,41 @@ _LARGEST_BODY = 16 * 1024 * 1024
 """Bytes of a request: one with an image of 10 MB as a data URI."""
 
 _LAST_SECONDS = 2
-"""Seconds that open streams get when the server ends."""
+"""Seconds that calls in progress get when the server ends."""
 
 
 async def serve_stdio(server: Server[Any]) -> None:
     """Serve one client over stdin and stdout, until it closes stdin, or until Ctrl-C or SIGTERM."""
     lines: Any = StdinLines()
-
-    async def cancel_at_signal(signals: AsyncIterable[int], scope: anyio.CancelScope) -> None:
-        async for _ in signals:
-            scope.cancel()
-
+    scope = anyio.CancelScope()
     try:
-        with signals_received(signal.SIGINT, signal.SIGTERM) as signals:
-            async with anyio.create_task_group() as group:
-                group.start_soon(cancel_at_signal, signals, group.cancel_scope)
+        async with _at_signal(scope.cancel):
+            with scope:
                 async with stdio_server(stdin=lines) as (incoming, outgoing):
                     await server.run(incoming, outgoing, server.create_initialization_options())
-                group.cancel_scope.cancel()
     finally:
         lines.close()
+
+
+@asynccontextmanager
+async def _at_signal(stop: Callable[[], None]) -> AsyncGenerator[None]:
+    """Call `stop` at each Ctrl-C and SIGTERM during the `async with` block, instead of raising `KeyboardInterrupt`."""
+
+    async def watch(signals: AsyncIterable[int]) -> None:
+        async for _ in signals:
+            stop()
+
+    with signals_received(signal.SIGINT, signal.SIGTERM) as signals:
+        async with anyio.create_task_group() as group:
+            group.start_soon(watch, signals)
+            yield
+            group.cancel_scope.cancel()
 
 
 async def serve_http(
     server: Server[Any], host: str, port: int, token: str | None, on_ready: Callable[[str], None]
 ) -> None:
-    """Serve any number of clients over streamable HTTP, until Ctrl-C.
+    """Serve any number of clients over streamable HTTP, until Ctrl-C or SIGTERM.
 
     Args:
         server: the server.
@@ -73,18 +83,73 @@ async def serve_http(
     if token is None and not is_loopback(host):
         why = f"{host} can be reached from other machines, and those who reach the server spend your money"
         raise ConfigurationError(f"{why}: set {TOKEN_VARIABLE}, or listen on 127.0.0.1")
-    with _listen(host, port) as listener:
+    with listen(host, port) as listener:
         bound = listener.getsockname()[1]
         app = _app(server, host, bound)
+        running = _HTTPServer(_Draining(app if token is None else _Guarded(app, token)))
+        async with _at_signal(running.stop):
+            on_ready(f"http://{in_url(host)}:{bound}{PATH}")
+            await running.serve(sockets=[listener])
+
+
+class _HTTPServer(uvicorn.Server):
+    """uvicorn without signal handlers, which ends open streams when it stops.
+
+    Its own handlers raise the signal again at the end, and at a second one leave the application's lifespan open, which
+    logs a traceback when the event loop closes.
+    """
+
+    def __init__(self, app: _Draining) -> None:
         config = uvicorn.Config(
-            app if token is None else _Guarded(app, token),
-            log_config=None,
-            log_level="warning",
-            ws="none",
-            timeout_graceful_shutdown=_LAST_SECONDS,
+            app, log_config=None, log_level="warning", ws="none", timeout_graceful_shutdown=2 * _LAST_SECONDS
         )
-        on_ready(f"http://{_in_url(host)}:{bound}{PATH}")
-        await uvicorn.Server(config).serve(sockets=[listener])
+        super().__init__(config)
+        self._app = app
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+    def stop(self) -> None:
+        """Accept no more requests, and finish those that are open."""
+        self.should_exit = True
+        self._app.drain()
+
+
+class _Draining:
+    """An application whose open requests can be ended: the streams that clients listen to have no end of their own."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._open: dict[anyio.CancelScope, float] = {}
+
+    def drain(self) -> None:
+        """End open streams now, and other requests after `_LAST_SECONDS`."""
+        for scope, seconds in self._open.items():
+            scope.deadline = min(scope.deadline, anyio.current_time() + seconds)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = complete = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun, complete
+            await send(message)
+            begun = True
+            complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+
+        with anyio.CancelScope() as cancel_scope:
+            self._open[cancel_scope] = 0 if scope["method"] == "GET" else _LAST_SECONDS
+            try:
+                await self._app(scope, receive, watched)
+            finally:
+                del self._open[cancel_scope]
+        if cancel_scope.cancelled_caught and not begun:
+            await PlainTextResponse("the server has stopped", 503)(scope, receive, send)
+        elif cancel_scope.cancelled_caught and not complete:
+            await send({"type": "http.response.body"})
 
 
 def is_loopback(host: str) -> bool:
@@ -97,7 +162,7 @@ def is_loopback(host: str) -> bool:
 
 def _app(server: Server[Any], host: str, port: int) -> ASGIApp:
     # A page in a browser on this machine could reach a server without a token: its Host or Origin is another one.
-    names = [f"{_in_url(host)}:{port}", f"localhost:{port}"]
+    names = [f"{in_url(host)}:{port}", f"localhost:{port}"]
     security = TransportSecuritySettings(
         enable_dns_rebinding_protection=is_loopback(host),
         allowed_hosts=names,
@@ -126,15 +191,3 @@ class _Guarded:
     def _lets_in(self, scope: Scope) -> bool:
         given = Headers(scope=scope).get("authorization", "")
         return hmac.compare_digest(given.encode(), self._expected)
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise ConfigurationError(f"cannot listen on {host}:{port}: {error}; choose another host or port") from error

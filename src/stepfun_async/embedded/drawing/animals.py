@@ -36,7 +36,7 @@ _WHISKERS = both(*(stroke([(0.1, 0.73 + rise), (0.32, 0.73 + 3 * rise)], 0.004) 
 
 
 def _sitting(*, behind: tuple[Layer, ...], ears: tuple[Layer, ...], face: tuple[Layer, ...] = ()) -> tuple[Layer, ...]:
-    """Return an animal that sits and looks on: what all have in common between what is behind and the face."""
+    """Return an animal that sits and looks on: its parts behind, those that all animals share, and its face."""
     return (
         *behind,
         ("coat", _BODY),

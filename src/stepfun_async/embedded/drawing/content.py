@@ -26,7 +26,7 @@ class Content:
 
     Attributes:
         figures: its subjects, the ones behind first.
-        scene: behind them; empty where it is not known.
+        scene: the scene behind them; empty if unknown.
     """
 
     figures: tuple[Placed, ...] = ()
@@ -45,13 +45,13 @@ class Content:
         return replace(self, figures=(*self.figures, *more)[-_MOST:])
 
     def to_text(self) -> str:
-        """Return it as the metadata has it."""
+        """Return the text for the metadata."""
         figures = [[one.name, one.x, one.y, one.size, one.coat] for one in self.figures]
         return json.dumps({"scene": self.scene, "figures": figures})
 
     @classmethod
     def from_text(cls, text: object) -> Content:
-        """Return what metadata say, leaving out all that `to_text` cannot have written."""
+        """Return the content from metadata, ignoring anything that `to_text` cannot have written."""
         if not isinstance(text, str) or len(text) > 4096:
             return cls()
         try:
@@ -68,7 +68,7 @@ class Content:
 
 
 def of(metadata: Mapping[Any, object]) -> Content:
-    """Return the content that an image's metadata name; nothing for images from elsewhere."""
+    """Return the content named in an image's metadata; empty for images from elsewhere."""
     return Content.from_text(metadata.get(KEYWORD))
 
 

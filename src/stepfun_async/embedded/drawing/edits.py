@@ -1,4 +1,4 @@
-"""Edits: what a prompt wants changed in an image, and how it is changed while the rest stays as it is.
+"""Edits: what a prompt wants changed in an image, and the change, which leaves the rest as it is.
 
 Subjects that the engine drew itself are found by the image's metadata (`content`), and are replaced, recoloured or
 removed exactly where they are. Of other images nothing is known; there the subject is taken to be in the middle.
@@ -24,7 +24,7 @@ from .words import Call, called_for, calls, coats, free_colors
 
 @dataclass(slots=True)
 class _Editing:
-    """An image being edited, what it contains, and the light that things are painted in."""
+    """An image being edited, its content, and the light in which things are painted."""
 
     canvas: Canvas
     content: Content
@@ -50,8 +50,8 @@ def edited(
         prompt: what to change.
         palette: the colours that the prompt calls for.
         chance: decides what the prompt leaves open.
-        detail: from 0 to 1; a little more of it tones a little more strongly.
-        wanted: where new subjects go, for those that are to be at a certain place.
+        detail: from 0 to 1; the higher, the stronger the toning.
+        wanted: the places of new subjects that have a given place.
     """
     called = _called_besides_subjects(prompt)
     work = _Editing(Canvas(source.copy()), content, palette if called["palette"] else _ambient(source), chance, wanted)
@@ -178,7 +178,7 @@ def _paint(work: _Editing, placed: Placed) -> None:
 
 
 def _erase(work: _Editing, mask: Image.Image) -> None:
-    """Cover what a mask covers with what is to its left running into what is to its right."""
+    """Fill a masked area with a gradient from what is left of it to what is right of it."""
     box = mask.getbbox()
     if box is None:
         return
@@ -250,7 +250,7 @@ def _middle(canvas: Canvas) -> Image.Image:
 
 
 def _tint(canvas: Canvas, mask: Image.Image, color: RGB) -> None:
-    """Give what a mask covers a colour, and leave its light and shade."""
+    """Give a masked area a colour, and keep its light and shade."""
     levels = canvas.image.convert("L")
     tinted = ImageOps.colorize(levels, mix(color, BLACK, 0.85), mix(color, (255, 255, 255), 0.75), mid=color)
     canvas.image.paste(Image.blend(canvas.image, tinted, 0.75), (0, 0), mask)
@@ -274,5 +274,5 @@ def _toned(image: Image.Image, palette: Palette, share: float) -> Image.Image:
 
 
 def _ambient(image: Image.Image) -> Palette:
-    """Return the light that an image seems to be taken in."""
+    """Return the light in which an image seems to have been taken."""
     return PALETTES["night" if ImageStat.Stat(image.convert("L")).mean[0] < 62 else "day"]

@@ -1,4 +1,4 @@
-"""Figures: the coloured outlines of one subject, and how they get onto a canvas."""
+"""Figures: the coloured outlines of one subject, and how they are painted."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Figure:
         coat: its usual colour, which a colour in the prompt replaces.
         size: the length of a unit, as a share of the canvas' `unit`.
         where: what it stands on.
-        scenes: the scenes that suit it, where no word calls for one.
+        scenes: the scenes that suit it, if no word calls for one.
     """
 
     layers: tuple[Layer, ...]

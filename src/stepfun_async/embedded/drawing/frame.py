@@ -16,7 +16,7 @@ _MAX_PIXELS = 4096 * 4096
 
 
 class UndecodableError(ValueError):
-    """An image that was sent cannot be decoded, though its header is good."""
+    """An image that was sent cannot be decoded, although its header is valid."""
 
 
 def check_pixels(width: int, height: int) -> None:

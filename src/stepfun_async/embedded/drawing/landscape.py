@@ -33,7 +33,7 @@ from .subjects import FIGURES, place
 from .words import called_for, coats, free_colors
 
 _ALONE = ("bands", "city", "dunes", "field", "flowers", "lake", "mountains", "space", "trees", "waves")
-"""The scenes that are something to look at without a subject."""
+"""The scenes worth showing without a subject."""
 
 _Drawn = tuple[Image.Image, Content]
 
@@ -47,10 +47,10 @@ def draw(values: Values, row: Capability, seed: int) -> bytes:
     Args:
         values: the request's parameters, valid by `row`; images as `load_image` read them.
         row: the model's row of the tables.
-        seed: what chance is drawn from.
+        seed: the seed of everything random.
 
     Raises:
-        UndecodableError: an image that was sent is broken inside.
+        UndecodableError: the contents of an image that was sent are broken.
     """
     source, content = _opened(values.get("image"))
     size = size_of(values, row, source.size if source else None)
@@ -174,7 +174,7 @@ _TURN = 0.7
 
 
 def _opened(picture: object) -> tuple[Image.Image | None, Content]:
-    """An image that was sent, and what it contains, where that is known."""
+    """Return an image that was sent, and its content, if known."""
     if not isinstance(picture, InputImage):
         return None, Content()
     try:

@@ -1,8 +1,8 @@
 """Plain images for tests: one colour above another, in a fraction of a millisecond, without Pillow.
 
 They are written row by row as PNG has it, with one trick: in deflate, a piece that ends in a full
-flush refers to nothing before it. So a few equal rows are compressed once, and stand in the file as
-often as the image has them.
+flush refers to nothing before it. So a few equal rows are compressed once, and repeated in the file as often as the
+image has them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def draw(values: Values, row: Capability, seed: int) -> bytes:
 
 
 _TEXT = ("utf-8", "backslashreplace")
-"""The encoding of text, which does not fail at half of a surrogate pair."""
+"""The encoding of text, which accepts half a surrogate pair."""
 
 
 def _sides(image: object) -> tuple[int, int] | None:
@@ -72,7 +72,7 @@ def _compared(value: object) -> object:
 # --- PNG ----------------------------------------------------------------------------------------
 
 _Rows = tuple[tuple[bytes, int], ...]
-"""Rows from top to bottom, each with how often it stands there."""
+"""Rows from top to bottom, each with the number of repetitions."""
 
 
 def _png(size: Size, rows: _Rows, facts: Mapping[str, str]) -> bytes:

@@ -1,4 +1,4 @@
-"""A picture that is paid for is kept, whichever way and in whichever format the answer brings it, and judged alike."""
+"""An image that is paid for is kept, whichever way and in whichever format the response brings it, and judged alike."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stepfun_async._core.responses import image_facts, parse_download, parse_ima
 from stepfun_async._core.wire import HTTPResponse
 from tests.support.samples import FOREIGN, SAMPLES, noise, saved
 
-PICTURES: dict[str, tuple[str | None, int | None, bytes]] = {
+IMAGES: dict[str, tuple[str | None, int | None, bytes]] = {
     "png": ("png", 37, SAMPLES["png-6-16"]),
     "large png": ("png", 400, saved(noise("RGB", 400, 300), "PNG")),
     "jpeg": ("jpeg", 37, SAMPLES["jpeg-RGB"]),
@@ -53,7 +53,7 @@ WAYS: dict[str, Callable[[bytes], dict[str, object]]] = {
     "a link that is a data URI with spaces": lambda data: {"url": f"data:image/png; base64, {_b64(data)}"},
     "a link that is a percent-encoded data URI": lambda data: {"url": "data:image/x," + quote(data)},
 }
-"""How an answer says a picture."""
+"""How a response says an image."""
 
 
 def _parsed(item: dict[str, object]) -> Image:
@@ -68,22 +68,24 @@ def _parsed(item: dict[str, object]) -> Image:
     return whole
 
 
-def _read(reply: HTTPResponse) -> Image:
-    return parse_images(reply, model="m", base_url="https://a.b/v1", now=0.0, link_lifetime=timedelta(hours=1)).data[0]
+def _read(response: HTTPResponse) -> Image:
+    return parse_images(response, model="m", base_url="https://a.b/v1", now=0.0, link_lifetime=timedelta(hours=1)).data[
+        0
+    ]
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", PICTURES)
-def test_every_picture_is_kept_whichever_way_the_answer_says_it(name: str, way: str) -> None:
-    kind, width, data = PICTURES[name]
+@pytest.mark.parametrize("name", IMAGES)
+def test_every_image_is_kept_whichever_way_the_response_says_it(name: str, way: str) -> None:
+    kind, width, data = IMAGES[name]
     image = _parsed(WAYS[way](data))
     assert image.data == data
     assert (image.format, image.width, image.url) == (kind, width, None)
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", IMAGES)
 def test_behind_a_link_the_same_is_seen(name: str) -> None:
-    kind, width, data = PICTURES[name]
+    kind, width, data = IMAGES[name]
     facts = parse_download(HTTPResponse(200, {"content-type": "application/octet-stream"}, data), now=0.0)
     assert facts == image_facts(data)
     assert (facts["data"], facts.get("format"), facts.get("width")) == (data, kind, width)
@@ -103,7 +105,7 @@ def test_behind_a_link_the_same_is_seen(name: str) -> None:
         "<html><body>链接</body>".encode("gb18030"),
     ],
 )
-def test_behind_a_link_a_page_or_a_text_is_no_picture(body: bytes) -> None:
+def test_behind_a_link_a_page_or_a_text_is_no_image(body: bytes) -> None:
     with pytest.raises(MalformedResponseError, match="not an image") as caught:
         parse_download(HTTPResponse(200, {}, body), now=0.0)
     assert caught.value.body == body
@@ -121,9 +123,9 @@ def test_a_link_with_spaces_is_one_that_can_be_fetched(url: str, link: str) -> N
     assert _parsed({"url": url}).url == link
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", IMAGES)
 def test_what_is_saved_has_the_ending_of_its_format(name: str, tmp_path: Any) -> None:
-    kind, _, data = PICTURES[name]
+    kind, _, data = IMAGES[name]
     saved_at = Image(**image_facts(data)).save(tmp_path / "lake")
     endings = {"jpeg": ".jpg", "tiff": ".bin", None: ".bin"}
     assert saved_at.name == "lake" + endings.get(kind, f".{kind}")
@@ -131,8 +133,8 @@ def test_what_is_saved_has_the_ending_of_its_format(name: str, tmp_path: Any) ->
 
 
 @pytest.mark.parametrize("name", ["png", "large png", "jpeg", "webp", "gif", "avif", "bmp"])
-def test_a_link_that_is_base64_is_the_picture(name: str) -> None:
-    kind, width, data = PICTURES[name]
+def test_a_link_that_is_base64_is_the_image(name: str) -> None:
+    kind, width, data = IMAGES[name]
     image = _parsed({"url": _b64(data)})
     assert (image.data, image.format, image.width, image.url) == (data, kind, width, None)
 
