@@ -114,13 +114,13 @@ class _Workers:
         Raises:
             ConfigurationError: some workers cannot run the batch; the reasons are listed.
         """
-        found = self._cluster.run(check_worker, chunk.conditions, on_error="return")
+        found = self._cluster.run(check_worker, chunk.config, on_error="return")
         unfit = [f"{address}: {error}" for address, error in found.items() if error is not None]
         if unfit:
             raise ConfigurationError(
                 f"{len(unfit)} of {len(found)} workers cannot work; nothing was sent:\n" + "\n".join(unfit)
             )
-        semaphore = _semaphore(f"stepfun-{chunk.conditions.run}", self._most)
+        semaphore = _semaphore(f"stepfun-{chunk.config.run}", self._most)
         semaphore.register()
         return semaphore
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 from stepfun_async._core.capabilities import Capability
-from stepfun_async._core.errors import InvalidRequestError
+from stepfun_async._core.errors import ConfigurationError, InvalidRequestError
 from stepfun_async._core.image_rules import ImageInput, Style
 from stepfun_async._core.problems import Problem, plain
 from stepfun_async._core.profiles import Server
@@ -18,6 +18,24 @@ from .jobs import OPENAI_FIELDS, OPERATIONS, field_of, join_sides, known_fields
 
 _OF_LINES = frozenset({"operation", "model", "extra_body"})
 """Fields that no model has a rule for."""
+
+
+def default_fields(model: object, defaults: object) -> dict[str, object]:
+    """Return the default fields of a batch.
+
+    Args:
+        model: the default model; `None` for none.
+        defaults: the mapping of other fields given by the user; `None` for none.
+
+    Raises:
+        ConfigurationError: `defaults` is not a mapping, or has an id.
+    """
+    if defaults is not None and not isinstance(defaults, Mapping):
+        raise ConfigurationError(f"defaults are a mapping of fields, not {defaults!r}")
+    fields = {str(name): value for name, value in cast("Mapping[object, object]", defaults or {}).items()}
+    if "id" in fields:
+        raise ConfigurationError("defaults cannot have an id: each line has its own")
+    return fields if model is None else {**fields, "model": model}
 
 
 def check_defaults(defaults: Mapping[str, object], server: Server | None = None) -> None:

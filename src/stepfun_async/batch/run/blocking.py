@@ -1,4 +1,4 @@
-"""Running a batch without an event loop: in one of its own."""
+"""Runs a batch without an event loop, in one of its own."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ T = TypeVar("T")
 
 
 def run_beside(function: Callable[[], Awaitable[T]]) -> T:
-    """Run `function` in a loop of its own, in a thread of its own. An interrupt here cancels it there."""
+    """Run `function` in an event loop and a thread of its own. A `KeyboardInterrupt` in this thread cancels it."""
     with Portal("a Batch", ConfigurationError) as portal:
         held = portal.run(partial(_held, function))
     return held()
 
 
 async def _held(function: Callable[[], Awaitable[T]]) -> Callable[[], T]:
-    """Return a function with the result of `function`; it also raises what would end the loop at once."""
+    """Return a function that returns the result of `function`, or raises an error that would end the loop at once."""
     try:
         result = await function()
     except Exception:
