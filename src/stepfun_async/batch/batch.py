@@ -377,7 +377,7 @@ class Batch:
         settings = self._client.resolved()
         check_defaults(self._default_fields, settings.server)
         async with self._inputs.open() as source:
-            if source.once:
+            if source.is_one_shot:
                 raise ConfigurationError(
                     "check would use these inputs up: they can be read once; give a list or a file"
                 )

@@ -418,14 +418,14 @@ def _fields(texts: list[str]) -> dict[str, Any]:
 
 
 def _of_options(error: StepFunError) -> StepFunError:
-    """Return an error about what holds for all lines with the options that gave it."""
+    """Return an error about the defaults in terms of the options."""
     if not isinstance(error, InvalidRequestError):
         return error
     problems = (
         problem if problem.field == "model" else replace(problem, field="set", given=f"{problem.field}={problem.given}")
         for problem in error.problems
     )
-    return InvalidRequestError.of("what holds for all lines", tuple(problems))
+    return InvalidRequestError.of("the defaults for all lines", tuple(problems))
 
 
 def _limits(

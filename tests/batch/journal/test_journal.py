@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from stepfun_async import Money
 from stepfun_async.batch import JournalError, Records
-from stepfun_async.batch.inputs.jobs import Job, JobDefaults, job_of
+from stepfun_async.batch.inputs.jobs import Job, JobDefaults, parse_job
 from stepfun_async.batch.journal.admission import AdmissionResult, is_settled
 from stepfun_async.batch.journal.database import JOURNAL, VERSION
 from stepfun_async.batch.journal.journal import JobResult, Journal
@@ -29,7 +29,7 @@ PRICE = Money(Decimal("0.003"), "USD")
 
 def job(line: int, prompt: str = "a", **fields: object) -> Job:
     digest = f"{prompt}{fields}".encode()
-    return job_of(line, {"prompt": prompt, **fields}, JobDefaults({}), digest)
+    return parse_job(line, {"prompt": prompt, **fields}, JobDefaults({}), digest)
 
 
 def admit(journal: Journal, *lines: Job | int, accept: bool = False, hold: bool = False) -> AdmissionResult:

@@ -63,8 +63,8 @@ class Shop:
 
     def batch(self, count: int, **settings: Any) -> Batch:
         lines = [{"prompt": f"lake {number}", "seed": number} for number in range(1, count + 1)]
-        once = RetryPolicy(max_attempts=1)
-        return Batch(lines, **{"out": self.out, "base_url": "embedded", "retry": once, **settings})
+        is_one_shot = RetryPolicy(max_attempts=1)
+        return Batch(lines, **{"out": self.out, "base_url": "embedded", "retry": is_one_shot, **settings})
 
     async def submit(self, chunk: Chunk) -> Sequence[Row]:
         """As an engine of a cluster does: in another place, from a pickle."""

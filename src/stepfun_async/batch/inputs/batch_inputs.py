@@ -1,4 +1,4 @@
-"""The inputs of a batch: as the user gave them, with variations and a limit, opened for each reading."""
+"""The inputs of a batch with their variations and limit, opened again for each pass."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class BatchInputs:
         Raises:
             ConfigurationError: they cannot be read, or were consumed by an earlier reading.
         """
-        if self._source is not None and self._source.once:
+        if self._source is not None and self._source.is_one_shot:
             raise ConfigurationError("these inputs were used up by an earlier run: make a new Batch")
         try:
             with ExitStack() as stack:

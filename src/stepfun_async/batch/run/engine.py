@@ -217,7 +217,7 @@ class Engine:
             return
         if not lines:
             self._exhausted = True
-            if isinstance(self._source, FirstLines) and self._source.cut:
+            if isinstance(self._source, FirstLines) and self._source.is_truncated:
                 return
             self._stats.lines = await self._writer.do(Journal.finish_reading)
             return
