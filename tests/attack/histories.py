@@ -39,7 +39,7 @@ from stepfun_async._runtime.files import put_in_place, write_out
 from stepfun_async.batch import Item, JournalError, Records
 from stepfun_async.batch.journal import database, journal
 from stepfun_async.batch.journal.journal import Journal
-from stepfun_async.batch.report.journalled import row_from
+from stepfun_async.batch.report.item_rows import row_from
 from stepfun_async.batch.storage import group_write, store
 from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
 

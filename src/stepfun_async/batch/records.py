@@ -22,7 +22,7 @@ from .items import Item, Status
 from .journal.database import JournalError, running_in, translate_sqlite_errors
 from .journal.journal import SETTINGS, Journal
 from .report import ReportRow, write_report
-from .report.journalled import row_from, summary_from
+from .report.item_rows import row_from, summary_from
 from .report.manifest import METADATA, Write, row_of, write_captions, writer_for
 from .storage.base import FileStore
 from .storage.bucket import Bucket, is_url

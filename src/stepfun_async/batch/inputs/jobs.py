@@ -194,7 +194,7 @@ _PLAIN = (str, int, bool)
 
 
 def _to_python(value: object) -> object:
-    """Return a field with Python values instead of other scalars, and None if missing, also in mappings and lists."""
+    """Return a field with Python values for other scalars and for missing ones, also in mappings and lists."""
     if type(value) in _PLAIN:
         return value
     if isinstance(value, Mapping):
