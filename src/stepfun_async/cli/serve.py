@@ -1,4 +1,4 @@
-"""`serve`: an engine behind HTTP, drawing stand-ins or running a local model."""
+"""`serve`: an engine behind HTTP, which draws stand-ins or runs a local model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stepfun_async import ConfigurationError, InvalidRequestError, Problem
 from stepfun_async.embedded import Bill, Engine, Fault, Scenario, check_server_available
 from stepfun_async.embedded.faults import KINDS
 
-from .console import plain_money, say
+from .console import echo, format_money
 from .help_text import wrap_help
 from .serve_log import ServeLog
 
@@ -65,7 +65,7 @@ def serve(
         DeviceKind.AUTO
     ),
     queue: Annotated[
-        int, typer.Option(min=0, help="How many requests may wait for the model; others are answered with 429.")
+        int, typer.Option(min=0, help="The number of requests that may wait for the model; others get a 429.")
     ] = 8,
     fault: Annotated[
         list[str] | None,
@@ -117,10 +117,10 @@ def _serve(host: str, port: int, make: Callable[[], Engine], origins: list[str])
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     engine = make()
     try:
-        run_server(host, port, engine, partial(_introduce, engine), origins)
+        run_server(host, port, engine, partial(_print_banner, engine), origins)
     finally:
         engine.close()
-    say(f"bill: {_bill_text(engine.bill())}")
+    echo(f"bill: {_bill_text(engine.bill())}")
 
 
 # --- options --------------------------------------------------------------------------------------
@@ -179,10 +179,10 @@ def _local_model(
     return load
 
 
-# --- what is said ---------------------------------------------------------------------------------
+# --- output ---------------------------------------------------------------------------------------
 
 
-def _introduce(engine: Engine, base_url: str) -> None:
+def _print_banner(engine: Engine, base_url: str) -> None:
     keys = engine.keys
     key = "any" if keys is None else f"KEY, one of the {len(keys)} in {KEYS_VARIABLE}"
     models = {row.model: None for row in engine.backend.rows()}
@@ -195,12 +195,12 @@ def _introduce(engine: Engine, base_url: str) -> None:
         *(f"fault:    {fault}" for fault in engine.scenario.faults),
         "Ctrl-C ends it and shows the bill.",
     ]
-    say(*lines)
+    echo(*lines)
 
 
 def _bill_text(bill: Bill) -> str:
     calls = "1 call" if bill.calls == 1 else f"{bill.calls} calls"
     images = "1 image" if bill.images == 1 else f"{bill.images} images"
     work = f"{bill.seconds:.1f} s of work" if bill.seconds else ""
-    spent = plain_money({currency: amount for currency, amount in bill.spent.items() if amount})
+    spent = format_money({currency: amount for currency, amount in bill.spent.items() if amount})
     return f"{calls}, {images}, {spent or work or 'no money'}"

@@ -24,7 +24,7 @@ PREVIEW_SIDE = 512
 _QUALITY = 80
 
 
-_WORDS: tuple[tuple[str, str], ...] = (
+_REPHRASINGS: tuple[tuple[str, str], ...] = (
     (r"Size\(width=([^,]+), height=([^)]+)\)", r'{"width": \1, "height": \2}'),
     (r"; raise Budget\(\.\.\.\) or stop here", "; only the one who runs this server can raise its --budget"),
     (
@@ -41,7 +41,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
 
 def for_agents(text: str) -> str:
     """Rephrase a message of the SDK for agents."""
-    for python, here in _WORDS:
+    for python, here in _REPHRASINGS:
         text = re.sub(python, here, text)
     return text
 
@@ -105,8 +105,8 @@ def tool_result(
 
 def problem_facts(problem: Problem) -> dict[str, object]:
     """Return a problem as JSON, with the sentence that says it."""
-    said, allowed = for_agents(str(problem)), for_agents(problem.allowed)
-    return {"field": problem.field, "problem": said, "allowed": allowed, "nearest": json_value(problem.nearest)}
+    sentence, allowed = for_agents(str(problem)), for_agents(problem.allowed)
+    return {"field": problem.field, "problem": sentence, "allowed": allowed, "nearest": json_value(problem.nearest)}
 
 
 def money_facts(client: AsyncClient) -> dict[str, object]:
