@@ -168,7 +168,7 @@ class Bucket:
         self.write(name, data, overwrite=True)
 
     def remove_leftovers(self, stem: str) -> None:
-        """Do nothing: no object is ever half-written."""
+        """Do nothing: no object is ever partial."""
 
     def write(self, name: str, data: bytes, *, overwrite: bool) -> None:
         """Write an object.

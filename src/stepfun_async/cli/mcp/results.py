@@ -26,7 +26,7 @@ _QUALITY = 80
 
 _REPHRASINGS: tuple[tuple[str, str], ...] = (
     (r"Size\(width=([^,]+), height=([^)]+)\)", r'{"width": \1, "height": \2}'),
-    (r"; raise Budget\(\.\.\.\) or stop here", "; only the one who runs this server can raise its --budget"),
+    (r"; raise Budget\(\.\.\.\) or stop here", "; only the owner of this server can raise its --budget"),
     (
         r"so the budget cannot be enforced: pass Budget\(.*\}\)",
         "so the budget of this server cannot be enforced: choose another model",
