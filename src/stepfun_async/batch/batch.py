@@ -34,15 +34,15 @@ from .journal.database import JournalError
 from .journal.journal import Journal
 from .journal.writer import Writer
 from .records import Records
-from .run.blocking import run_beside
+from .run.blocking import run_in_thread
 from .run.earlier_spending import mark_settled
 from .run.engine import AHEAD, Engine
 from .run.input_check import InputCheck
 from .run.job_runner import JobRunner
 from .run.opening import open_journal
 from .run.options import RunOptions
+from .run.progress_display import interruption_message, show_progress
 from .run.remote_engine import RemoteEngine, Submit
-from .run.watching import interrupted, watched
 from .storage.bucket import is_url
 from .storage.filenames import DEFAULT_TEMPLATE, check_template
 from .storage.location import StorageLocation, check_image_location
@@ -223,7 +223,7 @@ class Batch:
         """
         try:
             async with self._open_run(self._local_engine) as engine:
-                async with self._watched(engine) if progress else nullcontext():
+                async with self._show_progress(engine) if progress else nullcontext():
                     await engine.run()
                 return engine.result()
         except StepFunError as error:
@@ -238,12 +238,12 @@ class Batch:
             progress: show the progress, as `run` does, and the state of the batch after Ctrl-C.
         """
         try:
-            return run_beside(partial(self.run, progress=progress))
+            return run_in_thread(partial(self.run, progress=progress))
         except StepFunError as error:
             raise without_frames(error) from error.__cause__
         except KeyboardInterrupt:
             if progress:
-                write_below(interrupted(self.progress))
+                write_below(interruption_message(self.progress))
             raise
 
     @asynccontextmanager
@@ -350,7 +350,7 @@ class Batch:
             max_in_flight=max_in_flight,
             lines_at_once=lines_at_once,
         )
-        return run_beside(run)
+        return run_in_thread(run)
 
     def stop(self) -> None:
         """Stop the current run: nothing more is sent, and lines in flight finish. May be called from any thread."""
@@ -389,7 +389,7 @@ class Batch:
     def check_sync(self) -> Checked:
         """`check` for code without an event loop."""
         try:
-            return run_beside(self.check)
+            return run_in_thread(self.check)
         except StepFunError as error:
             raise without_frames(error) from error.__cause__
 
@@ -407,9 +407,9 @@ class Batch:
 
     # --- private ---
 
-    def _watched(self, engine: Engine) -> AbstractAsyncContextManager[None]:
+    def _show_progress(self, engine: Engine) -> AbstractAsyncContextManager[None]:
         inputs = self._inputs
-        return watched(lambda: engine.progress, inputs.inputs, inputs.variations, inputs.limit)
+        return show_progress(lambda: engine.progress, inputs.inputs, inputs.variations, inputs.limit)
 
     @asynccontextmanager
     async def _open_run(self, create_engine: EngineFactory, *, sends: bool = True) -> AsyncGenerator[Engine]:

@@ -97,8 +97,10 @@ def warn_of_extension(image: Image) -> None:
         return
     named = _FORMATS.get(image.path.suffix.lower())
     if named not in (None, image.format):
-        right = image.path.with_suffix(EXTENSIONS[image.format])
-        echo_stderr(f"warning: {image.path} holds a {image.format.upper()} image: call it {right.name}, or convert it")
+        suggested = image.path.with_suffix(EXTENSIONS[image.format])
+        echo_stderr(
+            f"warning: {image.path} holds a {image.format.upper()} image: call it {suggested.name}, or convert it"
+        )
 
 
 _FORMATS: Mapping[str, str] = {**{end: name for name, end in EXTENSIONS.items()}, ".jpeg": "jpeg"}

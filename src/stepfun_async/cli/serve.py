@@ -102,9 +102,9 @@ def serve(
         raise InvalidRequestError.of("serve", (Problem("credit", credit, "a number, 0 or more"),))
     origins = [_origin(text) for text in cors or []]
     check_server_available()
-    with ServeLog() as shown:
+    with ServeLog() as serve_log:
         if engine is EngineKind.DIFFUSERS:
-            make = _local_model(model_folder, model_name, device, queue, shown)
+            make = _local_model(model_folder, model_name, device, queue, serve_log)
         else:
             _refuse_for_embedded(folder=model_folder, name=model_name)
             make = Engine
@@ -163,7 +163,7 @@ def _refuse_for_embedded(*, folder: Path | None, name: str | None) -> None:
 
 
 def _local_model(
-    folder: Path | None, name: str | None, device: DeviceKind, queue: int, shown: ServeLog
+    folder: Path | None, name: str | None, device: DeviceKind, queue: int, serve_log: ServeLog
 ) -> Callable[..., Engine]:
     if folder is None:
         allowed = "the folder of a model, with a model_index.json"
@@ -171,9 +171,9 @@ def _local_model(
     from stepfun_async.diffusers import DiffusersEngine
 
     def load(**settings: Any) -> Engine:
-        with shown.loading(folder):
+        with serve_log.loading(folder):
             return DiffusersEngine(
-                folder, device.value, name=name, queue=queue, on_progress=shown.on_progress, **settings
+                folder, device.value, name=name, queue=queue, on_progress=serve_log.on_progress, **settings
             )
 
     return load

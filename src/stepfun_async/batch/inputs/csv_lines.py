@@ -85,10 +85,10 @@ def _refuse_doubtful(file: str, name: str) -> None:
     """
     if field_of(name):
         return
-    meant = likely_field(name)
+    similar = likely_field(name)
     joined = next((delimiter for delimiter in DELIMITERS if any(map(field_of, name.split(delimiter)[1:]))), None)
-    if joined or meant:
-        why = f"separated by {joined!r} as well" if joined else f"did you mean {meant!r}?"
+    if joined or similar:
+        why = f"separated by {joined!r} as well" if joined else f"did you mean {similar!r}?"
         raise ConfigurationError(f"the header of {file!r} has a column {name!r} ({why}); nothing was sent")
 
 
@@ -101,9 +101,11 @@ def _parse_row(header: tuple[str, ...], cells: tuple[str, ...]) -> object:
     if any(cells[len(header) :]):
         shown = f"{len(cells)} cells"
         return InvalidLine((Problem("line", shown, f"{len(header)}, as many as the header names"),))
-    odd = [name or "line" for name, cell in zip(header, cells, strict=False) if escaped(cell) != cell]
-    if odd:
-        return InvalidLine(tuple(Problem(name, None, "text in UTF-8", "it has bytes that are none") for name in odd))
+    invalid = [name or "line" for name, cell in zip(header, cells, strict=False) if escaped(cell) != cell]
+    if invalid:
+        return InvalidLine(
+            tuple(Problem(name, None, "text in UTF-8", "it has bytes that are none") for name in invalid)
+        )
     unnamed = [
         at for at, (name, cell) in enumerate(zip(header, cells, strict=False), 1) if at > 1 and cell and not name
     ]

@@ -148,8 +148,8 @@ class _LineSchema:
         for name in self._defaults.keys() & set(schema["required"]):
             fields[name] = nullable(fields[name])
         fields |= {"id": _ID, "operation": True, "model": True, **_SIDES, **_for_batches(row, fields)}
-        if odd := sorted(self._defaults.keys() - fields.keys()):
-            why = f"{row.model} has no {', '.join(odd)} for {row.operation}, which the batch has a default for."
+        if unknown := sorted(self._defaults.keys() - fields.keys()):
+            why = f"{row.model} has no {', '.join(unknown)} for {row.operation}, which the batch has a default for."
             return {"description": why, "not": {}}
         return {
             **schema,

@@ -56,7 +56,7 @@ def page_around_records(summary: ReportSummary, stats: ReportStats) -> tuple[str
         "figures": _figures(summary, stats),
         "progress": _progress(summary, stats),
         "notices": _notices(summary, stats),
-        "course": _course(summary, stats),
+        "results": _results(summary, stats),
         "settings": _settings(summary),
         "states": _state_buttons(stats),
         "listed": _listed(stats),
@@ -230,7 +230,7 @@ def _unknown_notice(stats: ReportStats) -> Iterable[Html]:
 # --- plots, failures, costs -----------------------------------------------------------------------
 
 
-def _course(summary: ReportSummary, stats: ReportStats) -> Html | None:
+def _results(summary: ReportSummary, stats: ReportStats) -> Html | None:
     """Return the plots, failures and costs of the batch; `None` if nothing has begun."""
     if not stats.states.total() - stats.states["pending"]:
         return None

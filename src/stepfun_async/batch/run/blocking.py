@@ -12,14 +12,14 @@ from stepfun_async._runtime.portal import Portal
 T = TypeVar("T")
 
 
-def run_beside(function: Callable[[], Awaitable[T]]) -> T:
+def run_in_thread(function: Callable[[], Awaitable[T]]) -> T:
     """Run `function` in an event loop and a thread of its own. A `KeyboardInterrupt` in this thread cancels it."""
     with Portal("a Batch", ConfigurationError) as portal:
-        held = portal.run(partial(_held, function))
-    return held()
+        outcome = portal.run(partial(_capture, function))
+    return outcome()
 
 
-async def _held(function: Callable[[], Awaitable[T]]) -> Callable[[], T]:
+async def _capture(function: Callable[[], Awaitable[T]]) -> Callable[[], T]:
     """Return a function that returns the result of `function`, or raises an error that would end the loop at once."""
     try:
         result = await function()

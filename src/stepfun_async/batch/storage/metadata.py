@@ -117,7 +117,7 @@ def _in_jpeg(image: InputImage, prompt: str, text: str) -> bytes | None:
 
 _HAS_EXIF, _HAS_ALPHA = 0x08, 0x10
 _LONGEST_HEAD = 18
-_LEAST = {b"VP8L": 13}
+_MIN_BYTES = {b"VP8L": 13}
 """The bytes of the first chunk that are read, if fewer than `_LONGEST_HEAD`."""
 
 
@@ -126,7 +126,7 @@ def _in_webp(image: InputImage, prompt: str, text: str) -> bytes | None:
     data = image.data
     chunks = data[12 : 8 + int.from_bytes(data[4:8], "little")]
     extended = chunks[:4] == b"VP8X"
-    if len(chunks) < _LEAST.get(chunks[:4], _LONGEST_HEAD):  # bytes after the declared end do not count
+    if len(chunks) < _MIN_BYTES.get(chunks[:4], _LONGEST_HEAD):  # bytes after the declared end do not count
         return None
     flags = chunks[8] if extended else _alpha_of(chunks)
     if flags & _HAS_EXIF:

@@ -20,7 +20,7 @@ _COUNTED_AT_ONCE = 4096
 
 
 @asynccontextmanager
-async def watched(
+async def show_progress(
     progress: Callable[[], Progress], inputs: Any, variations: int, limit: int | None
 ) -> AsyncGenerator[None]:
     """Show the progress of a run during the block, and its result after it.
@@ -31,24 +31,24 @@ async def watched(
         variations: the number of images for each line.
         limit: the maximum number of images.
     """
-    watch = _Watch(progress, status_line())
+    display = _ProgressDisplay(progress, status_line())
     try:
         async with anyio.create_task_group() as group:
-            group.start_soon(watch.count, inputs, variations, limit)
-            group.start_soon(watch.refresh)
+            group.start_soon(display.count, inputs, variations, limit)
+            group.start_soon(display.refresh)
             yield
             group.cancel_scope.cancel()
     finally:
-        watch.line.end(*watch.text())
+        display.line.end(*display.text())
 
 
-def interrupted(progress: Progress) -> str:
+def interruption_message(progress: Progress) -> str:
     """Return the message for a run that Ctrl-C has ended."""
     lost = f" {progress.unknown:,} may have been charged without an image." if progress.unknown else ""
     return f"interrupted: {progress.done:,} images were made and are kept.{lost} The next run makes the rest."
 
 
-class _Watch:
+class _ProgressDisplay:
     """Shows a run."""
 
     def __init__(self, progress: Callable[[], Progress], line: StatusLine) -> None:
