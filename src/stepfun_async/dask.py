@@ -43,7 +43,7 @@ def run_on(cluster: Any, batch: Batch, *, chunk: int = 50, max_in_flight: int | 
     """Run a batch on the workers of a Dask cluster, or continue where the last run ended.
 
     It blocks, may be called while an event loop runs, and ends as `Batch.run_sync` does: after `batch.stop()` in
-    another thread or Ctrl-C, nothing more is sent, and the lines in flight end and are entered in the journal.
+    another thread or Ctrl-C, nothing more is sent, and the lines in flight finish and are recorded in the journal.
 
     Args:
         cluster: a `distributed.Client` that is not asynchronous.
@@ -100,7 +100,9 @@ class _Workers:
             if self._semaphore is None:
                 self._semaphore = await finished_in_thread(partial(self._begin, chunk))
         name = self._semaphore.name
-        future = await finished_in_thread(partial(self._cluster.submit, _make, chunk, name, self._most, pure=False))
+        future = await finished_in_thread(
+            partial(self._cluster.submit, _run_chunk, chunk, name, self._most, pure=False)
+        )
         try:
             await _ended(future)
             rows: Sequence[Row] = await finished_in_thread(future.result)
@@ -114,13 +116,13 @@ class _Workers:
         Raises:
             ConfigurationError: some workers cannot run the batch; the reasons are listed.
         """
-        found = self._cluster.run(check_worker, chunk.conditions, on_error="return")
-        unfit = [f"{address}: {error}" for address, error in found.items() if error is not None]
-        if unfit:
+        found = self._cluster.run(check_worker, chunk.config, on_error="return")
+        unusable = [f"{address}: {error}" for address, error in found.items() if error is not None]
+        if unusable:
             raise ConfigurationError(
-                f"{len(unfit)} of {len(found)} workers cannot work; nothing was sent:\n" + "\n".join(unfit)
+                f"{len(unusable)} of {len(found)} workers cannot work; nothing was sent:\n" + "\n".join(unusable)
             )
-        semaphore = _semaphore(f"stepfun-{chunk.conditions.run}", self._most)
+        semaphore = _semaphore(f"stepfun-{chunk.config.run}", self._most)
         semaphore.register()
         return semaphore
 
@@ -186,6 +188,6 @@ def _slots(name: str, most: int) -> _Slots:
     return _Slots(name, most)
 
 
-def _make(chunk: Chunk, name: str, most: int) -> Sequence[Row]:
+def _run_chunk(chunk: Chunk, name: str, most: int) -> Sequence[Row]:
     """Run a chunk; this is the function that Dask sends to a worker."""
     return run_chunk(chunk, _slots(name, most))

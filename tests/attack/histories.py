@@ -39,7 +39,7 @@ from stepfun_async._runtime.files import put_in_place, write_out
 from stepfun_async.batch import Item, JournalError, Records
 from stepfun_async.batch.journal import database, journal
 from stepfun_async.batch.journal.journal import Journal
-from stepfun_async.batch.report.journalled import row_from
+from stepfun_async.batch.report.item_rows import row_from
 from stepfun_async.batch.storage import group_write, store
 from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
 
@@ -270,11 +270,11 @@ class History:
     def _world(self) -> Iterator[None]:
         """The places where a process dies, and a disk that may be full."""
         death, history = self.death, self
-        commit, rescue, opened = Journal.commit, store._write_new, database.opened
+        commit, rescue, open_database = Journal.commit, store._write_new, database.open_database
         write, name = write_out, put_in_place
 
-        def hastily_opened(folder: Path) -> sqlite3.Connection:
-            connection = opened(folder)
+        def without_syncs(folder: Path) -> sqlite3.Connection:
+            connection = open_database(folder)
             connection.execute("PRAGMA synchronous = OFF")  # no power is lost here
             return connection
 
@@ -304,7 +304,7 @@ class History:
             stack.enter_context(mock.patch.object(group_write, "write_out", written))
             stack.enter_context(mock.patch.object(group_write, "put_in_place", named))
             stack.enter_context(mock.patch.object(store, "_write_new", rescued))
-            stack.enter_context(mock.patch.object(journal, "opened", hastily_opened))
+            stack.enter_context(mock.patch.object(journal, "open_database", without_syncs))
             stack.enter_context(mock.patch("os.fsync"))
             stack.enter_context(mock.patch("tempfile.tempdir", str(self.refuge)))
             yield

@@ -18,38 +18,37 @@ from typing import Any
 
 from stepfun_async import Batch, Limits, RetryPolicy
 from stepfun_async.batch.journal import journal
-from stepfun_async.batch.run import engine
-from stepfun_async.batch.run import job_runner as making
+from stepfun_async.batch.run import engine, job_runner
 from stepfun_async.batch.storage import bucket, group_write
 
 CONCURRENCY = 4
 
-Place = tuple[Any, str, Callable[..., bool] | None, bool]
+FileStore = tuple[Any, str, Callable[..., bool] | None, bool]
 
-POINTS: dict[str, Place] = {
+POINTS: dict[str, FileStore] = {
     "before the line is admitted": (journal.Journal, "admit", None, False),
     "the line is admitted, not committed": (journal.Journal, "admit", None, True),
     "before the start is entered": (journal.Journal, "start", None, False),
     "the start is entered, not committed": (journal.Journal, "start", None, True),
-    "the start is committed": (making.JobRunner, "make", None, False),
-    "the answer is there": (making.JobRunner, "keep", None, False),
+    "the start is committed": (job_runner.JobRunner, "run", None, False),
+    "the answer is there": (job_runner.JobRunner, "save", None, False),
     "before the note is written": (group_write.FileWrite, "_write_note", None, False),
     "the note is written": (group_write.FileWrite, "_write_note", None, True),
     "the temporary file is written, not flushed": (group_write.FileWrite, "flush", None, False),
-    "the temporary file is flushed": (group_write.FileWrite, "name", None, False),
+    "the temporary file is flushed": (group_write.FileWrite, "rename", None, False),
     "the picture has both names": (group_write, "put_in_place", None, True),
-    "the picture has its name": (group_write.FileWrite, "name", None, True),
+    "the picture has its name": (group_write.FileWrite, "rename", None, True),
     "before the folder is flushed": (group_write, "sync_folder", None, False),
     "the folder is flushed": (group_write, "sync_folder", None, True),
     "before the end is entered": (journal.Journal, "end", None, False),
     "the end is entered, not committed": (journal.Journal, "end", None, True),
-    "the end is committed": (engine.Engine, "_send_item", None, False),
+    "the end is committed": (engine.Engine, "_report_item", None, False),
     "before the inputs are at their end": (journal.Journal, "finish_reading", None, False),
 }
 """Each point: what is patched, when it counts, and whether the process ends after it instead of before."""
 
 
-BUCKET_POINTS: dict[str, Place] = {
+BUCKET_POINTS: dict[str, FileStore] = {
     "before the note is put": (bucket.Bucket, "write", lambda *_, overwrite: overwrite, False),
     "the note is put": (bucket.Bucket, "write", lambda *_, overwrite: overwrite, True),
     "before the picture is put": (bucket.Bucket, "write", lambda *args, overwrite: _is_picture(*args), False),

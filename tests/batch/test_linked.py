@@ -1,4 +1,4 @@
-"""A server that answers with links though base64 was asked for: each picture is fetched and kept, and bought once."""
+"""A server that answers with links though base64 was asked for: each picture is downloaded, kept, and bought once."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def test_a_picture_that_cannot_be_fetched_stops_the_batch_and_is_entered_w
         raise APIConnectionError("no route to pictures.test", billing="not_sent", again=False)
 
     shop.transport = server = Linking(behind)
-    with pytest.raises(SaveError, match="paid for, but not fetched") as caught:
+    with pytest.raises(SaveError, match="paid for, but not downloaded") as caught:
         await shop.batch(prompts(50)).run()
     assert caught.value.response.image.url == LINK.format(1).replace(" ", "%20")
     assert server.posts <= 4, "those in flight, and no further one is paid for"
@@ -128,14 +128,14 @@ async def test_a_picture_of_any_format_that_was_kept_before_a_crash_is_known_aga
 ) -> None:
     data = IMAGES[name][2]
     shop.transport = server = Linking(lambda _: data)
-    real = JobRunner.keep
+    real = JobRunner.save
 
     async def keep_and_die(self: JobRunner, *arguments: Any) -> Any:
         await real(self, *arguments)
         raise OSError("the process dies here")
 
     with monkeypatch.context() as patched:
-        patched.setattr(JobRunner, "keep", keep_and_die)
+        patched.setattr(JobRunner, "save", keep_and_die)
         with pytest.raises(OSError, match="dies here"):
             await shop.batch(prompts(1)).run()
     assert (await shop.batch(prompts(1)).run()).adopted == 1

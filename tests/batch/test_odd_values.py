@@ -101,7 +101,7 @@ async def test_what_reading_a_line_raises_is_said_of_that_line(shop: Shop, monke
     def raising(*_: object) -> Any:
         raise RuntimeError("somebody's own")
 
-    monkeypatch.setattr("stepfun_async.batch.inputs.job_reader.job_of", raising)
+    monkeypatch.setattr("stepfun_async.batch.inputs.job_reader.parse_job", raising)
     batch: Batch = shop.batch([{"prompt": "a"}])
     assert (await batch.run()).failed == 1
     (item,) = batch.items()

@@ -23,7 +23,7 @@ from PIL import Image as pillow
 
 from stepfun_async import ConfigurationError, ImageEdit, Size, TextToImage
 from stepfun_async.batch import Batch, InputWarning, Records
-from stepfun_async.batch.inputs.jobs import Job, JobDefaults, job_of
+from stepfun_async.batch.inputs.jobs import Job, JobDefaults, parse_job
 from stepfun_async.batch.inputs.sources import source_of
 
 from ..core.test_scalars import NAType, Scalar
@@ -44,7 +44,7 @@ async def jobs(inputs: object) -> list[Job]:
         terms = JobDefaults({}, source.folder)
         found: list[Job] = []
         while lines := await source.take(7):
-            found += [job_of(line.number, line.read(), terms, line.digest) for line in lines]
+            found += [parse_job(line.number, line.read(), terms, line.digest) for line in lines]
         return found
 
 
@@ -333,14 +333,14 @@ async def test_lines_for_openais_batches_are_read(tmp_path: Path, write: Write) 
 )
 def test_the_url_of_an_openai_line_names_the_operation(url: str, body: dict[str, Any], operation: str) -> None:
     line = {"custom_id": "1", "url": url, "body": {"model": "step-image-edit-2", "prompt": "a", **body}}
-    job = job_of(1, line, JobDefaults({}))
+    job = parse_job(1, line, JobDefaults({}))
     assert said(job) == ""
     assert job.described["operation"] == operation
 
 
 @pytest.mark.parametrize(("field", "value"), [("url", "/v1/chat/completions"), ("method", "GET"), ("url", 3)])
 def test_an_openai_line_for_something_else_is_refused(field: str, value: object) -> None:
-    job = job_of(1, {**OPENAI, field: value}, JobDefaults({}))
+    job = parse_job(1, {**OPENAI, field: value}, JobDefaults({}))
     assert [problem.field for problem in job.problems] == ["url"]
     assert "POST /v1/images/edits" in said(job)
 
@@ -502,7 +502,7 @@ async def test_a_prompt_that_cannot_be_seen_is_none(tmp_path: Path, name: str, h
 async def test_the_header_of_a_joined_table_is_no_prompt(tmp_path: Path, header: str, mark: str) -> None:
     (tmp_path / "a.csv").write_text(f"{header}\n{mark}{header}\n", encoding="utf-8")
     (job,) = await jobs(tmp_path / "a.csv")
-    assert "the header again" in str(job.problems)
+    assert "it repeats the header" in str(job.problems)
 
 
 @pytest.mark.parametrize(
@@ -518,7 +518,7 @@ async def test_the_header_of_a_joined_table_is_no_prompt(tmp_path: Path, header:
 )
 async def test_a_table_that_is_called_txt_is_not_taken_for_prompts(tmp_path: Path, text: str, what: str) -> None:
     (tmp_path / "a.txt").write_text(text)
-    with pytest.raises(ConfigurationError, match=f"begin as a {what} file"):
+    with pytest.raises(ConfigurationError, match=f"begin like a {what} file"):
         source_of(tmp_path / "a.txt")
 
 
@@ -532,7 +532,7 @@ async def test_prompts_may_begin_as_they_like(tmp_path: Path, text: str) -> None
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ('{\n  "prompt": "A lake"\n}\n', "one object a line"),
+        ('{\n  "prompt": "A lake"\n}\n', "one object per line"),
         ('{"prompt": {"0": "A lake"}, "seed": {"0": 1}}', 'orient="records"'),
     ],
 )
@@ -572,10 +572,10 @@ async def test_an_array_that_breaks_off_is_read_up_to_there(tmp_path: Path) -> N
         ("https://example.com/a.csv", "'https://example.com/a.csv' are not on this machine"),
         ("hf://datasets/a/b.parquet", "not on this machine"),
         ("prompts/*.jsonl", "cannot be read: No such file"),
-        ("prompts/*", "a pattern is not taken"),
+        ("prompts/*", "patterns are not supported"),
         ("a.xlsx", "CSV UTF-8"),
-        ("A lake at sunset", r"a prompt itself goes into a list: \['A lake at sunset'\]"),
-        ("a.parquet.gz", "no format"),
+        ("A lake at sunset", r"to pass a prompt, put it into a list: \['A lake at sunset'\]"),
+        ("a.parquet.gz", "none of the extensions"),
     ],
 )
 async def test_inputs_that_are_none_say_what_to_do(inputs: object, advice: str) -> None:

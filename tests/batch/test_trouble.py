@@ -238,7 +238,7 @@ class Watching:
 @posix
 async def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_sent(shop: Shop) -> None:
     shop.out.mkdir()
-    with sealed(shop.out), pytest.raises(JournalError, match="let the folder and the files in it be written to"):
+    with sealed(shop.out), pytest.raises(JournalError, match="make the folder and its files writable"):
         await shop.batch(prompts(5)).run()
     assert shop.pictures == 0
     assert (await shop.batch(prompts(5)).run()).done == 5
@@ -272,7 +272,7 @@ async def test_permission_that_is_lost_ends_the_run_and_loses_no_paid_picture(
 @pytest.mark.skipif(os.name == "nt", reason="there files that are open cannot be taken away")
 async def test_a_folder_that_is_taken_away_ends_the_run_before_more_is_bought(shop: Shop) -> None:
     shop.transport = Watching(shop, 30, lambda: shutil.rmtree(shop.out))
-    with pytest.raises(JournalError, match="is no longer where it was"):
+    with pytest.raises(JournalError, match="is no longer there: the folder was moved"):
         await shop.batch(prompts(1000)).run()
     bought = shop.pictures
     assert bought <= 30 + 4

@@ -15,7 +15,7 @@ from stepfun_async import StepFunError
 from stepfun_async._core import errors
 from stepfun_async.cli import exit_codes as exits
 from stepfun_async.cli import main
-from stepfun_async.cli.errors import WORDS
+from stepfun_async.cli.errors import REPHRASINGS
 
 from .conftest import Run
 
@@ -23,7 +23,7 @@ PYTHON = re.compile(
     r"api_key|base_url|allow_http=|overwrite=|accept_changes=|Limits\(|Budget\(|register_model|register_server|server=|"
     r"server out|edit\(\)|inspect\(\)|Size\(|error\.|timeout=|\(path\)|stop\(\)|image\.data|a list or"
 )
-"""Words that help nobody at a command line."""
+"""Rephrasings that help nobody at a command line."""
 
 
 @pytest.mark.parametrize(
@@ -229,4 +229,4 @@ def test_every_error_of_the_sdk_has_a_documented_code() -> None:
 
 
 def test_words_are_those_of_python() -> None:
-    assert all(PYTHON.search(re.sub(r"\\(?!$)b?", "", python)) for python, _ in WORDS if "timeout" not in python)
+    assert all(PYTHON.search(re.sub(r"\\(?!$)b?", "", python)) for python, _ in REPHRASINGS if "timeout" not in python)

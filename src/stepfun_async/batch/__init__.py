@@ -1,9 +1,10 @@
 """A batch: a file of prompts in, images and a journal of every line out.
 
-`Batch` runs one, `Records` reads what it left in its folder, and `run_chunk` is what the workers of a cluster run.
-`inputs` reads lines, `journal` records what happened to each, `storage` keeps the images, `run` sends the requests
-and `report` writes the report and the manifest. May import `_call` and everything below it; inside, rooms import
-downwards: `batch`, `records`, `run`, `report`, `journal`, `items`, then `inputs` and `storage`.
+`Batch` runs one, `Records` reads the files in its folder, and `run_chunk` is what the workers of a cluster run.
+`client_settings` makes its client, `inputs` reads lines, `journal` records the state of each, `storage` stores the
+images, `run` sends the requests, `report` writes the report and the manifest, and `items` has the values that users
+get. May import `_call` and everything below it; inside, rooms import downwards: `batch`, `client_settings` and
+`records`, `run`, `report`, `journal`, `items`, then `inputs` and `storage`.
 """
 
 from __future__ import annotations

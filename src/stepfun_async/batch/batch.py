@@ -1,62 +1,51 @@
-"""`Batch`: many images from a file or an iterable, with a journal, so that a run that was killed goes on."""
+"""`Batch`: many images from a file or an iterable, with a journal, so that a run that was killed can be resumed."""
 
 from __future__ import annotations
 
 import os
-import secrets
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Callable,
-    Collection,
-    Iterable,
-    Mapping,
-)
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, closing, nullcontext, suppress
-from dataclasses import replace
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Collection, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, nullcontext, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import anyio
 
-from stepfun_async._call.caller import Caller
-from stepfun_async._call.service import DEFAULT_LIMITS, DEFAULT_RETRY, caller_for
-from stepfun_async._call.settings import KEY_VARIABLES, hidden_headers, hidden_url, resolve
+from stepfun_async._call.service import DEFAULT_LIMITS, DEFAULT_RETRY
+from stepfun_async._call.settings import hidden_headers, hidden_url
 from stepfun_async._core.errors import ConfigurationError, StepFunError
 from stepfun_async._core.profiles import Server
 from stepfun_async._core.retry import RetryPolicy
 from stepfun_async._core.secrets import as_secret
-from stepfun_async._core.server import Settings
-from stepfun_async._core.version import __version__
 from stepfun_async._limits.budget import Budget
 from stepfun_async._limits.limits import Limits
-from stepfun_async._runtime.event_loop import cancel_if_due, finished, finished_in_thread
+from stepfun_async._runtime.event_loop import finished, finished_in_thread
 from stepfun_async._runtime.status_line import write_below
 from stepfun_async._runtime.tracebacks import without_frames
 
-from .inputs.defaults import check_defaults
+from .client_settings import ClientSettings
+from .inputs.batch_inputs import BatchInputs
+from .inputs.defaults import check_defaults, default_fields
 from .inputs.descriptions import describe_fields
 from .inputs.jobs import JobDefaults
-from .inputs.sources import MOST_VARIATIONS, FirstLines, Source, Variations, is_file, source_of
+from .inputs.sources import MOST_VARIATIONS, Source
 from .items import Checked, Item, Progress, Status
 from .journal.database import JournalError
 from .journal.journal import Journal
 from .journal.writer import Writer
 from .records import Records
-from .run.blocking import run_beside
-from .run.chunks import Conditions
-from .run.earlier_spending import note_known
-from .run.engine import AHEAD, Engine, Ways
+from .run.blocking import run_in_thread
+from .run.earlier_spending import mark_settled
+from .run.engine import AHEAD, Engine
 from .run.input_check import InputCheck
 from .run.job_runner import JobRunner
 from .run.opening import open_journal
-from .run.remote_engine import RemoteEngine, Spread, Submit
-from .run.watching import interrupted, watched
+from .run.options import RunOptions
+from .run.progress_display import interruption_message, show_progress
+from .run.remote_engine import RemoteEngine, Submit
 from .storage.bucket import is_url
 from .storage.filenames import DEFAULT_TEMPLATE, check_template
-from .storage.location import StorageLocation, check_pictures
+from .storage.location import StorageLocation, check_image_location
 from .storage.store import ImageStore
 
 if TYPE_CHECKING:
@@ -64,9 +53,6 @@ if TYPE_CHECKING:
     from stepfun_async._core.requests import ImageRequest
     from stepfun_async._transport import AnyTransport
 
-T = TypeVar("T")
-
-if TYPE_CHECKING:
     LineValue: TypeAlias = str | Mapping[str, Any] | ImageRequest
 
     class Table(Protocol):
@@ -77,71 +63,68 @@ if TYPE_CHECKING:
 
     Inputs: TypeAlias = str | os.PathLike[str] | Iterable[LineValue] | AsyncIterable[LineValue] | Table
 
-Begin: TypeAlias = Callable[[Source, JobDefaults, JobRunner, Writer, Ways, int], Engine]
-"""Makes the engine of a run."""
+EngineFactory: TypeAlias = Callable[[Source, JobDefaults, JobRunner, Writer, RunOptions, int], Engine]
+"""Creates the engine of a run."""
 
-_CHECKED_AT_ONCE = 256
-
-_NOTHING_SENT = "nothing-is-sent"
-"""The key where nothing is sent from here: for a check, and for a run on other processes."""
+_LINES_CHECKED_AT_ONCE = 256
 
 
 class Batch:
-    """Images for every line of a file, or of anything that can be iterated over.
+    """Images for every line of a file or an iterable.
 
-    A run enters each step of each line in a journal in `out`. Whatever ends it, the next run with the
-    same inputs and the same `out` goes on: what is done is not bought again, and what was in flight is
-    named. See the page on batches in the documentation.
+    A run records each step of each line in a journal in `out`. However a run ends, the next run with the same inputs
+    and the same `out` continues: finished images are not bought again, and lines that were in flight are reported. See
+    the page on batches in the documentation.
 
     Args:
-        inputs: a file (`.jsonl`, `.json`, `.csv`, `.tsv`, `.txt` with a prompt a line, each compressed or not;
-            `.parquet`), a folder of `.txt` files with a prompt each, `-` for stdin, a table of pandas, polars or
+        inputs: a file (`.jsonl`, `.json`, `.csv`, `.tsv`, `.txt` with a prompt per line, each compressed or not;
+            `.parquet`), a folder of `.txt` files with one prompt each, `-` for stdin, a table of pandas, polars or
             Arrow, an iterable or an async iterable. A line is a prompt, a mapping of the fields of `TextToImage`,
-            `ImageEdit` or `ImageToImage`, or one of these values. A mapping may have an `id`, and `operation`; a
-            line with an `image` is an edit, and with `source_weight` an image to image. Paths of images are
-            relative to the file. None, NaN and `pandas.NA` count as not given.
-        out: the folder for images and journal. It has to be on a local disk.
-        pictures: where the images go in place of `out`: a bucket, as `s3://bucket/prefix` or
+            `ImageEdit` or `ImageToImage`, or one of these values. A mapping may also have an `id` and an `operation`; a
+            line with an `image` is an edit, and with `source_weight` an image to image. Paths of images are relative
+            to the file. None, NaN and `pandas.NA` count as absent.
+        out: the folder for images and journal. It must be on a local disk.
+        pictures: where the images are stored instead of `out`: a bucket, as `s3://bucket/prefix` or
             `gs://bucket/prefix` (needs the extra `cloud`; credentials come from the environment), or another
-            folder, on whichever disk. Before anything is sent, it is tried out.
+            folder, on any disk. A run first checks that it can be written to.
         model: the default model for lines that do not specify one.
-        defaults: other fields, for lines that do not have their own.
-        limit: read only so many lines, from the first one, such as 20 for a first look; `None` for all.
-        variations: how many images to make of each line, 1 to 256. Each is a line of its own in the journal, with
-            the id `ID-v2` and so on if the line has an id, and lines are numbered as if each stood in the inputs
-            so often. A line's `seed` counts up; without one, the server draws another for each. A line that cannot be
-            sent is reported once, under the number of its first variation.
-        name: how images are named below `out`, without ending: of `{id}`, `{fingerprint}`, `{line}` or `{line:04}`,
-            `{model}`, `{slug}`, which is made of the prompt, and `{shard}`, two hex digits that spread files over
-            folders. `"readable"` is `{line:04}-{slug}`, such as `0001-a-serene-alpine-lake`.
-        notes: whether each image gets a `.json` beside it that says how to make it again.
-        metadata: whether each image gets that into its own file too, as text of a PNG or EXIF of a JPEG or WebP.
-            Its pixels stay as they are, its bytes do not.
-        max_failures: end the run with so many failures in it; `None` for any number.
-        hold_unknown: leave lines that may have been billed by an earlier run, instead of sending them again.
-        accept_changes: go on though settings, or lines that images were bought for, are others than before.
-        verify: before the run, compare every image with what was written, and read every line anew.
-        api_key: as for `AsyncClient`, and so is all that follows.
-        base_url: where the API is.
-        server: what stands there, one of `servers()`.
-        limits: how much is in flight at once, and sent in a minute.
-        budget: what all runs of this batch may spend together, and whatever else shares the object.
-        timeout: seconds for each line, after its slot is granted.
+        defaults: defaults of other fields.
+        limit: read only this many lines, from the first one, such as 20 for a first look; `None` for all.
+        variations: the number of images for each line, 1 to 256. Each variation is a line of its own in the journal,
+            with the id `ID-v2` and so on if the line has an id, and lines are numbered as if each were that many times
+            in the inputs. The `seed` of a line counts up; without one, the server draws another for each. A line that
+            cannot be sent is reported once, under the number of its first variation.
+        name: the template for the paths of images in `out`, without extension, with the fields `{id}`, `{fingerprint}`,
+            `{line}` or `{line:04}`, `{model}`, `{slug}`, which is made from the prompt, and `{shard}`, two hex digits
+            that spread files over folders. `"readable"` is `{line:04}-{slug}`, such as `0001-a-serene-alpine-lake`.
+        notes: write a `.json` beside each image from which it can be reproduced.
+        metadata: also embed the note in the image file, as text of a PNG or EXIF of a JPEG or WebP. This does not
+            change the pixels.
+        max_failures: stop a run after this many failures; `None` for no limit.
+        hold_unknown: do not send lines again that an earlier run may have paid for.
+        accept_changes: continue although settings, or lines for which images were bought, have changed.
+        verify: before the run, compare every image with its digest, and read every line again.
+        api_key: as for `AsyncClient`, like all that follow.
+        base_url: the URL of the API.
+        server: what kind of server is there, one of `servers()`.
+        limits: how many calls are in flight at once, and sent per minute.
+        budget: the most that all runs of this batch, and everything else that shares the object, may spend together.
+        timeout: seconds for each line, from when its slot is granted.
         retry: when to retry.
         default_headers: headers sent with every call.
-        transport: what sends the requests.
+        transport: sends the requests.
         proxy: the address of a proxy.
         allow_http: allow sending the key to another machine over unencrypted HTTP.
-        on_event: a callback that receives the events of each call. An `Exception` it raises is logged; others, such as
-            `KeyboardInterrupt` or `asyncio.CancelledError`, ends the run at once, as a cancellation does, and is
-            raised at its end.
+        on_event: a callback that receives the events of each call. An `Exception` that it raises is logged; any other
+            error, such as `KeyboardInterrupt` or `asyncio.CancelledError`, ends the run at once, like a cancellation,
+            and is raised at its end.
 
     Attributes:
-        records: what it leaves in its folder.
+        records: the files of the batch in its folder.
         limits: as given.
 
     Raises:
-        ConfigurationError: a setting cannot be right; the client's own are checked when a run begins.
+        ConfigurationError: a setting is invalid; those of the client are checked when a run begins.
     """
 
     def __init__(
@@ -174,140 +157,123 @@ class Batch:
         allow_http: bool = False,
         on_event: OnEvent | None = None,
     ) -> None:
-        # From what shows the variables of a traceback's frames:
+        # Hide them from programs that show the variables of a traceback's frames:
         api_key, base_url, proxy = as_secret(api_key), hidden_url(base_url), as_secret(proxy)
         default_headers = hidden_headers(default_headers)
-        self._inputs: object = inputs
-        self._source: Source | None = None
-        self._defaults = _fields(model, defaults)
-        self._variations = _whole("variations", variations, MOST_VARIATIONS)
-        self._limit = None if limit is None else _whole("limit", limit) * self._variations
+        self._default_fields = default_fields(model, defaults)
+        variations = _whole_number("variations", variations, MOST_VARIATIONS)
+        limit = None if limit is None else _whole_number("limit", limit) * variations
+        self._inputs = BatchInputs(inputs, variations, limit)
         self._name = check_template(name)
-        self._pictures = check_pictures(pictures)
+        self._pictures = check_image_location(pictures)
         self._notes = notes
         self._metadata = metadata
-        self._ways = Ways(
+        self._options = RunOptions(
             hold_unknown=hold_unknown,
             accept_changes=accept_changes,
             verify=verify,
-            max_failures=_count(max_failures),
+            max_failures=_max_failures(max_failures),
         )
         self._budget = budget
         self.limits = limits
-        self._timeout = timeout
-        self._retry = retry
-        self._base_url = base_url
-        self._server = server
-        self._allow_http = allow_http
-        self._engine: Engine | None = None
-        self._stopping = False
-        self.records = Records(out)
-        self._key = api_key
-        here_only: dict[str, object] = {
-            "api_key": api_key,
-            "default_headers": default_headers,
-            "on_event": on_event,
-            "proxy": proxy,
-            "transport": transport,
-        }
-        self._here_only = [name for name, value in here_only.items() if value is not None]
-        self._service: Callable[[str | None], Caller] = partial(
-            caller_for,
+        self._client = ClientSettings(
+            api_key=api_key,
             base_url=base_url,
             server=server,
             limits=limits,
-            timeout=timeout,
-            queue_timeout=None,
-            retry=retry,
             budget=budget,
-            validation="strict",
+            timeout=timeout,
+            retry=retry,
             default_headers=default_headers,
             transport=transport,
             proxy=proxy,
             allow_http=allow_http,
             on_event=on_event,
         )
+        self._engine: Engine | None = None
+        self._stopping = False
+        self.records = Records(out)
 
     def __repr__(self) -> str:
-        records = getattr(self, "records", None)  # not there yet where a refused setting's traceback is shown
+        records = getattr(self, "records", None)  # not set yet if the traceback of an invalid setting is shown
         return f"<Batch out={str(records.folder)!r}>" if records else "<Batch>"
 
-    # --- running ---
+    # --- runs ---
 
     async def run(self, *, progress: bool = False) -> Progress:
         """Send every line that is not settled, and return when the last one has ended.
 
-        A line that fails does not end the run. `stop`, `max_failures`, and what would meet every line, do.
+        A line that fails does not end the run. `stop`, `max_failures`, and errors that would affect every line do.
 
         Args:
-            progress: show how it goes on, such as `24 of 200 (12 %) · 5 failed · 3.1/s · 0.07 USD · 48 s left`: in a
-                line on stderr that is renewed in place on a terminal, with a bar in the cell of a notebook, and as a
-                line every ten seconds elsewhere.
+            progress: show the progress, such as `24 of 200 (12 %) · 5 failed · 3.1/s · 0.07 USD · 48 s left`: on a
+                terminal as a line on stderr that is updated in place, in a notebook as a bar in the cell, and elsewhere
+                as a line every ten seconds.
 
         Returns:
-            What this run did; `stopped` says why it ended before the inputs did, where it did.
+            The counts and costs of this run; `stopped` says why it ended early, if it did.
 
         Raises:
-            JournalError: the journal is in use, of a newer version, of other inputs, or cannot be written.
-            ConfigurationError: a setting cannot be right.
-            InvalidRequestError: `defaults` are right for no line: a name is misspelled, or no model accepts a value.
-            StorageError: no images can be written where they are to go, or it can no longer be asked.
-            StepFunError: what ended the run: a wrong key, no money left, a full disk. All that was in
-                flight by then has ended and is entered, and the next run goes on.
+            JournalError: the journal is in use, has a newer version, belongs to other inputs, or cannot be written.
+            ConfigurationError: a setting is invalid.
+            InvalidRequestError: `defaults` are valid for no line: a name is misspelled, or no model accepts a value.
+            StorageError: images cannot be written, or the bucket can no longer be reached.
+            StepFunError: the error that ended the run: a wrong key, no money left, a full disk. The lines in flight
+                have ended and are in the journal, and the next run continues.
         """
         try:
-            async with self._begun(partial(self._service, self._key), self._here) as engine:
-                async with self._watched(engine) if progress else nullcontext():
-                    await engine.work()
-                return engine.end()
+            async with self._open_run(self._local_engine) as engine:
+                async with self._show_progress(engine) if progress else nullcontext():
+                    await engine.run()
+                return engine.result()
         except StepFunError as error:
             raise without_frames(error) from error.__cause__
 
     def run_sync(self, *, progress: bool = False) -> Progress:
-        """`run` for code without an event loop; it may be called where one runs, which it blocks.
+        """`run` for code without an event loop. It may be called while one runs, and blocks it.
 
-        Ctrl-C ends what is in flight, enters it, and raises `KeyboardInterrupt`.
+        Ctrl-C cancels the lines in flight, records them, and raises `KeyboardInterrupt`.
 
         Args:
-            progress: show how it goes on, as `run` does, and what became of the batch on Ctrl-C.
+            progress: show the progress, as `run` does, and the state of the batch after Ctrl-C.
         """
         try:
-            return run_beside(partial(self.run, progress=progress))
+            return run_in_thread(partial(self.run, progress=progress))
         except StepFunError as error:
             raise without_frames(error) from error.__cause__
         except KeyboardInterrupt:
             if progress:
-                write_below(interrupted(self.progress))
+                write_below(interruption_message(self.progress))
             raise
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[AsyncIterator[Item]]:
-        """Run, and read what comes of each line meanwhile.
+        """Run, and iterate over the lines as they end.
 
             async with batch.running() as items:
                 async for item in items:
                     print(item.line, item.state, item.path)
 
-        Lines that an earlier run settled are not among them. A reader that is slow slows the run; one
-        that leaves the block ends it as `stop` does.
+        Lines that an earlier run settled are not included. A slow reader slows down the run; leaving the block stops
+        it, as `stop` does.
 
         Raises:
             StepFunError: as `run`, at the end of the block.
         """
         send, receive = anyio.create_memory_object_stream[Item](1)
-        left: Exception | None = None
-        async with self._begun(partial(self._service, self._key), self._here) as engine, send, receive:
+        error_of_block: Exception | None = None
+        async with self._open_run(self._local_engine) as engine, send, receive:
             async with anyio.create_task_group() as group:
-                group.start_soon(engine.work, send)
+                group.start_soon(engine.run, send)
                 try:
                     yield receive
                 except Exception as error:  # noqa: BLE001 - a task group would wrap it
-                    left = error
+                    error_of_block = error
                 engine.stop("its reader left")
                 receive.close()
-            if left is not None:
-                raise left
-            engine.end()
+            if error_of_block is not None:
+                raise error_of_block
+            engine.result()
 
     async def run_chunks(
         self,
@@ -318,41 +284,50 @@ class Batch:
         max_in_flight: int | None = None,
         lines_at_once: int | None = None,
     ) -> Progress:
-        """Run as `run` does, with the images made by other processes: workers of a cluster.
+        """Run as `run` does, with the requests sent by other processes: the workers of a cluster.
 
-        Journal, budget and inputs stay here. Workers need the folder of the images under the same whole path
-        (where they go to a bucket, the batch's own folder), and a key in their own environment.
-        `stepfun_async.dask.run_on` does this with Dask; see the page on clusters in the documentation for it
-        and for other engines.
+        Journal, budget and inputs stay in this process. Workers need the folder of the images under the same absolute
+        path (for images in a bucket, the batch's own folder), and a key in their own environment.
+        `stepfun_async.dask.run_on` does this with Dask; the page on clusters in the documentation describes it, and
+        other engines.
 
         Args:
-            submit: has `run_chunk(chunk)` run somewhere, and returns what it returned. The engine may run a
-                chunk again when a worker dies.
-            chunk: lines in a chunk at most, 1 to 256.
-            chunks_at_once: chunks that are out at once, at most.
-            max_in_flight: lines in flight at once, on all workers together; `max_concurrency` of the limits
-                when absent.
-            lines_at_once: lines in flight at once in a chunk; as many as keep to `max_in_flight` when
-                absent. To be given where something else keeps to it, by `slots` of `run_chunk`.
+            submit: runs `run_chunk(chunk)` somewhere, and returns its result. The engine may run a chunk again when a
+                worker dies.
+            chunk: the maximum number of lines in a chunk, 1 to 256.
+            chunks_at_once: the maximum number of chunks in flight.
+            max_in_flight: the maximum number of lines in flight on all workers together; by default `max_concurrency`
+                of the limits.
+            lines_at_once: the maximum number of lines in flight in a chunk; by default as many as keep the total within
+                `max_in_flight`. Pass it if something else limits the total, such as the `slots` of `run_chunk`.
 
         Returns:
-            As `run`. `in_flight` counts all lines that are out.
+            As `run`. `in_flight` counts all lines of the chunks in flight.
 
         Raises:
-            ChunkError: a chunk came back without a response. What is known of its lines is entered.
-            ConfigurationError: a setting cannot be right, or cannot be carried to other processes, such as
-                a key; or a worker cannot work.
+            ChunkError: the result of a chunk was lost. What is known of its lines is in the journal.
+            ConfigurationError: a setting is invalid, or cannot be sent to other processes, such as a key; or a worker
+                cannot work.
             StepFunError: as `run`.
         """
-        most = self.limits.max_concurrency if max_in_flight is None else max_in_flight
-        at_once = min(_whole("chunks_at_once", chunks_at_once), _whole("max_in_flight", most))
-        lines = most // at_once if lines_at_once is None else _whole("lines_at_once", lines_at_once)
-        spread = Spread(chunk=_whole("chunk", chunk, AHEAD), chunks_at_once=at_once)
-        conditions = self._conditions(most, lines)
-        begin = partial(RemoteEngine, submit=submit, spread=spread, conditions=conditions, budget=self._budget)
-        async with self._begun(partial(self._service, _NOTHING_SENT), begin) as engine:
-            await engine.work()
-            return engine.end()
+        max_in_flight = self.limits.max_concurrency if max_in_flight is None else max_in_flight
+        chunks = min(_whole_number("chunks_at_once", chunks_at_once), _whole_number("max_in_flight", max_in_flight))
+        lines = max_in_flight // chunks if lines_at_once is None else _whole_number("lines_at_once", lines_at_once)
+        chunk_size = _whole_number("chunk", chunk, AHEAD)
+        config = self._client.for_workers(
+            self._location(), self._claims_folder(), max_in_flight=max_in_flight, lines_at_once=lines
+        )
+        create_engine = partial(
+            RemoteEngine,
+            submit=submit,
+            chunk_size=chunk_size,
+            chunks_at_once=chunks,
+            config=config,
+            budget=self._budget,
+        )
+        async with self._open_run(create_engine, sends=False) as engine:
+            await engine.run()
+            return engine.result()
 
     def run_chunks_sync(
         self,
@@ -363,9 +338,9 @@ class Batch:
         max_in_flight: int | None = None,
         lines_at_once: int | None = None,
     ) -> Progress:
-        """`run_chunks` for code without an event loop, as `run_sync` is to `run`.
+        """`run_chunks` for code without an event loop, as `run_sync` is for `run`.
 
-        Ctrl-C sends nothing more, waits for what is in flight, enters it, and raises `KeyboardInterrupt`.
+        Ctrl-C sends nothing more, waits for the lines in flight, records them, and raises `KeyboardInterrupt`.
         """
         run = partial(
             self.run_chunks,
@@ -375,10 +350,10 @@ class Batch:
             max_in_flight=max_in_flight,
             lines_at_once=lines_at_once,
         )
-        return run_beside(run)
+        return run_in_thread(run)
 
     def stop(self) -> None:
-        """End the run that is going on: nothing more is sent, and what is in flight ends. Any thread may."""
+        """Stop the current run: nothing more is sent, and lines in flight finish. May be called from any thread."""
         self._stopping = True
         if self._engine is not None:
             self._engine.stop("stop() was called")
@@ -388,119 +363,113 @@ class Batch:
         """The progress of the current run, or else of the last one."""
         return Progress() if self._engine is None else self._engine.progress
 
-    # --- asking ---
+    # --- queries ---
 
     async def check(self) -> Checked:
-        """Read all lines, and say what is wrong, what they cost, and how long they take at least.
+        """Read all lines, and report their problems, their total price, and the least time they take.
 
         Nothing is sent, and no key is needed.
 
         Raises:
             ConfigurationError: the inputs cannot be read, or only once.
-            InvalidRequestError: `defaults` are right for no line.
+            InvalidRequestError: `defaults` are valid for no line.
         """
-        config = self._settings()
-        check_defaults(self._defaults, config.server)
-        async with self._fresh_source() as source:
-            if source.once:
+        settings = self._client.resolved()
+        check_defaults(self._default_fields, settings.server)
+        async with self._inputs.open() as source:
+            if source.is_one_shot:
                 raise ConfigurationError(
                     "check would use these inputs up: they can be read once; give a list or a file"
                 )
-            with closing(InputCheck(self._terms(source), config, self._budget)) as found:
-                while lines := await source.take(_CHECKED_AT_ONCE):
-                    await finished_in_thread(partial(found.look_at, lines))
-        return found.checked(self.limits.requests_per_minute)
+            with closing(InputCheck(self._job_defaults(source), settings, self._budget)) as findings:
+                while lines := await source.take(_LINES_CHECKED_AT_ONCE):
+                    await finished_in_thread(partial(findings.check, lines))
+        return findings.checked(self.limits.requests_per_minute)
 
     def check_sync(self) -> Checked:
         """`check` for code without an event loop."""
         try:
-            return run_beside(self.check)
+            return run_in_thread(self.check)
         except StepFunError as error:
             raise without_frames(error) from error.__cause__
 
     def status(self) -> Status:
-        """The state of the batch over all runs so far; `Records.status`."""
+        """Return the status of the batch over all runs so far, as `Records.status`."""
         return self.records.status()
 
     def items(self) -> Iterable[Item]:
-        """Every line and its result; `Records.items`."""
+        """Return every line and its result, as `Records.items`."""
         return self.records.items()
 
     def retry(self, errors: Collection[str] | None = None, *, failed: bool = True, unknown: bool = False) -> int:
-        """Let the next run retry failed lines; `Records.retry`."""
+        """Let the next run retry failed lines, as `Records.retry`."""
         return self.records.retry(errors, failed=failed, unknown=unknown)
 
-    # --- inside ---
+    # --- private ---
 
-    def _watched(self, engine: Engine) -> AbstractAsyncContextManager[None]:
-        return watched(lambda: engine.progress, self._inputs, self._variations, self._limit)
+    def _show_progress(self, engine: Engine) -> AbstractAsyncContextManager[None]:
+        inputs = self._inputs
+        return show_progress(lambda: engine.progress, inputs.inputs, inputs.variations, inputs.limit)
 
     @asynccontextmanager
-    async def _begun(self, connect: Callable[[], Caller], begin: Begin) -> AsyncGenerator[Engine]:
-        """Everything that a run needs, opened and in order."""
+    async def _open_run(self, create_engine: EngineFactory, *, sends: bool = True) -> AsyncGenerator[Engine]:
+        """Open everything that a run needs, and yield its engine.
+
+        Args:
+            create_engine: creates the engine.
+            sends: whether this process sends requests.
+        """
         self._engine, self._stopping = None, False
-        check_defaults(self._defaults, self._settings().server)
-        async with self._fresh_source() as source:
-            service = connect()
-            store = self._keeping().store()
+        check_defaults(self._default_fields, self._client.resolved().server)
+        async with self._inputs.open() as source:
+            caller = self._client.open(sends=sends)
+            store = self._location().store()
             try:
-                opened = partial(self._opened, store, service)
-                journal, adopted = await finished_in_thread(opened)
+                journal, adopted = await finished_in_thread(partial(self._open_journal, store, caller.config.base_url))
                 with Writer(journal, self.records.folder) as writer:
-                    maker = JobRunner(service, store, self._name, self._retry)
-                    self._engine = begin(source, self._terms(source), maker, writer, self._ways, adopted)
+                    runner = JobRunner(caller, store, self._name, self._client.retry)
+                    defaults = self._job_defaults(source)
+                    self._engine = create_engine(source, defaults, runner, writer, self._options, adopted)
                     if self._stopping:
                         self.stop()
                     try:
                         yield self._engine
                     finally:
-                        note = partial(note_known, budget=self._budget, folder=self.records.folder)
+                        settled = partial(mark_settled, budget=self._budget, folder=self.records.folder)
                         with suppress(JournalError):
-                            await finished(partial(writer.do, note))
+                            await finished(partial(writer.do, settled))
             finally:
-                await finished(service.aclose)
+                await finished(caller.aclose)
 
-    def _here(
-        self, source: Source, terms: JobDefaults, maker: JobRunner, writer: Writer, ways: Ways, adopted: int
+    def _local_engine(
+        self,
+        source: Source,
+        defaults: JobDefaults,
+        runner: JobRunner,
+        writer: Writer,
+        options: RunOptions,
+        adopted: int,
     ) -> Engine:
-        return Engine(source, terms, maker, writer, self.limits.max_concurrency, ways, adopted, self._budget)
+        workers = self.limits.max_concurrency
+        return Engine(source, defaults, runner, writer, workers, options, adopted, self._budget)
 
-    def _conditions(self, most: int, lines_at_once: int) -> Conditions:
-        """Return the conditions of a run's chunks, with `most` lines in flight on all workers.
+    def _open_journal(self, store: ImageStore, base_url: str) -> tuple[Journal, int]:
+        """Return the journal with all earlier jobs settled, and the number of images that were adopted."""
+        settings: dict[str, object] = {
+            "server": base_url,
+            "name": self._name,
+            "defaults": describe_fields(self._default_fields),
+            "pictures": self._pictures,
+            "variations": self._inputs.variations,
+        }
+        claims_folder = self._claims_folder()
+        return open_journal(self.records.folder, settings, store, claims_folder, self._options, self._budget)
 
-        Raises:
-            ConfigurationError: something was given that cannot go to them.
-        """
-        if self._here_only:
-            raise ConfigurationError(
-                f"{', '.join(self._here_only)} would have to go to the workers of a cluster with every chunk, and "
-                f"cannot: leave it out; workers take key ({' or '.join(KEY_VARIABLES)}) and proxy from their own "
-                "environment; nothing was sent"
-            )
-        limits = self.limits
-        if limits.backend is None:
-            if limits.requests_per_minute is not None:
-                raise ConfigurationError(
-                    f"requests_per_minute={limits.requests_per_minute} would hold in each worker by itself: share it "
-                    "with Limits(..., backend=RedisBackend(...)), or leave it out; nothing was sent"
-                )
-            limits = replace(limits, max_concurrency=most)
-        settings = self._settings()
-        return Conditions(
-            run=secrets.token_hex(8),
-            version=__version__,
-            folder=self._shared(),
-            keeping=self._keeping(),
-            base_url=settings.base_url,
-            server=settings.server,
-            limits=limits,
-            timeout=self._timeout,
-            retry=self._retry,
-            allow_http=self._allow_http,
-            lines_at_once=lines_at_once,
-        )
+    def _job_defaults(self, source: Source) -> JobDefaults:
+        server = self._client.resolved().server
+        return JobDefaults(self._default_fields, source.folder, server=server, variations=self._inputs.variations)
 
-    def _keeping(self) -> StorageLocation:
+    def _location(self) -> StorageLocation:
         """Return where and how the images are stored."""
         try:
             where = self._pictures or os.path.abspath(self.records.folder)
@@ -508,69 +477,13 @@ class Batch:
             raise ConfigurationError(f"the working directory cannot be used: {error.strerror}") from error
         return StorageLocation(where, notes=self._notes, metadata=self._metadata)
 
-    def _shared(self) -> Path:
-        """The folder that workers share: that of the images, or the batch's where they go to a bucket."""
-        where = self._keeping().where
+    def _claims_folder(self) -> Path:
+        """Return the folder that workers share: that of the images, or the batch's if they are in a bucket."""
+        where = self._location().where
         return self.records.folder.absolute() if is_url(where) else Path(where)
 
-    @asynccontextmanager
-    async def _fresh_source(self) -> AsyncGenerator[Source]:
-        """The inputs from their beginning; a file is opened in a thread, since that may load what reads it.
 
-        Raises:
-            ConfigurationError: they cannot be read, or were read before and can be read once only.
-        """
-        if self._source is not None and self._source.once:
-            raise ConfigurationError("these inputs were used up by an earlier run: make a new Batch")
-        try:
-            with ExitStack() as stack:
-
-                def opened() -> Source:
-                    source: Source = stack.enter_context(closing(source_of(self._inputs)))
-                    if self._variations > 1:
-                        source = Variations(source, self._variations)
-                    return source if self._limit is None else FirstLines(source, self._limit)
-
-                self._source = await finished_in_thread(opened) if is_file(self._inputs) else opened()
-                yield self._source
-        finally:
-            await cancel_if_due()  # the last steps of a run had to end
-
-    def _terms(self, source: Source) -> JobDefaults:
-        server = self._settings().server
-        return JobDefaults(self._defaults, source.folder, server=server, variations=self._variations)
-
-    def _settings(self) -> Settings:
-        """Return the settings of the client, without a key."""
-        return resolve(_NOTHING_SENT, self._base_url, allow_http=self._allow_http, server=self._server)
-
-    def _opened(self, store: ImageStore, service: Caller) -> tuple[Journal, int]:
-        """Return the journal, put in order, and how many images were found that it did not have."""
-        settings: dict[str, object] = {
-            "server": service.config.base_url,
-            "name": self._name,
-            "defaults": describe_fields(self._defaults),
-            "pictures": self._pictures,
-            "variations": self._variations,
-        }
-        return open_journal(self.records.folder, settings, store, self._shared(), self._ways, self._budget)
-
-
-def _fields(model: object, defaults: object) -> dict[str, object]:
-    """The fields that hold for all lines.
-
-    Raises:
-        ConfigurationError: they are no mapping, or a field of one line alone.
-    """
-    if defaults is not None and not isinstance(defaults, Mapping):
-        raise ConfigurationError(f"defaults are a mapping of fields, not {defaults!r}")
-    fields = {str(name): value for name, value in cast("Mapping[object, object]", defaults or {}).items()}
-    if "id" in fields:
-        raise ConfigurationError("defaults cannot have an id: each line has its own")
-    return fields if model is None else {**fields, "model": model}
-
-
-def _count(number: object) -> int | None:
+def _max_failures(number: object) -> int | None:
     if number is None:
         return None
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
@@ -578,7 +491,7 @@ def _count(number: object) -> int | None:
     return number
 
 
-def _whole(name: str, number: object, most: int | None = None) -> int:
+def _whole_number(name: str, number: object, most: int | None = None) -> int:
     if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= (most or number):
         allowed = "above 0" if most is None else f"from 1 to {most}"
         raise ConfigurationError(f"{name} is a whole number {allowed}, not {number!r}")

@@ -1,4 +1,4 @@
-"""The state of a batch and of its lines, as plain values."""
+"""The state of a batch and of its lines, as values."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from stepfun_async._core.problems import Problem
 State: TypeAlias = Literal["pending", "started", "done", "failed", "unknown"]
 """The state of a line.
 
-`pending`: to be sent. `started`: in flight, or it was when the process died. `done`: the image is in
-its file. `failed`: there is no image, and what is known of money says all. `unknown`: there is no
-image, and it may have been billed.
+`pending`: to be sent. `started`: in flight, or it was when the process died. `done`: the image is in its file.
+`failed`: there is no image, and its cost is certain. `unknown`: there is no image, and it may have been billed.
 """
 
 STATES: tuple[State, ...] = get_args(State)
@@ -32,31 +31,31 @@ class Item:
     """One line of the inputs, and its result.
 
     Attributes:
-        id: the user's, or the request's fingerprint, with `-2` and so on for lines that are equal.
-        line: its line or row in the inputs, from 1; `None` if the inputs no longer have it.
-        state: how it stands, see `State`.
-        request: what was asked for: `operation`, `model` and the parameters; images by path or SHA-256.
-        fingerprint: the request's; `None` if the line is no valid request.
-        path: the image's file below the batch's folder, or below where its `pictures` are, with `/`; a
-            whole path where it had to be rescued to another place; `None` without an image.
-        sha256: of that file.
-        bytes: its size.
+        id: the id that the user gave, or the request's fingerprint, with `-2` and so on for equal lines.
+        line: its line or row in the inputs, from 1; `None` if it is no longer in the inputs.
+        state: its state, see `State`.
+        request: the request: `operation`, `model` and the parameters; images by path or SHA-256.
+        fingerprint: the fingerprint of the request; `None` if the request is invalid.
+        path: the file of the image, relative to the batch's folder or its `pictures`, with `/`; an absolute path if the
+            image had to be saved elsewhere; `None` without an image.
+        sha256: the SHA-256 of that file.
+        bytes: the size of that file.
         format: `png`, `jpeg`, `webp` or `gif`.
-        width: pixels.
-        height: pixels.
-        seed: what it was made from, as the server said.
-        finish_reason: `success` or `content_filtered`, as the server said.
-        price: of one image when it was last sent; `None` if unknown.
+        width: the width of the image in pixels.
+        height: the height of the image in pixels.
+        seed: the seed of the image, as returned by the server.
+        finish_reason: `success` or `content_filtered`, as returned by the server.
+        price: the price of one image when the line was last sent; `None` if unknown.
         trace_id: the server's `X-Trace-Id`.
-        attempts: how many were made, in all runs.
-        billed: how many images were charged, in all runs.
-        maybe_billed: how many attempts may have been charged, those included, and those in flight now.
-        spent: what those images have cost, by currency, each at the price at which it was bought.
-        held: what the other attempts cost that may have been charged, likewise.
+        attempts: the number of attempts in all runs.
+        billed: the number of images charged in all runs.
+        maybe_billed: the number of attempts that may have been charged, including those images, and attempts in flight.
+        spent: the cost of those images by currency, each at the price at which it was bought.
+        held: the possible cost of the other attempts that may have been charged, likewise.
         error: the name of the class of the last error; `None` without one.
-        message: its message.
-        started: when it was last sent, seconds since 1970.
-        ended: when it ended.
+        message: the message of that error.
+        started: when it was last sent, in seconds since 1970.
+        ended: when it ended, in seconds since 1970.
         elapsed: seconds from its slot to its response.
     """
 
@@ -93,7 +92,7 @@ class BadLine:
 
     Attributes:
         line: its number, from 1.
-        problems: everything that is wrong with it.
+        problems: all of its problems.
     """
 
     line: int
@@ -108,13 +107,13 @@ class Checked:
     """The findings of `check`. Nothing was sent.
 
     Attributes:
-        lines: how many requests the inputs have, good and bad.
-        bad: how many of them cannot be sent.
-        bad_lines: the first of those, `MOST_BAD_LINES` at most.
-        price: what the good ones cost together, by currency.
-        unpriced: how many have a price that is not known.
-        seconds: how long the limits make them take at least, whatever the server's speed; `None` if
-            they say nothing of time.
+        lines: the number of requests in the inputs.
+        bad: the number of requests that cannot be sent.
+        bad_lines: the first of those, at most `MOST_BAD_LINES`.
+        price: the total price of the others, by currency.
+        unpriced: the number of requests with an unknown price.
+        seconds: the least time that the others take because of the limits, whatever the server's speed; `None` if the
+            limits have no rate.
     """
 
     lines: int
@@ -127,14 +126,14 @@ class Checked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedLine:
-    """A line that brought no image, and why.
+    """A line without an image, and why.
 
     Attributes:
-        line: its line or row in the inputs, from 1; `None` if the inputs no longer have it.
-        id: the user's, or ours where the line has none.
+        line: its line or row in the inputs, from 1; `None` if it is no longer in the inputs.
+        id: the id that the user gave, or the generated one.
         state: `failed` or `unknown`.
         error: the name of the class of its error.
-        message: what that said; empty where it said nothing.
+        message: the message of the error, which may be empty.
     """
 
     line: int | None
@@ -154,41 +153,41 @@ class FailedLine:
 
     @property
     def place(self) -> str:
-        """The number of the line, and its id where it has one of its own."""
+        """The number of the line, and its id if the user gave one."""
         where = "a line that is gone" if self.line is None else f"line {self.line}"
-        return where if _MADE_ID.fullmatch(self.id) else f"{where} ({self.id})"
+        return where if _GENERATED_ID.fullmatch(self.id) else f"{where} ({self.id})"
 
     @property
     def reason(self) -> str:
-        """The message in one line; the class where there is none."""
+        """The message in one line; the class if it is empty."""
         lines = [line.strip() for line in self.message.splitlines() if line.strip()]
         if len(lines) > 1 and lines[0].endswith("nothing was sent:"):
-            del lines[0]  # that there are problems, before the problems
+            del lines[0]  # it only announces the problems
         return "; ".join(lines) or self.error
 
 
-_MADE_ID = re.compile(r"[0-9a-f]{64}(-\d+)?|line-\d+")
-"""The ids of lines that have none of their own."""
+_GENERATED_ID = re.compile(r"[0-9a-f]{64}(-\d+)?|line-\d+")
+"""The ids of lines to which the user gave none."""
 
 EXAMPLES = 3
-"""Lines that a reason has as examples."""
+"""The number of lines listed for each reason."""
 
 _MOST_REASONS = 100
-"""Reasons that are counted each on its own; a batch has a few, and messages with numbers in them thousands."""
+"""The number of reasons that are counted separately. A batch has a few, but messages with numbers can be thousands."""
 
 OTHER_REASONS = "other reasons"
-"""The reason of what is beyond these."""
+"""The reason for all failures beyond those."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureReason:
-    """A reason for which lines have no image, and their number.
+    """A reason why lines have no image, and their number.
 
     Attributes:
         error: the name of the class of their error.
-        reason: what it said, in one line.
-        count: how many lines.
-        first: the first of them, `EXAMPLES` at most.
+        reason: its message, in one line.
+        count: the number of lines.
+        first: the first of them, at most `EXAMPLES`.
     """
 
     error: str
@@ -198,7 +197,7 @@ class FailureReason:
 
 
 class FailureCounts:
-    """Failures, counted by their reason in memory that does not grow with their number."""
+    """Failures, counted by reason in bounded memory."""
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str]] = Counter()
@@ -214,7 +213,7 @@ class FailureCounts:
             self._first.setdefault(key, []).append(failed)
 
     def reasons(self) -> tuple[FailureReason, ...]:
-        """All reasons, the commonest first."""
+        """Return all reasons, the most common first."""
         return tuple(
             FailureReason(error=error, reason=reason, count=count, first=tuple(self._first[error, reason]))
             for (error, reason), count in self._counts.most_common()
@@ -222,7 +221,7 @@ class FailureCounts:
 
 
 MOST_BAD_LINES = 1000
-"""Bad lines that are listed one by one; a list of a million would not help."""
+"""The maximum number of bad lines that are listed one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,19 +229,19 @@ class Status:
     """The state of a batch over all runs so far.
 
     Attributes:
-        counts: lines by state; every state is there.
-        failures: lines that are `failed` or `unknown`, by the name of the error's class, the commonest first.
-        reasons: why, each with its count and the first lines, the commonest first.
-        attempts: how many were made.
-        billed: how many images were charged.
-        maybe_billed: how many attempts may have been charged, those included, and those in flight now.
-        maybe_twice: how many images may have been charged on top of one for each line.
-        spent: what the images that came have cost, by currency.
-        held: what attempts cost that may have been billed and brought no image, those in flight included.
-        unpriced: images whose price is not known.
-        lines: how many lines the inputs have; `None` until they were read to the end.
-        removed: lines of earlier runs that the inputs no longer have.
-        running: the process that works on it now, in words; `None` if there is none.
+        counts: the number of lines by state, with every state.
+        failures: the number of `failed` and `unknown` lines by the name of the error's class, the most common first.
+        reasons: the reasons of these, each with its number of lines and the first of them, the most common first.
+        attempts: the number of attempts.
+        billed: the number of images charged.
+        maybe_billed: the number of attempts that may have been charged, including those images, and attempts in flight.
+        maybe_twice: the number of images that may have been charged beyond one for each line.
+        spent: the cost of the images, by currency.
+        held: the possible cost of attempts without an image that may have been charged, including those in flight.
+        unpriced: the number of images with an unknown price.
+        lines: the number of lines in the inputs; `None` until they were read to the end.
+        removed: the number of lines of earlier runs that are no longer in the inputs.
+        running: a description of the process that is running the batch; `None` if there is none.
     """
 
     counts: Mapping[State, int]
@@ -265,19 +264,19 @@ class Progress:
     """The progress of a run.
 
     Attributes:
-        done: images made in this run, those adopted included.
-        failed: lines that failed in this run without a doubt about money.
-        unknown: lines of this run that may have been billed and brought no image.
-        adopted: images of an earlier run that were found whole, but not in the journal.
-        skipped: lines that an earlier run had settled.
-        in_flight: lines being sent.
-        lines: how many lines the inputs have; `None` until they were read to the end.
-        reasons: why lines of this run are `failed` or `unknown`, each reason with its count and the lines that ended
-            first, the commonest first.
-        spent: what this run's images have cost, by currency.
-        held: what attempts of this run cost that may have been billed for nothing.
-        unpriced: images of this run whose price is not known.
-        stopped: why the run ended before the inputs did, in words; `None` if it did not.
+        done: the number of images made in this run, including those adopted.
+        failed: the number of lines that failed in this run, whose cost is certain.
+        unknown: the number of lines of this run that may have been billed and have no image.
+        adopted: the number of complete images of an earlier run that were found and were not in the journal.
+        skipped: the number of lines that an earlier run had settled.
+        in_flight: the number of lines in flight.
+        lines: the number of lines in the inputs; `None` until they were read to the end.
+        reasons: why lines of this run are `failed` or `unknown`, each reason with its number of lines and those that
+            ended first, the most common first.
+        spent: the cost of this run's images, by currency.
+        held: the possible cost of attempts of this run that may have been billed without an image.
+        unpriced: the number of this run's images with an unknown price.
+        stopped: why the run ended before the inputs did; `None` if it did not.
     """
 
     done: int = 0

@@ -1,4 +1,4 @@
-"""The records of a batch in its folder, readable during a run and after: status, rows, manifest, report, shards."""
+"""The records of a batch in its folder, readable during and after a run: status, rows, manifest, report, shards."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from .items import Item, Status
 from .journal.database import JournalError, running_in, translate_sqlite_errors
 from .journal.journal import SETTINGS, Journal
 from .report import ReportRow, write_report
-from .report.journalled import row_from, summary_from
+from .report.item_rows import row_from, summary_from
 from .report.manifest import METADATA, Write, row_of, write_captions, writer_for
-from .storage.base import Place
+from .storage.base import FileStore
 from .storage.bucket import Bucket, is_url
-from .storage.location import check_folder, place_at
+from .storage.location import check_folder, open_file_store
 
 MANIFEST = "manifest.jsonl"
 REPORT = "report.html"
@@ -39,10 +39,10 @@ class Records:
     """The folder of a batch.
 
     Args:
-        folder: what the batch was given as `out`.
+        folder: the `out` of the batch.
 
     Raises:
-        ConfigurationError: it is no folder on a disk.
+        ConfigurationError: it is a URL.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -52,7 +52,7 @@ class Records:
         return f"Records({str(self.folder)!r})"
 
     def status(self) -> Status:
-        """Return the state of the batch, which may be running.
+        """Return the status of the batch, also while it runs.
 
         Raises:
             JournalError: there is no batch in the folder, or its journal cannot be read.
@@ -62,7 +62,7 @@ class Records:
         return replace(status, running=running_in(self.folder))
 
     def items(self) -> Iterator[Item]:
-        """Every line and its result, in the order of the inputs, read as it is asked for.
+        """Yield every line and its result, in the order of the inputs. Nothing is read ahead.
 
         Raises:
             JournalError: as `status`.
@@ -75,17 +75,18 @@ class Records:
 
         Args:
             errors: the classes of their failures, such as `ContentFilteredError`; `None` for all.
-            failed: whether those count whose state is `failed`.
-            unknown: whether those count whose state is `unknown`, which the next run sends anyway unless it holds them.
+            failed: include lines whose state is `failed`.
+            unknown: include lines whose state is `unknown`; the next run sends these anyway, unless it has
+                `hold_unknown`.
 
         Returns:
-            How many lines that are.
+            The number of lines.
 
         Raises:
             JournalError: as `status`; or the batch is running.
         """
         with Journal.reading(self.folder):
-            pass  # or a folder without a batch would get an empty one
+            pass  # otherwise `Journal.writing` would create a journal in a folder without a batch
         journal = Journal.writing(self.folder)
         try:
             with translate_sqlite_errors(self.folder):
@@ -94,25 +95,25 @@ class Records:
             journal.close()
 
     def write_manifest(self, path: str | os.PathLike[str] | None = None, *, imagefolder: bool = False) -> str:
-        """Write every line with all that is known of it, as `Item` has it.
+        """Write a manifest: every line of the batch with the fields of `Item`.
 
         Args:
-            path: the file, or `s3://bucket/manifest.jsonl` and the like; `manifest.jsonl` in the batch's folder when
-                absent. It is replaced. One that ends in `.parquet` becomes Parquet, with the extra `parquet`. One that
-                is called `metadata.jsonl` becomes what `datasets.load_dataset("imagefolder")` reads: a line for each
-                image, with its prompt as `text`; it has to be in the folder of the images, or above it. Any other that
-                ends in `.jsonl`, `.ndjson` or `.json`, or has no extension, becomes lines of JSON. They hold no null:
-                text that is not known is empty, a number 0, a seed -1, and `request` is JSON in a text.
-            imagefolder: write `metadata.jsonl`, into the folder of the images when `path` is absent.
+            path: the file, or a URL such as `s3://bucket/manifest.jsonl`; by default `manifest.jsonl` in the batch's
+                folder. An existing file is replaced. The name decides the format. `.parquet` is Parquet, with the
+                extra `parquet`. `metadata.jsonl` is what `datasets.load_dataset("imagefolder")` reads: a line for each
+                image, with its prompt as `text`; it must be in the folder of the images, or above it. Any other name
+                in `.jsonl`, `.ndjson` or `.json`, or without an extension, is JSON Lines without nulls: an unknown
+                text is empty, an unknown number 0, an unknown seed -1, and `request` is JSON in a string.
+            imagefolder: write `metadata.jsonl`, by default into the folder of the images.
 
         Returns:
-            Where it is.
+            The path or URL of the manifest.
 
         Raises:
             JournalError: as `status`.
-            ConfigurationError: it cannot be written, its extension stands for another format, its extra is not
-                installed, or `metadata.jsonl` would be where the images are not below it.
-            StorageError: the bucket does not take it.
+            ConfigurationError: the file cannot be written, its extension belongs to another format, its extra is not
+                installed, or the images would not be below `metadata.jsonl`.
+            StorageError: the bucket cannot be written to.
         """
         target = self._manifest_path(path, imagefolder=imagefolder)
         write = self._captions_for(target) if PurePosixPath(target).name == METADATA else writer_for(target)
@@ -123,7 +124,7 @@ class Records:
 
     def _manifest_path(self, path: str | os.PathLike[str] | None, *, imagefolder: bool) -> str:
         if path is None:
-            return f"{self._place().name}/{METADATA}" if imagefolder else str(self.folder / MANIFEST)
+            return f"{self._image_files().name}/{METADATA}" if imagefolder else str(self.folder / MANIFEST)
         target = os.fspath(path)
         if imagefolder and PurePosixPath(target).name != METADATA:
             raise ConfigurationError(f"imagefolder reads a file of the name {METADATA} only, not {target!r}")
@@ -135,7 +136,7 @@ class Records:
         Raises:
             ConfigurationError: they are not.
         """
-        images = _normal(self._place().name)
+        images = _normal(self._image_files().name)
         above = _normal(target.rpartition("/")[0] if is_url(target) else os.path.dirname(os.path.abspath(target)))
         if images != above and not images.startswith(f"{above}/"):
             raise ConfigurationError(
@@ -148,7 +149,7 @@ class Records:
 
     @contextmanager
     def _manifest_at(self, target: str) -> Generator[BinaryIO]:
-        """A file to write to, which is at `target` at the end."""
+        """Yield a file whose content is at `target` after the block."""
         if is_url(target):
             above, _, name = target.rpartition("/")
             bucket = Bucket(above)
@@ -157,74 +158,75 @@ class Records:
                     yield file
                 bucket.upload(name, Path(folder, "manifest"))
         else:
-            with _written(Path(target)), replacing(Path(target)) as whole:
+            with _disk_errors(Path(target)), replacing(Path(target)) as whole:
                 yield whole
 
     def write_report(self, path: str | os.PathLike[str] | None = None, *, thumbnails: bool = True) -> Path:
-        """Write a page for a browser: sums, plots, failures, costs, and every image with its parameters.
+        """Write a page for a browser: totals, plots, failures, costs, and every image with its parameters.
 
         It is one HTML file that opens from disk and needs no network; see `report.write_report`.
 
         Args:
-            path: the file; `report.html` in the batch's folder when absent. It is replaced. Only images in its
-                own folder are shown, so elsewhere it has words alone, and so it has of images in a bucket.
-            thumbnails: make small copies of the first images, in `thumbnails` beside it, where Pillow is there.
+            path: the file; by default `report.html` in the batch's folder. An existing file is replaced. The page
+                shows the images in and below its own folder; of others, such as those in a bucket, it has only the
+                facts.
+            thumbnails: if Pillow is installed, make small copies of the first images, in `thumbnails` beside the page.
 
         Raises:
             JournalError: as `status`.
-            ConfigurationError: it cannot be written.
+            ConfigurationError: the file cannot be written.
         """
         target = check_folder(self.folder / REPORT if path is None else path, "reports")
         summary = summary_from(self.status(), title=Path(os.path.abspath(self.folder)).name, made=time.time())
-        place = self._place()
-        rows = (_placed(row_from(item), place) for item in self.items())
-        with _written(target):
+        files = self._image_files()
+        rows = (_with_full_path(row_from(item), files) for item in self.items())
+        with _disk_errors(target):
             write_report(target, rows, summary, thumbnails=thumbnails)
         return target
 
     def pack(self, folder: str | os.PathLike[str], *, shard_size: int = SHARD_SIZE) -> tuple[Path, ...]:
-        """Copy the images into tar shards as WebDataset reads them: each image with a `.json` and a `.txt`.
+        """Copy the images into tar shards for WebDataset: each image with a `.json` and a `.txt`.
 
-        The images stay where they are. A shard is there whole or not at all, and none is replaced.
+        The images stay where they are. Each shard appears complete or not at all, and no shard is replaced.
 
         Args:
-            folder: where the shards go, `00000.tar` and so on; made where it is not there.
-            shard_size: bytes of images after which a shard is full.
+            folder: the folder for the shards, `00000.tar` and so on; created if it does not exist.
+            shard_size: the bytes of images after which a shard is full.
 
         Returns:
             The shards.
 
         Raises:
-            ConfigurationError: the size is none, there are shards already, or one cannot be written.
-            JournalError: as `status`; or an image is no longer there.
+            ConfigurationError: the size is below 1, there are shards already, or a shard cannot be written.
+            JournalError: as `status`; or an image no longer exists.
         """
         if shard_size < 1:
             raise ConfigurationError(f"shard_size is a number of bytes above 0, not {shard_size!r}")
         target = check_folder(folder, "shards")
-        with _written(target):
+        with _disk_errors(target):
             target.mkdir(parents=True, exist_ok=True)
             if any(target.glob("*.tar")):
                 raise ConfigurationError(f"there are shards in {str(target)!r} already: choose another folder")
             return tuple(self._shards(target, shard_size))
 
-    def _place(self) -> Place:
-        """Return the location of the images."""
+    def _image_files(self) -> FileStore:
+        """Return the file store that holds the images."""
         with Journal.reading(self.folder) as journal:
             settings = json.loads(journal.fact(SETTINGS) or "{}")
-        return place_at(settings.get("pictures") or os.path.abspath(self.folder))
+        return open_file_store(settings.get("pictures") or os.path.abspath(self.folder))
 
-    def _pictures(self) -> Iterator[tuple[Item, bytes]]:
-        """Each line that is done, with its image."""
-        place = self._place()
+    def _images(self) -> Iterator[tuple[Item, bytes]]:
+        """Yield each line that is done, with its image."""
+        files = self._image_files()
         done, again = tee(item for item in self.items() if item.state == "done")
-        for item, data in zip(done, place.contents(str(item.path) for item in again), strict=True):
+        for item, data in zip(done, files.contents(str(item.path) for item in again), strict=True):
             if data is None:
-                raise JournalError(f"{place.name}/{item.path} cannot be packed: it is gone; run the batch with verify")
+                raise JournalError(f"{files.name}/{item.path} cannot be packed: it is gone; run the batch with verify")
             yield item, data
 
     def _shards(self, folder: Path, shard_size: int) -> Iterator[Path]:
-        pictures = self._pictures()
-        first = next(pictures, None)
+        images = self._images()
+        first = next(images, None)
         number = 0
         while first is not None:
             path = folder / f"{number:05}.tar"
@@ -232,7 +234,7 @@ class Records:
                 replacing(path, overwrite=False) as file,
                 tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as shard,
             ):
-                first = _fill(shard, first, pictures, shard_size, number)
+                first = _fill(shard, first, images, shard_size, number)
             yield path
             number += 1
 
@@ -241,24 +243,24 @@ ImagesOnDisk: TypeAlias = Iterator[tuple[Item, bytes]]
 
 
 def _fill(
-    shard: tarfile.TarFile, picture: tuple[Item, bytes] | None, pictures: ImagesOnDisk, shard_size: int, number: int
+    shard: tarfile.TarFile, image: tuple[Item, bytes] | None, images: ImagesOnDisk, shard_size: int, number: int
 ) -> tuple[Item, bytes] | None:
-    """Put images in a shard until it is full; the first one that did not go in, or None at the end."""
+    """Add images to a shard until it is full. Return the first image that was not added; `None` at the end."""
     size = count = 0
-    while picture is not None and (size < shard_size or not count):
-        for name, data in _members(*picture, f"{number:05}{count:06}"):
+    while image is not None and (size < shard_size or not count):
+        for name, data in _members(*image, f"{number:05}{count:06}"):
             info = tarfile.TarInfo(name)
             info.size = len(data)
             shard.addfile(info, io.BytesIO(data))
-        size += len(picture[1])
+        size += len(image[1])
         count += 1
-        picture = next(pictures, None)
-    return picture
+        image = next(images, None)
+    return image
 
 
-def _normal(place: str) -> str:
-    """A folder or the URL of a bucket with `/` between its parts, and without `..`."""
-    return place.rstrip("/") if is_url(place) else Path(os.path.abspath(place)).as_posix()
+def _normal(location: str) -> str:
+    """Return a folder or the URL of a bucket with `/` as the separator, and without `..`."""
+    return location.rstrip("/") if is_url(location) else Path(os.path.abspath(location)).as_posix()
 
 
 def _members(item: Item, data: bytes, key: str) -> Iterator[tuple[str, bytes]]:
@@ -267,14 +269,14 @@ def _members(item: Item, data: bytes, key: str) -> Iterator[tuple[str, bytes]]:
     yield f"{key}.json", json.dumps(row_of(item), ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
-def _placed(row: ReportRow, place: Place) -> ReportRow:
-    """The row with the whole name of its image."""
-    return row if row.path is None else replace(row, path=f"{place.name}/{os.fspath(row.path)}")
+def _with_full_path(row: ReportRow, files: FileStore) -> ReportRow:
+    """Return the row with the full path of its image."""
+    return row if row.path is None else replace(row, path=f"{files.name}/{os.fspath(row.path)}")
 
 
 @contextmanager
-def _written(path: Path) -> Generator[None]:
-    """Tell what the disk says against writing `path`."""
+def _disk_errors(path: Path) -> Generator[None]:
+    """Raise the errors of writing `path` as `ConfigurationError`."""
     try:
         yield
     except OSError as error:

@@ -1,8 +1,9 @@
 """The command line, `stepfun-async`: it parses arguments, calls the SDK and prints.
 
-`app` puts the commands together and maps errors to exit codes; each command has a module, and `options`, `help_text`,
-`console` and `exit_codes` serve all of them. It needs typer and rich, which the extra `cli` installs.
-May import `_client`, `batch` and everything below; nothing in the library imports it.
+`app` combines the commands and maps errors to exit codes. Each command has a module or, like `batch` and `mcp`, a
+folder; `options`, `help_text`, `console`, `errors`, `filenames` and `exit_codes` serve all of them. It needs typer and
+rich, which the extra `cli` installs. May import `_client`, `batch` and everything below; nothing in the library imports
+it.
 """
 
 from __future__ import annotations

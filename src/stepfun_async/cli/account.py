@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stepfun_async import Client
 
-from .console import say, say_json, waiting
+from .console import echo, echo_json, spinner
 from .options import AllowHttp, AsJson, BaseUrl, ServerOption, Timeout
 
 
@@ -16,11 +16,11 @@ def account(
     as_json: AsJson = False,
 ) -> None:
     """Show the account behind the key: its type and its balance."""
-    with Client(base_url=base_url, server=server, allow_http=allow_http) as client, waiting("fetching the account"):
+    with Client(base_url=base_url, server=server, allow_http=allow_http) as client, spinner("fetching the account"):
         found = client.account.retrieve(timeout=timeout)
     balances = {"balance": found.balance, "cash": found.total_cash_balance, "voucher": found.total_voucher_balance}
     if as_json:
-        say_json({"type": found.type, **balances})
+        echo_json({"type": found.type, **balances})
     else:
         amounts = (f"{name + ':':<9}{amount:g}" for name, amount in balances.items())
-        say(f"type:    {found.type or 'not said'}", *amounts)
+        echo(f"type:    {found.type or 'not said'}", *amounts)

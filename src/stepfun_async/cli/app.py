@@ -1,4 +1,4 @@
-"""The commands, and the one place where an error becomes an exit code."""
+"""The command tree, and the one place where an error becomes an exit code."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typer.main import get_command
 from stepfun_async import StepFunError
 from stepfun_async._core.version import __version__
 
-from . import batch
 from . import exit_codes as exits
 from .account import account
-from .console import OutputError, abandon_stdout, complain, say, shown_warnings
-from .errors import Interrupted, report, report_plain, reworded
+from .batch import commands as batch_commands
+from .console import OutputError, discard_stdout, echo, echo_stderr, warnings_on_stderr
+from .errors import Interrupted, rephrased, report, report_plain
 from .images import CHECK, edit, generate, image_to_image
 from .mcp.command import mcp
 from .models import models
@@ -41,13 +41,13 @@ def run(arguments: Sequence[str]) -> int:
     """
     _accept_any_text()
     try:
-        with shown_warnings(reworded):
+        with warnings_on_stderr(rephrased):
             return _run(arguments, as_json="--json" in _options(arguments))
     except OutputError as error:
-        abandon_stdout()
-        if error.reader_left and not _buys(arguments):
-            return exits.READER_LEFT
-        complain(f"error: {error}")
+        discard_stdout()
+        if error.is_broken_pipe and not _may_bill(arguments):
+            return exits.BROKEN_PIPE
+        echo_stderr(f"error: {error}")
         return exits.OTHER
 
 
@@ -61,7 +61,7 @@ def _run(arguments: Sequence[str], *, as_json: bool) -> int:
         return report(error, as_json=as_json)
     except _USAGE_ERROR as error:
         path = error.ctx.command_path if error.ctx else _NAME
-        report_plain("UsageError", f"{_ended(error.format_message())} See: {path} --help", as_json=as_json)
+        report_plain("UsageError", f"{_with_period(error.format_message())} See: {path} --help", as_json=as_json)
         return exits.INVALID
     except Interrupted as stop:
         money = {"attempts": stop.attempts, "maybe_billed": stop.maybe_billed}
@@ -72,25 +72,27 @@ def _run(arguments: Sequence[str], *, as_json: bool) -> int:
         return exits.INTERRUPTED
 
 
-def _ended(text: str) -> str:
-    """Return a sentence with one mark at its end, also where typer has put a period behind a question mark."""
+def _with_period(text: str) -> str:
+    """Return a sentence with one mark at its end, since typer may put a period after a question mark."""
     text = text.rstrip(".")
     return text if text.endswith("?") else f"{text}."
 
 
 @cache
 def _tree() -> Callable[..., object]:
-    """The tree of commands, which takes longer to build than most commands take to run."""
+    """Return the tree of commands. Building it takes longer than most commands run, so it is cached."""
     return get_command(app)
 
 
-def _buys(arguments: Sequence[str]) -> bool:
-    """Whether a command may have bought something, so that its result has to be printed in any case."""
-    words = [word for word in arguments if not word.startswith("-")]
-    return "--help" not in arguments and (words[:1] in _BUYING or words[:2] in _BUYING)
+def _may_bill(arguments: Sequence[str]) -> bool:
+    """Whether a command may have been billed, so that an unprinted result is an error."""
+    arguments_without_options = [word for word in arguments if not word.startswith("-")]
+    return "--help" not in arguments and (
+        arguments_without_options[:1] in _BILLED_COMMANDS or arguments_without_options[:2] in _BILLED_COMMANDS
+    )
 
 
-_BUYING = (["generate"], ["edit"], ["image-to-image"], ["batch", "run"])
+_BILLED_COMMANDS = (["generate"], ["edit"], ["image-to-image"], ["batch", "run"])
 
 
 def _options(arguments: Sequence[str]) -> Iterable[str]:
@@ -106,7 +108,7 @@ def _accept_any_text() -> None:
 
 def _version(*, wanted: bool) -> None:
     if wanted:
-        say(f"{_NAME} {__version__}")
+        echo(f"{_NAME} {__version__}")
         raise typer.Exit
 
 
@@ -118,7 +120,7 @@ _ENVIRONMENT = """\b
 Environment:
   STEP_API_KEY, STEPFUN_API_KEY  the key; there is no option for it
   STEP_BASE_URL                  the URL of the API; embedded answers offline
-  STEP_SERVER                    what stands at that URL, as for --server
+  STEP_SERVER                    the server at that URL, as for --server
   STEPFUN_SERVE_KEYS             the keys that serve accepts; any by default
   STEPFUN_MCP_TOKEN              the token that clients of mcp --http send"""
 
@@ -135,12 +137,12 @@ check_app = typer.Typer(
 
 batch_app = typer.Typer(
     rich_markup_mode=None,
-    help="Make many images from a file, with a journal.\n\nHowever a run ended, run it again to continue.",
+    help="Make many images from a file, with a journal.\n\nHowever a run ends, run it again to continue.",
 )
 
 
 @app.callback(invoke_without_command=True)
-def _top(
+def _main(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False,
 ) -> None:
@@ -161,35 +163,41 @@ def _batch(context: typer.Context) -> None:
 
 def _help_without_command(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
-        say(*context.get_help().splitlines())
+        echo(*context.get_help().splitlines())
         raise typer.Exit
 
 
-_PICTURES = (
+_IMAGE_COMMANDS = (
     ("generate", generate, ('"A serene alpine lake at sunset" --size 16:9', '"A red fox" --seed 7 --out fox.png')),
     ("edit", edit, ('cat.jpg "Turn it into a British Shorthair"', '- "Make it night" --out night.png < day.png')),
     ("image-to-image", image_to_image, ('sketch.png "In oil" --source-weight 0.6',)),
 )
-for _name, _command, _lines in _PICTURES:
-    app.command(_name, epilog=_examples(*(f"{_NAME} {_name} {line}" for line in _lines)))(_command)
+for _name, _command, _image_examples in _IMAGE_COMMANDS:
+    app.command(_name, epilog=_examples(*(f"{_NAME} {_name} {line}" for line in _image_examples)))(_command)
     check_app.command(
         _name,
         help=f"Check {_name}, with the same options.\n\nNothing is sent, and no key is needed.",
-        epilog=_examples(*(f"{_NAME} check {_name} {line}" for line in _lines)),
+        epilog=_examples(*(f"{_NAME} check {_name} {line}" for line in _image_examples)),
     )(_command)
 app.add_typer(check_app, name="check", epilog=_examples(f'{_NAME} check generate "A lake" --steps 99'))
-_BATCHES: tuple[tuple[str, Callable[..., None], tuple[str, ...]], ...] = (
-    ("run", batch.run, ("prompts.txt --out lakes --set size=16:9", "prompts.jsonl --out lakes --limit-tier V1")),
-    ("check", batch.check, ("prompts.jsonl",)),
-    ("schema", batch.schema, ("> line.schema.json", "--model step-2x-large > line.schema.json")),
-    ("status", batch.status, ("lakes",)),
-    ("retry", batch.retry, ("lakes --failed --error ContentFilteredError",)),
-    ("report", batch.report, ("lakes",)),
-    ("manifest", batch.manifest, ("lakes",)),
-    ("pack", batch.pack, ("lakes --to shards",)),
+_BATCH_COMMANDS: tuple[tuple[str, Callable[..., None], tuple[str, ...]], ...] = (
+    (
+        "run",
+        batch_commands.run,
+        ("prompts.txt --out lakes --set size=16:9", "prompts.jsonl --out lakes --limit-tier V1"),
+    ),
+    ("check", batch_commands.check, ("prompts.jsonl",)),
+    ("schema", batch_commands.schema, ("> line.schema.json", "--model step-2x-large > line.schema.json")),
+    ("status", batch_commands.status, ("lakes",)),
+    ("retry", batch_commands.retry, ("lakes --failed --error ContentFilteredError",)),
+    ("report", batch_commands.report, ("lakes",)),
+    ("manifest", batch_commands.manifest, ("lakes",)),
+    ("pack", batch_commands.pack, ("lakes --to shards",)),
 )
-for _part, _does, _uses in _BATCHES:
-    batch_app.command(_part, epilog=_examples(*(f"{_NAME} batch {_part} {line}" for line in _uses)))(_does)
+for _batch_name, _batch_command, _batch_examples in _BATCH_COMMANDS:
+    batch_app.command(
+        _batch_name, epilog=_examples(*(f"{_NAME} batch {_batch_name} {line}" for line in _batch_examples))
+    )(_batch_command)
 app.add_typer(batch_app, name="batch", epilog=_examples(f"{_NAME} batch run prompts.txt --out lakes"))
 app.command(
     "models",

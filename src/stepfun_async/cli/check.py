@@ -15,8 +15,8 @@ from stepfun_async._core.requests import ImageRequest
 from stepfun_async._core.server import Settings
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 
-from .console import say, say_json
-from .generate import ask, target
+from .console import echo, echo_json
+from .generate import output_path, request_image
 from .options import NO_KEY, STREAM, OutputOptions
 
 
@@ -44,14 +44,14 @@ def check(request: ImageRequest, output: OutputOptions) -> None:
         ConfigurationError: the base URL is invalid.
     """
     config = resolve(NO_KEY, output.base_url, allow_http=output.allow_http, server=output.server)
-    out = None if output.out == STREAM else target(request, output)
+    out = None if output.out == STREAM else output_path(request, output)
     print_check(request, config, request_to_send(request, output, out), output)
 
 
 def print_check(request: ImageRequest, config: Settings, call: HTTPRequest, output: OutputOptions) -> None:
     """Print what `request` would send as `call`, make and cost, with all of its variations."""
     if output.as_json:
-        say_json(_content(request, config, call, output.variations))
+        echo_json(_content(request, config, call, output.variations))
     else:
         _print(request, config, call, output.variations)
 
@@ -75,7 +75,7 @@ def request_to_send(request: ImageRequest, output: OutputOptions, out: Path | No
         transport=_DryRunTransport(),
     ) as client:
         try:
-            ask(client, request, output, out)
+            request_image(client, request, output, out)
         except _DryRunEnded as caught:
             return caught.call
     raise AssertionError("the request was not stopped")
@@ -91,7 +91,7 @@ def _print(request: ImageRequest, config: Settings, call: HTTPRequest, count: in
         *(f"       {name}: {value}" for name, value in _wire(call).items()),
         "nothing was sent",
     ]
-    say(*lines)
+    echo(*lines)
 
 
 def _content(request: ImageRequest, config: Settings, call: HTTPRequest, count: int) -> dict[str, object]:
@@ -158,8 +158,8 @@ def _size_text(request: ImageRequest) -> str:
 def _wire(call: HTTPRequest) -> dict[str, object]:
     """Return the parameters as sent, images only by their size."""
     files = {name: f"{file.filename} ({file.content_type}, {file.size:,} bytes)" for name, file in call.files.items()}
-    said = call.json if call.json is not None else call.form
-    return {**{name: _short(value) for name, value in said.items()}, **files}
+    parameters = call.json if call.json is not None else call.form
+    return {**{name: _short(value) for name, value in parameters.items()}, **files}
 
 
 _DATA_URI = re.compile(r"(data:image/[a-z]+;base64,)([A-Za-z0-9+/]*=*)")

@@ -25,27 +25,27 @@ class OutputError(Exception):
     """Stdout cannot be written to: its reader has closed it, or the disk is full."""
 
     @property
-    def reader_left(self) -> bool:
+    def is_broken_pipe(self) -> bool:
         """Whether the program that reads stdout has closed it, as `head` does."""
         return isinstance(self.__cause__, BrokenPipeError)
 
 
-def say(*lines: str, indent: str | None = None) -> None:
+def echo(*lines: str, indent: str | None = None) -> None:
     """Print lines on stdout and flush them; control characters in them are escaped.
 
     Args:
         lines: the lines.
-        indent: break long lines between words on a terminal, and begin what follows with this; `None` breaks none.
+        indent: on a terminal, wrap long lines between words and indent the continuation by this; `None` wraps none.
 
     Raises:
         OutputError: stdout cannot be written to.
     """
     escaped_lines = map(escaped, lines)
-    _print("\n".join(escaped_lines if indent is None else fitted(escaped_lines, sys.stdout, indent)))
+    _print("\n".join(escaped_lines if indent is None else wrap_lines(escaped_lines, sys.stdout, indent)))
 
 
-def fitted(lines: Iterable[str], stream: TextIO | None, indent: str) -> Iterator[str]:
-    """Return lines that a terminal does not have to break inside a word; other streams get them as they are."""
+def wrap_lines(lines: Iterable[str], stream: TextIO | None, indent: str) -> Iterator[str]:
+    """Yield lines wrapped between words to the width of a terminal; for other streams, unchanged."""
     if not is_terminal(stream):
         yield from lines
         return
@@ -69,30 +69,30 @@ def _print(text: str) -> None:
 
 @contextmanager
 def _writing() -> Generator[None]:
-    """Raise OutputError if stdout cannot be written to in this block."""
+    """Raise errors of writing to stdout as `OutputError`."""
     try:
         yield
     except OSError as error:
         raise OutputError(f"stdout cannot be written to: {error.strerror}") from error
 
 
-def abandon_stdout() -> None:
+def discard_stdout() -> None:
     """Discard what could not be written, so that the interpreter does not fail again at exit."""
-    _abandon(sys.stdout)
+    _discard(sys.stdout)
 
 
-def _abandon(stream: TextIO) -> None:
+def _discard(stream: TextIO) -> None:
     with suppress(OSError):  # it may not be a file
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def say_json(value: object) -> None:
+def echo_json(value: object) -> None:
     """Print `value` as JSON on stdout; JSON escapes control characters itself."""
-    say(json.dumps(value, ensure_ascii=False))
+    echo(json.dumps(value, ensure_ascii=False))
 
 
-def say_rich(*parts: RenderableType) -> None:
-    """Print tables and the like on stdout, in colour on a terminal. Only for text of this package."""
+def echo_rich(*parts: RenderableType) -> None:
+    """Print tables and other renderables of rich on stdout, in color on a terminal. Only for text of this package."""
     console = Console(highlight=False)
     with _writing(), console.capture() as capture:  # rich writes an empty text, which an unbuffered stdout may refuse
         for part in parts:
@@ -100,17 +100,17 @@ def say_rich(*parts: RenderableType) -> None:
     _print("\n".join(line.rstrip() for line in capture.get().rstrip().splitlines()))
 
 
-def complain(*lines: str) -> None:
+def echo_stderr(*lines: str) -> None:
     """Print lines on stderr; control characters in them are escaped.
 
-    If stderr cannot be written to, because its disk is full or its terminal is gone, the lines are discarded: the exit
-    code remains, and no image is lost for them.
+    If stderr cannot be written to, because its disk is full or its terminal is gone, the lines are discarded, so that
+    the command continues and keeps its exit code.
     """
     clear_status_line()
     try:
-        print("\n".join(fitted(map(escaped, lines), sys.stderr, "  ")), file=sys.stderr, flush=True)
+        print("\n".join(wrap_lines(map(escaped, lines), sys.stderr, "  ")), file=sys.stderr, flush=True)
     except OSError:
-        _abandon(sys.stderr)
+        _discard(sys.stderr)
 
 
 def on_terminal() -> bool:
@@ -129,7 +129,7 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def log_to_stderr() -> None:
-    """Show what the SDK logs: each attempt, wait and retry."""
+    """Show the log of the SDK: each attempt, wait and retry."""
     log = logging.getLogger("stepfun_async")
     log.setLevel(logging.DEBUG)
     if not any(isinstance(handler, logging.StreamHandler) for handler in log.handlers):
@@ -137,7 +137,7 @@ def log_to_stderr() -> None:
 
 
 @contextmanager
-def waiting(text: str, *, quiet: bool = False) -> Generator[None]:
+def spinner(text: str, *, quiet: bool = False) -> Generator[None]:
     """Show a spinner with the elapsed time on stderr if it is a terminal."""
     if quiet or not on_terminal():
         yield
@@ -149,11 +149,11 @@ def waiting(text: str, *, quiet: bool = False) -> Generator[None]:
 
 
 @contextmanager
-def shown_warnings(phrased: Callable[[str], str]) -> Generator[None]:
+def warnings_on_stderr(rephrase: Callable[[str], str]) -> Generator[None]:
     """Show each of the SDK's warnings once, as `warning: ...`, and all others as Python does.
 
     Args:
-        phrased: rephrases the text of a warning for the command line.
+        rephrase: rephrases the text of a warning for the command line.
     """
     with warnings.catch_warnings():
         others, seen = warnings.showwarning, set[str]()
@@ -169,7 +169,7 @@ def shown_warnings(phrased: Callable[[str], str]) -> Generator[None]:
             if issubclass(category, StepFunWarning):
                 if str(message) not in seen:
                     seen.add(str(message))
-                    complain(f"warning: {phrased(str(message))}")
+                    echo_stderr(f"warning: {rephrase(str(message))}")
             else:
                 others(message, category, filename, lineno, file, line)
 
@@ -179,10 +179,10 @@ def shown_warnings(phrased: Callable[[str], str]) -> Generator[None]:
 
 
 def counted(number: int, one: str) -> str:
-    """Format a number of things, such as `1 image` or `1,200 images`."""
+    """Format a count, such as `1 image` or `1,200 images`."""
     return f"{number:,} {one}" if number == 1 else f"{number:,} {one}s"
 
 
-def plain_money(spent: Mapping[str, object]) -> str:
+def format_money(spent: Mapping[str, object]) -> str:
     """Format amounts by currency, such as `0.006 USD`."""
     return ", ".join(f"{amount} {currency}" for currency, amount in spent.items())

@@ -12,11 +12,11 @@ from stepfun_async import InvalidRequestError, Problem, SaveError, Size, StepFun
 from stepfun_async._core.errors import Billing
 
 from . import exit_codes as exits
-from .console import complain, say_json
+from .console import echo_json, echo_stderr
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error
-    """Ctrl-C during a call for an image.
+    """Ctrl-C during a request for an image.
 
     Attributes:
         billing: the billing state of the last attempt.
@@ -39,14 +39,14 @@ _OPTIONS = {
     "style_reference.source_url": "--style-reference",
     "style_reference.weight": "--style-weight",
 }
-"""Fields of the SDK whose option has another name; every other one is its option."""
+"""The options of fields whose names differ; every other field has the option of its name."""
 
-Words: TypeAlias = tuple[tuple[str, str], ...]
+Rephrasings: TypeAlias = tuple[tuple[str, str], ...]
 """Patterns of phrases in messages of the SDK, and what replaces each."""
 
 UPRIGHT = (r"give a PIL image, such as Image\.open\(path\), to have it sent upright", "save it upright first")
 
-WORDS: Words = (
+REPHRASINGS: Rephrasings = (
     (r"pass api_key=\.\.\., set ", "set "),
     (r"api_key=\.\.\., (?=STEP_API_KEY)", ""),
     (r"pass the key as api_key=\.\.\.", "set STEP_API_KEY"),
@@ -76,9 +76,9 @@ WORDS: Words = (
 """Advice of the SDK, phrased in Python, and its equivalent on the command line."""
 
 
-def reworded(text: str, words: Words = WORDS) -> str:
+def rephrased(text: str, rephrasings: Rephrasings = REPHRASINGS) -> str:
     """Rephrase a message of the SDK, for the command line by default."""
-    for python, here in words:
+    for python, here in rephrasings:
         text = re.sub(python, here, text)
     return text
 
@@ -96,9 +96,9 @@ def report(error: StepFunError, *, as_json: bool) -> int:
         as_json: whether to print it also as JSON on stdout.
     """
     lines = list(_lines(error))
-    complain(*lines)
+    echo_stderr(*lines)
     if as_json:
-        say_json({"error": _content(error, lines)})
+        echo_json({"error": _content(error, lines)})
     return exits.code_of(error)
 
 
@@ -112,22 +112,22 @@ def report_plain(
     maybe_billed: int = 0,
 ) -> None:
     """Print a failure that the SDK did not raise."""
-    complain(f"error: {message}")
+    echo_stderr(f"error: {message}")
     if as_json:
         money = {"billing": billing, "attempts": attempts, "maybe_billed": maybe_billed}
         problems: list[object] = []
-        say_json({"error": {"type": kind, "message": message, **money, "trace_id": None, "problems": problems}})
+        echo_json({"error": {"type": kind, "message": message, **money, "trace_id": None, "problems": problems}})
 
 
 def _lines(error: StepFunError) -> Iterator[str]:
     first, *rest = error.message.splitlines() or [""]
-    yield f"error: {reworded(first)}"
+    yield f"error: {rephrased(first)}"
     if isinstance(error, InvalidRequestError):
         yield from (f"  {_describe_problem(problem)}" for problem in error.problems)
     else:
         yield from rest
     if isinstance(error, SaveError):
-        yield from _rescued(error)
+        yield from _save_fallback(error)
     if error.maybe_billed:
         yield f"attempts: {error.attempts}, of which {error.maybe_billed} may have been billed"
     if error.trace_id:
@@ -135,11 +135,11 @@ def _lines(error: StepFunError) -> Iterator[str]:
 
 
 def _describe_problem(problem: Problem) -> str:
-    return reworded(str(replace(problem, field=option_of(problem.field))))
+    return rephrased(str(replace(problem, field=option_of(problem.field))))
 
 
-def _rescued(error: SaveError) -> Iterator[str]:
-    """Write the paid image to a temporary file before the process ends, and return where it is."""
+def _save_fallback(error: SaveError) -> Iterator[str]:
+    """Write the paid image to a temporary file before the process ends, and yield a line that says where it is."""
     image = next((image for image in error.response.data if not image.filtered), None)
     if image is None or image.data is None:
         yield f"its link: {image.url}" if image and image.url else "its link is not known"
@@ -149,8 +149,8 @@ def _rescued(error: SaveError) -> Iterator[str]:
         with tempfile.NamedTemporaryFile(prefix="stepfun-", suffix=end, delete=False) as file:
             file.write(image.data)
         yield f"the image is in {file.name}"
-    except OSError as trouble:
-        yield f"nor could it be written to a temporary file: {trouble}"
+    except OSError as second_error:
+        yield f"nor could it be written to a temporary file: {second_error}"
 
 
 def _content(error: StepFunError, lines: list[str]) -> dict[str, Any]:
@@ -167,12 +167,12 @@ def _content(error: StepFunError, lines: list[str]) -> dict[str, Any]:
 
 
 def _problem(problem: Problem) -> dict[str, object]:
-    near = problem.nearest
+    nearest = problem.nearest
     return {
         "field": problem.field,
         "option": option_of(problem.field),
         "given": problem.given,
-        "allowed": reworded(problem.allowed),
-        "why": reworded(problem.why),
-        "nearest": {"width": near.width, "height": near.height} if isinstance(near, Size) else near,
+        "allowed": rephrased(problem.allowed),
+        "why": rephrased(problem.why),
+        "nearest": {"width": nearest.width, "height": nearest.height} if isinstance(nearest, Size) else nearest,
     }

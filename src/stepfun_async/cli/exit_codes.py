@@ -32,11 +32,11 @@ CONFIGURATION = 3
 NO_MONEY = 4
 RATE_LIMITED = 5
 FILTERED = 6
-NO_ANSWER = 7
+NO_RESPONSE = 7
 NOT_WRITTEN = 8
 SOME_FAILED = 9
 INTERRUPTED = 130
-READER_LEFT = 141
+BROKEN_PIPE = 141
 
 MEANINGS: Mapping[int, str] = MappingProxyType(
     {
@@ -47,11 +47,11 @@ MEANINGS: Mapping[int, str] = MappingProxyType(
         NO_MONEY: "no money left (402)",
         RATE_LIMITED: "over the rate limit (429)",
         FILTERED: "filtered, or rejected by moderation (451)",
-        NO_ANSWER: "no usable response: connection, timeout, 5xx; may have been billed",
+        NO_RESPONSE: "no usable response: connection, timeout, 5xx; may have been billed",
         NOT_WRITTEN: "made and paid for, but not written",
         SOME_FAILED: "some lines or variations failed; batch status says why",
         INTERRUPTED: "interrupted by Ctrl-C",
-        READER_LEFT: "the output was not read to its end, as in a pipe to head",
+        BROKEN_PIPE: "the output was not read to its end, as in a pipe to head",
     }
 )
 
@@ -68,10 +68,10 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (RateLimitError, RATE_LIMITED),
     (ContentRejectedError, FILTERED),
     (ContentFilteredError, FILTERED),
-    (InternalServerError, NO_ANSWER),
-    (APIConnectionError, NO_ANSWER),
-    (QueueTimeoutError, NO_ANSWER),
-    (MalformedResponseError, NO_ANSWER),
+    (InternalServerError, NO_RESPONSE),
+    (APIConnectionError, NO_RESPONSE),
+    (QueueTimeoutError, NO_RESPONSE),
+    (MalformedResponseError, NO_RESPONSE),
     (SaveError, NOT_WRITTEN),
 )
 

@@ -27,15 +27,15 @@ from stepfun_async._runtime.files import names_directory
 
 from .console import (
     OutputError,
-    abandon_stdout,
-    complain,
+    discard_stdout,
+    echo,
+    echo_json,
+    echo_stderr,
+    format_money,
     is_open,
     is_terminal,
     on_terminal,
-    plain_money,
-    say,
-    say_json,
-    waiting,
+    spinner,
 )
 from .errors import Interrupted
 from .filenames import free_stem
@@ -52,16 +52,16 @@ def make(request: ImageRequest, output: OutputOptions) -> None:
         StepFunError: any error of the SDK.
         Interrupted: Ctrl-C.
     """
-    out = target(request, output)
+    out = output_path(request, output)
     with Client(base_url=output.base_url, server=output.server, allow_http=output.allow_http) as client:
-        with waiting(f"{request.model} is at work", quiet=output.quiet):
-            response = _saved(client, request, output, out)
+        with spinner(f"{request.model} is at work", quiet=output.quiet):
+            response = _make_response(client, request, output, out)
         if out is not None:
             warn_of_extension(response.image)
             print_result(response, client, output, client.usage.spent)
 
 
-def ask(client: Client, request: ImageRequest, output: OutputOptions, out: Path | None) -> ImagesResponse:
+def request_image(client: Client, request: ImageRequest, output: OutputOptions, out: Path | None) -> ImagesResponse:
     """Return the response to `request`, saved to `out` if given."""
     method: Callable[..., ImagesResponse] = getattr(client.images, METHODS[request.operation])
     save_to = None if out is None else str(out)
@@ -70,7 +70,7 @@ def ask(client: Client, request: ImageRequest, output: OutputOptions, out: Path 
     return method(model=request.model, **request.given(), **options)
 
 
-def target(request: ImageRequest, output: OutputOptions) -> Path | None:
+def output_path(request: ImageRequest, output: OutputOptions) -> Path | None:
     """Return the file to write; `None` for stdout.
 
     Raises:
@@ -91,13 +91,15 @@ def target(request: ImageRequest, output: OutputOptions) -> Path | None:
 
 
 def warn_of_extension(image: Image) -> None:
-    """Warn of a file whose name is that of another format."""
+    """Warn if the extension of a file is that of another format."""
     if image.path is None or image.format is None:
         return
     named = _FORMATS.get(image.path.suffix.lower())
     if named not in (None, image.format):
-        right = image.path.with_suffix(EXTENSIONS[image.format])
-        complain(f"warning: {image.path} holds a {image.format.upper()} image: call it {right.name}, or convert it")
+        suggested = image.path.with_suffix(EXTENSIONS[image.format])
+        echo_stderr(
+            f"warning: {image.path} holds a {image.format.upper()} image: call it {suggested.name}, or convert it"
+        )
 
 
 _FORMATS: Mapping[str, str] = {**{end: name for name, end in EXTENSIONS.items()}, ".jpeg": "jpeg"}
@@ -108,11 +110,11 @@ def _no_stdout(why: str) -> InvalidRequestError:
     return InvalidRequestError.of("the command line", (Problem("save_to", STREAM, "a file", why),))
 
 
-def _saved(client: Client, request: ImageRequest, output: OutputOptions, out: Path | None) -> ImagesResponse:
+def _make_response(client: Client, request: ImageRequest, output: OutputOptions, out: Path | None) -> ImagesResponse:
     try:
         if out is not None:
-            return ask_for_file(client, request, output, out)
-        response = ask(client, request, output, None)
+            return request_and_save(client, request, output, out)
+        response = request_image(client, request, output, None)
         _write_out(client, response)
         return response
     except KeyboardInterrupt:
@@ -121,21 +123,21 @@ def _saved(client: Client, request: ImageRequest, output: OutputOptions, out: Pa
         raise _interrupted(client, out) from None
 
 
-def ask_for_file(client: Client, request: ImageRequest, output: OutputOptions, out: Path) -> ImagesResponse:
-    """Return the response to `request`, saved to `out`, or beside it if that is a name made from the prompt.
+def request_and_save(client: Client, request: ImageRequest, output: OutputOptions, out: Path) -> ImagesResponse:
+    """Return the response to `request`, saved to `out`, or under the next free name if `out` was made from the prompt.
 
     Raises:
         StepFunError: any error of the SDK.
     """
     try:
-        return ask(client, request, output, out)
+        return request_image(client, request, output, out)
     except SaveError as error:
         if output.out is not None:
             raise
-        return _saved_beside(error, request, out)
+        return _save_under_next_name(error, request, out)
 
 
-def _saved_beside(error: SaveError, request: ImageRequest, out: Path) -> ImagesResponse:
+def _save_under_next_name(error: SaveError, request: ImageRequest, out: Path) -> ImagesResponse:
     """Save the response under the next free name if another process has just created `out`."""
     image = error.response.image
     while image.target(out).exists():
@@ -152,7 +154,7 @@ def _write_out(client: Client, response: ImagesResponse) -> None:
         sys.stdout.buffer.write(_bytes(client, response.image))
         sys.stdout.buffer.flush()
     except (APIError, OSError) as error:
-        abandon_stdout()
+        discard_stdout()
         message = f"the image was made and paid for, but not written to stdout: {error}"
         raise SaveError(message, response=response) from error
 
@@ -190,18 +192,18 @@ def print_result(response: ImagesResponse, client: Client, output: OutputOptions
     """
     try:
         if output.as_json:
-            say_json(_content(response, spent))
+            echo_json(_content(response, spent))
         elif on_terminal():
-            say(_line(response, client, spent))
+            echo(_line(response, client, spent))
         else:
-            say(str(response.image.path))
+            echo(str(response.image.path))
     except OutputError as error:
         raise OutputError(f"{error}; the image is saved as {response.image.path}") from error
 
 
 def _line(response: ImagesResponse, client: Client, spent: Mapping[str, Decimal]) -> str:
     image = response.image
-    price = plain_money(spent)
+    price = format_money(spent)
     if price and client.base_url == "embedded":
         price = f"{price} (not charged)"
     seed = None if image.seed is None else f"seed {image.seed}"

@@ -16,13 +16,13 @@ from stepfun_async._core.rules import Boolean, Rule
 from stepfun_async._core.size_rules import Sizes
 
 _COLUMNS = min(80, max(40, shutil.get_terminal_size().columns))
-"""Columns of the terminal, as far as help uses them."""
+"""The width of help in columns: that of the terminal, from 40 to 80."""
 
 _WIDTH = _COLUMNS - 34
-"""Characters of a line of help beside the options' names."""
+"""The width of the help of options, beside their names."""
 
-_COMPLETING = "_STEPFUN_ASYNC_COMPLETE" in os.environ
-"""Whether a shell asks what may come next."""
+_IS_COMPLETION = "_STEPFUN_ASYNC_COMPLETE" in os.environ
+"""Whether a shell is requesting completions."""
 
 _INDENT = "  "
 """The indent of a wrapped line."""
@@ -42,17 +42,17 @@ def models(operation: Operation, default: str) -> str:
 def parameter_help(name: str, operation: Operation, intro: str) -> str:
     """Return the help of a parameter: `intro`, and the range of each model, as `step-2x-large: 1 to 50, default 50`."""
     rows = rows_of(operation)
-    said = {row.model: _words(row.rules[name]) for row in rows if name in row.rules}
-    texts = list(dict.fromkeys(said.values()))
-    if len(texts) == 1 and len(said) == len(rows):
+    text_of = {row.model: _rule_text(row.rules[name]) for row in rows if name in row.rules}
+    texts = list(dict.fromkeys(text_of.values()))
+    if len(texts) == 1 and len(text_of) == len(rows):
         return wrap_help(intro, texts[0]) if intro.endswith(".") else wrap_help(f"{intro} {texts[0]}")
-    named = (f"{', '.join(model for model in said if said[model] == text)}: {text}" for text in texts)
+    named = (f"{', '.join(model for model in text_of if text_of[model] == text)}: {text}" for text in texts)
     return wrap_help(intro, *named)
 
 
 def wrap_help(*parts: str) -> str:
-    """Wrap each of `parts` on lines of its own, without breaking names at hyphens. Shells list their beginning."""
-    if _COMPLETING:
+    """Wrap each of `parts` on lines of its own, without breaking names at hyphens; shells get only the beginning."""
+    if _IS_COMPLETION:
         return re.split(r"[.;:] ", parts[0], maxsplit=1)[0]
     lines = (textwrap.fill(part, _WIDTH, subsequent_indent=_INDENT, break_on_hyphens=False) for part in parts if part)
     return "\b\n" + "\n".join(lines)
@@ -76,11 +76,11 @@ def style() -> tuple[str, str]:
 
 def height_first() -> str:
     """Return the models whose wire strings are HEIGHTxWIDTH."""
-    turned = (row.model for row in capabilities() if row.sizes and row.sizes.order == "height x width")
-    return ", ".join(dict.fromkeys(turned))
+    height_first_models = (row.model for row in capabilities() if row.sizes and row.sizes.order == "height x width")
+    return ", ".join(dict.fromkeys(height_first_models))
 
 
-def _words(rule: Rule) -> str:
+def _rule_text(rule: Rule) -> str:
     return ", ".join(_parts(rule))
 
 

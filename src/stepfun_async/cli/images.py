@@ -36,7 +36,7 @@ from .options import (
     chosen_size,
     complete_model,
     complete_size,
-    describe_model,
+    register_unknown_model,
     size_help,
 )
 from .variations import check_all, make_all
@@ -104,7 +104,7 @@ def generate(
     as_json: AsJson = False,
 ) -> None:
     """Generate an image from a text prompt."""
-    describe_model(model, base_url, server)
+    register_unknown_model(model, base_url, server)
     request = TextToImage(
         model=model,
         prompt=_prompt(prompt),
@@ -157,7 +157,7 @@ def edit(
     as_json: AsJson = False,
 ) -> None:
     """Edit an image as the prompt says."""
-    describe_model(model, base_url, server)
+    register_unknown_model(model, base_url, server)
     request = ImageEdit(
         model=model,
         image=_image(image, model, "edit"),
@@ -205,7 +205,7 @@ def image_to_image(
     as_json: AsJson = False,
 ) -> None:
     """Generate a new image from an existing one."""
-    describe_model(model, base_url, server)
+    register_unknown_model(model, base_url, server)
     request = ImageToImage(
         model=model,
         image=_image(image, model, "image_to_image"),

@@ -18,8 +18,8 @@ from stepfun_async._core.rules import Integer, Rule, Text
 from stepfun_async._core.schemas.rows import DIALECT, request_schema
 from stepfun_async._core.size_rules import AnySize, Sizes
 
-from .console import say_json, say_rich
-from .errors import reworded
+from .console import echo_json, echo_rich
+from .errors import rephrased
 from .options import AsJson
 
 
@@ -34,20 +34,20 @@ def models(
     """Show the models with their parameters and prices. Nothing is sent."""
     rows = _rows(model)
     if as_schema:
-        say_json(_schema(model or "all models", rows))
+        echo_json(_schema(model or "all models", rows))
     elif as_json:
-        say_json([_content(row) for row in rows])
+        echo_json([_content(row) for row in rows])
     elif model is None:
-        say_rich(_overview(rows), "Prompts are counted in characters. stepfun-async models MODEL shows every rule.")
+        echo_rich(_overview(rows), "Prompts are counted in characters. stepfun-async models MODEL shows every rule.")
     else:
-        say_rich(*(part for row in rows for part in (_details(row), "")), *_legend(rows))
+        echo_rich(*(part for row in rows for part in (_details(row), "")), *_legend(rows))
 
 
 def _rows(model: str | None) -> tuple[Capability, ...]:
     try:
         return capabilities() if model is None else capabilities(model)
     except ConfigurationError as error:
-        raise typer.BadParameter(reworded(error.message), param_hint="MODEL") from error
+        raise typer.BadParameter(rephrased(error.message), param_hint="MODEL") from error
 
 
 def _schema(title: str, rows: Sequence[Capability]) -> dict[str, object]:
@@ -112,7 +112,7 @@ def _details(row: Capability) -> Table:
     table.add_column("parameter", no_wrap=True)
     table.add_column(Line("allowed [where that is documented]"))
     for name, rule in row.rules.items():
-        table.add_row(name, Line(reworded(_rule(rule))))
+        table.add_row(name, Line(rephrased(_rule(rule))))
     return table
 
 
@@ -157,7 +157,7 @@ def _content(row: Capability) -> dict[str, object]:
 def _plain(value: object) -> object:
     """Convert `value` to what JSON can encode."""
     if isinstance(value, Rule):
-        return {"kind": value.kind, "allowed": value.allowed, **_ways(value), **_fields(value)}
+        return {"kind": value.kind, "allowed": value.allowed, **_size_forms(value), **_fields(value)}
     if is_dataclass(value):
         return _fields(value)
     if isinstance(value, Mapping):
@@ -167,7 +167,7 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, Decimal | date) else value
 
 
-def _ways(rule: Rule) -> dict[str, object]:
+def _size_forms(rule: Rule) -> dict[str, object]:
     return {"wire_options": rule.wire_options, "ratios": rule.ratios} if isinstance(rule, Sizes) else {}
 
 

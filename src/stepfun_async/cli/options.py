@@ -1,4 +1,4 @@
-"""The options that several commands share, and the values they make."""
+"""The options that several commands share, and the values made from them."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ Out = Annotated[
         "--out",
         "-o",
         metavar="PATH",
-        help="The file to write. Without an extension it gets the image's. In a FOLDER/, and without --out, the name "
-        "is made from the prompt, and nothing is ever overwritten. - is stdout.",
+        help="The file to write. Without an extension, it gets that of the image's format. For a FOLDER/, and without "
+        "--out, the name is made from the prompt, and no file is overwritten. - is stdout.",
     ),
 ]
 Variations = Annotated[
@@ -41,7 +41,7 @@ Variations = Annotated[
         metavar="NUMBER",
         min=1,
         max=MOST_VARIATIONS,
-        help="So many images, each with a seed and a file of its own: the seed counts up.",
+        help="The number of images, each with its own seed, which counts up, and its own file.",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
@@ -64,8 +64,8 @@ ServerOption = Annotated[
     typer.Option(
         "--server",
         metavar="SERVER",
-        help=f"What stands at that URL, such as vllm-omni; by default {SERVER_VARIABLE}, or what the URL shows. "
-        "stepfun-async servers lists them.",
+        help=f"The kind of server at that URL, such as vllm-omni; by default {SERVER_VARIABLE}, or derived from the "
+        "URL. stepfun-async servers lists them.",
     ),
 ]
 AllowHttp = Annotated[
@@ -87,7 +87,7 @@ class OutputOptions:
         overwrite: whether to replace an existing file.
         timeout: seconds; `None` for the client's default.
         base_url: the URL of the API; `None` for the environment's.
-        server: what stands there; `None` for the environment's, or what the URL shows.
+        server: the profile of the server there; `None` for the environment's, or the one derived from the URL.
         allow_http: whether to allow sending the key to another machine unencrypted.
         as_json: whether to print JSON.
         quiet: whether to show nothing while an image is being made.
@@ -108,11 +108,11 @@ class OutputOptions:
 
 
 NO_KEY = "nothing-is-sent"
-"""The key for settings of which nothing is sent."""
+"""The key of settings that are never sent."""
 
 
-def describe_model(model: str | None, base_url: str | None, server: str | None) -> None:
-    """Register `model` if the tables do not have it and the server is one of open engines, which serve any."""
+def register_unknown_model(model: str | None, base_url: str | None, server: str | None) -> None:
+    """Register `model` if it is not in the tables and the server is an open engine, which serves any model."""
     if model is None or any(row.model == model for row in rows()):
         return
     profile = resolve(NO_KEY, base_url, allow_http=True, server=server).server
@@ -121,24 +121,24 @@ def describe_model(model: str | None, base_url: str | None, server: str | None) 
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """Return the models that begin so."""
+    """Return the models that begin with `incomplete`."""
     return [name for name in dict.fromkeys(row.model for row in rows()) if name.startswith(incomplete)]
 
 
 def complete_size(incomplete: str) -> list[str]:
-    """Return the aspect ratios that begin so."""
+    """Return the aspect ratios that begin with `incomplete`."""
     ratios = dict.fromkeys(ratio for row in rows() if isinstance(row.sizes, Sizes) for ratio in row.sizes.ratios)
     return [ratio for ratio in ratios if ratio.startswith(incomplete)]
 
 
 def complete_tier(incomplete: str) -> list[str]:
-    """Return the tiers that begin so."""
+    """Return the tiers that begin with `incomplete`."""
     tiers = sorted({name for region in TIERS.values() for name in region})
     return [name for name in tiers if name.startswith(incomplete.upper())]
 
 
 def size_help() -> str:
-    """Return the help on how to write sizes."""
+    """Return the help for sizes."""
     return (
         "An aspect ratio, width to height, such as 16:9; --width and --height give pixels. StepFun's own strings are "
         f"WIDTHxHEIGHT, but HEIGHTxWIDTH for {height_first()}, which is warned about."
@@ -146,7 +146,7 @@ def size_help() -> str:
 
 
 def chosen_size(size: str | None, width: int | None, height: int | None) -> str | Size | None:
-    """Return the size that the three options give.
+    """Return the size from the three options.
 
     Raises:
         InvalidRequestError: both forms are given, or only one side.
@@ -166,7 +166,7 @@ def _ambiguous(given: str, why: str) -> InvalidRequestError:
 
 
 def budget_of(text: str | None) -> Budget | None:
-    """Return the budget that `--budget` asks for: an amount, and a currency if it is not USD."""
+    """Return the budget of `--budget`: an amount, and a currency if it is not USD."""
     if text is None:
         return None
     amount, _, currency = text.strip().partition(" ")

@@ -1,4 +1,4 @@
-"""`serve`: an engine behind HTTP, drawing stand-ins or running a local model."""
+"""`serve`: an engine behind HTTP, which draws stand-ins or runs a local model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stepfun_async import ConfigurationError, InvalidRequestError, Problem
 from stepfun_async.embedded import Bill, Engine, Fault, Scenario, check_server_available
 from stepfun_async.embedded.faults import KINDS
 
-from .console import plain_money, say
+from .console import echo, format_money
 from .help_text import wrap_help
 from .serve_log import ServeLog
 
@@ -65,7 +65,7 @@ def serve(
         DeviceKind.AUTO
     ),
     queue: Annotated[
-        int, typer.Option(min=0, help="How many requests may wait for the model; others are answered with 429.")
+        int, typer.Option(min=0, help="The number of requests that may wait for the model; others get a 429.")
     ] = 8,
     fault: Annotated[
         list[str] | None,
@@ -102,9 +102,9 @@ def serve(
         raise InvalidRequestError.of("serve", (Problem("credit", credit, "a number, 0 or more"),))
     origins = [_origin(text) for text in cors or []]
     check_server_available()
-    with ServeLog() as shown:
+    with ServeLog() as serve_log:
         if engine is EngineKind.DIFFUSERS:
-            make = _local_model(model_folder, model_name, device, queue, shown)
+            make = _local_model(model_folder, model_name, device, queue, serve_log)
         else:
             _refuse_for_embedded(folder=model_folder, name=model_name)
             make = Engine
@@ -117,10 +117,10 @@ def _serve(host: str, port: int, make: Callable[[], Engine], origins: list[str])
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     engine = make()
     try:
-        run_server(host, port, engine, partial(_introduce, engine), origins)
+        run_server(host, port, engine, partial(_print_banner, engine), origins)
     finally:
         engine.close()
-    say(f"bill: {_bill_text(engine.bill())}")
+    echo(f"bill: {_bill_text(engine.bill())}")
 
 
 # --- options --------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def _refuse_for_embedded(*, folder: Path | None, name: str | None) -> None:
 
 
 def _local_model(
-    folder: Path | None, name: str | None, device: DeviceKind, queue: int, shown: ServeLog
+    folder: Path | None, name: str | None, device: DeviceKind, queue: int, serve_log: ServeLog
 ) -> Callable[..., Engine]:
     if folder is None:
         allowed = "the folder of a model, with a model_index.json"
@@ -171,18 +171,18 @@ def _local_model(
     from stepfun_async.diffusers import DiffusersEngine
 
     def load(**settings: Any) -> Engine:
-        with shown.loading(folder):
+        with serve_log.loading(folder):
             return DiffusersEngine(
-                folder, device.value, name=name, queue=queue, on_progress=shown.on_progress, **settings
+                folder, device.value, name=name, queue=queue, on_progress=serve_log.on_progress, **settings
             )
 
     return load
 
 
-# --- what is said ---------------------------------------------------------------------------------
+# --- output ---------------------------------------------------------------------------------------
 
 
-def _introduce(engine: Engine, base_url: str) -> None:
+def _print_banner(engine: Engine, base_url: str) -> None:
     keys = engine.keys
     key = "any" if keys is None else f"KEY, one of the {len(keys)} in {KEYS_VARIABLE}"
     models = {row.model: None for row in engine.backend.rows()}
@@ -195,12 +195,12 @@ def _introduce(engine: Engine, base_url: str) -> None:
         *(f"fault:    {fault}" for fault in engine.scenario.faults),
         "Ctrl-C ends it and shows the bill.",
     ]
-    say(*lines)
+    echo(*lines)
 
 
 def _bill_text(bill: Bill) -> str:
     calls = "1 call" if bill.calls == 1 else f"{bill.calls} calls"
     images = "1 image" if bill.images == 1 else f"{bill.images} images"
     work = f"{bill.seconds:.1f} s of work" if bill.seconds else ""
-    spent = plain_money({currency: amount for currency, amount in bill.spent.items() if amount})
+    spent = format_money({currency: amount for currency, amount in bill.spent.items() if amount})
     return f"{calls}, {images}, {spent or work or 'no money'}"

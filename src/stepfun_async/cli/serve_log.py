@@ -15,7 +15,7 @@ from rich.progress import Progress as Display
 
 from stepfun_async._core.text import escaped
 
-from .console import waiting
+from .console import spinner
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -58,7 +58,7 @@ class ServeLog(logging.Handler):
     @contextmanager
     def loading(self, folder: Path) -> Generator[None]:
         """Show that a model is loaded during the `with` block."""
-        with waiting(f"loading {folder}"):
+        with spinner(f"loading {folder}"):
             yield
 
     def on_progress(self, progress: Progress) -> None:

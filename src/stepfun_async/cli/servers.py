@@ -1,4 +1,4 @@
-"""`servers` and `server`: the server profiles, and what stands at an address."""
+"""`servers` and `server`: the server profiles, and the server at an address."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from stepfun_async._call.settings import resolve
 from stepfun_async._core.profiles import Seeding
 from stepfun_async._core.servers import DEFAULT_SERVER
 
-from .console import say, say_json, say_rich, waiting
-from .errors import reworded
+from .console import echo, echo_json, echo_rich, spinner
+from .errors import rephrased
 from .options import NO_KEY, AllowHttp, AsJson, Timeout
 
 
@@ -25,14 +25,16 @@ def servers(
     name: Annotated[str | None, typer.Argument(metavar="SERVER", help="Show all facts about this server.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the profiles for --server: what each server has, and under which names. Nothing is sent."""
+    """Show the profiles for --server: the operations and parameters of each server. Nothing is sent."""
     rows = _rows(name)
     if as_json:
-        say_json([_content(row) for row in rows])
+        echo_json([_content(row) for row in rows])
     elif name is None:
-        say_rich(_overview(rows), "All facts: stepfun-async servers SERVER. A look at one: stepfun-async server URL.")
+        echo_rich(
+            _overview(rows), "All facts about one: stepfun-async servers SERVER. Inspect one: stepfun-async server URL."
+        )
     else:
-        say_rich(*map(_details, rows))
+        echo_rich(*map(_details, rows))
 
 
 def server(
@@ -41,25 +43,25 @@ def server(
     allow_http: AllowHttp = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show which profile fits the server at URL, and what it has.
+    """Show which profile fits the server at URL, and which features it has.
 
-    Only GETs are sent, which cost nothing. The key of the environment is sent if there is one.
+    Only GET requests are sent, which cost nothing. They carry the key of the environment, if there is one.
     """
     known = resolve(NO_KEY, url, allow_http=True).server
     profile = replace(known, needs_key=False) if known is DEFAULT_SERVER else known
-    with Client(base_url=url, server=profile, allow_http=allow_http) as client, waiting(f"looking at {url}"):
+    with Client(base_url=url, server=profile, allow_http=allow_http) as client, spinner(f"looking at {url}"):
         report = client.server.inspect(timeout=timeout)
     if as_json:
-        say_json(_report(report))
+        echo_json(_report(report))
     else:
-        say(*report.lines())
+        echo(*report.lines())
 
 
 def _rows(name: str | None) -> tuple[Server, ...]:
     try:
         return profiles() if name is None else (profiles(name),)
     except ConfigurationError as error:
-        raise typer.BadParameter(reworded(error.message), param_hint="SERVER") from error
+        raise typer.BadParameter(rephrased(error.message), param_hint="SERVER") from error
 
 
 def _overview(rows: tuple[Server, ...]) -> Table:

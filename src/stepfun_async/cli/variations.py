@@ -22,10 +22,10 @@ from stepfun_async._core.slugs import slug
 
 from . import exit_codes as exits
 from .check import price_of, print_check, request_to_send
-from .console import complain, counted, waiting
+from .console import counted, echo_stderr, spinner
 from .errors import Interrupted, report
 from .filenames import free_stem
-from .generate import ask_for_file, print_result, target, warn_of_extension
+from .generate import output_path, print_result, request_and_save, warn_of_extension
 from .options import NO_KEY, STREAM, OutputOptions
 
 
@@ -54,7 +54,7 @@ def make_all(request: ImageRequest, output: OutputOptions) -> None:
     config = _settings(output)
     variations = _checked(request, output, config)
     with Client(base_url=output.base_url, server=output.server, allow_http=output.allow_http) as client:
-        with waiting(f"{request.model} is at work on {len(variations)} images", quiet=output.quiet):
+        with spinner(f"{request.model} is at work on {len(variations)} images", quiet=output.quiet):
             outcomes, interruption = _outcomes(client, variations, output)
         errors = [outcome for outcome in outcomes if isinstance(outcome, StepFunError)]
         if len(errors) == len(outcomes) and interruption is None:
@@ -65,7 +65,7 @@ def make_all(request: ImageRequest, output: OutputOptions) -> None:
                 warn_of_extension(outcome.image)
                 print_result(outcome, client, output, {price.currency: price.amount} if price else {})
             elif outcome is not None and interruption is None:
-                complain(f"{variation.out.name} ({_seed_text(variation.request)}) was not made:")
+                echo_stderr(f"{variation.out.name} ({_seed_text(variation.request)}) was not made:")
                 report(outcome, as_json=output.as_json)
     if interruption is not None:
         raise interruption
@@ -89,7 +89,7 @@ def _settings(output: OutputOptions) -> Settings:
 
 
 def _checked(request: ImageRequest, output: OutputOptions, config: Settings) -> tuple[_Variation, ...]:
-    """Return the variations, after all checks of the SDK: the last one may be invalid where the first one is not."""
+    """Return the variations, after all checks of the SDK, since the last one may be invalid when the first is not."""
     if output.out == STREAM:
         problem = Problem("save_to", STREAM, "a file or a folder", f"it takes one image, not {output.variations}")
         raise InvalidRequestError.of("the command line", (problem,))
@@ -117,8 +117,8 @@ def _requests(request: ImageRequest, count: int, config: Settings) -> Iterator[I
 
 
 def _files(request: ImageRequest, output: OutputOptions) -> Iterator[Path]:
-    """Return a file for each: the first is the one that the image would be written to alone."""
-    first = target(request, output) or Path()
+    """Return a file for each. The first is the file for a single image."""
+    first = output_path(request, output) or Path()
     if output.out is None or Path(output.out) != first:
         taken = set[Path]()
         for _ in range(output.variations):
@@ -134,10 +134,10 @@ def _files(request: ImageRequest, output: OutputOptions) -> Iterator[Path]:
 def _outcomes(
     client: Client, variations: tuple[_Variation, ...], output: OutputOptions
 ) -> tuple[list[ImagesResponse | StepFunError | None], Interrupted | None]:
-    """Return the result of each, `None` if it was not sent, and what to raise if Ctrl-C came meanwhile."""
+    """Return the result of each, `None` if it was not sent; and the exception to raise after Ctrl-C, if any."""
     is_interrupted = False
     with ThreadPoolExecutor(client.limits.max_concurrency) as threads:
-        calls = [threads.submit(ask_for_file, client, each.request, output, each.out) for each in variations]
+        calls = [threads.submit(request_and_save, client, each.request, output, each.out) for each in variations]
         try:
             wait(calls)
         except KeyboardInterrupt:

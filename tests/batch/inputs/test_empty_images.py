@@ -1,4 +1,4 @@
-"""A row with nothing in its `image` makes an image from its prompt alone, which is paid for: that is said."""
+"""A row with an empty `image` makes an image from its prompt alone, which is paid for: that is said."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from stepfun_async.batch import InputWarning
 from tests.batch.shop import Shop
 
-WORDS = r"line 2 has nothing in its `image`.*operation=\"edit\" in the defaults"
+WORDS = r"line 2 has an empty `image`.*operation=\"edit\" in the defaults"
 
 
 def csv(tmp_path: Path, text: str) -> str:

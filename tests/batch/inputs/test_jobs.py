@@ -11,7 +11,7 @@ import pytest
 from PIL import Image as pillow
 
 from stepfun_async import ImageEdit, ImageToImage, Size, TextToImage
-from stepfun_async.batch.inputs.jobs import Broken, Cells, Job, JobDefaults, job_of
+from stepfun_async.batch.inputs.jobs import InvalidLine, Job, JobDefaults, TextFields, parse_job
 from stepfun_async.embedded.drawing.plain import draw
 
 from ...core.test_odd_values import VALUES
@@ -20,7 +20,7 @@ PNG = draw({"prompt": "a lake"}, TextToImage().row, 1)  # type: ignore[arg-type]
 
 
 def job(value: object, defaults: dict[str, object] | None = None, **terms: Any) -> Job:
-    return job_of(7, value, JobDefaults(defaults or {}, **terms))
+    return parse_job(7, value, JobDefaults(defaults or {}, **terms))
 
 
 def fields(job: Job) -> list[str]:
@@ -41,7 +41,7 @@ def test_defaults_hold_for_request_values_too_unless_they_say_otherwise() -> Non
 @pytest.mark.parametrize(
     ("line", "seed"),
     [
-        (Cells({"seed": "5"}), 6),
+        (TextFields({"seed": "5"}), 6),
         ({"seed": 5.0}, 6),
         ({"seed": 0}, 1),
         ({"seed": 0, "model": "step-2x-large"}, 0),
@@ -51,7 +51,7 @@ def test_defaults_hold_for_request_values_too_unless_they_say_otherwise() -> Non
 )
 def test_the_seed_of_a_variation_counts_up_unless_it_is_random(line: dict[str, object], seed: int | None) -> None:
     line.update(prompt="a lake", id="lake")
-    made = job_of(2, line, JobDefaults({}, variations=2))
+    made = parse_job(2, line, JobDefaults({}, variations=2))
     assert made.request is not None
     assert (made.id, made.request.seed) == ("lake-v2", seed)
 
@@ -60,8 +60,8 @@ def test_the_seed_of_a_variation_counts_up_unless_it_is_random(line: dict[str, o
     ("line", "field"), [({"seed": 2**31 - 1}, "seed"), ({"extra_body": {"seed": 1}}, "extra_body")]
 )
 def test_a_seed_that_cannot_count_up_is_a_problem_of_variations(line: dict[str, object], field: str) -> None:
-    assert fields(job_of(1, {"prompt": "a", **line}, JobDefaults({}))) == []
-    assert fields(job_of(2, {"prompt": "a", **line}, JobDefaults({}, variations=2))) == [field]
+    assert fields(parse_job(1, {"prompt": "a", **line}, JobDefaults({}))) == []
+    assert fields(parse_job(2, {"prompt": "a", **line}, JobDefaults({}, variations=2))) == [field]
 
 
 @pytest.mark.parametrize(
@@ -135,10 +135,10 @@ def test_sides_make_a_size() -> None:
 
 def test_cells_of_text_become_what_the_model_takes() -> None:
     line = {"prompt": "1", "steps": "9", "cfg_scale": "2.5", "text_mode": "true", "width": "1360", "height": "768"}
-    made = job(Cells(line))
+    made = job(TextFields(line))
     size = Size(width=1360, height=768)
     assert made.request == TextToImage(prompt="1", steps=9, cfg_scale=2.5, text_mode=True, size=size)
-    assert fields(job(Cells({"prompt": "1", "steps": "many"}))) == ["steps"]
+    assert fields(job(TextFields({"prompt": "1", "steps": "many"}))) == ["steps"]
 
 
 def test_paths_are_relative_to_the_inputs(tmp_path: Path) -> None:
@@ -172,14 +172,14 @@ def test_what_is_told_of_a_request_is_json_without_bytes() -> None:
 
 def test_an_image_that_is_too_large_is_not_encoded_for_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pillow.Image, "save", lambda *_, **__: pytest.fail("encoded"))
-    job = job_of(1, {"prompt": "x", "image": pillow.new("RGB", (6000, 40))}, JobDefaults({}))
+    job = parse_job(1, {"prompt": "x", "image": pillow.new("RGB", (6000, 40))}, JobDefaults({}))
     assert "6000x40 pixels" in job.problems[0].why
     assert job.described["image"] == "an Image"
 
 
 def test_a_broken_line_brings_its_problems() -> None:
     problems = job(3).problems
-    assert job(Broken(problems)).problems == problems
+    assert job(InvalidLine(problems)).problems == problems
 
 
 @pytest.mark.parametrize(
@@ -192,6 +192,6 @@ def test_a_broken_line_brings_its_problems() -> None:
     ],
 )
 def test_what_is_no_path_is_not_looked_for_beside_the_inputs(image: str, why: str, tmp_path: Path) -> None:
-    made = job_of(1, {"prompt": "a", "image": image}, JobDefaults({}, tmp_path))
+    made = parse_job(1, {"prompt": "a", "image": image}, JobDefaults({}, tmp_path))
     assert why in str(made.problems[0])
     assert str(tmp_path) not in str(made.problems[0])

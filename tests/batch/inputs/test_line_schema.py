@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from stepfun_async import ConfigurationError, batch_schema, register_model
 from stepfun_async._core.capabilities import BUILT_IN, Capability
-from stepfun_async.batch.inputs.jobs import JobDefaults, job_of
+from stepfun_async.batch.inputs.jobs import JobDefaults, parse_job
 from tests.core.schemas.values import DATA_URI, beside
 
 DEFAULTS: list[dict[str, Any]] = [
@@ -50,7 +50,7 @@ def is_odd(line: dict[str, Any]) -> bool:
 def test_a_standard_validator_and_the_batch_agree(data: st.DataObject, row: Capability, number: int) -> None:
     line = data.draw(lines(row).filter(lambda line: not is_odd(line)))
     errors = [error.message for error in VALIDATORS[number].iter_errors(line)]
-    problems = [str(problem) for problem in job_of(1, line, JobDefaults(DEFAULTS[number])).problems]
+    problems = [str(problem) for problem in parse_job(1, line, JobDefaults(DEFAULTS[number])).problems]
     assert bool(errors) == bool(problems), (line, errors, problems)
 
 

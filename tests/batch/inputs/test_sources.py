@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from stepfun_async import ConfigurationError, TextToImage
-from stepfun_async.batch.inputs.jobs import Broken, Cells
+from stepfun_async.batch.inputs.jobs import InvalidLine, TextFields
 from stepfun_async.batch.inputs.lines import InputLine
 from stepfun_async.batch.inputs.sources import source_of
 
@@ -67,7 +67,7 @@ async def test_a_byte_order_mark_is_read_over(tmp_path: Path) -> None:
 async def test_a_broken_line_is_named_and_the_next_one_read(tmp_path: Path, text: bytes, why: str) -> None:
     path = written(tmp_path, "a.jsonl", text + b'\n{"prompt": "b"}\n')
     (_, broken), second = await values(path)
-    assert isinstance(broken, Broken)
+    assert isinstance(broken, InvalidLine)
     assert why in broken.problems[0].why
     assert second == (2, {"prompt": "b"})
 
@@ -77,27 +77,27 @@ async def test_a_line_without_end_is_not_read_whole(tmp_path: Path, monkeypatch:
     for name in ("a.txt", "a.jsonl"):
         (first, broken), (second, _) = await values(written(tmp_path, name, b"x" * 1000 + b"\n{}\n"))
         assert (first, second) == (1, 2)
-        assert isinstance(broken, Broken)
+        assert isinstance(broken, InvalidLine)
 
 
 async def test_prompts_are_lines_of_text(tmp_path: Path) -> None:
     path = written(tmp_path, "a.txt", b"A lake \r\n\nA fox\n\xff\n")
     found = await values(path)
     assert found[:2] == [(1, {"prompt": "A lake"}), (3, {"prompt": "A fox"})]
-    assert isinstance(found[2][1], Broken)
+    assert isinstance(found[2][1], InvalidLine)
 
 
 async def test_a_table_has_a_header_and_empty_cells_are_not_given(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", 'id,prompt,steps\r\na,"A lake,\nwide",\r\n\r\n,fox,9\r\n')
     assert await values(path) == [(2, {"id": "a", "prompt": "A lake,\nwide"}), (5, {"prompt": "fox", "steps": "9"})]
-    assert all(isinstance(value, Cells) for _, value in await values(path))
+    assert all(isinstance(value, TextFields) for _, value in await values(path))
     assert await values(written(tmp_path, "a.tsv", "prompt\tseed\na\t1\n")) == [(2, {"prompt": "a", "seed": "1"})]
 
 
 async def test_broken_rows_are_named(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", b'prompt,seed\na,1,2\n\xff,3\n"a"b,4\nlast,5\n')
     found = await values(path)
-    assert [number for number, value in found if isinstance(value, Broken)] == [2, 3, 4]
+    assert [number for number, value in found if isinstance(value, InvalidLine)] == [2, 3, 4]
     assert found[-1] == (5, {"prompt": "last", "seed": "5"})
 
 
@@ -135,10 +135,10 @@ async def test_iterables_are_taken_from_as_needed() -> None:
             yield {"prompt": str(number)}
 
     source = source_of(many())
-    assert source.once
+    assert source.is_one_shot
     assert [line.number for line in await source.take(3)] == [1, 2, 3]
     assert len(taken) == 3
-    assert not source_of([{"prompt": "a"}]).once
+    assert not source_of([{"prompt": "a"}]).is_one_shot
 
 
 async def test_an_iterable_that_takes_its_time_has_a_few_milliseconds_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from stepfun_async import Money
 from stepfun_async.batch import JournalError, Records
-from stepfun_async.batch.inputs.jobs import Job, JobDefaults, job_of
-from stepfun_async.batch.journal.admission import Admitted, settled
+from stepfun_async.batch.inputs.jobs import Job, JobDefaults, parse_job
+from stepfun_async.batch.journal.admission import AdmissionResult, is_settled
 from stepfun_async.batch.journal.database import JOURNAL, VERSION
 from stepfun_async.batch.journal.journal import JobResult, Journal
 
@@ -29,10 +29,10 @@ PRICE = Money(Decimal("0.003"), "USD")
 
 def job(line: int, prompt: str = "a", **fields: object) -> Job:
     digest = f"{prompt}{fields}".encode()
-    return job_of(line, {"prompt": prompt, **fields}, JobDefaults({}), digest)
+    return parse_job(line, {"prompt": prompt, **fields}, JobDefaults({}), digest)
 
 
-def admit(journal: Journal, *lines: Job | int, accept: bool = False, hold: bool = False) -> Admitted:
+def admit(journal: Journal, *lines: Job | int, accept: bool = False, hold: bool = False) -> AdmissionResult:
     return journal.admit(lines, hold_unknown=hold, accept_changes=accept)
 
 
@@ -100,7 +100,7 @@ def test_a_line_that_was_bought_and_is_another_one_now_is_told(tmp_path: Path) -
     with opened(tmp_path) as journal:
         finish(journal, admit(journal, job(1, "a lake")).tasks[0].number)
     with opened(tmp_path) as journal:
-        with pytest.raises(JournalError, match=r"(?s)line 1 .* not what it was.*a lake.*a fox.*accept_changes"):
+        with pytest.raises(JournalError, match=r"(?s)line 1 .* has changed.*a lake.*a fox.*accept_changes"):
             admit(journal, job(1, "a fox"))
         assert len(admit(journal, job(1, "a fox"), accept=True).tasks) == 1
 
@@ -138,7 +138,7 @@ def test_a_bad_line_fails_once_and_is_sent_when_it_is_mended(tmp_path: Path) -> 
     ],
 )
 def test_what_is_sent_again(tmp_path: Path, state: Any, error: str | None, hold: bool, stays: bool) -> None:
-    assert settled(state, error, hold_unknown=hold) is stays
+    assert is_settled(state, error, hold_unknown=hold) is stays
     with opened(tmp_path) as journal:
         finish(journal, admit(journal, job(1)).tasks[0].number, state, error=error)
         assert admit(journal, job(1), hold=hold).skipped == stays
@@ -218,7 +218,7 @@ def test_another_file_is_no_journal(tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(tmp_path / JOURNAL)) as connection:
         connection.execute("CREATE TABLE things (name)")
         connection.commit()
-    with pytest.raises(JournalError, match="no journal of a batch"):
+    with pytest.raises(JournalError, match="is not the journal of a batch"):
         Journal.writing(tmp_path)
     (tmp_path / JOURNAL).write_text("not a database, but long enough to be looked at " * 100)
     with pytest.raises(JournalError, match="cannot be used"):

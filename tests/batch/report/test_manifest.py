@@ -132,7 +132,7 @@ async def test_a_pipe_is_not_replaced(shop: Shop) -> None:
 @pytest.mark.parametrize("name", ["all.csv", "all.XLSX", "all.jsonl.gz"])
 async def test_a_name_of_another_format_is_refused(shop: Shop, name: str) -> None:
     await shop.batch(prompts(1)).run()
-    with pytest.raises(ConfigurationError, match=r"lines of JSON \(\.jsonl\) or Parquet \(\.parquet\), not"):
+    with pytest.raises(ConfigurationError, match=r"JSON Lines \(\.jsonl\) or Parquet \(\.parquet\), not"):
         Records(shop.out).write_manifest(shop.out / name)
     assert list(shop.out.glob("*all*")) == []
 

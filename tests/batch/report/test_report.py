@@ -31,9 +31,9 @@ from stepfun_async._core.rendering import as_seen
 from stepfun_async._runtime.pyinstaller import hook_dirs
 from stepfun_async.batch import JournalError, Records
 from stepfun_async.batch.report import STATES, ReportRow, ReportSummary, page, thumbnails, write_report, writing
-from stepfun_async.batch.report.journalled import summary_from
+from stepfun_async.batch.report.item_rows import summary_from
 from stepfun_async.batch.report.page import page_around_records
-from stepfun_async.batch.report.tally import Durations, Pace, Tally
+from stepfun_async.batch.report.stats import DurationHistogram, ReportStats, Timeline
 from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
 from tests.support import samples
 from tests.support.reports import HOSTILE, PRICE, START, Page, failed, read, row, summary
@@ -594,7 +594,7 @@ def test_5000_rows_are_a_small_file_and_need_no_more_memory_than_200(tmp_path: P
 def test_of_more_rows_than_a_page_holds_the_first_of_each_state_are_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing, "_ALLOWANCE", 10_000)
+    monkeypatch.setattr(writing, "_LISTED_CHARACTERS", 10_000)
     rows = [row(place) for place in range(1000)] + [failed(place) for place in range(1000, 1005)]
 
     page = report(tmp_path, *rows)
@@ -608,7 +608,7 @@ def test_of_more_rows_than_a_page_holds_the_first_of_each_state_are_listed(
 
 
 def test_a_class_without_a_listed_row_offers_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "_ALLOWANCE", 1)
+    monkeypatch.setattr(writing, "_LISTED_CHARACTERS", 1)
     page = report(tmp_path, failed(0, "First"), failed(1, "Second"))
     assert "Second1 request" in said(page)
     assert page.values("data-place") == ["0"]
@@ -688,7 +688,7 @@ def test_a_report_that_cannot_be_written_says_why(tmp_path: Path) -> None:
 
 @given(st.lists(st.floats(0.001, 1e6), min_size=1, max_size=200), st.sampled_from([0.5, 0.95, 0.99]))
 def test_percentiles_are_right_to_one_percent(seconds: list[float], share: float) -> None:
-    durations = Durations()
+    durations = DurationHistogram()
     for each in seconds:
         durations.add(each)
     exact = next(each for place, each in enumerate(sorted(seconds), 1) if place >= share * len(seconds) - 1e-9)
@@ -697,22 +697,22 @@ def test_percentiles_are_right_to_one_percent(seconds: list[float], share: float
 
 @given(st.lists(st.tuples(st.floats(-1e12, 1e12), st.booleans()), max_size=200), st.integers(11, 100))
 def test_columns_over_time_have_every_end_and_are_not_too_many(ends: list[tuple[float, bool]], most: int) -> None:
-    pace = Pace()
+    timeline = Timeline()
     for moment, picture in ends:
-        pace.add(moment, image=picture)
-    width, columns = pace.columns(most)
+        timeline.add(moment, image=picture)
+    width, bins = timeline.bins(most)
     possible = [picture for moment, picture in ends if 0 <= moment < 32_503_680_000]
-    assert sum(column.images for column in columns) == sum(possible)
-    assert sum(column.others for column in columns) == len(possible) - sum(possible)
-    assert not columns or columns[-1].start - columns[0].start < most * width
+    assert sum(bin_.images for bin_ in bins) == sum(possible)
+    assert sum(bin_.others for bin_ in bins) == len(possible) - sum(possible)
+    assert not bins or bins[-1].start - bins[0].start < most * width
 
 
 def test_a_million_moments_are_kept_in_a_thousand_bins() -> None:
-    pace = Pace()
+    timeline = Timeline()
     for second in range(0, 1_000_000, 5):
-        pace.add(START + second, image=True)
-    assert len(pace._bins) <= 1024
-    assert sum(column.images for column in pace.columns(96)[1]) == 200_000
+        timeline.add(START + second, image=True)
+    assert len(timeline._bins) <= 1024
+    assert sum(bin_.images for bin_ in timeline.bins(96)[1]) == 200_000
 
 
 ODD_TIMES = [float("nan"), float("inf"), float("-inf"), -5.0, 0.0, 1e300, 32_503_679_999.0]
@@ -721,8 +721,8 @@ ODD_TIMES = [float("nan"), float("inf"), float("-inf"), -5.0, 0.0, 1e300, 32_503
 @pytest.mark.parametrize("started", ODD_TIMES)
 @pytest.mark.parametrize("ended", ODD_TIMES)
 def test_odd_clocks_break_nothing(started: float, ended: float) -> None:
-    tally = Tally()
-    tally.add(row(0), 0)
-    tally.add(row(1, started=started, ended=ended, seconds=ended), 1)
-    before, _ = page_around_records(summary(), tally)
+    stats = ReportStats()
+    stats.add(row(0), 0)
+    stats.add(row(1, started=started, ended=ended, seconds=ended), 1)
+    before, _ = page_around_records(summary(), stats)
     assert 'class="plot"' in before

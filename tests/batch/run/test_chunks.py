@@ -63,8 +63,8 @@ class Shop:
 
     def batch(self, count: int, **settings: Any) -> Batch:
         lines = [{"prompt": f"lake {number}", "seed": number} for number in range(1, count + 1)]
-        once = RetryPolicy(max_attempts=1)
-        return Batch(lines, **{"out": self.out, "base_url": "embedded", "retry": once, **settings})
+        is_one_shot = RetryPolicy(max_attempts=1)
+        return Batch(lines, **{"out": self.out, "base_url": "embedded", "retry": is_one_shot, **settings})
 
     async def submit(self, chunk: Chunk) -> Sequence[Row]:
         """As an engine of a cluster does: in another place, from a pickle."""
@@ -150,7 +150,7 @@ async def test_no_more_lines_are_in_flight_than_allowed(shop: Shop) -> None:
     at_once: list[int] = []
 
     async def submit(chunk: Chunk) -> Sequence[Row]:
-        at_once.append(chunk.conditions.lines_at_once)
+        at_once.append(chunk.config.lines_at_once)
         return await shop.submit(chunk)
 
     await shop.batch(9).run_chunks(submit, chunk=3, chunks_at_once=3, max_in_flight=7)
@@ -221,7 +221,7 @@ async def test_a_chunk_that_runs_twice_at_once_buys_every_picture_once(shop: Sho
         rows: list[Row] = []
 
         async def one() -> None:
-            rows.extend(row for row in await shop.submit(chunk) if row.ended)
+            rows.extend(row for row in await shop.submit(chunk) if row.result)
 
         async with anyio.create_task_group() as group:
             group.start_soon(one)
@@ -252,7 +252,7 @@ class Dying:
     async def submit(self, chunk: Chunk) -> Sequence[Row]:
         if not self._died:
             self._died = True
-            claims = Claims(chunk.conditions.folder)
+            claims = Claims(chunk.config.folder)
             assert all(claims.acquire(line.claim) for line in chunk.lines[:2])
         return await self._shop.submit(chunk)
 
@@ -285,7 +285,7 @@ async def test_a_line_whose_workers_die_each_time_is_left_to_the_next_run(shop: 
     sent: Counter[str] = Counter()
 
     async def deadly(chunk: Chunk) -> Sequence[Row]:
-        claims = Claims(chunk.conditions.folder)
+        claims = Claims(chunk.config.folder)
         for line in chunk.lines:
             if line.task.job.line == 1:
                 sent["deadly"] += claims.acquire(line.claim)
@@ -313,13 +313,13 @@ async def test_a_run_that_was_killed_knows_what_was_sent(shop: Shop, monkeypatch
         raise ZeroDivisionError
 
     async def submit(chunk: Chunk) -> Sequence[Row]:
-        claims = Claims(chunk.conditions.folder)
+        claims = Claims(chunk.config.folder)
         claims.acquire(chunk.lines[0].claim)
         one_more = replace(chunk, lines=chunk.lines[1:2])
         return await shop.submit(one_more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RemoteEngine, "_take_in", killed)
+        patch.setattr(RemoteEngine, "_finish_chunk", killed)
         with pytest.raises(ZeroDivisionError):
             await shop.batch(10).run_chunks(submit, chunk=5, chunks_at_once=1)
     assert shop.states()["started"] == 5
@@ -341,7 +341,7 @@ async def test_only_the_pictures_folder_has_to_be_shared(shop: Shop, tmp_path: P
     homes: list[Path] = []
 
     async def submit(chunk: Chunk) -> Sequence[Row]:
-        homes.append(chunk.conditions.folder)
+        homes.append(chunk.config.folder)
         assert not (shop.out / "sending").exists()
         return await shop.submit(chunk)
 
@@ -530,11 +530,11 @@ async def test_a_late_picture_of_a_worker_that_was_given_up_is_taken(shop: Shop)
     async def submit(chunk: Chunk) -> Sequence[Row]:
         if not late:
             late.append(chunk)
-            Claims(chunk.conditions.folder).acquire(chunk.lines[0].claim)
+            Claims(chunk.config.folder).acquire(chunk.lines[0].claim)
             return ()
         image = await _picture(shop)
         task = chunk.lines[0].task
-        chunk.conditions.keeping.store().put(task.stem, image, {"fingerprint": task.job.fingerprint})
+        chunk.config.location.store().put(task.stem, image, {"fingerprint": task.job.fingerprint})
         return await shop.submit(chunk)
 
     progress = await shop.batch(1).run_chunks(submit)
@@ -556,7 +556,7 @@ async def _picture(shop: Shop) -> Any:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"api_key": "sk-given"}, "api_key would have to go"),
+        ({"api_key": "sk-given"}, "api_key would have to be sent"),
         ({"default_headers": {"X-Key": "a"}, "proxy": "http://u:p@127.0.0.1:1"}, "default_headers, proxy would"),
         ({"limits": Limits(requests_per_minute=9)}, "requests_per_minute=9 would hold in each worker"),
     ],
@@ -581,7 +581,7 @@ async def test_numbers_that_cannot_be_right_are_refused(shop: Shop, numbers: dic
     [
         ({"version": "0.0.1"}, r"it has stepfun-async \S+, and the batch runs with 0\.0\.1"),
         ({"folder": Path("/nowhere/at/all")}, "is not the folder of the batch there; it has to be shared"),
-        ({"run": "another"}, "another run goes on"),
+        ({"run": "another"}, "another run is using"),
         (
             {"base_url": "https://api.stepfun.ai/v1", "server": servers("stepfun")},
             "no API key.*from its own environment",
@@ -594,7 +594,7 @@ async def test_a_worker_that_cannot_work_says_why_and_sends_nothing(
     monkeypatch.delenv("STEP_API_KEY")
 
     async def submit(chunk: Chunk) -> Sequence[Row]:
-        return await shop.submit(replace(chunk, conditions=replace(chunk.conditions, **changes)))
+        return await shop.submit(replace(chunk, config=replace(chunk.config, **changes)))
 
     with pytest.raises(ConfigurationError, match=said):
         await shop.batch(5).run_chunks(submit)
@@ -611,6 +611,6 @@ async def test_a_worker_that_lacks_a_picture_to_edit_says_so(shop: Shop, tmp_pat
         cat.unlink()
         return await shop.submit(chunk)
 
-    with pytest.raises(ConfigurationError, match="it may lack its image"):
+    with pytest.raises(ConfigurationError, match="its image may be missing"):
         await Batch([{"image": cat, "prompt": "night"}], out=tmp_path / "edits", base_url="embedded").run_chunks(submit)
     assert Records(tmp_path / "edits").status().counts["pending"] == 1

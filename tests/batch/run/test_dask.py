@@ -17,7 +17,7 @@ import pytest
 from stepfun_async import Batch, ConfigurationError, Limits, RetryPolicy
 from stepfun_async._core.wire import HTTPRequest
 from stepfun_async.batch import Records
-from stepfun_async.batch.run.chunks import _benches
+from stepfun_async.batch.run.chunks import _workers
 from stepfun_async.dask import run_on
 from stepfun_async.embedded import Engine, Fault, Mount, Scenario
 from stepfun_async.embedded.server import running
@@ -130,7 +130,7 @@ def test_a_worker_is_killed_and_every_picture_is_there_once(cluster: Any, job: J
 
 def busy() -> bool:
     """Whether this process, a worker, has a chunk."""
-    return bool(_benches)
+    return bool(_workers)
 
 
 def test_the_run_itself_is_killed_and_its_pictures_are_found(cluster: Any, job: Job) -> None:

@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from stepfun_async.batch.run.groups import Groups
+from stepfun_async.batch.run.groups import GroupExecutor
 
 pytestmark = pytest.mark.anyio
 
@@ -35,10 +35,10 @@ class Bench:
     def result(self, number: int) -> int | BaseException:
         return Panic() if number == 13 else ValueError(f"no {number}") if number % 2 else number
 
-    async def ask(self, groups: Groups[int, int], number: int) -> None:
+    async def ask(self, groups: GroupExecutor[int, int], number: int) -> None:
         """Have one number done, and note how that ended."""
         try:
-            self.came[number] = await groups.do(number)
+            self.came[number] = await groups.run(number)
         except ValueError as error:
             self.came[number] = str(error)
         except Panic:
@@ -52,7 +52,7 @@ def expected(numbers: Sequence[int]) -> dict[int, object]:
 @pytest.mark.parametrize(("count", "most"), [(1, 100), (2, 100), (3, 4)])
 async def test_each_task_gets_its_own_result_and_what_waits_for_a_thread_is_one_group(count: int, most: int) -> None:
     bench = Bench()
-    groups = Groups(bench.work, count, most)
+    groups = GroupExecutor(bench.work, count, most)
     async with anyio.create_task_group() as group:
         for number in range(30):
             group.start_soon(bench.ask, groups, number)
@@ -70,7 +70,7 @@ async def test_an_error_of_the_work_itself_reaches_every_task_of_the_group() -> 
         raise Panic
 
     bench = Bench()
-    groups = Groups(work, 1, 8)
+    groups = GroupExecutor(work, 1, 8)
     for _ in range(2):  # and the thread is free again
         async with anyio.create_task_group() as group:
             for number in (2, 4):
@@ -82,7 +82,7 @@ async def test_an_error_of_the_work_itself_reaches_every_task_of_the_group() -> 
 async def test_threads_that_were_idle_work_again() -> None:
     bench = Bench()
     bench.gate.set()
-    groups = Groups(bench.work, 2, 8)
+    groups = GroupExecutor(bench.work, 2, 8)
     for number in range(0, 60, 2):
         await bench.ask(groups, number)
     assert bench.came == expected(range(0, 60, 2))
@@ -91,7 +91,7 @@ async def test_threads_that_were_idle_work_again() -> None:
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_a_task_that_is_cancelled_waits_for_its_result_and_is_cancelled_then(anyio_backend: str) -> None:
     bench, after = Bench(), list[int]()
-    groups = Groups(bench.work, 1, 8)
+    groups = GroupExecutor(bench.work, 1, 8)
 
     async def ask(number: int) -> None:
         await bench.ask(groups, number)
@@ -111,7 +111,7 @@ async def test_a_task_that_is_cancelled_waits_for_its_result_and_is_cancelled_th
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_task_that_asyncio_cancels_waits_for_its_result_and_is_cancelled_then(anyio_backend: str) -> None:
     bench, after = Bench(), list[int]()
-    groups = Groups(bench.work, 1, 8)
+    groups = GroupExecutor(bench.work, 1, 8)
 
     async def ask() -> None:
         await bench.ask(groups, 2)
@@ -132,7 +132,7 @@ async def test_a_task_that_asyncio_cancels_waits_for_its_result_and_is_cancelled
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_deadline_of_asyncio_is_still_one_when_the_result_came_after_it(anyio_backend: str) -> None:
     bench = Bench()
-    groups = Groups(bench.work, 1, 8)
+    groups = GroupExecutor(bench.work, 1, 8)
 
     async def ask() -> None:
         async with asyncio.timeout(None) as deadline:

@@ -68,7 +68,7 @@ def test_no_object_is_ever_replaced(store: ImageStore, bucket: ObjectStore) -> N
     assert store.put("cat", IMAGE, {}).path == "cat~2.png"
     assert store.put("cat", IMAGE, {}).path == "cat~3.png"
     assert bucket.get(ABOVE + "cat.jpg") == b"somebody's cat"
-    assert store.taken(["cat", "cat~2", "dog"]) == {"cat", "cat~2"}
+    assert store.existing(["cat", "cat~2", "dog"]) == {"cat", "cat~2"}
 
 
 def test_an_object_that_comes_between_is_not_replaced_either(
@@ -87,11 +87,11 @@ def test_an_object_that_comes_between_is_not_replaced_either(
 
 def test_a_request_that_is_made_again_is_not_taken_for_somebody_elses(bucket: ObjectStore) -> None:
     """Its answer was lost, and the client underneath made it again by itself."""
-    place = Bucket(URL)
-    place.write("cat.png", PNG, overwrite=False)
-    place.write("cat.png", PNG, overwrite=False)
+    files = Bucket(URL)
+    files.write("cat.png", PNG, overwrite=False)
+    files.write("cat.png", PNG, overwrite=False)
     with pytest.raises(FileExistsError):
-        place.write("cat.png", PNG[:-1], overwrite=False)
+        files.write("cat.png", PNG[:-1], overwrite=False)
 
 
 def test_half_a_picture_is_none(store: ImageStore, bucket: ObjectStore) -> None:
@@ -106,7 +106,7 @@ def test_many_objects_come_in_their_order(store: ImageStore) -> None:
     names = [f"{number}.json" for number in range(50)]
     for name in names[::2]:
         Bucket(URL).write(name, name.encode(), overwrite=True)
-    found = list(store.place.contents(names))
+    found = list(store.files.contents(names))
     assert found == [name.encode() if number % 2 == 0 else None for number, name in enumerate(names)]
 
 
@@ -176,7 +176,7 @@ async def test_a_server_that_replaces_objects_though_told_not_to_is_refused(
 
     original = Bucket.write
     monkeypatch.setattr(Bucket, "write", reckless)
-    with pytest.raises(StorageError, match="replaces objects although the request forbids it"):
+    with pytest.raises(StorageError, match="replaces existing objects although the request forbids it"):
         await bought(shop, 2).run()
     assert shop.pictures == 0
 
@@ -278,7 +278,7 @@ async def test_a_bucket_that_cannot_be_asked_has_lost_nothing(
 ) -> None:
     """What may not be read is not gone."""
     await bought(shop, 3).run()
-    monkeypatch.setattr(Bucket, "try_out", lambda _: None)
+    monkeypatch.setattr(Bucket, "check_writable", lambda _: None)
     with bucket.guarded(), pytest.raises(StorageError, match="the credentials are not accepted"):
         await bought(shop, 3, verify=True).run()
     assert shop.states() == {"done": 3}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepfun_async import ConfigurationError
-from stepfun_async.batch.storage.filenames import DEFAULT_TEMPLATE, OWN_NAMES, check_template, safe, stem_of
+from stepfun_async.batch.storage.filenames import DEFAULT_TEMPLATE, RESERVED_NAMES, check_template, safe_name, stem_of
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_templates_that_cannot(template: object) -> None:
 
 @given(st.text(min_size=1, max_size=200) | st.text("./ \\:~ab", min_size=1, max_size=9))
 def test_no_id_leads_out_of_the_folder(id: str) -> None:
-    name = safe(id)
+    name = safe_name(id)
     assert name
     assert PurePosixPath(name).parts == (name,)
     assert PureWindowsPath(name).parts == (name,)
@@ -64,7 +64,7 @@ def test_no_id_leads_out_of_the_folder(id: str) -> None:
 
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_two_ids_have_two_names(one: str, other: str) -> None:
-    assert (safe(one) == safe(other)) == (one == other)
+    assert (safe_name(one) == safe_name(other)) == (one == other)
 
 
 def test_names_are_spread_by_two_digits() -> None:
@@ -85,14 +85,16 @@ DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b
 @pytest.mark.parametrize("name", ["con", "NUL", "com1", "aux.png", "con.txt", "con .a", "lpt\u00b9.x.y", "CONIN$"])
 def test_names_that_a_system_keeps_for_itself_are_changed(name: str) -> None:
     assert DEVICE.fullmatch(name)
-    assert not DEVICE.fullmatch(safe(name))
-    assert safe(name) != safe(name.swapcase()) or name == name.swapcase()
+    assert not DEVICE.fullmatch(safe_name(name))
+    assert safe_name(name) != safe_name(name.swapcase()) or name == name.swapcase()
 
 
 @pytest.mark.parametrize("name", ["journal.sqlite3", "JOURNAL.lock", "thumbnails", "report.html"])
 def test_names_of_a_batchs_own_files_are_changed(name: str) -> None:
-    assert safe(name).lower() not in OWN_NAMES
-    assert stem_of("{id}/{line}", id=name, fingerprint="ab", line=1, model="m", prompt="A fox") == f"{safe(name)}/1"
+    assert safe_name(name).lower() not in RESERVED_NAMES
+    assert (
+        stem_of("{id}/{line}", id=name, fingerprint="ab", line=1, model="m", prompt="A fox") == f"{safe_name(name)}/1"
+    )
 
 
 @given(
@@ -116,4 +118,4 @@ def test_whatever_a_template_makes_is_a_name(parts: list[str], id: str) -> None:
         assert part
         assert not DEVICE.fullmatch(part)
         assert len(part.encode("utf-8", "surrogatepass")) <= 200
-    assert name.split("/")[0].lower() not in OWN_NAMES
+    assert name.split("/")[0].lower() not in RESERVED_NAMES

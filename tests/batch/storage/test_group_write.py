@@ -23,7 +23,7 @@ IMAGE = Image(data=b"\x89PNG of no size", format="png", width=1, height=1, seed=
 
 @pytest.fixture(params=["in this thread", "with helpers"])
 def store(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ImageStore:
-    monkeypatch.setattr(group_write, "_AT_ONCE", -1.0 if request.param == "with helpers" else 60.0)
+    monkeypatch.setattr(group_write, "_FAST_SECONDS", -1.0 if request.param == "with helpers" else 60.0)
     return ImageStore(Folder(tmp_path / "out"), notes=True)
 
 
@@ -46,7 +46,7 @@ def test_each_image_is_flushed_then_named_then_its_folder_is_flushed(
     store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[tuple[str, str]] = []
-    flush, name, sync = FileWrite.flush, FileWrite.name, group_write.sync_folder
+    flush, name, sync = FileWrite.flush, FileWrite.rename, group_write.sync_folder
 
     def flushed(write: FileWrite) -> None:
         flush(write)
@@ -61,7 +61,7 @@ def test_each_image_is_flushed_then_named_then_its_folder_is_flushed(
         steps.append(("synced", folder))
 
     monkeypatch.setattr(FileWrite, "flush", flushed)
-    monkeypatch.setattr(FileWrite, "name", named)
+    monkeypatch.setattr(FileWrite, "rename", named)
     monkeypatch.setattr(group_write, "sync_folder", synced)
     stems = [f"{number % 5}/{number}" for number in range(20)]
     saved = store.put_all(images(*stems))
@@ -77,7 +77,7 @@ def test_each_image_is_flushed_then_named_then_its_folder_is_flushed(
     )
 
 
-@pytest.mark.parametrize("step", ["write", "flush", "name"])
+@pytest.mark.parametrize("step", ["write", "flush", "rename"])
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
 def test_what_fails_for_one_image_concerns_no_other_and_leaves_nothing_half_written(
     step: str, error: BaseException, store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -107,7 +107,7 @@ def test_a_folder_that_cannot_be_made_or_flushed_fails_for_its_images_alone(
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "c").write_text("no folder")
     saved = store.put_all(images("a/1", "b/1", "c/1", "a/2"))
-    assert [type(each).__name__ for each in saved] == ["Saved", "OSError", "NotADirectoryError", "Saved"]
+    assert [type(each).__name__ for each in saved] == ["StoredImage", "OSError", "NotADirectoryError", "StoredImage"]
     assert saved[1] is broken
 
 

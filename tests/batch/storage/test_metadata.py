@@ -150,8 +150,8 @@ async def test_a_batch_writes_it_and_the_journal_has_the_file_as_it_is(shop: Sho
 def test_a_rescued_picture_gets_it_when_it_is_brought_back(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     store = ImageStore(Folder(tmp_path / "out"), notes=False, metadata=True)
-    rescued = store.rescue("cat", "f1", Image(data=FILES["PNG"][1], format="png"))
-    saved = store.fetch_back("cat", rescued.path, NOTE)
+    fallback = store.save_fallback("cat", "f1", Image(data=FILES["PNG"][1], format="png"))
+    saved = store.restore_fallback("cat", fallback.path, NOTE)
     assert saved is not None
     assert told(opened((tmp_path / "out" / saved.path).read_bytes()))[0] == PROMPT
 

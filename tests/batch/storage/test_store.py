@@ -49,9 +49,9 @@ def test_a_link_to_nowhere_takes_a_name_whatever_the_system_answers(
     store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: bool | None
 ) -> None:
     if answers is not None:  # as in a container that refuses to look for files without their facts
-        monkeypatch.setattr("stepfun_async.batch.storage.folder._ANSWERS", answers)
+        monkeypatch.setattr("stepfun_async.batch.storage.folder._ACCESS_WORKS", answers)
     (tmp_path / "cat.png").symlink_to("nowhere")
-    assert store.taken(["cat", "dog"]) == {"cat"}
+    assert store.existing(["cat", "dog"]) == {"cat"}
 
 
 def test_half_a_picture_is_none(store: ImageStore, tmp_path: Path) -> None:
@@ -85,8 +85,8 @@ def test_a_file_of_no_format_that_can_be_judged_is_a_picture_by_its_note_alone(
 def test_what_a_killed_process_left_half_written_is_swept(store: ImageStore, tmp_path: Path) -> None:
     for name in (".cat.png.0123456789ab.part", ".cat.json.0123456789ab.part", ".dog.png.0123456789ab.part"):
         (tmp_path / name).touch()
-    store.sweep("cat")
-    store.sweep("missing/cat")
+    store.remove_leftovers("cat")
+    store.remove_leftovers("missing/cat")
     assert [path.name for path in tmp_path.iterdir()] == [".dog.png.0123456789ab.part"]
 
 
@@ -99,15 +99,15 @@ def test_notes_can_be_left_out(tmp_path: Path) -> None:
 
 
 def test_a_picture_that_the_folder_does_not_take_is_rescued_and_brought_back(store: ImageStore, tmp_path: Path) -> None:
-    rescued = store.rescue("ab/cat", "f1", IMAGE)
-    assert Path(rescued.path).read_bytes() == PNG
-    saved = store.fetch_back("ab/cat", rescued.path, {"seed": 7})
+    fallback = store.save_fallback("ab/cat", "f1", IMAGE)
+    assert Path(fallback.path).read_bytes() == PNG
+    saved = store.restore_fallback("ab/cat", fallback.path, {"seed": 7})
     assert saved is not None
     assert saved.path == "ab/cat.png"
     assert saved.note["seed"] == 7
-    assert Path(rescued.path).read_bytes() == PNG  # until the journal knows
-    Path(rescued.path).unlink()
-    assert store.fetch_back("ab/cat", rescued.path, {}) is None
+    assert Path(fallback.path).read_bytes() == PNG  # until the journal knows
+    Path(fallback.path).unlink()
+    assert store.restore_fallback("ab/cat", fallback.path, {}) is None
 
 
 def test_a_rescued_picture_that_was_written_after_all_is_not_written_twice(
@@ -115,9 +115,9 @@ def test_a_rescued_picture_that_was_written_after_all_is_not_written_twice(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     written = store.put("ab/cat", IMAGE, {"fingerprint": "f1"})
-    rescued = store.rescue("ab/cat", "f1", IMAGE)
-    assert store.fetch_back("ab/cat", rescued.path, {"fingerprint": "f1"}) == written
-    other = store.fetch_back("ab/cat", rescued.path, {"fingerprint": "f2"})
+    fallback = store.save_fallback("ab/cat", "f1", IMAGE)
+    assert store.restore_fallback("ab/cat", fallback.path, {"fingerprint": "f1"}) == written
+    other = store.restore_fallback("ab/cat", fallback.path, {"fingerprint": "f2"})
     assert other is not None
     assert other.path == "ab/cat~2.png"
 
@@ -126,10 +126,10 @@ def test_a_second_picture_that_is_rescued_leaves_the_first_one(
     store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    first, second, other = (store.rescue("ab/cat", name, IMAGE) for name in ("f1", "f1", "f2"))
+    first, second, other = (store.save_fallback("ab/cat", name, IMAGE) for name in ("f1", "f1", "f2"))
     assert len({first.path, second.path, other.path}) == 3
     assert all(Path(saved.path).read_bytes() == PNG for saved in (first, second, other))
-    assert store.rescued("ab/cat", "f1") == first.path
+    assert store.find_fallback("ab/cat", "f1") == first.path
 
 
 def test_half_a_rescued_picture_is_not_left(store: ImageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,12 +140,12 @@ def test_half_a_rescued_picture_is_not_left(store: ImageStore, tmp_path: Path, m
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        store.rescue("ab/cat", "f1", IMAGE)
-    assert store.rescued("ab/cat", "f1") is None
+        store.save_fallback("ab/cat", "f1", IMAGE)
+    assert store.find_fallback("ab/cat", "f1") is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_name_may_have_dots_and_marks_of_patterns(store: ImageStore) -> None:
     assert store.put("v1.2/a[b]*.c", IMAGE, {}).path == "v1.2/a[b]*.c.png"
-    store.sweep("v1.2/a[b]*.c")
+    store.remove_leftovers("v1.2/a[b]*.c")
     assert store.find("v1.2/a[b]*.c") is not None

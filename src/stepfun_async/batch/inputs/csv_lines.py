@@ -1,4 +1,4 @@
-"""The lines of a CSV file: which field each column has, and each row as a mapping."""
+"""The lines of a CSV file: the field of each column, and each row as a mapping."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from stepfun_async._core.problems import Problem
 
 from .csv_rows import DELIMITERS, CsvFile
 from .descriptions import escaped
-from .jobs import Broken, Cells, field_of, likely_field
+from .jobs import InvalidLine, TextFields, field_of, likely_field
 from .lines import InputLine, InputWarning, digest
 from .texts import TextFile, stripped
 
 _MISSING = frozenset({"", "nan", "na", "<na>", "n/a", "#n/a", "null", "none", "nat"})
-"""Cells, in lower case, by which pandas, polars, R and Excel say that there is no value."""
+"""Cells, in lower case, that mean a missing value in pandas, polars, R and Excel."""
 
 _INDEX: Final = re.compile(r"Unnamed: \d+|__index_level_\d+__|")
-"""The names of columns that pandas makes of an index that has none: when it reads CSV, in Parquet, in CSV."""
+"""The column names that pandas gives to an unnamed index: when it reads CSV, in Parquet, in CSV."""
 
 
 def csv_lines(text: TextFile, *, delimiter: str) -> Iterator[InputLine]:
@@ -36,19 +36,19 @@ def csv_lines(text: TextFile, *, delimiter: str) -> Iterator[InputLine]:
     header = _columns(text.name, table.header)
     names = tuple(map(stripped, table.header))
     for row in table.rows():
-        why = row.why or (_HEADER_AGAIN if tuple(map(stripped, row.cells)) == names else "")
+        why = row.why or (_REPEATED_HEADER if tuple(map(stripped, row.cells)) == names else "")
         if why:
-            yield InputLine(row.line, partial(_bad_row, row.text, why))
+            yield InputLine(row.line, partial(_invalid_row, row.text, why))
         else:
             written = digest(repr((header, row.cells)).encode("utf-8", "surrogatepass"))
-            yield InputLine(row.line, partial(_row, header, row.cells), written)
+            yield InputLine(row.line, partial(_parse_row, header, row.cells), written)
 
 
-_HEADER_AGAIN: Final = "it is the header again, as where files were joined: take it out"
+_REPEATED_HEADER: Final = "it repeats the header, as in concatenated files: remove it"
 
 
 def _columns(file: str, header: tuple[str, ...]) -> tuple[str, ...]:
-    """The field that each column has; empty for a column that is passed over.
+    """Return the field of each column; empty for a column that is ignored.
 
     Raises:
         ConfigurationError: the header is not UTF-8, or its names are not those of fields.
@@ -72,46 +72,48 @@ def _columns(file: str, header: tuple[str, ...]) -> tuple[str, ...]:
         _refuse_doubtful(file, field)
     if not fields[0] and any(fields):
         warnings.warn(
-            f"the first column of {file!r} has no name, as an index of pandas: it is passed over", InputWarning, 2
+            f"the first column of {file!r} has no name, like an index of pandas: it is ignored", InputWarning, 2
         )
     return fields
 
 
 def _refuse_doubtful(file: str, name: str) -> None:
-    """Refuse a name that is nearly that of a field, or several names in one.
+    """Reject a name that is similar to that of a field, or that contains several names.
 
     Raises:
-        ConfigurationError: it is.
+        ConfigurationError: it is or does.
     """
     if field_of(name):
         return
-    meant = likely_field(name)
+    similar = likely_field(name)
     joined = next((delimiter for delimiter in DELIMITERS if any(map(field_of, name.split(delimiter)[1:]))), None)
-    if joined or meant:
-        why = f"separated by {joined!r} as well" if joined else f"did you mean {meant!r}?"
+    if joined or similar:
+        why = f"separated by {joined!r} as well" if joined else f"did you mean {similar!r}?"
         raise ConfigurationError(f"the header of {file!r} has a column {name!r} ({why}); nothing was sent")
 
 
-def _bad_row(text: str, why: str) -> Broken:
-    return Broken((Problem("line", escaped(text[:80]), "cells as CSV writes them", why),))
+def _invalid_row(text: str, why: str) -> InvalidLine:
+    return InvalidLine((Problem("line", escaped(text[:80]), "cells as CSV writes them", why),))
 
 
-def _row(header: tuple[str, ...], cells: tuple[str, ...]) -> object:
+def _parse_row(header: tuple[str, ...], cells: tuple[str, ...]) -> object:
     cells = tuple(map(stripped, cells))
     if any(cells[len(header) :]):
         shown = f"{len(cells)} cells"
-        return Broken((Problem("line", shown, f"{len(header)}, as many as the header names"),))
-    odd = [name or "line" for name, cell in zip(header, cells, strict=False) if escaped(cell) != cell]
-    if odd:
-        return Broken(tuple(Problem(name, None, "text in UTF-8", "it has bytes that are none") for name in odd))
+        return InvalidLine((Problem("line", shown, f"{len(header)}, as many as the header names"),))
+    invalid = [name or "line" for name, cell in zip(header, cells, strict=False) if escaped(cell) != cell]
+    if invalid:
+        return InvalidLine(
+            tuple(Problem(name, None, "text in UTF-8", "it has bytes that are none") for name in invalid)
+        )
     unnamed = [
         at for at, (name, cell) in enumerate(zip(header, cells, strict=False), 1) if at > 1 and cell and not name
     ]
     if unnamed:
-        return Broken(
+        return InvalidLine(
             (Problem("line", cells[unnamed[0] - 1], "", f"its column {unnamed[0]} has no name in the header"),)
         )
     given = zip(header, cells, strict=False)
-    row = Cells({name: cell for name, cell in given if name and cell.lower() not in _MISSING})
+    row = TextFields({name: cell for name, cell in given if name and cell.lower() not in _MISSING})
     row.empty = tuple(name for name in header if name not in row)
     return row

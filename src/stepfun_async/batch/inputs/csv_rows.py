@@ -1,13 +1,12 @@
-"""Rows of a CSV file, for a reader that pays for each of them.
+"""Splits CSV into rows, cautiously, since each row is paid for.
 
-Python's `csv` reads the cells. What is added is caution about quotes: a quote that is open where it should not be
-turns the rows after it into one long cell, and a parser that starts over in the middle of a quoted cell takes its
-lines for rows. So:
+Python's `csv` parses the cells. This module adds checks of quotes: an extra quote turns the rows after it into one long
+cell, and a parser that restarts in the middle of a quoted cell takes its lines for rows. So:
 
-- a broken row that is one line, with its quotes in pairs, is reported, and the next line is a row again;
-- after any other broken row, nothing is read: where the next row begins cannot be known;
-- a row over several lines, each of which looks like a row of its own, is reported, and not taken for a row;
-- once a row was broken, so is every row with a quote inside an unquoted cell.
+- a broken row on one line, with its quotes in pairs, is reported, and the next line is a row again;
+- after any other broken row, nothing is read, since it is unknown where the next row begins;
+- a row of several lines that each look like a row of their own is reported as broken;
+- after the first broken row, every row with a quote inside an unquoted cell is broken, too.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class CsvRow:
     """A row of a table.
 
     Attributes:
-        line: the line it begins in, from 1.
-        cells: its cells; empty where it is broken.
-        text: the line it begins in, as it is written.
-        why: what is wrong with it; empty where it is not broken.
+        line: the number of its first line, from 1.
+        cells: its cells; empty if it is broken.
+        text: its first line.
+        why: why it is broken; empty if it is not.
     """
 
     line: int
@@ -51,15 +50,15 @@ class Row:
 class CsvFile:
     """A CSV file: its delimiter, its header, and its rows.
 
-    Half a character of UTF-8 becomes a lone surrogate in its cell, where it can be found again.
+    Bytes that are not UTF-8 become lone surrogates in their cells, by which they are detected later.
 
     Args:
         text: the file.
-        delimiter: what separates cells where the file does not say otherwise.
+        delimiter: the delimiter of cells, unless the file names another one.
 
     Attributes:
-        header: the cells of its first row; `None` if it has no row at all.
-        delimiter: what separates its cells.
+        header: the cells of its first row; `None` if it has no rows.
+        delimiter: the delimiter of its cells.
 
     Raises:
         csv.Error: its first row is broken.
@@ -88,57 +87,57 @@ class CsvFile:
         with _long_cells():
             return next(self._reader, None)
 
-    def rows(self) -> Iterator[Row]:
-        """The rows after the header that have anything in them, and those that are broken."""
-        broken = None
+    def rows(self) -> Iterator[CsvRow]:
+        """Yield the rows after the header that are not empty, and those that are broken."""
+        broken_at = None
         while True:
             first = self._lines.number + 1
             try:
                 cells = self._next()
             except csv.Error as error:
                 lost = not self._lines.quotes_are_paired
-                after = "; quotes are out of step here, and nothing after this row is read" if lost else ""
-                yield Row(first, (), self._lines.first, f"{error}{after}")
+                after = "; its quotes are not in pairs, so nothing after this row is read" if lost else ""
+                yield CsvRow(first, (), self._lines.first, f"{error}{after}")
                 if lost:
                     return
-                broken = broken or first
+                broken_at = broken_at or first
                 continue
             if cells is None:
                 return
-            why = self._doubt(len(self.header or ()), broken)
+            why = self._why_doubtful(len(self.header or ()), broken_at)
             if why or any(map(stripped, cells)):
-                yield Row(first, tuple(cells), self._lines.first, why)
+                yield CsvRow(first, tuple(cells), self._lines.first, why)
 
-    def _doubt(self, columns: int, broken: int | None) -> str:
+    def _why_doubtful(self, columns: int, broken_at: int | None) -> str:
         """Return why the row just read is doubtful; empty if it is not."""
-        lines = self._lines.taken
-        if broken is not None and not _is_proper("".join(lines), self.delimiter):
-            return f"it has a quote inside a cell, and quotes were broken in line {broken} already"
+        lines = self._lines.of_row
+        if broken_at is not None and not _is_proper("".join(lines), self.delimiter):
+            return f"it has a quote inside a cell, and quotes were broken in line {broken_at} already"
         if len(lines) > 1 and _are_rows(lines, columns, self.delimiter):
             return (
-                f"a quoted cell goes on for {len(lines)} lines, each of which looks like a row of its own: is there a "
-                "quote too many, or one that is not written twice?"
+                f"a quoted cell spans {len(lines)} lines, each of which looks like a row of its own: is there an extra "
+                "quote, or one that is not doubled?"
             )
         return ""
 
 
 class _Lines:
-    """The lines of a file for `csv.reader`, with those that the current row took.
+    """The lines of a file for `csv.reader`, with those of the current row.
 
     Attributes:
-        number: how many lines were read.
-        taken: the lines of the current row.
+        number: the number of lines that were read.
+        of_row: the lines of the current row.
     """
 
     def __init__(self, file: TextIOWrapper) -> None:
         self._file = file
         self.number = 0
-        self.taken: list[str] = []
+        self.of_row: list[str] = []
         self._length = 0
 
     def begin(self) -> None:
         """Begin a row."""
-        self.taken = []
+        self.of_row = []
         self._length = 0
 
     def __iter__(self) -> Iterator[str]:
@@ -149,28 +148,28 @@ class _Lines:
         if not line:
             raise StopIteration
         self.number += 1
-        self.taken.append(line)
+        self.of_row.append(line)
         self._length += len(line)
         if self._length > LONGEST_LINE:
-            self.taken.append(line)  # its end is not known, and so neither is whether its quotes are in pairs
+            self.of_row.append(line)  # its end is unknown, so its quotes do not count as paired
             raise csv.Error(f"it is longer than {LONGEST_LINE:,} characters")
         return line
 
     @property
     def first(self) -> str:
-        """The first line of the current row, without its end."""
-        return self.taken[0].rstrip("\r\n") if self.taken else ""
+        """The first line of the current row, without its line end."""
+        return self.of_row[0].rstrip("\r\n") if self.of_row else ""
 
     @property
     def quotes_are_paired(self) -> bool:
-        """Whether the current row is one line in which no quote is left open."""
-        return len(self.taken) == 1 and self.taken[0].count('"') % 2 == 0
+        """Whether the current row is one line in which every quote is closed."""
+        return len(self.of_row) == 1 and self.of_row[0].count('"') % 2 == 0
 
 
-def _delimiter_of(line: str, usual: str) -> str:
-    """The usual delimiter where `line` has it, else the only other one that it has."""
+def _delimiter_of(line: str, default: str) -> str:
+    """Return the default delimiter if it is in `line`, or else the only other one in it."""
     found = [delimiter for delimiter in DELIMITERS if delimiter in line]
-    return found[0] if usual not in found and len(found) == 1 else usual
+    return found[0] if default not in found and len(found) == 1 else default
 
 
 _field_limit_lock = threading.Lock()
@@ -178,7 +177,7 @@ _field_limit_lock = threading.Lock()
 
 @contextmanager
 def _long_cells() -> Generator[None]:
-    """Let `csv` read cells as long as a row may be. Its limit is one of the whole process, and put back at once."""
+    """Let `csv` read cells as long as a row may be. Its limit holds for the whole process, and is restored at once."""
     with _field_limit_lock:
         before = csv.field_size_limit(LONGEST_LINE)
         try:
@@ -188,13 +187,13 @@ def _long_cells() -> Generator[None]:
 
 
 def _is_proper(row: str, delimiter: str) -> bool:
-    """Whether quotes stand only where CSV has them: around cells, and twice inside."""
+    """Whether quotes are only where CSV allows them: around cells, and doubled inside."""
     cell = rf' *+(?:"(?:[^"]|"")*+"|[^"{re.escape(delimiter)}\r\n]*+)'
     return re.fullmatch(rf"{cell}(?:{re.escape(delimiter)}{cell})*+[\r\n]*", row) is not None
 
 
 def _are_rows(lines: list[str], columns: int, delimiter: str) -> bool:
-    """Whether each line has as many cells as the header, of the same shapes as the first line where that has any."""
+    """Whether each line has as many cells as the header, with the same shapes as in the first line."""
     table = [[_shape_of(cell.strip(' "\r\n')) for cell in line.split(delimiter)] for line in lines]
     if columns < 2 or any(len(shapes) != columns for shapes in table):
         return False

@@ -1,4 +1,4 @@
-"""Requests as the journal describes them: in values of JSON, images by their path, link or SHA-256."""
+"""Describes requests for the journal: as JSON values, with images by their path, link or SHA-256."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from stepfun_async._core.text import described
 
 
 def escaped(text: str) -> str:
-    """`text` with halves of surrogate pairs, which UTF-8 cannot carry, written out."""
+    """Return `text` with lone surrogates, which UTF-8 cannot encode, as escapes."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def describe_request(request: Parameters) -> dict[str, object]:
-    """A request as `Item.request` has it: an image by its path or link where it was given so, else by its SHA-256."""
-    seen = request.values
+    """Return a request as in `Item.request`: an image by its path or link if it was given so, else by its SHA-256."""
+    loaded = request.values
     fields = {
-        name: _describe_value(given if seen[name] is given else _describe_image(given, seen[name]))
+        name: _describe_value(given if loaded[name] is given else _describe_image(given, loaded[name]))
         for name, given in request.given.items()
     }
     if request.extra_body is not None:
@@ -35,16 +35,16 @@ def describe_request(request: Parameters) -> dict[str, object]:
     return {"operation": request.operation, "model": _describe_value(request.model), **fields}
 
 
-def _describe_image(given: object, seen: object) -> object:
+def _describe_image(given: object, loaded: object) -> object:
     """Return the path or link that was given, or else the image that was read from it."""
-    if isinstance(seen, Mapping) and isinstance(given, Mapping):
+    if isinstance(loaded, Mapping) and isinstance(given, Mapping):
         parts = cast("Mapping[str, object]", given)
-        return {name: _describe_image(parts[name], part) for name, part in cast("Mapping[str, object]", seen).items()}
+        return {name: _describe_image(parts[name], part) for name, part in cast("Mapping[str, object]", loaded).items()}
     if _is_name(given):
         return given
-    if isinstance(seen, InvalidImage) and not _is_content(given):
-        return described(given)  # to look again would encode an image of Pillow that is too large
-    return seen if isinstance(seen, InputImage) else given
+    if isinstance(loaded, InvalidImage) and not _is_content(given):
+        return described(given)  # loading it again would encode an image of Pillow that is too large
+    return loaded if isinstance(loaded, InputImage) else given
 
 
 def _is_content(given: object) -> bool:
@@ -58,12 +58,12 @@ def _is_name(given: object) -> bool:
 
 
 def describe_fields(fields: Mapping[str, object]) -> dict[str, object]:
-    """Fields as JSON can say them, for the journal."""
+    """Return fields as JSON values, for the journal."""
     return {str(name): _describe_value(value) for name, value in fields.items()}
 
 
 def _describe_value(value: object) -> object:
-    """`value` as JSON can say it; the bytes of an image by their SHA-256."""
+    """Return `value` as a JSON value; the bytes of an image by their SHA-256."""
     if (describe_plain := _PLAIN.get(type(value))) is not None:
         return describe_plain(value)
     value = python_value(value)
@@ -72,8 +72,8 @@ def _describe_value(value: object) -> object:
             return describe(value)
     if isinstance(value, date | time | timedelta):
         return str(value)
-    picture = load_image(value)  # one of Pillow, perhaps
-    return _describe_value(picture) if isinstance(picture, InputImage) else described(value)
+    image = load_image(value)  # one of Pillow, perhaps
+    return _describe_value(image) if isinstance(image, InputImage) else described(value)
 
 
 def _describe_bytes(data: bytes | bytearray | memoryview) -> dict[str, object]:
@@ -100,7 +100,7 @@ _DESCRIBERS: tuple[tuple[Any, Callable[[Any], object]], ...] = (
     (bool | int | None, plain),
     (float, _describe_float),
     (bytes | bytearray | memoryview, _describe_bytes),
-    (InputImage, lambda picture: _describe_bytes(picture.data)),
+    (InputImage, lambda image: _describe_bytes(image.data)),
     (InvalidImage, lambda _: None),
     (ImageURL, lambda link: link.url),
     (Size, lambda size: describe_fields({"width": size.width, "height": size.height})),

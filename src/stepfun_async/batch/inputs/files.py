@@ -1,4 +1,4 @@
-"""Files as inputs: opened by their ending, or by how stdin begins, and read in pieces in a thread."""
+"""Files as inputs: opened by their extension, stdin by its beginning, and read in pieces in a thread."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stepfun_async._core.problems import Problem
 from stepfun_async._runtime.event_loop import Job, finished_in_thread
 
 from .csv_lines import csv_lines
-from .jobs import Broken
+from .jobs import InvalidLine
 from .lines import InputLine, InputWarning, digest
 from .tables import parquet_rows
 from .text_lines import format_of, json_array, json_lines, prompt_of, prompts
@@ -47,42 +47,42 @@ def path_of(inputs: str | os.PathLike[str]) -> Path:
 Reader: TypeAlias = Callable[[Path, ExitStack], Iterator[InputLine]]
 
 
-def _drop() -> None:
-    """Drop lines that were read when the run had ended."""
+def _discard_lines() -> None:
+    """Discard lines that were read after the run had ended."""
 
 
 class FileSource:
     def __init__(self, path: Path) -> None:
-        self.once = str(path) == STDIN
+        self.is_one_shot = str(path) == STDIN
         self._path = path
         reader = _reader_of(path)
-        self.folder = None if self.once else path if path.is_dir() else path.parent
-        self._open = ExitStack()
-        self._lines = reader(path, self._open)
-        self._first = self._begin()
+        self.folder = None if self.is_one_shot else path if path.is_dir() else path.parent
+        self._stack = ExitStack()
+        self._lines = reader(path, self._stack)
+        self._first = self._read_first()
 
     async def take(self, most: int) -> list[InputLine]:
         take = partial(self._take, most)
-        if not self.once:
+        if not self.is_one_shot:
             return await finished_in_thread(take)
-        job: Job[list[InputLine]] = Job(take, unwanted=_drop)  # who writes into a pipe may never write again
+        job: Job[list[InputLine]] = Job(take, unwanted=_discard_lines)  # the writer of a pipe may never write again
         return await job.result()
 
     def close(self) -> None:
-        self._open.close()
+        self._stack.close()
 
     def _take(self, most: int) -> list[InputLine]:
         first, self._first = self._first, []
         return [*first, *self._read(most - len(first))]
 
-    def _begin(self) -> list[InputLine]:
-        """Open the file and read its first line, so that what is wrong with the file is known at once."""
+    def _read_first(self) -> list[InputLine]:
+        """Open the file and read its first line, so that problems of the file are reported at once."""
         with ExitStack() as stack:
-            stack.push(self._open)
+            stack.push(self._stack)
             lines = self._read(1)
             stack.pop_all()
         if not lines:
-            warnings.warn(f"the inputs {str(self._path)!r} have no lines: nothing is to be sent", InputWarning, 2)
+            warnings.warn(f"the inputs {str(self._path)!r} have no lines: there is nothing to send", InputWarning, 2)
         return lines
 
     def _read(self, most: int) -> list[InputLine]:
@@ -94,10 +94,10 @@ class FileSource:
 
 
 def _reader_of(path: Path) -> Reader:
-    """The reader of a file.
+    """Return the reader of a file.
 
     Raises:
-        ConfigurationError: its format is not known.
+        ConfigurationError: its format is unknown.
     """
     if str(path) == STDIN:
         return _stdin
@@ -106,20 +106,20 @@ def _reader_of(path: Path) -> Reader:
     ending = PurePath(uncompressed(path.name)).suffix.lower()
     reader = _READERS.get(ending)
     if reader is None or (reader is parquet_rows and path.suffix.lower() != ending):
-        raise ConfigurationError(f"the inputs {str(path)!r} {_unknown(path, ending)}")
+        raise ConfigurationError(f"the inputs {str(path)!r} {_why_unknown(path, ending)}")
     return reader
 
 
-def _unknown(path: Path, ending: str) -> str:
-    """Return why a file is not read, and what to do."""
+def _why_unknown(path: Path, ending: str) -> str:
+    """Return why a file cannot be read, and what to do."""
     if ending in _ADVICE:
-        return f"are in a format that is not read: {_ADVICE[ending]}"
+        return f"are in a format that is not supported: {_ADVICE[ending]}"
     known = (
-        f"are in no format that is known by its ending: {', '.join(_READERS)}, each also with .gz, .bz2, .xz or .zst"
+        f"have none of the extensions {', '.join(_READERS)}; all but .parquet may be followed by .gz, .bz2, .xz or .zst"
     )
     if any(letter in path.name for letter in "*?["):
-        return f"{known}; a pattern is not taken: join the files, or give them one after another"
-    return known if path.exists() else f"{known}; a prompt itself goes into a list: [{str(path)!r}]"
+        return f"{known}; patterns are not supported: join the files, or run them one by one"
+    return known if path.exists() else f"{known}; to pass a prompt, put it into a list: [{str(path)!r}]"
 
 
 _ADVICE: Mapping[str, str] = MappingProxyType(
@@ -144,7 +144,7 @@ def _text(path: Path, stack: ExitStack, *, read: Callable[[TextFile], Iterator[I
 
 
 def _stdin(path: Path, stack: ExitStack) -> Iterator[InputLine]:
-    """The lines of stdin, whose format is known by how it begins."""
+    """Yield the lines of stdin, whose format is recognized by its beginning."""
     if sys.stdin is None:
         raise ConfigurationError("the inputs are '-', and stdin is closed: give a file, or pipe one in")
     if sys.stdin.isatty():
@@ -154,7 +154,7 @@ def _stdin(path: Path, stack: ExitStack) -> Iterator[InputLine]:
 
 
 def _folder(path: Path, stack: ExitStack) -> Iterator[InputLine]:
-    """A line for each `.txt` file, with its name as the id, as folders of captions have them."""
+    """Yield a line for each `.txt` file, with its name as the id, as in folders of captions."""
     for number, file in enumerate(prompt_files(path), 1):
         with ExitStack() as opened:
             written = [text for _, text in open_text(file, opened).lines()]
@@ -164,10 +164,10 @@ def _folder(path: Path, stack: ExitStack) -> Iterator[InputLine]:
 
 def _whole_prompt(file: Path, written: list[bytes]) -> object:
     if len(written) != 1:
-        why = f"{file.name} has {len(written)} lines of text; a file with a prompt a line is given by its own name"
-        return Broken((Problem("prompt", None, "one line of text in each .txt of a folder", why),))
+        why = f"{file.name} has {len(written)} lines of text; to use a file with a prompt per line, pass its own path"
+        return InvalidLine((Problem("prompt", None, "one line of text in each .txt of a folder", why),))
     prompt = prompt_of(written[0])
-    return prompt if isinstance(prompt, Broken) else {"id": file.stem, "prompt": prompt}
+    return prompt if isinstance(prompt, InvalidLine) else {"id": file.stem, "prompt": prompt}
 
 
 _FORMATS: Mapping[str, Callable[[TextFile], Iterator[InputLine]]] = MappingProxyType(

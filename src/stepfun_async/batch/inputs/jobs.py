@@ -1,4 +1,4 @@
-"""Turns one line of the inputs into a request, or into a list of all its problems. Reads no files but images."""
+"""Parses one line of the inputs into a request, or into a list of all its problems. It reads no files but images."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from stepfun_async._core.wire import HTTPRequest, fingerprint_of, from_call
 from .descriptions import describe_fields, describe_request, escaped
 
 LONGEST_ID = 200
-"""Characters of an id."""
+"""The maximum number of characters of an id."""
 
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(
     {
@@ -42,11 +42,11 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
-    """A line that is not a mapping at all.
+class InvalidLine:
+    """A line that cannot be parsed.
 
     Attributes:
-        problems: what is wrong with it.
+        problems: its problems.
     """
 
     problems: tuple[Problem, ...]
@@ -57,25 +57,25 @@ class JobDefaults:
     """The settings of a batch for all of its lines.
 
     Attributes:
-        defaults: fields for lines that do not have their own.
-        folder: what the paths of images are relative to; `None` for the working directory.
+        fields: the default values of fields.
+        folder: the folder that paths of images are relative to; `None` for the working directory.
         server: the profile of the server that the lines are for; `None` for StepFun's own form.
-        variations: how many lines in a row are the same line of the inputs, each for an image of its own.
-        warned: the line that was warned of since its image is empty, if any.
+        variations: the number of consecutive lines that are variations of one line of the inputs.
+        warned: the line for which a warning about an empty image was issued, if any.
     """
 
-    defaults: Mapping[str, object]
+    fields: Mapping[str, object]
     folder: Path | None = None
     server: Server | None = None
     variations: int = 1
     warned: list[int] = dataclasses.field(default_factory=list[int])
 
 
-class Cells(dict[str, str]):
-    """The fields of a line whose numbers and truth values are text, as in CSV.
+class TextFields(dict[str, str]):
+    """The fields of a line whose numbers and booleans are text, as in CSV.
 
     Attributes:
-        empty: the columns in which it has nothing.
+        empty: the columns without a value.
     """
 
     empty: tuple[str, ...] = ()
@@ -83,16 +83,16 @@ class Cells(dict[str, str]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A line, read.
+    """A line, parsed.
 
     Attributes:
         line: its number.
-        id: the user's; `None` if it has none.
-        request: what to send; `None` if the line is bad.
-        fingerprint: the request's; `None` if the line is bad.
-        described: the request for the journal, as `Item.request` has it.
-        digest: a hash of how the line is written, known before it is read; `None` if it has no written form.
-        problems: what is wrong with it; empty where it can be sent.
+        id: the id that the user gave; `None` without one.
+        request: the request; `None` if the line is bad.
+        fingerprint: the fingerprint of the request; `None` if the line is bad.
+        described: the request for the journal, as in `Item.request`.
+        digest: a hash of the text of the line, known before it is parsed; `None` if it has no text.
+        problems: its problems; empty if it can be sent.
     """
 
     line: int
@@ -104,101 +104,105 @@ class Job:
     problems: tuple[Problem, ...] = ()
 
 
-def job_of(line: int, value: object, terms: JobDefaults, digest: bytes | None = None) -> Job:
-    """Return the job that a line asks for, with all of its problems.
+def parse_job(line: int, value: object, defaults: JobDefaults, digest: bytes | None = None) -> Job:
+    """Return the job of a line, with all of its problems.
 
     Args:
-        line: the line's number.
-        value: a mapping of fields, a request value, or `Broken`.
-        terms: the batch's.
-        digest: a hash of how the line is written.
+        line: the number of the line.
+        value: a mapping of fields, a request value, or `InvalidLine`.
+        defaults: the settings for all lines.
+        digest: a hash of the text of the line.
     """
     try:
-        given = value if isinstance(value, Broken) else _fields_of(value)
-        if not isinstance(given, Broken):
-            return _job(line, {**terms.defaults, **given}, terms, digest, as_text=isinstance(value, Cells))
+        given = value if isinstance(value, InvalidLine) else _fields_of(value)
+        if not isinstance(given, InvalidLine):
+            return _job(line, {**defaults.fields, **given}, defaults, digest, as_text=isinstance(value, TextFields))
     except Exception as error:  # noqa: BLE001 - methods of a user's own value may raise anything
-        given = Broken((Problem("line", None, "values that can be read", reason(error)),))
+        given = InvalidLine((Problem("line", None, "values that can be read", reason(error)),))
     return Job(line=line, described={}, digest=digest, problems=given.problems)
 
 
-def is_edit_without_image(value: object, terms: JobDefaults) -> bool:
-    """Whether a line has an `image` that is empty and names no operation, so that it makes an image from words."""
-    if not isinstance(value, Mapping) or "image" in terms.defaults:
+def is_edit_without_image(value: object, defaults: JobDefaults) -> bool:
+    """Whether a line has an empty `image` and no operation, so that it generates an image from its prompt alone."""
+    if not isinstance(value, Mapping) or "image" in defaults.fields:
         return False
     line = cast("Mapping[object, object]", value)
-    if not isinstance(value, Cells) and all(field_of(str(name)) != "image" for name in line):
+    if not isinstance(value, TextFields) and all(field_of(str(name)) != "image" for name in line):
         return False
-    fields: dict[str | None, object] = {field_of(str(name)): field for name, field in line.items()}
-    if isinstance(value, Cells):
+    fields: dict[str | None, object] = {field_of(str(name)): given for name, given in line.items()}
+    if isinstance(value, TextFields):
         fields.update(dict.fromkeys(value.empty))
-    named = {*terms.defaults, *(name for name, field in fields.items() if not _is_empty(field))}
+    named = {*defaults.fields, *(name for name, given in fields.items() if not _is_empty(given))}
     return "image" in fields and "image" not in named and "operation" not in named
 
 
-def _fields_of(value: object) -> dict[str, object] | Broken:
-    """The fields that a line gives; those without a value count as not given."""
+def _fields_of(value: object) -> dict[str, object] | InvalidLine:
+    """Return the fields of a line. Fields without a value count as absent."""
     if isinstance(value, str):
         return {"prompt": python_value(value)}
     if isinstance(value, TextToImage | ImageEdit | ImageToImage):
         fields: dict[str, object] = {name: getattr(value, name) for name in value.model_fields_set}
         fields.setdefault("operation", value.operation)
-        return _given(fields)
+        return _without_missing(fields)
     if isinstance(value, Mapping):
-        return _named(cast("Mapping[object, object]", value))
+        return _fields_of_mapping(cast("Mapping[object, object]", value))
     allowed = "a mapping of fields, a prompt, or a TextToImage, ImageEdit or ImageToImage"
-    return Broken((Problem("line", plain(value), allowed),))
+    return InvalidLine((Problem("line", plain(value), allowed),))
 
 
-def _named(line: Mapping[object, object]) -> dict[str, object] | Broken:
-    """The fields of a mapping by their names; a batch line of OpenAI's as the request that it wraps."""
-    names = {str(name): field for name, field in line.items()}
+def _fields_of_mapping(line: Mapping[object, object]) -> dict[str, object] | InvalidLine:
+    """Return the fields of a mapping by their names; for a line in OpenAI's batch format, those of its request."""
+    names = {str(name): value for name, value in line.items()}
     if _USUAL_FIELDS.issuperset(names) and "body" not in names:
-        return {name: _python(field) for name, field in names.items() if not _is_empty(field)}
-    odd = [name for name in names if escaped(name) != name or "\0" in name]
-    if odd:
-        return Broken(tuple(Problem(escaped(name), None, "the name of a field, in UTF-8") for name in odd))
+        return {name: _to_python(value) for name, value in names.items() if not _is_empty(value)}
+    invalid_names = [name for name in names if escaped(name) != name or "\0" in name]
+    if invalid_names:
+        return InvalidLine(
+            tuple(Problem(escaped(name), None, "the name of a field, in UTF-8") for name in invalid_names)
+        )
     fields: dict[str, object] = {}
-    for name, field in _given(names).items():
-        meant = field_of(name) or name
-        taken = meant != name and (meant in names or meant in fields)  # it is not certain which of them is meant
-        fields[name if taken else meant] = field
+    for name, value in _without_missing(names).items():
+        field = field_of(name) or name
+        is_ambiguous = field != name and (field in names or field in fields)  # it is not certain which of them is meant
+        fields[name if is_ambiguous else field] = value
     return _from_openai(fields) if isinstance(fields.get("body"), Mapping) else fields
 
 
-def _given(fields: Mapping[str, object]) -> dict[str, object]:
-    """The fields that have a value, as one of Python's; an index that pandas wrote along is none."""
-    return {name: _python(field) for name, field in fields.items() if not (_INDEX.fullmatch(name) or _is_empty(field))}
+def _without_missing(fields: Mapping[str, object]) -> dict[str, object]:
+    """Return the fields that have a value, as Python values. The index columns of pandas are left out."""
+    return {
+        name: _to_python(value) for name, value in fields.items() if not (_INDEX.fullmatch(name) or _is_empty(value))
+    }
 
 
 _INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+")
-"""The names that pandas gives to an index without one, in Parquet, and when it reads it from CSV."""
+"""The column names that pandas gives to an unnamed index, in Parquet and when it reads CSV."""
 
 
-def _is_empty(field: object) -> bool:
-    """Whether a field has no value, or is a structure without any: Arrow has one of nulls where a row has none."""
-    if type(field) in _PLAIN:
+def _is_empty(value: object) -> bool:
+    """Whether a field has no value, or is a mapping without values: Arrow has a struct of nulls for a missing one."""
+    if type(value) in _PLAIN:
         return False
-    if isinstance(field, Mapping):
-        parts = cast("Mapping[object, object]", field)
+    if isinstance(value, Mapping):
+        parts = cast("Mapping[object, object]", value)
         return bool(parts) and all(map(_is_empty, parts.values()))
-    return is_missing(field)
+    return is_missing(value)
 
 
 _PLAIN = (str, int, bool)
-"""The types of values that are given, and are Python's own."""
+"""Types of values that are never missing and need no conversion."""
 
 
-def _python(field: object) -> object:
-    """A field with scalars as Python's own values, in mappings and lists too, and None in place of no value."""
-    if type(field) in _PLAIN:
-        return field
-    if isinstance(field, Mapping):
-        parts = cast("Mapping[object, object]", field)
-        return {name: None if is_missing(part) else _python(part) for name, part in parts.items()}
-    if type(field) is list:
-        return [_python(part) for part in cast("list[object]", field)]
-    return python_value(field)
+def _to_python(value: object) -> object:
+    """Return a field with Python values for other scalars and for missing ones, also in mappings and lists."""
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, Mapping):
+        parts = cast("Mapping[object, object]", value)
+        return {name: None if is_missing(part) else _to_python(part) for name, part in parts.items()}
+    if type(value) is list:
+        return [_to_python(part) for part in cast("list[object]", value)]
+    return python_value(value)
 
 
 # --- names of fields ----------------------------------------------------------------------------
@@ -211,21 +215,21 @@ _USUAL_FIELDS = _OWN_FIELDS | OPENAI_FIELDS | {name for row in BUILT_IN for name
 
 
 def known_fields() -> frozenset[str]:
-    """The names of all fields, those of registered models included."""
+    """Return the names of all fields, including those of registered models."""
     return _USUAL_FIELDS | {name for row in rows() for name in row.rules}
 
 
 def field_of(name: str) -> str | None:
-    """The field that a column or key means: `Prompt` is `prompt`, `CFG Scale` is `cfg_scale`. `None` if it is none."""
+    """Return the field of a column or key: `prompt` for `Prompt`, `cfg_scale` for `CFG Scale`; `None` if none fits."""
     if name in _USUAL_FIELDS:
         return name
     known = known_fields()
-    meant = re.sub(r"[\s_-]+", "_", name.strip()).casefold()
-    return meant if meant in known else None
+    field = re.sub(r"[\s_-]+", "_", name.strip()).casefold()
+    return field if field in known else None
 
 
 def likely_field(name: str) -> str | None:
-    """The field that `name` is a slip of the pen for; `None` if none is near."""
+    """Return the field whose name is most similar to `name`, such as a typo of it; `None` if none is similar."""
     return next(iter(difflib.get_close_matches(name.casefold(), known_fields(), n=1, cutoff=0.8)), None)
 
 
@@ -234,20 +238,20 @@ def likely_field(name: str) -> str | None:
 _PREFIXES = re.compile(r"(https?://[^/]+)?(/step_plan)?(/v1)?(?=/)")
 
 
-def _from_openai(line: Mapping[str, object]) -> dict[str, object] | Broken:
-    """The fields that a line of OpenAI's batch format asks for: `custom_id`, `method`, `url` and `body`."""
+def _from_openai(line: Mapping[str, object]) -> dict[str, object] | InvalidLine:
+    """Return the fields of a line in OpenAI's batch format, which has `custom_id`, `method`, `url` and `body`."""
     content = cast("dict[str, Any]", line["body"])
-    url, method = line.get("url", ENDPOINTS[OPERATIONS[_implied(content)]].path), line.get("method", "POST")
+    url, method = line.get("url", ENDPOINTS[OPERATIONS[_implied_operation(content)]].path), line.get("method", "POST")
     path = _PREFIXES.sub("", url, count=1) if isinstance(url, str) else ""
-    asked = from_call(HTTPRequest(str(method).upper(), path, json=content))
-    if asked is None:
+    parsed = from_call(HTTPRequest(str(method).upper(), path, json=content))
+    if parsed is None:
         endpoints = ", ".join(f"POST /v1{endpoint.path}" for endpoint in ENDPOINTS.values())
-        return Broken((Problem("url", f"{method} {url}", endpoints),))
-    operation, body = asked
-    fields = _given(body)
+        return InvalidLine((Problem("url", f"{method} {url}", endpoints),))
+    operation, body = parsed
+    fields = _without_missing(body)
     if fields.get("n") == 1:
-        del fields["n"]  # which some operations do not have, and a line means anyway
-    others = {name: field for name, field in line.items() if name not in OPENAI_FIELDS}
+        del fields["n"]  # some operations have no `n`, and a line is one image anyway
+    others = {name: value for name, value in line.items() if name not in OPENAI_FIELDS}
     named = {} if "custom_id" not in line else {"id": line["custom_id"]}
     return {**fields, **named, **others, "operation": operation}
 
@@ -255,28 +259,28 @@ def _from_openai(line: Mapping[str, object]) -> dict[str, object] | Broken:
 # --- from fields to a request -------------------------------------------------------------------
 
 
-def _job(line: int, fields: dict[str, object], terms: JobDefaults, digest: bytes | None, *, as_text: bool) -> Job:
-    own_id, unfit = _id_of(fields.pop("id", None), as_text=as_text)
-    variation = (line - 1) % terms.variations + 1
+def _job(line: int, fields: dict[str, object], defaults: JobDefaults, digest: bytes | None, *, as_text: bool) -> Job:
+    own_id, id_problems = _id_of(fields.pop("id", None), as_text=as_text)
+    variation = (line - 1) % defaults.variations + 1
     if own_id is not None and variation > 1:
         own_id = f"{own_id}-v{variation}"
-    problems = list(unfit)
-    operation = fields.pop("operation", None) or _implied(fields)
+    problems = list(id_problems)
+    operation = fields.pop("operation", None) or _implied_operation(fields)
     known = OPERATIONS.get(operation) if isinstance(operation, str) else None
     if known is None:
         allowed = ", ".join(OPERATIONS)
         problems.append(Problem("operation", plain(operation), allowed, nearest=closest(operation, tuple(OPERATIONS))))
         return Job(line=line, id=own_id, described=describe_fields(fields), digest=digest, problems=tuple(problems))
-    problems += join_sides(fields)
-    typed = _typed(fields, known, as_text=as_text)
+    problems += combine_sides(fields)
+    converted = _convert(fields, known, as_text=as_text)
     if variation > 1:
-        typed = _varied(typed, known, variation)
-    request = REQUESTS[known](**_placed(typed, terms))
-    reading = request.read(terms.server)
-    call, wrong = reading.check()
-    problems += wrong
-    if terms.variations > 1:
-        problems += _seed_of_all(reading)
+        converted = _with_variation_seed(converted, known, variation)
+    request = REQUESTS[known](**_with_resolved_images(converted, defaults))
+    reading = request.read(defaults.server)
+    call, invalid = reading.check()
+    problems += invalid
+    if defaults.variations > 1:
+        problems += _check_shared_seed(reading)
     problems += (
         problem
         for problem in _not_for_batches(request, reading.purchase)
@@ -285,7 +289,7 @@ def _job(line: int, fields: dict[str, object], terms: JobDefaults, digest: bytes
     return Job(
         line=line,
         id=own_id,
-        request=None if problems else _afresh(request),
+        request=None if problems else _without_loaded_image(request),
         fingerprint=None if problems else _fingerprint_of(request, reading, call),
         described=describe_request(reading),
         digest=digest,
@@ -294,10 +298,10 @@ def _job(line: int, fields: dict[str, object], terms: JobDefaults, digest: bytes
 
 
 def _id_of(given: object, *, as_text: bool) -> tuple[str | None, tuple[Problem, ...]]:
-    """The id as text, or what is wrong with it. A whole number may be written as 1.0, as tables with gaps write it."""
+    """Return the id as text, or its problem. A whole number may be written as 1.0, as in tables with missing values."""
     if given is None:
         return None, ()
-    text: object = _WHOLE.sub(r"\1", given) if as_text and isinstance(given, str) else given
+    text: object = _INTEGER_AS_FLOAT.sub(r"\1", given) if as_text and isinstance(given, str) else given
     if isinstance(text, float) and text.is_integer():
         text = int(text)
     if isinstance(text, int) and not isinstance(text, bool):
@@ -308,18 +312,18 @@ def _id_of(given: object, *, as_text: bool) -> tuple[str | None, tuple[Problem, 
     return None, (Problem("id", plain(given), allowed),)
 
 
-_WHOLE = re.compile(r"^([0-9]+)\.0$")
+_INTEGER_AS_FLOAT = re.compile(r"^([0-9]+)\.0$")
 
 
-def _implied(fields: Mapping[str, object]) -> str:
-    """The operation of a line that names none."""
+def _implied_operation(fields: Mapping[str, object]) -> str:
+    """Return the operation of a line without one."""
     if "image" not in fields:
         return "text_to_image"
     return "image_to_image" if "source_weight" in fields else "edit"
 
 
-def join_sides(fields: dict[str, object]) -> Iterator[Problem]:
-    """Put the fields `width` and `height`, or a `size` that is a mapping of them, in the form of a `Size`."""
+def combine_sides(fields: dict[str, object]) -> Iterator[Problem]:
+    """Replace the fields `width` and `height`, or a `size` that is a mapping of them, by a `Size`."""
     size = fields.get("size")
     if isinstance(size, Mapping):
         sides: dict[str, object] = dict(cast("Mapping[str, object]", size))
@@ -328,9 +332,9 @@ def join_sides(fields: dict[str, object]) -> Iterator[Problem]:
         if not sides:
             return
         if size is not None:
-            yield Problem("size", plain(size), "size, or width and height", "it is given in both ways")
+            yield Problem("size", plain(size), "size, or width and height", "both are given")
             return
-    numbers = {name: _whole(side) for name, side in sides.items()}
+    numbers = {name: _as_integer(side) for name, side in sides.items()}
     try:
         fields["size"] = Size(**cast("dict[str, int]", numbers))
     except (TypeError, ValueError):
@@ -342,7 +346,7 @@ def join_sides(fields: dict[str, object]) -> Iterator[Problem]:
 _SIDE = Integer(minimum=1, maximum=65535)
 
 
-def _whole(side: object) -> object:
+def _as_integer(side: object) -> object:
     return _SIDE.to_wire(_SIDE.from_text(side) if isinstance(side, str) else side)
 
 
@@ -351,8 +355,8 @@ _USUAL_MODELS: Mapping[Operation, str] = MappingProxyType(
 )
 
 
-def _typed(fields: dict[str, object], operation: Operation, *, as_text: bool) -> dict[str, object]:
-    """The fields with whole numbers as such, and numbers and truth values made of text where the inputs have that."""
+def _convert(fields: dict[str, object], operation: Operation, *, as_text: bool) -> dict[str, object]:
+    """Return the fields with integers such as 7.0 as int, and with numbers and booleans parsed if they are text."""
     row = row_of(fields.get("model", _USUAL_MODELS[operation]), operation)
     if row is None:
         return fields
@@ -363,10 +367,10 @@ def _typed(fields: dict[str, object], operation: Operation, *, as_text: bool) ->
     }
 
 
-def _varied(fields: Mapping[str, object], operation: Operation, variation: int) -> dict[str, object]:
-    """The fields of a variation, from 2: a seed counts up, unless it is a 0 that stands for a random one.
+def _with_variation_seed(fields: Mapping[str, object], operation: Operation, variation: int) -> dict[str, object]:
+    """Return the fields of a variation, from 2 on: its seed counts up, unless it is a 0 that means a random one.
 
-    Without a seed, the server draws one for each image, or else the client does.
+    Without a seed, the server or the client draws one for each image.
     """
     seed = fields.get("seed")
     row = row_of(fields.get("model", _USUAL_MODELS[operation]), operation)
@@ -376,8 +380,8 @@ def _varied(fields: Mapping[str, object], operation: Operation, variation: int) 
     return {**fields, "seed": seed + variation - 1}
 
 
-def _seed_of_all(request: Parameters) -> Iterator[Problem]:
-    """A seed in `extra_body` would be that of each variation, so that they would all be one image."""
+def _check_shared_seed(request: Parameters) -> Iterator[Problem]:
+    """Reject a seed in `extra_body`: all variations would have it, and would be the same image."""
     name = request.row.wire_names.get("seed", "seed") if request.row else "seed"
     if isinstance(request.extra_body, Mapping) and name in request.extra_body:
         why = "with variations, the line's field `seed` counts up, and this one would not"
@@ -390,32 +394,32 @@ def _value_for(rule: Rule | None, value: object, *, as_text: bool) -> object:
     return rule.to_wire(value) if isinstance(rule, Integer) else value
 
 
-def _placed(fields: Mapping[str, object], terms: JobDefaults) -> dict[str, Any]:
-    """The fields with the paths of images made relative to the inputs' folder."""
-    placed: dict[str, Any] = dict(fields)
-    if "image" in placed:
-        placed["image"] = _image_of(placed["image"], terms)
-    style = placed.get("style_reference")
+def _with_resolved_images(fields: Mapping[str, object], defaults: JobDefaults) -> dict[str, Any]:
+    """Return the fields with the paths of images resolved against the folder of the inputs."""
+    resolved: dict[str, Any] = dict(fields)
+    if "image" in resolved:
+        resolved["image"] = _image_of(resolved["image"], defaults)
+    style = resolved.get("style_reference")
     if isinstance(style, Mapping) and "source_url" in style:
         parts = cast("Mapping[str, object]", style)
-        placed["style_reference"] = {**parts, "source_url": _image_of(parts["source_url"], terms)}
-    return placed
+        resolved["style_reference"] = {**parts, "source_url": _image_of(parts["source_url"], defaults)}
+    return resolved
 
 
-def _image_of(image: object, terms: JobDefaults) -> object:
-    """An image with its path made relative to the inputs' folder; that of a Hugging Face dataset is a mapping."""
+def _image_of(image: object, defaults: JobDefaults) -> object:
+    """Return an image with its path resolved against the inputs' folder. In Hugging Face datasets it is a mapping."""
     if isinstance(image, Mapping):
         parts = cast("Mapping[str, object]", image)
         if not set(parts) <= {"bytes", "path"}:
             return parts
-        return _image_of(parts.get("path") if parts.get("bytes") is None else parts["bytes"], terms)
-    if terms.folder is None or not isinstance(image, str) or not names_path(image):
+        return _image_of(parts.get("path") if parts.get("bytes") is None else parts["bytes"], defaults)
+    if defaults.folder is None or not isinstance(image, str) or not names_path(image):
         return image
-    return str(terms.folder / image)
+    return str(defaults.folder / image)
 
 
 def _fingerprint_of(request: ImageRequest, reading: Parameters, call: HTTPRequest | None) -> str:
-    """The fingerprint of a request, which is made of its form for StepFun: that is `call` where the server takes it."""
+    """Return the fingerprint of a request in StepFun's own form, which is `call` if the server takes that form."""
     if call is None or reading.row is not request.row:
         return request.fingerprint()
     return fingerprint_of(call)
@@ -434,8 +438,8 @@ def _not_for_batches(request: ImageRequest, purchase: Purchase) -> Iterator[Prob
         yield Problem("extra_body", plain(request.extra_body), "no model: it is the line's field `model`")
 
 
-def _afresh(request: ImageRequest) -> ImageRequest:
-    """The same request without what it read from files, so that jobs that wait take no memory for images."""
+def _without_loaded_image(request: ImageRequest) -> ImageRequest:
+    """Return the request without the images that it has read, so that waiting jobs do not keep them in memory."""
     image = vars(request).get("image")
     if image is None or not isinstance(image, str | os.PathLike):
         return request

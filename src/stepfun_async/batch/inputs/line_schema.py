@@ -1,4 +1,4 @@
-"""The JSON Schema of a line of a batch: what editors complete, and other programs validate."""
+"""The JSON Schema of a line of a batch, for completion in editors and validation in other programs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from stepfun_async._core.size_rules import Sizes
 
 from .jobs import LONGEST_ID, OPERATIONS
 
-_NOTHING: Mapping[str, object] = MappingProxyType({})
+_NO_DEFAULTS: Mapping[str, object] = MappingProxyType({})
 
-_NO_LINKS = "A batch takes the images themselves, since links expire."
+_NO_LINKS = "A batch stores the images themselves, since links expire."
 
 _ID: Schema = {
     "description": f"The line's own name, 1 to {LONGEST_ID} characters that can be printed, or a whole number.",
@@ -29,14 +29,16 @@ _ID: Schema = {
 }
 
 
-def batch_schema(defaults: Mapping[str, object] = _NOTHING, *, server: str | Server | None = None) -> dict[str, Any]:
+def batch_schema(
+    defaults: Mapping[str, object] = _NO_DEFAULTS, *, server: str | Server | None = None
+) -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of one JSONL line of a batch, over all models and operations.
 
-    A line that breaks a rule is named by the rule, since the model and the operation choose which part of the schema
-    holds. `docs/schemas.md` lists what a batch accepts besides, such as other spellings of names.
+    The model and the operation select the part of the schema that applies, so errors name the rule that is broken.
+    `docs/schemas.md` lists what a batch accepts beyond the schema, such as other spellings of names.
 
     Args:
-        defaults: the defaults of the batch, as for `Batch`: their fields need not be in the line.
+        defaults: the defaults of the batch, as for `Batch`; their fields need not be in the line.
         server: the profile of the server that the batch is for, one of `servers()`; `None` for StepFun's own form.
 
     Raises:
@@ -50,10 +52,10 @@ def batch_schema(defaults: Mapping[str, object] = _NOTHING, *, server: str | Ser
     profile = None if server is None else find_server(server)
     found = (row_of(row.model, row.operation, profile) for row in rows())
     given = {name: value for name, value in defaults.items() if value is not None}
-    return _Lines(given, tuple(row for row in found if row is not None)).schema()
+    return _LineSchema(given, tuple(row for row in found if row is not None)).schema()
 
 
-class _Lines:
+class _LineSchema:
     """The lines of a batch with some defaults.
 
     Args:
@@ -98,22 +100,22 @@ class _Lines:
         }
 
     def _models(self, operation: Operation) -> Schema:
-        """Return that a line for `operation` is for a model that has it."""
+        """Return the rule that a line for `operation` is for a model that has it."""
         models = [row.model for row in self._rows if row.operation == operation]
-        usual = [None] if self._usual_model(operation) in models else []
-        required = [] if usual else ["model"]
+        omitted = [None] if self._default_model(operation) in models else []
+        required = [] if omitted else ["model"]
         return {
             "if": self._is_for(operation),
-            "then": {"properties": {"model": {"enum": [*models, *usual]}}, "required": required},
+            "then": {"properties": {"model": {"enum": [*models, *omitted]}}, "required": required},
         }
 
     def _is_for(self, operation: Operation) -> Schema:
         """Return the condition that a line asks for `operation`, by name or by its fields."""
         named = [name for name, meant in OPERATIONS.items() if meant == operation]
         given: Schema = {"properties": {"operation": {"enum": named}}, "required": ["operation"]}
-        usual = self._defaults.get("operation")
-        if usual is not None:
-            return {"anyOf": [given, _is_absent("operation")]} if usual in named else given
+        default = self._defaults.get("operation")
+        if default is not None:
+            return {"anyOf": [given, _is_absent("operation")]} if default in named else given
         return {"anyOf": [given, {"allOf": [_is_absent("operation"), *self._implied(operation)]}]}
 
     def _implied(self, operation: Operation) -> Iterator[Schema]:
@@ -131,14 +133,14 @@ class _Lines:
         return _NEVER if name in self._defaults else _is_absent(name)
 
     def _is_by(self, row: Capability) -> Schema:
-        if self._usual_model(row.operation) == row.model:
+        if self._default_model(row.operation) == row.model:
             return {"properties": {"model": {"enum": [row.model, None]}}}
         return {"properties": {"model": {"const": row.model}}, "required": ["model"]}
 
-    def _usual_model(self, operation: Operation) -> object:
+    def _default_model(self, operation: Operation) -> object:
         return self._defaults.get("model", REQUESTS[operation].model_fields["model"].default)
 
-    # --- what holds there
+    # --- the schema of one row
 
     def _line(self, row: Capability) -> Schema:
         schema = request_schema(row)
@@ -146,8 +148,8 @@ class _Lines:
         for name in self._defaults.keys() & set(schema["required"]):
             fields[name] = nullable(fields[name])
         fields |= {"id": _ID, "operation": True, "model": True, **_SIDES, **_for_batches(row, fields)}
-        if odd := sorted(self._defaults.keys() - fields.keys()):
-            why = f"{row.model} has no {', '.join(odd)} for {row.operation}, which the batch has a default for."
+        if unknown := sorted(self._defaults.keys() - fields.keys()):
+            why = f"{row.model} has no {', '.join(unknown)} for {row.operation}, which the batch has a default for."
             return {"description": why, "not": {}}
         return {
             **schema,
@@ -156,7 +158,7 @@ class _Lines:
         }
 
     def _sides(self, row: Capability) -> Schema:
-        """Return that width and height come in a pair that the model makes, and not beside a size."""
+        """Return the rule that width and height are given together, as a pair that the model has, without a size."""
         sides = [self._has("width"), self._has("height")]
         rule = row.rules.get("size")
         options = rule.options if isinstance(rule, Sizes) else ()
@@ -180,12 +182,12 @@ def _is_absent(name: str) -> Schema:
 
 
 def _name(row: Capability) -> str:
-    """Return the name of a row's part of the schema, which may stand in a reference as it is."""
+    """Return the name of a row's part of the schema, which is valid in a reference."""
     return f"{''.join(letter if letter.isalnum() else '-' for letter in row.model)}.{row.operation}"
 
 
 def _for_batches(row: Capability, fields: Schema) -> Schema:
-    """Return the fields that a batch takes fewer values of than a single request."""
+    """Return the fields for which a batch accepts fewer values than a single request."""
     one = {"n": {**fields["n"], "maximum": 1}} if "n" in fields else {}
     same = {"model": {"const": row.model}, "n": {"const": 1}}
     return {

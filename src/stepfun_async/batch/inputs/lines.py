@@ -1,4 +1,4 @@
-"""A line of the inputs: its number, its value when it is read, and a digest that identifies it unread."""
+"""A line of the inputs: its number, a function that reads its value, and a digest that identifies it before that."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from stepfun_async._core.errors import StepFunWarning
 from stepfun_async._core.json_text import json_writer
 from stepfun_async._core.problems import Problem
 
-from .jobs import Broken
+from .jobs import InvalidLine
 
 
 class InputWarning(StepFunWarning):
-    """Inputs of a batch that are read, but may not be what was meant: there is no line in them, or a column without a
-    name is passed over.
+    """The inputs of a batch may not be what was intended: they have no lines, a column without a name is ignored, or a
+    line has an empty image.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class InputLine:
-    """A line as it stands in the inputs.
+    """A line of the inputs.
 
     Attributes:
         number: its line or row, from 1.
-        read: returns its value: a mapping, a request value, or `Broken`.
-        digest: of how it is written; `None` for a value that has no written form.
+        read: returns its value: a mapping, a request value, or `InvalidLine`.
+        digest: a hash of its text; `None` for a value that cannot be text.
     """
 
     number: int
@@ -40,7 +40,7 @@ def line_of(number: int, value: object) -> InputLine:
 
 
 def digest_of(value: object) -> bytes | None:
-    """Return a hash of a mapping or a prompt; `None` if it cannot be written as JSON."""
+    """Return a hash of a mapping or a prompt; `None` if it cannot be encoded as JSON."""
     if not isinstance(value, Mapping | str):
         return None
     try:
@@ -57,6 +57,6 @@ def digest(text: bytes) -> bytes:
     return hashlib.blake2b(text, digest_size=16).digest()
 
 
-def broken(text: bytes, allowed: str, why: str) -> Broken:
+def invalid_line(text: bytes, allowed: str, why: str) -> InvalidLine:
     given = text[:80].decode("utf-8", "backslashreplace") if text else None
-    return Broken((Problem("line", given, allowed, why),))
+    return InvalidLine((Problem("line", given, allowed, why),))

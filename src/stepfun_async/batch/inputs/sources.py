@@ -1,8 +1,7 @@
-"""The sources of a batch's lines: files, iterables and async iterables, read as they are needed.
+"""The sources of a batch's lines: files, iterables and async iterables, read as needed.
 
-A file is read in pieces in a thread. A user's own iterable runs in the thread of the event loop, as with
-`images.map`. Each line comes with its number and a digest of how it is written, by which a later run recognizes a
-line without reading it.
+A file is read in pieces in a thread. A user's iterable runs in the thread of the event loop, as in `images.map`. Each
+line has its number and a digest of its text, by which a later run recognizes the line without parsing it.
 """
 
 from __future__ import annotations
@@ -31,33 +30,33 @@ class Source(Protocol):
         ...
 
     @property
-    def once(self) -> bool:
+    def is_one_shot(self) -> bool:
         """Whether it can be read only once."""
         ...
 
     async def take(self, most: int) -> list[InputLine]:
-        """The next lines, `most` at most; none at the end."""
+        """Return the next lines, at most `most`; none at the end."""
         ...
 
     def close(self) -> None:
-        """Close what is open. To be called whenever `take` was."""
+        """Close the source. This must be called if `take` was."""
         ...
 
 
 def is_file(inputs: object) -> bool:
-    """Whether inputs are the path of a file, which takes a while to open."""
+    """Whether inputs are the path of a file or folder."""
     return isinstance(inputs, str) or hasattr(inputs, "__fspath__")
 
 
 def source_of(inputs: Any) -> Source:
-    """A source, from its beginning.
+    """Open a source at its beginning.
 
     Args:
         inputs: the path of a file or of a folder of prompts, `-` for stdin, a table of pandas, polars or Arrow, an
             iterable, or an async iterable.
 
     Raises:
-        ConfigurationError: it is none of these, the file cannot be read, or its format is not known.
+        ConfigurationError: it is none of these, the file cannot be read, or its format is unknown.
     """
     if is_file(inputs):
         return FileSource(path_of(inputs))
@@ -67,7 +66,7 @@ def source_of(inputs: Any) -> Source:
     table = rows_of_table(inputs)
     if table is not None:
         return _IterableSource(table)
-    if not _is_single(inputs):
+    if not _is_one_line(inputs):
         if hasattr(inputs, "__aiter__"):
             return _AsyncSource(inputs)
         if hasattr(inputs, "__iter__"):
@@ -76,16 +75,16 @@ def source_of(inputs: Any) -> Source:
 
 
 def _advice_for(inputs: Any) -> str | None:
-    """Return what to pass in place of `inputs` that are iterable, but not by lines; `None` for anything else."""
+    """Return what to pass instead of `inputs` whose elements are not lines; `None` for anything else."""
     if hasattr(inputs, "readline") and not isinstance(
         inputs, type
-    ):  # whose lines would be prompts, whatever its format
+    ):  # its lines would be taken for prompts, whatever its format
         return "give its path, or '-' for stdin"
     return _NOT_ITERABLE.get(type(inputs).__name__)
 
 
-def _is_single(inputs: object) -> bool:
-    """Whether inputs are one line, or what can be iterated over otherwise than by lines."""
+def _is_one_line(inputs: object) -> bool:
+    """Whether inputs are a single line, or an object whose elements are not lines."""
     return hasattr(inputs, "to_call") or isinstance(inputs, Mapping | bytes | type)
 
 
@@ -101,31 +100,31 @@ _NOT_ITERABLE: Mapping[str, str] = MappingProxyType(
         "IterableDatasetDict": 'give one of its splits, such as splits["train"]',
     }
 )
-"""How to turn values of other types into lines, by the names of the types."""
+"""The advice for inputs of other types, by the name of the type."""
 
 
 class FirstLines:
     """The first lines of a source.
 
     Attributes:
-        cut: whether it ended at the limit, so that it is unknown what follows.
+        is_truncated: whether it ended at the limit, so that it is unknown what follows.
 
     Args:
         source: all lines.
-        limit: how many are wanted.
+        limit: the maximum number of lines.
     """
 
     def __init__(self, source: Source, limit: int) -> None:
-        self.folder, self.once = source.folder, source.once
-        self.cut = False
+        self.folder, self.is_one_shot = source.folder, source.is_one_shot
+        self.is_truncated = False
         self._source = source
-        self._left = limit
+        self._remaining = limit
 
     async def take(self, most: int) -> list[InputLine]:
-        """The next lines, `most` at most; none at the end or at the limit."""
-        self.cut = not self._left
-        lines = [] if self.cut else await self._source.take(min(most, self._left))
-        self._left -= len(lines)
+        """Return the next lines, at most `most`; none at the end or at the limit."""
+        self.is_truncated = not self._remaining
+        lines = [] if self.is_truncated else await self._source.take(min(most, self._remaining))
+        self._remaining -= len(lines)
         return lines
 
     def close(self) -> None:
@@ -134,29 +133,29 @@ class FirstLines:
 
 
 MOST_VARIATIONS = 256
-"""Variations of a line; as many lines as are read at a time."""
+"""The maximum number of variations of a line: as many as the lines that are read at a time."""
 
 
 class Variations:
-    """Each line of a source several times in a row, numbered as if it stood there so often.
+    """Each line of a source several times in a row, numbered as if the source had it that many times.
 
     Args:
         source: the lines, each once.
-        count: how many times each is wanted, `MOST_VARIATIONS` at most.
+        count: the number of variations of each, at most `MOST_VARIATIONS`.
     """
 
     def __init__(self, source: Source, count: int) -> None:
-        self.folder, self.once = source.folder, source.once
+        self.folder, self.is_one_shot = source.folder, source.is_one_shot
         self._source = source
         self._count = count
 
     async def take(self, most: int) -> list[InputLine]:
-        """The variations of the next lines; none at the end."""
+        """Return the variations of the next lines; none at the end."""
         lines = await self._source.take(max(1, most // self._count))
         return [self._variation(line, number) for line in lines for number in range(1, self._count + 1)]
 
     def _variation(self, line: InputLine, number: int) -> InputLine:
-        """A variation of a line. Its digest is another one, since it asks for another image."""
+        """Return a variation of a line. It has its own digest, since it is another image."""
         written = line.digest
         if written is not None and number > 1:
             written = digest(b"%d %b" % (number, written))
@@ -167,8 +166,8 @@ class Variations:
         self._source.close()
 
 
-_TURN = 0.004
-"""Seconds for which a user's iterable may run at a time."""
+_MAX_SECONDS = 0.004
+"""The time for which a user's iterable may run before the event loop continues, in seconds."""
 
 
 class _IterableSource:
@@ -176,16 +175,16 @@ class _IterableSource:
 
     def __init__(self, inputs: Any) -> None:
         self._items: Iterator[object] = iter(inputs)
-        self.once = self._items is inputs
-        self._taken = 0
+        self.is_one_shot = self._items is inputs
+        self._count = 0
 
     async def take(self, most: int) -> list[InputLine]:
-        """The next lines, or those of the next few milliseconds: whatever makes them keeps the event loop waiting."""
-        until = time.perf_counter() + _TURN
+        """Return the next lines, or those of the next few milliseconds, since the iterable blocks the event loop."""
+        until = time.perf_counter() + _MAX_SECONDS
         lines: list[InputLine] = []
         for value in islice(self._items, most):
-            self._taken += 1
-            lines.append(line_of(self._taken, value))
+            self._count += 1
+            lines.append(line_of(self._count, value))
             if time.perf_counter() > until:
                 break
         return lines
@@ -199,17 +198,17 @@ class _AsyncSource:
 
     def __init__(self, inputs: Any) -> None:
         self._items: AsyncIterator[object] = aiter(inputs)
-        self.once = self._items is inputs
-        self._taken = 0
+        self.is_one_shot = self._items is inputs
+        self._count = 0
 
     async def take(self, most: int) -> list[InputLine]:
-        """One line: to wait for more would keep the first one waiting."""
+        """Return one line: waiting for more would delay the first one."""
         try:
             value = await anext(self._items)
         except StopAsyncIteration:
             return []
-        self._taken += 1
-        return [line_of(self._taken, value)]
+        self._count += 1
+        return [line_of(self._count, value)]
 
     def close(self) -> None:
         """Nothing is open."""

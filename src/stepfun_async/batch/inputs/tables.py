@@ -21,29 +21,31 @@ from .lines import InputLine, line_of
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
-    """The rows of a table in memory, as mappings, from the beginning each time."""
+class _TableRows:
+    """The rows of a table in memory, as mappings; each iteration begins at the first row."""
 
-    make: Callable[[], Iterator[Mapping[str, object]]]
+    read: Callable[[], Iterator[Mapping[str, object]]]
 
     def __iter__(self) -> Iterator[Mapping[str, object]]:
-        return self.make()
+        return self.read()
 
 
-def rows_of_table(inputs: Any) -> _Rows | None:
-    """The rows of a table of pandas, polars or Arrow; `None` for anything else."""
+def rows_of_table(inputs: Any) -> _TableRows | None:
+    """Return the rows of a table of pandas, polars or Arrow; `None` for anything else."""
     if isinstance(inputs, type) or not hasattr(inputs, "columns"):
         return None
     if hasattr(inputs, "iter_rows"):  # polars
-        return _Rows(partial(inputs.iter_rows, named=True))
+        return _TableRows(partial(inputs.iter_rows, named=True))
     if hasattr(inputs, "itertuples"):  # pandas
         names = tuple(inputs.columns)
         refuse_repeated("the table", names)
-        return _Rows(lambda: (dict(zip(names, row, strict=True)) for row in inputs.itertuples(index=False, name=None)))
+        return _TableRows(
+            lambda: (dict(zip(names, row, strict=True)) for row in inputs.itertuples(index=False, name=None))
+        )
     if hasattr(inputs, "to_pylist"):  # pyarrow
         refuse_repeated("the table", tuple(inputs.column_names))
         batches = inputs.to_batches if hasattr(inputs, "to_batches") else lambda: [inputs]
-        return _Rows(lambda: (row for batch in batches() for row in _rows_of_batch(batch)))
+        return _TableRows(lambda: (row for batch in batches() for row in _rows_of_batch(batch)))
     return None
 
 
@@ -71,14 +73,14 @@ def parquet_rows(path: Path, stack: ExitStack) -> Iterator[InputLine]:
 
 
 def _rows_of_batch(batch: Any) -> Iterator[dict[str, object]]:
-    """The rows of a batch of Arrow; text that is no UTF-8 comes with lone surrogates, by which it is found again."""
+    """Yield the rows of a record batch of Arrow. Text that is not UTF-8 gets lone surrogates, detected later."""
     columns = {name: _values(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
     for row in zip(*columns.values(), strict=True):
         yield dict(zip(columns, row, strict=True))
 
 
 def _values(column: Any) -> list[object]:
-    """The values of a column; floats of 16 or 32 bits as the numbers that they print as."""
+    """Return the values of a column; floats of 16 or 32 bits as the shortest decimal that is equal to them."""
     layout = _LAYOUTS.get(str(column.type))
     try:
         values: list[object] = column.to_pylist()
@@ -88,11 +90,11 @@ def _values(column: Any) -> list[object]:
 
 
 _LAYOUTS: Mapping[str, tuple[str, int]] = MappingProxyType({"halffloat": ("e", 5), "float": ("f", 9)})
-"""For each type of short floats, its format for `struct`, and how many digits tell any two of them apart."""
+"""For each short float type, its `struct` format, and the number of digits that distinguish all of its values."""
 
 
 def _shortest(value: Any, layout: tuple[str, int]) -> float | None:
-    """The number with the fewest digits that is `value` in the layout; 1.1 for 1.100000023841858."""
+    """Return the number with the fewest digits that is stored as `value`, such as 1.1 for 1.100000023841858."""
     if value is None or not math.isfinite(value):
         return cast("float | None", value)
     form, most = layout
@@ -104,7 +106,7 @@ def _shortest(value: Any, layout: tuple[str, int]) -> float | None:
 def _is_packed_as(number: float, form: str, packed: bytes) -> bool:
     try:
         return struct.pack(form, number) == packed
-    except OverflowError:  # the largest ones are rounded to what there is no float for
+    except OverflowError:  # the largest values may be rounded beyond the range
         return False
 
 

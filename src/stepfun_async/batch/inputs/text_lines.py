@@ -1,4 +1,4 @@
-"""The lines of text files: prompts, JSON Lines and JSON arrays, and which of these a file is by how it begins."""
+"""The lines of text files: prompts, JSON Lines and JSON arrays, distinguished by the beginning of a file."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import cast
 from stepfun_async._core.errors import ConfigurationError
 
 from .csv_rows import DELIMITERS
-from .jobs import Broken, field_of
-from .lines import InputLine, broken, digest
+from .jobs import InvalidLine, field_of
+from .lines import InputLine, digest, invalid_line
 from .texts import RepeatedKeyError, TextFile, elements_of, parse_json, stripped
 
 
 def format_of(text: TextFile) -> str:
-    """The format of a text file, by its first line: the ending that such files have."""
+    """Return the format of a text file, by its first line, as the extension of such files."""
     line = text.first_line
     if line[:1] in ("{", "["):
         if line in ("{", "["):
@@ -25,7 +25,7 @@ def format_of(text: TextFile) -> str:
         value = _value_of(line)
         if isinstance(value, dict):
             return ".jsonl"
-        return ".json" if _is_array_of_lines(value) else ".txt"  # as prompts may begin
+        return ".json" if _is_array_of_lines(value) else ".txt"  # prompts may begin with a bracket
     if line.lower().startswith(("sep=", '"sep=')):
         return ".csv"
     names = [name.strip(' "') for name in re.split(f"[{DELIMITERS}]", line)]
@@ -40,8 +40,8 @@ def prompts(text: TextFile) -> Iterator[InputLine]:
     looks_like = format_of(text)
     if looks_like != ".txt":
         raise ConfigurationError(
-            f"the inputs {text.name!r} begin as a {looks_like} file does, with {text.first_line[:60]!r}: give it that "
-            "ending, so that its lines are not taken for prompts; nothing was sent"
+            f"the inputs {text.name!r} begin like a {looks_like} file, with {text.first_line[:60]!r}: give it that "
+            "extension, so that its lines are not taken for prompts; nothing was sent"
         )
     for number, line in text.lines():
         yield InputLine(number, partial(_prompt_line, line), digest(line))
@@ -49,14 +49,14 @@ def prompts(text: TextFile) -> Iterator[InputLine]:
 
 def _prompt_line(line: bytes) -> object:
     prompt = prompt_of(line)
-    return prompt if isinstance(prompt, Broken) else {"prompt": prompt}
+    return prompt if isinstance(prompt, InvalidLine) else {"prompt": prompt}
 
 
-def prompt_of(line: bytes) -> str | Broken:
+def prompt_of(line: bytes) -> str | InvalidLine:
     try:
         return stripped(line.decode())
     except UnicodeDecodeError as error:
-        return broken(line, "a prompt in UTF-8", str(error))
+        return invalid_line(line, "a prompt in UTF-8", str(error))
 
 
 def json_lines(text: TextFile) -> Iterator[InputLine]:
@@ -84,19 +84,19 @@ def _value_of(line: str) -> object:
 
 
 def _refuse_one_object(text: TextFile, value: object) -> None:
-    """Refuse a file that is one object, be it over many lines or with a column under each name.
+    """Reject a file that is a single object, on several lines or with a column for each key.
 
     Raises:
         ConfigurationError: it is.
     """
     if text.first_line == "{":
         raise ConfigurationError(
-            f"the inputs {text.name!r} are one JSON object over several lines: write one object a line, or an array of "
+            f"the inputs {text.name!r} are one JSON object on several lines: write one object per line, or an array of "
             "objects; nothing was sent"
         )
     if isinstance(value, dict) and isinstance(cast("dict[str, object]", value).get("prompt"), dict):
         raise ConfigurationError(
-            f"the inputs {text.name!r} have a column under each name: write one object a line, with pandas "
+            f"the inputs {text.name!r} have a column for each key: write one object per line, with pandas "
             'df.to_json(path, orient="records", lines=True); nothing was sent'
         )
 
@@ -105,22 +105,22 @@ def _parsed(line: bytes) -> object:
     try:
         value = parse_json(line.decode())
     except UnicodeDecodeError as error:
-        return broken(line, "a line of JSON in UTF-8", str(error))
+        return invalid_line(line, "a line of JSON in UTF-8", str(error))
     except RepeatedKeyError as error:
-        return broken(line, "a JSON object with each key once", str(error))
+        return invalid_line(line, "a JSON object with each key once", str(error))
     except (ValueError, RecursionError) as error:
-        return broken(line, "a line of JSON", str(error))
+        return invalid_line(line, "a line of JSON", str(error))
     return _line_value(value, line)
 
 
 def _line_value(value: object, line: bytes) -> object:
     if isinstance(value, dict | str):
         return cast("dict[str, object] | str", value)
-    return broken(line, "a JSON object, or a prompt as a JSON string", f"it is {type(value).__name__}")
+    return invalid_line(line, "a JSON object, or a prompt as a JSON string", f"it is {type(value).__name__}")
 
 
 def json_array(text: TextFile) -> Iterator[InputLine]:
-    """The elements of an array of JSON, which is read whole."""
+    """Yield the elements of a JSON array, which is read completely."""
     if text.start.lstrip()[:1] != b"[":
         yield from json_lines(text)
         return
@@ -130,10 +130,10 @@ def json_array(text: TextFile) -> Iterator[InputLine]:
         raise ConfigurationError(f"the inputs {text.name!r} are no JSON in UTF-8: {error}") from error
     for number, element in enumerate(elements_of(content), 1):
         if isinstance(element, RepeatedKeyError):
-            yield InputLine(number, partial(broken, b"", "a JSON object with each key once", str(element)))
+            yield InputLine(number, partial(invalid_line, b"", "a JSON object with each key once", str(element)))
         elif isinstance(element, ValueError):
             why = f"{element}; nothing after it is read"
-            yield InputLine(number, partial(broken, b"", "an array of JSON objects", why))
+            yield InputLine(number, partial(invalid_line, b"", "an array of JSON objects", why))
         else:
             shown = json.dumps(element, ensure_ascii=True).encode()
             yield InputLine(number, partial(_line_value, element, shown), digest(shown))

@@ -1,7 +1,7 @@
-"""Text files as inputs: decompressed, judged by how they begin, and cut into lines.
+"""Text files as inputs: decompressed, checked by their beginning, and split into lines.
 
-What is wrong with a file as a whole (its encoding, its format) is found out before its first line is read. A file
-in UTF-16 would otherwise be lines of ASCII with NULs between the letters, each of which is valid UTF-8.
+Problems of a whole file (its encoding, its format) are found before its first line is read. Otherwise a file in UTF-16
+would be lines of ASCII with NULs between the letters, each of which is valid UTF-8.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import IO, Any, Final
 from stepfun_async._core.errors import ConfigurationError
 
 LONGEST_LINE = 64 * 1024 * 1024
-"""Bytes of a line of JSON or of a row of a table, which may have an image in it."""
+"""The maximum number of bytes of a line of JSON or a row of a table, which may contain an image."""
 
 STDIN: Final = "-"
 
@@ -33,17 +33,17 @@ READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
 """The errors that reading a file may raise, decompression included."""
 
 _START = 64 * 1024
-"""Bytes from which a file is judged."""
+"""The number of bytes by which the format of a file is checked."""
 
 _BOM = b"\xef\xbb\xbf"
 _NOT_UTF8 = b"\xff"
 
 _BLANK = b" \t\r\n\v\f\x1a"
-"""Bytes that make no line: spaces, and the end mark of DOS, which `copy a.txt+b.txt` writes."""
+"""Bytes of blank lines: spaces, and the end mark of DOS, which `copy a.txt+b.txt` writes."""
 
 _SAVE_AS_UTF8 = "save it as UTF-8 (in Excel: 'CSV UTF-8')"
 
-_MARKS: tuple[tuple[bytes, str], ...] = (
+_SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xfe\x00\x00", f"is text in UTF-32: {_SAVE_AS_UTF8}"),
     (b"\x00\x00\xfe\xff", f"is text in UTF-32: {_SAVE_AS_UTF8}"),
     (b"\xff\xfe", f"is text in UTF-16, as PowerShell's > and Excel's 'Unicode text' write it: {_SAVE_AS_UTF8}"),
@@ -68,28 +68,28 @@ _WEB_PAGES = (b"<!doctype html", b"<html")
 """The beginnings of web pages in lower case, such as a site's page shown in place of a file."""
 
 _NO_TEXT = "\x1a\ufeff\u200b\u2060"
-"""Characters at the ends of a file that are not text: the end mark of DOS, byte order marks, zero-width spaces."""
+"""Invisible characters at the start or end of text: the end mark of DOS, byte order marks, zero-width spaces."""
 
-_MOST_NULS = 0.2
-"""The share of NUL bytes above which a file is taken for UTF-16 or UTF-32 without its mark. Text in UTF-8 has none."""
+_MAX_NUL_SHARE = 0.2
+"""The share of NUL bytes above which a file is taken for UTF-16 or UTF-32 without a byte order mark."""
 
 
 def stripped(text: str) -> str:
-    """`text` without spaces, and without what cannot be seen either, at its ends."""
+    """Return `text` without spaces and invisible characters at both ends."""
     shorter = text.strip().strip(_NO_TEXT)
     return shorter if shorter == text else stripped(shorter)
 
 
 class TextFile:
-    """A text file, open, with its beginning known.
+    """An open text file.
 
     Args:
-        name: what messages call it.
+        name: its name in messages.
         file: its bytes, decompressed.
 
     Attributes:
         name: as given.
-        start: its first bytes, without byte order mark: the first line at least, or `_START` bytes.
+        start: its first bytes, without byte order mark: at least the first line, or `_START` bytes.
         stream: all of its bytes, without byte order mark.
 
     Raises:
@@ -98,24 +98,24 @@ class TextFile:
 
     def __init__(self, name: str, file: IO[bytes]) -> None:
         self.name = name
-        start = _start_of(file)
-        _check(name, start)
+        start = _read_start(file)
+        _check_format(name, start)
         self.start = start.removeprefix(_BOM)
-        self.stream = io.BufferedReader(_Joined(self.start, file), _START)
+        self.stream = io.BufferedReader(_WithStart(self.start, file), _START)
 
     @property
     def first_line(self) -> str:
-        """The first line that is not blank, or as much as is known of it; empty where there is none."""
+        """The first line that is not blank, as far as it is in `start`; empty if there is none."""
         lines = self.start.decode("utf-8", "surrogateescape").lstrip().splitlines()
         return lines[0].strip(" ") if lines else ""
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
-        """The lines that are not blank, with their numbers, without line ends.
+        """Yield the lines that are not blank, with their numbers and without line ends.
 
-        LF, CRLF and CR alone end a line. One that is longer than `LONGEST_LINE` is cut, and ends with a byte that UTF-8
-        does not have, so that it is not taken for a whole one.
+        LF, CRLF and CR end a line. A line that is longer than `LONGEST_LINE` is truncated, and ends with a byte that is
+        invalid in UTF-8, so that it is not taken for a complete one.
         """
-        # Latin-1 makes a character of every byte, so that `TextIOWrapper` finds line ends in bytes of any encoding.
+        # In Latin-1 every byte is a character, so `TextIOWrapper` finds line ends in bytes of any encoding.
         file = io.TextIOWrapper(self.stream, encoding="latin-1", newline=None)
         number = 0
         while piece := file.readline(LONGEST_LINE):
@@ -128,8 +128,8 @@ class TextFile:
                 yield number, line.rstrip(b"\n")
 
 
-class _Joined(io.RawIOBase):
-    """A file whose beginning has been read already."""
+class _WithStart(io.RawIOBase):
+    """A file whose beginning has already been read."""
 
     def __init__(self, start: bytes, rest: IO[bytes]) -> None:
         self._start = start
@@ -143,34 +143,34 @@ class _Joined(io.RawIOBase):
         if data:
             self._start = self._start[len(data) :]
         else:
-            data = _some(self._rest, len(buffer))
+            data = _read_some(self._rest, len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
 
-def _some(file: IO[bytes], size: int) -> bytes:
-    """The next bytes, as many as are there already where that can be known."""
+def _read_some(file: IO[bytes], size: int) -> bytes:
+    """Return the next bytes, only those that are available if the file supports that."""
     read: Callable[[int], bytes] = getattr(file, "read1", file.read)
     return read(size)
 
 
-def _start_of(file: IO[bytes]) -> bytes:
+def _read_start(file: IO[bytes]) -> bytes:
     start = b""
     while len(start) < _START and b"\n" not in start.lstrip():
-        piece = _some(file, _START - len(start))
+        piece = _read_some(file, _START - len(start))
         if not piece:
             break
         start += piece
     return start
 
 
-def _check(name: str, start: bytes) -> None:
-    what = next((what for mark, what in _MARKS if start.startswith(mark)), None)
+def _check_format(name: str, start: bytes) -> None:
+    what = next((what for signature, what in _SIGNATURES if start.startswith(signature)), None)
     if start[:_START].removeprefix(_BOM).lstrip()[:20].lower().startswith(_WEB_PAGES):
         what = "is a web page, not the file itself: download that one"
     if what:
         raise ConfigurationError(f"the inputs {name!r} cannot be read: the file {what}; nothing was sent")
-    if start.count(0) > len(start) * _MOST_NULS:
+    if start.count(0) > len(start) * _MAX_NUL_SHARE:
         raise ConfigurationError(
             f"the inputs {name!r} cannot be read: the file has NULs between its letters, as UTF-16 and UTF-32 do: "
             f"{_SAVE_AS_UTF8}; nothing was sent"
@@ -190,12 +190,12 @@ def open_text(path: Path, stack: ExitStack) -> TextFile:
     if str(path) == STDIN:
         return TextFile("-", stack.enter_context(open(0, "rb", closefd=False)))
     file = stack.enter_context(path.open("rb"))
-    unpack = _COMPRESSIONS.get(path.suffix.lower())
-    return TextFile(str(path), stack.enter_context(unpack(file)) if unpack else file)
+    decompress = _COMPRESSIONS.get(path.suffix.lower())
+    return TextFile(str(path), stack.enter_context(decompress(file)) if decompress else file)
 
 
 def uncompressed(name: str) -> str:
-    """`name` without the ending of a compression."""
+    """Return `name` without the extension of a compression."""
     path = PurePath(name)
     return name.removesuffix(path.suffix) if path.suffix.lower() in _COMPRESSIONS else name
 
@@ -220,7 +220,7 @@ _COMPRESSIONS: Mapping[str, Callable[[IO[bytes]], Any]] = MappingProxyType(
 
 
 def prompt_files(folder: Path) -> list[Path]:
-    """The `.txt` files in a folder, in the order of their names.
+    """Return the `.txt` files in a folder, sorted by name.
 
     Raises:
         ConfigurationError: it has none.
@@ -239,21 +239,21 @@ def prompt_files(folder: Path) -> list[Path]:
 
 
 class RepeatedKeyError(ValueError):
-    """An object of JSON has a key twice."""
+    """A JSON object has a key twice."""
 
 
 def parse_json(text: str) -> object:
-    """The value that `text` says.
+    """Parse JSON.
 
     Raises:
-        RepeatedKeyError: an object has a key twice; most parsers would keep the last one in silence.
+        RepeatedKeyError: an object has a key twice; most parsers silently keep the last one.
         ValueError: it is not JSON.
         RecursionError: it is nested too deeply.
     """
     return _DECODER.decode(text)
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _reject_repeated_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
@@ -262,19 +262,19 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique)
+_DECODER = json.JSONDecoder(object_pairs_hook=_reject_repeated_keys)
 
 
 def elements_of(text: str) -> Iterator[object]:
-    """The elements of an array of JSON, one by one; an element that cannot be read is a `ValueError`, and the last one.
+    """Yield the elements of a JSON array one by one. If an element cannot be parsed, yield a `ValueError` and end.
 
-    An element with a key twice is a `RepeatedKeyError`, and the others follow.
+    For an element with a key twice, yield a `RepeatedKeyError` and continue.
     """
-    at = _after_space(text, text.index("[") + 1)
+    at = _skip_spaces(text, text.index("[") + 1)
     while text[at : at + 1] != "]":
         try:
             element, end = _element(text, at)
-            at = _after_space(text, end)
+            at = _skip_spaces(text, end)
             if text[at : at + 1] not in (",", "]"):
                 raise ValueError(f"',' or ']' expected at character {at + 1}")
         except (ValueError, RecursionError) as error:
@@ -282,7 +282,7 @@ def elements_of(text: str) -> Iterator[object]:
             return
         yield element
         if text[at] == ",":
-            at = _after_space(text, at + 1)
+            at = _skip_spaces(text, at + 1)
 
 
 def _element(text: str, at: int) -> tuple[object, int]:
@@ -296,7 +296,7 @@ def _element(text: str, at: int) -> tuple[object, int]:
 _LENIENT = json.JSONDecoder()
 
 
-def _after_space(text: str, at: int) -> int:
+def _skip_spaces(text: str, at: int) -> int:
     while at < len(text) and text[at] in " \t\r\n":
         at += 1
     return at

@@ -1,4 +1,4 @@
-"""The costs of a journal's jobs: images and lost attempts, each at the price at which it was bought."""
+"""The costs of a journal's jobs: images and lost attempts, each at the price at which they were bought."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from stepfun_async._core.money import NOTHING, Money, times, total
 
 from .database import Tables
 
-OF_JOB = (
+CHARGES_OF_JOB = (
     "(SELECT group_concat(price || ' ' || currency || ' ' || billed || ' ' || maybe_billed, ';') "
     "FROM charges WHERE charges.number = jobs.number)"
 )
-"""The charges of a row of `jobs`, in the format that `parsed` reads."""
+"""The charges of a row of `jobs`, in the format that `parse_charges` reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,9 @@ class Charge:
     """Images that were bought at one price.
 
     Attributes:
-        price: of one image; `None` if unknown.
-        billed: how many are charged.
-        maybe_billed: how many may have been charged, those included.
+        price: the price of one image; `None` if unknown.
+        billed: the number of images that were charged.
+        maybe_billed: the number of attempts that may have been charged, those included.
     """
 
     price: Money | None
@@ -38,9 +38,9 @@ class Sums:
     """Sums of money.
 
     Attributes:
-        spent: what images have cost, by currency.
-        held: what attempts may have cost that brought no image.
-        unpriced: how many images have a price that is not known.
+        spent: the cost of images, by currency.
+        held: the possible cost of attempts without an image, by currency.
+        unpriced: the number of images with an unknown price.
     """
 
     spent: Mapping[str, Decimal]
@@ -49,7 +49,7 @@ class Sums:
 
     @staticmethod
     def of(charges: Iterable[Charge]) -> Sums:
-        """The sums of charges. Amounts that are 0 are left out."""
+        """Add up charges. Amounts of 0 are left out."""
         spent: dict[str, Decimal] = {}
         held: dict[str, Decimal] = {}
         unpriced = 0
@@ -68,8 +68,8 @@ def _add(sums: dict[str, Decimal], price: Money, count: int) -> None:
         sums[price.currency] = total((sums.get(price.currency, NOTHING), amount))
 
 
-def parsed(text: str | None) -> list[Charge]:
-    """The charges of a job, from what `OF_JOB` gives."""
+def parse_charges(text: str | None) -> list[Charge]:
+    """Parse the charges of a job from the result of `CHARGES_OF_JOB`."""
     parts = (part.split(" ") for part in text.split(";")) if text else ()
     return [Charge(_price(*price), int(billed), int(maybe)) for *price, billed, maybe in parts]
 
@@ -78,8 +78,8 @@ def _price(amount: str, currency: str) -> Money | None:
     return Money(Decimal(amount), currency) if amount else None
 
 
-def key_of(price: Money | None) -> tuple[str, str]:
-    """Amount and currency as the tables have them."""
+def price_key(price: Money | None) -> tuple[str, str]:
+    """Return amount and currency as stored in the tables."""
     return ("", "") if price is None else (str(price.amount), price.currency)
 
 
@@ -90,11 +90,11 @@ class Charges:
         self._tables = tables
 
     def add(self, number: int, price: Money | None, *, billed: int, maybe_billed: int) -> None:
-        """Add to the counts of a job at a price, or take away where they are below 0."""
+        """Add to the counts of a job at a price. Negative counts are subtracted."""
         if not billed and not maybe_billed:
             return
-        key = key_of(price)
-        self._tables.do(
+        key = price_key(price)
+        self._tables.execute(
             "INSERT INTO charges VALUES (?, ?, ?, ?, ?) ON CONFLICT (number, price, currency) DO UPDATE "
             "SET billed = billed + excluded.billed, maybe_billed = maybe_billed + excluded.maybe_billed",
             number,
@@ -103,7 +103,7 @@ class Charges:
             maybe_billed,
         )
         if maybe_billed < 0:
-            self._tables.do(
+            self._tables.execute(
                 "DELETE FROM charges WHERE number = ? AND price = ? AND currency = ? "
                 "AND billed = 0 AND maybe_billed = 0",
                 number,
@@ -112,20 +112,22 @@ class Charges:
 
     def of(self, number: int) -> list[Charge]:
         """Return the charges of a job."""
-        rows = self._tables.do("SELECT price, currency, billed, maybe_billed FROM charges WHERE number = ?", number)
+        rows = self._tables.execute(
+            "SELECT price, currency, billed, maybe_billed FROM charges WHERE number = ?", number
+        )
         return [Charge(_price(price, currency), billed, maybe) for price, currency, billed, maybe in rows]
 
-    def found(self, number: int, price: Money | None) -> Charge:
-        """An image of a job was found that no response was entered for: count it, unless it is counted already.
+    def count_found(self, number: int, price: Money | None) -> Charge:
+        """Count an image that was found without its response in the journal, unless it is counted already.
 
-        It is one of the job's attempts that may have been billed, where there is one; only else it is one more.
+        It is counted as one of the job's attempts that may have been billed; without one, as an additional attempt.
 
         Args:
-            number: the job's.
-            price: of an image now.
+            number: the number of the job.
+            price: the current price of an image.
 
         Returns:
-            What was added to the counts of which price.
+            The counts that were added, and their price.
         """
         charges = self.of(number)
         if any(charge.billed for charge in charges):
@@ -135,26 +137,26 @@ class Charges:
         return added
 
     def sums(self) -> Sums:
-        """The sums over all jobs."""
-        rows = self._tables.do(
+        """Return the sums over all jobs."""
+        rows = self._tables.execute(
             "SELECT price, currency, SUM(billed), SUM(maybe_billed) FROM charges GROUP BY price, currency"
         )
         return Sums.of(Charge(_price(price, currency), billed, maybe) for price, currency, billed, maybe in rows)
 
     def counts(self) -> tuple[int, int, int]:
-        """Return the numbers of images charged, of attempts that may be, and of those beyond one for each job."""
-        rows = self._tables.do(
+        """Return the number of images charged, of attempts maybe charged, and of those beyond one for each job."""
+        rows = self._tables.execute(
             "SELECT COALESCE(SUM(b), 0), COALESCE(SUM(m), 0), COALESCE(SUM(MAX(m - 1, 0)), 0) FROM "
             "(SELECT SUM(billed) AS b, SUM(maybe_billed) AS m FROM charges GROUP BY number)"
         )
         billed, maybe_billed, maybe_twice = rows.fetchone()
         return billed, maybe_billed, maybe_twice
 
-    def price_unpriced(self, price_of: Callable[[str], Money | None]) -> Mapping[str, int]:
-        """Give images that had no known price when they were bought the price that `price_of` returns now.
+    def set_missing_prices(self, price_of: Callable[[str], Money | None]) -> Mapping[str, int]:
+        """Price the images whose price was unknown when they were bought, with the price that `price_of` returns now.
 
         Returns:
-            The models for which it returns none, each with its images and its attempts that may have been billed.
+            The models that still have no price, each with its number of attempts that may have been billed.
         """
         unknown: dict[str, int] = {}
         for number, model, billed, maybe in self._by_model("charges.price = ''"):
@@ -164,22 +166,22 @@ class Charges:
                 continue
             self.add(number, None, billed=-billed, maybe_billed=-maybe)
             self.add(number, price, billed=billed, maybe_billed=maybe)
-            self._tables.do(
-                "UPDATE jobs SET price = ?, currency = ? WHERE number = ? AND price IS NULL", *key_of(price), number
+            self._tables.execute(
+                "UPDATE jobs SET price = ?, currency = ? WHERE number = ? AND price IS NULL", *price_key(price), number
             )
         return unknown
 
-    def not_in(self, currency: str) -> Iterator[tuple[str, Charge]]:
-        """Return the charges in other currencies, each with its model."""
+    def in_other_currencies(self, currency: str) -> Iterator[tuple[str, Charge]]:
+        """Yield the charges in other currencies, each with its model."""
         which = "charges.currency <> ? AND charges.price <> ''"
         for _, model, billed, maybe in self._by_model(which, currency):
             yield model, Charge(None, billed, maybe)
 
     def _by_model(self, which: str, *values: object) -> list[tuple[int, str, int, int]]:
-        """Charges with the model of their job."""
+        """Return the charges that match `which`, with the model of their job."""
         columns = "jobs.number, jobs.request, charges.billed, charges.maybe_billed"
         sql = f"SELECT {columns} FROM charges JOIN jobs USING (number) WHERE {which}"  # noqa: S608 - our own words
-        rows = self._tables.do(sql, *values)
+        rows = self._tables.execute(sql, *values)
         return [
             (number, str(json.loads(request).get("model")), billed, maybe) for number, request, billed, maybe in rows
         ]

@@ -1,7 +1,7 @@
-"""The database behind a journal: its tables, its version, who may write, and what is said when it cannot be used.
+"""The database of a journal: its tables, its version, its lock, and the messages for when it cannot be used.
 
-One process at a time writes. It holds an exclusive transaction on a second, empty database beside the
-journal, which the system ends with the process, however that ends; reading goes on meanwhile.
+One process at a time writes. It holds an exclusive transaction on a second, empty database beside the journal. The
+system releases it when the process ends in any way; other processes can read in the meantime.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ VERSION = 1
 """The version of the tables below, as `user_version` of the database."""
 
 _APPLICATION = 0x53744241
-"""The `application_id` by which a batch's journal differs from other SQLite databases: "StBA"."""
+"""The `application_id` that distinguishes a batch's journal from other SQLite databases: "StBA"."""
 
 _TABLES = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -73,50 +73,49 @@ CREATE TABLE charges (
     PRIMARY KEY (number, price, currency)
 ) WITHOUT ROWID;
 """
-"""A job is a line's id with a request: a line that changes has another job, and what the first one bought stays its
-own.
+"""A job is a line's id with a request: if a line changes, it has another job, and the first one keeps what it bought.
 
-`stem` is where its image goes, and `reserved` how many of its attempts are in flight and may be billed. An image is
-kept where `sha256` is not NULL. `own_state`, `own_error` and `own_message` are how the job stands by itself while its
-line cannot be sent as it is now; NULL otherwise. `charges` has how many images and lost attempts of a job were bought
-at which price; price and currency are empty where they are not known.
+`stem` is the path of its image without the extension, and `reserved` the number of its attempts in flight that may be
+billed. A job with an image has a `sha256`. While its line cannot be sent, `own_state`, `own_error` and `own_message`
+store the state of the job itself; otherwise they are NULL. `charges` counts the images and lost attempts of a job by
+the price at which they were bought; an unknown price has an empty price and currency.
 """
 
 
 class Tables:
-    """Statements on the tables of a journal.
+    """Executes statements on the tables of a journal.
 
     Args:
-        connection: to its database.
+        connection: the connection to its database.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def do(self, sql: str, *values: object) -> sqlite3.Cursor:
-        """Run a statement. Values that SQLite cannot hold are stored as `_storable` has them."""
+    def execute(self, sql: str, *values: object) -> sqlite3.Cursor:
+        """Execute a statement. Values that SQLite cannot store are converted by `_storable`."""
         try:
             return self._connection.execute(sql, values)
         except (UnicodeEncodeError, OverflowError):
             return self._connection.execute(sql, [_storable(value) for value in values])
 
-    def one(self, sql: str, *values: object) -> sqlite3.Row | None:
-        """The first row of a query; `None` if there is none."""
-        row: sqlite3.Row | None = self.do(sql, *values).fetchone()
+    def fetch_one(self, sql: str, *values: object) -> sqlite3.Row | None:
+        """Return the first row of a query; `None` if there is none."""
+        row: sqlite3.Row | None = self.execute(sql, *values).fetchone()
         return row
 
     def count(self, sql: str, *values: object) -> int:
-        """The number that a query gives."""
-        return int(self.do(sql, *values).fetchone()[0])
+        """Return the single number that a query selects."""
+        return int(self.execute(sql, *values).fetchone()[0])
 
 
 _LARGEST = 2**63
-"""From here on SQLite has no whole numbers."""
+"""The first integer that SQLite cannot store."""
 
 
 def _storable(value: object) -> object:
-    """Text with half a surrogate pair, as in names of files that are no UTF-8, with that escaped; no number that is
-    too large.
+    """Return text with lone surrogates escaped, which occur in file names that are not UTF-8; `None` for a number that
+    is too large.
     """
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
@@ -125,9 +124,9 @@ def _storable(value: object) -> object:
     return value
 
 
-class Ids:
-    """Which line has an id, for any number of them: in a database that goes to disk when it is large, and away when
-    it is closed. It is used by one thread at a time.
+class IdIndex:
+    """The first line with each id, for any number of ids: a temporary database, which SQLite writes to disk if it is
+    large. It is used by one thread at a time.
     """
 
     def __init__(self) -> None:
@@ -137,32 +136,32 @@ class Ids:
         self._connection.execute("BEGIN")
 
     def first_line(self, id: str, line: int) -> int:
-        """The line that had the id first: this one, unless it was asked about before."""
+        """Return the first line with this id: `line`, unless the id was passed before."""
         if self._connection.execute("INSERT OR IGNORE INTO ids VALUES (?, ?)", (id, line)).rowcount:
             return line
         return int(self._connection.execute("SELECT line FROM ids WHERE id = ?", (id,)).fetchone()[0])
 
     def close(self) -> None:
-        """Forget them."""
+        """Delete the database."""
         self._connection.close()
 
 
 OWNER = "owner"
-"""The fact that says which process opened the journal last."""
+"""The fact that identifies the process that opened the journal last."""
 
 
 class JournalError(StepFunError, OSError):
-    """The journal of a batch cannot be used: another process has it, it is of a newer version, the inputs are
-    others than before, or it cannot be written. What it holds is as it was after the last committed step.
+    """The journal of a batch cannot be used: another process is using it, its version is newer, the inputs have
+    changed, or it cannot be written. Everything committed before is kept.
     """
 
 
-def connected(path: Path, mode: str) -> sqlite3.Connection:
+def connect(path: Path, mode: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
         timeout=_PATIENCE,
-        isolation_level=None,  # transactions begin and end where this says so
+        isolation_level=None,  # transactions are explicit
         check_same_thread=False,
     )
     connection.row_factory = sqlite3.Row
@@ -170,7 +169,7 @@ def connected(path: Path, mode: str) -> sqlite3.Connection:
 
 
 _PATIENCE = 10.0
-"""Seconds to wait for a reader that is at work on the journal."""
+"""Seconds to wait for a reader of the journal."""
 
 
 FILES = tuple(name + ending for name in (JOURNAL, _LOCK) for ending in ("", "-journal", "-wal", "-shm"))
@@ -178,21 +177,21 @@ FILES = tuple(name + ending for name in (JOURNAL, _LOCK) for ending in ("", "-jo
 
 
 def refuse_links(folder: Path) -> None:
-    """Make sure that no file that SQLite writes is a link, which it would follow.
+    """Check that no file that SQLite writes is a symbolic link, which it would follow.
 
     Raises:
-        JournalError: one is.
+        JournalError: one of them is.
     """
     for name in FILES:
         if (folder / name).is_symlink():
             raise JournalError(
-                f"{str(folder / name)!r} is a symbolic link, and none is followed where a batch writes: "
-                "take it away, or choose another folder; nothing was sent"
+                f"{str(folder / name)!r} is a symbolic link, and a batch follows none where it writes: "
+                "remove it, or choose another folder; nothing was sent"
             )
 
 
-def opened(folder: Path) -> sqlite3.Connection:
-    connection = connected(folder / JOURNAL, "rwc")
+def open_database(folder: Path) -> sqlite3.Connection:
+    connection = connect(folder / JOURNAL, "rwc")
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
@@ -214,23 +213,23 @@ def check_version(connection: sqlite3.Connection, folder: Path) -> None:
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if application != _APPLICATION:
-        raise JournalError(f"{str(folder / JOURNAL)!r} is no journal of a batch: choose another folder")
+        raise JournalError(f"{str(folder / JOURNAL)!r} is not the journal of a batch: choose another folder")
     if version != VERSION:
         raise JournalError(
-            f"{str(folder / JOURNAL)!r} is of version {version}, and this package reads {VERSION}: "
+            f"{str(folder / JOURNAL)!r} has version {version}, and this package reads {VERSION}: "
             "update stepfun-async; nothing was changed"
         )
 
 
-def locked(folder: Path, timeout: float = 1.0) -> sqlite3.Connection:
-    """A transaction that only one process at a time can have.
+def acquire_lock(folder: Path, timeout: float = 1.0) -> sqlite3.Connection:
+    """Begin a transaction that only one process at a time can hold.
 
     Args:
-        folder: the batch's.
-        timeout: seconds to wait for it, since `running_in` has it for a moment.
+        folder: the folder of the batch.
+        timeout: seconds to wait for it, since `running_in` holds it for a moment.
 
     Raises:
-        JournalError: another one has it.
+        JournalError: another process holds it.
     """
     lock = sqlite3.connect(folder / _LOCK, timeout=timeout, isolation_level=None, check_same_thread=False)
     try:
@@ -240,29 +239,29 @@ def locked(folder: Path, timeout: float = 1.0) -> sqlite3.Connection:
         if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
             raise
         raise JournalError(
-            f"the batch in {str(folder)!r} is being run by {owner_of(folder) or 'another process'}: "
-            "wait for its end, or choose another folder; nothing was sent"
+            f"the batch in {str(folder)!r} is being run by {describe_owner(folder) or 'another process'}: "
+            "wait until it ends, or choose another folder; nothing was sent"
         ) from None
     return lock
 
 
 def running_in(folder: Path) -> str | None:
-    """The process that runs the batch in a folder now, in words; `None` if there is none."""
+    """Return a description of the process that is running the batch in a folder; `None` if there is none."""
     if not (folder / _LOCK).exists():
         return None
     try:
-        locked(folder, timeout=0).close()
+        acquire_lock(folder, timeout=0).close()
     except JournalError:
-        return owner_of(folder) or "another process"
-    except sqlite3.Error:  # who may not write there cannot ask
+        return describe_owner(folder) or "another process"
+    except sqlite3.Error:  # without write access, the lock cannot be tested
         return None
     return None
 
 
-def owner_of(folder: Path) -> str | None:
-    """Return the process that opened the journal last, in words."""
+def describe_owner(folder: Path) -> str | None:
+    """Return a description of the process that opened the journal last."""
     try:
-        with closing(connected(folder / JOURNAL, "ro")) as connection:
+        with closing(connect(folder / JOURNAL, "ro")) as connection:
             row = connection.execute("SELECT value FROM facts WHERE name = ?", (OWNER,)).fetchone()
         owner: Any = json.loads(row[0]) if row else None
     except (sqlite3.Error, ValueError):
@@ -273,18 +272,18 @@ def owner_of(folder: Path) -> str | None:
     return f"process {owner['pid']} on {owner['host']}, since {since}"
 
 
-def this_process() -> str:
-    """This process, for `owner_of` and `has_restarted_since`."""
-    return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time(), "boot": _boot()})
+def current_process() -> str:
+    """Return this process as JSON, for `describe_owner` and `has_rebooted_since`."""
+    return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time(), "boot": _boot_id()})
 
 
-def has_restarted_since(owner: str) -> bool:
-    """Whether the machine may have lost its power since a process of `this_process`."""
+def has_rebooted_since(owner: str) -> bool:
+    """Whether the machine may have lost power since `current_process` returned `owner`."""
     boot = json.loads(owner).get("boot")
-    return boot is None or boot != _boot()
+    return boot is None or boot != _boot_id()
 
 
-def _boot() -> str | None:
+def _boot_id() -> str | None:
     """Return Linux's id of the current boot; `None` elsewhere."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -294,7 +293,7 @@ def _boot() -> str | None:
 
 @contextmanager
 def translate_sqlite_errors(folder: Path) -> Generator[None]:
-    """Raise errors of the disk and of SQLite as a `JournalError`."""
+    """Raise errors of the disk and of SQLite as `JournalError`."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:
@@ -303,17 +302,17 @@ def translate_sqlite_errors(folder: Path) -> Generator[None]:
         reason = why_of(error, folder) if isinstance(error, OSError) else str(error)
         raise JournalError(
             f"the journal in {str(folder)!r} cannot be used: {reason}; nothing that was committed is lost: "
-            f"{_remedy(reason)} and run it again"
+            f"{_remedy(reason)}, and run it again"
         ) from error
 
 
 _REMEDIES = (
-    ("unable to open", "let the folder and the files in it be written to"),
-    ("readonly", "let the folder and the files in it be written to"),
-    ("full", "make room on the disk"),
+    ("unable to open", "make the folder and its files writable"),
+    ("readonly", "make the folder and its files writable"),
+    ("full", "free some space on the disk"),
 )
-"""The remedies for SQLite's errors, which do not say which file could not be opened, or why."""
+"""The remedies for SQLite's errors, which name neither the file nor the cause."""
 
 
 def _remedy(reason: str) -> str:
-    return next((remedy for said, remedy in _REMEDIES if said in reason), "put that right")
+    return next((remedy for text, remedy in _REMEDIES if text in reason), "fix that")

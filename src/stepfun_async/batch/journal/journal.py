@@ -1,12 +1,12 @@
-"""The journal: what became of every line, so that a batch that was killed goes on where it was.
+"""The journal: the state of every line, so that a batch that was killed can be resumed.
 
-A SQLite database in write-ahead mode with `synchronous=FULL`: what was committed survives the loss of
-power. Each step of a line is one small change, in this order:
+It is a SQLite database in write-ahead mode with `synchronous=FULL`, so what was committed survives a power failure.
+Each step of a line is one small change, in this order:
 
     started (committed) -> sent -> image durable in its file -> done (committed) -> reported
 
-so that an image may be durable and not entered, which the next run finds out, but never entered and
-not there. Everything here is plain and synchronous; `writer` calls it from one thread.
+An image may thus be durable and not in the journal, which the next run detects, but never the other way round.
+Everything here is synchronous; `writer` calls it from one thread.
 """
 
 from __future__ import annotations
@@ -27,41 +27,41 @@ from stepfun_async._core.results import SaveError
 
 from ..inputs.jobs import Job
 from ..items import STATES, FailedLine, FailureCounts, Item, State, Status
-from .admission import Admission, Admitted
-from .charges import OF_JOB, Charge, Charges, Sums, key_of, parsed
+from .admission import Admission, AdmissionResult
+from .charges import CHARGES_OF_JOB, Charge, Charges, Sums, parse_charges, price_key
 from .database import (
     JOURNAL,
     OWNER,
     JournalError,
     Tables,
+    acquire_lock,
     check_version,
-    connected,
-    has_restarted_since,
-    locked,
-    opened,
+    connect,
+    current_process,
+    has_rebooted_since,
+    open_database,
     refuse_links,
-    this_process,
     translate_sqlite_errors,
 )
 
 INTERRUPTED = "Interrupted"
-"""The class of what was in flight when the process died, or was stopped at once."""
+"""The error class of lines that were in flight when the process died or was stopped at once."""
 
 SETTINGS = "settings"
-"""The fact that says what the batch was begun with."""
+"""The fact with the settings of the batch."""
 
 OUTPUT_LOST = "OutputLostError"
-"""The class of an image whose file is no longer as it was written."""
+"""The error class of images whose file is missing or has changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownJob:
-    """A line's state in the journal, for a line that has not been read yet.
+    """The state in the journal of a line that has not been read yet.
 
     Attributes:
-        digest: of how it was written.
-        state: how it stands.
-        error: the class of its failure.
+        digest: the digest of its text.
+        state: its state.
+        error: the class of its error.
     """
 
     digest: bytes | None
@@ -70,14 +70,14 @@ class KnownJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """A row that an earlier run left to be put in order.
+class UnsettledJob:
+    """A job of an earlier run that `recovery` has to settle.
 
     Attributes:
-        number: the row's.
-        stem: where its image was to go, without its ending.
-        reserved: how many attempts were in flight at most that may have been billed.
-        item: the row.
+        number: the number of its row.
+        stem: the path of its image, without the extension.
+        reserved: the maximum number of attempts that were in flight and may have been billed.
+        item: its row.
     """
 
     number: int
@@ -112,12 +112,12 @@ class Journal:
     """An open journal. One process writes at a time; `Journal.reading` reads beside it.
 
     Args:
-        connection: to the database.
-        lock: the transaction that keeps others out; `None` for reading.
-        folder: where it is written; `None` for reading.
+        connection: the connection to the database.
+        lock: the transaction that excludes other writers; `None` for reading.
+        folder: the folder of the batch; `None` for reading.
 
     Attributes:
-        may_lack_writes: whether the machine may have stopped since the last run before it had written all to its disk.
+        may_lack_writes: whether the machine may have lost power since the last run, and unflushed files with it.
     """
 
     may_lack_writes = False
@@ -138,24 +138,24 @@ class Journal:
 
     @classmethod
     def writing(cls, folder: Path) -> Self:
-        """The journal of a batch's folder, made where there is none, for this process alone.
+        """Open the journal of a folder for writing, and lock out other writers. It is created if it does not exist.
 
         Raises:
-            JournalError: another process has it, it cannot be written, or its version is newer.
+            JournalError: another process is using it, it cannot be written, or its version is newer.
         """
         with translate_sqlite_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             refuse_links(folder)
-            lock = locked(folder)
+            lock = acquire_lock(folder)
             try:
-                journal = cls(opened(folder), lock, folder)
+                journal = cls(open_database(folder), lock, folder)
             except BaseException:
                 lock.close()
                 raise
             try:
                 owner = journal.fact(OWNER)
-                journal.may_lack_writes = owner is not None and has_restarted_since(owner)
-                journal.put_fact(OWNER, this_process())
+                journal.may_lack_writes = owner is not None and has_rebooted_since(owner)
+                journal.put_fact(OWNER, current_process())
             except BaseException:
                 journal.close()
                 raise
@@ -164,58 +164,58 @@ class Journal:
     @classmethod
     @contextmanager
     def reading(cls, folder: Path) -> Generator[Self]:
-        """The journal of a folder, for reading, while another process may write.
+        """Open the journal of a folder for reading, while another process may write.
 
         Raises:
-            JournalError: there is none, or its version is newer.
+            JournalError: it does not exist, or its version is newer.
         """
         path = folder / JOURNAL
         if not path.is_file():
             raise JournalError(f"there is no batch in {str(folder)!r}: it has no {JOURNAL}")
         refuse_links(folder)
-        with translate_sqlite_errors(folder), closing(connected(path, "ro")) as connection:
+        with translate_sqlite_errors(folder), closing(connect(path, "ro")) as connection:
             check_version(connection, folder)
             yield cls(connection, None)
 
     def begin(self) -> None:
-        """Begin a group of changes."""
+        """Begin a transaction."""
         self._connection.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
-        """Make the group's changes durable.
+        """Commit the transaction; its changes are durable.
 
         Raises:
-            JournalError: its file is no longer in its folder, where the next run would look for it.
+            JournalError: the journal is no longer in its folder, where the next run would look for it.
         """
         self._connection.commit()
         if self._path and _file_of(self._path) != self._file:
             raise JournalError(
-                f"the journal of {str(self._folder)!r} is no longer where it was: the folder was moved or deleted "
-                "while the batch was running, and nothing more is sent; put it back, or begin anew"
+                f"the journal of {str(self._folder)!r} is no longer there: the folder was moved or deleted "
+                "while the batch was running, so nothing more is sent; put it back, or start over"
             )
 
     def rollback(self) -> None:
-        """Forget the group's changes."""
+        """Roll back the transaction."""
         self._connection.rollback()
 
     def close(self) -> None:
-        """Close it, and let others write."""
+        """Close the journal, and release the lock."""
         try:
             self._connection.close()
         finally:
             if self._lock is not None:
                 self._lock.close()
 
-    # --- facts of the whole ---
+    # --- facts about the batch ---
 
     def fact(self, name: str) -> str | None:
-        """A fact of the batch as a whole; `None` if unknown."""
-        row = self._tables.one("SELECT value FROM facts WHERE name = ?", name)
+        """Return a fact about the batch as a whole; `None` if it is not set."""
+        row = self._tables.fetch_one("SELECT value FROM facts WHERE name = ?", name)
         return None if row is None else str(row[0])
 
     def put_fact(self, name: str, value: str) -> None:
         """Set a fact."""
-        self._tables.do(
+        self._tables.execute(
             "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value
         )
 
@@ -228,40 +228,39 @@ class Journal:
         )
         return {line: KnownJob(digest, state, error) for line, digest, state, error in rows}
 
-    def admit(self, lines: Iterable[Job | int], *, hold_unknown: bool, accept_changes: bool) -> Admitted:
-        """Enter lines.
+    def admit(self, lines: Iterable[Job | int], *, hold_unknown: bool, accept_changes: bool) -> AdmissionResult:
+        """Add lines to the journal.
 
         Args:
-            lines: in their order, those that were read, and the numbers of those that are as they were.
-            hold_unknown: whether what may have been billed is left as it is.
-            accept_changes: whether a line may be another one than before, though an image was bought for it.
+            lines: the jobs of the lines that were read, and the numbers of the lines that are unchanged, in order.
+            hold_unknown: whether lines that may have been billed are skipped.
+            accept_changes: whether a line for which an image was bought may have changed.
 
         Raises:
-            JournalError: a line is another one than before, and an image was bought for it; `accept_changes`
-                keeps that image, and goes on.
+            JournalError: a line for which an image was bought has changed; with `accept_changes` that image is kept.
         """
         return self._admission.admit(lines, hold_unknown=hold_unknown, accept_changes=accept_changes)
 
     def finish_reading(self) -> int:
-        """The inputs were read to their end: forget the lines behind it, and count the others."""
+        """Remove the lines after the end of the inputs. Return the number of the others."""
         self._admission.finish()
         lines = self._tables.count("SELECT COUNT(*) FROM jobs WHERE line IS NOT NULL")
         self.put_fact("lines", str(lines))
         return lines
 
-    # --- one line's way ---
+    # --- the steps of a line ---
 
     def start(self, number: int, stem: str, price: Money | None, attempts: int) -> None:
-        """A line is about to be sent. All of its attempts count as possibly billed until `end` says how many were.
+        """Record that a line is about to be sent. All of its attempts count as maybe billed until `end` is called.
 
         Args:
-            number: its row.
-            stem: where its image will be, without its ending.
-            price: of its image; `None` if unknown.
-            attempts: how many attempts may be billed.
+            number: the number of its row.
+            stem: the path of its image, without the extension.
+            price: the price of its image; `None` if unknown.
+            attempts: the maximum number of attempts that may be billed.
         """
         amount, currency = (None, None) if price is None else (str(price.amount), price.currency)
-        self._tables.do(
+        self._tables.execute(
             "UPDATE jobs SET state = 'started', stem = ?, price = ?, currency = ?, reserved = ?, started = ?, "
             "path = NULL, sha256 = NULL, error = NULL, message = NULL WHERE number = ?",
             stem,
@@ -273,106 +272,108 @@ class Journal:
         )
         self.charges.add(number, price, billed=0, maybe_billed=attempts)
 
-    def end(self, number: int, ended: JobResult) -> None:
-        """A line's end, of whichever kind. Its counts are added to those of earlier runs, at the price of its start."""
-        row = self._tables.one("SELECT price, currency, reserved FROM jobs WHERE number = ?", number)
+    def end(self, number: int, result: JobResult) -> None:
+        """Record the result of a line. Its counts are added to those of earlier runs, at the price given to `start`."""
+        row = self._tables.fetch_one("SELECT price, currency, reserved FROM jobs WHERE number = ?", number)
         assert row is not None  # noqa: S101 - no row in flight is deleted
         self.charges.add(
-            number, _price(row), billed=ended.billed, maybe_billed=ended.maybe_billed - int(row["reserved"])
+            number, _price(row), billed=result.billed, maybe_billed=result.maybe_billed - int(row["reserved"])
         )
-        sha256 = None if ended.sha256 is None else bytes.fromhex(ended.sha256)
-        self._tables.do(
+        sha256 = None if result.sha256 is None else bytes.fromhex(result.sha256)
+        self._tables.execute(
             "UPDATE jobs SET state = ?, path = ?, sha256 = ?, bytes = ?, format = ?, width = ?, height = ?, seed = ?, "
             "finish_reason = ?, trace_id = ?, attempts = attempts + ?, reserved = 0, error = ?, message = ?, "
             "ended = ?, elapsed = ?, stem = CASE WHEN ? THEN NULL ELSE stem END WHERE number = ?",
-            ended.state,
-            ended.path,
+            result.state,
+            result.path,
             sha256,
-            ended.bytes,
-            ended.format,
-            ended.width,
-            ended.height,
-            ended.seed,
-            ended.finish_reason,
-            ended.trace_id,
-            ended.attempts,
-            ended.error,
-            ended.message,
+            result.bytes,
+            result.format,
+            result.width,
+            result.height,
+            result.seed,
+            result.finish_reason,
+            result.trace_id,
+            result.attempts,
+            result.error,
+            result.message,
             time.time(),
-            ended.elapsed,
-            ended.state == "done",  # its path says it
+            result.elapsed,
+            result.state == "done",  # its path contains the stem
             number,
         )
 
     def adopt(self, number: int, price: Money | None, found: JobResult) -> Charge | None:
-        """Enter an image that was found where a line's own would be.
+        """Record an image that was found at the path of a line's image.
 
         Args:
-            number: the line's row.
-            price: what it would cost now.
+            number: the number of the line's row.
+            price: the current price of an image.
             found: the image.
 
         Returns:
-            What was added to the counts of which price; `None` if another row has the image, and nothing is entered.
+            The counts that were added, and their price; `None` if the image belongs to another row.
         """
-        if self.is_of_another(number, str(found.path)):
+        if self.belongs_to_another(number, str(found.path)):
             return None
-        added = self.charges.found(number, price)
-        if added.billed and added.price is not None:
-            self._tables.do("UPDATE jobs SET price = ?, currency = ? WHERE number = ?", *key_of(added.price), number)
-        self.end(number, replace(found, attempts=added.maybe_billed, billed=0, maybe_billed=0))
-        return added
+        charge = self.charges.count_found(number, price)
+        if charge.billed and charge.price is not None:
+            self._tables.execute(
+                "UPDATE jobs SET price = ?, currency = ? WHERE number = ?", *price_key(charge.price), number
+            )
+        self.end(number, replace(found, attempts=charge.maybe_billed, billed=0, maybe_billed=0))
+        return charge
 
-    def is_of_another(self, number: int, path: str) -> bool:
+    def belongs_to_another(self, number: int, path: str) -> bool:
         """Whether an image belongs to another row than `number`."""
-        # Only used for images found after a kill or without their journal, so most batches need no index.
-        self._tables.do("CREATE INDEX IF NOT EXISTS kept_images ON jobs (path) WHERE sha256 IS NOT NULL")
+        # Only needed for images found after a kill or without their journal, so most batches have no index.
+        self._tables.execute("CREATE INDEX IF NOT EXISTS kept_images ON jobs (path) WHERE sha256 IS NOT NULL")
         which = "path = ? AND sha256 IS NOT NULL AND number <> ?"
-        return self._tables.one(f"SELECT 1 FROM jobs WHERE {which}", path, number) is not None  # noqa: S608
+        return self._tables.fetch_one(f"SELECT 1 FROM jobs WHERE {which}", path, number) is not None  # noqa: S608
 
     def item(self, number: int) -> Item:
-        """One row."""
+        """Return one row."""
         return next(self._items("WHERE number = ?", number))
 
-    # --- asking ---
+    # --- queries ---
 
     def items(self) -> Iterator[Item]:
-        """All rows, in the order of the inputs; those that the inputs no longer have come last."""
+        """Yield all rows, in the order of the inputs; those that are no longer in the inputs come last."""
         return self._items("ORDER BY line IS NULL, line, number")
 
     def done_last(self, seconds: float) -> Iterator[Item]:
-        """The rows of the images that were done in the last `seconds` before the last one was."""
+        """Yield the rows that were done in the `seconds` up to the last one that was."""
         return self._items(
             "WHERE state = 'done' AND ended >= (SELECT MAX(ended) FROM jobs WHERE state = 'done') - ?", seconds
         )
 
-    def in_flight(self) -> list[Left]:
-        """The rows that a process left that was killed."""
-        return self._left("state = 'started'")
+    def in_flight(self) -> list[UnsettledJob]:
+        """Return the jobs that were in flight when a process was killed."""
+        return self._unsettled("state = 'started'")
 
-    def rescued(self) -> list[Left]:
-        """The rows whose image was paid for and put elsewhere."""
-        return self._left("state = 'failed' AND error = ? AND sha256 IS NOT NULL", SaveError.__name__)
+    def saved_to_fallback(self) -> list[UnsettledJob]:
+        """Return the jobs whose paid image was saved to a fallback path."""
+        return self._unsettled("state = 'failed' AND error = ? AND sha256 IS NOT NULL", SaveError.__name__)
 
-    def _left(self, which: str, *values: object) -> list[Left]:
+    def _unsettled(self, which: str, *values: object) -> list[UnsettledJob]:
         rows = self._rows(f"WHERE {which} ORDER BY number", *values)
-        return [Left(row["number"], row["stem"] or "", row["reserved"], _item(row)) for row in rows]
+        return [UnsettledJob(row["number"], row["stem"] or "", row["reserved"], _item(row)) for row in rows]
 
     def files(self) -> list[tuple[int, str, str]]:
-        """The images that are there: the numbers of their rows, their paths and their SHA-256."""
+        """Return the images: the number of each row, its path and its SHA-256."""
         rows = self._connection.execute("SELECT number, path, sha256 FROM jobs WHERE state = 'done' ORDER BY number")
         return [(number, path, sha256.hex()) for number, path, sha256 in rows]
 
-    def forget_digests(self) -> None:
-        """Discard the digests, so that every line is read again, since the defaults have changed."""
-        self._tables.do("UPDATE jobs SET digest = NULL")
+    def clear_digests(self) -> None:
+        """Clear the digests, so that every line is read again, since the defaults have changed."""
+        self._tables.execute("UPDATE jobs SET digest = NULL")
 
     def money(self) -> Sums:
-        """Return the sums that are spent and held, and the number of images without a known price."""
+        """Return the sums spent and held, and the number of images with an unknown price."""
         return self.charges.sums()
 
     def status(self) -> Status:
-        """Return the state of the batch."""
+        """Return the status of the batch."""
         counts = dict(self._connection.execute("SELECT state, COUNT(*) FROM jobs GROUP BY state").fetchall())
         failures = dict(
             self._connection.execute(
@@ -401,8 +402,8 @@ class Journal:
         )
 
     def _failed(self) -> Iterator[FailedLine]:
-        """The lines that brought no image, in the order of the inputs."""
-        rows = self._tables.do(
+        """Yield the lines without an image, in the order of the inputs."""
+        rows = self._tables.execute(
             "SELECT line, id, state, error, message FROM jobs WHERE state IN ('failed', 'unknown') "
             "ORDER BY line IS NULL, line"
         )
@@ -410,39 +411,39 @@ class Journal:
             yield FailedLine(line=line, id=name, state=state, error=error or state, message=message or "")
 
     def reopen(self, errors: Iterable[str] | None, *, failed: bool, unknown: bool) -> int:
-        """Make failed lines pending, but for those whose image was paid for and put elsewhere: the next run has that.
+        """Make failed lines pending, except those whose paid image is at a fallback path, where the next run finds it.
 
         Args:
-            errors: the classes of their failures; `None` for all. Where `SaveError` is among them, lines whose image
-                is no longer where it was put are made pending too.
-            failed: whether those count that are `failed`.
-            unknown: whether those count that are `unknown`.
+            errors: the classes of their errors; `None` for all. If `SaveError` is among them, this includes lines
+                whose image is no longer at its fallback path.
+            failed: include lines whose state is `failed`.
+            unknown: include lines whose state is `unknown`.
 
         Returns:
-            How many they are.
+            The number of lines.
         """
-        chosen = None if errors is None else tuple(errors)
-        if chosen is not None and SaveError.__name__ in chosen:
-            self._forget_lost_rescues()
-        states = [state for state, asked in (("failed", failed), ("unknown", unknown)) if asked]
-        which = f"state IN ({_marks(states)}) AND (sha256 IS NULL OR own_state IS NOT NULL)"
-        if chosen is not None:
-            which += f" AND error IN ({_marks(chosen)})"
-        changed = self._tables.do(f"UPDATE jobs SET state = 'pending' WHERE {which}", *states, *(chosen or ()))  # noqa: S608
+        names = None if errors is None else tuple(errors)
+        if names is not None and SaveError.__name__ in names:
+            self._clear_lost_fallbacks()
+        states = [state for state, included in (("failed", failed), ("unknown", unknown)) if included]
+        which = f"state IN ({_placeholders(states)}) AND (sha256 IS NULL OR own_state IS NOT NULL)"
+        if names is not None:
+            which += f" AND error IN ({_placeholders(names)})"
+        changed = self._tables.execute(f"UPDATE jobs SET state = 'pending' WHERE {which}", *states, *(names or ()))  # noqa: S608
         return changed.rowcount
 
-    def _forget_lost_rescues(self) -> None:
-        for left in self.rescued():
-            if not os.path.lexists(str(left.item.path)):
-                self._tables.do("UPDATE jobs SET path = NULL, sha256 = NULL WHERE number = ?", left.number)
+    def _clear_lost_fallbacks(self) -> None:
+        for job in self.saved_to_fallback():
+            if not os.path.lexists(str(job.item.path)):
+                self._tables.execute("UPDATE jobs SET path = NULL, sha256 = NULL WHERE number = ?", job.number)
 
-    # --- inside ---
+    # --- private ---
 
     def _items(self, which: str, *values: object) -> Iterator[Item]:
         return (_item(row) for row in self._rows(which, *values))
 
     def _rows(self, which: str, *values: object) -> Iterator[sqlite3.Row]:
-        return iter(self._tables.do(f"SELECT jobs.*, {OF_JOB} AS charges FROM jobs {which}", *values))  # noqa: S608
+        return iter(self._tables.execute(f"SELECT jobs.*, {CHARGES_OF_JOB} AS charges FROM jobs {which}", *values))  # noqa: S608
 
 
 # --- rows ---------------------------------------------------------------------------------------
@@ -457,21 +458,21 @@ def _file_of(path: str) -> tuple[int, int] | None:
     return facts.st_dev, facts.st_ino
 
 
-def _marks(values: Sequence[object]) -> str:
+def _placeholders(values: Sequence[object]) -> str:
     return ", ".join("?" * len(values))
 
 
-_READ = ("request", "fingerprint", "sha256", "price", "billed", "maybe_billed", "spent", "held")
-"""The fields of an item that the table has in another form."""
+_CONVERTED = ("request", "fingerprint", "sha256", "price", "billed", "maybe_billed", "spent", "held")
+"""The fields of an item that the table stores in another form."""
 
-_PLAIN = tuple(field.name for field in fields(Item) if field.name not in _READ)
+_COPIED = tuple(field.name for field in fields(Item) if field.name not in _CONVERTED)
 
 
 def _item(row: sqlite3.Row) -> Item:
-    charges = parsed(row["charges"])
+    charges = parse_charges(row["charges"])
     money = Sums.of(charges)
     return Item(
-        **{name: row[name] for name in _PLAIN},
+        **{name: row[name] for name in _COPIED},
         request=json.loads(row["request"]),
         fingerprint=None if row["fingerprint"] is None else row["fingerprint"].hex(),
         sha256=None if row["sha256"] is None else row["sha256"].hex(),

@@ -1,9 +1,9 @@
 """The report of a batch: one HTML file with totals, plots, failures, costs and a gallery of the images.
 
-`writing` writes the file; `page`, `plots`, `records`, `markup` and `words` are its parts, `tally` adds up the rows,
-`thumbnails` makes small images, `journalled` turns items into rows, and `manifest` writes the manifest. The file
-opens from disk and needs no network; prompts, ids and error messages are shown as text only. May import `journal`,
-`items`, `inputs` and `storage`.
+`writing` writes the file. `page` and `plots` build it from `markup`, `records` and `formatting`, `stats` adds up the
+rows, `links` locates the images, `thumbnails` makes small copies of them, `item_rows` turns items into the rows of
+`values`, and `manifest` writes the manifest. The file opens from disk and needs no network; prompts, ids and error
+messages are shown as text only. May import `journal`, `items`, `inputs` and `storage`.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory

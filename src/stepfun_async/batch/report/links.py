@@ -1,4 +1,4 @@
-"""The location of an image relative to the report: inside its folder, or only named."""
+"""The location of an image relative to the report: inside its folder, or only a name."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _URL = re.compile(r"\w+://")
 
 
 @dataclass(frozen=True, slots=True)
-class Whereabouts:
+class ImageLocation:
     """The location of a row's image.
 
     Attributes:
-        name: the path shown to readers; `None` if there is no image.
-        source: where the page finds it, as a relative URL; `None` if it lies outside the report's folder.
-        thumbnail: where the page finds a small copy, likewise; `None` if there is none.
+        name: the path that the page shows; `None` if there is no image.
+        source: the relative URL of the image; `None` if it is outside of the report's folder.
+        thumbnail: the relative URL of a small copy; `None` if there is none.
     """
 
     name: str | None = None
@@ -26,32 +26,36 @@ class Whereabouts:
     thumbnail: str | None = None
 
 
-def inside(path: str | os.PathLike[str], folder: Path) -> str | None:
-    """`path` as seen from `folder`; `None` if it does not lie in it.
+def relative_to(path: str | os.PathLike[str], folder: Path) -> str | None:
+    """Return `path` relative to `folder`; `None` if it is not inside.
 
-    It is judged by its name alone, so a link in the file system counts as lying where it is called.
+    Only the text of the path counts: symbolic links are not followed.
 
     Args:
-        path: absolute, or relative to `folder`; or a URL, which lies in no folder.
-        folder: absolute.
+        path: an absolute path, one relative to `folder`, or a URL, which is in no folder.
+        folder: an absolute path.
     """
     if _URL.match(os.fspath(path)):
         return None
-    # Words and not `Path`, which takes several times as long, for a million rows.
+    # `os.path` and not `Path`, which takes several times as long, for a million rows.
     try:
-        seen = os.path.relpath(os.path.join(folder, path), folder)
+        relative_path = os.path.relpath(os.path.join(folder, path), folder)
     except ValueError:  # on another drive
         return None
-    return None if os.path.isabs(seen) or seen.split(os.sep)[0] in (os.curdir, os.pardir) else seen
+    return (
+        None
+        if os.path.isabs(relative_path) or relative_path.split(os.sep)[0] in (os.curdir, os.pardir)
+        else relative_path
+    )
 
 
-def link(seen: str) -> str | None:
-    """`seen`, a path relative to the page, as a relative URL; `None` if it can be no file's name.
+def link(relative_path: str) -> str | None:
+    """`relative_path`, a path relative to the page, as a relative URL; `None` if no file can have that name.
 
     >>> link(os.path.join("a?b", "javascript:c #1.png"))
     'a%3Fb/javascript%3Ac%20%231.png'
     """
     try:
-        return "/".join(quote(os.fsencode(part), safe="") for part in seen.split(os.sep))
+        return "/".join(quote(os.fsencode(part), safe="") for part in relative_path.split(os.sep))
     except UnicodeEncodeError:  # half of a surrogate pair
         return None

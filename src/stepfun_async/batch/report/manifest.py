@@ -1,8 +1,8 @@
-"""The manifest: every line of a batch with all that is known of it, as lines of JSON or as Parquet, by its ending.
+"""The manifest: every line of a batch with the fields of `Item`, as JSON Lines or as Parquet, by its extension.
 
-Both are written as the rows come, so that a million of them need no more memory than ten thousand. Programs that read
-lines of JSON take the types of columns from the first lines (polars from 100 of them, DuckDB from 20,480), and fail
-where a later line has another one. So each line has every column, each with a value of its type and never null.
+Both are written row by row, so a million rows need no more memory than ten thousand. Programs that read JSON Lines
+infer the types of columns from the first lines (polars from 100, DuckDB from 20,480), and fail if a later line has
+another type. So each line has every column, each with a value of its type and never null.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from ..inputs.descriptions import describe_fields, escaped
 from ..items import Item
 
 Write = Callable[[Iterable[Item], BinaryIO, Collection[str]], None]
-"""Writes items to a file; the currencies are those that any of them was paid in."""
+"""Writes items to a file; the currencies are those of all payments."""
 
 METADATA = "metadata.jsonl"
-"""The name under which `load_dataset("imagefolder")` looks for what belongs to each image."""
+"""The name under which `load_dataset("imagefolder")` looks for the captions of images."""
 
 _LINES = ("", ".jsonl", ".ndjson", ".json")
-"""Extensions of files that hold lines of JSON."""
+"""The extensions of JSON Lines."""
 
 
 def writer_for(name: str) -> Write:
@@ -46,14 +46,14 @@ def writer_for(name: str) -> Write:
         return write_lines
     if extension != ".parquet":
         raise ConfigurationError(
-            f"{name!r} cannot be a manifest, which is lines of JSON (.jsonl) or Parquet (.parquet), not {extension}"
+            f"{name!r} cannot be a manifest, which is JSON Lines (.jsonl) or Parquet (.parquet), not {extension}"
         )
     if find_spec("pyarrow") is None:
         raise ConfigurationError('Parquet needs pyarrow: pip install "stepfun-async[parquet]"')
     return write_parquet
 
 
-# --- lines of JSON ------------------------------------------------------------------------------
+# --- JSON Lines ---------------------------------------------------------------------------------
 
 
 def write_lines(items: Iterable[Item], file: BinaryIO, currencies: Collection[str] = ()) -> None:
@@ -65,13 +65,13 @@ def write_lines(items: Iterable[Item], file: BinaryIO, currencies: Collection[st
     file.writelines(_line(line_of(item, currencies)) for item in items)
 
 
-def write_captions(items: Iterable[Item], file: BinaryIO, above: str) -> None:
+def write_captions(items: Iterable[Item], file: BinaryIO, prefix: str) -> None:
     """Write `metadata.jsonl` for `load_dataset("imagefolder")`: a line for each image, with its prompt as `text`.
 
     Args:
-        items: of the batch; those without an image are left out.
+        items: the items of the batch; those without an image are left out.
         file: the file.
-        above: what goes before the path of each image, which begins at the folder that `metadata.jsonl` is in.
+        prefix: the prefix of the path of each image, from the folder of `metadata.jsonl` to the batch's images.
 
     Raises:
         OSError: it cannot be written.
@@ -80,11 +80,11 @@ def write_captions(items: Iterable[Item], file: BinaryIO, above: str) -> None:
         if item.state == "done" and item.format in EXTENSIONS:
             line = line_of(item, ())
             facts = {name: line[name] for name in ("id", "operation", "model", "seed", "request")}
-            file.write(_line({"file_name": f"{above}{line['path']}", "text": line["prompt"], **facts}))
+            file.write(_line({"file_name": f"{prefix}{line['path']}", "text": line["prompt"], **facts}))
 
 
 def line_of(item: Item, currencies: Collection[str]) -> dict[str, object]:
-    """An item as a line of JSON: every column, with a value of its type."""
+    """Return an item as a line of JSON: every column, with a value of its type."""
     line: dict[str, object] = {name: _cell(item, name, kind) for name, kind in _COLUMNS.items() if name not in _SUMS}
     price = item.price
     line["price"] = {
@@ -107,21 +107,21 @@ def _cell(item: Item, name: str, kind: str) -> object:
 
 
 _NO_VALUE: Mapping[str, Any] = MappingProxyType({"text": "", "count": 0, "number": 0, "moment": 0.0, "seconds": 0.0})
-"""The values written in place of null in JSON lines."""
+"""The values written instead of null in JSON Lines."""
 
 _NO_SEED = -1
 
 _SUMS = frozenset({"price", "currency", "spent", "held"})
-"""Columns that lines of JSON have in another form."""
+"""Columns that JSON Lines have in another form."""
 
 
 def _as_json(value: object) -> str:
-    """`value` as strict JSON. Requests are described before, since JSON has neither NaN nor infinity."""
+    """Encode `value` as strict JSON, without NaN and infinity, which `describe_fields` replaces in requests."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def row_of(item: Item) -> Mapping[str, object]:
-    """An item as JSON can say it, for tar shards."""
+    """Return an item as JSON values, for tar shards."""
     row = {field.name: getattr(item, field.name) for field in fields(item)}
     price = item.price
     row["price"] = None if price is None else {"amount": str(price.amount), "currency": price.currency}
@@ -137,10 +137,10 @@ def _line(value: object) -> bytes:
 # --- Parquet ------------------------------------------------------------------------------------
 
 _ROWS_IN_GROUP = 10_000
-"""Rows that are gathered and written together: some 10 MB."""
+"""The number of rows that are written together: some 10 MB."""
 
 _DIGITS, _DECIMALS = 38, 18
-"""Of sums of money: as many as Parquet's decimals have, and as fine as any price is."""
+"""The precision of sums of money: the maximum of Parquet's decimals, and more decimals than any price has."""
 
 _TYPES: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
     {
@@ -187,7 +187,7 @@ _COLUMNS: Mapping[str, str] = MappingProxyType(
         "elapsed": "seconds",
     }
 )
-"""The columns. Requests differ in their fields, so that those of one are JSON together; what all have has its own."""
+"""The columns and their types. Requests differ in their fields, so `request` is JSON; common fields have columns."""
 
 _VALUES: Mapping[str, Callable[[Item], object]] = MappingProxyType(
     {
@@ -199,7 +199,7 @@ _VALUES: Mapping[str, Callable[[Item], object]] = MappingProxyType(
         "currency": lambda item: None if item.price is None else item.price.currency,
     }
 )
-"""Columns that are no field of an item."""
+"""The columns that are not fields of an item."""
 
 
 def _text(value: object) -> str:
@@ -211,7 +211,7 @@ def _sums(value: Any) -> list[tuple[str, Decimal]]:
 
 
 def _money(value: Any) -> Decimal:
-    """An amount in the column's decimals; what is finer is rounded."""
+    """Round an amount to the decimals of the column."""
     rounded: Decimal = value.quantize(Decimal(1).scaleb(-_DECIMALS), context=Context(prec=_DIGITS))
     return rounded
 

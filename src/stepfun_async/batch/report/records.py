@@ -7,22 +7,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias, cast
 
 from ..._core.money import Money
-from .links import Whereabouts
+from .links import ImageLocation
 from .values import ReportRow
 
 Plain: TypeAlias = str | int | float | bool | list["Plain"] | dict[str, "Plain"] | None
 
 LONGEST = 20_000
-"""Characters of a text that the page keeps; far more than any model takes."""
+"""The maximum number of characters of a text on the page, far more than any model accepts."""
 
 _DEEPEST = 4
-"""Levels of nested parameters that are kept as they are."""
+"""The number of levels of nested parameters that are kept."""
 
 _MOST_ITEMS = 200
-"""Items of a nested parameter that are kept."""
+"""The number of items of a nested parameter that are kept."""
 
 _EXACT = 2**53
-"""From here on JavaScript rounds whole numbers."""
+"""The largest number up to which JavaScript represents all integers."""
 
 FIELDS = (
     "id",
@@ -50,16 +50,16 @@ FIELDS = (
     "seconds",
     "trace_id",
 )
-"""The fields of a record, in order: those that are often empty come last, since empty ends are omitted."""
+"""The fields of a record, in order: those that are often empty come last, since trailing empty values are omitted."""
 
 
-def record_of(row: ReportRow, where: Whereabouts) -> list[Plain]:
-    """`row` as a list of plain values, without what is empty at its end."""
+def record_of(row: ReportRow, location: ImageLocation) -> list[Plain]:
+    """Return a row as a list of plain values, without the empty ones at its end."""
     more: dict[str, object] = {
         "error": row.failure or row.error,
-        "source": where.source,
-        "thumbnail": where.thumbnail,
-        "path": where.name,
+        "source": location.source,
+        "thumbnail": location.thumbnail,
+        "path": location.name,
         "cost": _money(row.cost),
         "held": _money(row.held),
         "attempts": row.attempts or None,
@@ -72,7 +72,7 @@ def record_of(row: ReportRow, where: Whereabouts) -> list[Plain]:
 
 
 def plain(value: object, depth: int = 0) -> Plain:
-    """`value` as JSON and JavaScript have it; what they do not have becomes text."""
+    """Return `value` as a JSON value that JavaScript represents exactly, or else as text."""
     if isinstance(value, str):
         return _cut(value)
     if value is None or isinstance(value, bool):
@@ -98,7 +98,7 @@ def _compound(value: object, depth: int) -> Plain:
 def _text(value: object) -> str:
     try:
         return _cut(str(value))
-    except (ValueError, RecursionError):  # a number of thousands of digits, something that holds itself
+    except (ValueError, RecursionError):  # a number with thousands of digits, a value that contains itself
         return f"a {type(value).__name__} that cannot be shown"
 
 

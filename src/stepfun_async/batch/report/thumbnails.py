@@ -1,4 +1,4 @@
-"""Small images for the gallery, made with Pillow where it is there."""
+"""Thumbnails for the gallery, made with Pillow if it is installed."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from ..._core.rendering import as_seen
 from ..._runtime.files import open_input, write_bytes
 
 FOLDER = "thumbnails"
-"""The folder beside the report that has them."""
+"""The folder of the thumbnails, beside the report."""
 
 _SIDE = 400
-"""Pixels of the longer side; an image in the gallery is some 200 wide, on screens of two pixels to one."""
+"""The longer side in pixels; an image in the gallery is some 200 wide, on screens with a pixel ratio of 2."""
 
 _MOST_PIXELS = 32_000_000
-"""Pixels of the largest image that is made small: each takes four bytes of memory."""
+"""The maximum number of pixels of an image for which a thumbnail is made: each takes four bytes of memory."""
 
 _SMALL_FILE = 30_000
-"""Bytes of an image that needs no smaller one."""
+"""The size in bytes up to which an image needs no thumbnail."""
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 _QUALITY = 80
 _METHOD = 0
-"""Of WebP's encoder: the quickest, in a fifth of the usual time, and of about the same size."""
+"""The fastest method of WebP's encoder: a fifth of the default's time, and files of about the same size."""
 
 
-def possible() -> bool:
-    """Whether Pillow is there."""
+def is_pillow_installed() -> bool:
+    """Whether Pillow is installed."""
     return find_spec("PIL") is not None
 
 
 def thumbnail(folder: Path, image: str, *, make: bool = True) -> str | None:
-    """A small copy of an image, made unless there is one that is no older.
+    """Return the thumbnail of an image, made unless there is one that is at least as new.
 
     Args:
         folder: the report's folder.
         image: the image, relative to that folder.
-        make: whether one is made where there is none.
+        make: whether a missing thumbnail is made.
 
     Returns:
-        The small image as seen from `folder`; `None` if there is none, because the image is missing,
-        broken, too large or small enough itself.
+        The thumbnail relative to `folder`; `None` if there is none, since the image is missing, broken, too large, or
+        small itself.
     """
     made = os.path.join(FOLDER, f"{hashlib.sha256(os.fsencode(image)).hexdigest()[:32]}.webp")
     with suppress(Exception):  # Pillow's decoders raise OSError, SyntaxError, struct.error, DecompressionBombError, ...
@@ -59,7 +59,7 @@ def thumbnail(folder: Path, image: str, *, make: bool = True) -> str | None:
 
 
 def _leads_elsewhere(folder: Path) -> bool:
-    """Whether `folder` is a link: what is written to it would be written somewhere else."""
+    """Whether `folder` is a symbolic link, through which files would be written somewhere else."""
     return folder.is_symlink()
 
 
@@ -71,7 +71,7 @@ def _is_fresh(made: Path, image: Path) -> bool:
 
 
 def _make(image: Path, target: Path) -> bool:
-    """Whether a small copy of `image` was worth making, and was made."""
+    """Make a thumbnail if the image needs one. Return whether it was made."""
     with open_input(image) as (view, source):
         header = read_header(view)
     width, height = (header.width or 0, header.height or 0) if header else (0, 0)

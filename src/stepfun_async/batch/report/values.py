@@ -15,21 +15,23 @@ State: TypeAlias = Literal["done", "filtered", "failed", "unknown", "started", "
 
 
 @dataclass(frozen=True, slots=True)
-class StateName:
+class StateLabel:
     """The label of a state on the page, and its description."""
 
     label: str
     meaning: str
 
 
-STATES: Mapping[State, StateName] = MappingProxyType(
+STATES: Mapping[State, StateLabel] = MappingProxyType(
     {
-        "done": StateName("Done", "the image is there"),
-        "filtered": StateName("Filtered", "an image was made, and withheld by the content filter"),
-        "failed": StateName("Failed", "there is no image, and no doubt about money"),
-        "unknown": StateName("Unknown", "there is no image, and it may have been charged"),
-        "started": StateName("In flight", "was on its way when this page was written, or when the job was interrupted"),
-        "pending": StateName("Waiting", "not sent yet"),
+        "done": StateLabel("Done", "the image is there"),
+        "filtered": StateLabel("Filtered", "an image was made, and withheld by the content filter"),
+        "failed": StateLabel("Failed", "there is no image, and no doubt about money"),
+        "unknown": StateLabel("Unknown", "there is no image, and it may have been charged"),
+        "started": StateLabel(
+            "In flight", "was on its way when this page was written, or when the job was interrupted"
+        ),
+        "pending": StateLabel("Waiting", "not sent yet"),
     }
 )
 """Every state, in the order of the page."""
@@ -40,33 +42,33 @@ FAILING: tuple[State, ...] = ("filtered", "failed", "unknown")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportRow:
-    """One request of the job, and what became of it. Only `id` and `state` have to be known.
+    """One request of the job, and its result. Only `id` and `state` are required.
 
-    All texts are taken as they are, whatever is in them.
+    All texts are shown literally, whatever they contain.
 
     Attributes:
-        id: what the job calls it.
-        state: what became of it.
-        prompt: what was asked for.
-        model: the model asked.
+        id: the id of the request in the job.
+        state: its state.
+        prompt: the prompt.
+        model: the model.
         operation: `text_to_image`, `edit` or `image_to_image`.
-        parameters: everything else that was sent, by the SDK's names.
-        path: the image's file; a relative one is seen from the report's folder. One outside of that
-            folder is named, but not shown.
-        width: pixels of the image.
-        height: pixels of the image.
+        parameters: all other parameters, by the SDK's names.
+        path: the file of the image, absolute or relative to the report's folder. An image outside of that folder is
+            named, but not shown.
+        width: the width of the image in pixels.
+        height: the height of the image in pixels.
         bytes: the size of the file.
-        seed: the seed that the image was made from.
-        finish_reason: as the server said it.
+        seed: the seed of the image.
+        finish_reason: the finish reason from the server.
         cost: what was certainly charged, a sum for each currency.
-        held: what may have been charged on top of `cost`, likewise.
-        unpriced: whether images or attempts were charged, or may have been, at a price that is not known.
-        attempts: how many times it was tried.
-        maybe_billed: how many of these attempts may have been charged, as the client counts them.
-        error: the class of the failure, such as `RateLimitError`.
-        error_message: what the failure said.
+        held: what may have been charged in addition to `cost`, likewise.
+        unpriced: whether images or attempts were charged, or may have been, at an unknown price.
+        attempts: the number of attempts.
+        maybe_billed: the number of attempts that may have been charged.
+        error: the class of the error, such as `RateLimitError`.
+        error_message: the message of the error.
         started: when it was sent, in seconds since 1970.
-        ended: when the response or the failure was there, likewise.
+        ended: when the response or the error arrived, in seconds since 1970.
         seconds: how long it took.
         trace_id: the server's `X-Trace-Id`.
     """
@@ -97,7 +99,7 @@ class ReportRow:
 
     @property
     def failure(self) -> str | None:
-        """The class that this row is counted in among the failures; `None` if it is none."""
+        """The class of failures in which this row is counted; `None` if it is no failure."""
         if self.state not in FAILING:
             return None
         return self.error or STATES[self.state].label
@@ -105,18 +107,18 @@ class ReportRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportSummary:
-    """The facts of the job as a whole, beside its rows.
+    """The facts about the job as a whole.
 
     Attributes:
-        title: what the job is called.
-        made: when this report is made, in seconds since 1970.
-        status: whether the job goes on, came to its end, or was stopped before.
+        title: the title of the report.
+        made: the time of the report, in seconds since 1970.
+        status: whether the job is running, has finished, or was stopped early.
         reason: why it was stopped.
-        total: how many requests it has; `None` if unknown so far, so that its rows are counted.
-        seconds: how long it was at work, all its runs together; None takes the time from the first start to
-            the last end, without pauses of more than ten minutes.
+        total: the number of its requests; if it is `None`, the rows are counted.
+        seconds: the total duration of its runs; `None` means the time from the first start to the last end, without
+            pauses of more than ten minutes.
         budget: the most it may spend.
-        settings: how it was run, such as `{"concurrency": 40}`.
+        settings: the settings of the job, such as `{"concurrency": 40}`.
     """
 
     title: str

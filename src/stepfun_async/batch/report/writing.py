@@ -1,4 +1,4 @@
-"""Writing a report: rows in, one file out, in memory that does not grow with the number of rows."""
+"""Writes a report from rows, in bounded memory."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from pathlib import Path
 from typing import IO, TypeAlias
 
 from ..._runtime.files import replacing
-from .links import Whereabouts, inside, link
+from .links import ImageLocation, link, relative_to
 from .markup import data_block, script_json
 from .page import page_around_records
 from .records import record_of
-from .tally import Tally
-from .thumbnails import possible, thumbnail
+from .stats import ReportStats
+from .thumbnails import is_pillow_installed, thumbnail
 from .values import ReportRow, ReportSummary, State
 
-_ALLOWANCE = 16 * 1024 * 1024
-"""Characters of the records of each state that a page lists: some 40,000 rows, what a browser opens at once."""
+_LISTED_CHARACTERS = 16 * 1024 * 1024
+"""The maximum number of characters of the records of each state on a page: some 40,000 rows, which browsers open."""
 
-_BLOCK = 200
-"""Records in a block, which the page reads in one go."""
+_RECORDS_IN_BLOCK = 200
+"""The number of records in a block, which the page parses together."""
 
 _MOST_THUMBNAILS = 5_000
-"""Small images that a report has."""
+"""The maximum number of thumbnails of a report."""
 
 _SECONDS = 8.0
 """The maximum seconds spent on thumbnails per report: one takes up to 0.1 s. The next report makes further ones."""
 
 _WORKERS = min(4, os.cpu_count() or 1)
 _AHEAD = 4 * _WORKERS
-"""Small images in the making at once."""
+"""The number of thumbnails that are made ahead."""
 
-Placed: TypeAlias = tuple[ReportRow, Whereabouts]
-"""A row, and where its image is."""
+LocatedRow: TypeAlias = tuple[ReportRow, ImageLocation]
+"""A row, and the location of its image."""
 
 
 def write_report(
@@ -48,34 +48,34 @@ def write_report(
 ) -> Path:
     """Write a report of a batch: one HTML file that shows the images beside it, and needs no network.
 
-    The file is there whole or not at all, and one that is there is replaced. Rows are taken one by
-    one and not kept, so a million of them need no more memory than a thousand. All are counted; of
-    each state the first 16 MiB are listed with their parameters, some 40,000 rows.
+    The file appears complete or not at all, and replaces an existing one. Rows are read one by one and not kept, so a
+    million of them need no more memory than a thousand. All of them are counted; of each state, the first 16 MiB are
+    listed with their parameters, some 40,000 rows.
 
-    It blocks: call it in a thread where an event loop runs.
+    It blocks: call it in a thread if an event loop is running.
 
     Args:
-        path: the file to write. Its folder is where relative paths of images start, and images outside
-            of it are not shown.
-        rows: the requests, in the order in which they are to be listed.
-        summary: what is known of the job as a whole.
-        thumbnails: make small copies of images in `thumbnails/` beside the report, so that the gallery stays
-            quick: for eight seconds, and of the first 5,000 at most. Copies from an earlier report are kept, so
-            that writing it again makes further ones. Without Pillow there are none.
+        path: the file to write. Relative paths of images are relative to its folder, and images outside of that folder
+            are not shown.
+        rows: the requests, in the order of the list.
+        summary: the facts about the job as a whole.
+        thumbnails: make small copies of images in `thumbnails/` beside the report, for a quick gallery: for eight
+            seconds, and of the first 5,000 images at most. Copies from an earlier report are kept, so writing it again
+            makes further ones. Without Pillow there are none.
 
     Returns:
         The file written.
 
     Raises:
-        OSError: the folder cannot be written to, the disk is full, and the like.
+        OSError: the file cannot be written: no permission, a full disk, and so on.
     """
     target = Path(os.path.abspath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
-    tally = Tally()
+    stats = ReportStats()
     with tempfile.TemporaryFile(dir=target.parent) as records:
-        made = _MOST_THUMBNAILS if thumbnails and possible() else 0
-        _list_rows(_placed(rows, target.parent, made), tally, records)
-        before, after = page_around_records(summary, tally)
+        made = _MOST_THUMBNAILS if thumbnails and is_pillow_installed() else 0
+        _list_rows(_locate_images(rows, target.parent, made), stats, records)
+        before, after = page_around_records(summary, stats)
         records.seek(0)
         with replacing(target) as file:
             file.write(before.encode())
@@ -87,56 +87,58 @@ def write_report(
 # --- the records --------------------------------------------------------------------------------
 
 
-def _list_rows(placed: Iterable[Placed], tally: Tally, out: IO[bytes]) -> None:
+def _list_rows(located: Iterable[LocatedRow], stats: ReportStats, out: IO[bytes]) -> None:
     """Count every row, and write the records of those that are listed."""
-    listed = _listed(placed, tally)
-    while block := list(islice(listed, _BLOCK)):
+    listed = _listed(located, stats)
+    while block := list(islice(listed, _RECORDS_IN_BLOCK)):
         out.write(data_block(f"[{','.join(block)}]", class_="records").encode() + b"\n")
 
 
-def _listed(placed: Iterable[Placed], tally: Tally) -> Iterator[str]:
-    """The rows that are listed, as JSON; all are counted."""
+def _listed(located: Iterable[LocatedRow], stats: ReportStats) -> Iterator[str]:
+    """Yield the records of the rows that are listed, as JSON. All rows are counted."""
     used: Counter[State] = Counter()
-    place = 0
-    for row, where in placed:
-        if used[row.state] >= _ALLOWANCE:
-            tally.add(row, None)
+    index = 0
+    for row, location in located:
+        if used[row.state] >= _LISTED_CHARACTERS:
+            stats.add(row, None)
             continue
-        record = script_json(record_of(row, where))
+        record = script_json(record_of(row, location))
         used[row.state] += len(record)
-        tally.add(row, place)
-        place += 1
+        stats.add(row, index)
+        index += 1
         yield record
 
 
 # --- images -----------------------------------------------------------------------------------
 
 
-def _placed(rows: Iterable[ReportRow], folder: Path, thumbnails: int) -> Iterator[Placed]:
-    """The rows in their order, with the whereabouts of their images; the first `thumbnails` get a small copy."""
-    pending: deque[tuple[ReportRow, Callable[[], Whereabouts]]] = deque()
+def _locate_images(rows: Iterable[ReportRow], folder: Path, thumbnails: int) -> Iterator[LocatedRow]:
+    """Yield the rows in order, with the locations of their images. The first `thumbnails` images get a small copy."""
+    pending: deque[tuple[ReportRow, Callable[[], ImageLocation]]] = deque()
     until = time.monotonic() + _SECONDS
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="stepfun-thumbnails") as pool:
         for row in rows:
-            seen = None if row.path is None else inside(row.path, folder)
-            if seen is not None and thumbnails > 0:
+            relative_path = None if row.path is None else relative_to(row.path, folder)
+            if relative_path is not None and thumbnails > 0:
                 thumbnails -= 1
-                pending.append((row, pool.submit(_with_thumbnail, folder, seen, until).result))
+                pending.append((row, pool.submit(_with_thumbnail, folder, relative_path, until).result))
             else:
-                pending.append((row, partial(_without_thumbnail, row.path, seen)))
+                pending.append((row, partial(_without_thumbnail, row.path, relative_path)))
             if len(pending) > _AHEAD:
-                first, where = pending.popleft()
-                yield first, where()
-        for each, where in pending:
-            yield each, where()
+                first, locate = pending.popleft()
+                yield first, locate()
+        for each, locate in pending:
+            yield each, locate()
 
 
-def _without_thumbnail(path: str | os.PathLike[str] | None, seen: str | None) -> Whereabouts:
+def _without_thumbnail(path: str | os.PathLike[str] | None, relative_path: str | None) -> ImageLocation:
     if path is None:
-        return Whereabouts()
-    return Whereabouts(os.fspath(path)) if seen is None else Whereabouts(seen.replace(os.sep, "/"), link(seen))
+        return ImageLocation()
+    if relative_path is None:
+        return ImageLocation(os.fspath(path))
+    return ImageLocation(relative_path.replace(os.sep, "/"), link(relative_path))
 
 
-def _with_thumbnail(folder: Path, seen: str, until: float) -> Whereabouts:
-    made = thumbnail(folder, seen, make=time.monotonic() < until) if link(seen) else None
-    return Whereabouts(seen.replace(os.sep, "/"), link(seen), link(made) if made else None)
+def _with_thumbnail(folder: Path, relative_path: str, until: float) -> ImageLocation:
+    made = thumbnail(folder, relative_path, make=time.monotonic() < until) if link(relative_path) else None
+    return ImageLocation(relative_path.replace(os.sep, "/"), link(relative_path), link(made) if made else None)

@@ -1,4 +1,4 @@
-"""Running a batch without an event loop: in one of its own."""
+"""Runs a batch without an event loop, in one of its own."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from stepfun_async._runtime.portal import Portal
 T = TypeVar("T")
 
 
-def run_beside(function: Callable[[], Awaitable[T]]) -> T:
-    """Run `function` in a loop of its own, in a thread of its own. An interrupt here cancels it there."""
+def run_in_thread(function: Callable[[], Awaitable[T]]) -> T:
+    """Run `function` in an event loop and a thread of its own. A `KeyboardInterrupt` in this thread cancels it."""
     with Portal("a Batch", ConfigurationError) as portal:
-        held = portal.run(partial(_held, function))
-    return held()
+        outcome = portal.run(partial(_capture, function))
+    return outcome()
 
 
-async def _held(function: Callable[[], Awaitable[T]]) -> Callable[[], T]:
-    """Return a function with the result of `function`; it also raises what would end the loop at once."""
+async def _capture(function: Callable[[], Awaitable[T]]) -> Callable[[], T]:
+    """Return a function that returns the result of `function`, or raises an error that would end the loop at once."""
     try:
         result = await function()
     except Exception:

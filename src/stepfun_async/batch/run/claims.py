@@ -1,9 +1,9 @@
 """Claims: the right to send a line, as files in the shared folder, so that only one of several processes sends it.
 
-A line that is sent by another process has a file below `sending`. A worker renames the file before it sends the line,
-and the run renames it to revoke the claim; the file system lets only one of them succeed. So the name shows whether a
-line may have been sent, even if the worker died. A chunk that is run twice, or by a worker that was given up, sends
-nothing twice.
+Each line that other processes send has a file in `sending`. A worker renames the file before it sends the line, and the
+run renames it to revoke the claim; the file system lets only one of them succeed. So the name shows whether a line may
+have been sent, even if the worker has died. No line is sent twice if a chunk is run twice, or by a worker that was
+given up.
 
     17-3f9c2a11           not sent
     17-3f9c2a11.acquired  about to be sent, or sent
@@ -67,7 +67,7 @@ class Claims:
         except FileNotFoundError:
             return None
 
-    def try_out(self) -> None:
+    def check_writable(self) -> None:
         """Check that files can be created in the folder.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Budgets of batches: what earlier runs have spent counts, once in each process."""
+"""Adds the spending of a batch's earlier runs to its budget, once in each process."""
 
 from __future__ import annotations
 
@@ -18,43 +18,44 @@ from ..journal.journal import Journal
 
 _Sums: TypeAlias = tuple[Decimal, Decimal]
 
-_known_to: WeakKeyDictionary[Budget, dict[Path, _Sums]] = WeakKeyDictionary()
-"""The amounts already counted, by budget and batch, so that no run of this process is counted twice."""
+_settled: WeakKeyDictionary[Budget, dict[Path, _Sums]] = WeakKeyDictionary()
+"""The amounts that each budget includes already, by batch, so that no run of this process is counted twice."""
 
 
 def settle_earlier(journal: Journal, budget: Budget | None, folder: Path) -> None:
-    """Add to the budget what earlier runs have spent and may have spent.
+    """Add to the budget what earlier runs have spent, or may have spent.
 
     Raises:
-        ConfigurationError: for some of it the budget has no price.
+        ConfigurationError: the budget lacks a price for some of it.
     """
     if budget is None:
         return
     journal.begin()
-    unpriced = journal.charges.price_unpriced(lambda model: budget.price_of(model, None))
+    unpriced = journal.charges.set_missing_prices(lambda model: budget.price_of(model, None))
     journal.commit()
-    _refuse_unpriced(budget, unpriced, "at a price that is not known")
+    _refuse_unpriced(budget, unpriced, "at an unknown price")
     spent, held = _sums(journal, budget)
-    known_spent, known_held = _known_to.get(budget, {}).get(folder.absolute(), (NOTHING, NOTHING))
-    budget.settle(held=less(held, known_held), spent=less(spent, known_spent))
-    note_known(journal, budget, folder)
+    settled_spent, settled_held = _settled.get(budget, {}).get(folder.absolute(), (NOTHING, NOTHING))
+    budget.settle(held=less(held, settled_held), spent=less(spent, settled_spent))
+    mark_settled(journal, budget, folder)
 
 
-def note_known(journal: Journal, budget: Budget | None, folder: Path) -> None:
+def mark_settled(journal: Journal, budget: Budget | None, folder: Path) -> None:
+    """Remember that the budget includes the spending in the journal."""
     if budget is not None:
-        _known_to.setdefault(budget, {})[folder.absolute()] = _sums(journal, budget)
+        _settled.setdefault(budget, {})[folder.absolute()] = _sums(journal, budget)
 
 
 def _sums(journal: Journal, budget: Budget) -> _Sums:
-    """Return the amounts spent and held in the budget's currency; payments in others count at the budget's price.
+    """Return the amounts spent and held in the budget's currency; those in other currencies at the budget's price.
 
     Raises:
-        ConfigurationError: it has none for that.
+        ConfigurationError: the budget has no price for them.
     """
     money = journal.money()
     spent, held = money.spent.get(budget.currency, NOTHING), money.held.get(budget.currency, NOTHING)
     unknown: Counter[str] = Counter()
-    for model, charge in journal.charges.not_in(budget.currency):
+    for model, charge in journal.charges.in_other_currencies(budget.currency):
         price = budget.price_of(model, None)
         if price is None:
             unknown[model] += charge.maybe_billed

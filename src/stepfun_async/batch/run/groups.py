@@ -1,4 +1,4 @@
-"""A few threads for short work of many tasks: whatever waits for a thread is done by it as a group."""
+"""A few threads for the short work of many tasks. Work that waits for a thread is done as a group."""
 
 from __future__ import annotations
 
@@ -14,47 +14,47 @@ V = TypeVar("V")
 R = TypeVar("R")
 
 
-class Groups(Generic[V, R]):
-    """Does the work of many tasks in a few threads, a group at a time, as databases commit.
+class GroupExecutor(Generic[V, R]):
+    """Does the work of many tasks in a few threads, a group at a time, like the group commit of a database.
 
-    To write a small file takes less time than to go to a thread and back, and files that are flushed together wait
-    for the disk once. So while all threads are busy, work gathers; the next thread that is free does all of it, and
-    wakes the loop once.
+    Writing a small file takes less time than switching to a thread and back, and files that are flushed together wait
+    for the disk once. So while all threads are busy, work is queued; the next idle thread does all of it, and wakes the
+    event loop once.
 
     Args:
-        work: does a group; it returns the result or the error of each value, in their order. What it raises instead
-            is the error of all of them.
-        count: how many threads work at once.
-        most: how many values are in a group at most.
+        work: does a group, and returns the result or the error of each value, in their order. An error that it raises
+            is the error of all values.
+        count: the maximum number of threads.
+        most: the maximum number of values in a group.
     """
 
     def __init__(self, work: Callable[[Sequence[V]], Sequence[R | BaseException]], count: int, most: int) -> None:
         self._work = work
         self._most = most
-        self._free = count
+        self._idle_threads = count
         self._lock = threading.Lock()
         self._waiting: deque[_Entry[V, R]] = deque()
 
-    async def do(self, value: V) -> R:
-        """Return the result of a value, or raise its error. It is waited for even when the caller is cancelled."""
+    async def run(self, value: V) -> R:
+        """Return the result of a value, or raise its error. This waits for it even if the caller is cancelled."""
         entry = _Entry[V, R](value)
         self._waiting.append(entry)
-        if self._takes_thread():
+        if self._claim_thread():
             try:
                 threads().start(self._run)
             except RuntimeError:  # no thread can be started
                 self._run()
         return await entry.finished()
 
-    def _takes_thread(self) -> bool:
+    def _claim_thread(self) -> bool:
         with self._lock:
-            if not self._free:
+            if not self._idle_threads:
                 return False
-            self._free -= 1
+            self._idle_threads -= 1
             return True
 
     def _run(self) -> None:
-        """Do one group after another, until nothing waits."""
+        """Do one group after another, until none is waiting."""
         while group := self._next_group():
             for entry, result in zip(group, self._results_of(group), strict=True):
                 if isinstance(result, BaseException):
@@ -64,17 +64,17 @@ class Groups(Generic[V, R]):
             notify_all(group)
 
     def _results_of(self, group: Sequence[_Entry[V, R]]) -> Sequence[R | BaseException]:
-        """Do the work of a group. An error of the work itself is the result of each value, so that no task waits."""
+        """Do the work of a group. An error of the work itself is the result of each value, so no task waits forever."""
         try:
             return self._work([entry.value for entry in group])
         except BaseException as error:  # noqa: BLE001 - raised where the results are waited for
             return [error] * len(group)
 
     def _next_group(self) -> list[_Entry[V, R]]:
-        """Return the waiting work; empty if there is none, which ends the thread's turn."""
+        """Return the queued work; if it is empty, the thread is idle again."""
         with self._lock:
             group = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
-            self._free += not group
+            self._idle_threads += not group
             return group
 
 

@@ -1,173 +1,146 @@
 """Runs one job: sends its request, stores the image, and returns the journal row.
 
-It does not use the journal itself, so that it can run wherever there is a client and a store.
+It does not use the journal itself, so it can run wherever there is a client and a store.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from stepfun_async._call.caller import Caller
 from stepfun_async._call.options import Options
 from stepfun_async._call.record import CallRecord
-from stepfun_async._core.errors import (
-    AuthenticationError,
-    BudgetExceededError,
-    ConfigurationError,
-    InsufficientBalanceError,
-    LimitsUnavailableError,
-    NotFoundError,
-    PermissionDeniedError,
-    StepFunError,
-)
 from stepfun_async._core.money import Money
 from stepfun_async._core.requests import ImageRequest
-from stepfun_async._core.results import FILTERED, ContentFilteredError, Image, ImagesResponse, SaveError
+from stepfun_async._core.results import Image, ImagesResponse, SaveError
 from stepfun_async._core.retry import RetryPolicy
 from stepfun_async._runtime.event_loop import finished, finished_in_thread
 
-from ..items import State
 from ..journal.admission import Task
-from ..journal.journal import INTERRUPTED, JobResult
-from ..storage.base import Place, Saved, StorageError
+from ..journal.journal import JobResult
+from ..storage.base import FileStore, StorageError, StoredImage
 from ..storage.filenames import folded, stem_of
 from ..storage.store import NewImage
-from .groups import Groups
-
-T = TypeVar("T")
-
-STOPPING: tuple[type[StepFunError], ...] = (
-    AuthenticationError,
-    BudgetExceededError,
-    ConfigurationError,
-    InsufficientBalanceError,
-    LimitsUnavailableError,
-    NotFoundError,
-    PermissionDeniedError,
-    SaveError,
+from .groups import GroupExecutor
+from .job_results import (
+    JobOutcome,
+    failed_result,
+    found_result,
+    max_billed,
+    not_downloaded,
+    stored_result,
+    unsaved_result,
 )
-"""Errors that every other line would meet as well, so they end the batch. The line stays pending, unless its image is
-paid for and cannot be written."""
 
-
-_FETCHED = Options(fetch=True)
-"""A batch keeps images themselves, since links expire."""
+_WITH_DOWNLOAD = Options(fetch=True)
+"""A batch stores the images themselves, since links expire."""
 
 
 class Store(Protocol):
     """A store of images."""
 
-    place: Place
+    files: FileStore
 
-    def put_all(self, images: Sequence[NewImage]) -> list[Saved | BaseException]:
-        """Write images; they survive the loss of power when this returns."""
+    def put_all(self, images: Sequence[NewImage]) -> list[StoredImage | BaseException]:
+        """Write images. When this returns, they are durable."""
         ...
 
-    def own(self, stem: str, fingerprint: str) -> Saved | None:
-        """The image under a stem, whole, where it is that of a request."""
+    def find_matching(self, stem: str, fingerprint: str) -> StoredImage | None:
+        """Return the complete image with a stem, if it was made for a request."""
         ...
 
-    def taken(self, stems: Iterable[str]) -> set[str]:
-        """Those of `stems` under which there is something."""
+    def existing(self, stems: Iterable[str]) -> set[str]:
+        """Return those of `stems` under which a file exists."""
         ...
 
-    def free_stem(self, stem: str, but: Collection[str] = ()) -> str:
-        """`stem`, or the next one under which there is nothing, and none of `but`, which are folded."""
+    def free_stem(self, stem: str, exclude: Collection[str] = ()) -> str:
+        """Return `stem`, or the next one that does not exist and is not in `exclude`, whose names are folded."""
         ...
 
-    def may_have_rescued(self, stem: str, fingerprint: str) -> bool:
-        """Whether `rescued` is worth asking."""
+    def may_have_fallback(self, stem: str, fingerprint: str) -> bool:
+        """Whether `find_fallback` may find an image."""
         ...
 
-    def rescued(self, stem: str, fingerprint: str) -> str | None:
-        """Return where `rescue` stored the image of a request; `None` if there is none."""
+    def find_fallback(self, stem: str, fingerprint: str) -> str | None:
+        """Return the path at which `save_fallback` stored the image of a request; `None` if there is none."""
         ...
 
-    def fetch_back(self, stem: str, path: str, note: Mapping[str, object]) -> Saved | None:
-        """Keep a rescued image in its place."""
+    def restore_fallback(self, stem: str, path: str, note: Mapping[str, object]) -> StoredImage | None:
+        """Write an image from its fallback path to the file store."""
         ...
 
-    def rescue(self, stem: str, fingerprint: str, image: Image) -> Saved:
-        """Keep an image of a request somewhere else."""
+    def save_fallback(self, stem: str, fingerprint: str, image: Image) -> StoredImage:
+        """Write an image of a request to its fallback path."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class JobOutcome:
-    """The result of a line.
-
-    Attributes:
-        ended: for the journal.
-        error: what went wrong; `None` if nothing did.
-    """
-
-    ended: JobResult
-    error: Exception | None = None
 
 
 class JobRunner:
-    """Makes images of lines.
+    """Runs jobs.
 
     Args:
-        service: the client that sends.
-        store: where the images go.
-        template: how they are named.
-        retry: when the service retries.
+        caller: sends the requests.
+        store: stores the images.
+        template: the template for the names of the images.
+        retry: when the caller retries.
     """
 
-    def __init__(self, service: Caller, store: Store, template: str, retry: RetryPolicy) -> None:
-        self.most_billed = most_billed(retry)
-        self._service = service
+    def __init__(self, caller: Caller, store: Store, template: str, retry: RetryPolicy) -> None:
+        self.max_billed = max_billed(retry)
+        self._caller = caller
         self._store = store
         self._template = template
-        self._groups = Groups(store.put_all, store.place.threads, store.place.most_at_once)
-        self._given: set[str] = set()
-        self._brought_back: dict[int, str] = {}
+        self._writes = GroupExecutor(store.put_all, store.files.threads, store.files.max_group_size)
+        self._assigned: set[str] = set()
+        self._restored_from: dict[int, str] = {}
 
     def price(self, request: ImageRequest) -> Money | None:
         """Return the price of its image; `None` if unknown."""
-        return self._service.price(request)
+        return self._caller.price(request)
 
-    def place(self, tasks: Sequence[Task]) -> list[Task | JobResult]:
-        """Each task with a free place for its image, or its image if that is durable but not in the journal.
+    # --- names of images ---
 
-        An image is taken for a task's where its note has the request's fingerprint, or its name is
-        made of it, or it was rescued for this place and request. Under the place there is nothing, and no
-        other task has it until it is over, so that what is found there later is the task's.
+    def assign_stems(self, tasks: Sequence[Task]) -> list[Task | JobResult]:
+        """Return each task with a free stem for its image, or the result if its image exists but is not in the journal.
+
+        An existing image belongs to a task if its note has the fingerprint of the request, if its name contains the
+        fingerprint, or if it is at the fallback path for the stem and request. No file exists under an assigned stem,
+        and no other task gets it until `release_stem` is called, so an image found there later is the task's.
 
         Raises:
-            StorageError: an image that was rescued cannot be brought back.
+            StorageError: an image cannot be restored from its fallback path.
         """
         stems = [self._stem(task) for task in tasks]
-        taken = self._store.taken(stems)
+        existing = self._store.existing(stems)
         return [
-            self._placed(task, stem) if stem in taken or self._is_rescued(task, stem) else self._given_to(task, stem)
+            self._find_image(task, stem)
+            if stem in existing or self._store.may_have_fallback(stem, task.job.fingerprint or "")
+            else self._with_stem(task, stem)
             for task, stem in zip(tasks, stems, strict=True)
         ]
 
-    def over(self, task: Task) -> None:
-        """A task is over, and others may have its place."""
-        self._given.discard(folded(task.stem))
+    def assign_next_stem(self, task: Task, stem: str) -> Task:
+        """Return the task with the next free stem after `stem`."""
+        return self._with_stem(task, self._store.free_stem(stem, self._assigned))
 
-    def entered(self, task: Task) -> None:
-        """The journal has the image that was found for a task: it is not needed any more where it was rescued to."""
-        if refuge := self._brought_back.pop(task.number, None):
-            Path(refuge).unlink(missing_ok=True)
+    def release_stem(self, task: Task) -> None:
+        """Allow other tasks to get the stem of a task, which has ended."""
+        self._assigned.discard(folded(task.stem))
 
-    def _is_rescued(self, task: Task, stem: str) -> bool:
-        return self._store.may_have_rescued(stem, task.job.fingerprint or "")
+    def delete_fallback(self, task: Task) -> None:
+        """Delete the file at the fallback path of a task whose restored image is in the journal now."""
+        if fallback := self._restored_from.pop(task.number, None):
+            Path(fallback).unlink(missing_ok=True)
 
-    def _given_to(self, task: Task, stem: str) -> Task:
-        """The task with a place, or the next one that is free where another task has that."""
-        if (name := folded(stem)) in self._given:
-            stem = self._store.free_stem(stem, self._given)
+    def _with_stem(self, task: Task, stem: str) -> Task:
+        """Return the task with a stem, or with the next free one if another task has it."""
+        if (name := folded(stem)) in self._assigned:
+            stem = self._store.free_stem(stem, self._assigned)
             name = folded(stem)
-        self._given.add(name)
+        self._assigned.add(name)
         return Task(task.number, task.id, task.job, stem)
 
     def _stem(self, task: Task) -> str:
@@ -176,72 +149,70 @@ class JobRunner:
         fingerprint = job.fingerprint or ""
         return stem_of(self._template, id=task.id, fingerprint=fingerprint, line=job.line, model=model, prompt=prompt)
 
-    def _placed(self, task: Task, stem: str) -> Task | JobResult:
-        """Return the row or the next place of a task whose place is taken."""
-        saved = self._store.own(stem, task.job.fingerprint or "") or self._bring_back(task, stem)
-        return found(saved) if saved is not None else self.elsewhere(task, stem)
+    def _find_image(self, task: Task, stem: str) -> Task | JobResult:
+        """Return the result of a task if its image exists, or the task with the next free stem."""
+        stored = self._store.find_matching(stem, task.job.fingerprint or "") or self._restore_fallback(task, stem)
+        return found_result(stored) if stored is not None else self.assign_next_stem(task, stem)
 
-    def _bring_back(self, task: Task, stem: str) -> Saved | None:
-        """The image that was rescued for a task, in its place; until `entered` it is also where it was."""
-        refuge = self._store.rescued(stem, task.job.fingerprint or "")
-        if refuge is None:
+    def _restore_fallback(self, task: Task, stem: str) -> StoredImage | None:
+        """Restore the image of a task from its fallback path, where it stays until `delete_fallback` is called."""
+        fallback = self._store.find_fallback(stem, task.job.fingerprint or "")
+        if fallback is None:
             return None
         try:
-            saved = self._store.fetch_back(stem, refuge, self._note_of(task))
+            stored = self._store.restore_fallback(stem, fallback, self._request_note(task))
         except OSError as error:
             why = error.strerror or error
-            raise StorageError(f"a paid image in {refuge} cannot be written to its place: {why}") from error
-        if saved is not None:
-            self._brought_back[task.number] = refuge
-        return saved
+            raise StorageError(f"a paid image in {fallback} cannot be written to its folder: {why}") from error
+        if stored is not None:
+            self._restored_from[task.number] = fallback
+        return stored
 
-    def elsewhere(self, task: Task, stem: str) -> Task:
-        """The task with the next place after `stem` that is free."""
-        return self._given_to(task, self._store.free_stem(stem, self._given))
+    # --- images ---
 
-    async def make(self, task: Task, record: CallRecord) -> JobOutcome:
-        """Send a task's request and keep its image. An image that is paid for is kept even when cancelled.
+    async def run(self, task: Task, record: CallRecord) -> JobOutcome:
+        """Send the request of a task and save its image. A paid image is saved even if this is cancelled.
 
         Args:
             task: the task.
-            record: the record of its call: when this is cancelled, `interrupted` reads it.
+            record: the record of its call; if this is cancelled, `cancelled_result` reads it.
         """
         request = task.job.request
         assert request is not None  # noqa: S101 - only good lines become tasks
         try:
-            response = await self._service.send(
-                request.read(self._service.config.server), _FETCHED, request=request, record=record
+            response = await self._caller.send(
+                request.read(self._caller.config.server), _WITH_DOWNLOAD, request=request, record=record
             )
             image = response.image
         except SaveError as error:
-            return unfetched(error.response, error.__cause__ or error)
+            return not_downloaded(error.response, error.__cause__ or error)
         except Exception as error:  # noqa: BLE001 - every failure is an outcome
-            return JobOutcome(_failure(error, self.most_billed), error)
-        return await self.keep(task, response, image)
+            return JobOutcome(failed_result(error, self.max_billed), error)
+        return await self.save(task, response, image)
 
-    async def keep(self, task: Task, response: ImagesResponse, image: Image) -> JobOutcome:
-        """Keep the image of a response, whatever else happens meanwhile."""
+    async def save(self, task: Task, response: ImagesResponse, image: Image) -> JobOutcome:
+        """Save the image of a response, even if this is cancelled."""
         try:
-            saved = await self._groups.do(NewImage(task.stem, image, self._note(task, response)))
+            stored = await self._writes.run(NewImage(task.stem, image, self._note(task, response)))
         except OSError as error:
-            return await finished(partial(self._rescued, task, response, image, error))
-        return JobOutcome(_done(saved, response, image))
+            return await finished(partial(self._save_fallback, task, response, image, error))
+        return JobOutcome(stored_result(stored, response, image))
 
-    async def _rescued(self, task: Task, response: ImagesResponse, image: Image, error: OSError) -> JobOutcome:
-        """An image that the disk does not take."""
+    async def _save_fallback(self, task: Task, response: ImagesResponse, image: Image, error: OSError) -> JobOutcome:
+        """Save an image that cannot be written to the file store to its fallback path."""
         message = f"an image was made and paid for, but not written: {error.strerror or error}"
-        saved: Saved | None = None
+        stored: StoredImage | None = None
         try:
-            rescue = partial(self._store.rescue, task.stem, task.job.fingerprint or "", image)
-            saved = await finished_in_thread(rescue)
-            message += f"; it is in {saved.path}, and the next run takes it from there"
-        except OSError as trouble:
-            message += f"; nor to a temporary file: {trouble}; error.response has it"
-        failed = SaveError(message, response=response)
-        return JobOutcome(_unsaved(saved, response, image, failed), failed)
+            save = partial(self._store.save_fallback, task.stem, task.job.fingerprint or "", image)
+            stored = await finished_in_thread(save)
+            message += f"; it is in {stored.path}, and the next run takes it from there"
+        except OSError as second_error:
+            message += f"; nor to a temporary file: {second_error}; error.response has it"
+        save_error = SaveError(message, response=response)
+        return JobOutcome(unsaved_result(stored, response, image, save_error), save_error)
 
-    def _note_of(self, task: Task) -> dict[str, object]:
-        """Return the note of an image without its response."""
+    def _request_note(self, task: Task) -> dict[str, object]:
+        """Return the part of an image's note that does not depend on the response."""
         return {
             "id": task.id,
             "line": task.job.line,
@@ -252,141 +223,8 @@ class JobRunner:
     def _note(self, task: Task, response: ImagesResponse) -> dict[str, object]:
         """Return the note from which the image can be reproduced."""
         return {
-            **self._note_of(task),
-            "server": self._service.config.base_url,
+            **self._request_note(task),
+            "server": self._caller.config.base_url,
             "made": response.created or int(time.time()),
             "trace_id": response.trace_id,
         }
-
-
-# --- rows ---------------------------------------------------------------------------------------
-
-
-def most_billed(retry: RetryPolicy) -> int:
-    """The maximum number of attempts at a line that may be billed."""
-    return retry.max_attempts if retry.retry_unknown else 1
-
-
-def adopted(saved: Saved, attempts: int) -> JobResult:
-    """The row of an image that was found durable after a process had died in this very moment.
-
-    Args:
-        saved: the image.
-        attempts: how many may have been billed until it came.
-    """
-    return replace(found(saved), attempts=attempts, billed=1, maybe_billed=attempts)
-
-
-def found(saved: Saved) -> JobResult:
-    """The row of an image that is there, with nothing said of what it cost."""
-    return _with_file(saved, JobResult(state="done"), saved.note.get("trace_id"))
-
-
-def killed(attempts: int) -> JobResult:
-    """The row of what was in flight when a process died, with so many attempts that may have been billed."""
-    message = "it was in flight when the process died; it may have been billed"
-    return JobResult(state="unknown", attempts=attempts, maybe_billed=attempts, error=INTERRUPTED, message=message)
-
-
-def interrupted(record: CallRecord) -> JobResult:
-    """The row of a line whose call was cancelled without a response."""
-    state: State = "unknown" if record.maybe_billed else "pending"
-    message = "it was in flight when the batch was stopped at once"
-    return JobResult(
-        state=state,
-        attempts=record.attempts,
-        maybe_billed=record.maybe_billed,
-        error=INTERRUPTED,
-        message=message,
-    )
-
-
-def _done(saved: Saved, response: ImagesResponse, image: Image) -> JobResult:
-    counts = JobResult(
-        state="done",
-        attempts=response.attempts,
-        billed=len(response.data),
-        maybe_billed=response.maybe_billed,
-        elapsed=response.elapsed,
-    )
-    return _with_file(saved, counts, response.trace_id, image)
-
-
-def _with_file(saved: Saved, counts: JobResult, trace_id: str | None, image: Image | None = None) -> JobResult:
-    seed = image.seed if image else saved.note.get("seed")
-    reason = image.finish_reason if image else saved.note.get("finish_reason")
-    return JobResult(
-        state=counts.state,
-        path=saved.path,
-        sha256=saved.sha256,
-        bytes=saved.bytes,
-        format=saved.format,
-        width=saved.width,
-        height=saved.height,
-        seed=seed,
-        finish_reason=reason,
-        trace_id=trace_id,
-        attempts=counts.attempts,
-        billed=counts.billed,
-        maybe_billed=counts.maybe_billed,
-        error=counts.error,
-        message=counts.message,
-        elapsed=counts.elapsed,
-    )
-
-
-def _unsaved(saved: Saved | None, response: ImagesResponse, image: Image, error: SaveError) -> JobResult:
-    counts = JobResult(
-        state="failed",
-        attempts=response.attempts,
-        billed=len(response.data),
-        maybe_billed=response.maybe_billed,
-        error=type(error).__name__,
-        message=error.message,
-        elapsed=response.elapsed,
-    )
-    if saved is None:
-        return counts
-    return _with_file(saved, counts, response.trace_id, image)
-
-
-def unfetched(response: ImagesResponse, why: BaseException | str) -> JobOutcome:
-    """The result of a line whose image is paid for, and of which there is only a link."""
-    image = response.image
-    message = f"an image was made and paid for, but not fetched: {why}; its link is {image.url}"
-    error = SaveError(message, response=response)
-    return JobOutcome(_unsaved(None, response, image, error), error)
-
-
-def _failure(error: Exception, most: int) -> JobResult:
-    """The row of a line that brought no image, of whose attempts `most` may be billed."""
-    name, message = type(error).__name__, str(error)
-    if not isinstance(error, StepFunError):
-        return JobResult(state="unknown", attempts=most, maybe_billed=most, error=name, message=message)
-    if isinstance(error, ContentFilteredError):
-        return _filtered(error, error.response)
-    state: State = "unknown" if error.maybe_billed else "pending" if isinstance(error, STOPPING) else "failed"
-    return JobResult(
-        state=state,
-        attempts=error.attempts,
-        maybe_billed=error.maybe_billed,
-        error=name,
-        message=message,
-        trace_id=error.trace_id,
-    )
-
-
-def _filtered(error: ContentFilteredError, response: ImagesResponse) -> JobResult:
-    """The row of an image that was made, charged and withheld."""
-    return JobResult(
-        state="failed",
-        attempts=error.attempts,
-        billed=len(response.data),
-        maybe_billed=error.maybe_billed,
-        error=type(error).__name__,
-        message=error.message,
-        finish_reason=FILTERED,
-        seed=response.data[0].seed,
-        trace_id=error.trace_id,
-        elapsed=response.elapsed,
-    )

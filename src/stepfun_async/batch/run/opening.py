@@ -1,4 +1,4 @@
-"""Opening the journal of a run: the settings have to be those of earlier runs, and what these left is put in order."""
+"""Opens the journal of a run: checks that the settings are those of earlier runs, and settles their jobs."""
 
 from __future__ import annotations
 
@@ -10,39 +10,44 @@ from stepfun_async._limits.budget import Budget
 
 from ..journal.database import JournalError, translate_sqlite_errors
 from ..journal.journal import SETTINGS, Journal
-from ..storage.base import Place, StorageError
+from ..storage.base import FileStore, StorageError
 from ..storage.store import ImageStore
 from .claims import Claims
 from .earlier_spending import settle_earlier
-from .engine import Ways
+from .options import RunOptions
 from .recovery import recover
 
 
 def open_journal(
-    folder: Path, settings: Mapping[str, object], store: ImageStore, shared: Path, ways: Ways, budget: Budget | None
+    folder: Path,
+    settings: Mapping[str, object],
+    store: ImageStore,
+    claims_folder: Path,
+    options: RunOptions,
+    budget: Budget | None,
 ) -> tuple[Journal, int]:
-    """Return the journal, put in order, and how many images were found that it did not have.
+    """Return the journal with all earlier jobs settled, and the number of images that were adopted.
 
     Args:
-        folder: the batch's.
-        settings: what has to be the same in all runs, by name.
-        store: where the images are.
-        shared: the folder that workers share.
-        ways: how to deal with what is left of earlier runs.
-        budget: what is to know what earlier runs have spent; `None` if there is none.
+        folder: the folder of the batch.
+        settings: the settings that must be the same in all runs, by name.
+        store: the images.
+        claims_folder: the folder of the claims.
+        options: the options of the run.
+        budget: the budget, which has to include the spending of earlier runs; `None` if there is none.
 
     Raises:
-        JournalError: it is in use or cannot be written, or the settings are others than before.
-        StorageError: no images can be written where they are to go.
+        JournalError: it is in use or cannot be written, or the settings have changed.
+        StorageError: images cannot be written.
     """
     journal = Journal.writing(folder)
     try:
         with translate_sqlite_errors(folder):
-            _agree(journal, folder, settings, accept_changes=ways.accept_changes)
-            _try_out(store.place)
-            claims = Claims(shared)
+            _check_settings(journal, folder, settings, accept_changes=options.accept_changes)
+            _check_writable(store.files)
+            claims = Claims(claims_folder)
             unsent = claims.revoke_all()
-            adopted = recover(journal, store, verify=ways.verify, unsent=unsent)
+            adopted = recover(journal, store, verify=options.verify, unsent=unsent)
             claims.clear()
             settle_earlier(journal, budget, folder)
     except BaseException:
@@ -51,15 +56,19 @@ def open_journal(
     return journal, adopted
 
 
-def _agree(journal: Journal, folder: Path, now: Mapping[str, object], *, accept_changes: bool) -> None:
-    """Make sure that the settings are those of the runs before.
+def _check_settings(journal: Journal, folder: Path, settings: Mapping[str, object], *, accept_changes: bool) -> None:
+    """Check that the settings are those of the earlier runs, and store them.
 
     Raises:
-        JournalError: they are not, and that is not accepted.
+        JournalError: they have changed, and changes are not accepted.
     """
-    fact = journal.fact(SETTINGS)
-    before: Mapping[str, object] = now if fact is None else json.loads(fact)
-    changed = [f"{name} was {before.get(name)!r}, and is {now[name]!r}" for name in now if before[name] != now[name]]
+    text = journal.fact(SETTINGS)
+    before: Mapping[str, object] = settings if text is None else json.loads(text)
+    changed = [
+        f"{name} was {before.get(name)!r}, and is {value!r}"
+        for name, value in settings.items()
+        if before[name] != value
+    ]
     if changed and not accept_changes:
         raise JournalError(
             f"the batch in {str(folder)!r} was begun with other settings: {'; '.join(changed)}. "
@@ -67,14 +76,14 @@ def _agree(journal: Journal, folder: Path, now: Mapping[str, object], *, accept_
         )
     journal.begin()
     if changed:
-        journal.forget_digests()
-    journal.put_fact(SETTINGS, json.dumps(dict(now), ensure_ascii=True))
+        journal.clear_digests()
+    journal.put_fact(SETTINGS, json.dumps(dict(settings), ensure_ascii=True))
     journal.commit()
 
 
-def _try_out(place: Place) -> None:
+def _check_writable(files: FileStore) -> None:
     try:
-        place.try_out()
+        files.check_writable()
     except StorageError as error:
         error.extend_message("nothing was sent")
         raise

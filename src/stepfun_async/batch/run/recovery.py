@@ -1,4 +1,4 @@
-"""Restores order before a run, after a process was killed."""
+"""Settles the jobs of earlier runs before a run, after a process was killed."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from collections.abc import Collection
 from pathlib import Path
 
 from ..items import Item
-from ..journal.journal import OUTPUT_LOST, SETTINGS, JobResult, Journal, Left
-from ..storage.base import Saved
+from ..journal.journal import OUTPUT_LOST, SETTINGS, JobResult, Journal, UnsettledJob
+from ..storage.base import StoredImage
 from ..storage.store import ImageStore
-from .job_runner import adopted, found, killed
+from .job_results import adopted_result, found_result, killed_result
 
 
 def recover(journal: Journal, store: ImageStore, *, verify: bool, unsent: Collection[int] = frozenset()) -> int:
-    """Restore order after a process was killed.
+    """Settle the jobs of earlier runs.
 
-    A line that was in flight is done where its image is durable, `pending` where it was handed out and
-    provably not sent, and `unknown` otherwise. Images that had to be put elsewhere are brought back.
+    A job that was in flight is done if its image is durable, `pending` if it was handed to a worker and provably not
+    sent, and `unknown` otherwise. Images at fallback paths are restored.
 
     Args:
-        journal: open for writing.
-        store: where the images are.
-        verify: whether every image is read and compared with what was written; one that is gone or
-            changed is `failed` from then on, and made anew when `retry` says so.
-        unsent: the numbers of lines that were handed out and not sent.
+        journal: the journal, open for writing.
+        store: the images.
+        verify: whether every image is read and compared with its digest; one that is missing or has changed is
+            `failed` until `retry` makes it pending.
+        unsent: the numbers of jobs that were handed to a worker and not sent.
 
     Returns:
-        How many images were found that the journal did not have.
+        The number of images that were found and not in the journal.
     """
-    count = sum(_recover_one(journal, store, left, sent=left.number not in unsent) for left in journal.in_flight())
-    count += sum(_bring_back(journal, store, left) for left in journal.rescued())
+    count = sum(_recover_one(journal, store, job, sent=job.number not in unsent) for job in journal.in_flight())
+    count += sum(_restore_fallback(journal, store, job) for job in journal.saved_to_fallback())
     if verify:
         _verify(journal, store)
     if verify or journal.may_lack_writes:
-        _mend_notes(journal, store, math.inf if verify else _WRITTEN_AFTER)
+        _repair_notes(journal, store, math.inf if verify else _WRITTEN_AFTER)
     return count
 
 
@@ -43,41 +43,43 @@ _WRITTEN_AFTER = 120.0
 """Seconds after which the system has written all unflushed data: on Linux 35 by default."""
 
 
-def _mend_notes(journal: Journal, store: ImageStore, seconds: float) -> None:
-    """Write the notes anew that the disk did not get before the power failed: they are not flushed."""
+def _repair_notes(journal: Journal, store: ImageStore, seconds: float) -> None:
+    """Write the notes again that had not reached the disk when the power failed, since they are not flushed."""
     server = json.loads(journal.fact(SETTINGS) or "{}").get("server")
     for item in journal.done_last(seconds):
         made = None if item.ended is None else int(item.ended)
-        store.mend_note(str(item.path), {"sha256": item.sha256, **_note_of(item), "server": server, "made": made})
+        store.repair_note(str(item.path), {"sha256": item.sha256, **_note_of(item), "server": server, "made": made})
 
 
-def _recover_one(journal: Journal, store: ImageStore, left: Left, *, sent: bool) -> bool:
-    store.sweep(left.stem)
-    fingerprint = left.item.fingerprint or ""
-    refuge = store.rescued(left.stem, fingerprint)
-    saved = store.find(left.stem)
-    if saved is not None and not _is_its_own(journal, left, saved):
-        saved = None
-    if saved is None and refuge is not None:
-        saved = store.fetch_back(left.stem, refuge, _note_of(left.item))
-    unmade = killed(left.reserved) if sent else JobResult(state="pending")
-    _enter(journal, left.number, adopted(saved, left.reserved) if saved else unmade, refuge if saved else None)
-    return saved is not None
+def _recover_one(journal: Journal, store: ImageStore, job: UnsettledJob, *, sent: bool) -> bool:
+    """Settle a job that was in flight. Return whether its image was found."""
+    store.remove_leftovers(job.stem)
+    fallback = store.find_fallback(job.stem, job.item.fingerprint or "")
+    stored = store.find(job.stem)
+    if stored is not None and not _is_image_of(journal, job, stored):
+        stored = None
+    if stored is None and fallback is not None:
+        stored = store.restore_fallback(job.stem, fallback, _note_of(job.item))
+    if stored is not None:
+        _record(journal, job.number, adopted_result(stored, job.reserved), fallback)
+    else:
+        _record(journal, job.number, killed_result(job.reserved) if sent else JobResult(state="pending"), None)
+    return stored is not None
 
 
-def _is_its_own(journal: Journal, left: Left, saved: Saved) -> bool:
-    """Whether an image is that of the row under whose stem it is, and not of one whose stem was the same."""
-    fingerprint = saved.note.get("fingerprint", left.item.fingerprint)
-    return fingerprint == left.item.fingerprint and not journal.is_of_another(left.number, saved.path)
+def _is_image_of(journal: Journal, job: UnsettledJob, stored: StoredImage) -> bool:
+    """Whether an image belongs to the job, and not to another job with the same stem."""
+    fingerprint = stored.note.get("fingerprint", job.item.fingerprint)
+    return fingerprint == job.item.fingerprint and not journal.belongs_to_another(job.number, stored.path)
 
 
-def _enter(journal: Journal, number: int, ended: JobResult, refuge: str | None) -> None:
-    """Enter a line's end for good; only then its image is taken away where it was rescued to."""
+def _record(journal: Journal, number: int, result: JobResult, fallback: str | None) -> None:
+    """Commit the result of a job, and then delete the file at its fallback path."""
     journal.begin()
-    journal.end(number, ended)
+    journal.end(number, result)
     journal.commit()
-    if refuge is not None:
-        Path(refuge).unlink(missing_ok=True)
+    if fallback is not None:
+        Path(fallback).unlink(missing_ok=True)
 
 
 def _verify(journal: Journal, store: ImageStore) -> None:
@@ -86,7 +88,7 @@ def _verify(journal: Journal, store: ImageStore) -> None:
     digests = store.digests(path for _, path, _ in files)
     for (number, path, sha256), digest in zip(files, digests, strict=True):
         if digest != sha256:
-            journal.end(number, _lost(path, sha256))
+            journal.end(number, _lost_result(path, sha256))
     journal.commit()
 
 
@@ -95,16 +97,16 @@ def _note_of(item: Item) -> dict[str, object]:
     return {**{name: getattr(item, name) for name in names}, "request": dict(item.request)}
 
 
-def _bring_back(journal: Journal, store: ImageStore, left: Left) -> bool:
-    """Whether an image that was paid for and put elsewhere is in its place now."""
-    path = str(left.item.path)
-    saved = store.fetch_back(left.stem, path, _note_of(left.item))
-    if saved is None:
+def _restore_fallback(journal: Journal, store: ImageStore, job: UnsettledJob) -> bool:
+    """Restore a paid image from its fallback path. Return whether it was there."""
+    path = str(job.item.path)
+    stored = store.restore_fallback(job.stem, path, _note_of(job.item))
+    if stored is None:
         return False
-    _enter(journal, left.number, found(saved), path)
+    _record(journal, job.number, found_result(stored), path)
     return True
 
 
-def _lost(path: str, sha256: str) -> JobResult:
-    message = f"{path} is gone, or no longer what was written (SHA-256 {sha256}); retry has it made anew"
+def _lost_result(path: str, sha256: str) -> JobResult:
+    message = f"{path} is missing or has changed since it was written (SHA-256 {sha256}); retry makes it pending"
     return JobResult(state="failed", error=OUTPUT_LOST, message=message)

@@ -1,4 +1,4 @@
-"""A run whose lines are sent by other processes: they get chunks, and return rows for the journal.
+"""A run whose lines are sent by other processes, which receive chunks and return rows for the journal.
 
     admitted -> price reserved -> claims created -> started (committed) -> handed out
              -> image durable in the shared folder -> row back -> done (committed) -> claim gone -> reported
@@ -31,39 +31,28 @@ from ..journal.admission import Task
 from ..journal.database import translate_sqlite_errors
 from ..journal.journal import INTERRUPTED, JobResult, Journal
 from ..journal.writer import Writer
-from .chunks import Chunk, ChunkError, Conditions, Row, shipped
+from .chunks import Chunk, ChunkError, Row, WorkerConfig, portable_lines
 from .claims import Claims
-from .engine import Engine, Ways
-from .job_runner import JobOutcome, JobRunner, adopted, killed
+from .engine import Engine
+from .job_results import JobOutcome, adopted_result, killed_result
+from .job_runner import JobRunner
+from .options import RunOptions
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
 
 Submit: TypeAlias = Callable[[Chunk], Awaitable[Sequence[Row]]]
-"""Has a chunk run by `run_chunk` somewhere, and gives its rows."""
+"""Runs `run_chunk` with a chunk somewhere, and returns its rows."""
 
-_MOST_LOSSES = 3
-"""The number of times that a line is sent whose worker died, before the next run has to decide."""
+_MOST_SENDS = 3
+"""The number of times that this run sends a line whose workers die; after that, the next run decides."""
 
 _GRACE = 60.0
-"""Seconds beyond what its lines may take for which a chunk is waited for when the run is to end."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
-    """The options of chunks.
-
-    Attributes:
-        chunk: lines in a chunk at most.
-        chunks_at_once: chunks that are out at once.
-    """
-
-    chunk: int
-    chunks_at_once: int
+"""Seconds to wait for a chunk, beyond the timeout of its lines, when the run is stopping."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Charged:
+class _ReservedTask:
     """A task with the price of its image and the reservation for it; `None` if there is no budget."""
 
     task: Task
@@ -72,11 +61,11 @@ class _Charged:
 
 
 @dataclass(slots=True)
-class _Out:
+class _ChunkInFlight:
     """A chunk that is being run by a worker.
 
     Attributes:
-        scope: ends the wait for it.
+        scope: limits the time to wait for it.
         claims: the claims of its lines.
     """
 
@@ -88,51 +77,53 @@ class RemoteEngine(Engine):
     """One run of a batch on other processes.
 
     Args:
-        source: where lines come from.
-        terms: what holds for all of them.
-        maker: for prices and places; it sends nothing.
-        writer: of the journal.
-        ways: how to deal with what is left of earlier runs.
-        adopted: images that were found when the journal was opened.
-        submit: has a chunk run somewhere.
-        spread: how lines are spread.
-        conditions: what holds for all chunks.
-        budget: what may be spent; `None` for any sum.
+        source: the lines.
+        defaults: the settings for all lines.
+        runner: for prices and stems; it sends nothing.
+        writer: writes the journal.
+        options: the options of the run.
+        adopted: the number of images that were adopted when the journal was opened.
+        submit: runs a chunk somewhere.
+        chunk_size: the maximum number of lines in a chunk.
+        chunks_at_once: the maximum number of chunks in flight.
+        config: the settings of the workers.
+        budget: the budget; `None` for no limit.
     """
 
     def __init__(
         self,
         source: Source,
-        terms: JobDefaults,
-        maker: JobRunner,
+        defaults: JobDefaults,
+        runner: JobRunner,
         writer: Writer,
-        ways: Ways,
+        options: RunOptions,
         adopted: int,
         *,
         submit: Submit,
-        spread: Spread,
-        conditions: Conditions,
+        chunk_size: int,
+        chunks_at_once: int,
+        config: WorkerConfig,
         budget: Budget | None,
     ) -> None:
-        super().__init__(source, terms, maker, writer, spread.chunks_at_once, ways, adopted, budget)
+        super().__init__(source, defaults, runner, writer, chunks_at_once, options, adopted, budget)
         self._submit = submit
-        self._spread = spread
-        self._conditions = conditions
-        self._store = conditions.keeping.store()
-        self._claims = Claims(conditions.folder)
-        self._out: dict[int, _Out] = {}
+        self._chunk_size = chunk_size
+        self._config = config
+        self._store = config.location.store()
+        self._claims = Claims(config.folder)
+        self._chunks: dict[int, _ChunkInFlight] = {}
         self._losses: Counter[int] = Counter()
         self._stopping = anyio.Event()
-        self._came_back = anyio.Event()
+        self._chunk_finished = anyio.Event()
 
-    async def work(self, sink: MemoryObjectSendStream[Item] | None = None) -> None:
-        """Hand out all lines; return when the last one has come back."""
-        with translate_sqlite_errors(self._conditions.folder):
-            await finished_in_thread(partial(self._claims.begin, self._conditions.run))
+    async def run(self, sink: MemoryObjectSendStream[Item] | None = None) -> None:
+        """Send all lines in chunks, and return when the last one has ended."""
+        with translate_sqlite_errors(self._config.folder):
+            await finished_in_thread(partial(self._claims.begin, self._config.run))
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._revoke_when_stopped)
-                await super().work(sink)
+                await super().run(sink)
                 group.cancel_scope.cancel()
         finally:
             await finished_in_thread(self._claims.end)
@@ -142,168 +133,177 @@ class RemoteEngine(Engine):
         self._stopping.set()
 
     async def _revoke_when_stopped(self) -> None:
-        """Revoke the lines that no worker has sent when the run is stopped; those in flight end."""
+        """When the run is stopped, revoke the claims of lines that no worker has sent; those in flight finish."""
         try:
             await self._stopping.wait()
         finally:
-            until = anyio.current_time() + self._conditions.timeout + _GRACE
-            for out in self._out.values():
-                out.scope.deadline = until
-            claims = [claim for out in self._out.values() for claim in out.claims]
+            deadline = anyio.current_time() + self._config.timeout + _GRACE
+            for chunk in self._chunks.values():
+                chunk.scope.deadline = deadline
+            claims = [claim for chunk in self._chunks.values() for claim in chunk.claims]
             await finished_in_thread(partial(self._revoke, claims))
 
     def _revoke(self, claims: Iterable[str]) -> None:
         for claim in claims:
             self._claims.revoke(claim)
 
-    # --- chunks out ---
+    # --- sending chunks ---
 
-    async def _work(self) -> None:
+    async def _run_worker(self) -> None:
         try:
             while tasks := await self._next_tasks():
-                if charged := await self._charged(tasks):
-                    await self._hand_out(charged)
-        except Exception as error:  # noqa: BLE001 - it ends the run, and is raised at its end
+                if reserved := await self._reserve(tasks):
+                    await self._run_chunk(reserved)
+        except Exception as error:  # noqa: BLE001 - it ends the run, and `result` raises it
             self._fail(error)
 
     async def _next_tasks(self) -> list[Task]:
-        """The next lines, as many as a chunk takes and are there; none at the end."""
-        first = await self._next()
+        """Return the next tasks, up to a chunk of those that are ready; none at the end."""
+        first = await self._next_task()
         if first is None:
             return []
-        more = min(self._spread.chunk - 1, len(self._ready))
+        more = min(self._chunk_size - 1, len(self._ready))
         return [first, *(self._ready.popleft() for _ in range(more))]
 
-    async def _hand_out(self, charged: Sequence[_Charged]) -> None:
-        """A chunk's way from the journal to the journal."""
-        numbers = [each.task.number for each in charged]
-        out = _Out(anyio.CancelScope(shield=True), [])
-        self._out[id(out)] = out
-        self._tally.in_flight += len(charged)
+    async def _run_chunk(self, reserved: Sequence[_ReservedTask]) -> None:
+        """Have a chunk run by a worker, and record its start and its results."""
+        numbers = [each.task.number for each in reserved]
+        chunk = _ChunkInFlight(anyio.CancelScope(shield=True), [])
+        self._chunks[id(chunk)] = chunk
+        self._stats.in_flight += len(reserved)
         rows: Sequence[Row] = ()
         try:
-            with translate_sqlite_errors(self._conditions.folder):
-                out.claims = await finished_in_thread(partial(self._claims.create, numbers))
-            await self._writer.do(partial(_start, lines=charged, attempts=self._maker.most_billed))
-            rows = await self._rows_of(charged, out)
+            with translate_sqlite_errors(self._config.folder):
+                chunk.claims = await finished_in_thread(partial(self._claims.create, numbers))
+            await self._writer.do(partial(_write_starts, tasks=reserved, attempts=self._runner.max_billed))
+            rows = await self._submit_chunk(reserved, chunk)
         finally:
-            await finished(partial(self._take_in, charged, out, rows))
+            await finished(partial(self._finish_chunk, reserved, chunk, rows))
 
-    async def _rows_of(self, charged: Sequence[_Charged], out: _Out) -> Sequence[Row]:
-        """Return the rows of a chunk; none if they are lost, or the run is to end before it was handed out."""
+    async def _submit_chunk(self, reserved: Sequence[_ReservedTask], chunk: _ChunkInFlight) -> Sequence[Row]:
+        """Return the rows of a chunk; none if they are lost, or the run is stopped before it is submitted."""
         rows: Sequence[Row] = ()
-        lines = await finished_in_thread(partial(shipped, [each.task for each in charged], out.claims))
-        with out.scope:  # shielded: what is in flight ends
+        lines = await finished_in_thread(partial(portable_lines, [each.task for each in reserved], chunk.claims))
+        with chunk.scope:  # shielded: lines in flight finish
             if self._stopped is None:
                 try:
-                    rows = await self._submit(Chunk(self._conditions, lines))
+                    rows = await self._submit(Chunk(self._config, lines))
                 except StepFunError as error:
                     self._fail(error)
                 except Exception as error:  # noqa: BLE001 - whatever the engine of a cluster raises
                     why = f"{type(error).__name__}: {error}"
-                    message = f"a chunk of {len(lines)} lines came back without a response: {why}"
-                    self._fail(ChunkError(message))
+                    self._fail(ChunkError(f"a chunk of {len(lines)} lines was lost: {why}"))
         return rows
 
     # --- money ---
 
-    async def _charged(self, tasks: Sequence[Task]) -> list[_Charged]:
-        """The first of the tasks, as many as the budget has room for; the others go back to those that wait.
+    async def _reserve(self, tasks: Sequence[Task]) -> list[_ReservedTask]:
+        """Reserve the prices of the first tasks, as many as the budget allows. The others are ready again.
 
         Raises:
-            BudgetExceededError: it has no room for one, though nothing is out that may give some back.
-            ConfigurationError: a price is not known.
+            BudgetExceededError: it does not allow one task, and no chunk in flight may release money.
+            ConfigurationError: a price is unknown.
         """
-        charged: list[_Charged] = []
+        reserved: list[_ReservedTask] = []
         try:
-            charged.extend(map(self._charge, tasks))
+            reserved.extend(map(self._reserve_task, tasks))
         except BudgetExceededError:
-            if not charged and not self._out:
+            if not reserved and not self._chunks:
                 raise
-            self._ready.extendleft(reversed(tasks[len(charged) :]))
-            if not charged:
-                await self._came_back.wait()
+            self._ready.extendleft(reversed(tasks[len(reserved) :]))
+            if not reserved:
+                await self._chunk_finished.wait()
         except BaseException:
-            for each in charged:
+            for each in reserved:
                 _settle(each, JobResult(state="pending"))
             raise
-        return charged
+        return reserved
 
-    def _charge(self, task: Task) -> _Charged:
+    def _reserve_task(self, task: Task) -> _ReservedTask:
         request = task.job.request
         assert request is not None  # noqa: S101 - only good lines become tasks
-        price = self._maker.price(request)
+        price = self._runner.price(request)
         if self._budget is None:
-            return _Charged(task, price, None)
-        return _Charged(task, price, _reserve(self._budget, request, price, self._maker.most_billed))
+            return _ReservedTask(task, price, None)
+        return _ReservedTask(task, price, _reserve_attempts(self._budget, request, price, self._runner.max_billed))
 
-    # --- rows in ---
+    # --- receiving rows ---
 
-    async def _take_in(self, charged: Sequence[_Charged], out: _Out, rows: Sequence[Row]) -> None:
-        """Give back what money is left, enter the results of a chunk, and then report it."""
+    async def _finish_chunk(
+        self, reserved: Sequence[_ReservedTask], chunk: _ChunkInFlight, rows: Sequence[Row]
+    ) -> None:
+        """Settle the reservations of a chunk, record its results, and report them."""
         try:
-            made = await finished_in_thread(partial(self._fates, charged, out.claims, rows))
-            for each, one in zip(charged, made, strict=True):
-                _settle(each, one.ended)
-            items = await self._writer.do(partial(_end, lines=charged, made=made, asked=self._sink is not None))
-            await finished_in_thread(partial(self._claims.discard, out.claims))
+            outcomes = await finished_in_thread(partial(self._outcomes, reserved, chunk.claims, rows))
+            results = [outcome.result for outcome in outcomes]
+            for each, result in zip(reserved, results, strict=True):
+                _settle(each, result)
+            write = partial(_write_results, tasks=reserved, results=results, with_items=self._sink is not None)
+            items = await self._writer.do(write)
+            await finished_in_thread(partial(self._claims.discard, chunk.claims))
         finally:
-            self._tally.in_flight -= len(charged)
-            del self._out[id(out)]
-            self._came_back.set()
-            self._came_back = anyio.Event()
-        for each, one, item in zip(charged, made, items, strict=True):
-            if self._is_to_go_again(each.task, one):
-                self._tally.pay(each.price, one.ended)
+            self._stats.in_flight -= len(reserved)
+            del self._chunks[id(chunk)]
+            self._chunk_finished.set()
+            self._chunk_finished = anyio.Event()
+        for each, outcome, item in zip(reserved, outcomes, items, strict=True):
+            if self._will_resend(each.task, outcome):
+                self._stats.add_cost(each.price, outcome.result)
                 self._ready.append(each.task)
             else:
-                self._maker.over(each.task)
-                self._count(each.task, each.price, one.ended, one.error)
-                await self._send_item(item)
+                self._runner.release_stem(each.task)
+                self._count_result(each.task, each.price, outcome.result, outcome.error)
+                await self._report_item(item)
 
-    def _fates(self, charged: Sequence[_Charged], claims: Sequence[str], rows: Sequence[Row]) -> list[JobOutcome]:
-        """Return the result of each line: from its row, or else from its claim and the folder."""
+    def _outcomes(
+        self, reserved: Sequence[_ReservedTask], claims: Sequence[str], rows: Sequence[Row]
+    ) -> list[JobOutcome]:
+        """Return the outcome of each line: from its row, or else from its claim and the folder."""
         by_number = {row.number: row for row in rows}
         return [
-            self._fate(each.task, claim, by_number.get(each.task.number))
-            for each, claim in zip(charged, claims or [""] * len(charged), strict=True)
+            self._outcome(each.task, claim, by_number.get(each.task.number))
+            for each, claim in zip(reserved, claims or [""] * len(reserved), strict=True)
         ]
 
-    def _fate(self, task: Task, claim: str, row: Row | None) -> JobOutcome:
+    def _outcome(self, task: Task, claim: str, row: Row | None) -> JobOutcome:
         error = row.error if row else None
-        if row is not None and row.ended is not None:
-            return JobOutcome(row.ended, error)
+        if row is not None and row.result is not None:
+            return JobOutcome(row.result, error)
         if not claim or self._claims.revoke(claim):
             return JobOutcome(JobResult(state="pending"), error)
-        self._store.sweep(task.stem)
-        saved = self._store.find(task.stem)
-        most = self._maker.most_billed
-        return JobOutcome(_lost(most) if saved is None else adopted(saved, most), error)
+        self._store.remove_leftovers(task.stem)
+        stored = self._store.find(task.stem)
+        attempts = self._runner.max_billed
+        return JobOutcome(_lost_result(attempts) if stored is None else adopted_result(stored, attempts), error)
 
-    def _is_to_go_again(self, task: Task, made: JobOutcome) -> bool:
-        """Whether a line came back unsent, or was in flight when its worker died, and this run sends it once more."""
-        ended = made.ended
-        lost = ended.state == "unknown" and ended.error == INTERRUPTED and not self._ways.hold_unknown
-        if made.error is not None or not (lost or ended.state == "pending"):
+    def _will_resend(self, task: Task, outcome: JobOutcome) -> bool:
+        """Whether this run sends a line again that was not sent, or was in flight when its worker died."""
+        result = outcome.result
+        is_lost = result.state == "unknown" and result.error == INTERRUPTED and not self._options.hold_unknown
+        if outcome.error is not None or not (is_lost or result.state == "pending"):
             return False
         self._losses[task.number] += 1
-        return self._stopped is None and self._losses[task.number] < _MOST_LOSSES
+        return self._stopped is None and self._losses[task.number] < _MOST_SENDS
 
 
 _LOST = "it was in flight when its worker died or was given up; it may have been billed"
 
 
-def _lost(attempts: int) -> JobResult:
-    """The row of what was in flight when a worker died, with so many attempts that may have been billed."""
-    return replace(killed(attempts), message=_LOST)
+def _lost_result(attempts: int) -> JobResult:
+    """Return the result of a line that was in flight when its worker died.
+
+    Args:
+        attempts: the number of attempts that may have been billed.
+    """
+    return replace(killed_result(attempts), message=_LOST)
 
 
-def _settle(charged: _Charged, ended: JobResult) -> None:
-    if charged.reservation is not None:
-        charged.reservation.settle(billed=ended.billed, unknown=ended.maybe_billed - ended.billed)
+def _settle(reserved: _ReservedTask, result: JobResult) -> None:
+    if reserved.reservation is not None:
+        reserved.reservation.settle(billed=result.billed, unknown=result.maybe_billed - result.billed)
 
 
-def _reserve(budget: Budget, request: ImageRequest, price: Money | None, attempts: int) -> Reservation:
+def _reserve_attempts(budget: Budget, request: ImageRequest, price: Money | None, attempts: int) -> Reservation:
     """Reserve the price of all attempts that may be billed.
 
     Raises:
@@ -320,13 +320,15 @@ def _reserve(budget: Budget, request: ImageRequest, price: Money | None, attempt
     return reservation
 
 
-def _start(journal: Journal, lines: Sequence[_Charged], attempts: int) -> None:
-    for line in lines:
-        journal.start(line.task.number, line.task.stem, line.price, attempts)
+def _write_starts(journal: Journal, tasks: Sequence[_ReservedTask], attempts: int) -> None:
+    for each in tasks:
+        journal.start(each.task.number, each.task.stem, each.price, attempts)
 
 
-def _end(journal: Journal, lines: Sequence[_Charged], made: Sequence[JobOutcome], *, asked: bool) -> list[Item | None]:
-    """Enter the ends of lines; return their whole rows if `asked`."""
-    for line, one in zip(lines, made, strict=True):
-        journal.end(line.task.number, one.ended)
-    return [journal.item(line.task.number) if asked else None for line in lines]
+def _write_results(
+    journal: Journal, tasks: Sequence[_ReservedTask], results: Sequence[JobResult], *, with_items: bool
+) -> list[Item | None]:
+    """Record the results of tasks. Return their rows if `with_items`."""
+    for each, result in zip(tasks, results, strict=True):
+        journal.end(each.task.number, result)
+    return [journal.item(each.task.number) if with_items else None for each in tasks]

@@ -1,4 +1,4 @@
-"""The common parts of all places for images: the protocol, stored files, and the error."""
+"""What all file stores have in common: the protocol, the files they store, and the error."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Any, Protocol
 from stepfun_async._core.errors import StepFunError
 
 NOTE = ".json"
-"""The ending of a note beside its image."""
+"""The extension of a note, which is beside its image."""
 
 
 class StorageError(StepFunError, OSError):
-    """The place for a batch's images cannot be used: there is no such bucket, the credentials are wrong or may
-    not do that, or it cannot be reached. What is in it is as it was.
+    """The folder or bucket for a batch's images cannot be used: there is no such bucket, the credentials are wrong or
+    lack a permission, or it cannot be reached. Its contents have not changed.
     """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Saved:
+class StoredImage:
     """An image in its file.
 
     Attributes:
-        path: below the place, with `/`; a whole path for one that was rescued to another place.
+        path: relative to the file store, with `/`; absolute if the image was saved to a fallback path.
         sha256: of the file.
-        bytes: its size.
-        format: as `Image.format` has it; `None` for anything else.
-        width: pixels; `None` if the format is not known.
+        bytes: the size of the file.
+        format: as in `Image.format`; `None` for other formats.
+        width: pixels; `None` if the format is unknown.
         height: pixels, likewise.
-        note: what its note says; empty where it has none.
+        note: the content of its note; empty without one.
     """
 
     path: str
@@ -46,9 +46,9 @@ class NewFile:
     """The file of an image, to be written.
 
     Attributes:
-        name: below the place, with `/`. It is never replaced.
-        data: its bytes.
-        note_name: the name of its note, which is replaced.
+        name: relative to the file store, with `/`. An existing file is never replaced.
+        data: the bytes of the image.
+        note_name: the name of its note. An existing note is replaced.
         note: the bytes of its note, which is written first; `None` for no note.
     """
 
@@ -58,8 +58,8 @@ class NewFile:
     note: bytes | None
 
 
-class Place(Protocol):
-    """A store of files, under names with `/` in them. Everything may raise `OSError`."""
+class FileStore(Protocol):
+    """A store of files, under names with `/` in them. Every method may raise `OSError`."""
 
     @property
     def threads(self) -> int:
@@ -67,43 +67,43 @@ class Place(Protocol):
         ...
 
     @property
-    def most_at_once(self) -> int:
+    def max_group_size(self) -> int:
         """The maximum number of images in one call of `write_all`."""
         ...
 
     @property
     def name(self) -> str:
-        """Its location, as users write it; a file is at `{name}/{the file's name}`."""
+        """The location of the store, as users write it; a file is at `{name}/{the file's name}`."""
         ...
 
-    def try_out(self) -> None:
-        """Write something and take it away again, as far as that says whether images can be written.
+    def check_writable(self) -> None:
+        """Check that images can be written, by writing and removing a file if necessary.
 
         Raises:
             StorageError: they cannot, and why.
         """
         ...
 
-    def present(self, names: Iterable[str]) -> set[str]:
-        """Those of `names` under which there is something."""
+    def existing(self, names: Iterable[str]) -> set[str]:
+        """Return those of `names` that exist."""
         ...
 
     def contents(self, names: Iterable[str]) -> Iterator[bytes | None]:
-        """Return the contents of files, in their order; `None` for one that is missing."""
+        """Yield the contents of files, in their order; `None` for one that is missing."""
         ...
 
     def write_all(self, files: Sequence[NewFile]) -> list[BaseException | None]:
-        """Write new images, each in one step. When this returns, they survive the loss of power.
+        """Write new images, each atomically. When this returns, they are durable.
 
         Returns:
-            For each the error, or `None`; `FileExistsError` where there is something under its name.
+            The error of each, or `None`; `FileExistsError` if its name exists.
         """
         ...
 
     def replace(self, name: str, data: bytes) -> None:
-        """Write a file in one step, whatever is under its name; it survives the loss of power when this returns."""
+        """Write a file atomically, and replace an existing one. When this returns, it is durable."""
         ...
 
-    def sweep(self, stem: str) -> None:
-        """Take away what a killed process left half-written for names that begin with `stem`."""
+    def remove_leftovers(self, stem: str) -> None:
+        """Remove the partial files that a killed process left for names that begin with `stem`."""
         ...

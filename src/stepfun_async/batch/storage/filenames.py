@@ -1,4 +1,4 @@
-"""Names of images' files: from a template, with ids made safe, so that no image leaves the folder."""
+"""The names of image files: built from a template, with safe ids, so that no image is written outside the folder."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ FIELDS = ("id", "fingerprint", "line", "model", "shard", "slug")
 """The fields of a template; `slug` is made from the prompt, and `shard` is two evenly distributed hex digits."""
 
 _LONGEST = 120
-"""Bytes of an id in a name."""
+"""The maximum number of bytes of an id in a name."""
 
 _LONGEST_PART = 200
-"""Bytes of a part of a name, which leaves room for endings and marks in what file systems allow: 255."""
+"""The maximum number of bytes of a part of a name. File systems allow 255, and extensions and hashes need room."""
 
 _UNSAFE = re.compile(r"""[\x00-\x1f\x7f<>:"/\\|?*]""")
-"""Characters that some file system does not allow in names, or reads as separators."""
+"""Characters that some file systems do not allow in names, or treat as separators."""
 
 _UNSAFE_AT_ENDS = ". "
-"""Characters that some file system hides at the start of a name, or drops at its end."""
+"""Characters that some file systems hide at the start of a name, or drop at its end."""
 
 _PORTS = "0123456789\u00b9\u00b2\u00b3"
 
 _DEVICES = frozenset(
     {"con", "prn", "aux", "nul", "conin$", "conout$", *(f"{port}{n}" for port in ("com", "lpt") for n in _PORTS)}
 )
-"""Names that Windows keeps for devices, whatever their ending."""
+"""Names that Windows reserves for devices, with any extension."""
 
-OWN_NAMES = frozenset(
+RESERVED_NAMES = frozenset(
     {
         "journal.lock",
         "journal.lock-journal",
@@ -53,131 +53,137 @@ OWN_NAMES = frozenset(
         "thumbnails",
     }
 )
-"""Names in the folder of a batch that are not those of images."""
+"""Names in the folder of a batch that images must not have."""
 
 
-_KEPT_BACK = _DEVICES | OWN_NAMES
+_RESERVED = _DEVICES | RESERVED_NAMES
 
 _PLAIN_NAME = re.compile(rf"[0-9A-Za-z_-]{{1,{_LONGEST}}}")
 
 
 def check_template(template: object) -> str:
-    """`template`, when it can name images.
+    """Return `template`, or the template that its name stands for.
 
     Raises:
-        ConfigurationError: it is no relative path, names something unknown, or gives two images one name.
+        ConfigurationError: it is not a relative path, has an unknown field, or gives two images the same name.
     """
     if template == READABLE:
         return READABLE_TEMPLATE
     if not isinstance(template, str) or not template:
-        raise _refused(template, "it is no text")
-    if _ANY in template:
-        raise _refused(template, "it has characters that cannot be printed")
+        raise _invalid_template(template, "it is not text")
+    if _PLACEHOLDER in template:
+        raise _invalid_template(template, "it has characters that cannot be printed")
     try:
         parsed = list(Formatter().parse(template))
     except ValueError as error:
-        raise _refused(template, str(error)) from None
+        raise _invalid_template(template, str(error)) from None
     named = {field for _, field, _, _ in parsed if field is not None}
     if not named <= set(FIELDS) or not all(_is_simple(field, form, how) for _, field, form, how in parsed):
-        raise _refused(template, f"it may name {', '.join(FIELDS)}, each as {{name}}, and the line as {{line:04}} too")
+        raise _invalid_template(
+            template, f"its fields are {', '.join(FIELDS)}, each as {{name}}, and {{line:04}} for leading zeros"
+        )
     if not named & {"id", "line"}:
-        raise _refused(template, "without {id} or {line} two images would have one name")
-    if why := _why_no_path("".join(text + (_ANY if field is not None else "") for text, field, _, _ in parsed)):
-        raise _refused(template, why)
+        raise _invalid_template(template, "without {id} or {line} two images would have the same name")
+    if why := _path_problem(
+        "".join(text + (_PLACEHOLDER if field is not None else "") for text, field, _, _ in parsed)
+    ):
+        raise _invalid_template(template, why)
     return template
 
 
 def _is_simple(field: str | None, form: str | None, conversion: str | None) -> bool:
-    """Whether a field stands there as it is, or is a line with zeros before it."""
+    """Whether a field has no format, or is a line number with leading zeros."""
     return not conversion and (not form or (field == "line" and _ZEROS.fullmatch(form) is not None))
 
 
 _ZEROS = re.compile("0[1-9]")
 
-_ANY = "\0"
+_PLACEHOLDER = "\0"
 """The placeholder for a field."""
 
 
-def _why_no_path(path: str) -> str | None:
-    """Return why a path with `_ANY` for fields cannot name images; `None` if it can."""
+def _path_problem(path: str) -> str | None:
+    """Return why a path with `_PLACEHOLDER` for fields cannot name images; `None` if it can."""
     parts = path.split("/")
-    literal = path.replace(_ANY, "").replace("/", "")
+    literal = path.replace(_PLACEHOLDER, "").replace("/", "")
     if "" in parts or not {".", ".."}.isdisjoint(parts) or _UNSAFE.search(literal):
-        return "it has to stay in the folder, and to be a name in any file system, with a name between all /"
+        return "it must stay inside the folder and be valid in any file system, with no empty part between slashes"
     if literal and not literal.isprintable():
         return "it has characters that cannot be printed"
-    unfit = [part for part in parts if _ANY not in part and (part != part.strip(_UNSAFE_AT_ENDS) or _is_device(part))]
-    if unfit:
-        return f"{unfit[0]!r} is no folder in some file system"
-    if len(parts) > 1 and parts[0].lower() in OWN_NAMES:
-        return f"{parts[0]!r} is a name that a batch has for itself"
+    invalid = [
+        part for part in parts if _PLACEHOLDER not in part and (part != part.strip(_UNSAFE_AT_ENDS) or _is_device(part))
+    ]
+    if invalid:
+        return f"{invalid[0]!r} is not a valid folder name in every file system"
+    if len(parts) > 1 and parts[0].lower() in RESERVED_NAMES:
+        return f"{parts[0]!r} is reserved for the batch's own files"
     return None
 
 
-def _refused(template: object, why: str) -> ConfigurationError:
+def _invalid_template(template: object, why: str) -> ConfigurationError:
     return ConfigurationError(f"name={template!r} cannot name images: {why}; the default is {DEFAULT_TEMPLATE!r}")
 
 
 def stem_of(template: str, *, id: str, fingerprint: str, line: int, model: str, prompt: str) -> str:
-    """An image's path below the folder, with `/` and without its ending, which its format decides.
+    """Return an image's path relative to the folder, with `/` and without its extension, which depends on its format.
 
     >>> stem_of("{shard}/{id}", id="../../etc", fingerprint="ab12", line=1, model="m", prompt="A fox")
     '74/etc~74ccf3c5'
     """
-    values: dict[str, object] = {"id": safe(id), "fingerprint": fingerprint, "line": line}
+    values: dict[str, object] = {"id": safe_name(id), "fingerprint": fingerprint, "line": line}
     if "{shard" in template:
         values["shard"] = fingerprint[:2] if id.startswith(fingerprint) else _digest(id)[:2]
     if "{model" in template:
-        values["model"] = safe(model)
+        values["model"] = safe_name(model)
     if "{slug" in template:
         values["slug"] = slug(prompt)
-    return "/".join(map(_fitting, template.format_map(values).split("/")))
+    return "/".join(map(_fit_part, template.format_map(values).split("/")))
 
 
 def folded(stem: str) -> str:
-    """Return a key shared by names that some file system treats as equal, such as `Cat` and `cat`."""
+    """Return a key shared by names that some file systems treat as equal, such as `Cat` and `cat`."""
     return stem.lower() if stem.isascii() else unicodedata.normalize("NFC", stem).casefold()
 
 
-def safe(text: str) -> str:
-    """`text` as one part of a path; where it has to be changed, with a few digits that keep it apart from others."""
+def safe_name(text: str) -> str:
+    """Return `text` as one part of a path. If it has to be changed, a hash keeps it distinct from others."""
     if _is_plain_name(text):
         return text
     letters = _UNSAFE.sub("", text).strip(_UNSAFE_AT_ENDS)
-    kept = _cut(letters, _LONGEST).rstrip(_UNSAFE_AT_ENDS)
-    return text if kept == text and not _is_kept_back(text) else _marked(kept, text)
+    stem = _truncate(letters, _LONGEST).rstrip(_UNSAFE_AT_ENDS)
+    return text if stem == text and not _is_reserved(text) else _with_hash(stem, text)
 
 
 def _is_plain_name(text: str) -> bool:
-    """Whether a text is a name in every file system: short, of letters and digits alone, and no name that is kept."""
-    return _PLAIN_NAME.fullmatch(text) is not None and text.lower() not in _KEPT_BACK
+    """Whether a text is a valid name in every file system: short, only letters and digits, and not reserved."""
+    return _PLAIN_NAME.fullmatch(text) is not None and text.lower() not in _RESERVED
 
 
-def _fitting(part: str) -> str:
-    """A part of a path that was put together of parts that are safe: what they make may be too long, or a device."""
+def _fit_part(part: str) -> str:
+    """Make a part of a path valid that was built from safe fields: together they may be too long, or a device name."""
     if _is_plain_name(part):
         return part
     if len(part.encode("utf-8", "surrogatepass")) > _LONGEST_PART:
-        return _marked(_cut(part, _LONGEST).rstrip(_UNSAFE_AT_ENDS), part)
-    return _marked(part, part) if _is_kept_back(part) else part
+        return _with_hash(_truncate(part, _LONGEST).rstrip(_UNSAFE_AT_ENDS), part)
+    return _with_hash(part, part) if _is_reserved(part) else part
 
 
-def _marked(kept: str, text: str) -> str:
-    """Return the kept part of a text with digits of its hash, before the first dot if the name could be a device's."""
-    first, dot, rest = kept.partition(".")
+def _with_hash(stem: str, text: str) -> str:
+    """Return a stem with digits of the hash of `text`, before the first dot if the name could be a device name."""
+    first, dot, rest = stem.partition(".")
     mark = f"~{_digest(text)[:8]}"
-    return f"{first}{mark}{dot}{rest}" if _is_kept_back(kept) else f"{kept}{mark}"
+    return f"{first}{mark}{dot}{rest}" if _is_reserved(stem) else f"{stem}{mark}"
 
 
-def _is_kept_back(name: str) -> bool:
-    return _is_device(name) or name.lower() in OWN_NAMES
+def _is_reserved(name: str) -> bool:
+    return _is_device(name) or name.lower() in RESERVED_NAMES
 
 
 def _is_device(name: str) -> bool:
     return name.partition(".")[0].rstrip(" ").lower() in _DEVICES
 
 
-def _cut(text: str, most: int) -> str:
+def _truncate(text: str, most: int) -> str:
     return text.encode("utf-8", "ignore")[:most].decode("utf-8", "ignore")
 
 

@@ -1,12 +1,12 @@
-"""Writing a group of images to a folder, so that the disk is waited for once and not once for each.
+"""Writes a group of images to a folder, so that the group waits for the disk once, and not once for each image.
 
-A disk that has to make something durable takes about as long for one file as for fifty, if it learns of all of them at
-once. So a group goes through its steps together: all files are written, under temporary names, and the system begins
-to send them to the disk; then all are flushed, by a few threads side by side; then all get their names; and then the
-folders are flushed. What fails for one image concerns no other.
+A disk needs about as long to flush one file as to flush fifty, if all of the flushes are requested together. So a group
+goes through its steps together: all files are written under temporary names, and writeback begins; then a few threads
+flush them in parallel; then all are renamed; and then the folders are flushed. A failure of one image does not affect
+the others.
 
-Notes are not flushed. Without its image a note says nothing; and if the power fails before the system has written the
-note of an image that is in the journal, the next run writes it anew (`run.recovery`).
+Notes are not flushed. A note without its image means nothing; and if the power fails before the note of a journaled
+image has reached the disk, the next run writes it again (`run.recovery`).
 """
 
 from __future__ import annotations
@@ -31,39 +31,39 @@ from .base import NewFile
 T = TypeVar("T")
 
 HELPERS = 3
-"""Threads that flush beside the one that writes: so many flushes the disk is asked for at once."""
+"""The number of threads that flush files beside the writing thread."""
 
 
 class FileWrite:
-    """An image on its way to its file.
+    """An image that is being written to its file.
 
     Args:
-        beginning: the path of the folder, with a separator at its end.
-        file: what is written.
+        prefix: the path of the folder, with a separator at its end.
+        file: the file to write.
 
     Attributes:
-        error: why it is not written; `None` as long as nothing went wrong.
+        error: the error of the step that failed; `None` if none did.
         folder: the folder of the file.
     """
 
-    def __init__(self, beginning: str, file: NewFile) -> None:
+    def __init__(self, prefix: str, file: NewFile) -> None:
         self.error: BaseException | None = None
         self._file = file
-        self._path = beginning + file.name
-        self._note_path = beginning + file.note_name
+        self._path = prefix + file.name
+        self._note_path = prefix + file.note_name
         self.folder, name = os.path.split(self._path)
         self._temporary = os.path.join(self.folder, temporary_name(name))
         self._descriptor = -1
 
     def attempt(self, step: Callable[[FileWrite], None]) -> None:
-        """Take a step, unless an earlier one failed. Nothing half-written is left where it fails."""
+        """Run a step, unless an earlier one failed. If it fails, the temporary file is removed."""
         if self.error is not None:
             return
         try:
             step(self)
-        except BaseException as error:  # noqa: BLE001 - it concerns this image alone
+        except BaseException as error:  # noqa: BLE001 - it affects only this image
             self.error = error
-            self._clear()
+            self._discard()
 
     def write(self) -> None:
         """Write the note, and the image under a temporary name."""
@@ -74,23 +74,23 @@ class FileWrite:
         _begin_flush(self._descriptor)
 
     def flush(self) -> None:
-        """Flush the image's bytes to the disk."""
+        """Flush the image to the disk."""
         flush(self._descriptor)
         self._close()
 
-    def name(self) -> None:
-        """Give the image its name.
+    def rename(self) -> None:
+        """Rename the temporary file to the image's name.
 
         Raises:
-            FileExistsError: there is something under it.
+            FileExistsError: the name exists.
         """
         put_in_place(self._temporary, self._path, overwrite=False)
-        self._clear()
+        self._discard()
 
     def _write_note(self, note: bytes) -> None:
         try:
             descriptor = os.open(self._note_path, NEW, 0o666)
-        except FileExistsError:  # be it a link, which is not followed
+        except FileExistsError:  # a link is not followed
             os.unlink(self._note_path)
             descriptor = os.open(self._note_path, NEW, 0o666)
         try:
@@ -106,8 +106,8 @@ class FileWrite:
         if descriptor >= 0:
             os.close(descriptor)
 
-    def _clear(self) -> None:
-        """Leave nothing under the temporary name."""
+    def _discard(self) -> None:
+        """Close and remove the temporary file."""
         with suppress(OSError):
             self._close()
         with suppress(OSError):
@@ -118,15 +118,15 @@ class GroupWriter:
     """Writes groups of images.
 
     Args:
-        at_once: how many groups are written at once.
+        at_once: the number of groups that are written at once.
     """
 
     def __init__(self, at_once: int) -> None:
-        self._making = threading.Lock()
+        self._folder_lock = threading.Lock()
         self._helpers = Threads(2 * at_once * HELPERS)
 
     def write(self, group: Sequence[FileWrite]) -> list[BaseException | None]:
-        """Write all files of a group. When this returns, they and their names survive the loss of power.
+        """Write all files of a group. When this returns, they and their names are durable.
 
         Returns:
             The error of each, or `None`.
@@ -134,20 +134,20 @@ class GroupWriter:
         self._write_files(group)
         self._each([write for write in group if not write.error], lambda write: write.attempt(FileWrite.flush))
         for write in group:
-            write.attempt(FileWrite.name)
+            write.attempt(FileWrite.rename)
         errors = self._sync({write.folder for write in group if not write.error})
         return [write.error or errors.get(write.folder) for write in group]
 
     def _write_files(self, group: Sequence[FileWrite]) -> None:
         self._each(group, lambda write: write.attempt(FileWrite.write))
-        with self._making:  # or a folder would be taken for durable that another group has just made
-            if homeless := [write for write in group if isinstance(write.error, FileNotFoundError)]:
-                self._make_folders(homeless)
-        for write in homeless:
+        with self._folder_lock:  # a folder that another group has just created is not durable yet
+            if without_folder := [write for write in group if isinstance(write.error, FileNotFoundError)]:
+                self._make_folders(without_folder)
+        for write in without_folder:
             write.attempt(FileWrite.write)
 
     def _make_folders(self, group: Sequence[FileWrite]) -> None:
-        """Make the folders that are missing; when this returns, they survive the loss of power."""
+        """Create the folders that are missing. When this returns, they are durable."""
         changed: set[str] = set()
         for write in group:
             write.error = None
@@ -163,51 +163,51 @@ class GroupWriter:
         def attempt(folder: str) -> None:
             try:
                 sync_folder(folder)
-            except BaseException as error:  # noqa: BLE001 - it concerns the images in this folder alone
+            except BaseException as error:  # noqa: BLE001 - it affects only the images in this folder
                 errors[folder] = error
 
         self._each(tuple(folders), attempt)
         return errors
 
     def _each(self, values: Sequence[T], step: Callable[[T], object]) -> None:
-        """Call `step`, which raises nothing, with each value: in this thread, and in helpers if that takes its time."""
+        """Call `step`, which raises nothing, with each value: in this thread, or also in helpers if it is slow."""
         if not values:
             return
         began = time.perf_counter()
         step(values[0])
-        if time.perf_counter() - began > _AT_ONCE:
-            self._share(values[1:], step)
+        if time.perf_counter() - began > _FAST_SECONDS:
+            self._run_with_helpers(values[1:], step)
             return
         for value in values[1:]:
             step(value)
 
-    def _share(self, values: Sequence[T], step: Callable[[T], object]) -> None:
-        """Call `step` with each value, here and in helpers, and wait for all of them."""
-        left, over = deque(values), SimpleQueue[None]()
+    def _run_with_helpers(self, values: Sequence[T], step: Callable[[T], object]) -> None:
+        """Call `step` with each value, in this thread and in helpers, and wait for all calls."""
+        waiting, done = deque(values), SimpleQueue[None]()
 
         def work() -> None:
-            while left:
+            while waiting:
                 with suppress(IndexError):  # another thread took the last one
-                    step(left.popleft())
-                    over.put(None)
+                    step(waiting.popleft())
+                    done.put(None)
 
-        self._call_helpers(work, len(values) - 1)
+        self._start_helpers(work, len(values) - 1)
         work()
         for _ in values:
-            over.get()
+            done.get()
 
-    def _call_helpers(self, work: Callable[[], None], most: int) -> None:
+    def _start_helpers(self, work: Callable[[], None], most: int) -> None:
         with suppress(RuntimeError):  # no thread can be started
             for _ in range(min(HELPERS, most)):
                 self._helpers.start(work)
 
 
-_AT_ONCE = 0.0001
-"""Seconds in which a file system flushes that has no disk behind it. Helpers would take longer to wake up."""
+_FAST_SECONDS = 0.0001
+"""The time in which a file system without a disk flushes, in seconds. Waking up helpers would take longer."""
 
 
 def _make(folder: str, changed: set[str]) -> None:
-    """Make a folder and what is above it, and add each folder with a new one in it to `changed`."""
+    """Create a folder and its parents. Add each folder in which one was created to `changed`."""
     if os.path.isdir(folder):
         return
     parent = os.path.dirname(folder)
@@ -218,7 +218,7 @@ def _make(folder: str, changed: set[str]) -> None:
 
 
 def _begin_flush(descriptor: int) -> None:
-    """Start to write a file to the disk, if the system can, so that several flushes wait together."""
+    """Start writeback of a file, if the system supports it, so that later flushes overlap."""
     if _advise is not None:
         with suppress(OSError):
             _advise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -228,14 +228,16 @@ _advise: Callable[[int, int, int, int], None] | None = getattr(os, "posix_fadvis
 
 
 def sync_folder(folder: str | Path) -> None:
-    """Flush the names in a folder to the disk if the file system supports that; otherwise warn once."""
+    """Flush the entries of a folder to the disk if the file system supports it; otherwise warn once."""
     if flush_folder(folder) or _unflushable:
         return
     _unflushable.append(folder)
-    message = f"the file system of {str(folder)!r} cannot flush folders: what was saved last may be lost with the power"
-    with suppress(Warning):  # a filter may make errors of warnings, and a paid image must not be lost by one
+    message = (
+        f"the file system of {str(folder)!r} cannot flush folders: the images saved last may be lost in a power failure"
+    )
+    with suppress(Warning):  # a filter may turn warnings into errors, and no paid image may be lost by one
         warnings.warn(message, StepFunWarning, stacklevel=2)
 
 
 _unflushable: list[str | Path] = []
-"""The folder that was warned about in this process."""
+"""The folder for which this process has warned."""

@@ -9,20 +9,20 @@ from typing import cast
 
 from stepfun_async._core.errors import ConfigurationError
 
-from .base import Place
-from .bucket import Bucket, is_url, needed, shown
+from .base import FileStore
+from .bucket import Bucket, check_installed, is_url, redacted
 from .folder import Folder
 from .store import ImageStore
 
 
 @dataclass(frozen=True, slots=True)
 class StorageLocation:
-    """Where and how images are stored. It can be pickled; a process that opens it needs credentials of its own.
+    """Where and how images are stored. It can be pickled; a process that opens it needs its own credentials.
 
     Attributes:
         where: a folder, or the URL of a bucket.
-        notes: whether each image gets its note.
-        metadata: whether each image gets it into its own file too.
+        notes: whether a note is written beside each image.
+        metadata: whether the note is also embedded into the image file.
     """
 
     where: str
@@ -30,20 +30,20 @@ class StorageLocation:
     metadata: bool = False
 
     def store(self) -> ImageStore:
-        """The store, for one process. Nothing is opened or made before its first use."""
-        return ImageStore(place_at(self.where), notes=self.notes, metadata=self.metadata)
+        """Return the store, for one process. Nothing is opened or created before its first use."""
+        return ImageStore(open_file_store(self.where), notes=self.notes, metadata=self.metadata)
 
 
-def place_at(where: str) -> Place:
-    """The place called `where`.
+def open_file_store(where: str) -> FileStore:
+    """Return the file store at `where`.
 
     Raises:
-        ConfigurationError: it is a URL of no bucket.
+        ConfigurationError: it is a URL, but not that of a bucket.
     """
     return Bucket(where) if is_url(where) else Folder(Path(where))
 
 
-def check_pictures(pictures: object) -> str | None:
+def check_image_location(pictures: object) -> str | None:
     """Return the location of images for the journal: a URL, an absolute path, or `None` for the batch's own folder.
 
     Raises:
@@ -56,20 +56,20 @@ def check_pictures(pictures: object) -> str | None:
     where = os.fsdecode(cast("str | os.PathLike[str]", pictures))
     if not is_url(where):
         return os.path.abspath(where)
-    needed()
+    check_installed()
     return Bucket(where).name
 
 
 def check_folder(folder: str | os.PathLike[str], what: str) -> Path:
-    """`folder` as a path.
+    """Return `folder` as a path.
 
     Args:
-        folder: what was given.
-        what: what it is for, with which the message begins.
+        folder: the folder given by the user.
+        what: what it is for; the message begins with it.
 
     Raises:
         ConfigurationError: it is a URL.
     """
     if is_url(os.fspath(folder)):
-        raise ConfigurationError(f"{what} go to a folder on a local disk, not to {shown(os.fspath(folder))!r}")
+        raise ConfigurationError(f"{what} go to a folder on a local disk, not to {redacted(os.fspath(folder))!r}")
     return Path(folder)

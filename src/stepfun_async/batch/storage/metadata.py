@@ -1,7 +1,7 @@
-"""The request of an image, written into the image's own file: text in a PNG, EXIF in a JPEG or WebP.
+"""The request of an image, embedded in the image file: text in a PNG, EXIF in a JPEG or WebP.
 
-The compressed image is taken over byte for byte, so that no pixel changes, whatever the format; an
-encoder would do a JPEG over again, and worse. Everything else in the file stays too.
+The compressed image is copied byte for byte, so no pixel changes in any format; encoding a JPEG again would degrade it.
+Everything else in the file stays, too.
 
     PNG          iTXt chunks: `Description` with the prompt, `stepfun-async` with the JSON
     JPEG, WebP   EXIF: ImageDescription with the prompt in UTF-8, UserComment with the JSON in ASCII
@@ -26,15 +26,15 @@ Embed = Callable[[InputImage, str, str], bytes | None]
 
 
 def with_metadata(data: bytes, note: Mapping[str, object]) -> bytes:
-    """An image's file with a note in it.
+    """Embed a note in an image file.
 
     Args:
         data: the file.
-        note: what makes the image again; the prompt is in its `request`.
+        note: what is needed to make the image again; the prompt is in its `request`.
 
     Returns:
-        The file with the note; as it was where it is no whole image, where its format takes none, where it has EXIF
-        already, or where the note is longer than the 64 KB that a JPEG has room for.
+        The file with the note. It is unchanged if the image is incomplete, its format holds no metadata, it has EXIF
+        already, or the note is longer than the 64 KB that fit into a JPEG.
     """
     image = of_bytes(data)
     if not isinstance(image, InputImage) or not image.complete or image.format not in _EMBED:
@@ -58,7 +58,7 @@ def _in_png(image: InputImage, prompt: str, text: str) -> bytes:
 
 
 def _itxt(keyword: str, text: str) -> bytes:
-    """A chunk of text: not compressed, in no language that is said."""
+    """Return a chunk of text, not compressed and without a language."""
     body = b"iTXt" + keyword.encode("ascii") + b"\0" + b"\0\0" + b"\0" + b"\0" + text.encode()
     return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
 
@@ -67,13 +67,13 @@ def _itxt(keyword: str, text: str) -> bytes:
 
 _EXIF = b"Exif\0\0"
 _ASCII, _LONG, _UNDEFINED = 2, 4, 7
-_IMAGE_DESCRIPTION, _EXIF_FOLDER, _USER_COMMENT = 0x010E, 0x8769, 0x9286
+_IMAGE_DESCRIPTION, _EXIF_DIRECTORY, _USER_COMMENT = 0x010E, 0x8769, 0x9286
 
 
 def _tiff(prompt: str, text: str) -> bytes:
-    """The two texts as EXIF has them: a TIFF without an image, in two folders, behind which their values lie."""
+    """Return the two texts as EXIF: a TIFF without an image, with two directories followed by their values."""
     described, comment = prompt.encode() + b"\0", b"ASCII\0\0\0" + text.encode("ascii")
-    padding = b"\0" * (len(described) % 2)  # a value begins at an even place
+    padding = b"\0" * (len(described) % 2)  # a value begins at an even offset
     first, second = 8, 8 + 2 + 2 * 12 + 4
     values = second + 2 + 12 + 4
     return b"".join(
@@ -81,7 +81,7 @@ def _tiff(prompt: str, text: str) -> bytes:
             b"II*\0" + struct.pack("<I", first),
             struct.pack("<H", 2),
             _entry(_IMAGE_DESCRIPTION, _ASCII, described, values),
-            struct.pack("<HHII", _EXIF_FOLDER, _LONG, 1, second),
+            struct.pack("<HHII", _EXIF_DIRECTORY, _LONG, 1, second),
             struct.pack("<I", 0),
             struct.pack("<H", 1),
             _entry(_USER_COMMENT, _UNDEFINED, comment, values + len(described) + len(padding)),
@@ -93,10 +93,10 @@ def _tiff(prompt: str, text: str) -> bytes:
     )
 
 
-def _entry(tag: int, kind: int, value: bytes, place: int) -> bytes:
-    """An entry whose value lies at `place`, or in itself when it is that small."""
-    where = struct.pack("<I", place) if len(value) > 4 else value.ljust(4, b"\0")
-    return struct.pack("<HHI", tag, kind, len(value)) + where
+def _entry(tag: int, kind: int, value: bytes, offset: int) -> bytes:
+    """Return an entry whose value is at `offset`, or in the entry itself if it fits."""
+    content = struct.pack("<I", offset) if len(value) > 4 else value.ljust(4, b"\0")
+    return struct.pack("<HHI", tag, kind, len(value)) + content
 
 
 _SOI = b"\xff\xd8"
@@ -104,29 +104,29 @@ _LONGEST_SEGMENT = 0xFFFF
 
 
 def _in_jpeg(image: InputImage, prompt: str, text: str) -> bytes | None:
-    """EXIF behind the header that says JFIF, where there is one: that has to come first."""
+    """Insert EXIF after the JFIF header, if there is one, since that must come first."""
     data, body = image.data, _EXIF + _tiff(prompt, text)
     segments = list(jpeg_segments(data))
     has_exif = any(segment.marker == APP1 and segment.begins(data, _EXIF) for segment in segments)
     if has_exif or len(body) + 2 > _LONGEST_SEGMENT:
         return None
     first = segments[0]
-    place = first.stop if first.marker == APP0 else len(_SOI)
-    return data[:place] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[place:]
+    at = first.stop if first.marker == APP0 else len(_SOI)
+    return data[:at] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[at:]
 
 
 _HAS_EXIF, _HAS_ALPHA = 0x08, 0x10
 _LONGEST_HEAD = 18
-_LEAST = {b"VP8L": 13}
-"""Bytes of the first chunk that are looked at, where they are less than the longest."""
+_MIN_BYTES = {b"VP8L": 13}
+"""The bytes of the first chunk that are read, if fewer than `_LONGEST_HEAD`."""
 
 
 def _in_webp(image: InputImage, prompt: str, text: str) -> bytes | None:
-    """EXIF at the end, and a header that says so, which a simple file gets here."""
+    """Append EXIF and set its flag in the extended header, which a simple file gets here."""
     data = image.data
     chunks = data[12 : 8 + int.from_bytes(data[4:8], "little")]
     extended = chunks[:4] == b"VP8X"
-    if len(chunks) < _LEAST.get(chunks[:4], _LONGEST_HEAD):  # whatever comes behind what it calls its end
+    if len(chunks) < _MIN_BYTES.get(chunks[:4], _LONGEST_HEAD):  # bytes after the declared end do not count
         return None
     flags = chunks[8] if extended else _alpha_of(chunks)
     if flags & _HAS_EXIF:
@@ -138,7 +138,7 @@ def _in_webp(image: InputImage, prompt: str, text: str) -> bytes | None:
 
 
 def _alpha_of(chunks: bytes) -> int:
-    """The flag of a simple file whose pixels may be transparent: a lossless one, which has a bit for it."""
+    """Return the alpha flag of a simple file: only a lossless one has a bit for it."""
     return _HAS_ALPHA if chunks[:4] == b"VP8L" and chunks[12] & 0x10 else 0
 
 

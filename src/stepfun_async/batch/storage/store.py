@@ -1,7 +1,7 @@
-"""The images of a batch: whole and durable or not there, each with a note of how it was made.
+"""The images of a batch: complete and durable or absent, each with a note of how it was made.
 
-`ImageStore` names them, never replaces one, and recognizes its own. It does so at a `Place`, which stores any
-files: `Folder` here, or `Bucket`. All of it blocks, and is called in worker threads.
+`ImageStore` names images, never replaces one, and recognizes those of the batch. It writes them to a `FileStore`:
+a `Folder` or a `Bucket`. All of it blocks, and is called in worker threads.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from stepfun_async._core.responses import image_facts
 from stepfun_async._core.results import Image
 from stepfun_async._runtime import system
 
-from .base import NOTE, NewFile, Place, Saved
+from .base import NOTE, FileStore, NewFile, StoredImage
 from .filenames import folded
 from .metadata import with_metadata
 
 _UNKNOWN_FORMAT = ".bin"
-_RESCUED = "stepfun-"
+_FALLBACK_PREFIX = "stepfun-"
 _ENDINGS = (*EXTENSIONS.values(), _UNKNOWN_FORMAT)
 
 
@@ -40,9 +40,9 @@ class NewImage:
     """An image to be written.
 
     Attributes:
-        stem: its name without an ending.
+        stem: its name without the extension.
         image: the image, with its bytes.
-        note: what its note is to say.
+        note: the content of its note.
     """
 
     stem: str
@@ -51,21 +51,21 @@ class NewImage:
 
 
 class ImageStore:
-    """Images at a place.
+    """The images in a file store.
 
     Args:
-        place: where.
-        notes: whether each image gets its note.
-        metadata: whether each image gets it into its own file too.
+        files: the file store.
+        notes: whether a note is written beside each image.
+        metadata: whether the note is also embedded into the image file.
     """
 
-    def __init__(self, place: Place, *, notes: bool, metadata: bool = False) -> None:
-        self.place = place
+    def __init__(self, files: FileStore, *, notes: bool, metadata: bool = False) -> None:
+        self.files = files
         self._notes = notes
         self._metadata = metadata
 
-    def put(self, stem: str, image: Image, note: Mapping[str, object]) -> Saved:
-        """Write an image under the next free stem; otherwise as `put_all`.
+    def put(self, stem: str, image: Image, note: Mapping[str, object]) -> StoredImage:
+        """Write an image under the next free stem, as `put_all` does.
 
         Raises:
             OSError: it cannot be written.
@@ -75,98 +75,97 @@ class ImageStore:
             raise saved
         return saved
 
-    def put_all(self, images: Sequence[NewImage]) -> list[Saved | BaseException]:
-        """Write images. When this returns, they survive the loss of power.
+    def put_all(self, images: Sequence[NewImage]) -> list[StoredImage | BaseException]:
+        """Write images. When this returns, they are durable.
 
-        Notes come first: without its image a note says nothing, and an image that was not entered in
-        the journal is recognised by it. No image is ever replaced: if the name is taken by another
-        one, the next free name is used.
+        Notes are written first: a note without its image means nothing, and an image that is not in the journal is
+        recognized by its note. No image is ever replaced: if its name exists, the next free name is used.
 
         Returns:
-            For each what was saved, or the error: an `OSError` if it cannot be written.
+            For each image the stored one, or the error: an `OSError` if it cannot be written.
         """
         entries = [_Entry(image, metadata=self._metadata) for image in images]
         for entry in entries:
             entry.attempt(entry.prepare)
         left = [entry for entry in entries if entry.error is None]
         while left:
-            errors = self.place.write_all([entry.file(notes=self._notes) for entry in left])
-            left = [entry for entry, error in zip(left, errors, strict=True) if self._is_to_move(entry, error)]
+            errors = self.files.write_all([entry.file(notes=self._notes) for entry in left])
+            left = [entry for entry, error in zip(left, errors, strict=True) if self._needs_new_name(entry, error)]
         return [entry.error or entry.saved() for entry in entries]
 
-    def _is_to_move(self, entry: _Entry, error: BaseException | None) -> bool:
+    def _needs_new_name(self, entry: _Entry, error: BaseException | None) -> bool:
         """Record the result of a write. Return whether to retry it under another name, since that one exists."""
         if not isinstance(error, FileExistsError):
             entry.error = error
             return False
 
         def move() -> None:
-            entry.stem = self.free_stem(entry.given_stem)
+            entry.stem = self.free_stem(entry.requested_stem)
 
         entry.attempt(move)
         return entry.error is None
 
-    def find(self, stem: str) -> Saved | None:
-        """The image under a stem, whole and as its note has it; `None` if there is none, or only something else."""
-        present = self.place.present(_names(stem))
-        name = next((name for name in _names(stem) if name in present), None)
-        return None if name is None else self._look(name, stem + NOTE)
+    def find(self, stem: str) -> StoredImage | None:
+        """Return the image with a stem; `None` if there is none, or it is not complete and as its note describes it."""
+        existing = self.files.existing(_names(stem))
+        name = next((name for name in _names(stem) if name in existing), None)
+        return None if name is None else self._load(name, stem + NOTE)
 
-    def mend_note(self, path: str, note: Mapping[str, object]) -> None:
-        """Write the note of an image anew if it is there but cannot be read, since the power failed before it was
-        written to the disk.
+    def repair_note(self, path: str, note: Mapping[str, object]) -> None:
+        """Write the note of an image again if it exists but cannot be read, since the power failed before it reached
+        the disk.
 
         Args:
-            path: of the image.
-            note: what the note is to say.
+            path: the path of the image.
+            note: the content of the note.
 
         Raises:
             OSError: it cannot be written.
         """
         name = path.rpartition(".")[0] + NOTE
-        (text,) = self.place.contents([name])
+        (text,) = self.files.contents([name])
         if self._notes and text is not None and not _note_of(text):
-            self.place.replace(name, _as_text(note))
+            self.files.replace(name, _as_text(note))
 
-    def own(self, stem: str, fingerprint: str) -> Saved | None:
-        """The image under a stem, where it is that of a request: its note says so, or its name is made of it."""
+    def find_matching(self, stem: str, fingerprint: str) -> StoredImage | None:
+        """Return the image with a stem if it was made for a request, by its note or by the fingerprint in its name."""
         saved = self.find(stem)
         if saved is not None and (saved.note.get("fingerprint") == fingerprint or fingerprint in stem):
             return saved
         return None
 
-    def taken(self, stems: Iterable[str]) -> set[str]:
-        """Those of `stems` under which there is something; a note without an image is no hindrance."""
+    def existing(self, stems: Iterable[str]) -> set[str]:
+        """Return those of `stems` under which a file exists, other than a note."""
         stem_of = {name: stem for stem in stems for name in _names(stem)}
-        return {stem_of[name] for name in self.place.present(stem_of)}
+        return {stem_of[name] for name in self.files.existing(stem_of)}
 
-    def free_stem(self, stem: str, but: Collection[str] = ()) -> str:
-        """`stem`, or the next one that has nothing under it, not even another batch's file, and is none of `but`.
+    def free_stem(self, stem: str, exclude: Collection[str] = ()) -> str:
+        """Return `stem`, or the first of `stem~2` and so on, under which no file exists and that is not in `exclude`.
 
         Args:
-            stem: the name without an ending.
-            but: names that others have, as `names.folded` has them.
+            stem: the name without the extension.
+            exclude: names that are in use, as returned by `filenames.folded`.
         """
         stems = (stem if number == 1 else f"{stem}~{number}" for number in count(1))
-        return next(stem for stem in stems if folded(stem) not in but and not self.taken([stem]))
+        return next(stem for stem in stems if folded(stem) not in exclude and not self.existing([stem]))
 
-    def sweep(self, stem: str) -> None:
-        """Take away what a killed process left half-written for a stem."""
-        self.place.sweep(stem)
+    def remove_leftovers(self, stem: str) -> None:
+        """Remove the partial files that a killed process left for a stem."""
+        self.files.remove_leftovers(stem)
 
     def digests(self, names: Iterable[str]) -> Iterator[str | None]:
-        """The SHA-256 of files as they are now, in their order; `None` for one that is not there."""
-        for data in self.place.contents(names):
+        """Yield the SHA-256 of files as they are now, in their order; `None` for one that is missing."""
+        for data in self.files.contents(names):
             yield None if data is None else hashlib.sha256(data).hexdigest()
 
-    def rescue(self, stem: str, fingerprint: str, image: Image) -> Saved:
-        """Write a paid image that the place does not take to the system's folder for temporary files.
+    def save_fallback(self, stem: str, fingerprint: str, image: Image) -> StoredImage:
+        """Write a paid image to the system's folder for temporary files, since the file store cannot be written to.
 
-        What is there already is another image that is paid for, and stays.
+        An existing file is another paid image, and is kept.
 
         Args:
-            stem: the image's name without its ending.
-            fingerprint: of its request.
+            stem: the image's name without the extension.
+            fingerprint: the fingerprint of its request.
             image: the image, with its bytes.
 
         Raises:
@@ -174,80 +173,83 @@ class ImageStore:
         """
         data = image.to_bytes()
         for number in count(1):
-            path = self._refuge(stem, fingerprint, number, _ending_of(image))
+            path = self._fallback_path(stem, fingerprint, number, _ending_of(image))
             with suppress(FileExistsError):
                 _write_new(path, data)
-                return _saved(str(path), hashlib.sha256(data).hexdigest(), len(data), image, {})
+                return _stored_image(str(path), hashlib.sha256(data).hexdigest(), len(data), image, {})
         raise AssertionError
 
-    def rescued(self, stem: str, fingerprint: str) -> str | None:
-        """Return where `rescue` stored the image of a request; `None` if there is none of this user's."""
-        paths = (self._refuge(stem, fingerprint, 1, ending) for ending in _ENDINGS)
+    def find_fallback(self, stem: str, fingerprint: str) -> str | None:
+        """Return the path at which `save_fallback` stored the image of a request; `None` if this user has none."""
+        paths = (self._fallback_path(stem, fingerprint, 1, ending) for ending in _ENDINGS)
         return next((str(path) for path in paths if _is_own(path)), None)
 
-    def may_have_rescued(self, stem: str, fingerprint: str) -> bool:
-        """Whether `rescued` is worth asking: whether there was something when this was first called."""
-        if not self._refuges:
+    def may_have_fallback(self, stem: str, fingerprint: str) -> bool:
+        """Whether `find_fallback` may find an image, by the names that existed when this was first called."""
+        if not self._fallback_names:
             return False
-        return any(self._refuge(stem, fingerprint, 1, ending).name in self._refuges for ending in _ENDINGS)
+        return any(
+            self._fallback_path(stem, fingerprint, 1, ending).name in self._fallback_names for ending in _ENDINGS
+        )
 
     @cached_property
-    def _refuges(self) -> frozenset[str]:
-        """The names of rescued images, of whichever batch."""
+    def _fallback_names(self) -> frozenset[str]:
+        """The names of images at fallback paths, of any batch."""
         try:
-            return frozenset(name for name in os.listdir(tempfile.gettempdir()) if name.startswith(_RESCUED))
+            return frozenset(name for name in os.listdir(tempfile.gettempdir()) if name.startswith(_FALLBACK_PREFIX))
         except OSError:
             return frozenset()
 
-    def _refuge(self, stem: str, fingerprint: str, number: int, ending: str) -> Path:
-        """A place that is found again without a note, since the journal may be on the same full disk."""
-        named = f"{self.place.name}/{stem}\0{fingerprint}".encode("utf-8", "surrogateescape")
-        more = "" if number == 1 else f"-{number}"
-        return Path(tempfile.gettempdir()) / f"{_RESCUED}{hashlib.sha256(named).hexdigest()[:32]}{more}{ending}"
+    def _fallback_path(self, stem: str, fingerprint: str, number: int, ending: str) -> Path:
+        """Return a path that can be computed again without the journal, which may be on the same full disk."""
+        key = f"{self.files.name}/{stem}\0{fingerprint}".encode("utf-8", "surrogateescape")
+        suffix = "" if number == 1 else f"-{number}"
+        digest = hashlib.sha256(key).hexdigest()[:32]
+        return Path(tempfile.gettempdir()) / f"{_FALLBACK_PREFIX}{digest}{suffix}{ending}"
 
-    def fetch_back(self, stem: str, path: str, note: Mapping[str, object]) -> Saved | None:
-        """Write a rescued image to its place; `None` if it is gone.
+    def restore_fallback(self, stem: str, path: str, note: Mapping[str, object]) -> StoredImage | None:
+        """Write an image from its fallback path to the file store. Return the stored image; `None` if it is gone.
 
-        It stays where it is, to be removed once the other one is in the journal. That one may be
-        there already: what failed to be written may have been written, with only the response lost.
+        The file at the fallback path stays until the image is in the journal. The file store may have the image
+        already, if only the response to the write was lost.
         """
         try:
-            image = _image_of(Path(path).read_bytes())
+            image = _image_from(Path(path).read_bytes())
         except OSError:
             return None
-        picture = of_bytes(image.data or b"")
-        if not image.data or (isinstance(picture, InputImage) and not picture.complete):
+        decoded = of_bytes(image.data or b"")
+        if not image.data or (isinstance(decoded, InputImage) and not decoded.complete):
             return None
         fingerprint = note.get("fingerprint")
-        return (self.own(stem, str(fingerprint)) if fingerprint else None) or self.put(stem, image, note)
+        return (self.find_matching(stem, str(fingerprint)) if fingerprint else None) or self.put(stem, image, note)
 
-    def _look(self, name: str, note_name: str) -> Saved | None:
-        data, note_text = self.place.contents([name, note_name])
+    def _load(self, name: str, note_name: str) -> StoredImage | None:
+        data, note_text = self.files.contents([name, note_name])
         if data is None:
             return None
         digest, note = hashlib.sha256(data).hexdigest(), _note_of(note_text)
-        picture = of_bytes(data)
-        whole = isinstance(picture, InputImage) and picture.complete
-        if note.get("sha256", digest if whole else None) != digest:
+        image = of_bytes(data)
+        complete = isinstance(image, InputImage) and image.complete
+        if note.get("sha256", digest if complete else None) != digest:
             return None
-        return _saved(name, digest, len(data), _image_of(data), note)
+        return _stored_image(name, digest, len(data), _image_from(data), note)
 
 
 class _Entry:
     """An image that is being written.
 
     Args:
-        image: what is given.
-        metadata: whether the note goes into the image file too.
+        image: the image and its note.
+        metadata: whether the note is also embedded into the image file.
 
     Attributes:
-        given_stem: the name that the image was to have, without an ending.
-        stem: the name that it gets.
-        error: why it is not written; `None` as long as nothing went wrong.
+        requested_stem: the requested name, without the extension.
+        stem: the name in use, which differs if the requested one exists.
+        error: the error of the step that failed; `None` if none did.
     """
 
     def __init__(self, image: NewImage, *, metadata: bool) -> None:
-        self.given_stem = self.stem = image.stem
+        self.requested_stem = self.stem = image.stem
         self.error: BaseException | None = None
         self._image = image.image
         self._facts: Mapping[str, object] = {
@@ -261,36 +263,38 @@ class _Entry:
         self._digest = ""
 
     def attempt(self, step: Callable[[], object]) -> None:
-        """Take a step. What fails for one image concerns no other, whatever it is."""
+        """Run a step. Its error, of whatever class, affects only this image."""
         try:
             step()
-        except BaseException as error:  # noqa: BLE001 - raised by the one who waits for this image
+        except BaseException as error:  # noqa: BLE001 - raised in the task that waits for this image
             self.error = error
 
     def prepare(self) -> None:
-        """Make the bytes of the file."""
+        """Build the content of the file and of the note."""
         data = self._image.to_bytes()
         self._data = with_metadata(data, self._facts) if self._metadata else data
         self._digest = hashlib.sha256(self._data).hexdigest()
         self._note = {"sha256": self._digest, **self._facts}
 
     def file(self, *, notes: bool) -> NewFile:
-        """The file to be written, with its note if there are `notes`."""
+        """Return the file to be written, with its note if `notes`."""
         note = _as_text(self._note) if notes else None
         return NewFile(self.stem + _ending_of(self._image), self._data, self.stem + NOTE, note)
 
-    def saved(self) -> Saved:
-        """The image in its file."""
-        return _saved(self.stem + _ending_of(self._image), self._digest, len(self._data), self._image, self._note)
+    def saved(self) -> StoredImage:
+        """Return the stored image."""
+        return _stored_image(
+            self.stem + _ending_of(self._image), self._digest, len(self._data), self._image, self._note
+        )
 
 
 def _names(stem: str) -> tuple[str, ...]:
-    """The names that the image of a stem may have."""
+    """Return the names that the image with a stem may have."""
     return tuple(stem + ending for ending in _ENDINGS)
 
 
 def _as_text(note: Mapping[str, object]) -> bytes:
-    """A note as JSON, one thing a line; `indent` would do nearly that, in ten times the time."""
+    """Encode a note as JSON with one field a line. `indent` would do nearly the same, in ten times the time."""
     lines = ",\n".join([f' "{name}": {_encode(value)}' for name, value in note.items()])
     return f"{{\n{lines}\n}}".encode("utf-8", "backslashreplace")
 
@@ -302,24 +306,24 @@ def _ending_of(image: Image) -> str:
     return EXTENSIONS.get(image.format or "", _UNKNOWN_FORMAT)
 
 
-def _image_of(data: bytes) -> Image:
+def _image_from(data: bytes) -> Image:
     return Image(**image_facts(data))
 
 
-def _saved(path: str, digest: str, size: int, picture: Image, note: Mapping[str, Any]) -> Saved:
-    return Saved(
+def _stored_image(path: str, digest: str, size: int, image: Image, note: Mapping[str, Any]) -> StoredImage:
+    return StoredImage(
         path=path,
         sha256=digest,
         bytes=size,
-        format=picture.format,
-        width=picture.width,
-        height=picture.height,
+        format=image.format,
+        width=image.width,
+        height=image.height,
         note=note,
     )
 
 
 def _note_of(text: bytes | None) -> Mapping[str, Any]:
-    """Return the content of a note; empty if it cannot be read."""
+    """Decode a note; empty if it cannot be read."""
     try:
         note: object = json.loads(text or b"")
     except ValueError:
@@ -328,10 +332,10 @@ def _note_of(text: bytes | None) -> Mapping[str, Any]:
 
 
 def _write_new(path: Path, data: bytes) -> None:
-    """Write a file that is not there yet, for this user alone; it is there whole or not at all.
+    """Create a file that only this user may read. It is removed if it cannot be written completely.
 
     Raises:
-        FileExistsError: it is there.
+        FileExistsError: it exists.
     """
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         try:
@@ -344,7 +348,7 @@ def _write_new(path: Path, data: bytes) -> None:
 
 
 def _is_own(path: Path) -> bool:
-    """Whether `path` is a file of this user's, and no link: others may write to where it is."""
+    """Whether `path` is a regular file of this user, not a link: other users may write to the folder."""
     try:
         facts = path.lstat()
     except OSError:

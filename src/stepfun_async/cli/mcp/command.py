@@ -13,7 +13,7 @@ from stepfun_async import AsyncClient, ConfigurationError, Limits, capabilities
 from stepfun_async._call.settings import resolve
 
 from ..console import is_open
-from ..options import NO_KEY, TIMEOUT, AllowHttp, BaseUrl, ServerOption, Timeout, budget_of, describe_model
+from ..options import NO_KEY, TIMEOUT, AllowHttp, BaseUrl, ServerOption, Timeout, budget_of, register_unknown_model
 from .folders import Folders
 
 
@@ -69,6 +69,6 @@ def mcp(
     folders = Folders.of(Path(out), tuple(map(Path, read_folder or ())))
     settings = resolve(NO_KEY, base_url, allow_http=allow_http, server=server)
     for name in model or ():
-        describe_model(name, base_url, server)
+        register_unknown_model(name, base_url, server)
         capabilities(name)  # raises if there is none
     run(client, folders, settings, tuple(model or ()), (host, port) if http else None)

@@ -39,28 +39,28 @@ class Folders:
             problem = Problem("out", str(out), "a folder that can be written to", error.strerror or str(error))
             raise InvalidRequestError.of("the command line", (problem,)) from error
 
-    def place(self, tool: str, arguments: Mapping[str, object]) -> dict[str, object]:
+    def resolve_paths(self, tool: str, arguments: Mapping[str, object]) -> dict[str, object]:
         """Return `arguments` with every path in them as that of a file in a readable folder.
 
         Raises:
             InvalidRequestError: a path leads elsewhere, or to no file.
         """
-        placed = dict(arguments)
-        if "image" in placed:
-            placed["image"] = self._file(tool, "image", placed["image"])
-        style = placed.get("style_reference")
+        resolved = dict(arguments)
+        if "image" in resolved:
+            resolved["image"] = self._file(tool, "image", resolved["image"])
+        style = resolved.get("style_reference")
         if isinstance(style, Mapping) and "source_url" in style:
             parts = cast("Mapping[str, object]", style)
             source = self._file(tool, "style_reference.source_url", parts["source_url"])
-            placed["style_reference"] = {**parts, "source_url": source}
-        return placed
+            resolved["style_reference"] = {**parts, "source_url": source}
+        return resolved
 
     def _file(self, tool: str, field: str, given: object) -> object:
         """Return the file that `given` names; anything that names none as it is."""
         if not isinstance(given, str) or not names_path(given):
             return given
         try:
-            found = next(path for path in self._places(given) if path.is_file() and self._may_read(path))
+            found = next(path for path in self._candidates(given) if path.is_file() and self._may_read(path))
         except (
             StopIteration,
             OSError,
@@ -72,7 +72,7 @@ class Folders:
             raise InvalidRequestError.of(tool, (Problem(field, given, allowed, why),)) from None
         return found
 
-    def _places(self, given: str) -> list[Path]:
+    def _candidates(self, given: str) -> list[Path]:
         """Return where a path may lead, symbolic links resolved: from each readable folder, if it is relative."""
         return [(folder / given).resolve() for folder in self.readable]
 

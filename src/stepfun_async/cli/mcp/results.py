@@ -17,7 +17,7 @@ from stepfun_async._core.rendering import as_seen, on_white
 from stepfun_async._core.schemas.serialization import json_value
 from stepfun_async._core.text import escaped
 
-from ..errors import UPRIGHT, Words, reworded
+from ..errors import UPRIGHT, Rephrasings, rephrased
 
 PREVIEW_SIDE = 512
 """Pixels of the longer side of a preview: enough to judge an image by, at a tenth of the tokens of a whole one."""
@@ -25,9 +25,9 @@ PREVIEW_SIDE = 512
 _QUALITY = 80
 
 
-_WORDS: Words = (
+_REPHRASINGS: Rephrasings = (
     (r"Size\(width=([^,]+), height=([^)]+)\)", r'{"width": \1, "height": \2}'),
-    (r"; raise Budget\(\.\.\.\) or stop here", "; only the one who runs this server can raise its --budget"),
+    (r"; raise Budget\(\.\.\.\) or stop here", "; only the owner of this server can raise its --budget"),
     (
         r"so the budget cannot be enforced: pass Budget\(.*\}\)",
         "so the budget of this server cannot be enforced: choose another model",
@@ -42,7 +42,7 @@ _WORDS: Words = (
 
 def for_agents(text: str) -> str:
     """Rephrase a message of the SDK for agents."""
-    return reworded(text, _WORDS)
+    return rephrased(text, _REPHRASINGS)
 
 
 def image_result(
@@ -104,8 +104,8 @@ def tool_result(
 
 def problem_facts(problem: Problem) -> dict[str, object]:
     """Return a problem as JSON, with the sentence that says it."""
-    said, allowed = for_agents(str(problem)), for_agents(problem.allowed)
-    return {"field": problem.field, "problem": said, "allowed": allowed, "nearest": json_value(problem.nearest)}
+    sentence, allowed = for_agents(str(problem)), for_agents(problem.allowed)
+    return {"field": problem.field, "problem": sentence, "allowed": allowed, "nearest": json_value(problem.nearest)}
 
 
 def money_facts(client: AsyncClient) -> dict[str, object]:

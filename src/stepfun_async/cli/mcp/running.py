@@ -11,7 +11,7 @@ import anyio
 from stepfun_async import AsyncClient, Usage
 from stepfun_async._core.server import Settings
 
-from ..console import complain, counted, plain_money
+from ..console import counted, echo_stderr, format_money
 from .folders import Folders
 from .server import ImageTools, server_for
 from .tools import Offer
@@ -41,25 +41,25 @@ def run(
     except KeyboardInterrupt:  # the usual end of a server
         pass
     finally:
-        complain(f"bill: {_bill(client.usage)}")
+        echo_stderr(f"bill: {_bill(client.usage)}")
 
 
 async def _serve(tools: ImageTools, address: tuple[str, int] | None) -> None:
     async with tools.client:
         if address is None:
             if sys.stdin.isatty():
-                complain("An agent's program starts this server and speaks to it; Ctrl-D ends it.")
+                echo_stderr("An agent's program starts this server and speaks to it; Ctrl-D ends it.")
             await serve_stdio(server_for(tools))
         else:
-            await serve_http(server_for(tools), *address, os.environ.get(TOKEN_VARIABLE) or None, _introduce)
+            await serve_http(server_for(tools), *address, os.environ.get(TOKEN_VARIABLE) or None, _print_banner)
 
 
 def _bill(usage: Usage) -> str:
     """Return what was made, what it cost, and what may have been charged besides."""
-    spent = f", {plain_money(usage.spent)}" if usage.spent else ""
+    spent = f", {format_money(usage.spent)}" if usage.spent else ""
     unknown = f"; {usage.maybe_billed} more may have been billed" if usage.maybe_billed else ""
     return f"{counted(usage.billed, 'image')}{spent}{unknown}"
 
 
-def _introduce(url: str) -> None:
-    complain(f"MCP server: {url}", "Ctrl-C ends it.")
+def _print_banner(url: str) -> None:
+    echo_stderr(f"MCP server: {url}", "Ctrl-C ends it.")

@@ -41,7 +41,7 @@ from .folders import Folders
 from .results import error_result, image_result, money_facts, tool_result
 
 HEARTBEAT = 5.0
-"""Seconds between two notices of progress, so that a client that waits for some does not give up."""
+"""Seconds between two reports of progress, so that clients with a timeout do not give up."""
 
 _INSTRUCTIONS = (
     "Makes images with StepFun's models. check_image_request is free: use it before a costly call. "
@@ -60,7 +60,7 @@ class ImageTools:
         folders: where images are read and written.
         settings: the client's, which prices depend on.
         offer: the models that the tools offer.
-        saving: the names of images that calls in flight will have.
+        saving: the paths of the images of calls in flight, without extension.
     """
 
     client: AsyncClient
@@ -94,16 +94,16 @@ class ImageTools:
         try:
             response = await self._send(context, request, stem)
         except SaveError as error:
-            response = self._saved_elsewhere(error, request)
+            response = self._save_under_other_name(error, request)
         finally:
             self.saving.discard(stem)
         return await anyio.to_thread.run_sync(image_result, response, self.client, price, notices)
 
-    def _saved_elsewhere(self, error: SaveError, request: ImageRequest) -> ImagesResponse:
-        """Return the response, saved by another name: another program may just have taken the first one.
+    def _save_under_other_name(self, error: SaveError, request: ImageRequest) -> ImagesResponse:
+        """Return the response, saved under another name, since another program may just have created the first one.
 
         Raises:
-            SaveError: `error` itself, since it cannot be saved by that name either.
+            SaveError: `error` itself, if it cannot be saved under that name either.
         """
         image = error.response.image
         try:
@@ -113,12 +113,12 @@ class ImageTools:
         return replace(error.response, data=(replace(image, path=path, data=None),))
 
     def _request(self, tool: str, arguments: Mapping[str, object]) -> ImageRequest:
-        """Return the valid request that the arguments of a tool ask for.
+        """Return the request from the arguments of a tool.
 
         Raises:
-            InvalidRequestError: they ask for none.
+            InvalidRequestError: it is invalid.
         """
-        request = tools.request_of(tool, self.folders.place(tool, arguments), self.offer)
+        request = tools.request_of(tool, self.folders.resolve_paths(tool, arguments), self.offer)
         if problems := request.read(self.settings.server).problems():
             raise InvalidRequestError.of(tool, problems)
         return request

@@ -17,9 +17,9 @@ _CHUNK = 64 * 1024
 class StdinLines:
     """An async iterator over the lines of a file descriptor, in UTF-8, until its end.
 
-    A thread of its own reads them. Nothing waits for this thread: the usual way, a worker thread of anyio, holds up
-    the end of the program until the next line arrives. It reads from the descriptor, since the lock of `sys.stdin`,
-    held by a thread, would make the interpreter fail at its end.
+    A thread of its own reads them, and nothing waits for it: a worker thread of anyio would delay the end of the
+    program until the next line arrives. It reads from the descriptor, since the interpreter fails at exit if a thread
+    holds the lock of `sys.stdin`.
 
     Args:
         descriptor: the file descriptor; 0 for stdin.
@@ -43,12 +43,12 @@ class StdinLines:
             raise StopAsyncIteration from None
 
     def close(self) -> None:
-        """Drop what was read and not taken."""
+        """Discard lines that were read and not consumed."""
         self._send.close()
         self._receive.close()
 
     def _read(self, token: EventLoopToken) -> None:
-        def hand_over(function: Callable[..., object], *arguments: object) -> bool:
+        def send_to_loop(function: Callable[..., object], *arguments: object) -> bool:
             try:
                 run_sync(function, *arguments, token=token)
             except (RuntimeError, anyio.BrokenResourceError, anyio.ClosedResourceError):
@@ -59,9 +59,9 @@ class StdinLines:
         while chunk := self._next_chunk():
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
-                if not hand_over(self._send.send_nowait, line.decode("utf-8", "replace")):
+                if not send_to_loop(self._send.send_nowait, line.decode("utf-8", "replace")):
                     return
-        hand_over(self._send.close)
+        send_to_loop(self._send.close)
 
     def _next_chunk(self) -> bytes:
         try:

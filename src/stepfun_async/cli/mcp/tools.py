@@ -1,4 +1,4 @@
-"""The tools: what each is for, which arguments it takes, and the request that some arguments ask for."""
+"""The tools: what each is for, which arguments it takes, and the request made from them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Offer:
     models: tuple[str, ...] = ()
 
     def rows(self) -> tuple[Capability, ...]:
-        """Return the rows of the models, those registered a moment ago included."""
+        """Return the current rows of the models, including models registered later."""
         named = (row for row in capabilities() if not self.models or row.model in self.models)
         adapted = (row_of(row.model, row.operation, self.server) for row in named)
         return tuple(row for row in adapted if row is not None)
@@ -82,15 +82,15 @@ class Offer:
         """Return the rows of one operation."""
         return tuple(row for row in self.rows() if row.operation == operation)
 
-    def usual_model(self, operation: Operation) -> str:
-        """Return the model of calls that name none: the SDK's, or else the first."""
-        usual: str = REQUESTS[operation].model_fields["model"].default
+    def default_model(self, operation: Operation) -> str:
+        """Return the model for calls without one: the SDK's default, or else the first."""
+        default: str = REQUESTS[operation].model_fields["model"].default
         names = [row.model for row in self.rows_for(operation)]
-        return usual if usual in names or not names else names[0]
+        return default if default in names or not names else names[0]
 
 
 def describe_tools(offer: Offer) -> Sequence[ToolFacts]:
-    """Return all tools, with the rows of the tables as they are now; those that no model is for are left out."""
+    """Return all tools, from the current rows of the tables; tools without a model are left out."""
     makers = [
         ToolFacts(name, _DESCRIPTIONS[name], _schema_of(operation, offer), reads_only=False)
         for name, operation in TOOLS.items()
@@ -116,13 +116,13 @@ _MODELS_SCHEMA: Schema = {"type": "object", "properties": {}, "additionalPropert
 
 
 def _schema_of(operation: Operation, offer: Offer) -> Schema:
-    """Return the arguments of all models for one operation as one object: the APIs of agents take no alternatives."""
+    """Return the arguments of all models for one operation as one object, since agents' APIs accept no alternatives."""
     rows = offer.rows_for(operation)
     schemas = {row.model: request_schema(row, _FORM) for row in rows}
     names = dict.fromkeys(name for row in rows for name in row.rules if name not in _NOT_OFFERED)
     required = [name for name in names if all(name in schema["required"] for schema in schemas.values())]
-    usual = offer.usual_model(operation)
-    model = {"description": "The model to use.", "type": "string", "enum": [*schemas], "default": usual}
+    default = offer.default_model(operation)
+    model = {"description": "The model to use.", "type": "string", "enum": [*schemas], "default": default}
     return {
         "type": "object",
         "properties": {**{name: _merged(name, schemas) for name in names}, "model": model},
@@ -132,7 +132,7 @@ def _schema_of(operation: Operation, offer: Offer) -> Schema:
 
 
 def _merged(name: str, schemas: Mapping[str, Schema]) -> Schema:
-    """Return the schema of a parameter for all models: that of each, if they differ."""
+    """Return the schema of a parameter for all models; if they differ, that of each."""
     each: dict[str, Schema] = {
         model: schema["properties"][name] for model, schema in schemas.items() if name in schema["properties"]
     }
@@ -146,15 +146,15 @@ def _merged(name: str, schemas: Mapping[str, Schema]) -> Schema:
     only = "" if len(each) == len(schemas) else f" Only for {', '.join(each)}."
     if len(alike) == 1:
         return {**each[alike[0][0]], "description": f"{each[alike[0][0]]['description']}{only}"}
-    ways = [{"title": ", ".join(group), **each[group[0]]} for group in alike]
-    return {"description": f"{MEANINGS.get(name, name)}{only}", "anyOf": ways}
+    alternatives = [{"title": ", ".join(group), **each[group[0]]} for group in alike]
+    return {"description": f"{MEANINGS.get(name, name)}{only}", "anyOf": alternatives}
 
 
 # --- arguments ------------------------------------------------------------------------------------
 
 
 def request_of(tool: str, arguments: Mapping[str, object], offer: Offer) -> ImageRequest:
-    """Return the request that the arguments of a tool ask for, valid or not.
+    """Return the request from the arguments of a tool, valid or not.
 
     Raises:
         InvalidRequestError: there are arguments that tools do not have, or the model is not offered.
@@ -162,9 +162,9 @@ def request_of(tool: str, arguments: Mapping[str, object], offer: Offer) -> Imag
     operation = TOOLS[tool]
     rows = offer.rows_for(operation)
     names = tuple(name for row in rows for name in row.rules if name not in _NOT_OFFERED)
-    odd = (name for name in arguments if name in _NOT_OFFERED or not _is_name(name))
-    problems = [_no_argument(name, arguments[name], names) for name in odd]
-    model = arguments.get("model", offer.usual_model(operation))
+    invalid = (name for name in arguments if name in _NOT_OFFERED or not _is_name(name))
+    problems = [_no_argument(name, arguments[name], names) for name in invalid]
+    model = arguments.get("model", offer.default_model(operation))
     models = tuple(row.model for row in rows)
     if model not in models:
         problems.append(Problem("model", plain(model), ", ".join(models), "not offered", closest(model, models)))
@@ -183,7 +183,7 @@ def _no_argument(name: str, value: object, names: Iterable[str]) -> Problem:
 
 
 def model_facts(row: Capability) -> dict[str, object]:
-    """Return what an agent chooses a model by."""
+    """Return the facts by which an agent chooses a model."""
     sizes = row.rules.get("size")
     limits = {name: rule.wire_allowed for name, rule in row.rules.items() if name not in (*_NOT_OFFERED, "size")}
     end = row.lifecycle and (str(row.lifecycle.ends) if row.lifecycle.ends else "ended")

@@ -86,7 +86,7 @@ async def serve_http(
     with listen(host, port) as listener:
         bound = listener.getsockname()[1]
         app = _app(server, host, bound)
-        running = _HTTPServer(_Draining(app if token is None else _Guarded(app, token)))
+        running = _HTTPServer(_Draining(app if token is None else _TokenRequired(app, token)))
         async with _at_signal(running.stop):
             on_ready(f"http://{in_url(host)}:{bound}{PATH}")
             await running.serve(sockets=[listener])
@@ -173,7 +173,7 @@ def _app(server: Server[Any], host: str, port: int) -> ASGIApp:
     )
 
 
-class _Guarded:
+class _TokenRequired:
     """An application behind a token."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
@@ -181,13 +181,13 @@ class _Guarded:
         self._expected = f"Bearer {token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not self._lets_in(scope):
+        if scope["type"] == "http" and not self._is_authorized(scope):
             why = f"send the header Authorization: Bearer TOKEN, with the token of {TOKEN_VARIABLE}"
             refusal = PlainTextResponse(why, 401, {"www-authenticate": "Bearer"})
             await refusal(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
-    def _lets_in(self, scope: Scope) -> bool:
+    def _is_authorized(self, scope: Scope) -> bool:
         given = Headers(scope=scope).get("authorization", "")
         return hmac.compare_digest(given.encode(), self._expected)

@@ -1,4 +1,4 @@
-"""Numbers, times and durations as people read them."""
+"""Formats numbers, times and durations for people."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def count(value: int, one: str, many: str | None = None) -> str:
 
 
 def percent(part: int, whole: int) -> str:
-    """`12 %`; never 0 % or 100 % where that is not exact."""
+    """`12 %`; 0 % and 100 % only if they are exact."""
     share = 100 * part / whole if whole else 0.0
     if 0 < share < 1:
         return f"<{SPACE}1{SPACE}%"
@@ -68,7 +68,7 @@ def moment(seconds: float) -> str:
 
 
 def clock(seconds: float, width: float) -> str:
-    """A label for a moment on an axis whose columns are `width` seconds wide: `14:02:05`, `14:02`, `11-25 14:02`."""
+    """A label on an axis whose bins are `width` seconds wide: `14:02:05`, `14:02`, `11-25 14:02`."""
     if width >= 43200:
         return f"{_utc(seconds):%Y-%m-%d}"
     if width >= 1800:
@@ -77,7 +77,7 @@ def clock(seconds: float, width: float) -> str:
 
 
 def span(start: float, end: float) -> str:
-    """From when to when: `2026-11-25 14:02 to 16:41 UTC`."""
+    """`2026-11-25 14:02 to 16:41 UTC`."""
     first, last = _utc(start), _utc(end)
     until = f"{last:%H:%M}" if first.date() == last.date() else f"{last:%Y-%m-%d %H:%M}"
     return f"{first:%Y-%m-%d %H:%M} to {until} UTC"

@@ -1,4 +1,4 @@
-"""Progress of a run, shown while it goes on."""
+"""Shows the progress of a run."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ _COUNTED_AT_ONCE = 4096
 
 
 @asynccontextmanager
-async def watched(
+async def show_progress(
     progress: Callable[[], Progress], inputs: Any, variations: int, limit: int | None
 ) -> AsyncGenerator[None]:
-    """Show how a run stands during the block, and how it ended after it.
+    """Show the progress of a run during the block, and its result after it.
 
     Args:
-        progress: returns how it stands.
-        inputs: the inputs of the batch, whose lines are counted ahead of the run where they can be read twice.
-        variations: how many images each is to become.
-        limit: how many images are made at most.
+        progress: returns the progress.
+        inputs: the inputs of the batch. If they can be read twice, their lines are counted ahead of the run.
+        variations: the number of images for each line.
+        limit: the maximum number of images.
     """
-    watch = _Watch(progress, status_line())
+    display = _ProgressDisplay(progress, status_line())
     try:
         async with anyio.create_task_group() as group:
-            group.start_soon(watch.count, inputs, variations, limit)
-            group.start_soon(watch.go_on)
+            group.start_soon(display.count, inputs, variations, limit)
+            group.start_soon(display.refresh)
             yield
             group.cancel_scope.cancel()
     finally:
-        watch.line.end(*watch.text())
+        display.line.end(*display.text())
 
 
-def interrupted(progress: Progress) -> str:
+def interruption_message(progress: Progress) -> str:
     """Return the message for a run that Ctrl-C has ended."""
     lost = f" {progress.unknown:,} may have been charged without an image." if progress.unknown else ""
     return f"interrupted: {progress.done:,} images were made and are kept.{lost} The next run makes the rest."
 
 
-class _Watch:
+class _ProgressDisplay:
     """Shows a run."""
 
     def __init__(self, progress: Callable[[], Progress], line: StatusLine) -> None:
@@ -57,8 +57,8 @@ class _Watch:
         self._total: int | None = None
         self._began = time.monotonic()
 
-    async def go_on(self) -> None:
-        """Renew the line until it is cancelled."""
+    async def refresh(self) -> None:
+        """Refresh the line until this is cancelled."""
         while True:
             await anyio.sleep(self.line.interval)
             self.line.show(*self.text())
@@ -68,12 +68,12 @@ class _Watch:
         try:
             length = await _length_of(inputs)
         except (StepFunError, OSError):
-            return  # the run says so itself
+            return  # the run raises it
         total = None if length is None else length * variations
         self._total = total if total is None or limit is None else min(total, limit)
 
     def text(self) -> tuple[str, float | None]:
-        """Return the progress of the run in words, and the share that is done."""
+        """Return the progress of the run as text, and as a fraction."""
         standing = _standing(self._progress(), self._total, time.monotonic() - self._began)
         share = standing.ended / standing.total if standing.total else None
         return progress_line(standing, self.line.columns, self.line.separator), share

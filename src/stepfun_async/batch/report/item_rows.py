@@ -1,4 +1,4 @@
-"""The rows of a report, from what a batch's journal has."""
+"""Converts the items of a batch to the rows of a report, and its status to the summary."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAMED = frozenset({"prompt", "model", "operation"})
 
 
 def row_from(item: Item) -> ReportRow:
-    """A line of the batch as a row of the report."""
+    """Return a line of the batch as a row of the report."""
     return ReportRow(
         id=item.id,
         state=_state_of(item),
@@ -45,12 +45,12 @@ def row_from(item: Item) -> ReportRow:
 
 
 def summary_from(status: Status, *, title: str, made: float) -> ReportSummary:
-    """Return a report's summary of the batch.
+    """Return the summary of the batch.
 
     Args:
-        status: how it stands.
-        title: what it is called.
-        made: when the report is made, in seconds since 1970.
+        status: the status of the batch.
+        title: the title of the report.
+        made: the time of the report, in seconds since 1970.
     """
     unsettled = status.counts["pending"] + status.counts["started"]
     return ReportSummary(
@@ -73,7 +73,7 @@ def _text(request: Mapping[str, object], name: str) -> str | None:
 
 
 def _path_of(item: Item) -> str | None:
-    """The line's image; one that had to be put elsewhere is not shown."""
+    """Return the path of the image; `None` if it is at a fallback path, which the page does not show."""
     return None if item.error == SaveError.__name__ else item.path
 
 

@@ -1,4 +1,4 @@
-"""The sums over all rows of a report, in memory that does not grow with their number."""
+"""The totals over all rows of a report, in bounded memory."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ..._core.money import NOTHING, Money, total
 from .values import ReportRow, State
 
 _EXAMPLES = 3
-"""Failures of a class that are shown as examples."""
+"""The number of failures shown as examples of a class."""
 
 _MOST_KINDS = 50
-"""Classes of failures, and models, that are counted each on its own; a job has a few, a mistake in one, thousands."""
+"""The number of error classes, and of models, that are counted separately. A job has a few; a faulty one, thousands."""
 
 REST = "all others"
 """The label for classes and models beyond `_MOST_KINDS`."""
@@ -37,26 +37,26 @@ _WIDTHS: tuple[int, ...] = (
     604800 * 520,
     604800 * 5200,
 )
-"""Seconds that a column of the plot over time may be wide; each a multiple of the one before."""
+"""The widths of the bins of the timeline in seconds, each a multiple of the one before."""
 
 _MOST_BINS = 1024
-"""Distinct moments; from this many on, seconds are counted together."""
+"""The maximum number of bins; beyond it, bins are merged into wider ones."""
 
 _PAUSE = 600
-"""Seconds in which nothing ended, after which nothing was at work; a request has 120 by default."""
+"""Seconds without an ended request after which the job counts as paused; the timeout of a request is 120 by default."""
 
 _LAST = 32_503_680_000
-"""The year 3000, in seconds since 1970; what lies beyond is no time."""
+"""The year 3000, in seconds since 1970; later times are ignored."""
 
 _STEP = math.log(1.01)
-"""The difference of the logarithms of two distinct durations: 1 %."""
+"""The width of a bin of durations, as a difference of logarithms: 1 %."""
 
 _SHORTEST = 0.001
-"""Seconds of the shortest distinct duration."""
+"""The shortest duration that is distinguished, in seconds."""
 
 
 @dataclass(slots=True)
-class Amounts:
+class Totals:
     """Sums of money by currency."""
 
     by_currency: dict[str, Decimal] = field(default_factory=dict[str, Decimal])
@@ -67,7 +67,7 @@ class Amounts:
             self.by_currency[money.currency] = total((whole, money.amount))
 
     def __str__(self) -> str:
-        """The sums that are not 0, such as `5.820 USD`; empty where there are none."""
+        """The sums other than 0, such as `5.820 USD`; empty without any."""
         return " + ".join(str(Money(amount, name)) for name, amount in sorted(self.by_currency.items()) if amount)
 
 
@@ -79,12 +79,12 @@ class Costs:
     attempts: int = 0
     maybe_billed: int = 0
     unpriced: int = 0
-    spent: Amounts = field(default_factory=Amounts)
-    held: Amounts = field(default_factory=Amounts)
+    spent: Totals = field(default_factory=Totals)
+    held: Totals = field(default_factory=Totals)
 
     @property
     def money(self) -> str:
-        """Return the amount spent; a note if no price is known; empty if nothing was spent."""
+        """The amount spent; `not known` if no price is known; empty if nothing was spent."""
         return str(self.spent) or ("not known" if self.unpriced else "")
 
     def add(self, row: ReportRow) -> None:
@@ -98,10 +98,10 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A failure that stands for its class, and where it is among the rows listed; `None` if it is not."""
+    """An example of a class of failures, and its index among the listed rows; `None` if it is not listed."""
 
     row: ReportRow
-    place: int | None
+    index: int | None
 
 
 @dataclass(slots=True)
@@ -111,14 +111,14 @@ class Failures:
     count: int = 0
     examples: list[Example] = field(default_factory=list[Example])
 
-    def add(self, row: ReportRow, place: int | None) -> None:
+    def add(self, row: ReportRow, index: int | None) -> None:
         self.count += 1
         if len(self.examples) < _EXAMPLES:
-            self.examples.append(Example(row, place))
+            self.examples.append(Example(row, index))
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class Bin:
     """The requests that ended in one bin, in seconds since 1970: images, and everything else."""
 
     start: float
@@ -126,7 +126,7 @@ class Column:
     others: int
 
 
-class Pace:
+class Timeline:
     """The number of requests that ended, over time."""
 
     def __init__(self) -> None:
@@ -144,23 +144,23 @@ class Pace:
             self._bins = _coarser(self._bins, self._level)
 
     def paused(self) -> int:
-        """The seconds in which nothing was at work: all stretches longer than `_PAUSE` without an end."""
+        """Return the seconds of all pauses: periods longer than `_PAUSE` in which no request ended."""
         width = _WIDTHS[self._level]
         gaps = ((later - earlier - 1) * width for earlier, later in pairwise(sorted(self._bins)))
         return sum(gap for gap in gaps if gap > _PAUSE)
 
-    def columns(self, most: int) -> tuple[int, list[Column]]:
+    def bins(self, most: int) -> tuple[int, list[Bin]]:
         """At most `most` columns, those that are not empty, and how many seconds each is wide."""
         bins, level = self._bins, self._level
         while bins and max(bins) - min(bins) >= most:
             level += 1
             bins = _coarser(bins, level)
         width = _WIDTHS[level]
-        return width, [Column(at * width, *counts) for at, counts in sorted(bins.items())]
+        return width, [Bin(at * width, *counts) for at, counts in sorted(bins.items())]
 
 
 def _coarser(bins: Mapping[int, list[int]], level: int) -> dict[int, list[int]]:
-    """`bins`, counted together to the width of `level` from the width before."""
+    """Merge bins of the width before `level` to the width of `level`."""
     factor = _WIDTHS[level] // _WIDTHS[level - 1]
     merged: dict[int, list[int]] = {}
     for at, counts in bins.items():
@@ -169,8 +169,8 @@ def _coarser(bins: Mapping[int, list[int]], level: int) -> dict[int, list[int]]:
     return merged
 
 
-class Durations:
-    """The durations of requests, to 1 %."""
+class DurationHistogram:
+    """A histogram of the durations of requests, with a resolution of 1 %."""
 
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
@@ -184,7 +184,7 @@ class Durations:
         return self._counts.total()
 
     def percentile(self, share: float) -> float:
-        """The seconds within which `share` of the requests were over; 0 where there are none."""
+        """Return the seconds within which `share` of the requests ended; 0 without requests."""
         left = share * self.count
         for bin_, count in sorted(self._counts.items()):
             left -= count
@@ -192,7 +192,7 @@ class Durations:
                 return math.exp(bin_ * _STEP)
         return 0.0
 
-    def columns(self, most: int) -> Iterator[tuple[float, float, int]]:
+    def bins(self, most: int) -> Iterator[tuple[float, float, int]]:
         """At most `most` columns of equal width on a logarithmic scale: from, to, in seconds, and how many."""
         if not self._counts:
             return
@@ -203,17 +203,17 @@ class Durations:
             yield math.exp((start - 0.5) * _STEP), math.exp((end - 0.5) * _STEP), count
 
 
-class Tally:
-    """The sums over all rows.
+class ReportStats:
+    """The totals over all rows.
 
     Attributes:
-        states: how many rows are in each state.
-        listed: how many of these the page lists.
-        failures: by class.
-        costs: by model.
-        all_costs: of all models together.
-        pace: when requests ended.
-        durations: how long the images took that are there.
+        states: the number of rows in each state.
+        listed: the number of these that the page lists.
+        failures: the failures by class.
+        costs: the costs by model.
+        all_costs: the costs of all models together.
+        timeline: the number of requests that ended over time.
+        durations: the durations of requests that made an image.
         started: the first start, in seconds since 1970; `None` if none is known.
         ended: the last end, likewise.
     """
@@ -224,20 +224,20 @@ class Tally:
         self.failures: dict[str, Failures] = {}
         self.costs: dict[str, Costs] = {}
         self.all_costs = Costs()
-        self.pace = Pace()
-        self.durations = Durations()
+        self.timeline = Timeline()
+        self.durations = DurationHistogram()
         self.started: float | None = None
         self.ended: float | None = None
 
-    def add(self, row: ReportRow, place: int | None) -> None:
-        """Count `row`, which stands at `place` among the rows listed; `None` if it is not listed."""
+    def add(self, row: ReportRow, index: int | None) -> None:
+        """Count a row; `index` is its position among the listed rows, and `None` if it is not listed."""
         self.states[row.state] += 1
-        self.listed[row.state] += place is not None
+        self.listed[row.state] += index is not None
         self.all_costs.add(row)
         if row.attempts:
             self.costs.setdefault(_kind(row.model or "", self.costs), Costs()).add(row)
         if row.failure is not None:
-            self.failures.setdefault(_kind(row.failure, self.failures), Failures()).add(row, place)
+            self.failures.setdefault(_kind(row.failure, self.failures), Failures()).add(row, index)
         self._add_times(row)
 
     def _add_times(self, row: ReportRow) -> None:
@@ -247,7 +247,7 @@ class Tally:
             self.started = row.started if self.started is None else min(self.started, row.started)
         if row.ended is not None and 0 <= row.ended < _LAST:
             self.ended = row.ended if self.ended is None else max(self.ended, row.ended)
-            self.pace.add(row.ended, image=row.state == "done")
+            self.timeline.add(row.ended, image=row.state == "done")
 
 
 def _kind(name: str, known: Mapping[str, object]) -> str:
