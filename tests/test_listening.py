@@ -124,7 +124,7 @@ async def test_a_refusal_is_the_result_although_the_connection_is_lost_before_th
 async def test_the_end_of_a_refusals_body_is_not_waited_for(
     torn: bytes, way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(response_body, "WORDS", 0.2)
+    monkeypatch.setattr(response_body, "ERROR_BODY_TIMEOUT", 0.2)
     over = threading.Event()
 
     def refuse(connection: socket.socket) -> None:

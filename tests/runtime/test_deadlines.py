@@ -12,7 +12,7 @@ import anyio.lowlevel
 import pytest
 
 from stepfun_async._runtime.deadlines import deadline_scope
-from stepfun_async._runtime.event_loop import cancel_if_due, finished_in_thread, loop_and_clock
+from stepfun_async._runtime.event_loop import deliver_cancellation, finished_in_thread, loop_and_clock
 
 pytestmark = pytest.mark.anyio
 
@@ -128,7 +128,7 @@ async def test_a_deadline_during_a_step_that_has_to_finish_takes_effect_where_th
 async def test_a_block_that_ends_with_such_a_step_has_its_result_and_nothing_is_left_to_cancel() -> None:
     with Reached().scope:
         result = await Step().run()
-    await cancel_if_due()
+    await deliver_cancellation()
     await asyncio.sleep(0)
     assert result == 5
     task = asyncio.current_task()
@@ -141,7 +141,7 @@ async def test_a_task_cancelled_during_such_a_step_too_is_cancelled_once() -> No
     async def run() -> int:
         with Reached().scope:
             result = await Step().run()
-        await cancel_if_due()
+        await deliver_cancellation()
         return result
 
     task = asyncio.create_task(run())

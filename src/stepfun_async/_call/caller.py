@@ -67,7 +67,7 @@ from .._limits.budget import Budget
 from .._limits.limiter import Permit
 from .._limits.shared import SharedPermit
 from .._runtime.deadlines import deadline_scope
-from .._runtime.event_loop import VAST, abandonable, cancel_if_due, finished_in_thread, held_off
+from .._runtime.event_loop import VAST, abandonable, delayed_cancellations, deliver_cancellation, finished_in_thread
 from .attempts import Retries
 from .options import NO_OPTIONS, Options
 from .record import CallRecord, EventEmitter
@@ -216,8 +216,8 @@ class Caller:
         finally:
             if target is not None:
                 await target.aclose()
-            if held_off:
-                await cancel_if_due()
+            if delayed_cancellations:
+                await deliver_cancellation()
 
     async def fetch(self, operation: str, path: str, parse: Callable[..., T], options: Options) -> T:
         """Return the parsed response to a GET, which costs nothing and so is retried whenever that may help.
@@ -238,8 +238,8 @@ class Caller:
         try:
             return await self._run(record, HTTPRequest("GET", path, headers=options.headers or {}), parse, options)
         finally:
-            if held_off:
-                await cancel_if_due()
+            if delayed_cancellations:
+                await deliver_cancellation()
 
     async def download(self, image: Image | str, options: Options) -> Image:
         """Download the image behind a link; see `AsyncImages.download`."""
@@ -259,8 +259,8 @@ class Caller:
         finally:
             if target is not None:
                 await target.aclose()
-            if held_off:
-                await cancel_if_due()
+            if delayed_cancellations:
+                await deliver_cancellation()
 
     # --- prepare
 

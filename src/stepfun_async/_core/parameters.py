@@ -192,8 +192,11 @@ class Parameters:
 
     # --- the way to a request
 
-    def check(self) -> tuple[HTTPRequest | None, tuple[Problem, ...]]:
+    def prepare(self, *, encode: bool = True) -> tuple[HTTPRequest | None, tuple[Problem, ...]]:
         """Check and convert each parameter once. Return the request, or all problems that there are.
+
+        Args:
+            encode: whether to encode a request of plain values, once for all attempts.
 
         Raises:
             InvalidRequestError: an image cannot be read.
@@ -207,19 +210,10 @@ class Parameters:
             problems = (*problems, *body_problems(extra_body))
         if problems:
             return None, problems
-        return to_request(self.model, self.operation, row, wire, extra_body), ()
-
-    def prepare(self) -> tuple[HTTPRequest | None, tuple[Problem, ...]]:
-        """As `check`; a request of plain values is also encoded, once for all attempts.
-
-        Raises:
-            InvalidRequestError: an image cannot be read.
-        """
-        request, problems = self.check()
-        if request is None or self.has_images or self.extra_body is not None or request.json is None:
-            return request, problems
-        request.content = encode_json(request.json)
-        return request, problems
+        request = to_request(self.model, self.operation, row, wire, extra_body)
+        if encode and request.json is not None and extra_body is None and not self.has_images:
+            request.content = encode_json(request.json)
+        return request, ()
 
     def prepare_unchecked(self) -> tuple[HTTPRequest | None, tuple[Problem, ...]]:
         """Convert the parameters, with validation off. Return the request, or what cannot be encoded at all.

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, cast
 from urllib.parse import urljoin
 
 from .cutting import Base64StreamDecoder, ExtractedImage, index_of
-from .data_uris import decode_text, is_data_uri
+from .data_uris import decode_base64, decode_text, is_data_uri
 from .errors import MalformedResponseError
 from .headers import ImageHeader, read_header
 from .input_images import as_link, is_bare_base64, names_link
@@ -109,7 +109,9 @@ def _images(
         raise _malformed(f"the response has no image in it{maybe}", response, "empty")
     created = _int(content["created"]) if "created" in content else None
     expires = None if link_lifetime is None else _expiry(created, now, link_lifetime)
-    read = [_image(item, response, base_url, expires) for item in items]
+    read = [_image(items[0], response, base_url, expires)]
+    if len(items) > 1:
+        read += [_image(item, response, base_url, expires) for item in items[1:]]
     if seed is not None and len(read) == 1 and read[0].seed is None:
         read[0] = replace(read[0], seed=seed)
     name = encodable(content["id"]) if "id" in content else None
@@ -291,7 +293,7 @@ def _expiry(created: int | None, now: float, lifetime: timedelta) -> datetime:
 def _decode(text: str, response: HTTPResponse) -> bytes:
     """Return the bytes that base64 or a data URI stands for; at least one."""
     try:
-        data = decode_text(text)
+        data = decode_base64(text) if ":" not in text[:64] else decode_text(text)
     except ValueError as error:
         raise _malformed(f"the image cannot be decoded: {error}", response) from error
     if not data:

@@ -130,7 +130,7 @@ class SharedPermit:
     def release(self) -> None:
         """Release everything, also what is still being acquired; again, it does nothing."""
         if self._acquisition is not None:
-            self._acquisition.job.leave()
+            self._acquisition.job.abandon()
         slot, self._slot = self._slot, None
         entry, self._entry = self._entry, None
         self._shared.release(slot, entry, self._lease)
@@ -193,7 +193,7 @@ class _Acquisition:
         self._wait: float | None = None
         self._thread = 0
         shared.running.add(self)
-        self.job: Job[float] = Job(self._run, self._release_unwanted)
+        self.job: Job[float] = Job(self._run, self._release_abandoned)
 
     def remove(self) -> None:
         """Remove it from the running ones."""
@@ -211,7 +211,7 @@ class _Acquisition:
         )
         return self._wait
 
-    def _release_unwanted(self) -> None:
+    def _release_abandoned(self) -> None:
         """Release what was or may have been granted after the caller gave up, and then the lock."""
         if not self._wait and not self._is_released_here():
             self._shared.release(self.slot, self.entry, self._lease, uncertain=self._wait is None)

@@ -122,7 +122,7 @@ async def finished_in_thread(work: Callable[[], T]) -> T:
         await job.over()
     else:
         with anyio.CancelScope(shield=True):
-            await _seen_through(job.over)
+            await _wait_shielded(job.over)
     return job.outcome()
 
 
@@ -133,7 +133,7 @@ async def finished(step: Callable[[], Awaitable[T]]) -> T:
     with anyio.CancelScope(shield=True):
         if isinstance(loop, asyncio.AbstractEventLoop):
             task = loop.create_task(_awaited(step))
-            await _seen_through(partial(asyncio.wait, [task]))
+            await _wait_shielded(partial(asyncio.wait, [task]))
             results.append(task.result())
         else:
             results.append(await step())
@@ -148,22 +148,22 @@ async def ended(call: Awaitable[T]) -> T:
     try:
         result = await call
     except Exception:
-        if held_off:
-            await cancel_if_due()
+        if delayed_cancellations:
+            await deliver_cancellation()
         raise
-    if held_off:
-        await cancel_if_due()
+    if delayed_cancellations:
+        await deliver_cancellation()
     return result
 
 
-async def cancel_if_due() -> None:
+async def deliver_cancellation() -> None:
     """Raise a cancellation that was requested during a step that had to finish."""
     try:
         task = asyncio.current_task()
     except RuntimeError:  # trio has nothing but scopes
         return
-    if task is not None and task in held_off:
-        held_off.discard(task)
+    if task is not None and task in delayed_cancellations:
+        delayed_cancellations.discard(task)
         await asyncio.sleep(0)
 
 
@@ -177,7 +177,7 @@ class Cancellation(ABC):
         """Withdraw it, and request it again where the task waits next. Return whether it was the only request."""
 
 
-async def _seen_through(over: Callable[[], Awaitable[object]], *cancelled: asyncio.CancelledError) -> None:
+async def _wait_shielded(over: Callable[[], Awaitable[object]], *cancelled: asyncio.CancelledError) -> None:
     """Wait until `over` returns, in an asyncio task that was `cancelled`, or may be, even repeatedly."""
     while True:
         try:
@@ -195,13 +195,13 @@ async def _seen_through(over: Callable[[], Awaitable[object]], *cancelled: async
             messages.append(None)
     task = asyncio.current_task()
     if messages and task is not None:
-        held_off.difference_update([other for other in tuple(held_off) if other.done()])
-        held_off.add(task)
+        delayed_cancellations.difference_update([other for other in tuple(delayed_cancellations) if other.done()])
+        delayed_cancellations.add(task)
         task.uncancel()  # so that `asyncio.timeout` counts no cancellation twice
         task.cancel(messages[-1])
 
 
-held_off: set[asyncio.Task[Any]] = set()
+delayed_cancellations: set[asyncio.Task[Any]] = set()
 """Tasks cancelled during a step that had to finish: a plain set, since checking whether it is empty costs nothing."""
 
 
@@ -265,7 +265,7 @@ class ThreadResult(Generic[T]):
             # anyio raises its own cancellation again by itself, as soon as the shield is gone.
             is_of_a_scope = anyio.current_effective_deadline() == -math.inf
             with anyio.CancelScope(shield=True):
-                await _seen_through(partial(self._wait, cancellable=False), *(() if is_of_a_scope else (error,)))
+                await _wait_shielded(partial(self._wait, cancellable=False), *(() if is_of_a_scope else (error,)))
         return self.outcome()
 
     def outcome(self) -> T:
@@ -347,42 +347,42 @@ class Job(ThreadResult[T]):
 
     Args:
         work: what the thread runs; it continues when the caller is cancelled.
-        unwanted: called once the work is over and its caller has left, in either thread; `None` for work whose
+        on_abandoned: called once the work is over and its caller has left, in either thread; `None` for work whose
             caller always waits.
         apart: whether to run it in a separate thread, for work that may wait long.
     """
 
     def __init__(
-        self, work: Callable[[], T], unwanted: Callable[[], object] | None = None, *, apart: bool = False
+        self, work: Callable[[], T], on_abandoned: Callable[[], object] | None = None, *, apart: bool = False
     ) -> None:
         super().__init__()
         self._work = work
-        self._unwanted = unwanted
+        self._on_abandoned = on_abandoned
         self._once = threading.Lock()
         self._context = copy_context()
-        self._is_left = False
+        self._is_abandoned = False
         try:
             threads().start(self._do, apart=apart)
         except RuntimeError:  # no thread can be started, or the interpreter is about to end
             self._do()
 
     async def result(self) -> T:
-        """Return its result or raise its error. A cancelled caller leaves the result unwanted."""
+        """Return its result or raise its error. A cancelled caller abandons it."""
         try:
             await self.over()
         except BaseException:
-            self.leave()
+            self.abandon()
             raise
         return self.outcome()
 
     async def over(self) -> None:
-        """Wait until it is over; on trio, even if the caller is cancelled, unless there is an `unwanted` callback."""
-        await self._wait(cancellable=self._unwanted is not None)
+        """Wait until it is over; on trio, even if the caller is cancelled, unless `on_abandoned` is set."""
+        await self._wait(cancellable=self._on_abandoned is not None)
 
-    def leave(self) -> None:
+    def abandon(self) -> None:
         """Stop waiting for it."""
-        self._is_left = True
-        self._see_to_unwanted()
+        self._is_abandoned = True
+        self._call_if_abandoned()
 
     def _do(self) -> None:
         try:
@@ -390,14 +390,14 @@ class Job(ThreadResult[T]):
         except BaseException as error:  # noqa: BLE001 - raised where it is waited for
             self.fail(error)
         if not self.notify():  # the loop is gone
-            self._is_left = True
-        self._see_to_unwanted()
+            self._is_abandoned = True
+        self._call_if_abandoned()
 
-    def _see_to_unwanted(self) -> None:
-        """Call `unwanted` once the work is over and its caller has left, which two threads may see at once."""
-        both = self._is_over and self._is_left
-        if both and self._unwanted is not None and self._once.acquire(blocking=False):
-            self._unwanted()
+    def _call_if_abandoned(self) -> None:
+        """Call `on_abandoned` once the work is over and its caller has left, which two threads may see at once."""
+        both = self._is_over and self._is_abandoned
+        if both and self._on_abandoned is not None and self._once.acquire(blocking=False):
+            self._on_abandoned()
 
 
 def _set(waiter: asyncio.Future[None]) -> None:

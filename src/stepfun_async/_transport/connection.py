@@ -60,7 +60,7 @@ class HTTP11Connection:
             opened = self._socket = await self._open(request.address, trace)
         self._stage = "talk"
         head = self._head_of(request)
-        trace.saw = True
+        trace.has_reported = True
         trace.progress.mark_sent()
         whole, length = request.body.whole, request.body.length or 0
         if whole is not None and length <= _ONE_WRITE:
@@ -83,7 +83,7 @@ class HTTP11Connection:
         return await reader.finish()
 
     async def _open(self, address: Address, trace: ConnectionTrace) -> Socket:
-        trace.sees()
+        trace.has_reported = True
         with anyio.fail_after(CONNECT_TIMEOUT):
             return await connect(address, self._tls, self._guard, self._enter)
 

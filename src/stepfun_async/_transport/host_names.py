@@ -36,7 +36,7 @@ class _LookUp:
         self._found: list[SocketAddress] = []
         self._error: Exception | None = None
         # A cancelled caller does not end the thread: callers wait for what the job does at its end, not for the job.
-        Job(self._ask, self._end_soon, apart=True).leave()
+        Job(self._ask, self._end_soon, apart=True).abandon()
 
     async def outcome(self) -> list[SocketAddress]:
         """Return the addresses. The wait can be cancelled."""

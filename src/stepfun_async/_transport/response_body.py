@@ -27,7 +27,7 @@ MAX_IMAGE = 160 * 1024 * 1024
 """The maximum bytes of an image fetched from a link: 4096x4096 pixels of four channels of 16 bits, and 32 MiB for
 everything else in its file."""
 
-WORDS = 2.0
+ERROR_BODY_TIMEOUT = 2.0
 """The maximum seconds to wait for the body of an error status, which only adds the reason."""
 
 _WITH_IMAGES = frozenset(endpoint.path for endpoint in ENDPOINTS.values())
@@ -97,7 +97,7 @@ class BodyReader:
             await rest()
             return
         self._is_whole = False
-        with anyio.move_on_after(WORDS), suppress(*broken):
+        with anyio.move_on_after(ERROR_BODY_TIMEOUT), suppress(*broken):
             await rest()
             self._is_whole = True
 

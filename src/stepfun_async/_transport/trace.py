@@ -55,9 +55,15 @@ class ConnectionTrace:
         host: the host of the request, as written in the link.
         guard: the filter of addresses; `None` for no filter.
         key: the key, which must not appear in a log.
+
+    Attributes:
+        progress: likewise.
+        host: likewise.
+        has_reported: whether the connection reports its events.
+        opened: the connection, for closing it.
     """
 
-    saw = False
+    has_reported = False
     opened: AsyncResource | None = None
     _connecting_to: object = None
 
@@ -67,12 +73,8 @@ class ConnectionTrace:
         self._guard = guard
         self._key = key
 
-    def sees(self) -> None:
-        """Record that the connection reports its events."""
-        self.saw = True
-
     async def __call__(self, event: str, info: MutableMapping[str, Any]) -> None:
-        self.saw = True
+        self.has_reported = True
         name = event.partition(".")[2]
         if name == "connect_tcp.started":
             self._connecting_to = info["host"]
@@ -87,7 +89,7 @@ class ConnectionTrace:
     @property
     def is_unsent(self) -> bool:
         """Whether events arrived, and none of them was the body's; a mocked transport sends no events."""
-        return self.saw and self.progress.sent is False
+        return self.has_reported and self.progress.sent is False
 
     async def _judge(self, stream: Any) -> None:
         """Close a connection to an address that is not allowed. A proxy always is: the user has chosen it."""

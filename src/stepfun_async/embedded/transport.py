@@ -104,7 +104,7 @@ async def _next_here(steps: Iterator[Step]) -> Step:
 
 async def _next_in_thread(steps: Iterator[Step], stop: Stop) -> Step:
     # A cancelled caller does not wait for the image; StepFun would also continue with it, and a model here stops.
-    job: Job[Step] = Job(partial(next, steps), unwanted=_ignore)
+    job: Job[Step] = Job(partial(next, steps), on_abandoned=_ignore)
     try:
         return await job.result()
     except BaseException:

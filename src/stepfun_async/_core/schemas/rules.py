@@ -155,8 +155,8 @@ def _image(rule: ImageInput, form: Form) -> Schema:
     path: Schema = {"title": "the path of a file", "type": "string", "minLength": 1, "not": {"pattern": _LINK}}
     if form.images == "wire":
         return {"type": "string", "minLength": 1}
-    ways = [data_uri, *([link] if rule.links else []), *([path] if form.images == "any" else [])]
-    return {"anyOf": ways}
+    forms = [data_uri, *([link] if rule.links else []), *([path] if form.images == "any" else [])]
+    return {"anyOf": forms}
 
 
 def _style(rule: Style, form: Form) -> Schema:

@@ -7,7 +7,7 @@ from contextlib import ExitStack, asynccontextmanager, closing
 from typing import Any
 
 from stepfun_async._core.errors import ConfigurationError
-from stepfun_async._runtime.event_loop import cancel_if_due, finished_in_thread
+from stepfun_async._runtime.event_loop import deliver_cancellation, finished_in_thread
 
 from .sources import FirstLines, Source, Variations, is_file, source_of
 
@@ -50,7 +50,7 @@ class BatchInputs:
                 self._source = await finished_in_thread(open_source) if is_file(self.inputs) else open_source()
                 yield self._source
         finally:
-            await cancel_if_due()  # the last steps of a run had to finish
+            await deliver_cancellation()  # the last steps of a run had to finish
 
     def _first_variations(self) -> Source:
         source = source_of(self.inputs)

@@ -65,7 +65,7 @@ class FileSource:
         take = partial(self._take, most)
         if not self.is_one_shot:
             return await finished_in_thread(take)
-        job: Job[list[InputLine]] = Job(take, unwanted=_discard_lines)  # the writer of a pipe may never write again
+        job: Job[list[InputLine]] = Job(take, on_abandoned=_discard_lines)  # the writer of a pipe may never write again
         return await job.result()
 
     def close(self) -> None:

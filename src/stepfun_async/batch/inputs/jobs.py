@@ -277,7 +277,7 @@ def _job(line: int, fields: dict[str, object], defaults: JobDefaults, digest: by
         converted = _with_variation_seed(converted, known, variation)
     request = REQUESTS[known](**_with_resolved_images(converted, defaults))
     reading = request.read(defaults.server)
-    call, invalid = reading.check()
+    call, invalid = reading.prepare(encode=False)
     problems += invalid
     if defaults.variations > 1:
         problems += _check_shared_seed(reading)
