@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What:     A task that asks aiolimiter for a larger amount waits for ever while others ask for small ones: it is not a queue, whoever fits first is
-#           served, and the bucket never empties far enough for the large one. asyncio's and anyio's own primitives serve in order.
+# What:     A task that asks aiolimiter for a larger amount waits for ever while others ask for small ones: of those that wait, the smallest amount is
+#           served first, however long a larger one has waited, and the bucket never empties far enough for the large one.
 # Versions: aiolimiter 1.3.0; CPython 3.11.
 # Expected: the one that asks for 10 of "10 in 0.5 s" is served within about a second, before those that asked after it.
 # Seen:     in 4 seconds about 80 small ones are served and the large one is not; within a second after they have stopped, it is.
