@@ -105,7 +105,7 @@ async def test_a_call_costs_few_function_calls(anyio_backend: str) -> None:
     """Guards the whole way of a call: validation, slot, deadline, attempt, parsing, usage."""
     async with client_of() as client:
         called = await one_call(client)
-    assert called.total() <= {"asyncio": 97, "trio": 140}[anyio_backend], called.most_common(40)
+    assert called.total() <= {"asyncio": 86, "trio": 134}[anyio_backend], called.most_common(40)
 
 
 @pytest.mark.anyio
@@ -117,7 +117,7 @@ async def test_a_call_over_a_socket_costs_few_function_calls(anyio_backend: str)
                 [await one_call(client) for _ in range(5)], key=Counter.total
             )  # some are received in two pieces
     assert called["why_not_loopback"] == 0
-    assert called.total() <= {"asyncio": 163, "trio": 246}[anyio_backend], called.most_common(40)
+    assert called.total() <= {"asyncio": 166, "trio": 242}[anyio_backend], called.most_common(40)
 
 
 @pytest.mark.anyio
@@ -135,8 +135,8 @@ async def test_a_plain_call_costs_few_function_calls_those_of_c_included() -> No
             finally:
                 sys.modules.update(hidden)
     called = min(counts, key=Counter.total)
-    # With 64 in flight it is 15 fewer, as calls share the turns of the loop.
-    assert called.total() <= 234, called.most_common(40)
+    # With 64 in flight it is 40 fewer, as calls share the turns of the loop.
+    assert called.total() <= 247, called.most_common(40)
 
 
 @pytest.mark.anyio

@@ -21,7 +21,7 @@ from .errors import CONNECT_TIMEOUT, FailureKind
 from .http11 import RemoteProtocolError, ResponseParser, announced_idle_time, request_head
 from .request import Address, PreparedRequest
 from .response_body import BodyReader, whole_response
-from .sockets import Socket, connect, send_all
+from .sockets import Socket, StaleConnectionError, connect, send_all
 from .trace import ConnectionTrace
 
 _ONE_WRITE = 64 * 1024
@@ -43,9 +43,9 @@ class HTTP11Connection:
 
     @property
     def stale(self) -> bool:
-        """Whether the server has closed it, or has sent something unrequested."""
+        """Whether the server is known to have closed it, or to have sent something unrequested."""
         opened = self._socket
-        return opened is None or opened.stale
+        return opened is None or opened.ended or bool(opened.arrived)
 
     async def exchange(self, request: PreparedRequest, trace: ConnectionTrace, longest: int) -> HTTPResponse:
         """Send `request` and return the response.
@@ -54,19 +54,26 @@ class HTTP11Connection:
             request: the request.
             trace: records when the body is first sent.
             longest: the maximum bytes of the response's body.
+
+        Raises:
+            StaleConnectionError: the server has closed this idle connection; nothing was sent.
         """
-        opened = self._socket
+        opened, reused = self._socket, True
         if opened is None:
-            opened = self._socket = await self._open(request.address, trace)
+            opened, reused = await self._open(request.address, trace), False
+            self._socket = opened
         self._stage = "talk"
         head = self._head_of(request)
         trace.has_reported = True
-        trace.progress.mark_sent()
         whole, length = request.body.whole, request.body.length or 0
+        has_sent_all = True
         if whole is not None and length <= _ONE_WRITE:
-            sent = await opened.send(head + whole)
+            await opened.send_request(head + whole, trace.progress.mark_sent, reused=reused)
+        elif reused and opened.stale:
+            raise StaleConnectionError
         else:
-            sent = await _send_in_pieces(opened, head, request)
+            trace.progress.mark_sent()
+            has_sent_all = await _send_in_pieces(opened, head, request)
         parser = ResponseParser()
         body = b""
         while parser.head is None:
@@ -76,10 +83,10 @@ class HTTP11Connection:
         headers = parser.head.headers
         self.idle_time = announced_idle_time(headers) if "keep-alive" in headers else None
         if parser.over and (response := whole_response(request.call, parser.head, body)) is not None:
-            self.reusable = parser.reusable and sent
+            self.reusable = parser.reusable and has_sent_all and opened.has_sent_all
             return response
         reader = await _read_body(opened, parser, BodyReader(request.call, parser.head, longest), body)
-        self.reusable = parser.reusable and sent
+        self.reusable = parser.reusable and has_sent_all and opened.has_sent_all
         return await reader.finish()
 
     async def _open(self, address: Address, trace: ConnectionTrace) -> Socket:

@@ -17,6 +17,7 @@ from .host_names import addresses_of
 from .pool import ConnectionPool, UserTransport
 from .request import Address, Headers, address_of, headers_of, link_address, prepare_at_once, prepare_request
 from .response_body import MAX_BODY, MAX_IMAGE
+from .sockets import StaleConnectionError
 from .trace import AddressNotAllowedError, ConnectionTrace, refuse_host
 
 MAX_REDIRECTS = 5
@@ -121,15 +122,19 @@ class HTTPTransport:
         trace = ConnectionTrace(state, address.host, policy.guard, key)
         state.sent = pool.sent_at_first
         route = pool.route(address.origin, policy.guard)
-        connection, stack = pool.take_idle(route, state) or await pool.take(route)
-        try:
-            response = await connection.exchange(request, trace, policy.longest)
-        except BaseException as error:  # noqa: BLE001 - raised below
-            await pool.discard(connection)
-            failure = map_exception(error, connection.meaning, trace, key)
-            if policy is self._api and isinstance(failure, AddressNotAllowedError):
-                failure = _not_in_clear(failure)
-        else:
+        while True:
+            connection, stack = pool.take_idle(route, state) or await pool.take(route)
+            try:
+                response = await connection.exchange(request, trace, policy.longest)
+            except StaleConnectionError:
+                await pool.discard(connection)
+                continue
+            except BaseException as error:  # noqa: BLE001 - raised below
+                await pool.discard(connection)
+                failure = map_exception(error, connection.meaning, trace, key)
+                if policy is self._api and isinstance(failure, AddressNotAllowedError):
+                    failure = _not_in_clear(failure)
+                break
             if not pool.keep(connection, stack, state):
                 await pool.close(connection)
             return response
