@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import anyio
 
 from stepfun_async import AsyncClient
-from stepfun_async._transport import sockets
+from stepfun_async._transport.asyncio_socket import AsyncioSocket
 from stepfun_async.embedded import Engine
 from stepfun_async.embedded.server import running
 
@@ -110,28 +110,28 @@ def _summary(room: str) -> str:
 
 
 def path_of_a_call() -> str:
-    """The functions on the stack when `generate()` hands its first byte to the socket, the outermost first."""
+    """The functions on the stack when `generate()` hands its request to the socket, the outermost first."""
     steps = anyio.run(_traced)
     return "\n".join(f"{number}. `{module}`: `{function}`" for number, (module, function) in enumerate(steps, 1))
 
 
 async def _traced() -> list[tuple[str, str]]:
     steps: list[tuple[str, str]] = []
-    send = sockets.AsyncioSocket.send
+    send = AsyncioSocket.send_request
 
-    async def spy(self: sockets.AsyncioSocket, data: bytes | memoryview, *, listening: bool = True) -> bool:
+    async def spy(self: AsyncioSocket, data: bytes, on_sent: Callable[[], object], *, reused: bool) -> None:
         if not steps:
             steps.extend(_stack())
-        return await send(self, data, listening=listening)
+        await send(self, data, on_sent, reused=reused)
 
-    sockets.AsyncioSocket.send = spy  # type: ignore[method-assign]
+    AsyncioSocket.send_request = spy  # type: ignore[method-assign]
     try:
         with running(Engine(plain=True)) as url:
             async with AsyncClient("any-key", base_url=url) as client:
                 await client.images.generate("A lake")
     finally:
-        sockets.AsyncioSocket.send = send  # type: ignore[method-assign]
-    return [*steps, ("_transport.sockets", send.__qualname__)]
+        AsyncioSocket.send_request = send  # type: ignore[method-assign]
+    return [*steps, ("_transport.asyncio_socket", send.__qualname__)]
 
 
 def _stack() -> list[tuple[str, str]]:

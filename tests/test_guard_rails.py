@@ -35,7 +35,8 @@ from stepfun_async._call.settings import resolve
 from stepfun_async._core.wire import HTTPRequest, HTTPResponse, SendState
 from stepfun_async._runtime import background
 from stepfun_async._runtime.portal import loop_options
-from stepfun_async._transport.sockets import PIECE, AsyncioSocket
+from stepfun_async._transport.asyncio_socket import AsyncioSocket
+from stepfun_async._transport.sockets import PIECE
 from stepfun_async.batch.inputs.job_reader import read_jobs
 from stepfun_async.batch.inputs.jobs import Job, JobDefaults
 from stepfun_async.batch.inputs.lines import line_of

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pytest
 import trustme
 
-from stepfun_async._transport import sockets
+from stepfun_async._transport import asyncio_socket
 from tests.support.faulty import HOST, FaultyService, faulty_service
 
 NAME = "faulty.test"
@@ -143,7 +143,7 @@ def world() -> Iterator[World]:
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(socket, "getaddrinfo", names.getaddrinfo)
-        patch.setattr(sockets, "CLOSING", math.inf)  # who waits for what never comes waits for ever
+        patch.setattr(asyncio_socket, "CLOSING", math.inf)  # who waits for what never comes waits for ever
         trusted = stack.enter_context(certificates.authority.cert_pem.tempfile())
         patch.setenv("SSL_CERT_FILE", trusted)
         plain = stack.enter_context(faulty_service(certificate=certificates.good()))

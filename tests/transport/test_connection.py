@@ -23,8 +23,8 @@ import uvloop
 
 from stepfun_async import AsyncClient, AuthenticationError, Limits
 from stepfun_async._call import save
+from stepfun_async._transport import connecting
 from stepfun_async._transport import pool as connections
-from stepfun_async._transport import sockets
 from stepfun_async._transport.request import address_of
 from tests.support.raw import raw_server, say, stay_silent
 from tests.support.responses import PIXEL, http_response, image_response
@@ -178,7 +178,7 @@ async def test_what_is_not_read_is_not_taken_in() -> None:
 
     with raw_server(stay_silent, greet=flood) as server:
         place = address_of(server.url)
-        opened = await sockets.connect(place, None, None, lambda stage: None)
+        opened = await connecting.connect(place, None, None, lambda stage: None)
         await anyio.to_thread.run_sync(_wait_until_still, lambda: sent)
         assert sent < 32 * 1024 * 1024
         assert len(await opened.receive()) <= 4 * 1024 * 1024
@@ -195,7 +195,7 @@ def _wait_until_still(count: Callable[[], int]) -> None:
 async def test_what_is_sent_leaves_at_once() -> None:
     """Without it, the end of each body waits for the other side's delayed acknowledgement: 40 ms."""
     with raw_server(stay_silent) as server:
-        opened = await sockets.connect(address_of(server.url), None, None, lambda stage: None)
+        opened = await connecting.connect(address_of(server.url), None, None, lambda stage: None)
         assert opened.raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         await opened.aclose()
 

@@ -11,7 +11,9 @@ import anyio.lowlevel
 import pytest
 
 from stepfun_async import AsyncClient, Limits
-from stepfun_async._transport.sockets import AsyncioSocket, Socket, StaleConnectionError, _TrioSocket
+from stepfun_async._transport.asyncio_socket import AsyncioSocket
+from stepfun_async._transport.sockets import Socket, StaleConnectionError
+from stepfun_async._transport.trio_socket import TrioSocket
 from tests.support.raw import raw_server, say
 from tests.support.responses import image_response
 
@@ -26,7 +28,7 @@ async def connected(loop: str) -> AsyncIterator[tuple[Socket, socket.socket]]:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)  # noqa: FBT003 - as the method wants it
     theirs.setblocking(False)  # noqa: FBT003 - likewise
-    opened: Socket = await AsyncioSocket.open(ours) if loop == "asyncio" else _TrioSocket(ours)
+    opened: Socket = await AsyncioSocket.open(ours) if loop == "asyncio" else TrioSocket(ours)
     try:
         yield opened, theirs
     finally:

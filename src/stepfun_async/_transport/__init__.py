@@ -1,7 +1,8 @@
 """HTTP: an `HTTPRequest` goes in, an `HTTPResponse` comes out. The only room that imports httpx.
 
 `http` sends a request and follows links, over connections from `pool`. Plain connections are our own HTTP/1.1:
-`connection` and `http11` on `sockets`, `tls` and `host_names`. Proxies (`proxies`), users' own transports and tools
+`connection` and `http11` on `sockets` (`asyncio_socket`, `trio_socket`), which `connecting` makes, with `tls` and
+`host_names`. Proxies (`proxies`), users' own transports and tools
 that patch httpx use `httpx_connection`, on the same sockets (`network`). `request` and `request_body` write requests,
 `response_body` reads responses, `trace` records what was sent, `addresses` refuses hosts, `errors` maps exceptions.
 May import `_core` and `_runtime`.

@@ -17,11 +17,12 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from .._core.cutting import Buffer
 from .._core.wire import HTTPResponse
 from .addresses import AddressFilter
+from .connecting import connect
 from .errors import CONNECT_TIMEOUT, FailureKind
 from .http11 import RemoteProtocolError, ResponseParser, announced_idle_time, request_head
 from .request import Address, PreparedRequest
 from .response_body import BodyReader, whole_response
-from .sockets import Socket, StaleConnectionError, connect, send_all
+from .sockets import Socket, StaleConnectionError, send_all
 from .trace import ConnectionTrace
 
 _ONE_WRITE = 64 * 1024

@@ -15,7 +15,8 @@ import anyio
 import httpcore
 import httpx
 
-from .sockets import Socket, connect, send_all
+from .connecting import connect
+from .sockets import Socket, send_all
 
 SocketOption: TypeAlias = tuple[Any, ...]
 
