@@ -37,6 +37,7 @@ NOT_SAID = {
     "say continue": "goes? on|going on",
     "say now": "by now",
     "say silently": "in silence",
+    "say unavailable": "cannot be asked",
     "say the number of": "so (?:many|often)",
     "say atomically, complete": "whole or not|is there whole",
 }
