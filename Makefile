@@ -115,7 +115,7 @@ bench-batch: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.batch --jobs $(JOBS)
 	$(BIN)/python -m benchmarks.resume
 
-# The tables in README and docs, and the drawing of the package in docs/contributing.md, made anew from the code.
+# The tables in README and docs, and the drawing of the package in docs/contributing.md, regenerated from the code.
 docs: $(VENV)/.dev
 	$(BIN)/python -m docs.tables
 	$(BIN)/python -m docs.house

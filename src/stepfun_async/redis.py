@@ -193,7 +193,7 @@ class RedisBackend:
             return int(script(self._keys, arguments))
         except (RedisError, ChildDeadlockedError, OSError, UnicodeError) as error:
             raise LimitsUnavailableError(
-                f"the shared limits at {self._location} cannot be asked: {_reason(error)}"
+                f"the shared limits at {self._location} are unavailable: {_reason(error)}"
             ) from error
 
 

@@ -156,7 +156,7 @@ async def _make(client: AsyncClient, path: Path, timeout: float = 10.0) -> None:
 
 
 class SlowBackend(MemoryBackend):
-    """A backend in memory that takes its time, and now and then cannot be asked."""
+    """A backend in memory that takes its time, and now and then is unavailable."""
 
     def __init__(self, seed: int) -> None:
         chance = random.Random(seed)
@@ -164,7 +164,7 @@ class SlowBackend(MemoryBackend):
         def wait(_: str) -> None:
             time.sleep(0.004 * chance.random() * chance.random())
             if chance.random() < 0.01:
-                raise LimitsUnavailableError("it cannot be asked now")
+                raise LimitsUnavailableError("they are unavailable now")
 
         super().__init__(wait)
 

@@ -236,9 +236,9 @@ async def test_a_function_that_fails_does_not_cost_the_image(caplog: pytest.LogC
     async with AsyncClient(base_url="embedded", on_event=fail) as client:
         assert (await client.images.generate(PROMPT, model=LARGE, size="256x256")).image.width == 256
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
-        "on_event failed for CallStarted; the call goes on",
-        "on_event failed for AttemptEnded; the call goes on",
-        "on_event failed for CallEnded; the call goes on",
+        "on_event failed for CallStarted; the call continues",
+        "on_event failed for AttemptEnded; the call continues",
+        "on_event failed for CallEnded; the call continues",
     ]
 
 
@@ -462,7 +462,7 @@ async def test_logging_that_fails_does_not_cost_the_image(
         logging.setLogRecordFactory(factory)
         logger.setLevel(logging.NOTSET)
     assert response.image.data
-    assert ("the log failed; the call goes on" in capsys.readouterr().err) == (plugged != "all levels")
+    assert ("logging failed; the call continues" in capsys.readouterr().err) == (plugged != "all levels")
 
 
 async def test_a_log_handler_that_interrupts_is_settled_first() -> None:

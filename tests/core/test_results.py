@@ -1,4 +1,4 @@
-"""Images and responses: saving whole or not at all, showing themselves, and printing short."""
+"""Images and responses: saving atomically, showing themselves, and printing short."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class Row:
         free: how a download ends; None where it cannot meet this fault.
         charged: images that the service charges for each such call; None where that is a matter of moments.
         way: how the client reaches the service.
-        later: seconds that pass in a moment, again and again while the call goes on.
+        later: seconds that pass in a moment, again and again while the call lasts.
         passing: when they do: once the fault has begun, always, or while a call waits for its slot.
         timeout: seconds that a call may take.
         large: whether the request is larger than what the kernels on the way take in.

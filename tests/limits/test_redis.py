@@ -417,7 +417,7 @@ def test_nothing_is_granted_while_redis_is_gone_and_all_goes_on_when_it_is_back(
     server.stop()
     with pytest.raises(LimitsUnavailableError) as caught:
         ask(backend, "b", "b")
-    said = f"the shared limits at {server.url} cannot be asked: "
+    said = f"the shared limits at {server.url} are unavailable: "
     assert str(caught.value).startswith(said)
     assert str(caught.value).endswith("; nothing was sent")
     assert (caught.value.billing, caught.value.attempts) == ("not_sent", 0)

@@ -160,7 +160,7 @@ async def test_nothing_is_sent_while_the_backend_cannot_be_asked() -> None:
     transport = Scripted(made)
 
     def fail(_: str) -> None:
-        raise LimitsUnavailableError("the shared limits at redis://here cannot be asked: it is gone; nothing was sent")
+        raise LimitsUnavailableError("the shared limits at redis://here are unavailable: it is gone; nothing was sent")
 
     client = AsyncClient("sk-test", base_url=BASE, transport=transport, limits=Limits(1, 5, backend=shared))
     async with client:
@@ -275,7 +275,7 @@ async def test_a_question_that_failed_may_have_been_granted_so_it_is_taken_back_
 
     def fail(method: str) -> None:
         if method == "acquire" and fails.pop():
-            raise LimitsUnavailableError("it cannot be asked")
+            raise LimitsUnavailableError("they are unavailable")
 
     backend = MemoryBackend(fail)
     async with client_of(made, Limits(1, backend=backend)) as client:

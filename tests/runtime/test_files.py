@@ -1,4 +1,4 @@
-"""Reading an image from disk, and writing one so that it is there whole or not at all."""
+"""Reading an image from disk, and writing one atomically."""
 
 from __future__ import annotations
 

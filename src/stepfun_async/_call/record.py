@@ -313,7 +313,7 @@ class EventEmitter:
         try:
             self._on_event(event)
         except Exception:  # noqa: BLE001 - a user's function must not cost an image
-            log(logging.ERROR, "on_event failed for %s; the call goes on", type(event).__name__, exc_info=True)
+            log(logging.ERROR, "on_event failed for %s; the call continues", type(event).__name__, exc_info=True)
 
 
 def _request_of(record: CallRecord) -> ImageRequest | None:
@@ -337,7 +337,7 @@ def _write(event: Event, level: int, what: str) -> None:
 def _valid_headers(event: CallStarted) -> dict[str, str]:
     """The headers that `on_event` added to `event`, names in lower case; none if one of them is invalid."""
     if why := check_headers(event.headers):
-        log(logging.ERROR, "on_event gave headers that cannot be sent, so none are; the call goes on: %s", why)
+        log(logging.ERROR, "on_event added invalid headers, so none of them are sent; the call continues: %s", why)
         return {}
     return {name.lower(): value for name, value in event.headers.items()}
 

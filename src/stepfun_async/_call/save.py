@@ -260,14 +260,11 @@ def _identity_of(path: Path) -> str:
 class SaveTarget:
     """The file that the image of one call is saved to. `aclose` removes its temporary files.
 
-    No two places of one process can be entered for the same file at once. Making one blocks.
+    Only one target of a process can claim a file at a time. Creating one blocks.
 
     Args:
         save_to: the file; without an extension it gets the real format's.
         overwrite: whether a file that is there may be replaced.
-
-    Raises:
-        InvalidRequestError: on entering, where another call in flight saves to the same file.
     """
 
     def __init__(self, save_to: str | os.PathLike[str], *, overwrite: bool) -> None:
@@ -282,7 +279,7 @@ class SaveTarget:
         return self._sinks[-1]
 
     async def keep(self, response: ImagesResponse) -> ImagesResponse:
-        """`response` with its image saved, even when the call is cancelled by now: it is paid for.
+        """`response` with its image saved, even if the call has been cancelled meanwhile: it is paid for.
 
         Raises:
             ContentFilteredError: there is none.

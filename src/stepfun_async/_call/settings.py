@@ -85,7 +85,7 @@ def resolve(
         api_key: the key.
         base_url: where the API is.
         allow_http: whether the key may go to another machine unencrypted.
-        server: the profile of what stands there; `None` for what the base URL shows.
+        server: the profile of the server there; `None` to derive it from the base URL.
 
     Raises:
         ConfigurationError: there is no key, the key or the base URL cannot be right, the key would go

@@ -37,8 +37,8 @@ class AsyncClient:
         api_key: the API key; by default `STEP_API_KEY` or `STEPFUN_API_KEY`. Not needed for `embedded`.
         base_url: the URL of the API; by default `STEP_BASE_URL`, or else `https://api.stepfun.ai/v1`.
             `embedded` answers inside this process, offline, at no cost.
-        server: what stands at `base_url`, one of `servers()`, such as `vllm-omni`; by default `STEP_SERVER`, or
-            else what the URL shows. Requests are checked for this server, and sent in its form.
+        server: the kind of server at `base_url`, one of `servers()`, such as `vllm-omni`; by default `STEP_SERVER`,
+            or else derived from the URL. Requests are checked for this server, and sent in its form.
         limits: the maximum number of calls in flight, 5 by default, and of requests per minute.
             Clients with the same `Limits` object share it; clients without one share nothing.
         timeout: seconds for everything after a call has its slot; `math.inf` for no limit.

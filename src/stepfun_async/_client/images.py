@@ -337,9 +337,9 @@ class AsyncImages:
         Args:
             requests: `TextToImage`, `ImageEdit` and `ImageToImage` values; text is the prompt of a `TextToImage`.
             ordered: yield outcomes in the order of the requests instead of the order in which they end.
-            progress: show how it goes on, such as `24 of 200 (12 %) · 5 failed · 3.1/s · 0.07 USD · 48 s left`: in a
-                line on stderr that is renewed in place on a terminal, with a bar in the cell of a notebook, and as a
-                line every ten seconds elsewhere.
+            progress: show the progress, such as `24 of 200 (12 %) · 5 failed · 3.1/s · 0.07 USD · 48 s left`: on a
+                terminal as a line on stderr that is updated in place, in a notebook as a bar in the cell, and elsewhere
+                as a line every ten seconds.
 
         Returns:
             An async iterator over `Finished(request, response)` and `Failed(request, error)`.

@@ -1,4 +1,4 @@
-"""`client.server`: the profile of the server, and a look at what stands there."""
+"""`client.server`: the profile of the server, and a way to find out which server it really is."""
 
 from __future__ import annotations
 

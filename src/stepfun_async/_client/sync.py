@@ -43,8 +43,8 @@ class Client:
         api_key: the API key; by default `STEP_API_KEY` or `STEPFUN_API_KEY`. Not needed for `embedded`.
         base_url: the URL of the API; by default `STEP_BASE_URL`, or else `https://api.stepfun.ai/v1`.
             `embedded` answers inside this process, offline, at no cost.
-        server: what stands at `base_url`, one of `servers()`, such as `vllm-omni`; by default `STEP_SERVER`, or
-            else what the URL shows. Requests are checked for this server, and sent in its form.
+        server: the kind of server at `base_url`, one of `servers()`, such as `vllm-omni`; by default `STEP_SERVER`,
+            or else derived from the URL. Requests are checked for this server, and sent in its form.
         limits: the maximum number of calls in flight, 5 by default, and of requests per minute.
             Clients with the same `Limits` object share it; clients without one share nothing.
         timeout: seconds for everything after a call has its slot; `math.inf` for no limit.
@@ -333,9 +333,9 @@ class Images:
         Args:
             requests: `TextToImage`, `ImageEdit` and `ImageToImage` values; text is the prompt of a `TextToImage`.
             ordered: yield outcomes in the order of the requests instead of the order in which they end.
-            progress: show how it goes on, such as `24 of 200 (12 %) · 5 failed · 3.1/s · 0.07 USD · 48 s left`: in a
-                line on stderr that is renewed in place on a terminal, with a bar in the cell of a notebook, and as a
-                line every ten seconds elsewhere.
+            progress: show the progress, such as `24 of 200 (12 %) · 5 failed · 3.1/s · 0.07 USD · 48 s left`: on a
+                terminal as a line on stderr that is updated in place, in a notebook as a bar in the cell, and elsewhere
+                as a line every ten seconds.
 
         Returns:
             An iterator over `Finished(request, response)` and `Failed(request, error)`.

@@ -46,7 +46,7 @@ _MOST_STRINGS = 20_000
 """The maximum number of strings to search for images: a response has a few, and each takes time in the event loop."""
 
 _STEP = 128 * 1024
-"""Characters that are decoded at once, unless they are the whole image: larger buffers are made anew each time."""
+"""Characters to decode at once, unless they are the whole image: larger buffers are allocated again each time."""
 
 
 Buffer: TypeAlias = bytes | bytearray

@@ -5,7 +5,7 @@
     ├── ConfigurationError                    key, base URL, missing extra, closed client; nothing was sent
     ├── BudgetExceededError                   the price did not fit the budget; nothing was sent
     ├── QueueTimeoutError (TimeoutError)      no slot came free within queue_timeout; nothing was sent
-    ├── LimitsUnavailableError                the shared limits cannot be asked; nothing was sent
+    ├── LimitsUnavailableError                the shared limits are unavailable; nothing was sent
     ├── APIError
     │   ├── APIConnectionError                no response, or only a part of one
     │   │   └── APITimeoutError (TimeoutError)    the deadline passed
@@ -157,7 +157,7 @@ class QueueTimeoutError(StepFunError, TimeoutError):
 
 
 class LimitsUnavailableError(StepFunError):
-    """Limits that several processes share cannot be asked, so that none of them may send; nothing was sent."""
+    """The limits that several processes share are unavailable, so no request may be sent; nothing was sent."""
 
 
 class APIError(StepFunError):

@@ -127,7 +127,7 @@ class Image:
         return self.finish_reason == FILTERED
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write the image to `path`, whole or not at all.
+        """Write the image to `path` atomically.
 
         Parent folders are made. A `path` without an extension gets that of the image's real format.
 

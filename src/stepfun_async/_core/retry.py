@@ -1,6 +1,6 @@
 """Whether and when to retry, as a pure function.
 
-An image must not be paid for twice in silence, so only attempts that cannot have been billed are
+An image must never be silently paid for twice, so only attempts that cannot have been billed are
 retried: `not_sent` (no byte of the body left) and the `rejected` statuses that say "later" (429
 and 503, in the API's own words). `unknown` outcomes are raised, unless the user's policy says otherwise; errors that
 would only recur are always raised.

@@ -51,7 +51,7 @@ class Settings:
         hosted: whether it is one of StepFun's own hosts.
         plan: whether it is the Step Plan, which has fewer models.
         allow_http: whether the key may go to another machine unencrypted.
-        server: the profile of what stands there.
+        server: the profile of the server.
     """
 
     base_url: str

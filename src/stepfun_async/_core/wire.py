@@ -305,7 +305,7 @@ def _data_uri(name: str, image: InputImage) -> str:
 
 
 def _changed(name: str, error: FileChangedError) -> InvalidRequestError:
-    problem = Problem(name, None, "an image", f"{error} since it was read: send the request anew")
+    problem = Problem(name, None, "an image", f"{error} since it was read: create a new request")
     return InvalidRequestError.of("the request", (problem,))
 
 

@@ -1,4 +1,4 @@
-"""Work that a thread does while its task goes on, and that is waited for only where its result is needed."""
+"""Work that a thread does while its task continues, and that the task waits for only when it needs the result."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ On asyncio, a scope of anyio's takes a tenth of a call, and one with a deadline 
 among all others of the loop and cancelled again, although hardly any ever fires. Here the deadlines of an asyncio loop
 share one timer. Calls with the same timeout reach their deadlines in the order in which they began, so each timeout
 has a queue, and the timer is set to the nearest of the deadlines at the fronts. It is never cancelled: when it fires
-and finds that its deadline is gone, it is set anew.
+and finds that its deadline is gone, it is set to the nearest one left.
 
 **When a deadline passes**, its task is cancelled once, as by `asyncio.timeout`: the scope counts what it requested, and
 leaves a `CancelledError` alone if someone else has requested one meanwhile. If a step that has to finish (`event_loop`)

@@ -115,7 +115,7 @@ def clock() -> Clock:
 async def finished_in_thread(work: Callable[[], T]) -> T:
     """Run `work` in a thread of the package's own and wait until it has finished, even if the caller is cancelled.
 
-    What has arrived is paid for, and a thread that goes on writing while its file is removed would leave one behind.
+    What has arrived is paid for, and a thread that is still writing while its file is removed would leave one behind.
     """
     job = Job(work)
     if job.is_trio:

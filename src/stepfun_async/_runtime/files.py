@@ -1,4 +1,4 @@
-"""Reading an image from disk in pieces, and writing one so that it is there whole or not at all."""
+"""Reading an image from disk in pieces, and writing one atomically."""
 
 from __future__ import annotations
 
@@ -383,7 +383,7 @@ def flush(descriptor: int) -> bool:
 class AtomicFile:
     """A file written atomically: under a temporary name beside `path`, flushed to disk, then renamed.
 
-    Missing parent folders are made. At no moment is there a half-written file under `path`. No link in
+    Missing parent folders are made. There is never a partial file at `path`. No link in
     the file system is followed at the last part of `path`: when it is overwritten, the link itself is replaced.
 
     It is opened and closed for each piece, so a thousand of them do not keep a thousand files open.

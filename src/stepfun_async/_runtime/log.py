@@ -35,4 +35,4 @@ def is_logged(level: int) -> bool:
 def _show_failed_log() -> None:
     if logging.raiseExceptions and sys.stderr is not None:  # pyright: ignore[reportUnnecessaryComparison]
         with suppress(Exception):
-            sys.stderr.write(f"stepfun_async: the log failed; the call goes on\n{traceback.format_exc()}")
+            sys.stderr.write(f"stepfun_async: logging failed; the call continues\n{traceback.format_exc()}")

@@ -79,7 +79,7 @@ class Portal:
 
     def open(self) -> BackgroundLoop:
         """Return the running loop; start one if there is none."""
-        if sys.is_finalizing():  # all other threads stand still by now
+        if sys.is_finalizing():  # all other threads have stopped
             self._refuse(f"the interpreter is ending, so {self._owner} cannot be used any more; nothing was sent")
         loop = self._loop
         if loop is not None and loop.is_alive and not self._is_closed:
@@ -120,7 +120,7 @@ class Portal:
             loop.end(last)
 
     def after_fork(self) -> None:
-        """Start anew in a forked child, where the parent's thread does not exist."""
+        """Discard the loop in a forked child, where the parent's thread does not exist."""
         if self._finalizer is not None:
             self._finalizer.detach()
         self._renew()
@@ -238,7 +238,7 @@ class _Call(Generic[T]):
         self._end()
 
     def wait(self, seconds: float = -1.0) -> bool:
-        """Return whether the call ends within so many seconds; -1 waits for ever."""
+        """Return whether the call ends within `seconds`; -1 waits forever."""
         return self._ended or self._ends.acquire(timeout=seconds)
 
     def result(self) -> T:
@@ -409,7 +409,7 @@ class BackgroundLoop:
 
 _portals: weakref.WeakSet[Portal] = weakref.WeakSet()
 _loops: set[BackgroundLoop] = set()
-"""Loops whose portal of anyio is still entered. Its exit joins the thread, so garbage collection must not run it."""
+"""Loops whose anyio portal is still open. Closing it joins the thread, so garbage collection must not do it."""
 _inherited: list[BackgroundLoop] = []
 """Loops of a parent process: kept, as their exit would join a thread that does not exist, and close shared sockets."""
 

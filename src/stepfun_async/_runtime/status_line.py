@@ -22,7 +22,7 @@ class StatusLine:
     Attributes:
         interval: seconds between two updates.
         columns: characters that fit.
-        separator: what stands between the parts of a line.
+        separator: the text between the parts of a line.
     """
 
     interval = 10.0

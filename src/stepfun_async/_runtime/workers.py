@@ -176,7 +176,7 @@ _writers = Threads(1)
 
 
 def _after_fork() -> None:
-    """Begin anew: a forked child has none of its parent's threads."""
+    """Create new pools: a forked child has none of its parent's threads."""
     global _threads, _writers
     _threads, _writers = Threads(), Threads(1)
 

@@ -132,7 +132,7 @@ def _why_no_proxy(proxy: str) -> str | None:
     try:
         return None if httpx.Proxy(proxy).url.host else "it names no host"
     except (ValueError, httpx.InvalidURL) as error:
-        return "what stands around its password is no address" if "@" in proxy else str(error)
+        return "the part around its password is not a valid address" if "@" in proxy else str(error)
 
 
 def _is_text(value: object) -> bool:
