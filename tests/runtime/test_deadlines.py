@@ -152,6 +152,36 @@ async def test_a_task_cancelled_during_such_a_step_too_is_cancelled_once() -> No
     assert task.cancelling() == 1
 
 
+class Stubborn(asyncio.Future[None]):
+    """A future that cannot be cancelled at first."""
+
+    refuses = True
+
+    def cancel(self, msg: object = None) -> bool:
+        if self.refuses:
+            self.refuses = False
+            raise ZeroDivisionError
+        return super().cancel(msg)
+
+
+@asyncio_only
+async def test_a_future_that_cannot_be_cancelled_does_not_keep_deadlines_from_passing() -> None:
+    reported: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
+
+    async def wait_stubbornly() -> None:
+        with Reached().scope:
+            await Stubborn()
+
+    async with anyio.create_task_group() as tasks:
+        loop.call_later(20, tasks.cancel_scope.cancel)
+        tasks.start_soon(wait_stubbornly)
+        tasks.start_soon(Reached().wait)
+        tasks.start_soon(Reached(2.0).wait)
+    assert [type(error) for error in reported] == [ZeroDivisionError]
+
+
 @asyncio_only
 async def test_a_deadline_keeps_no_loop_alive() -> None:
     async def run() -> ref[asyncio.AbstractEventLoop]:

@@ -100,6 +100,16 @@ async def test_requests_of_one_turn_are_sent_after_it() -> None:
         assert [await received(ones), await received(twos)] == [REQUEST, REQUEST]
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_request_that_was_answered_before_it_was_sent_is_not_sent() -> None:
+    """As by a server that speaks first: it would be carried out for nobody."""
+    sent = Sent()
+    async with connected("asyncio") as (opened, theirs):
+        await opened.send_request(REQUEST, sent, reused=False)
+        opened.cancel_request()
+        assert (await received(theirs), sent.times, opened.has_sent_all) == (b"", 0, False)
+
+
 async def test_hundreds_of_connections_that_the_server_has_closed_are_replaced() -> None:
     """Each is found to be closed where a request is about to be sent on it."""
     count = 300

@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import AbstractContextManager
+from itertools import takewhile
 from types import TracebackType
 from typing import Any, TypeAlias
 
@@ -48,15 +49,16 @@ class _Queues:
             return
         self.alarm = math.inf
         now = max(when, loop.time())
-        for queue in self.by_timeout.values():
-            for deadline, at in tuple(queue.items()):
-                if at > now:
-                    break
-                del queue[deadline]
-                deadline.expire()
-        nearest = min((next(iter(queue.values()), math.inf) for queue in self.by_timeout.values()), default=math.inf)
-        if nearest < math.inf:
-            self.set_alarm(nearest, loop)
+        try:
+            for queue in tuple(self.by_timeout.values()):
+                for deadline, _ in tuple(takewhile(lambda item: item[1] <= now, queue.items())):
+                    deadline.expire()
+                    queue.pop(deadline, None)
+        finally:  # also if a signal interrupts it, or a future that cannot be cancelled
+            fronts = (next(iter(queue.values()), math.inf) for queue in self.by_timeout.values())
+            nearest = min(fronts, default=math.inf)
+            if nearest < math.inf:
+                self.set_alarm(nearest, loop)
 
 
 _queues: LoopLocal[_Queues] = LoopLocal(_Queues)

@@ -111,6 +111,12 @@ class Threads:
         except Empty:
             return None if self._remove_from_idle(thread) else thread.inbox.get()
 
+    def _first(self) -> Work | None:
+        try:
+            return self._waiting[0]
+        except IndexError:
+            return None
+
     def _take(self) -> Work | None:
         try:
             return self._waiting.popleft()
@@ -128,10 +134,9 @@ class Threads:
     def _watch(self) -> None:
         """Start one more thread whenever no work gets done while work waits, until none has waited for a while."""
         while True:
-            while self._waiting:
-                first = self._waiting[0]
+            while (first := self._first()) is not None:
                 time.sleep(_STALL)
-                if self._waiting and self._waiting[0] is first and (work := self._take()) is not None:
+                if self._first() is first and (work := self._take()) is not None:
                     self._start_thread_for(work)
             if self._is_called():
                 continue

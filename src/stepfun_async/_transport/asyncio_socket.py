@@ -18,7 +18,7 @@ import anyio
 
 from .._core.cutting import Buffer
 from .._runtime.event_loop import LoopLocal
-from .sockets import PIECE, Socket, Take
+from .sockets import PIECE, Socket, StaleConnectionError, Take
 from .trace import CLOSING
 
 _HIGH_WATER = 64 * 1024
@@ -122,6 +122,9 @@ class AsyncioSocket(Socket, asyncio.BufferedProtocol):
         on_sent()
         self._transport.write(encrypted)
         self._unsent = self._full or self._transport.is_closing()
+
+    def cancel_request(self) -> None:
+        self._waiting = None
 
     @property
     def has_sent_all(self) -> bool:
@@ -232,7 +235,7 @@ class AsyncioSocket(Socket, asyncio.BufferedProtocol):
         return self.tls is None  # who says no more may still listen; TLS has no such thing
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if exc is not None:
+        if exc is not None and not isinstance(self._error, StaleConnectionError):
             self._take_rest()
         self.ended = True
         if not (self._unsent and self.arrived):  # else it is the response, after which the server closed

@@ -81,6 +81,8 @@ class HTTP11Connection:
             while not (opened.arrived or opened.ended):
                 await opened.arrival()
             body = parser.receive(opened.take())
+        if not opened.has_sent_all:  # a server that speaks first has said all there is to say
+            opened.cancel_request()
         headers = parser.head.headers
         self.idle_time = announced_idle_time(headers) if "keep-alive" in headers else None
         if parser.over and (response := whole_response(request.call, parser.head, body)) is not None:

@@ -124,21 +124,23 @@ class HTTPTransport:
         route = pool.route(address.origin, policy.guard)
         while True:
             connection, stack = pool.take_idle(route, state) or await pool.take(route)
+            failure: BaseException | None = None
             try:
                 response = await connection.exchange(request, trace, policy.longest)
             except StaleConnectionError:
-                await pool.discard(connection)
-                continue
+                pass
             except BaseException as error:  # noqa: BLE001 - raised below
-                await pool.discard(connection)
                 failure = map_exception(error, connection.meaning, trace, key)
                 if policy is self._api and isinstance(failure, AddressNotAllowedError):
                     failure = _not_in_clear(failure)
-                break
-            if not pool.keep(connection, stack, state):
-                await pool.close(connection)
-            return response
-        raise failure  # outside the `except` block, so that no context is attached which may contain the key
+            else:
+                if not pool.keep(connection, stack, state):
+                    await pool.close(connection)
+                return response
+            # Outside the `except` blocks, so that no error of these lines has a context which may contain the key.
+            await pool.discard(connection)
+            if failure is not None:
+                raise failure
 
 
 def _checked_base(base_url: str) -> Address:

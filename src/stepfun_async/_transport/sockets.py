@@ -106,6 +106,10 @@ class Socket(ABC):
                 `StaleConnectionError`.
         """
 
+    @abstractmethod
+    def cancel_request(self) -> None:
+        """Do not send the request that still waits to be sent, if there is one."""
+
     @property
     @abstractmethod
     def has_sent_all(self) -> bool:

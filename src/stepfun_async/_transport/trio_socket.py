@@ -17,6 +17,9 @@ class TrioSocket(Socket):
         super().__init__(raw)
         self._has_sent_all = True
 
+    def cancel_request(self) -> None:
+        """Do nothing: none waits."""
+
     @property
     def has_sent_all(self) -> bool:
         return self._has_sent_all
