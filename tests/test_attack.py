@@ -14,10 +14,11 @@ from tests.support.redis_server import redis_server
 KINDS = [("asyncio", "native"), ("asyncio", "both"), ("trio", "scopes")]
 
 
+@pytest.mark.parametrize("over_sockets", [False, True])
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize(("loop", "ways"), KINDS)
-def test_calls_cancelled_at_random_lose_nothing(loop: str, ways: str, seed: int) -> None:
-    cancels.run(seed, ways, 200, None, loop)
+def test_calls_cancelled_at_random_lose_nothing(loop: str, ways: str, seed: int, over_sockets: bool) -> None:
+    cancels.run(seed, ways, 200, None, loop, over_sockets=over_sockets)
 
 
 @pytest.mark.parametrize(("loop", "ways"), KINDS)

@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -31,6 +31,7 @@ import anyio
 from stepfun_async import AsyncClient, Budget, Limits, LimitsUnavailableError, RetryPolicy, StepFunError, Usage
 from stepfun_async._limits.backend import LimitsBackend
 from stepfun_async.embedded import EmbeddedTransport, Engine, Scenario
+from stepfun_async.embedded.server import running
 from stepfun_async.redis import RedisBackend
 from tests.support.backends import MemoryBackend
 from tests.support.redis_server import RedisServer, redis_server
@@ -111,17 +112,22 @@ WAYS: dict[str, tuple[Cancelled, ...]] = {
 }
 
 
-async def play(seed: int, ways: str, calls: int, backend: LimitsBackend | None, folder: Path) -> Round:
+async def play(
+    seed: int, ways: str, calls: int, backend: LimitsBackend | None, folder: Path, url: str | None, engine: Engine
+) -> Round:
     """Make so many calls, cancel them in those ways, and look at what is left.
+
+    They go to the engine in this process or, with a `url`, to where it is served.
 
     Raises:
         AssertionError: a slot, an image, a file or money is not where it should be.
     """
     chance = random.Random(f"{seed} {ways}")
-    engine = Engine(plain=True, scenario=Scenario(*FAULTS, seed=seed))
-    budget, limits = Budget(1000), Limits(SLOTS, 100_000, backend=backend)
+    budget, limits = Budget(1000, prices={MODEL: PRICE}), Limits(SLOTS, 100_000, backend=backend)
     retry = RetryPolicy(max_attempts=3, base=0.001, connect_base=0.001)
     at: dict[str, Any] = {"base_url": "embedded", "transport": EmbeddedTransport(engine)}
+    if url is not None:
+        at = {"base_url": url, "api_key": "sk-test"}
     async with AsyncClient(**at, limits=limits, retry=retry, budget=budget) as client:
         numbers = iter(range(calls))
 
@@ -185,16 +191,20 @@ def free_in_the_end(held: Callable[[], int]) -> None:
         time.sleep(0.01)
 
 
-def run(seed: int, ways: str, calls: int, backend: LimitsBackend | None, loop: str) -> Round:
+def run(
+    seed: int, ways: str, calls: int, backend: LimitsBackend | None, loop: str, *, over_sockets: bool = False
+) -> Round:
     """Play a round in a loop of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        return anyio.run(play, seed, ways, calls, backend, Path(folder), backend=loop)
+    engine = Engine(plain=True, scenario=Scenario(*FAULTS, seed=seed))
+    with tempfile.TemporaryDirectory() as folder, running(engine) if over_sockets else nullcontext() as url:
+        return anyio.run(play, seed, ways, calls, backend, Path(folder), url, engine, backend=loop)
 
 
 def rounds(seed: int, calls: int, redis: RedisServer | None) -> Iterator[tuple[str, Round]]:
     """One round of each kind, and what it was."""
     for loop, ways in (("asyncio", "both"), ("asyncio", "native"), ("trio", "scopes")):
         yield f"{loop}, {ways}, own limits", run(seed, ways, calls, None, loop)
+        yield f"{loop}, {ways}, own limits, over sockets", run(seed, ways, calls, None, loop, over_sockets=True)
         slow = SlowBackend(seed)
         yield f"{loop}, {ways}, shared in memory", run(seed, ways, calls, slow, loop)
         free_in_the_end(slow.held)
