@@ -68,13 +68,13 @@ class Peer:
         """What is to be done in the event loop before the first call."""
 
     async def generate(self, worker: int) -> bytes:
-        raise NotImplementedError(f"{type(self).__name__} has to say how it makes a picture")
+        raise NotImplementedError(f"{type(self).__name__} does not say how it generates an image")
 
     async def link(self, worker: int) -> bytes:
-        raise NotImplementedError(f"{type(self).__name__} takes part in no case with links")
+        raise NotImplementedError(f"{type(self).__name__} cannot download a link: leave it out of cases with links")
 
     async def edit(self, worker: int) -> bytes:
-        raise NotImplementedError(f"{type(self).__name__} takes part in no case with edits")
+        raise NotImplementedError(f"{type(self).__name__} cannot edit: leave it out of cases with edits")
 
     async def save(self, worker: int) -> None:
         self.target.file(worker).write_bytes(await self.generate(worker))
@@ -403,7 +403,7 @@ class SyncPeer:
         self.target = target
 
     def generate(self, worker: int) -> bytes:
-        raise NotImplementedError(f"{type(self).__name__} has to say how it makes a picture")
+        raise NotImplementedError(f"{type(self).__name__} does not say how it generates an image")
 
 
 class OursSync(SyncPeer):
